@@ -1,0 +1,61 @@
+"""Every knob of the service: environment variables EVENT_SERVICE_*, read once at start.
+
+`docs/settings.md` and the README's table are checked against this file by a test.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_dir() -> Path:
+    """The platform's data directory for this program, e.g. ~/.local/share/event-service on Linux."""
+    return Path(platformdirs.user_data_dir("event-service"))
+
+
+class Settings(BaseSettings):
+    """Settings of one service process. Every field's description is what the README shows."""
+
+    model_config = SettingsConfigDict(env_prefix="EVENT_SERVICE_", extra="ignore", frozen=True)
+
+    mongodb_uri: SecretStr = Field(
+        SecretStr(""), description="MongoDB to store in. Empty: an embedded database in the data directory."
+    )
+    database: str = Field("monitoring", min_length=1, description="Database name.")
+    data_dir: Path = Field(
+        default_factory=default_data_dir, description="Embedded database, generated keys, first webhook."
+    )
+
+    grpc_address: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
+    http_address: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
+    public_url: str = Field("", description="Address under which callers reach the HTTP server; used in webhook URLs.")
+
+    auth: Literal["none", "jwt"] = Field("none", description="Who may read: everybody on loopback, or bearers of a JWT.")
+    jwks_file: Path | None = Field(None, description="JSON Web Key Set that tokens are checked against (auth=jwt).")
+    system_token_max_age: int = Field(
+        86400, ge=1, description="Seconds after `iat` at which a SYSTEM_TOKEN without `exp` ends."
+    )
+    default_domain_id: str = Field("domain-default", description="Domain that auth=none is scoped to.")
+    default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: generated in the data directory."
+    )
+
+    duplicate_event_time: int = Field(
+        600, ge=0, description="Seconds after its newest alert event within which an alert takes further ones."
+    )
+    store_unmatched_recovery: bool = Field(False, description="Store recoveries that have no open alert.")
+    idempotency_hours: int = Field(24, ge=1, description="Hours an idempotency key is remembered.")
+    retention_days: int = Field(0, ge=0, description="Days an event is kept. 0: for ever.")
+
+    list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
+    max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")
+    max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest single stored event, in bytes.")
+    query_timeout_ms: int = Field(10_000, ge=1, description="Server-side limit of one query, in milliseconds.")
+    write_queue: int = Field(4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED.")
+    read_threads: int = Field(8, ge=1, description="Reads that may run in the database at once.")
+    grace_seconds: float = Field(20.0, ge=0, description="How long a stop waits for calls in flight.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
