@@ -12,23 +12,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-import google.api
 from grpc_tools import protoc
+from protos import ROOT, include_arguments, proto_files
 
-ROOT = Path(__file__).resolve().parent.parent
-PROTO = ROOT / "proto"
 TARGET = ROOT / "src" / "event_service" / "_gen"
 
 
 def generate(target: Path) -> None:
     """Writes stubs, type stubs and grpc stubs of every proto file below `target`."""
-    googleapis = Path(next(iter(google.api.__path__))).parent.parent
-    wellknown = Path(protoc.__file__).parent / "_proto"
-    files = sorted(str(path.relative_to(PROTO)) for path in PROTO.rglob("*.proto"))
     plugin = Path(sys.executable).with_name("protoc-gen-mypy")
     status = protoc.main(
-        ["protoc", f"-I{PROTO}", f"-I{googleapis}", f"-I{wellknown}", f"--plugin=protoc-gen-mypy={plugin}",
-         f"--python_out={target}", f"--mypy_out=quiet:{target}", f"--grpc_python_out={target}", *files]
+        ["protoc", *include_arguments(), f"--plugin=protoc-gen-mypy={plugin}", f"--python_out={target}",
+         f"--mypy_out=quiet:{target}", f"--grpc_python_out={target}", *proto_files()]
     )  # fmt: skip
     if status:
         raise SystemExit(f"protoc ended with status {status}")
@@ -36,7 +31,10 @@ def generate(target: Path) -> None:
         text = path.read_text()
         text = re.sub(r"^from (spaceone|event_service)\.", r"from event_service._gen.\1.", text, flags=re.MULTILINE)
         text = re.sub(
-            r"^import ((?:spaceone|event_service)\.[\w.]+) as ", r"import event_service._gen.\1 as ", text, flags=re.MULTILINE
+            r"^import ((?:spaceone|event_service)\.[\w.]+) as ",
+            r"import event_service._gen.\1 as ",
+            text,
+            flags=re.MULTILINE,
         )
         path.write_text(text)
     for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:

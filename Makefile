@@ -1,0 +1,120 @@
+# Everything a person does with this checkout is one word here: `make help` lists them.
+#
+# Nothing is installed outside the checkout: the environment is .venv, Debian packages that tests use are unpacked
+# below .tools, and .make holds a stamp for each step so that the second run is quick.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Any CPython from 3.11 on: make run PYTHON=python3.13
+PYTHON ?= python3
+# Tests run in this many processes at once; arguments for pytest: make test ARGS='tests/unit -k query'
+WORKERS ?= 2
+ARGS ?=
+# Seconds a fuzz target runs and rounds a chaos test goes through.
+FUZZ_SECONDS ?= 600
+CHAOS_ROUNDS ?= 50
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+##@ Use
+
+.PHONY: run
+run: .make/run ## Set up, serve on an embedded database, make a first webhook and print how to use it
+	@exec $(BIN)/event-service serve $(ARGS)
+
+##@ Check
+
+.PHONY: test
+test: .make/dev test-tools lint ## Set up and run every check: linters, types, imports, protos, tests with coverage
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+.PHONY: lint
+lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/lint_protos.py
+	$(BIN)/python tools/generate_stubs.py --check
+
+.PHONY: format
+format: .make/dev ## Put the code in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: chaos
+chaos: .make/dev test-tools ## Kill the service and its database many times over (CHAOS_ROUNDS)
+	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 tests/e2e/test_crash.py $(wildcard tests/chaos) $(ARGS)
+
+.PHONY: fuzz
+fuzz: .make/dev ## Search longer for input that breaks something (FUZZ_SECONDS)
+	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m fuzz $(ARGS)
+
+.PHONY: bench
+bench: .make/dev test-tools ## Measure what a request costs
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: test-tools
+test-tools: .make/test-tools ## Unpack the Debian packages that tests use below .tools; no root needed
+
+##@ Make
+
+.PHONY: proto
+proto: .make/dev ## Generate the stubs from proto/
+	$(BIN)/python tools/generate_stubs.py
+
+.PHONY: docs
+docs: .make/dev ## Write the parts of the documentation that are made from the code
+	$(BIN)/python tools/settings_table.py
+
+.PHONY: dist
+dist: .make/dev ## Build the wheel and the source distribution into dist/
+	rm -rf dist
+	$(BIN)/hatchling build
+
+.PHONY: constraints
+constraints: ## Resolve the dependencies anew and pin them in constraints.txt
+	$(PYTHON) tools/pin_dependencies.py
+
+.PHONY: clean
+clean: ## Remove what was built; the environment and the tools too
+	rm -rf .venv .tools .make dist build .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The environment. Its stamps are worth nothing once .venv is gone.
+ifeq ($(wildcard $(BIN)/python),)
+$(shell rm -f .make/venv .make/run .make/dev)
+endif
+
+.make/venv:
+	@$(PYTHON) tools/check_python.py
+	@echo "Creating .venv with $$($(PYTHON) --version)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(PIP) install --constraint constraints.txt pip hatchling editables
+	@mkdir -p .make && touch $@
+
+.make/run: .make/venv pyproject.toml constraints.txt
+	@echo "Installing the service and its embedded database"
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --group run --editable '.[embedded]'
+	@touch $@
+
+# spaceone-api goes in without its dependencies: they are versions of grpcio and protobuf that are years old.
+.make/dev: .make/run pyproject.toml constraints.txt
+	@echo "Installing what the checks need"
+	@$(PIP) install --constraint constraints.txt --group dev
+	@$(PIP) install --constraint constraints.txt --no-deps spaceone-api
+	@touch $@
+
+.make/test-tools: tools/test_tools.py tools/test_tools.txt .make/venv
+	@$(BIN)/python tools/test_tools.py
+	@touch $@
