@@ -40,6 +40,9 @@ class EventDraft:
         raw_data: the payload as received, with this one member only where it held several.
         raw_wire: `raw_data` as serialised google.protobuf.Struct, where the caller has it anyway.
         always_store: an id was promised to the sender: store even a recovery with nothing open.
+        marks_trouble: the condition remembers that it was once in trouble (Cloud Eye: warning, incident).
+        recovers_if_troubled: becomes a RECOVERY if its condition was ever in trouble, else stays what
+            `event_type` says (Cloud Eye: normal). Decided when it is stored, by `events/conditions.py`.
     """
 
     event_key: str
@@ -57,6 +60,8 @@ class EventDraft:
     raw_data: Mapping[str, Any] = field(default_factory=dict)
     raw_wire: bytes | None = None
     always_store: bool = False
+    marks_trouble: bool = False
+    recovers_if_troubled: bool = False
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Events: the rules between the doors and the store."""

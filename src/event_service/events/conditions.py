@@ -1,0 +1,175 @@
+"""Which alert an event belongs to: open, join, supersede, resolve. Pure functions over one condition's row.
+
+Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from event_service.model.condition import AlertReference, AlertState, Closing, ClosingReason, Condition, Urgency
+from event_service.model.event import EventDraft, EventType, Severity
+
+# An event cannot be much later than its receipt: a sender's clock that is ahead by years must not block its
+# alerts and recoveries until then.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+_URGENT = frozenset({Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRules:
+    """What a webhook or the settings may change.
+
+    Attributes:
+        duplicate_event_time: how long after its newest ALERT was received an open alert takes further ones.
+        auto_recovery: whether a RECOVERY resolves the alert it carries.
+        store_unmatched_recovery: whether a RECOVERY without an open alert is stored.
+    """
+
+    duplicate_event_time: timedelta
+    auto_recovery: bool = True
+    store_unmatched_recovery: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of one event.
+
+    Attributes:
+        event_type: the draft's, or RECOVERY where the condition made it one.
+        alert: the alert the event carries; None for a recovery without one.
+        stored: False for a recovery with nothing open: only its time is remembered.
+        opens: state of the alert to be created under `alert`; None where it exists.
+        closings: alerts that end when the event is stored.
+    """
+
+    event_type: EventType
+    alert: AlertReference | None
+    stored: bool = True
+    opens: AlertState | None = None
+    closings: tuple[Closing, ...] = ()
+
+    @property
+    def resolves(self) -> bool:
+        """Whether the condition's open alert ends with this event."""
+        return any(closing.reason is ClosingReason.RECOVERED for closing in self.closings)
+
+
+def condition_id_of(webhook_id: str, domain_id: str, workspace_id: str, project_id: str, event_key: str) -> str:
+    """The name of a condition: 32 hexadecimal digits. Length prefixes keep ("a", "bc") and ("ab", "c") apart."""
+    digest = hashlib.sha256()
+    for part in (webhook_id, domain_id, workspace_id, project_id, event_key):
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(encoded))
+        digest.update(encoded)
+    return digest.hexdigest()[:32]
+
+
+def alert_reference(condition_id: str, generation: int) -> AlertReference:
+    """Both names of a condition's n-th alert.
+
+    They follow from the condition alone, so that two replicas that open the same alert at once write the same
+    document, and a crash between the alert and the condition's row is mended by doing it again.
+    """
+    digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
+    return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")
+
+
+def effective_time(occurred_at: datetime | None, received_at: datetime) -> datetime:
+    """The time events are ordered by: when it occurred, else when it was received, never later than receipt + 5 min."""
+    if occurred_at is None:
+        return received_at
+    return min(occurred_at, received_at + CLOCK_TOLERANCE)
+
+
+def urgency_of(severity: Severity) -> Urgency:
+    return Urgency.HIGH if severity in _URGENT else Urgency.LOW
+
+
+def decide(
+    condition: Condition, draft: EventDraft, received_at: datetime, event_object_id: str, rules: AlertRules
+) -> tuple[Condition, Decision]:
+    """Ties one event to its alert.
+
+    Args:
+        condition: the row as it is before the event; its `closings` are carried over.
+        event_object_id: `_id` the event will have, named by the closings it causes.
+
+    Returns:
+        The row after the event, and what becomes of the event. The row is to be written before the event;
+        its new `closings` are carried out after the event.
+    """
+    at = effective_time(draft.occurred_at, received_at)
+    event_type = draft.event_type
+    if draft.recovers_if_troubled and condition.troubled:
+        event_type = EventType.RECOVERY
+    if draft.marks_trouble and not condition.troubled:
+        condition = replace(condition, troubled=True)
+    if event_type is EventType.RECOVERY:
+        return _recover(condition, at, draft.always_store, event_object_id, rules)
+    return _alert(condition, event_type, at, received_at, event_object_id, rules)
+
+
+def _recover(
+    condition: Condition, at: datetime, always_store: bool, event_object_id: str, rules: AlertRules
+) -> tuple[Condition, Decision]:
+    newest_alert_at = condition.newest_alert_at
+    condition = replace(condition, newest_recovery_at=_later(condition.newest_recovery_at, at))
+    alert = condition.alert
+    if not condition.is_open or alert is None:
+        return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
+    outdated = newest_alert_at is not None and at < newest_alert_at
+    if outdated or not rules.auto_recovery:
+        return condition, Decision(EventType.RECOVERY, alert)
+    closing = Closing(alert, ClosingReason.RECOVERED, event_object_id, at)
+    condition = replace(condition, is_open=False, closings=(*condition.closings, closing))
+    return condition, Decision(EventType.RECOVERY, alert, closings=(closing,))
+
+
+def _alert(
+    condition: Condition,
+    event_type: EventType,
+    at: datetime,
+    received_at: datetime,
+    event_object_id: str,
+    rules: AlertRules,
+) -> tuple[Condition, Decision]:
+    newest_alert_at = _later(condition.newest_alert_at, at)
+    stale = condition.newest_recovery_at is not None and at < condition.newest_recovery_at
+    if stale and condition.alert is not None:
+        return replace(condition, newest_alert_at=newest_alert_at), Decision(event_type, condition.alert)
+    received = condition.alert_received_at
+    if (
+        not stale
+        and condition.is_open
+        and condition.alert is not None
+        and received is not None
+        and received_at - received <= rules.duplicate_event_time
+    ):
+        condition = replace(condition, newest_alert_at=newest_alert_at, alert_received_at=_later(received, received_at))
+        return condition, Decision(event_type, condition.alert)
+
+    generation = condition.generation + 1
+    alert = alert_reference(condition.condition_id, generation)
+    closings: tuple[Closing, ...] = ()
+    if condition.is_open and condition.alert is not None:
+        closings = (Closing(condition.alert, ClosingReason.SUPERSEDED, event_object_id, at),)
+    if stale:
+        state = AlertState.RESOLVED
+    else:
+        state = AlertState.ERROR if event_type is EventType.ERROR else AlertState.TRIGGERED
+    condition = replace(
+        condition,
+        generation=generation,
+        alert=alert,
+        is_open=not stale,
+        alert_received_at=received_at,
+        newest_alert_at=newest_alert_at,
+        closings=(*condition.closings, *closings),
+    )
+    return condition, Decision(event_type, alert, opens=state, closings=closings)
+
+
+def _later(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None or other > one else one

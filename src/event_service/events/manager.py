@@ -1,0 +1,221 @@
+"""What Event.create, get, list and stat do, whichever door a call comes through.
+
+create: who is this (webhooks) > what is it (normalize) > finished event (building) > which alert, and into the
+store (the writer, whose batches `commit` writes). get, list, stat: validate (query) > scoped read (store).
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from event_service.errors import NotFound, RequiredParameter
+from event_service.events.building import BuiltEvent, build
+from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
+from event_service.events.conditions import AlertRules, condition_id_of
+from event_service.model.event import EventDraft
+from event_service.model.scope import Scope
+from event_service.model.webhook import Webhook
+from event_service.normalize import parse
+from event_service.normalize.result import Parsed
+from event_service.normalize.unreadable import unreadable_event
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import ListQuery, parse_list_query
+from event_service.query.stat_query import StatQuery, parse_stat_query
+from event_service.store.event_reader import Page
+from event_service.store.event_writer import ConditionKey
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class CreateRequest:
+    """One delivery to a webhook.
+
+    Attributes:
+        payload: the JSON value as received; an object where it came by gRPC.
+        payload_wire: the same as serialised Struct, where the caller has it anyway.
+        received_at: timezone-aware UTC, whole milliseconds.
+        idempotency_key: the sender's; "" for none.
+        headers: lower-case HTTP headers, for formats that speak through them.
+    """
+
+    webhook_id: str
+    access_key: str
+    payload: Any
+    received_at: datetime
+    payload_wire: bytes | None = None
+    idempotency_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CreateOutcome:
+    """What became of a delivery.
+
+    Attributes:
+        event_ids: ids of the stored events, in the payload's order.
+        duplicate: nothing new was stored, it had been stored before.
+        faults: what could not be understood and was stored as ERROR events, each with its path.
+        ignored: what was left out on purpose, each with the reason.
+    """
+
+    event_ids: list[str] = field(default_factory=list)
+    duplicate: bool = False
+    faults: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+
+class Webhooks(Protocol):
+    """What this manager needs of `webhooks/manager.py`."""
+
+    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
+    def count(self, webhook_id: str, *, error: bool) -> None: ...
+
+
+class Writer(Protocol):
+    """What this manager needs of `store/writer.py`."""
+
+    def submit(self, item: CreateItem) -> Awaitable[CreateResult]: ...
+
+
+class Reader(Protocol):
+    """What this manager needs of `store/event_reader.py`; called in worker threads."""
+
+    def get(self, scope: Scope, event_id: str) -> bytes | None: ...
+    def list(self, scope: Scope, query: ListQuery) -> Page: ...
+    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]: ...
+
+
+class Threads(Protocol):
+    """What this manager needs of `store/threads.py`."""
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
+
+
+class EventManager:
+    """The service layer of events.
+
+    Args:
+        duplicate_event_time: seconds, unless the webhook says otherwise.
+        idempotency_hours: how long an idempotency key is remembered.
+        max_event_bytes: largest EventInfo that is stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        webhooks: Webhooks,
+        writer: Writer,
+        reader: Reader,
+        threads: Threads,
+        duplicate_event_time: int,
+        store_unmatched_recovery: bool,
+        idempotency_hours: int,
+        max_event_bytes: int,
+    ) -> None:
+        self._webhooks = webhooks
+        self._writer = writer
+        self._reader = reader
+        self._threads = threads
+        self._duplicate_event_time = duplicate_event_time
+        self._store_unmatched_recovery = store_unmatched_recovery
+        self._idempotency = timedelta(hours=idempotency_hours)
+        self._max_event_bytes = max_event_bytes
+
+    async def create(self, request: CreateRequest) -> CreateOutcome:
+        """Stores what a monitoring tool delivered. Returns once it is journalled.
+
+        Raises:
+            NotFound, PermissionDenied, WebhookDisabled: the webhook does not take it.
+            InvalidArgument, TooLarge: it could not be read back; nothing was stored.
+            AlreadyExists: the idempotency key came with another payload before.
+            Overloaded, Unavailable: nothing is promised; send again.
+        """
+        webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
+        parsed = parse(
+            webhook.plugin.plugin_id, request.payload, request.headers, webhook.plugin.options, request.received_at
+        )
+        outcome = CreateOutcome(ignored=list(parsed.ignored))
+        drafts = self._drafts(webhook, parsed, outcome)
+        self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
+        if not drafts:
+            return outcome
+        if len(parsed.events) == 1 and not parsed.bad_items and parsed.events[0].raw_data is request.payload:
+            parsed.events[0].raw_wire = request.payload_wire
+        built = [build(draft, webhook, request.received_at, self._max_event_bytes) for draft in drafts]
+        key = request.idempotency_key or parsed.message_id
+        claim = self._claim(webhook, key, request) if key else None
+        result = await self._writer.submit(CreateItem(self._entries(built), self._rules(webhook), claim))
+        outcome.event_ids = list(result.event_ids)
+        outcome.duplicate = result.duplicate
+        outcome.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
+        return outcome
+
+    async def get(self, scope: Scope, event_id: str) -> bytes:
+        """One event as EventInfo bytes.
+
+        Raises:
+            RequiredParameter: no event_id.
+            NotFound: missing, or somebody else's.
+        """
+        if not event_id:
+            raise RequiredParameter("event_id")
+        wire = await self._threads.run(self._reader.get, scope, event_id)
+        if wire is None:
+            raise NotFound("event_id", event_id)
+        return wire
+
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
+        """Events that match, as EventInfo bytes; see `query/list_query.py` for the language and its errors."""
+        parsed = parse_list_query(query, equals, EVENT_FIELDS)
+        return await self._threads.run(self._reader.list, scope, parsed)
+
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+        """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
+        parsed = parse_stat_query(query, EVENT_FIELDS)
+        return await self._threads.run(self._reader.stat, scope, parsed)
+
+    def _drafts(self, webhook: Webhook, parsed: Parsed, outcome: CreateOutcome) -> Sequence[EventDraft]:
+        drafts = list(parsed.events)
+        for item in parsed.bad_items:
+            drafts.append(unreadable_event(item, webhook.webhook_id, webhook.name))
+            outcome.faults += [f"{fault.path}: {fault.problem}" for fault in item.faults]
+        return drafts
+
+    def _entries(self, built: Sequence[BuiltEvent]) -> list[Entry]:
+        entries = []
+        for one in built:
+            event = one.event
+            key = ConditionKey(
+                event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
+            )
+            condition_id = condition_id_of(
+                key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key
+            )
+            entries.append(Entry(one, key, condition_id))
+        return entries
+
+    def _rules(self, webhook: Webhook) -> AlertRules:
+        options = webhook.plugin.options
+        seconds = options.get("duplicate_event_time", self._duplicate_event_time)
+        return AlertRules(
+            duplicate_event_time=timedelta(seconds=float(seconds)),
+            auto_recovery=options.get("auto_recovery", True) is not False,
+            store_unmatched_recovery=self._store_unmatched_recovery,
+        )
+
+    def _claim(self, webhook: Webhook, key: str, request: CreateRequest) -> ClaimRequest:
+        body = json.dumps(request.payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return ClaimRequest(
+            claim_id=claim_id_of(webhook.webhook_id, key),
+            digest=hashlib.sha256(body.encode()).hexdigest(),
+            expire_at=request.received_at + self._idempotency,
+        )
+
+
+def claim_id_of(webhook_id: str, key: str) -> str:
+    """The name under which a sender's idempotency key is remembered: per webhook, 64 hexadecimal digits."""
+    return hashlib.sha256(f"{len(webhook_id)}:{webhook_id}{key}".encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,94 @@
+"""The `alert` collection, with upstream's field names. Alerts are opened and closed here and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from event_service.model.condition import Alert, AlertState, Closing
+from event_service.store.client import Database
+from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
+
+COLLECTION = "alert"
+
+
+class AlertStore:
+    """Writes alerts; which alert is opened or closed is decided in `events/conditions.py`."""
+
+    def __init__(self, database: Database, timeout_ms: int) -> None:
+        self._alerts = database[COLLECTION]
+        self._timeout_ms = timeout_ms
+
+    def open(self, alerts: Sequence[Alert]) -> None:
+        """Stores new alerts. One that is there already was opened by another replica, or before a crash: the same."""
+        if not alerts:
+            return
+        with database_errors():
+            try:
+                self._alerts.insert_many([_document(alert) for alert in alerts], ordered=False)
+            except BulkWriteError as error:
+                if any(failure.code != DUPLICATE_KEY for failure in write_errors(error)):
+                    raise
+
+    def close(self, closings: Sequence[Closing]) -> None:
+        """Resolves alerts. Closing one twice changes nothing."""
+        if not closings:
+            return
+        writes = [
+            UpdateOne(
+                {**_identity(closing.alert.object_id, closing.alert.alert_id), "state": {"$ne": AlertState.RESOLVED}},
+                {
+                    "$set": {
+                        "state": AlertState.RESOLVED.value,
+                        "resolved_at": closing.at,
+                        "resolved_by": closing.reason.value,
+                        "updated_at": closing.at,
+                    }
+                },
+            )
+            for closing in closings
+        ]
+        with database_errors():
+            self._alerts.bulk_write(writes, ordered=False)
+
+    def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
+        """State and resolved_at of the stored alerts among `alert_ids`."""
+        wanted = {"alert_id": {"$in": list(alert_ids)}}
+        fields = {"_id": False, "alert_id": True, "state": True, "resolved_at": True}
+        with database_errors():
+            return {
+                row["alert_id"]: (AlertState(row["state"]), row.get("resolved_at"))
+                for row in self._alerts.find(wanted, fields, max_time_ms=self._timeout_ms)
+            }
+
+
+def _identity(object_id: str, alert_id: str) -> dict[str, Any]:
+    return {"_id": ObjectId(object_id)} if object_id else {"alert_id": alert_id}
+
+
+def _document(alert: Alert) -> dict[str, Any]:
+    return {
+        "_id": ObjectId(alert.reference.object_id),
+        "alert_id": alert.reference.alert_id,
+        "title": alert.title,
+        "state": alert.state.value,
+        "description": alert.description,
+        "urgency": alert.urgency.value,
+        "severity": alert.severity.value,
+        "rule": alert.rule,
+        "image_url": alert.image_url,
+        "resources": alert.resources,
+        "provider": alert.provider,
+        "account": alert.account,
+        "triggered_by": alert.webhook_id,
+        "webhook_id": alert.webhook_id,
+        "project_id": alert.project_id,
+        "workspace_id": alert.workspace_id,
+        "domain_id": alert.domain_id,
+        "created_at": alert.created_at,
+        "updated_at": alert.created_at,
+        "resolved_at": alert.resolved_at,
+    }

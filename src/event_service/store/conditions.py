@@ -1,0 +1,150 @@
+"""The `condition` collection: one row per condition, written by compare-and-set on its version."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import ObjectId
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
+from event_service.store.client import Database
+from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
+
+COLLECTION = "condition"
+
+
+class ConditionStore:
+    """Reads and writes rows; which row is right is decided in `events/conditions.py`."""
+
+    def __init__(self, database: Database, timeout_ms: int) -> None:
+        self._rows = database[COLLECTION]
+        self._timeout_ms = timeout_ms
+
+    def find(self, condition_ids: Iterable[str]) -> dict[str, Condition]:
+        """The stored rows among `condition_ids`, by their id."""
+        wanted = {"_id": {"$in": list(condition_ids)}}
+        with database_errors():
+            return {row["_id"]: _condition(row) for row in self._rows.find(wanted, max_time_ms=self._timeout_ms)}
+
+    def save(self, conditions: Sequence[Condition]) -> list[bool]:
+        """Writes each row if nobody else has written it since it was read.
+
+        Args:
+            conditions: rows as they are to be, with the `version` they were read at.
+
+        Returns:
+            For each row, whether it was written; False = another writer was first: read it again.
+        """
+        if not conditions:
+            return []
+        # An upsert whose filter misses because of the version collides with the row's own _id: that is how a
+        # bulk write says which of its members came too late.
+        writes = [
+            ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
+        ]
+        written = [True] * len(writes)
+        with database_errors():
+            try:
+                self._rows.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                for failure in write_errors(error):
+                    if failure.code != DUPLICATE_KEY:
+                        raise
+                    written[failure.index] = False
+        return written
+
+    def settle(self, conditions: Sequence[Condition]) -> None:
+        """Takes note that the `closings` of each row have been carried out.
+
+        A row that somebody else has written since is left alone: whoever writes a row takes over its closings.
+        """
+        if not conditions:
+            return
+        writes = [
+            UpdateOne(
+                {"_id": row.condition_id, "version": row.version},
+                {
+                    "$set": {"closings": [], "open": row.is_open},
+                    "$inc": {"version": 1},
+                    "$unset": {"unsettled_at": ""},
+                },
+            )
+            for row in conditions
+        ]
+        with database_errors():
+            self._rows.bulk_write(writes, ordered=False)
+
+    def unsettled(self, before: datetime, limit: int = 1000) -> list[Condition]:
+        """Rows whose closings were decided before `before` and never carried out: a process died in between."""
+        with database_errors():
+            rows = self._rows.find({"unsettled_at": {"$lt": before}}, max_time_ms=self._timeout_ms).limit(limit)
+            return [_condition(row) for row in rows]
+
+
+def _row(condition: Condition) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "_id": condition.condition_id,
+        "webhook_id": condition.webhook_id,
+        "event_key": condition.event_key,
+        "version": condition.version + 1,
+        "generation": condition.generation,
+        "alert": _alert_value(condition.alert),
+        "open": condition.is_open,
+        "alert_received_at": condition.alert_received_at,
+        "newest_alert_at": condition.newest_alert_at,
+        "newest_recovery_at": condition.newest_recovery_at,
+        "troubled": condition.troubled,
+        "closings": [
+            {
+                "alert": _alert_value(closing.alert),
+                "reason": closing.reason.value,
+                "event": ObjectId(closing.event_object_id),
+                "at": closing.at,
+            }
+            for closing in condition.closings
+        ],
+    }
+    if condition.closings:
+        row["unsettled_at"] = max(closing.at for closing in condition.closings)
+    return row
+
+
+def _condition(row: dict[str, Any]) -> Condition:
+    return Condition(
+        condition_id=row["_id"],
+        webhook_id=row["webhook_id"],
+        event_key=row["event_key"],
+        version=row["version"],
+        generation=row["generation"],
+        alert=_alert(row["alert"]),
+        is_open=row["open"],
+        alert_received_at=row["alert_received_at"],
+        newest_alert_at=row["newest_alert_at"],
+        newest_recovery_at=row["newest_recovery_at"],
+        troubled=row["troubled"],
+        closings=tuple(
+            Closing(
+                alert=AlertReference(_hex(closing["alert"]["id"]), closing["alert"]["alert_id"]),
+                reason=ClosingReason(closing["reason"]),
+                event_object_id=str(closing["event"]),
+                at=closing["at"],
+            )
+            for closing in row["closings"]
+        ),
+    )
+
+
+def _alert_value(alert: AlertReference | None) -> dict[str, Any] | None:
+    if alert is None:
+        return None
+    return {"id": ObjectId(alert.object_id) if alert.object_id else None, "alert_id": alert.alert_id}
+
+
+def _alert(value: dict[str, Any] | None) -> AlertReference | None:
+    return None if value is None else AlertReference(_hex(value["id"]), value["alert_id"])
+
+
+def _hex(object_id: ObjectId | None) -> str:
+    return "" if object_id is None else str(object_id)

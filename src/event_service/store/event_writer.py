@@ -1,0 +1,152 @@
+"""Inserts into the `event` collection, and the few look-ups that tying an event to its alert needs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any
+
+from bson import ObjectId
+from pymongo import DESCENDING
+from pymongo.errors import BulkWriteError
+
+from event_service.errors import EventServiceError
+from event_service.model.condition import AlertReference
+from event_service.model.event import Event
+from event_service.store.client import Database
+from event_service.store.documents import event_document
+from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write, write_errors
+
+COLLECTION = "event"
+
+
+class Inserted(Enum):
+    """What became of one event."""
+
+    STORED = auto()
+    # Its `_id` is there: an earlier attempt of the same event got this far.
+    WAS_STORED = auto()
+    # Another event has the same event_id (48 random bits): choose another.
+    EVENT_ID_TAKEN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event and the `_id` (24 hexadecimal digits) it is to be stored under.
+
+    Attributes:
+        wire: the finished EventInfo, serialised, without alert_id.
+    """
+
+    object_id: str
+    event: Event
+    alert: AlertReference | None
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionKey:
+    """The fields that make a condition, to look for events of an upstream database by."""
+
+    webhook_id: str
+    domain_id: str
+    workspace_id: str
+    project_id: str
+    event_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastEvent:
+    """The newest event of a condition that has no row yet."""
+
+    alert: AlertReference
+    created_at: datetime
+    occurred_at: datetime | None
+
+
+class EventWriter:
+    """The write side of the `event` collection."""
+
+    def __init__(self, database: Database, timeout_ms: int) -> None:
+        self._events = database[COLLECTION]
+        self._timeout_ms = timeout_ms
+
+    def insert(self, events: Sequence[NewEvent]) -> list[Inserted | EventServiceError]:
+        """Stores events in one journalled write; each has its own outcome."""
+        if not events:
+            return []
+        outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
+        documents = [event_document(new.event, ObjectId(new.object_id), new.alert, new.wire) for new in events]
+        with database_errors():
+            try:
+                self._events.insert_many(documents, ordered=False)
+            except BulkWriteError as error:
+                for failure in write_errors(error):
+                    if failure.code != DUPLICATE_KEY:
+                        outcomes[failure.index] = translate_write(failure)
+                    elif failure.key == "_id":
+                        outcomes[failure.index] = Inserted.WAS_STORED
+                    else:
+                        outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
+        return outcomes
+
+    def existing(self, object_ids: Iterable[str]) -> set[str]:
+        """Which of these `_id`s are stored."""
+        wanted = {"_id": {"$in": [ObjectId(object_id) for object_id in object_ids]}}
+        with database_errors():
+            return {str(row["_id"]) for row in self._events.find(wanted, {"_id": True}, max_time_ms=self._timeout_ms)}
+
+    def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:
+        """For each key that has events already, its newest one that is not a RECOVERY and has an alert.
+
+        Only an upstream database has such events without a condition, so this is nearly always one look-up
+        that finds nothing per webhook.
+        """
+        by_owner: dict[tuple[str, str, str, str], list[ConditionKey]] = {}
+        for key in keys:
+            owner = (key.domain_id, key.workspace_id, key.project_id, key.webhook_id)
+            by_owner.setdefault(owner, []).append(key)
+        found = {}
+        for (domain_id, workspace_id, project_id, webhook_id), wanted in by_owner.items():
+            owner_filter = {
+                "domain_id": domain_id,
+                "workspace_id": workspace_id,
+                "project_id": project_id,
+                "webhook_id": webhook_id,
+            }
+            with database_errors():
+                known = set(
+                    self._events.distinct(
+                        "event_key",
+                        {**owner_filter, "event_key": {"$in": [key.event_key for key in wanted]}},
+                        maxTimeMS=self._timeout_ms,
+                    )
+                )
+            for key in wanted:
+                if key.event_key in known and (past := self._newest_alert(owner_filter, key.event_key)):
+                    found[key] = past
+        return found
+
+    def _newest_alert(self, owner_filter: Mapping[str, Any], event_key: str) -> PastEvent | None:
+        with database_errors():
+            row = self._events.find_one(
+                {**owner_filter, "event_key": event_key, "event_type": {"$ne": "RECOVERY"}, "alert_id": {"$gt": ""}},
+                {"_id": False, "alert": True, "alert_id": True, "created_at": True, "occurred_at": True},
+                sort=[("created_at", DESCENDING), ("_id", DESCENDING)],
+                max_time_ms=self._timeout_ms,
+            )
+        if row is None or not isinstance(row.get("created_at"), datetime):
+            return None
+        alert = row.get("alert")
+        object_id = str(alert) if isinstance(alert, ObjectId) else ""
+        occurred_at = row.get("occurred_at")
+        return PastEvent(
+            alert=AlertReference(object_id, row["alert_id"]),
+            created_at=row["created_at"],
+            occurred_at=occurred_at if isinstance(occurred_at, datetime) else None,
+        )
+
+
+def new_object_id() -> str:
+    """A fresh `_id`: ascending in time within this process, as 24 hexadecimal digits."""
+    return str(ObjectId())
