@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EventStub:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -42,10 +43,12 @@ class EventStub:
 
 
 class EventServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     def parse(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What the payload says, as events.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -67,7 +70,8 @@ def add_EventServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Event:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     @staticmethod
     def parse(request,

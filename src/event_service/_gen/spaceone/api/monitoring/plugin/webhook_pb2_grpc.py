@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class WebhookStub:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -48,16 +49,19 @@ class WebhookStub:
 
 
 class WebhookServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     def init(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What the parser says of itself.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def verify(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Whether the options can be worked with; an error says why not.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -84,7 +88,8 @@ def add_WebhookServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhook:
-    """Missing associated documentation comment in .proto file."""
+    """Served by a remote parser.
+    """
 
     @staticmethod
     def init(request,

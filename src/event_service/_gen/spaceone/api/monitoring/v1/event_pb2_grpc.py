@@ -28,7 +28,9 @@ if _version_not_supported:
 
 
 class EventStub:
-    """Missing associated documentation comment in .proto file."""
+    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -59,28 +61,38 @@ class EventStub:
 
 
 class EventServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """
 
     def create(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Stores what a monitoring tool sent to a webhook. OK means stored and journalled; after anything else, send again.
+        Needs no token: the webhook's id and access key are the credential. With `idempotency-key` in the metadata,
+        sending again stores nothing new. The trailers `event-count`, `event-id`, `event-duplicate` and `event-error` say
+        what became of it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def get(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One event. One that does not exist and one that is somebody else's are both NOT_FOUND.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def list(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Events that match, a page at a time, the newest first unless sorted otherwise.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def stat(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Figures about the events that match: counted, grouped, summed, or the different values of a field. The reply is
+        {"results": [...]}.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -117,7 +129,9 @@ def add_EventServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Event:
-    """Missing associated documentation comment in .proto file."""
+    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """
 
     @staticmethod
     def create(request,

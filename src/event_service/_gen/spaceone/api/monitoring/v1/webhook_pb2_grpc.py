@@ -28,7 +28,8 @@ if _version_not_supported:
 
 
 class WebhookStub:
-    """Missing associated documentation comment in .proto file."""
+    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -89,64 +90,75 @@ class WebhookStub:
 
 
 class WebhookServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """
 
     def create(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Makes a webhook. Only this reply, and that of a key rotation, shows the access key and the URL.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def update(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes the name or the tags.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def update_plugin(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes the parser's version or options.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def verify_plugin(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Asks whether the parser is there and accepts the options.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def enable(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Takes events in again.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def disable(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Refuses events until it is enabled again.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def delete(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Removes the webhook. Its events stay.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def get(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One webhook, its access key masked.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def list(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Webhooks that match, their access keys masked.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def stat(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Figures about the webhooks that match.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -213,7 +225,8 @@ def add_WebhookServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhook:
-    """Missing associated documentation comment in .proto file."""
+    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """
 
     @staticmethod
     def create(request,
