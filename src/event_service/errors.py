@@ -14,6 +14,8 @@
     ├── Overloaded                 the queue is full; send again after `retry_after` seconds
     ├── Unavailable                the database is away; send again after `retry_after` seconds
     ├── DeadlineExceeded           the caller's own deadline has passed
+    ├── RequestTimeout             HTTP only: the body did not arrive in time
+    ├── MethodNotAllowed           HTTP only: the address is right, the method is not
     ├── Unimplemented
     └── Internal                   a fault of ours
 
@@ -142,6 +144,14 @@ class Unavailable(EventServiceError):
 
 class DeadlineExceeded(EventServiceError):
     code, http_status, reason = "DEADLINE_EXCEEDED", 504, "ERROR_DEADLINE_EXCEEDED"
+
+
+class RequestTimeout(EventServiceError):
+    code, http_status, reason = "DEADLINE_EXCEEDED", 408, "ERROR_REQUEST_TIMEOUT"
+
+
+class MethodNotAllowed(EventServiceError):
+    code, http_status, reason = "UNIMPLEMENTED", 405, "ERROR_METHOD_NOT_ALLOWED"
 
 
 class Unimplemented(EventServiceError):
