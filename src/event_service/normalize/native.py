@@ -1,0 +1,182 @@
+"""The service's own format: an event by the names of EventInfo, or several in `{"results": [...]}`.
+
+Source: the native table of section 3 of the Event API's rules (docs/guarantees.md); upstream's api-direct payload.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.fields import clipped, trimmed
+from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, Unreadable, raw_object
+from event_service.wire.timestamps import parse_timestamp
+
+_TYPES = {name.value: name for name in EventType}
+_SEVERITIES = {name.value: name for name in Severity}
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    if not isinstance(payload, dict):
+        return False
+    if "event_key" in payload:
+        return True
+    results = payload.get("results")
+    return isinstance(results, list) and (
+        not results or any(isinstance(one, dict) and "event_key" in one for one in results)
+    )
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """Reads one event or a batch. Nothing is guessed: what the table does not allow is a fault with its path."""
+    parsed = Parsed()
+    if not isinstance(payload, dict):
+        parsed.bad_items.append(BadItem([Fault("", "must be a JSON object")], raw_object(payload)))
+        return parsed
+    item = _trimmed_keys(payload)
+    results = item.get("results")
+    if results is None or "event_key" in item:
+        _read_into(parsed, item, "", payload)
+    elif not isinstance(results, list):
+        parsed.bad_items.append(BadItem([Fault("results", "must be a list of events")], payload))
+    else:
+        name = "results" if "results" in payload else next(key for key in payload if key.strip() == "results")
+        for index, member in enumerate(results):
+            _read_into(parsed, member, f"results[{index}]", {**payload, name: [member]})
+    return parsed
+
+
+def _read_into(parsed: Parsed, member: Json, path: str, raw_data: Mapping[str, Any]) -> None:
+    try:
+        parsed.events.append(read_event(member, path, raw_data))
+    except Unreadable as refusal:
+        parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+
+
+def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDraft:
+    """One event by the table.
+
+    Args:
+        path: where the member stands in the payload, "" for the payload itself.
+
+    Raises:
+        Unreadable: with every fault of the member.
+    """
+    if not isinstance(member, dict):
+        raise Unreadable.at(path, "must be a JSON object")
+    item = _trimmed_keys(member)
+    faults: list[Fault] = []
+    prefix = f"{path}." if path else ""
+
+    def string(name: str) -> str:
+        value = item.get(name)
+        if type(value) is str:
+            return value.strip()
+        if value is not None:
+            faults.append(Fault(prefix + name, f"must be a string, not {clipped(value)}"))
+        return ""
+
+    event_key = string("event_key")
+    if not event_key and not faults:
+        faults.append(Fault(prefix + "event_key", "must be given and must not be empty"))
+
+    event_type = EventType.ALERT
+    value = item.get("event_type")
+    if value is not None:
+        known_type = _TYPES.get(value.strip().upper()) if type(value) is str else None
+        if known_type is None:
+            faults.append(Fault(prefix + "event_type", f"must be one of {', '.join(_TYPES)}, not {clipped(value)}"))
+        else:
+            event_type = known_type
+
+    severity = Severity.NONE
+    value = item.get("severity")
+    if value is not None:
+        known_severity = _SEVERITIES.get(value.strip().upper()) if type(value) is str else None
+        if known_severity is None:
+            faults.append(Fault(prefix + "severity", f"must be one of {', '.join(_SEVERITIES)}, not {clipped(value)}"))
+        else:
+            severity = known_severity
+
+    occurred_at = None
+    value = item.get("occurred_at")
+    if value is not None:
+        occurred_at = _read_time(value, prefix + "occurred_at", faults)
+
+    draft = EventDraft(
+        event_key=event_key,
+        event_type=event_type,
+        title=string("title"),
+        description=string("description"),
+        severity=severity,
+        rule=string("rule"),
+        image_url=string("image_url"),
+        resources=_read_resources(item.get("resources"), item.get("resource"), prefix, faults),
+        provider=string("provider"),
+        account=string("account"),
+        additional_info=_read_info(item.get("additional_info"), prefix, faults),
+        occurred_at=occurred_at,
+        raw_data=raw_data,
+    )
+    if faults:
+        raise Unreadable(faults)
+    return draft
+
+
+def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
+    """The object by trimmed names; where two become equal, the one that needed no trimming wins."""
+    for name in item:
+        if name.strip() != name:
+            return {name.strip(): value for name, value in item.items()} | {
+                name: value for name, value in item.items() if name.strip() == name
+            }
+    return item
+
+
+def _read_time(value: Json, path: str, faults: list[Fault]) -> datetime | None:
+    if type(value) is not str:
+        faults.append(Fault(path, f"must be an ISO 8601 string, not {clipped(value)}"))
+        return None
+    written = value.strip()
+    if not written:
+        return None
+    try:
+        return parse_timestamp(written)
+    except ValueError:
+        faults.append(Fault(path, f"must be an ISO 8601 time such as 2024-05-01T12:00:00.000Z, not {clipped(value)}"))
+        return None
+
+
+def _read_resources(resources: Json, resource: Json, prefix: str, faults: list[Fault]) -> list[str]:
+    read: list[str] = []
+    if isinstance(resources, list):
+        for index, value in enumerate(resources):
+            if type(value) is str:
+                if name := value.strip():
+                    read.append(name)
+            elif value is not None:
+                faults.append(Fault(f"{prefix}resources[{index}]", f"must be a string, not {clipped(value)}"))
+    elif resources is not None:
+        faults.append(Fault(f"{prefix}resources", f"must be a list of strings, not {clipped(resources)}"))
+    if resource is None:
+        return read
+    if not isinstance(resource, dict):
+        faults.append(Fault(f"{prefix}resource", f"must be an object, not {clipped(resource)}"))
+        return read
+    value = _trimmed_keys(resource).get("name")
+    if type(value) is str:
+        if (name := value.strip()) and name not in read:
+            read.append(name)
+    elif value is not None:
+        faults.append(Fault(f"{prefix}resource.name", f"must be a string, not {clipped(value)}"))
+    return read
+
+
+def _read_info(value: Json, prefix: str, faults: list[Fault]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        faults.append(Fault(f"{prefix}additional_info", f"must be an object, not {clipped(value)}"))
+        return {}
+    info: dict[str, Any] = trimmed(value)
+    return info
