@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     system_token_max_age: int = Field(
         86400, ge=1, description="Seconds after `iat` at which a SYSTEM_TOKEN without `exp` ends."
     )
+    token_audience: str = Field("", description="What a token's `aud` must be or contain. Empty: anything.")
     default_domain_id: str = Field("domain-default", description="Domain that auth=none is scoped to.")
     default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
     secret_key: SecretStr = Field(
@@ -57,5 +58,19 @@ class Settings(BaseSettings):
     query_timeout_ms: int = Field(10_000, ge=1, description="Server-side limit of one query, in milliseconds.")
     write_queue: int = Field(4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED.")
     read_threads: int = Field(8, ge=1, description="Reads that may run in the database at once.")
+    http_body_seconds: float = Field(30.0, gt=0, description="How long an HTTP request may take to arrive.")
+    http_body_memory_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Bytes of HTTP bodies that may be under way at once, in all."
+    )
+    cloud_eye_rules: Literal["seed", "newer"] = Field(
+        "seed",
+        description="Which edition of Cloud Eye's naming rules holds. newer: resource_name may hold `.`, `@` and Chinese.",
+    )
+    cloud_eye_time_margin_seconds: int = Field(
+        20, ge=0, le=600, description="Cloud Eye events may be 1 h old less this, and 10 min ahead less this."
+    )
+    cloud_eye_max_body_bytes: int = Field(
+        12 * 1024 * 1024, ge=1024, description="Largest Cloud Eye request body, in bytes."
+    )
     grace_seconds: float = Field(20.0, ge=0, description="How long a stop waits for calls in flight.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -1,0 +1,90 @@
+"""From a call's metadata to its Principal."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from event_service.errors import Unauthenticated
+from event_service.identity.claims import Rules
+from event_service.identity.key_file import KeyFile
+from event_service.identity.key_set import KeySetError
+from event_service.identity.principal import Principal, Role
+from event_service.identity.tokens import TokenVerifier
+from event_service.settings import Settings
+
+
+class Authenticator(Protocol):
+    """Says who calls."""
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        """
+        Args:
+            metadata: gRPC metadata or HTTP headers, names in lower case.
+
+        Raises:
+            Unauthenticated: there is no token, or it does not hold.
+        """
+        ...
+
+
+class NoAuthentication:
+    """`EVENT_SERVICE_AUTH=none`: everybody who can connect acts for one configured workspace. Tokens are not read."""
+
+    def __init__(self, domain_id: str, workspace_id: str) -> None:
+        self._principal = Principal(Role.WORKSPACE_OWNER, domain_id, workspace_id)
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        """The one principal there is."""
+        return self._principal
+
+
+class TokenAuthentication:
+    """`EVENT_SERVICE_AUTH=jwt`: a JWT in the metadata key `token`, or as `authorization: Bearer`."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        """The token's bearer. What a SYSTEM_TOKEN acts for is in the metadata x_domain_id and x_workspace_id.
+
+        Raises:
+            Unauthenticated: as the protocol says.
+        """
+        token = bearer_token(metadata)
+        if not token:
+            raise Unauthenticated
+        principal = self._verifier.verify(token)
+        if principal.role is Role.SYSTEM_TOKEN:
+            return replace(
+                principal,
+                domain_id=metadata.get("x_domain_id", ""),
+                workspace_id=metadata.get("x_workspace_id", ""),
+            )
+        return principal
+
+
+def bearer_token(metadata: Mapping[str, str]) -> str:
+    """The token a call carries, "" if it carries none. `token`, upstream's own, goes first."""
+    token = metadata.get("token", "")
+    if token:
+        return token
+    scheme, _, credentials = metadata.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else ""
+
+
+def make_authenticator(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authenticator:
+    """The authenticator the settings ask for.
+
+    Args:
+        clock: seconds since 1970, UTC.
+
+    Raises:
+        KeySetError: auth=jwt without a usable key file; the text is one line for the operator.
+    """
+    if settings.auth == "none":
+        return NoAuthentication(settings.default_domain_id, settings.default_workspace_id)
+    if settings.jwks_file is None:
+        raise KeySetError("EVENT_SERVICE_AUTH=jwt needs EVENT_SERVICE_JWKS_FILE")
+    rules = Rules(settings.system_token_max_age, settings.token_audience)
+    return TokenAuthentication(TokenVerifier(KeyFile(settings.jwks_file), rules, clock=clock))
