@@ -14,14 +14,15 @@ retry, by the next event of the same condition, or by `mend` at start. The batch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from event_service.errors import AlreadyExists, EventServiceError
-from event_service.events.building import BuiltEvent, encode, new_event_id
+from event_service.events.building import BuiltEvent, new_event_id
 from event_service.events.conditions import AlertRules, Decision, decide, effective_time, urgency_of
 from event_service.model.condition import Alert, AlertState, Closing, ClosingReason, Condition
 from event_service.model.event import EventType
 from event_service.store.claims import Claim
+from event_service.store.documents import event_wire
 from event_service.store.event_writer import ConditionKey, Inserted, NewEvent, PastEvent, new_object_id
 from event_service.store.writer import DEFER, Defer
 
@@ -117,7 +118,7 @@ class CreateResult:
     unmatched: tuple[str, ...] = ()
 
 
-Outcome = CreateResult | Exception | Defer
+Outcome: TypeAlias = CreateResult | Exception | Defer
 
 
 class Committer:
@@ -349,13 +350,13 @@ def _row(entry: Entry) -> NewEvent:
         raise AssertionError("only decided entries are inserted")
     if decision.event_type is EventType.RECOVERY and built.event.draft.event_type is not EventType.RECOVERY:
         event = replace(built.event, draft=replace(built.event.draft, event_type=EventType.RECOVERY))
-        built = entry.built = BuiltEvent(event, encode(event))
+        built = entry.built = BuiltEvent(event, event_wire(event))
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
 def _rename(entry: Entry, event_id: str) -> None:
     event = replace(entry.built.event, event_id=event_id)
-    entry.built = BuiltEvent(event, encode(event))
+    entry.built = BuiltEvent(event, event_wire(event))
 
 
 def _finished(item: CreateItem) -> bool:

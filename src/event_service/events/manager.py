@@ -15,12 +15,9 @@ from event_service.errors import NotFound, RequiredParameter
 from event_service.events.building import BuiltEvent, build
 from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.conditions import AlertRules, condition_id_of
-from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import parse
-from event_service.normalize.result import Parsed
-from event_service.normalize.unreadable import unreadable_event
+from event_service.normalize import Parsed, error_event, parse
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
@@ -138,17 +135,20 @@ class EventManager:
         parsed = parse(
             webhook.plugin.plugin_id, request.payload, request.headers, webhook.plugin.options, request.received_at
         )
-        outcome = CreateOutcome(ignored=list(parsed.ignored))
-        drafts = self._drafts(webhook, parsed, outcome)
+        outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
+        drafts = parsed.events + [
+            error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
+        ]
         self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         if not drafts:
             return outcome
-        if len(parsed.events) == 1 and not parsed.bad_items and parsed.events[0].raw_data is request.payload:
-            parsed.events[0].raw_wire = request.payload_wire
+        for draft in drafts:
+            if draft.raw_data is request.payload:
+                draft.raw_wire = request.payload_wire
         built = [build(draft, webhook, request.received_at, self._max_event_bytes) for draft in drafts]
         key = request.idempotency_key or parsed.message_id
         claim = self._claim(webhook, key, request) if key else None
-        result = await self._writer.submit(CreateItem(self._entries(built), self._rules(webhook), claim))
+        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook), claim))
         outcome.event_ids = list(result.event_ids)
         outcome.duplicate = result.duplicate
         outcome.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
@@ -178,26 +178,6 @@ class EventManager:
         parsed = parse_stat_query(query, EVENT_FIELDS)
         return await self._threads.run(self._reader.stat, scope, parsed)
 
-    def _drafts(self, webhook: Webhook, parsed: Parsed, outcome: CreateOutcome) -> Sequence[EventDraft]:
-        drafts = list(parsed.events)
-        for item in parsed.bad_items:
-            drafts.append(unreadable_event(item, webhook.webhook_id, webhook.name))
-            outcome.faults += [f"{fault.path}: {fault.problem}" for fault in item.faults]
-        return drafts
-
-    def _entries(self, built: Sequence[BuiltEvent]) -> list[Entry]:
-        entries = []
-        for one in built:
-            event = one.event
-            key = ConditionKey(
-                event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
-            )
-            condition_id = condition_id_of(
-                key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key
-            )
-            entries.append(Entry(one, key, condition_id))
-        return entries
-
     def _rules(self, webhook: Webhook) -> AlertRules:
         options = webhook.plugin.options
         seconds = options.get("duplicate_event_time", self._duplicate_event_time)
@@ -219,3 +199,15 @@ class EventManager:
 def claim_id_of(webhook_id: str, key: str) -> str:
     """The name under which a sender's idempotency key is remembered: per webhook, 64 hexadecimal digits."""
     return hashlib.sha256(f"{len(webhook_id)}:{webhook_id}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _entries(built: Sequence[BuiltEvent]) -> list[Entry]:
+    entries = []
+    for one in built:
+        event = one.event
+        key = ConditionKey(
+            event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
+        )
+        name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
+        entries.append(Entry(one, key, name))
+    return entries

@@ -26,7 +26,7 @@ class AlertStore:
         """Stores new alerts. One that is there already was opened by another replica, or before a crash: the same."""
         if not alerts:
             return
-        with database_errors():
+        with database_errors(writing=True):
             try:
                 self._alerts.insert_many([_document(alert) for alert in alerts], ordered=False)
             except BulkWriteError as error:
@@ -51,7 +51,7 @@ class AlertStore:
             )
             for closing in closings
         ]
-        with database_errors():
+        with database_errors(writing=True):
             self._alerts.bulk_write(writes, ordered=False)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:

@@ -55,7 +55,7 @@ class ClaimStore:
         if not claims:
             return []
         added = [True] * len(claims)
-        with database_errors():
+        with database_errors(writing=True):
             try:
                 self._claims.insert_many([_row(claim) for claim in claims], ordered=False)
             except BulkWriteError as error:
@@ -70,7 +70,7 @@ class ClaimStore:
         if not stored:
             return
         writes = [UpdateOne({"_id": claim_id}, {"$set": {"stored": list(event_ids)}}) for claim_id, event_ids in stored]
-        with database_errors():
+        with database_errors(writing=True):
             self._claims.bulk_write(writes, ordered=False)
 
 

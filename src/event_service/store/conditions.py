@@ -45,7 +45,7 @@ class ConditionStore:
             ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
         ]
         written = [True] * len(writes)
-        with database_errors():
+        with database_errors(writing=True):
             try:
                 self._rows.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
@@ -73,7 +73,7 @@ class ConditionStore:
             )
             for row in conditions
         ]
-        with database_errors():
+        with database_errors(writing=True):
             self._rows.bulk_write(writes, ordered=False)
 
     def unsettled(self, before: datetime, limit: int = 1000) -> list[Condition]:

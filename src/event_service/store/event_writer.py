@@ -77,7 +77,7 @@ class EventWriter:
             return []
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, ObjectId(new.object_id), new.alert, new.wire) for new in events]
-        with database_errors():
+        with database_errors(writing=True):
             try:
                 self._events.insert_many(documents, ordered=False)
             except BulkWriteError as error:
