@@ -1,0 +1,98 @@
+"""The connection to MongoDB: what is promised on every write, and how long anything may take."""
+
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any, TypeAlias
+
+import pymongo
+from bson.codec_options import CodecOptions, DatetimeConversion
+from pymongo import MongoClient
+from pymongo.database import Database as PymongoDatabase
+from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.monitoring import ServerListener, TopologyListener
+from pymongo.write_concern import WriteConcern
+
+from event_service.settings import Settings
+
+Document: TypeAlias = dict[str, Any]
+Database: TypeAlias = PymongoDatabase[Document]
+
+JOURNALLED = WriteConcern(w="majority", j=True)
+"""OK means: on the disks of a majority. `w: majority` alone was measured to lose acknowledged writes."""
+
+COMMIT_SECONDS = 1.8
+"""What one batch of writes may take, all its steps together: a caller is answered within 2 s, come what may."""
+
+# Defaults that an URI may overrule. A database that has gone away is noticed at once where it closes its sockets, and
+# by the monitor's missing heartbeat where it does not: HEARTBEAT + CONNECT.
+_HEARTBEAT_MS = 500  # the least that drivers allow
+_CONNECT_MS = 1_000
+_SERVER_SELECTION_MS = 1_000
+_SOCKET_MARGIN_MS = 2_000  # past the server's own limit for a query, so that the server's answer wins
+_SPARE_CONNECTIONS = 8  # beside one for each read thread: writer, health, webhook counters, start-up
+
+
+class DatabaseSettingsError(Exception):
+    """EVENT_SERVICE_MONGODB_URI cannot be used; the text is one line for the operator and holds no password."""
+
+
+def connect(settings: Settings, uri: str, *, listeners: Sequence[ServerListener | TopologyListener] = ()) -> Database:
+    """The database to store in. Nothing is sent yet: the driver connects in the background.
+
+    Args:
+        uri: of a MongoDB, or of the embedded database. Time limits named in it win over ours; the write concern
+            of this service does not change.
+        listeners: told by the driver's own monitoring when servers come and go.
+
+    Raises:
+        DatabaseSettingsError: the URI is malformed.
+    """
+    try:
+        client: MongoClient[Document] = MongoClient(
+            uri,
+            appname="event-service",
+            w="majority",
+            journal=True,
+            retryWrites=True,
+            retryReads=True,
+            maxPoolSize=settings.read_threads + _SPARE_CONNECTIONS,
+            event_listeners=list(listeners),
+            **_time_limits(uri, settings),
+        )
+    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+        raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI cannot be used: {_first_line(error)}") from None
+    return client.get_database(settings.database, codec_options=CODEC_OPTIONS, write_concern=JOURNALLED)
+
+
+CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
+    tz_aware=True,
+    tzinfo=UTC,
+    # A single odd document of somebody else's must not make a whole list unreadable.
+    datetime_conversion=DatetimeConversion.DATETIME_CLAMP,
+    unicode_decode_error_handler="replace",
+)
+
+
+def _time_limits(uri: str, settings: Settings) -> dict[str, Any]:
+    limits = {
+        "heartbeatFrequencyMS": _HEARTBEAT_MS,
+        "connectTimeoutMS": _CONNECT_MS,
+        "serverSelectionTimeoutMS": _SERVER_SELECTION_MS,
+        "socketTimeoutMS": settings.query_timeout_ms + _SOCKET_MARGIN_MS,
+        "waitQueueTimeoutMS": _SERVER_SELECTION_MS,
+    }
+    named = uri.lower()
+    return {name: value for name, value in limits.items() if f"{name.lower()}=" not in named}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def close(database: Database) -> None:
+    """Ends the connections of `connect`."""
+    database.client.close()
+
+
+time_limit = pymongo.timeout
+"""`with time_limit(seconds):` all database calls inside, retries included, end by then or fail as a timeout."""

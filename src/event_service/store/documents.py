@@ -1,0 +1,210 @@
+"""Events as documents of the `event` collection: upstream's fields, and the finished reply beside them.
+
+A document answers by itself: `wire` holds the serialised EventInfo, which get and list hand out as it is. The nested
+copies of raw_data and additional_info beside it are there to be searched. An upstream database has no `wire`; its
+documents are put together when they are read.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bson import ObjectId
+
+from event_service.model.condition import AlertReference
+from event_service.model.event import Event, EventDraft
+from event_service.wire.event_info import append_alert_id, encode_event_info
+from event_service.wire.struct import encode_stored_struct
+
+WIRE = "wire"
+"""The field that holds the serialised EventInfo (bytes), alert_id included."""
+
+TEXT_FIELDS = (
+    "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url", "provider",
+    "account", "domain_id", "workspace_id", "project_id", "alert_id", "webhook_id",
+)  # fmt: skip
+DATE_FIELDS = ("created_at", "occurred_at")
+DYNAMIC_FIELDS = ("additional_info", "raw_data")
+
+
+def event_document(
+    event: Event, object_id: ObjectId, alert: AlertReference | None = None, wire: bytes | None = None
+) -> dict[str, Any]:
+    """The document of an event.
+
+    A text the sender did not give is "", the default of the API's table, and occurred_at null. alert_id is null for
+    an event that has no alert: it belongs to none, which is not the same as to one without a name.
+
+    Args:
+        object_id: the document's `_id`.
+        alert: the alert the event is tied to; by default the one `event.alert_id` names.
+        wire: the serialised EventInfo without alert_id, where the caller has it already.
+
+    Raises:
+        InvalidArgument: the event holds what cannot be put on the wire.
+    """
+    draft = event.draft
+    alert_id = alert.alert_id if alert else event.alert_id
+    document: dict[str, Any] = {
+        "_id": object_id,
+        "event_id": event.event_id,
+        "event_key": draft.event_key,
+        "event_type": str(draft.event_type),
+        "title": draft.title,
+        "description": draft.description,
+        "severity": str(draft.severity),
+        "rule": draft.rule,
+        "image_url": draft.image_url,
+        "resources": draft.resources,
+        "provider": draft.provider,
+        "account": draft.account,
+        "raw_data": escape_keys(draft.raw_data),
+        "additional_info": escape_keys(draft.additional_info),
+        "alert": ObjectId(alert.object_id) if alert and alert.object_id else None,
+        "alert_id": alert_id or None,
+        "webhook_id": event.webhook_id,
+        "project_id": event.project_id,
+        "workspace_id": event.workspace_id,
+        "domain_id": event.domain_id,
+        "created_at": event.created_at,
+        "occurred_at": draft.occurred_at,
+    }
+    finished = wire if wire is not None else event_wire(event)
+    document[WIRE] = append_alert_id(finished, alert_id)
+    return document
+
+
+def event_wire(event: Event) -> bytes:
+    """The serialised EventInfo of an event, without its alert_id, which may be known only later.
+
+    Raises:
+        InvalidArgument: the event holds what cannot be put on the wire.
+    """
+    draft = event.draft
+    return encode_event_info(
+        {
+            **{name: getattr(draft, name) for name in _DRAFT_FIELDS},
+            "event_id": event.event_id,
+            "domain_id": event.domain_id,
+            "workspace_id": event.workspace_id,
+            "project_id": event.project_id,
+            "webhook_id": event.webhook_id,
+            "created_at": event.created_at,
+        },
+        raw_wire=draft.raw_wire,
+    )
+
+
+_DRAFT_FIELDS = tuple(
+    name
+    for name in (*TEXT_FIELDS, *DATE_FIELDS, *DYNAMIC_FIELDS, "resources")
+    if name in EventDraft.__dataclass_fields__
+)
+
+
+def document_wire(document: Mapping[str, Any]) -> bytes:
+    """The serialised EventInfo of a document: the bytes it holds, or made from its fields where it holds none.
+
+    Null and missing fields are left out; additional_info and raw_data are always there, maybe empty.
+    """
+    wire = document.get(WIRE)
+    if wire is not None:
+        return bytes(wire)
+    fields: dict[str, Any] = {name: document.get(name) for name in DATE_FIELDS}
+    for name in TEXT_FIELDS:
+        value = document.get(name)
+        fields[name] = value if value is None or isinstance(value, str) else str(value)
+    resources = document.get("resources")
+    fields["resources"] = [str(resource) for resource in resources] if isinstance(resources, list) else []
+    return encode_event_info(
+        fields,
+        raw_wire=_stored_struct(document.get("raw_data")),
+        additional_wire=_stored_struct(document.get("additional_info")),
+    )
+
+
+def _stored_struct(value: Any) -> bytes:
+    return encode_stored_struct(value) if isinstance(value, Mapping) else b""
+
+
+# --- keys that MongoDB cannot hold, or would read as something else ------------------------------------------
+#
+# A leading `$` is an operator to a query and a reference to the driver ($ref, $id), NUL ends a key in BSON, and ""
+# cannot be named in a path. Such a key is stored behind ESCAPE, so that every payload can be stored and every other
+# key stays searchable by its own name.
+
+ESCAPE = "␛"
+_ESCAPED = re.compile(f"{ESCAPE}(.)", re.DOTALL)
+_LARGEST_EXACT = 1 << 53  # in a Struct every number is a double; beyond, a stored integer would not equal its reply
+_NOT_PLAIN = frozenset({dict, list, tuple, int})
+_REFUSED_STARTS = ("$", ESCAPE)
+
+
+def escape_key(key: str) -> str:
+    """The name a key of a payload is stored under."""
+    if key and "\0" not in key and not key.startswith(_REFUSED_STARTS):
+        return key
+    return ESCAPE + key.replace(ESCAPE, ESCAPE * 2).replace("\0", f"{ESCAPE}0")
+
+
+def unescape_key(key: str) -> str:
+    """The key that `escape_key` was given."""
+    if not key.startswith(ESCAPE):
+        return key
+    return _ESCAPED.sub(lambda match: "\0" if match[1] == "0" else match[1], key[1:])
+
+
+def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload as it can be stored: the very same object where nothing needs escaping, which is nearly always.
+
+    Integers that a double cannot hold exactly become doubles, as they are in every reply.
+    """
+    stored: dict[str, Any] = _stored_object(payload)
+    return stored
+
+
+def unescape_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload that `escape_keys` was given; the very same object where nothing was escaped."""
+    payload: dict[str, Any] = _renamed(stored, unescape_key)
+    return payload
+
+
+def _stored_object(source: Mapping[str, Any]) -> Any:
+    changed: dict[str, Any] | None = None
+    for key, value in source.items():
+        stored = _stored_value(value) if type(value) in _NOT_PLAIN else value
+        if stored is not value and changed is None:
+            changed = dict(source)
+        if changed is not None:
+            changed[key] = stored
+    result = source if changed is None else changed
+    # One look at all keys together is cheaper than one at each; what it finds is then done with care.
+    names = "\n".join(result)
+    if "$" in names or "\0" in names or ESCAPE in names or "" in result:
+        return _renamed_here(result, escape_key)
+    return result
+
+
+def _stored_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _stored_object(value)
+    if isinstance(value, int):
+        return value if -_LARGEST_EXACT <= value <= _LARGEST_EXACT else float(value)
+    stored = [_stored_value(member) if type(member) in _NOT_PLAIN else member for member in value]
+    return stored if any(new is not old for new, old in zip(stored, value, strict=True)) else value
+
+
+def _renamed_here(source: Mapping[str, Any], rename: Callable[[str], str]) -> Any:
+    renamed = {rename(key): value for key, value in source.items()}
+    return source if renamed.keys() == source.keys() else renamed
+
+
+def _renamed(value: Any, rename: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        below = {key: _renamed(member, rename) for key, member in value.items()}
+        changed = any(below[key] is not value[key] for key in below)
+        return _renamed_here(below if changed else value, rename)
+    if isinstance(value, list):
+        members = [_renamed(member, rename) for member in value]
+        return members if any(new is not old for new, old in zip(members, value, strict=True)) else value
+    return value

@@ -1,0 +1,172 @@
+"""What went wrong in the database, in the words of `errors.py`: the only place that reads MongoDB's error codes.
+
+Numbers are MongoDB's (error_codes.yml); the embedded database and mongomock use the same ones.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo.errors import (
+    BulkWriteError,
+    DocumentTooLarge,
+    OperationFailure,
+    PyMongoError,
+)
+
+from event_service.errors import (
+    DeadlineExceeded,
+    EventServiceError,
+    Internal,
+    InvalidArgument,
+    QueryError,
+    TooLarge,
+    Unavailable,
+)
+
+DUPLICATE_KEY = 11000
+
+_RETRY_SOON = 0.5  # seconds: an election, a restart
+_RETRY_LATER = 5.0  # seconds: somebody has to make room or mend something first
+
+_TIME_LIMIT = 50
+_TOO_LARGE = frozenset({10334, 17280, 17419, 17420, 13548})
+# InternalError and UnknownError (what the embedded database answers to everything while its disk is full),
+# OutOfDiskSpace, and not being authorised.
+_NEEDS_THE_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
+# HostUnreachable, LockTimeout, WriteConcernTimeout, ShutdownInProgress, NotWritablePrimary and their kin.
+_TRANSIENT = frozenset(
+    {
+        6, 7, 24, 43, 46, 64, 79, 89, 91, 100, 107, 112, 133, 134, 150, 175, 189, 202, 237, 262, 317, 384, 462,
+        9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFailure:
+    """One member of a bulk write that was refused.
+
+    Attributes:
+        index: its place in the bulk write.
+        key: for DUPLICATE_KEY, the first field of the index that refused it (`_id`, `event_id`); else "".
+    """
+
+    index: int
+    code: int
+    key: str
+    message: str
+
+
+def write_errors(error: BulkWriteError) -> list[WriteFailure]:
+    """The members of a bulk write that failed; all others are stored and journalled.
+
+    Raises:
+        Unavailable: the write concern was not met, so that nothing is known of any of them.
+    """
+    details: Mapping[str, Any] = error.details or {}
+    if details.get("writeConcernErrors"):
+        raise Unavailable(retry_after=_RETRY_SOON) from error
+    return [
+        WriteFailure(
+            index=int(failure["index"]),
+            code=int(failure.get("code") or 0),
+            key=_refusing_key(failure),
+            message=str(failure.get("errmsg", "")),
+        )
+        for failure in details.get("writeErrors", ())
+    ]
+
+
+_INDEX_IN_MESSAGE = re.compile(r"index: (?:\S+\.\$)?(?P<name>\w+)")
+
+
+def _refusing_key(failure: Mapping[str, Any]) -> str:
+    for name in ("keyPattern", "keyValue"):
+        pattern = failure.get(name)
+        if isinstance(pattern, Mapping) and pattern:
+            return str(next(iter(pattern)))
+    match = _INDEX_IN_MESSAGE.search(str(failure.get("errmsg", "")))  # mongomock, servers before 4.2
+    if match is None:
+        return ""
+    name = match["name"]
+    return "_id" if name.startswith("_id") else re.sub(r"_-?1.*$", "", name)
+
+
+def translate_write(failure: WriteFailure) -> EventServiceError:
+    """The error for one refused member of a bulk write (DUPLICATE_KEY is the caller's business)."""
+    return _of_code(failure.code, failure.message, writing=True)
+
+
+class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors():`
+    """Lets no pymongo error out: raises the `EventServiceError` that says the same.
+
+    A class and not a generator: it stands around every database call.
+
+    Args:
+        writing: a write is inside. What has to be said of a failure differs: a query that takes too long is for the
+            caller to narrow, a write that takes too long may be sent again.
+    """
+
+    __slots__ = ("_writing",)
+
+    def __init__(self, *, writing: bool = False) -> None:
+        self._writing = writing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)):
+            raise translate(error, writing=self._writing) from error
+
+
+def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
+    """The error a caller is to see for one of the driver's."""
+    if isinstance(error, DocumentTooLarge):
+        return TooLarge("The event is too large to be stored.")
+    if isinstance(error, BulkWriteError):
+        return _of_bulk(error)
+    if isinstance(error, OperationFailure):
+        return _of_code(error.code or 0, str(error), writing=writing)
+    if isinstance(error, PyMongoError):
+        # Connections lost, no server found in time, a reply that did not come in time, a client closed by a stop.
+        return Unavailable(retry_after=_RETRY_SOON)
+    # What BSON cannot hold: an integer beyond 64 bits, half of a surrogate pair, NUL in a regular expression.
+    if writing:
+        return InvalidArgument(f"The value cannot be stored: {_plain(error)}")
+    return QueryError(f"The query holds a value that cannot be stored, and so cannot be looked for: {_plain(error)}")
+
+
+def _of_bulk(error: BulkWriteError) -> EventServiceError:
+    try:
+        failures = write_errors(error)
+    except Unavailable as unavailable:
+        return unavailable
+    return translate_write(failures[0]) if failures else Unavailable(retry_after=_RETRY_SOON)
+
+
+def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
+    if code in _TRANSIENT or (code == _TIME_LIMIT and writing):
+        return Unavailable(retry_after=_RETRY_SOON)
+    if code == _TIME_LIMIT:
+        return DeadlineExceeded(
+            "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
+        )
+    if code in _NEEDS_THE_OPERATOR:
+        return Unavailable("The database cannot do its work at present; send again later.", retry_after=_RETRY_LATER)
+    if code in _TOO_LARGE:
+        return TooLarge("The event is too large to be stored.")
+    if writing:
+        return Internal(f"The database refused a write (code {code}).")
+    return QueryError(f"The database cannot answer this query: {_plain(message)}")
+
+
+def _plain(error: Exception | str) -> str:
+    """The first sentence of the driver's text: pymongo appends the whole server reply after `, full error:`."""
+    return str(error).split(", full error:", 1)[0].splitlines()[0][:300] if str(error) else "no reason given"
