@@ -1,0 +1,1 @@
+"""Between Python values and protobuf's wire bytes: payloads, finished events, timestamps. No transport, no database."""

@@ -1,0 +1,120 @@
+"""EventInfo and EventsInfo of spaceone.api.monitoring.v1, put together as wire bytes.
+
+A stored event keeps its finished EventInfo; a reply is those bytes, spliced. So an event is encoded once, when it is
+stored, and not at each read.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import TooLarge
+from event_service.wire.faults import NOT_UNICODE, RefusedValueError
+from event_service.wire.struct_encode import encode_struct
+from event_service.wire.timestamps import format_timestamp
+from event_service.wire.varint import Prefixes, varint
+
+MAX_TOTAL_COUNT = 2**31 - 1
+"""total_count is an int32; more matches are told as this many."""
+
+_FIELDS = tuple((field.name, Prefixes(field.number << 3 | 2)) for field in event_pb2.EventInfo.DESCRIPTOR.fields)
+_STRUCTS = frozenset({"additional_info", "raw_data"})
+_ALERT_ID = dict(_FIELDS)["alert_id"]
+_ROW = Prefixes(event_pb2.EventsInfo.RESULTS_FIELD_NUMBER << 3 | 2)
+_TOTAL_COUNT = varint(event_pb2.EventsInfo.TOTAL_COUNT_FIELD_NUMBER << 3)
+
+
+def encode_event_info(
+    fields: Mapping[str, Any], *, raw_wire: bytes | None = None, additional_wire: bytes | None = None
+) -> bytes:
+    """A serialised EventInfo.
+
+    Args:
+        fields: by EventInfo's field names: str, list[str] for resources, dict for additional_info and raw_data,
+            datetime or str for created_at and occurred_at. None, "" and names that EventInfo lacks are left out;
+            `{}` is present and empty.
+        raw_wire, additional_wire: raw_data and additional_info as serialised Structs, used in place of `fields`.
+
+    Raises:
+        InvalidArgument: the dynamic fields hold what `encode_struct` refuses, or a string a lone surrogate.
+    """
+    parts: list[bytes] = []
+    for name, prefixes in _FIELDS:
+        content: bytes | None = None
+        if name in _STRUCTS:
+            content = raw_wire if name == "raw_data" else additional_wire
+            if content is None and fields.get(name) is not None:
+                content = encode_struct(fields[name], path=name)
+        else:
+            value = fields.get(name)
+            if not value:
+                continue
+            if name == "resources":
+                for resource in value:
+                    text = _text(resource, name)
+                    parts += (prefixes[len(text)], text)
+                continue
+            content = _text(format_timestamp(value) if isinstance(value, datetime) else value, name)
+        if content is not None:
+            parts += (prefixes[len(content)], content)
+    return b"".join(parts)
+
+
+def append_alert_id(wire: bytes, alert_id: str) -> bytes:
+    """The EventInfo with its alert_id set or replaced: of two values of a field the last counts. "" changes nothing."""
+    if not alert_id:
+        return wire
+    text = alert_id.encode()
+    return b"".join((wire, _ALERT_ID[len(text)], text))
+
+
+def join_events_info(rows: Sequence[bytes], total_count: int) -> bytes:
+    """The serialised EventsInfo of EventInfo rows; `total_count` stops at 2^31-1."""
+    parts: list[bytes] = []
+    for row in rows:
+        parts += (_ROW[len(row)], row)
+    if total_count > 0:
+        parts += (_TOTAL_COUNT, varint(min(total_count, MAX_TOTAL_COUNT)))
+    return b"".join(parts)
+
+
+def check_readable(
+    payload: Mapping[str, Any], max_bytes: int, *, wire: bytes | None = None, path: str = "data"
+) -> bytes:
+    """Makes sure that an event with this payload can be stored and read back inside a list, before anything is stored.
+
+    Args:
+        payload: what will be raw_data.
+        max_bytes: the largest EventInfo that is stored, in bytes.
+        wire: the payload as serialised Struct, if it has passed `decode_struct`: then it is not looked through again.
+        path: what the caller knows the payload as.
+
+    Returns:
+        the payload as serialised Struct.
+
+    Raises:
+        InvalidArgument: nested too deeply for protobuf, NaN, infinite, or otherwise not JSON.
+        TooLarge: over the limit already.
+    """
+    if wire is None:
+        wire = encode_struct(payload, path=path)
+    check_size(wire, max_bytes, path=path)
+    return wire
+
+
+def check_size(wire: bytes, max_bytes: int, *, path: str = "data") -> None:
+    """Refuses what is larger than an event may be: a payload's Struct, or a finished EventInfo.
+
+    Raises:
+        TooLarge: sending the same again does not help.
+    """
+    if len(wire) > max_bytes:
+        raise TooLarge(f"{path}: an event of {len(wire)} bytes is over the limit of {max_bytes} bytes")
+
+
+def _text(value: str, name: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise RefusedValueError(NOT_UNICODE).at(name) from None

@@ -1,0 +1,123 @@
+"""google.protobuf.Struct to Python values.
+
+The walk over protobuf's own messages costs what a hand-written reader of the wire bytes does, and half of
+`json_format.MessageToDict`; the meaning of odd bytes is the library's. Keys come in no particular order.
+"""
+
+from math import copysign
+from typing import Any
+
+from google.protobuf import struct_pb2
+from google.protobuf.message import DecodeError
+
+from event_service.errors import InvalidArgument
+from event_service.wire.faults import NOT_FINITE, RefusedValueError, TooDeepError
+from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
+
+_MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: they stay floats
+
+
+def decode_struct(wire: bytes, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
+    """The object that a serialised google.protobuf.Struct holds.
+
+    Args:
+        wire: the Struct's bytes, from anybody.
+        path: what the caller knows the object as; the start of every field path in an error.
+        level: the message level it will be read at, see `levels`.
+
+    Returns:
+        dict, list, str, bool, None, and numbers: int where the double is whole and below 2^53, else float (-0.0 stays
+        a float). A Value without a kind is None. Of equal keys the last wins.
+
+    Raises:
+        InvalidArgument: not a Struct, not UTF-8, nested too deeply, NaN or infinite numbers.
+    """
+    try:
+        message = struct_pb2.Struct.FromString(wire)
+    except DecodeError:
+        raise InvalidArgument.at(path, "is not a valid google.protobuf.Struct") from None
+    return struct_to_dict(message, path=path, level=level)
+
+
+def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
+    """The object a Struct message holds; values and errors as in `decode_struct`."""
+    try:
+        return _read_object(message, level)
+    except RefusedValueError as refused:
+        raise refused.at(path) from None
+
+
+def struct_wire(message: struct_pb2.Struct) -> bytes:
+    """The message's bytes without unknown fields, which could be nested deeper than any reader follows."""
+    message.DiscardUnknownFields()
+    return message.SerializeToString()
+
+
+def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOAD_LEVEL) -> Any:
+    """What a Value message holds; values and errors as in `decode_struct`."""
+    try:
+        return _read_value(message, level)
+    except RefusedValueError as refused:
+        raise refused.at(path) from None
+
+
+def list_to_python(message: struct_pb2.ListValue, *, path: str, level: int = PAYLOAD_LEVEL) -> list[Any]:
+    """What a ListValue message holds; values and errors as in `decode_struct`."""
+    try:
+        return _read_list(message, level)
+    except RefusedValueError as refused:
+        raise refused.at(path) from None
+
+
+def _read_object(message: struct_pb2.Struct, level: int) -> dict[str, Any]:
+    fields = message.fields
+    if level > MAX_LEVEL - 2 and (fields or level > MAX_LEVEL):
+        raise TooDeepError
+    result: dict[str, Any] = {}
+    for key in fields:  # look-ups are cheaper than items()
+        value = fields[key]
+        text = value.string_value  # most values are strings, and asking for the kind costs more than this
+        if text:
+            result[key] = text
+            continue
+        try:
+            result[key] = _read_value(value, level + 2)
+        except RefusedValueError as refused:
+            refused.trail.append(key)
+            raise
+    return result
+
+
+def _read_list(message: struct_pb2.ListValue, level: int) -> list[Any]:
+    values = message.values
+    if level > MAX_LEVEL - 1 and (values or level > MAX_LEVEL):
+        raise TooDeepError
+    result: list[Any] = []
+    for value in values:
+        try:
+            result.append(_read_value(value, level + 1))
+        except RefusedValueError as refused:
+            refused.trail.append(len(result))
+            raise
+    return result
+
+
+def _read_value(message: struct_pb2.Value, level: int) -> Any:  # noqa: PLR0911 - one return a kind
+    """What the Value, which itself stands on `level`, holds."""
+    kind = message.WhichOneof("kind")
+    if kind == "string_value":
+        return message.string_value
+    if kind == "number_value":
+        number = message.number_value
+        if number - number != 0.0:
+            raise RefusedValueError(NOT_FINITE)
+        if number.is_integer() and -_MAX_EXACT < number < _MAX_EXACT and (number or copysign(1.0, number) > 0):
+            return int(number)
+        return number
+    if kind == "bool_value":
+        return message.bool_value
+    if kind == "struct_value":
+        return _read_object(message.struct_value, level + 1)
+    if kind == "list_value":
+        return _read_list(message.list_value, level + 1)
+    return None

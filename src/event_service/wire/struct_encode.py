@@ -1,0 +1,174 @@
+"""Python values to google.protobuf.Struct, written as wire bytes without building messages.
+
+Keys keep their order, which a protobuf library's own maps do not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from math import isfinite
+from struct import Struct as Layout
+from typing import Any
+
+from event_service.wire.faults import NOT_FINITE, NOT_UNICODE, TOO_BIG, RefusedValueError, TooDeepError
+from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
+from event_service.wire.timestamps import format_timestamp
+from event_service.wire.varint import Prefixes
+
+# Tags of google/protobuf/struct.proto, each with the length of what follows.
+_FIRST = Prefixes(0x0A)  # Struct.fields, its entries' key, ListValue.values
+_SECOND = Prefixes(0x12)  # the entries' value
+_STRING = Prefixes(0x1A)
+_STRUCT = Prefixes(0x2A)
+_LIST = Prefixes(0x32)
+_NUMBER = 0x11
+_NULL = b"\x08\x00"
+_FALSE = b"\x20\x00"
+_TRUE = b"\x20\x01"
+_number: Callable[[int, float], bytes] = Layout("<Bd").pack
+
+
+def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = PAYLOAD_LEVEL) -> bytes:
+    """The serialised google.protobuf.Struct of an object.
+
+    Args:
+        value: keys str; values str, int, float, bool, None, datetime (written as in `format_timestamp`), and mappings
+            and sequences of these. Numbers become doubles.
+        path: what the caller knows the object as; the start of the field path in an error.
+        level: the message level it will be read at, see `levels`.
+
+    Raises:
+        InvalidArgument: NaN, infinite, beyond a double, lone surrogates, nested too deeply, or of another type.
+    """
+    try:
+        return _write_object(value, level)
+    except RefusedValueError as refused:
+        raise refused.at(path) from None
+
+
+def encode_stored_struct(value: Mapping[str, Any], *, level: int = PAYLOAD_LEVEL) -> bytes:
+    """Like `encode_struct` for what others have put into the database, which must not make a whole list unreadable.
+
+    Numbers that are not finite or do not fit become null, lone surrogates the replacement character, what is nested
+    too deeply null, and values of types that JSON does not have their text.
+    """
+    try:
+        return _write_object(value, level)
+    except RefusedValueError:
+        return _write_object(_readable(value, level), level)
+
+
+def _write_object(value: Mapping[str, Any], level: int) -> bytes:
+    if level > MAX_LEVEL - 2 and (value or level > MAX_LEVEL):
+        raise TooDeepError
+    parts: list[bytes] = []
+    for key, member in value.items():
+        try:
+            name = key.encode()
+            if type(member) is str:
+                content = member.encode()
+                content = _STRING[len(content)] + content
+            else:
+                content = _write_value(member, level + 2)
+        except UnicodeEncodeError:
+            raise _refused(NOT_UNICODE, key) from None
+        except AttributeError:
+            raise _refused(f"a key must be a string, not {type(key).__name__}", str(key)) from None
+        except RefusedValueError as refused:
+            refused.trail.append(key)
+            raise
+        before_name = _FIRST[len(name)]
+        before_content = _SECOND[len(content)]
+        size = len(before_name) + len(name) + len(before_content) + len(content)
+        parts += (_FIRST[size], before_name, name, before_content, content)
+    return b"".join(parts)
+
+
+def _write_list(value: Sequence[Any], level: int) -> bytes:
+    if level > MAX_LEVEL - 1 and (value or level > MAX_LEVEL):
+        raise TooDeepError
+    parts: list[bytes] = []
+    for position, member in enumerate(value):
+        try:
+            content = _write_value(member, level + 1)
+        except UnicodeEncodeError:
+            raise _refused(NOT_UNICODE, position) from None
+        except RefusedValueError as refused:
+            refused.trail.append(position)
+            raise
+        parts += (_FIRST[len(content)], content)
+    return b"".join(parts)
+
+
+def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return a kind
+    """The fields of one Value, which itself stands on `level`."""
+    content: bytes
+    kind = type(value)
+    if kind is str:
+        content = value.encode()
+        return _STRING[len(content)] + content
+    if kind is float:
+        if value - value != 0.0:
+            raise RefusedValueError(NOT_FINITE)
+        return _number(_NUMBER, value)
+    if kind is int:
+        try:
+            return _number(_NUMBER, float(value))
+        except OverflowError:
+            raise RefusedValueError(TOO_BIG) from None
+    if kind is bool:
+        return _TRUE if value else _FALSE
+    if value is None:
+        return _NULL
+    if kind is dict:
+        content = _write_object(value, level + 1)
+        return _STRUCT[len(content)] + content
+    if kind is list:
+        content = _write_list(value, level + 1)
+        return _LIST[len(content)] + content
+    return _write_value(_plain(value), level)
+
+
+def _plain(value: Any) -> Any:
+    """A value of a subclass or a kindred type as the JSON type it stands for."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return list(value)
+    raise RefusedValueError(f"a {type(value).__name__} is not a JSON value")
+
+
+def _refused(problem: str, step: str | int) -> RefusedValueError:
+    refused = RefusedValueError(problem)
+    refused.trail.append(step)
+    return refused
+
+
+def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a kind
+    """`value` with everything replaced that `_write_object` refuses."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 1023 else None
+    if isinstance(value, Mapping):
+        room = level <= MAX_LEVEL - 2
+        return {_readable(str(key), 0): _below(member, level + 3) for key, member in value.items()} if room else {}
+    if isinstance(value, (list, tuple)):
+        return [_below(member, level + 2) for member in value] if level <= MAX_LEVEL - 1 else []
+    if value is None or isinstance(value, datetime):
+        return value
+    return _readable(str(value), level)
+
+
+def _below(value: Any, level: int) -> Any:
+    """A member of an object or list: null where a container would stand too deep."""
+    return None if level > MAX_LEVEL and isinstance(value, (Mapping, list, tuple)) else _readable(value, level)

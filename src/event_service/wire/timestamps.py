@@ -1,0 +1,48 @@
+"""Points in time as the API writes and reads them: UTC, whole milliseconds."""
+
+import re
+from datetime import UTC, datetime
+
+from dateutil.parser import isoparser
+
+_common = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_any_iso = isoparser(sep="T")
+
+
+def format_timestamp(moment: datetime) -> str:
+    """`YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits cut off. A datetime without a timezone is taken as UTC.
+
+    Raises:
+        OverflowError: a moment that is outside of the years 1 to 9999 in UTC.
+    """
+    if moment.tzinfo is not UTC and moment.tzinfo is not None:
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment an ISO 8601 text names, in UTC, cut to whole milliseconds.
+
+    Beside the usual form: `2025`, `2025-01`, `20250101`, `2025-W01`, `2025-001`, `T24:00:00`, a blank or `t` for the T,
+    any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. No offset is
+    UTC, and what is left out is the earliest that fits.
+
+    Raises:
+        ValueError: anything else, and moments that are outside of the years 1 to 9999 in UTC.
+    """
+    try:
+        if _common.fullmatch(text):
+            return _whole(datetime.fromisoformat(text))
+        return _whole(_any_iso.isoparse(text.upper().replace(" ", "T", 1)))
+    except OverflowError as error:
+        raise ValueError(f"outside of the years 1 to 9999: {text!r}") from error
+
+
+def truncate(moment: datetime) -> datetime:
+    """The moment cut to whole milliseconds, as MongoDB stores it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _whole(moment: datetime) -> datetime:
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return truncate(moment)
