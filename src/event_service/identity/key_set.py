@@ -128,18 +128,21 @@ def verification_key(member: Any) -> VerificationKey:
 
 
 def _import(member: Mapping[str, Any]) -> SigningKey:
+    # Before joserfc sees it: it would take a shared secret or a short key with a mere warning.
+    if member.get("kty") not in ("RSA", "EC", "OKP"):
+        raise KeySetError(f"kty {member.get('kty')!r} cannot check tokens")
+    if member["kty"] == "RSA" and len(str(member.get("n"))) < SMALLEST_RSA_BITS // 6:
+        raise KeySetError(f"an RSA key needs at least {SMALLEST_RSA_BITS} bits")
     try:
         key = JWKRegistry.import_key(dict(member))
-        if not isinstance(key, SigningKey):
-            raise KeySetError(f"kty {member.get('kty')!r} cannot check tokens")
         key.check_use("sig")
         if key.is_private:
             # Checking needs no more; what is not held cannot leak.
             key = JWKRegistry.import_key({**key.as_dict(private=False), "key_ops": ["verify"]})
         key.check_key_op("verify")
     except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise error if isinstance(error, KeySetError) else KeySetError(str(error) or "not a usable key") from error
-    assert isinstance(key, SigningKey)  # noqa: S101 - the public half is of the same type
+        raise KeySetError(str(error) or "not a usable key") from error
+    assert isinstance(key, SigningKey)  # noqa: S101 - its kty is one of the three
     return key
 
 

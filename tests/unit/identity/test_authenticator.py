@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from event_service.errors import Unauthenticated
+from event_service.identity.access import scope_of
+from event_service.identity.authenticator import NoAuthentication, TokenAuthentication, make_authenticator
+from event_service.identity.issuing import generate_key, public_half
+from event_service.identity.key_set import KeySetError
+from event_service.identity.principal import Role
+from event_service.model.scope import Scope
+from event_service.settings import Settings
+from tests.unit.identity.signing import KEYS, Clock, claims, sign, verifier
+
+SYSTEM = generate_key("ES256", key_id="system", system=True)
+
+
+@pytest.fixture
+def authenticator():
+    return TokenAuthentication(verifier(SYSTEM, *KEYS.values()))
+
+
+def test_the_tokens_own_metadata_key(authenticator):
+    assert authenticator.authenticate({"token": sign(claims())}).domain_id == "domain-1"
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
+def test_a_bearer_header(authenticator, scheme):
+    assert authenticator.authenticate({"authorization": f"{scheme} {sign(claims())}"}).domain_id == "domain-1"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"token": ""},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": "Basic dXNlcjpwYXNz"},
+        {"token": "NO_TOKEN"},
+        {"x_domain_id": "domain-1"},
+    ],
+    ids=str,
+)
+def test_no_token_no_principal(authenticator, metadata):
+    with pytest.raises(Unauthenticated):
+        authenticator.authenticate(metadata)
+
+
+def test_a_bad_token_is_not_mended_by_a_good_header(authenticator):
+    with pytest.raises(Unauthenticated):
+        authenticator.authenticate({"token": "bad", "authorization": f"Bearer {sign(claims())}"})
+
+
+def test_a_system_token_acts_for_whom_its_call_names(authenticator):
+    token = sign(claims(typ="SYSTEM_TOKEN", rol=None, did="domain-root"), SYSTEM)
+    first = authenticator.authenticate({"token": token, "x_domain_id": "domain-7"})
+    assert scope_of(first) == Scope("domain-7")
+    second = authenticator.authenticate({"token": token, "x_domain_id": "domain-8", "x_workspace_id": "workspace-8"})
+    assert scope_of(second) == Scope("domain-8", "workspace-8")
+    assert authenticator.authenticate({"token": token}).domain_id == ""
+
+
+def test_others_cannot_choose_their_domain(authenticator):
+    metadata = {"token": sign(claims()), "x_domain_id": "domain-7", "x_workspace_id": "workspace-7"}
+    assert scope_of(authenticator.authenticate(metadata)) == Scope("domain-1")
+
+
+def test_without_authentication_everybody_is_one_workspace():
+    authenticator = make_authenticator(Settings(auth="none", default_domain_id="d", default_workspace_id="w"))
+    assert isinstance(authenticator, NoAuthentication)
+    principal = authenticator.authenticate({"token": "anything", "x_domain_id": "other"})
+    assert principal.role is Role.WORKSPACE_OWNER
+    assert scope_of(principal, "Webhook", "write", "any-project") == Scope("d", "w")
+
+
+def test_jwt_reads_the_key_file(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [public_half(KEYS["ES256"])]}))
+    authenticator = make_authenticator(Settings(auth="jwt", jwks_file=path), clock=Clock())
+    assert authenticator.authenticate({"token": sign(claims())}).role is Role.DOMAIN_ADMIN
+
+
+@pytest.mark.parametrize("name", [None, "missing.json"])
+def test_jwt_without_keys_does_not_start(tmp_path, name):
+    with pytest.raises(KeySetError):
+        make_authenticator(Settings(auth="jwt", jwks_file=name and tmp_path / name))
+
+
+def test_a_configured_audience_reaches_the_rules(tmp_path):
+    path = tmp_path / "jwks.json"
+    path.write_text(json.dumps({"keys": [public_half(KEYS["ES256"])]}))
+    settings = Settings(auth="jwt", jwks_file=path, token_audience="events")
+    authenticator = make_authenticator(settings, clock=Clock())
+    with pytest.raises(Unauthenticated):
+        authenticator.authenticate({"token": sign(claims(aud="user-1"))})
+    authenticator.authenticate({"token": sign(claims(aud="events"))})
