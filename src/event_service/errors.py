@@ -4,6 +4,10 @@
     ├── InvalidArgument            the caller's fault; a field path says where
     │   ├── RequiredParameter
     │   ├── QueryError             a filter, sort, page or stage that cannot be answered
+    │   │   ├── OperatorValueType           a list where an operator takes one value
+    │   │   ├── OperatorListValueType       something else where an operator takes a list
+    │   │   ├── OperatorObjectValueType     something else where an operator takes an object
+    │   │   └── OperatorBooleanType         something else where an operator takes true or false
     │   ├── WebhookDisabled
     │   └── PluginVerifyFailed     the webhook's remote parser did not answer as agreed
     ├── Unauthenticated            no token, or one that does not hold
@@ -87,6 +91,22 @@ class RequiredParameter(InvalidArgument):
 
 class QueryError(InvalidArgument):
     reason = "ERROR_DB_QUERY"
+
+
+class OperatorValueType(QueryError):
+    reason = "ERROR_OPERATOR_VALUE_TYPE"
+
+
+class OperatorListValueType(QueryError):
+    reason = "ERROR_OPERATOR_LIST_VALUE_TYPE"
+
+
+class OperatorObjectValueType(QueryError):
+    reason = "ERROR_OPERATOR_DICT_VALUE_TYPE"
+
+
+class OperatorBooleanType(QueryError):
+    reason = "ERROR_OPERATOR_BOOLEAN_TYPE"
 
 
 class WebhookDisabled(InvalidArgument):
