@@ -1,0 +1,279 @@
+"""Natural group commit: what is queued while a write is in flight is the next batch.
+
+No timer: an idle writer writes at once, a busy one takes along whatever has come in meanwhile. The queue's bound is
+the admission limit of creates.
+
+    event loop   submit > queue
+    writer       queue > batch > commit (blocking, one at a time) > outcomes
+    event loop   one wake-up a batch > each caller its own outcome
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from event_service.errors import EventServiceError, Internal, Overloaded, Unavailable
+from event_service.store.client import COMMIT_SECONDS, time_limit
+
+Request = TypeVar("Request")
+Outcome = TypeVar("Outcome")
+
+log = logging.getLogger(__name__)
+
+
+class Defer(Enum):
+    """What a commit answers for an item that it could not finish: it comes first in the next batch."""
+
+    DEFER = "defer"
+
+
+DEFER = Defer.DEFER
+
+Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception | Defer]]
+
+_MOST_DEFERRALS = 64  # of one item; then something is wrong, and the caller had better send again
+_PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
+_LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
+
+
+class _Item(Generic[Request]):
+    __slots__ = ("deferred", "future", "request", "size")
+
+    def __init__(self, request: Request, size: int, future: "asyncio.Future[Any]") -> None:
+        self.request = request
+        self.size = size
+        self.future = future
+        self.deferred = 0
+
+
+class GroupCommit(Generic[Request, Outcome]):
+    """Collects requests of one event loop into batches and has them written by one thread.
+
+    Args:
+        commit: writes a batch and says for each member how it went. Called in the writer's thread, under
+            `time_limit(COMMIT_SECONDS)`. If it raises, every member of the batch gets that error, and the writer
+            goes on with the next batch.
+        size_of: bytes a request adds to a batch.
+        queue_items, queue_bytes: what may wait; beyond it `submit` refuses.
+        batch_items, batch_bytes: what one commit takes at most. A request that is larger alone is a batch of its own.
+    """
+
+    def __init__(
+        self,
+        commit: Commit[Request, Outcome],
+        *,
+        size_of: Callable[[Request], int] = lambda _: 0,
+        queue_items: int = 4096,
+        queue_bytes: int = 256 * 1024 * 1024,
+        batch_items: int = 500,
+        batch_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        self._commit = commit
+        self._size_of = size_of
+        self._queue_items = queue_items
+        self._queue_bytes = queue_bytes
+        self._batch_items = batch_items
+        self._batch_bytes = batch_bytes
+        self._queue: SimpleQueue[_Item[Request] | None] = SimpleQueue()
+        self._next: deque[_Item[Request]] = deque()  # taken from the queue, or deferred, but not written yet
+        self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop touches these two
+        self._open_bytes = 0
+        self._last_batch = 0
+        self._seconds_per_item = 0.001
+        self._refusing: EventServiceError | None = None
+        self._abandoned = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """Requests that are not answered yet, those in the batch being written included."""
+        return len(self._open)
+
+    @property
+    def depth_bytes(self) -> int:
+        """The same in bytes."""
+        return self._open_bytes
+
+    @property
+    def last_batch(self) -> int:
+        """How many requests the last batch held."""
+        return self._last_batch
+
+    def submit(self, request: Request) -> "asyncio.Future[Outcome]":
+        """Queues a request; await its outcome.
+
+        A caller that stops waiting does not stop the write: whether it took place is then not known.
+
+        Raises:
+            Overloaded: the queue is full; `retry_after` says when there will be room.
+            Unavailable: the writer is closing, or the database is known to be away.
+            EventServiceError: what the commit found, for this request or for its batch.
+        """
+        if self._refusing is not None:
+            raise self._refusing
+        size = self._size_of(request)
+        depth = len(self._open)
+        if depth >= self._queue_items or (depth and self._open_bytes + size > self._queue_bytes):
+            wait = depth * self._seconds_per_item / 2
+            raise Overloaded(
+                "Too many events are waiting to be written; send again.",
+                retry_after=min(max(wait, _LEAST_RETRY), _MOST_RETRY),
+            )
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = self._loop.create_future()
+        item = _Item(request, size, future)
+        self._open.add(item)
+        self._open_bytes += size
+        self._idle.clear()
+        self._queue.put(item)
+        return future
+
+    def suspend(self, error: EventServiceError) -> None:
+        """Refuses new requests with `error` until `resume`. What is queued is still tried."""
+        self._refusing = error
+
+    def resume(self) -> None:
+        """Ends `suspend`."""
+        self._refusing = None
+
+    async def close(self, grace: float) -> None:
+        """Takes nothing more, writes what is queued, and ends.
+
+        Args:
+            grace: seconds; what is not written by then is answered Unavailable.
+        """
+        stopping = Unavailable("The service is stopping; send again.")
+        self.suspend(stopping)
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace)
+        except TimeoutError:
+            log.warning("stopped with creates unanswered", extra={"creates": len(self._open)})
+        finished = not self._open
+        self._abandoned.set()
+        self._queue.put(None)
+        leftover = list(self._open)
+        self._deliver(leftover, [stopping] * len(leftover))
+        if finished:
+            await asyncio.to_thread(self._thread.join)
+
+    # --- in the writer's thread --------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while batch := self._take():
+            if not self._abandoned.is_set():
+                self._write(batch)
+
+    def _take(self) -> list[_Item[Request]]:
+        """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""
+        batch: list[_Item[Request]] = []
+        size = 0
+        while len(batch) < self._batch_items:
+            if self._next:
+                item = self._next.popleft()
+            else:
+                try:
+                    taken = self._queue.get(block=not batch)
+                except Empty:
+                    break
+                if taken is None:
+                    self._queue.put(None)  # found again by the next call, when this batch is written
+                    break
+                item = taken
+            if batch and size + item.size > self._batch_bytes:
+                self._next.appendleft(item)
+                break
+            batch.append(item)
+            size += item.size
+        return batch
+
+    def _write(self, batch: list[_Item[Request]]) -> None:
+        started = time.monotonic()
+        try:
+            with time_limit(COMMIT_SECONDS):
+                outcomes = self._commit([item.request for item in batch])
+            if len(outcomes) != len(batch):
+                raise AssertionError("a commit must answer every request of its batch")  # noqa: TRY301
+        except Unavailable as error:
+            # Nobody waits longer than one failing write: what queued up behind it would only fail after it.
+            self._answer([*batch, *self._drain()], error)
+        except EventServiceError as error:
+            self._answer(batch, error)
+        except Exception:
+            log.exception("a batch failed in a way that nobody has foreseen")
+            self._answer(batch, Internal("The event could not be stored."))
+        else:
+            self._sort_out(batch, outcomes)
+        self._last_batch = len(batch)
+        self._seconds_per_item += ((time.monotonic() - started) / len(batch) - self._seconds_per_item) / 8
+
+    def _sort_out(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Defer]) -> None:
+        """Answers what is decided and keeps what is deferred."""
+        answered: list[_Item[Request]] = []
+        answers: list[Outcome | Exception] = []
+        deferred: list[_Item[Request]] = []
+        for item, outcome in zip(batch, outcomes, strict=True):
+            if not isinstance(outcome, Defer):
+                answered.append(item)
+                answers.append(outcome)
+            elif item.deferred < _MOST_DEFERRALS:
+                item.deferred += 1
+                deferred.append(item)
+            else:
+                answered.append(item)
+                answers.append(Unavailable("The event could not be tied to its alert in time; send again."))
+        self._next.extendleft(reversed(deferred))
+        self._answer(answered, answers)
+        if not answered:
+            time.sleep(_PAUSE_AFTER_ALL_DEFERRED)
+
+    def _drain(self) -> list[_Item[Request]]:
+        drained = list(self._next)
+        self._next.clear()
+        while True:
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return drained
+            if item is None:
+                self._queue.put(None)
+                return drained
+            drained.append(item)
+
+    def _answer(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception] | Exception) -> None:
+        """Wakes the event loop once, for all of them."""
+        if not items or self._loop is None:
+            return
+        if isinstance(answers, Exception):
+            answers = [answers] * len(items)
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, items, answers)
+        except RuntimeError:  # the loop was closed meanwhile: nobody is waiting
+            return
+
+    # --- in the event loop -------------------------------------------------------------------------------
+
+    def _deliver(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception]) -> None:
+        for item, answer in zip(items, answers, strict=True):
+            if item not in self._open:
+                continue
+            self._open.remove(item)
+            self._open_bytes -= item.size
+            if item.future.done():
+                continue
+            if isinstance(answer, Exception):
+                item.future.set_exception(answer)
+            else:
+                item.future.set_result(answer)
+        if not self._open:
+            self._idle.set()
