@@ -1,0 +1,1 @@
+"""The gRPC door: calls in, replies and errors out. No rules live here."""
