@@ -17,7 +17,7 @@ from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, 
 from event_service.events.conditions import AlertRules, condition_id_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import Parsed, error_event, parse
+from event_service.normalize import BadItem, Fault, Parsed, error_event, parse
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
@@ -37,6 +37,8 @@ class CreateRequest:
         received_at: timezone-aware UTC, whole milliseconds.
         idempotency_key: the sender's; "" for none.
         headers: lower-case HTTP headers, for formats that speak through them.
+        raw_body: what the payload was parsed from, byte for byte, for signatures; None where it came by gRPC.
+        unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" where it is.
     """
 
     webhook_id: str
@@ -46,6 +48,8 @@ class CreateRequest:
     payload_wire: bytes | None = None
     idempotency_key: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    raw_body: bytes | None = None
+    unreadable: str = ""
 
 
 @dataclass(slots=True)
@@ -132,9 +136,12 @@ class EventManager:
             Overloaded, Unavailable: nothing is promised; send again.
         """
         webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
-        parsed = parse(
-            webhook.plugin.plugin_id, request.payload, request.headers, webhook.plugin.options, request.received_at
-        )
+        if request.unreadable:
+            parsed = Parsed(bad_items=[BadItem([Fault("", request.unreadable, "not-json")], request.payload)])
+        else:
+            parsed = parse(
+                webhook.plugin.plugin_id, request.payload, request.headers, webhook.plugin.options, request.received_at
+            )
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         drafts = parsed.events + [
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
