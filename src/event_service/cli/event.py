@@ -1,0 +1,260 @@
+"""`event-service event ...`: send events, and read them back."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from event_service.cli import first_webhook
+from event_service.cli.configuration import load_settings
+from event_service.cli.connection import EVENT, Connection
+from event_service.cli.failures import USAGE, Failure
+from event_service.cli.filters import ALIASES, HELP, parse_filters
+from event_service.cli.options import Json, takes_connection
+from event_service.cli.output import (
+    EVENT_TYPE_STYLES,
+    SEVERITY_STYLES,
+    bar,
+    console,
+    print_document,
+    print_fields,
+    print_json,
+    print_table,
+    styled,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Send events and read them back.")
+
+Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)]
+
+# Steps of time that `stat --by` knows, as $dateToString formats.
+STEPS = {"minute": "%Y-%m-%d %H:%M", "hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+@app.command()
+@takes_connection
+def send(
+    connection: Connection,
+    payload: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The payload, a JSON object; - is standard input.")
+    ] = Path("-"),
+    webhook_id: Annotated[
+        str,
+        typer.Option(
+            "--webhook-id",
+            envvar="EVENT_SERVICE_WEBHOOK_ID",
+            help="The webhook to send to. Without it: the first one, which `serve` made in the data directory.",
+        ),
+    ] = "",
+    access_key: Annotated[
+        str, typer.Option("--access-key", envvar="EVENT_SERVICE_ACCESS_KEY", help="Its access key.")
+    ] = "",
+    idempotency_key: Annotated[
+        str, typer.Option(help="Sending again under this key stores nothing new.", metavar="KEY")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Send one payload to a webhook, as a monitoring tool would.
+
+    Example: echo '{"event_key": "disk /", "title": "Disk full", "severity": "CRITICAL"}' | event-service event send
+    """
+    webhook_id, access_key = _sender(webhook_id, access_key)
+    request = {"webhook_id": webhook_id, "access_key": access_key, "data": _read_payload(payload)}
+    metadata = {"idempotency-key": idempotency_key} if idempotency_key else {}
+    trailers = connection.call(EVENT, "create", request, metadata).trailers
+    outcome = {
+        "event_count": int(next(iter(trailers.get("event-count", ())), 0)),
+        "event_ids": list(trailers.get("event-id", ())),
+        "duplicate": "true" in trailers.get("event-duplicate", ()),
+        "errors": list(trailers.get("event-error", ())),
+    }
+    if as_json:
+        print_json(outcome)
+    else:
+        _print_outcome(outcome)
+
+
+@app.command("list")
+@takes_connection
+def list_events(
+    connection: Connection,
+    condition: Filters = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
+    start: Annotated[int, typer.Option(min=1, help="Number of the first row.")] = 1,
+    sort: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Order: a field, -field for largest first; may be repeated."),
+    ] = None,
+    keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List events, the newest first.
+
+    Example: event-service event list severity=CRITICAL title~cpu since=2h
+    """
+    query: dict[str, Any] = {"page": {"start": start, "limit": limit}, "filter": parse_filters(condition or [])}
+    if sort:
+        query["sort"] = [{"key": key.removeprefix("-"), "desc": key.startswith("-")} for key in sort]
+    if keyword:
+        query["keyword"] = keyword
+    body = connection.call(EVENT, "list", {"query": query}).body
+    rows = body.get("results", [])
+    if as_json:
+        print_json({"results": rows, "total_count": body.get("total_count", 0)})
+        return
+    print_table(
+        ("RECEIVED", "SEVERITY", "TYPE", "TITLE", "RESOURCES", "EVENT", "ALERT"),
+        [
+            (
+                _short(row.get("created_at", "")),
+                styled(row.get("severity", ""), SEVERITY_STYLES),
+                styled(row.get("event_type", ""), EVENT_TYPE_STYLES),
+                row.get("title") or row.get("event_key", ""),
+                ", ".join(row.get("resources", [])),
+                row.get("event_id", ""),
+                row.get("alert_id", ""),
+            )
+            for row in rows
+        ],
+        note=f"{len(rows)} of {body.get('total_count', 0)}",
+    )
+
+
+@app.command()
+@takes_connection
+def get(
+    connection: Connection,
+    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event.")],
+    as_json: Json = False,
+) -> None:
+    """Show one event with the payload it came from.
+
+    Example: event-service event get event-0123456789ab
+    """
+    event = connection.call(EVENT, "get", {"event_id": event_id}).body
+    if as_json:
+        print_json(event)
+        return
+    plain: dict[str, str | Text] = {name: value for name, value in event.items() if isinstance(value, str)}
+    coloured: dict[str, str | Text] = {
+        "severity": styled(event.get("severity", ""), SEVERITY_STYLES),
+        "event_type": styled(event.get("event_type", ""), EVENT_TYPE_STYLES),
+        "resources": ", ".join(event.get("resources", [])),
+    }
+    print_fields((plain | coloured).items())
+    for name in ("additional_info", "raw_data"):
+        if event.get(name):
+            print_document(name, event[name])
+
+
+@app.command()
+@takes_connection
+def stat(
+    connection: Connection,
+    condition: Filters = None,
+    by: Annotated[
+        str, typer.Option(metavar="FIELD,...", help="What to count by: fields, and minute, hour, day, month.")
+    ] = "severity",
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Count events by one or several fields.
+
+    Example: event-service event stat --by hour,severity since=1d
+    """
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    if not names:
+        raise Failure("--by names no field.", "For example: --by severity,hour", exit_code=USAGE)
+    keys = [
+        {"k": "created_at", "n": name, "date_format": STEPS[name]}
+        if name in STEPS
+        else {"k": ALIASES.get(name, name), "n": name}
+        for name in names
+    ]
+    in_time = any(name in STEPS for name in names)
+    order = [{"key": name, "desc": False} for name in names] if in_time else [{"key": "count", "desc": True}]
+    stages = [{"group": {"keys": keys, "fields": [{"o": "count", "n": "count"}]}}, {"sort": order}, {"limit": limit}]
+    query = {"aggregate": stages, "filter": parse_filters(condition or [])}
+    body = connection.call(EVENT, "stat", {"query": query}).body
+    if as_json:
+        print_json(body)
+        return
+    rows = body.get("results", [])
+    most = max((row["count"] for row in rows), default=1)
+    print_table(
+        [*(name.upper() for name in names), "EVENTS", ""],
+        [
+            [*(_cell(name, row.get(name)) for name in names), str(row["count"]), bar(row["count"] / most)]
+            for row in rows
+        ],
+    )
+
+
+def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
+    """The webhook to send to: the one named, else the first one of the data directory."""
+    if webhook_id and access_key:
+        return webhook_id, access_key
+    if webhook_id or access_key:
+        missing = "--access-key" if webhook_id else "--webhook-id"
+        raise Failure(
+            f"{missing} is missing.", "A webhook is named by both its id and its access key.", exit_code=USAGE
+        )
+    first = first_webhook.read(load_settings({}).data_dir)
+    if first is None:
+        raise Failure(
+            "Which webhook?",
+            "Give --webhook-id and --access-key, as `event-service webhook create --name NAME` prints them.",
+            exit_code=USAGE,
+        )
+    return first.webhook_id, first.access_key
+
+
+def _read_payload(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, or on standard input for `-`."""
+    name = "Standard input" if path == Path("-") else str(path)
+    try:
+        text = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}.", exit_code=USAGE) from error
+    try:
+        payload = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise Failure(f"{name} is not JSON: {error}.", exit_code=USAGE) from error
+    if not isinstance(payload, dict):
+        raise Failure(f"{name} holds no JSON object.", 'For several events: {"results": [...]}', exit_code=USAGE)
+    return payload
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _print_outcome(outcome: Mapping[str, Any]) -> None:
+    out = console()
+    count, ids = outcome["event_count"], outcome["event_ids"]
+    if outcome["duplicate"]:
+        out.print("Nothing new: this was stored before.", style="yellow")
+    elif not count:
+        out.print("Taken, and nothing to store.", style="yellow")
+    else:
+        out.print(f"Stored {count} {'event' if count == 1 else 'events'}.", style="green")
+    for event_id in ids:
+        out.print(event_id)
+    if count > len(ids) > 0:
+        out.print(f"and {count - len(ids)} more")
+    for error in outcome["errors"]:
+        out.print(f"Not understood: {error}", style="bold red")
+
+
+def _cell(name: str, value: object) -> Any:
+    text = "" if value is None else str(value)
+    return styled(text, SEVERITY_STYLES) if name == "severity" else text
+
+
+def _short(timestamp: str) -> str:
+    """`2026-01-31T10:00:00.123Z` as a table shows it: UTC, to the second."""
+    return timestamp[:19].replace("T", " ")

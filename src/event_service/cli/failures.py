@@ -1,0 +1,81 @@
+"""How the command line says that something did not work: what happened, then what to do about it."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+
+
+class Failure(Exception):
+    """Ends a command with a message on stderr.
+
+    Args:
+        message: one line, what happened.
+        hint: what to do about it; "" where nothing sensible can be said.
+        exit_code: 1 refused or failed, 2 wrong use, 3 no server.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+HINTS = {
+    grpc.StatusCode.UNAUTHENTICATED: "Give a token with --token or EVENT_SERVICE_TOKEN. `event-service token issue` "
+    "makes one where you hold the service's key.",
+    grpc.StatusCode.PERMISSION_DENIED: "The access key is wrong, or the token's role or projects do not cover this.",
+    grpc.StatusCode.NOT_FOUND: "Check the id. What belongs to another domain or workspace counts as missing too.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Ask for less, or give it longer with --timeout SECONDS.",
+    grpc.StatusCode.UNIMPLEMENTED: "The server is older than this command, or something else listens there.",
+    grpc.StatusCode.INTERNAL: "A fault of the service. Its log has the details.",
+}
+
+
+def from_rpc_error(error: grpc.RpcError, server: str) -> Failure:
+    """The failure behind an error of an rpc to `server`."""
+    code, details = error.code(), error.details() or ""
+    # The service's own errors carry an ERROR_X word; without one the answer came from the transport.
+    if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("ERROR_"):
+        return Failure(
+            f"Nothing answers at {server}.",
+            "Start the service with `event-service serve`, or name another with --server HOST:PORT "
+            "or EVENT_SERVICE_SERVER.",
+            exit_code=UNREACHABLE,
+        )
+    word, _, sentence = details.partition(": ")
+    message = f"{sentence} [{word}]" if word.startswith("ERROR_") else details or code.name
+    return Failure(message, _advice(error, message) or HINTS.get(code, ""))
+
+
+def _advice(error: grpc.RpcError, message: str) -> str:
+    """What the error's google.rpc details say to do: which fields to mend, how long to wait."""
+    lines: list[str] = []
+    for detail in _details(error):
+        if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
+            bad_request = error_details_pb2.BadRequest()
+            detail.Unpack(bad_request)
+            faults = [f"{fault.field}: {fault.description}" for fault in bad_request.field_violations]
+            lines += [fault for fault in faults if fault not in message]
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry = error_details_pb2.RetryInfo()
+            detail.Unpack(retry)
+            lines.append(f"Send it again in {retry.retry_delay.ToMilliseconds() / 1000:g} s; nothing was promised yet.")
+    return "\n".join(lines)
+
+
+def _details(error: grpc.RpcError) -> Sequence[any_pb2.Any]:
+    try:
+        status = rpc_status.from_call(cast("grpc.Call", error))
+    except ValueError:
+        # Another program's trailer, which does not agree with the status it stands beside.
+        return ()
+    return tuple(status.details) if status else ()

@@ -1,0 +1,83 @@
+"""What commands print: tables and colours for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.json import JSON
+from rich.table import Table
+from rich.text import Text
+
+SEVERITY_STYLES = {
+    "CRITICAL": "bold white on red",
+    "ERROR": "bold red",
+    "WARNING": "yellow",
+    "INFO": "cyan",
+    "NOT_AVAILABLE": "magenta",
+    "NONE": "dim",
+}
+EVENT_TYPE_STYLES = {"RECOVERY": "green", "ERROR": "bold red"}
+STATE_STYLES = {"ENABLED": "green", "DISABLED": "yellow"}
+
+# Columns of a terminal that is none: a pipe gets whole rows, not ones folded for a screen nobody looks at.
+PIPE_WIDTH = 400
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where people read. Rich leaves colours out where NO_COLOR is set and where nobody is watching.
+
+    Made anew for each use, since tests and pagers exchange the standard streams.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON document, indented, in the characters it was written in."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def styled(text: str, styles: Mapping[str, str]) -> Text:
+    """The word in its colour."""
+    return Text(text, style=styles.get(text, ""))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, note: str = "") -> None:
+    """A table without frames, one row a line, and a note below it."""
+    out = console()
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+    if note:
+        out.print(Text(note, style="dim"))
+
+
+def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
+    """Names and values, one pair a line; pairs without a value are left out."""
+    out = console()
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        if value:
+            table.add_row(name, value)
+    out.print(table)
+
+
+def print_document(heading: str, value: Mapping[str, Any]) -> None:
+    """A JSON object under a heading, in colours."""
+    out = console()
+    out.print(Text(f"\n{heading}", style="bold"))
+    out.print(JSON.from_data(value, ensure_ascii=False, indent=2))
+
+
+def bar(share: float, width: int = 30) -> str:
+    """A bar for a share between 0 and 1, in eighths of a character."""
+    eighths = round(max(0.0, min(share, 1.0)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[rest]

@@ -1,0 +1,99 @@
+"""What `event-service serve` does: starts the service, says where it is, stops it on SIGTERM and SIGINT."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from importlib.metadata import version
+from typing import Any
+
+from event_service.app import App, build
+from event_service.cli import first_webhook
+from event_service.cli.connection import WEBHOOK, Connection
+from event_service.cli.output import console, print_fields
+from event_service.cli.pasteable import lines_for
+from event_service.settings import Settings
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs the service's one event loop to its end; uvloop's where there is one."""
+    if sys.platform == "win32":
+        asyncio.run(main)
+    else:
+        import uvloop  # noqa: PLC0415 - not on Windows
+
+        uvloop.run(main)
+
+
+async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
+    """Starts, says so, waits for a signal, stops. A signal during the start ends that."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    app = build(settings)
+    stopped = asyncio.ensure_future(stop.wait())
+    starting = asyncio.ensure_future(app.start())
+    try:
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        starting.result()
+        announce(settings, app)
+        if first and is_for_trying_out(settings):
+            await asyncio.to_thread(offer_first_webhook, settings, app.addresses.grpc)
+        await stopped
+    finally:
+        stopped.cancel()
+        await app.stop()
+
+
+def is_for_trying_out(settings: Settings) -> bool:
+    """An embedded database that everybody on this machine may use: somebody is having a first look."""
+    return settings.auth == "none" and not settings.mongodb_uri.get_secret_value()
+
+
+def announce(settings: Settings, app: App) -> None:
+    """One summary of what runs where, on stdout."""
+    out = console()
+    out.print(f"event-service {version('event-service')} is serving.", style="bold green")
+    embedded = not settings.mongodb_uri.get_secret_value()
+    database = f"{settings.database} at the MongoDB of EVENT_SERVICE_MONGODB_URI"
+    if embedded:
+        database = f"embedded, in {settings.data_dir}: for development and small installs"
+    who = f"bearers of a token signed by a key of {settings.jwks_file}"
+    if settings.auth == "none":
+        who = f"everybody who reaches it, as {settings.default_domain_id} / {settings.default_workspace_id}"
+    print_fields(
+        (
+            ("  gRPC", app.addresses.grpc),
+            ("  HTTP", f"http://{app.addresses.http}"),
+            ("  database", database),
+            ("  who may read", who),
+        )
+    )
+    sys.stdout.flush()
+
+
+def offer_first_webhook(settings: Settings, grpc_address: str) -> None:
+    """Finds or makes the first webhook, and prints lines to paste that use it."""
+    connection = Connection(server=grpc_address)
+    webhook = first_webhook.read(settings.data_dir)
+    if webhook is not None and not _exists(connection, webhook.webhook_id):
+        webhook = None
+    if webhook is None:
+        if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
+            console().print("\nThere are webhooks already: event-service webhook list")
+            return
+        made = connection.call(WEBHOOK, "create", first_webhook.REQUEST).body
+        webhook = first_webhook.FirstWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
+        first_webhook.write(settings.data_dir, webhook)
+    sys.stdout.write(lines_for(webhook, grpc_address))
+    sys.stdout.flush()
+
+
+def _exists(connection: Connection, webhook_id: str) -> bool:
+    found = connection.call(WEBHOOK, "list", {"webhook_id": webhook_id, "query": {"count_only": True}}).body
+    return bool(found.get("total_count", 0))
