@@ -31,9 +31,18 @@ class Settings(BaseSettings):
 
     grpc_address: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
     http_address: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
+    tls_cert_file: Path | None = Field(
+        None, description="PEM certificate chain of the gRPC port; replaced files are taken up. Empty: no TLS."
+    )
+    tls_key_file: Path | None = Field(None, description="PEM private key of tls_cert_file, not encrypted.")
+    tls_client_ca_file: Path | None = Field(
+        None, description="PEM authorities of client certificates, which are then demanded (mTLS)."
+    )
     public_url: str = Field("", description="Address under which callers reach the HTTP server; used in webhook URLs.")
 
-    auth: Literal["none", "jwt"] = Field("none", description="Who may read: everybody on loopback, or bearers of a JWT.")
+    auth: Literal["none", "jwt"] = Field(
+        "none", description="Who may read: everybody on loopback, or bearers of a JWT."
+    )
     jwks_file: Path | None = Field(None, description="JSON Web Key Set that tokens are checked against (auth=jwt).")
     system_token_max_age: int = Field(
         86400, ge=1, description="Seconds after `iat` at which a SYSTEM_TOKEN without `exp` ends."
@@ -42,7 +51,8 @@ class Settings(BaseSettings):
     default_domain_id: str = Field("domain-default", description="Domain that auth=none is scoped to.")
     default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
     secret_key: SecretStr = Field(
-        SecretStr(""), description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: generated in the data directory."
+        SecretStr(""),
+        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: generated in the data directory.",
     )
 
     duplicate_event_time: int = Field(
@@ -54,9 +64,24 @@ class Settings(BaseSettings):
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
     max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")
+    grpc_max_calls: int = Field(
+        2048, ge=1, description="gRPC calls that may be under way at once; over it, RESOURCE_EXHAUSTED."
+    )
+    grpc_max_calls_per_connection: int = Field(
+        1024, ge=1, description="gRPC calls one connection may have under way; a client that has more waits by itself."
+    )
+    grpc_memory_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Bytes of gRPC requests that may be under way at once, in all."
+    )
+    keepalive_seconds: int = Field(60, ge=1, description="Seconds of silence after which a gRPC client is pinged.")
+    connection_age_seconds: int = Field(
+        0, ge=0, description="Seconds after which a gRPC client is asked to connect anew, for load balancers. 0: never."
+    )
     max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest single stored event, in bytes.")
     query_timeout_ms: int = Field(10_000, ge=1, description="Server-side limit of one query, in milliseconds.")
-    write_queue: int = Field(4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED.")
+    write_queue: int = Field(
+        4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED."
+    )
     read_threads: int = Field(8, ge=1, description="Reads that may run in the database at once.")
     http_body_seconds: float = Field(30.0, gt=0, description="How long an HTTP request may take to arrive.")
     http_body_memory_bytes: int = Field(
