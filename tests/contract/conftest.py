@@ -1,0 +1,54 @@
+"""One store contract, three databases: mongomock (what it can), the embedded server, and a MongoDB by URI.
+
+`EVENT_SERVICE_TEST_MONGODB_URI` adds the third; without it there is no such parameter. Every test gets a database of
+its own that is empty.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from event_service.settings import Settings
+from event_service.store.client import Database, close, connect
+from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+from tests.contract.mongomock_database import make_database
+
+MONGODB_URI = os.environ.get("EVENT_SERVICE_TEST_MONGODB_URI", "")
+KINDS = ["mongomock", "embedded", *(["mongodb"] if MONGODB_URI else [])]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def embedded_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of an embedded server that the whole session shares, started by the product itself."""
+    embedded = EmbeddedDatabase(tmp_path_factory.mktemp("embedded"))
+    try:
+        uri = embedded.start()
+    except EmbeddedDatabaseError as error:
+        pytest.skip(f"embedded: {error}")
+    yield uri
+    embedded.stop()
+
+
+@pytest.fixture(params=KINDS)
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Which database the test runs on: mongomock, embedded or mongodb."""
+    return cast("str", request.param)
+
+
+@pytest.fixture
+def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database, connected as the product connects."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    if database_kind == "mongomock":
+        yield make_database(name, request.getfixturevalue("monkeypatch"))
+        return
+    uri = MONGODB_URI if database_kind == "mongodb" else request.getfixturevalue("embedded_uri")
+    database = connect(Settings(database=name), uri)
+    yield database
+    database.client.drop_database(name)
+    close(database)
