@@ -10,9 +10,30 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from event_service.normalize import native
+from event_service.normalize import (
+    alertmanager,
+    aws_cloudwatch,
+    aws_eventbridge,
+    aws_health,
+    aws_sns,
+    azure,
+    cloud_eye,
+    cloudevents,
+    custom,
+    datadog,
+    gcp,
+    generic,
+    grafana,
+    native,
+    newrelic,
+    opsgenie,
+    pagerduty,
+    sentry,
+    zabbix,
+)
 from event_service.normalize.result import (
     BadItem,
     Fault,
@@ -55,14 +76,77 @@ class Format:
     parse: Parser
 
 
-_FORMATS = (Format("native", native.recognise, native.parse),)
+def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
+    """What a message in an SNS envelope is; None where not even the generic parser can read it."""
+    row = _recognised(_INSIDE_SNS, payload, {})
+    if row is None:
+        return None
+    try:
+        parsed = row.parse(payload, {}, options, received_at)
+    except Unreadable:
+        if row.parse is generic.parse:
+            return None
+        raise
+    parsed.source = row.name
+    return parsed
 
-_BY_NAME: dict[str, tuple[Format, ...]] = {AUTO: _FORMATS, **{row.name: (row,) for row in _FORMATS}}
+
+# The order of automatic detection: the first that recognises a payload reads it.
+_FORMATS = (
+    Format("aws-sns", aws_sns.recognise, partial(aws_sns.parse, read_inner=_read_inside_sns)),
+    Format("aws-cloudwatch", aws_cloudwatch.recognise, aws_cloudwatch.parse),
+    Format("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
+    Format("aws-health", aws_health.recognise, aws_health.parse),
+    Format("aws-eventbridge", aws_eventbridge.recognise, aws_eventbridge.parse),
+    Format("grafana", grafana.recognise, grafana.parse),
+    Format("grafana-legacy", grafana.recognise_legacy, grafana.parse_legacy),
+    Format("alertmanager", alertmanager.recognise, alertmanager.parse),
+    Format("azure", azure.recognise, azure.parse),
+    Format("gcp", gcp.recognise, gcp.parse),
+    Format("datadog", datadog.recognise, datadog.parse),
+    Format("zabbix", zabbix.recognise, zabbix.parse),
+    Format("pagerduty", pagerduty.recognise, pagerduty.parse),
+    Format("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
+    Format("cloudevents", cloudevents.recognise, cloudevents.parse),
+    Format("cloud-eye", cloud_eye.recognise, cloud_eye.parse),
+    Format("opsgenie", opsgenie.recognise, opsgenie.parse),
+    Format("newrelic", newrelic.recognise, newrelic.parse),
+    Format("sentry", sentry.recognise, sentry.parse),
+    Format("native", native.recognise, native.parse),
+    Format("generic", generic.recognise, generic.parse),
+)
+_INSIDE_SNS = tuple(row for row in _FORMATS if row.name != "aws-sns")
+# Formats that people write by hand: equal bytes within a minute may be two events.
+_WITHOUT_TIMES = frozenset({"native", "generic", "mapping"})
+_MAPPING = Format("mapping", generic.recognise, custom.parse)
+
+
+def _formats(*names: str) -> tuple[Format, ...]:
+    return tuple(row for row in _FORMATS if row.name in names)
+
+
+_BY_NAME: dict[str, tuple[Format, ...]] = {
+    AUTO: _FORMATS,
+    **{row.name: (row,) for row in (*_FORMATS, _MAPPING)},
+    # One tool, several formats.
+    "aws": _formats("aws-sns", "aws-cloudwatch", "aws-cloudwatch-eventbridge", "aws-health", "aws-eventbridge"),
+    "grafana": _formats("grafana", "grafana-legacy"),
+    "pagerduty": _formats("pagerduty", "pagerduty-webhook"),
+}
 
 # The ids of upstream's plugins whose format is built in here.
 _ALIASES = {
     "": AUTO,
     "plugin-api-direct-mon-webhook": "native",
+    "plugin-aws-cloudwatch-mon-webhook": "aws",
+    "plugin-aws-phd-mon-webhook": "aws",
+    "plugin-aws-sns-mon-webhook": "aws",
+    "plugin-azure-monitor-mon-webhook": "azure",
+    "plugin-datadog-mon-webhook": "datadog",
+    "plugin-google-monitoring-mon-webhook": "gcp",
+    "plugin-grafana-mon-webhook": "grafana",
+    "plugin-prometheus-mon-webhook": "alertmanager",
+    "plugin-zabbix-mon-webhook": "zabbix",
 }
 
 
@@ -106,7 +190,7 @@ def parse(plugin_id: str, payload: Json, headers: Headers, options: Options, rec
         fault = Fault("plugin_info.plugin_id", f"no parser is known by the name {plugin_id!r}", "unknown")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))])
     try:
-        row = _select(name, payload, headers)
+        row = _MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
         parsed = row.parse(payload, headers, options, received_at)
     except Unreadable as refusal:
         return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=name)
@@ -116,6 +200,11 @@ def parse(plugin_id: str, payload: Json, headers: Headers, options: Options, rec
         fault = Fault("", f"the parser {name} failed; this is a fault of the service", "internal")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))], source=name)
     parsed.source = parsed.source or row.name
+    parsed.timestamped = (
+        row.name not in _WITHOUT_TIMES and bool(parsed.events) and all(event.occurred_at for event in parsed.events)
+    )
+    if not parsed.message_id and (message_id := headers.get("x-amz-sns-message-id")):
+        parsed.message_id = f"sns:{message_id}"  # raw message delivery: the envelope is in the headers
     return parsed
 
 

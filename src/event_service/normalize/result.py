@@ -38,7 +38,7 @@ class Fault:
         return f"{self.path}: {self.problem}" if self.path else self.problem
 
 
-class Unreadable(Exception):  # noqa: N818 - it says what the payload is, nothing of ours failed
+class Unreadable(Exception):
     """The refusal type: this payload, or this member of it, cannot be understood. Parsers raise nothing else."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
@@ -113,3 +113,51 @@ Recogniser: TypeAlias = Callable[[Json, Headers], bool]
 def raw_object(payload: Json) -> Mapping[str, Any]:
     """The payload as raw_data can hold it: itself where it is an object, else `{"body": payload}`."""
     return payload if isinstance(payload, dict) else {"body": payload}
+
+
+def object_of(payload: Json, path: str = "") -> dict[str, Any]:
+    """The payload, or the member at `path`, as the object it has to be.
+
+    Raises:
+        Unreadable: it is something else.
+    """
+    if isinstance(payload, dict):
+        return payload
+    raise Unreadable.at(path, "must be a JSON object")
+
+
+def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
+    """The result for a payload that is one event, or, given a text, the reason why it is none."""
+    if isinstance(outcome, str):
+        return Parsed(ignored=[outcome])
+    outcome.raw_data = raw_data
+    return Parsed(events=[outcome])
+
+
+def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str], EventDraft | str]) -> Parsed:
+    """The result for a payload that holds a list of events under `name`.
+
+    Args:
+        read: one member and its path to an event, or to the reason why it is none; may raise Unreadable.
+
+    Returns:
+        Each event and bad item with the payload as its raw_data in which only that member is left.
+    """
+    members = payload.get(name)
+    if not isinstance(members, list):
+        raise Unreadable.at(name, "must be a list")
+    parsed = Parsed()
+    for index, member in enumerate(members):
+        path = f"{name}[{index}]"
+        raw_data = {**payload, name: [member]} if len(members) > 1 else payload
+        try:
+            outcome = read(object_of(member, path), path)
+        except Unreadable as refusal:
+            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+            continue
+        if isinstance(outcome, str):
+            parsed.ignored.append(outcome)
+        else:
+            outcome.raw_data = raw_data
+            parsed.events.append(outcome)
+    return parsed

@@ -1,0 +1,21 @@
+"""Amazon resource names: `arn:partition:service:region:account:resource`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Arn:
+    """The parts that say where a resource is; all "" for what is no ARN."""
+
+    partition: str = ""
+    region: str = ""
+    account: str = ""
+    resource: str = ""
+
+
+def read_arn(written: str) -> Arn:
+    parts = written.split(":", 5)
+    if len(parts) < 6 or parts[0] != "arn":
+        return Arn()
+    _, partition, _, region, account, resource = parts
+    return Arn(partition, region, account, resource)

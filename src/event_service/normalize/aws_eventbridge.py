@@ -1,0 +1,55 @@
+"""Any other event by Amazon EventBridge: GuardDuty, EC2, Config, a program's own.
+
+Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
+"""
+
+from datetime import datetime
+
+from event_service.model.event import EventDraft, Severity
+from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import State, named_severity, named_state, recovery_severity
+
+# GuardDuty's and Inspector's scale: https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html
+_SCALE = ((9.0, Severity.CRITICAL), (7.0, Severity.ERROR), (4.0, Severity.WARNING))
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    return isinstance(payload, dict) and "detail-type" in payload and "source" in payload and "detail" in payload
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event, keyed by what kind it is and what it is about: its own id is that of the delivery."""
+    event = object_of(payload)
+    detail = mapping(event.get("detail"))
+    kind, source, account = (text(event.get(name)) for name in ("detail-type", "source", "account"))
+    if not kind:
+        raise Unreadable.at("detail-type", "must be given")
+    resources = texts(event.get("resources"))
+    subject = first(detail.get("id"), detail.get("arn"), *resources)
+    state = named_state(first(detail.get("state"), detail.get("status"))) or State.FIRING
+    draft = EventDraft(
+        event_key=joined_key("aws-eventbridge", source, kind, account, text(event.get("region")), subject),
+        event_type=state.event_type,
+        title=first(detail.get("title")) or kind,
+        description=text(detail.get("description")),
+        severity=recovery_severity(_severity(detail.get("severity")), state.event_type, Severity.INFO),
+        rule=kind,
+        resources=resources,
+        provider="aws" if source.startswith("aws.") else "",
+        account=account,
+        additional_info=described(source=source, region=event.get("region"), detail_type=kind),
+        occurred_at=moment(event.get("time")),
+    )
+    parsed = one(event, draft)
+    if event_id := text(event.get("id")):
+        parsed.message_id = f"eventbridge:{event_id}"
+    return parsed
+
+
+def _severity(value: Json) -> Severity | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return next((severity for least, severity in _SCALE if value >= least), Severity.INFO)
+    return named_severity(value)

@@ -1,0 +1,127 @@
+"""Amazon SNS: the envelope that CloudWatch, Health and anything else published to a topic arrives in.
+
+Source: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, Severity
+from event_service.normalize import aws_cloudwatch
+from event_service.normalize.aws_arn import read_arn
+from event_service.normalize.fields import described, text
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import (
+    BadItem,
+    Headers,
+    Json,
+    Options,
+    Parsed,
+    Subscription,
+    Unreadable,
+    object_of,
+    one,
+)
+from event_service.normalize.times import moment
+
+SUBSCRIPTION = "subscription confirmation"
+UNSUBSCRIBED = "unsubscribe confirmation"
+
+_TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+_TITLE_LENGTH = 250
+
+# Reads what the envelope holds: detection among all other formats. None: no format knows it, or it makes no event.
+ReadInner = Callable[[Json, Options, datetime], Parsed | None]
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    return (
+        isinstance(payload, dict) and payload.get("Type") in _TYPES and "TopicArn" in payload and "MessageId" in payload
+    )
+
+
+def parse(
+    payload: Json, _headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
+) -> Parsed:
+    """What the message holds; a message that is no JSON of a known format is an event by its subject.
+
+    A SubscriptionConfirmation is never followed here: it comes back as `subscription`, to be confirmed by who has
+    checked its signature, or stored as the event that carries its link.
+    """
+    message = object_of(payload)
+    kind = text(message.get("Type"))
+    if kind not in _TYPES:
+        raise Unreadable.at("Type", f"must be one of {', '.join(_TYPES)}")
+    if kind == "SubscriptionConfirmation":
+        parsed = Parsed(ignored=[SUBSCRIPTION], subscription=Subscription(message, _subscription_event(message)))
+    elif kind == "UnsubscribeConfirmation":
+        parsed = Parsed(ignored=[UNSUBSCRIBED])
+    else:
+        parsed = _read_notification(message, options, received_at, read_inner)
+    if not parsed.message_id and (message_id := text(message.get("MessageId"))):
+        parsed.message_id = f"sns:{message_id}"
+    return parsed
+
+
+def _read_notification(
+    message: dict[str, Any], options: Options, received_at: datetime, read_inner: ReadInner
+) -> Parsed:
+    inner = _json_of(message.get("Message"))
+    if aws_cloudwatch.recognise(inner, {}):
+        parsed = aws_cloudwatch.parse_alarm(inner, options, topic_arn=text(message.get("TopicArn")))
+        parsed.source = "aws-cloudwatch"
+    else:
+        parsed = (read_inner(inner, options, received_at) if inner is not None else None) or _free_text(message)
+    several = len(parsed.events) + len(parsed.bad_items) > 1
+    items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
+    for item in items:
+        item.raw_data = {**message, "Message": json.dumps(item.raw_data)} if several else message
+    return parsed
+
+
+def _json_of(written: Json) -> Json:
+    """The message where it is an object or a list in JSON, else None: `42` is somebody's text, too."""
+    if not isinstance(written, str) or written.lstrip()[:1] not in {"{", "["}:
+        return None
+    try:
+        return json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _free_text(message: dict[str, Any]) -> Parsed:
+    topic_arn, subject, body = (text(message.get(name)) for name in ("TopicArn", "Subject", "Message"))
+    headline = (subject or body.partition("\n")[0])[:_TITLE_LENGTH]
+    if not headline:
+        raise Unreadable.at("Message", "must not be empty")
+    draft = EventDraft(
+        event_key=joined_key("aws-sns", topic_arn, headline),
+        title=headline,
+        description=body,
+        severity=Severity.INFO,
+        provider="aws",
+        account=read_arn(topic_arn).account,
+        additional_info=described(topic_arn=topic_arn),
+        occurred_at=moment(message.get("Timestamp")),
+    )
+    return one(message, draft)
+
+
+def _subscription_event(message: dict[str, Any]) -> EventDraft:
+    topic_arn = text(message.get("TopicArn"))
+    topic = read_arn(topic_arn)
+    link = text(message.get("SubscribeURL"))
+    return EventDraft(
+        event_key=joined_key("aws-sns-subscription", topic_arn),
+        title=f"Amazon SNS topic {topic.resource or topic_arn} waits for its subscription to be confirmed",
+        description=f"Open this link once if the topic is yours: {link}",
+        severity=Severity.INFO,
+        resources=[topic_arn] if topic_arn else [],
+        provider="aws",
+        account=topic.account,
+        additional_info=described(topic_arn=topic_arn, subscribe_url=link),
+        occurred_at=moment(message.get("Timestamp")),
+        raw_data=message,
+    )

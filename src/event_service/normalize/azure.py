@@ -1,0 +1,106 @@
+"""Azure Monitor's common alert schema.
+
+Source: https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import named_severity
+
+_SCHEMA = "azureMonitorCommonAlertSchema"
+_SEVERITIES = {
+    "sev0": Severity.CRITICAL,
+    "sev1": Severity.ERROR,
+    "sev2": Severity.WARNING,
+    "sev3": Severity.INFO,
+    "sev4": Severity.INFO,
+}
+_SERVICE_HEALTH_ENDS = frozenset({"resolved", "complete"})
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    return isinstance(payload, dict) and payload.get("schemaId") == _SCHEMA
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event. Every field of the schema may be null or an empty list."""
+    body = object_of(payload)
+    data = mapping(body.get("data"))
+    essentials, context = mapping(data.get("essentials")), mapping(data.get("alertContext"))
+    event_type, key = _state_and_key(essentials, context)
+    over = event_type is EventType.RECOVERY
+    rule = text(essentials.get("alertRule"))
+    targets = texts(essentials.get("alertTargetIDs"))
+    alert_id = first(essentials.get("alertId"), essentials.get("originAlertId"))
+    draft = EventDraft(
+        event_key=key,
+        event_type=event_type,
+        title=rule
+        or first(essentials.get("description"), essentials.get("monitoringService"))
+        or "Azure Monitor alert",
+        description=text(essentials.get("description")),
+        severity=_severity(essentials.get("severity")),
+        rule=rule,
+        resources=texts(essentials.get("configurationItems") or [_tail(target) for target in targets]),
+        provider="azure",
+        account=_subscription_of(text(essentials.get("alertId"))) or _subscription_of(next(iter(targets), "")),
+        additional_info=described(
+            alert_id=alert_id,
+            signal_type=essentials.get("signalType"),
+            monitoring_service=essentials.get("monitoringService"),
+            monitor_condition=essentials.get("monitorCondition"),
+            target_ids=targets,
+            portal_link=first(context.get("LinkToSearchResults"), essentials.get("investigationLink")),
+        ),
+        occurred_at=moment(essentials.get("resolvedDateTime" if over else "firedDateTime")),
+    )
+    return one(body, draft)
+
+
+def _state_and_key(essentials: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[EventType, str]:
+    """Fired and Resolved of one alert instance have its alertId in common.
+
+    Activity log alerts never resolve. Of these, Service Health tells the end in another way, under another alertId
+    each time: what stays is the tracking id of the incident.
+    """
+    over = text(essentials.get("monitorCondition")).lower() == "resolved"
+    if text(essentials.get("monitoringService")).replace(" ", "").lower() == "servicehealth":
+        properties = mapping(context.get("properties"))
+        stages = {text(properties.get("stage")).lower(), text(context.get("status")).lower()}
+        over = over or not _SERVICE_HEALTH_ENDS.isdisjoint(stages)
+        if tracking_id := first(properties.get("trackingId"), properties.get("trackingID")):
+            subscription = _subscription_of(text(essentials.get("alertId")))
+            return _event_type(over), joined_key("azure-service-health", subscription, tracking_id)
+    key = first(essentials.get("alertId"), essentials.get("originAlertId"))
+    if not key:
+        raise Unreadable.at("data.essentials.alertId", "must be given")
+    return _event_type(over), key
+
+
+def _event_type(over: bool) -> EventType:
+    return EventType.RECOVERY if over else EventType.ALERT
+
+
+def _severity(value: Json) -> Severity:
+    """Null, which budget alerts send, is WARNING; what is no severity at all is NOT_AVAILABLE, as upstream has it."""
+    written = text(value).lower()
+    if not written:
+        return Severity.WARNING
+    return _SEVERITIES.get(written) or named_severity(written) or Severity.NOT_AVAILABLE
+
+
+def _tail(resource_id: str) -> str:
+    return resource_id.rstrip("/").rpartition("/")[2]
+
+
+def _subscription_of(resource_id: str) -> str:
+    """The subscription in `/subscriptions/{id}/...`, "" where there is none."""
+    parts = resource_id.split("/", 3)
+    return parts[2] if len(parts) > 2 and parts[1].lower() == "subscriptions" else ""

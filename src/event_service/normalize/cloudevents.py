@@ -1,0 +1,147 @@
+"""CloudEvents 1.0 over HTTP: structured, binary (attributes in `ce-` headers) and batch.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md and
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from event_service.model.event import EventDraft, Severity
+from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import (
+    BadItem,
+    Fault,
+    Headers,
+    Json,
+    Options,
+    Parsed,
+    Unreadable,
+    object_of,
+    one,
+    raw_object,
+)
+from event_service.normalize.times import moment
+from event_service.normalize.words import State, bare_title, named_state, recovery_severity
+
+_REQUIRED = ("source", "type")
+_BINARY_PREFIX = "ce-"
+
+
+def recognise(payload: Json, headers: Headers) -> bool:
+    if "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents"):
+        return True
+    member = payload[0] if isinstance(payload, list) and payload else payload
+    return isinstance(member, dict) and "specversion" in member and "type" in member and "source" in member
+
+
+def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event, or one per member of a batch. A binary one is kept in raw_data in its structured form."""
+    if "ce-specversion" in headers:
+        event = _from_binary(payload, headers)
+        parsed = one(event, _read(event, ""))
+        parsed.message_id = _delivery_id(event)
+        return parsed
+    if not isinstance(payload, list):
+        event = object_of(payload)
+        parsed = one(event, _read(event, ""))
+        parsed.message_id = _delivery_id(event)
+        return parsed
+    parsed = Parsed()
+    ids: list[str] = []
+    for index, member in enumerate(payload):
+        path = f"[{index}]"
+        try:
+            event = object_of(member, path)
+            ids.append(_delivery_id(event))
+            outcome = one(event, _read(event, f"{path}."))
+        except Unreadable as refusal:
+            parsed.bad_items.append(BadItem(refusal.faults, raw_object(member)))
+        else:
+            parsed.events += outcome.events
+            parsed.ignored += outcome.ignored
+    if len(ids) == len(payload) and all(ids):
+        parsed.message_id = "cloudevents:" + joined_key(*ids)
+    return parsed
+
+
+def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
+    """The structured form: attributes from the headers, which are percent-encoded, and the body as data."""
+    attributes = {
+        name.removeprefix(_BINARY_PREFIX): unquote(value)
+        for name, value in headers.items()
+        if name.startswith(_BINARY_PREFIX)
+    }
+    if content_type := headers.get("content-type"):
+        attributes["datacontenttype"] = content_type
+    return {**attributes, "data": payload}
+
+
+def _delivery_id(event: Mapping[str, Any]) -> str:
+    """Source and id are unique together, and the same when an event is sent again."""
+    event_id = text(event.get("id"))
+    return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
+
+
+def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
+    faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
+    if faults:
+        raise Unreadable(faults)
+    source, full_type, subject = (text(event.get(name)) for name in ("source", "type", "subject"))
+    kind, type_state = _split_type(full_type)
+    data = _data_of(event)
+    named = NamedFields.of(mapping(data))
+    state = named.state() or type_state or State.FIRING
+    if state is State.ACKNOWLEDGED:
+        return ACKNOWLEDGED
+    title = named.first(TITLES) or text(data).partition("\n")[0][:250]
+    description = named.first(DESCRIPTIONS) or text(data)
+    return EventDraft(
+        event_key=joined_key("cloudevents", source, kind, subject),
+        event_type=state.event_type,
+        title=bare_title(title) or kind,
+        description="" if description == title else description,
+        severity=recovery_severity(named.severity(), state.event_type, Severity.INFO),
+        rule=named.first(RULES),
+        image_url=named.first(IMAGES),
+        resources=texts(subject) or named.resources(),
+        additional_info=described(
+            source=source, type=full_type, subject=subject, id=event.get("id"), url=named.first(LINKS)
+        ),
+        occurred_at=moment(event.get("time")),
+    )
+
+
+def _split_type(full_type: str) -> tuple[str, State | None]:
+    """`com.example.alert.resolved` is `com.example.alert` and RESOLVED: a convention, not the specification's."""
+    kind, dot, suffix = full_type.rpartition(".")
+    state = named_state(suffix) if dot and suffix.lower() not in _NO_SUFFIX else None
+    return (kind, state) if state is not None else (full_type, None)
+
+
+# What is a state in a status field, but in a type more likely what the event is about.
+_NO_SUFFIX = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
+
+
+def _data_of(event: Mapping[str, Any]) -> Json:
+    """`data`, or `data_base64` decoded, as JSON where it is some."""
+    if event.get("data") is not None:
+        return event["data"]
+    encoded = event.get("data_base64")
+    if not isinstance(encoded, str):
+        return None
+    try:
+        decoded = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    try:
+        return json.loads(decoded)
+    except (ValueError, RecursionError):
+        return decoded

@@ -1,0 +1,186 @@
+"""A format of the webhook's own: JMESPath expressions in its options say where what is.
+
+    {"mapping": {"items": "checks", "event_key": "id", "title": "join(' on ', [name, host])",
+                 "severity": "level", "event_type": "status", "occurred_at": "at"},
+     "values": {"severity": {"9": "CRITICAL"}, "event_type": {"green": "RECOVERY"}}}
+
+Source of the language: https://jmespath.org/specification.html
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, Unreadable, raw_object
+from event_service.normalize.times import moment
+from event_service.normalize.words import State, bare_title, named_severity, named_state, recovery_severity
+
+ACKNOWLEDGED = "acknowledge"
+
+_TEXTS = ("title", "description", "rule", "image_url", "provider", "account")
+FIELDS = ("items", "event_key", "event_type", "severity", "resources", "occurred_at", "additional_info", *_TEXTS)
+_LONGEST = 1024  # characters of one expression
+
+# What evaluating an expression on the wrong kind of value raises: the library's own errors, and Python's through it.
+_EVALUATION_ERRORS = (
+    JMESPathError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+
+
+def given(options: Options) -> bool:
+    """Whether the webhook brings a mapping."""
+    return isinstance(options.get("mapping"), dict)
+
+
+def check(options: Options) -> list[Fault]:
+    """What is wrong with a webhook's mapping, to be told when the webhook is made; [] if nothing is."""
+    expressions = options.get("mapping")
+    if not isinstance(expressions, dict):
+        return [Fault("options.mapping", "must be an object of JMESPath expressions")]
+    faults = [
+        Fault(f"options.mapping.{name}", f"unknown; known are {', '.join(FIELDS)}")
+        for name in expressions
+        if name not in FIELDS
+    ]
+    for name in FIELDS:
+        try:
+            _compiled(expressions, name)
+        except Unreadable as refusal:
+            faults += refusal.faults
+    if "title" not in expressions and "event_key" not in expressions:
+        faults.append(Fault("options.mapping.title", "must be given where there is no event_key"))
+    return faults
+
+
+def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
+    """One event, or one per member of what `items` finds. Paths look into the member; `_payload` is all of it."""
+    expressions = mapping(options.get("mapping"))
+    if not expressions:
+        raise Unreadable.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
+    values = mapping(options.get("values"))
+    if "items" not in expressions:
+        members: list[tuple[str, Json, Mapping[str, Any]]] = [("", payload, raw_object(payload))]
+    else:
+        found = _search(expressions, "items", payload)
+        if not isinstance(found, list):
+            raise Unreadable.at("options.mapping.items", "must find a list", "mapping")
+        members = [
+            (f"{expressions['items']}[{index}].", member, _left_alone(payload, expressions["items"], member))
+            for index, member in enumerate(found)
+        ]
+    parsed = Parsed()
+    for prefix, member, raw_data in members:
+        context = {**member, "_payload": payload} if isinstance(member, dict) else member
+        try:
+            outcome = _read(context, expressions, values)
+        except Unreadable as refusal:
+            faults = [Fault(prefix + fault.path, fault.problem, fault.kind) for fault in refusal.faults]
+            parsed.bad_items.append(BadItem(faults, raw_data))
+            continue
+        if isinstance(outcome, str):
+            parsed.ignored.append(outcome)
+        else:
+            outcome.raw_data = raw_data
+            parsed.events.append(outcome)
+    return parsed
+
+
+def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, Any]) -> EventDraft | str:
+    found = {name: text(_search(expressions, name, context)) for name in _TEXTS}
+    event_type = _event_type(text(_search(expressions, "event_type", context)), mapping(values.get("event_type")))
+    if event_type is None:
+        return ACKNOWLEDGED
+    severity = _severity(text(_search(expressions, "severity", context)), mapping(values.get("severity")))
+    resources = texts(_search(expressions, "resources", context))
+    title = bare_title(found["title"])
+    key = text(_search(expressions, "event_key", context))
+    if not key:
+        if not title:
+            raise Unreadable.at("event_key", "neither event_key nor title of the mapping finds a text", "mapping")
+        key = joined_key("mapping", title, *resources)
+    return EventDraft(
+        event_key=key,
+        event_type=event_type,
+        title=title or key,
+        description=found["description"],
+        severity=recovery_severity(severity, event_type, Severity.NONE),
+        rule=found["rule"],
+        image_url=found["image_url"],
+        resources=resources,
+        provider=found["provider"],
+        account=found["account"],
+        additional_info=described(**mapping(_search(expressions, "additional_info", context))),
+        occurred_at=moment(_search(expressions, "occurred_at", context)),
+    )
+
+
+def _event_type(written: str, values: Mapping[str, Any]) -> EventType | None:
+    """The webhook's own words first, then the usual ones; None for an acknowledgement."""
+    named = text(values.get(written, written))
+    if named.upper() in EventType.__members__:
+        return EventType[named.upper()]
+    state = named_state(named) or State.FIRING
+    return None if state is State.ACKNOWLEDGED else state.event_type
+
+
+def _severity(written: str, values: Mapping[str, Any]) -> Severity | None:
+    named = values.get(written, written)
+    return named_severity(named)
+
+
+def _search(expressions: Mapping[str, Any], name: str, value: Json) -> Json:
+    compiled = _compiled(expressions, name)
+    if compiled is None:
+        return None
+    try:
+        return compiled.search(value)
+    except _EVALUATION_ERRORS as error:
+        raise Unreadable.at(
+            name, f"the mapping's expression fails on this payload: {error}"[:300], "mapping"
+        ) from error
+
+
+def _compiled(expressions: Mapping[str, Any], name: str) -> ParsedResult | None:
+    expression = expressions.get(name)
+    if expression is None:
+        return None
+    if not isinstance(expression, str) or len(expression) > _LONGEST:
+        raise Unreadable.at(f"options.mapping.{name}", f"must be a string of at most {_LONGEST} characters", "mapping")
+    try:
+        return _compile(expression)
+    except _EVALUATION_ERRORS as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise Unreadable.at(f"options.mapping.{name}", f"is no JMESPath expression: {reason}", "mapping") from error
+
+
+@lru_cache(maxsize=1024)
+def _compile(expression: str) -> ParsedResult:
+    return jmespath.compile(expression)
+
+
+def _left_alone(payload: Json, expression: str, member: Json) -> Mapping[str, Any]:
+    """The payload with that member only in the list, where the expression is a plain path; else the member."""
+    names = expression.strip().removesuffix("[]").removesuffix("[*]").split(".")
+    if not (isinstance(payload, dict) and all(name.isidentifier() for name in names)):
+        return raw_object(member)
+    rebuilt = {**payload}
+    inner = rebuilt
+    for name in names[:-1]:
+        inner[name] = {**mapping(inner.get(name))}
+        inner = inner[name]
+    inner[names[-1]] = [member]
+    return rebuilt

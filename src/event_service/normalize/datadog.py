@@ -1,0 +1,137 @@
+"""Datadog's webhook integration: its variables under any names of the template, its default template, upstream's.
+
+Source: https://docs.datadoghq.com/integrations/webhooks/
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, Severity
+from event_service.normalize.fields import described, first, flat, mapping, text, texts
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import State, bare_title, named_severity, priority_severity, recovery_severity
+
+_DEFAULT_TEMPLATE = ("body", "event_type", "title", "org", "id")
+_ALERT_TYPES = {
+    "error": Severity.ERROR,
+    "warning": Severity.WARNING,
+    "success": Severity.INFO,
+    "info": Severity.INFO,
+}
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    if not isinstance(payload, dict):
+        return False
+    return (
+        "alert_transition" in payload
+        or ("event_key" in payload and "occured_at" in payload)  # upstream's template spells it so
+        or all(name in payload for name in _DEFAULT_TEMPLATE)
+    )
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event of a monitor's group. `id` is that of one event, and no identity."""
+    body = object_of(payload)
+    draft = _read_upstream_template(body) if text(body.get("event_key")) else _read(body)
+    return one(body, draft)
+
+
+def _read(body: Mapping[str, Any]) -> EventDraft:
+    full_title = _value(body, "title")
+    title = _value(body, "alert_title") or bare_title(full_title)
+    marks = full_title[: len(full_title) - len(bare_title(full_title))].lower()
+    transition = _value(body, "alert_transition").lower() or marks
+    alert_type = _value(body, "alert_type").lower()
+    over = "recovered" in transition or (not transition and alert_type == "success")
+    state = State.RESOLVED if over else State.FIRING
+    scope = _value(body, "alert_scope")
+    org = mapping(body.get("org"))
+    return EventDraft(
+        event_key=_identity(body, bare_title(full_title) or title, scope),
+        event_type=state.event_type,
+        title=title or "Datadog event",
+        description=_value(body, "body").strip("% \n\r"),
+        severity=recovery_severity(
+            priority_severity(_value(body, "alert_priority"))
+            or _marked_priority(marks)
+            or _ALERT_TYPES.get(alert_type),
+            state.event_type,
+            _severity_of_transition(transition),
+        ),
+        rule=_value(body, "alert_title"),
+        image_url=_value(body, "snapshot"),
+        resources=texts(_value(body, "hostname") or _resource_of_scope(scope)),
+        additional_info=described(
+            link=_value(body, "link"),
+            alert_id=_value(body, "alert_id"),
+            alert_scope=scope,
+            alert_status=_value(body, "alert_status"),
+            alert_metric=_value(body, "alert_metric"),
+            alert_query=_value(body, "alert_query"),
+            transition=transition if transition != marks else "",
+            org_id=org.get("id"),
+            org_name=org.get("name"),
+            tags=[tag for tag in _value(body, "tags").split(",") if tag],
+        ),
+        occurred_at=moment(body.get("last_updated")) or moment(body.get("date")),
+    )
+
+
+def _read_upstream_template(body: Mapping[str, Any]) -> EventDraft:
+    """The template upstream's plugin asks for, which says itself what the key is. Its event_type is an alert type."""
+    state = State.RESOLVED if text(body.get("event_type")).lower() == "success" else State.FIRING
+    severity = named_severity(body.get("severity"))
+    return EventDraft(
+        event_key=text(body.get("event_key")),
+        event_type=state.event_type,
+        title=first(body.get("title"), body.get("rule")) or "Datadog event",
+        description=text(body.get("description")),
+        severity=recovery_severity(severity, state.event_type, Severity.ERROR),
+        rule=text(body.get("rule")),
+        image_url=text(body.get("image_url")),
+        resources=texts(mapping(body.get("resource")).get("name")),
+        additional_info={**flat(body.get("additional_info"))},
+        occurred_at=moment(body.get("occured_at")) or moment(body.get("occurred_at")),
+    )
+
+
+def _value(body: Mapping[str, Any], name: str) -> str:
+    """A field as text; a variable that Datadog has left unexpanded (`$HOSTNAME`) is none."""
+    value = text(body.get(name))
+    return "" if value.startswith("$") and value[1:].replace("_", "").isupper() else value
+
+
+def _identity(body: Mapping[str, Any], title: str, scope: str) -> str:
+    """The monitor and its group, else the aggregation, else the organisation and the title without its state."""
+    if alert_id := _value(body, "alert_id"):
+        return joined_key("datadog", alert_id, scope)
+    if aggregation := _value(body, "aggreg_key"):
+        return joined_key("datadog", aggregation)
+    if not title:
+        raise Unreadable.at("title", "must be given where there is neither alert_id nor aggreg_key")
+    return joined_key("datadog", first(mapping(body.get("org")).get("id"), body.get("org_id")), title)
+
+
+def _marked_priority(marks: str) -> Severity | None:
+    """The `[P1]` of a title's marks."""
+    start = marks.find("[p")
+    return priority_severity(marks[start + 1 : start + 3]) if start >= 0 else None
+
+
+def _severity_of_transition(transition: str) -> Severity:
+    if "no data" in transition:
+        return Severity.NOT_AVAILABLE
+    return Severity.WARNING if "warn" in transition else Severity.ERROR
+
+
+def _resource_of_scope(scope: str) -> str:
+    """The host of `host:web-1,env:prod`, else the whole scope."""
+    for tag in scope.split(","):
+        name, _, value = tag.strip().partition(":")
+        if name == "host" and value:
+            return value
+    return scope

@@ -1,0 +1,117 @@
+"""Grafana's alerting since version 8 (`alerts`, `orgId`), and Grafana's dashboards' alerts before (`ruleId`).
+
+Source: https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/
+and, for the older one, version 7's documentation of the webhook notification channel.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.alertmanager import TRUNCATED
+from event_service.normalize.fields import described, first, flat, text
+from event_service.normalize.keys import joined_key
+from event_service.normalize.prometheus_labels import (
+    event_key_of,
+    event_type_of,
+    info_of,
+    note_truncation,
+    occurred_at_of,
+    resource_of,
+)
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, many, object_of, one
+from event_service.normalize.words import bare_title, named_severity, recovery_severity
+
+# Not what an alert is about, only what it is called and how bad it is.
+_NO_RESOURCE = ("severity", "alertname")
+
+_LEGACY_STATES = {
+    "alerting": (EventType.ALERT, Severity.ERROR),
+    "no_data": (EventType.ALERT, Severity.NOT_AVAILABLE),
+    "ok": (EventType.RECOVERY, Severity.INFO),
+}
+_LEGACY_QUIET = frozenset({"paused", "pending", "unknown"})
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    return isinstance(payload, dict) and "orgId" in payload and isinstance(payload.get("alerts"), list)
+
+
+def recognise_legacy(payload: Json, _headers: Headers) -> bool:
+    return (
+        isinstance(payload, dict)
+        and "ruleId" in payload
+        and "state" in payload
+        and ("evalMatches" in payload or "ruleUrl" in payload)
+    )
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event per member of `alerts`. groupKey is shared by alerts that have nothing to do with each other."""
+    body = object_of(payload)
+    status, truncated = body.get("status"), body.get("truncatedAlerts")
+
+    def read(alert: dict[str, Any], path: str) -> EventDraft:
+        labels, annotations = flat(alert.get("labels")), flat(alert.get("annotations"))
+        event_type = event_type_of(alert, status)
+        name = labels.get("alertname", "")
+        info = info_of(alert, labels, annotations)
+        if truncated:
+            note_truncation(info, truncated)
+        return EventDraft(
+            event_key=event_key_of(alert, labels, path),
+            event_type=event_type,
+            title=first(name, annotations.get("summary")) or bare_title(text(body.get("title"))) or "Grafana alert",
+            description=first(annotations.get("description"), annotations.get("summary"), alert.get("valueString")),
+            severity=recovery_severity(named_severity(labels.get("severity")), event_type, Severity.ERROR),
+            rule=first(labels.get("rulename"), name),
+            image_url=first(alert.get("imageURL"), alert.get("panelURL")),
+            resources=resource_of({key: value for key, value in labels.items() if key not in _NO_RESOURCE}),
+            additional_info=info,
+            occurred_at=occurred_at_of(alert, event_type),
+        )
+
+    parsed = many(body, "alerts", read)
+    if text(truncated) not in {"", "0"}:
+        parsed.ignored.append(TRUNCATED)
+    return parsed
+
+
+def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event; the body has no time of its own."""
+    body = object_of(payload)
+    state = text(body.get("state")).lower()
+    if state in _LEGACY_QUIET:
+        return one(body, f"state {state}")
+    faults = []
+    if state not in _LEGACY_STATES:
+        faults.append(Fault("state", f"must be one of {', '.join(_LEGACY_STATES)}"))
+    rule_id = text(body.get("ruleId"))
+    if not rule_id:
+        faults.append(Fault("ruleId", "must be given"))
+    if faults:
+        raise Unreadable(faults)
+    event_type, severity = _LEGACY_STATES[state]
+    title = bare_title(text(body.get("title")))
+    matches = body.get("evalMatches")
+    draft = EventDraft(
+        event_key=joined_key("grafana-legacy", text(body.get("orgId")), rule_id),
+        event_type=event_type,
+        title=title or text(body.get("ruleName")) or "Grafana alert",
+        description=text(body.get("message")),
+        severity=severity,
+        rule=text(body.get("ruleName")),
+        image_url=text(body.get("imageUrl")),
+        additional_info=described(
+            rule_url=body.get("ruleUrl"),
+            dashboard_id=body.get("dashboardId"),
+            panel_id=body.get("panelId"),
+            org_id=body.get("orgId"),
+            state=state,
+            tags=body.get("tags"),
+            metrics=[match.get("metric") for match in matches if isinstance(match, dict)]
+            if isinstance(matches, list)
+            else None,
+        ),
+    )
+    return one(body, draft)

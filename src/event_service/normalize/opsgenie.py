@@ -1,0 +1,55 @@
+"""Opsgenie's outgoing webhook.
+
+Source: https://support.atlassian.com/opsgenie/docs/opsgenie-edge-connector-alert-action-data/
+"""
+
+from datetime import datetime
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import priority_severity, recovery_severity
+
+_ACTIONS = {"create": EventType.ALERT, "close": EventType.RECOVERY, "delete": EventType.RECOVERY}
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    if not isinstance(payload, dict) or "action" not in payload:
+        return False
+    alert = payload.get("alert")
+    return isinstance(alert, dict) and "alertId" in alert
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event for the actions that open or end an alert; the others (Acknowledge, AddNote, ...) make none."""
+    body = object_of(payload)
+    event_type = _ACTIONS.get(text(body.get("action")).lower())
+    if event_type is None:
+        return one(
+            body, "acknowledge" if text(body.get("action")).lower() == "acknowledge" else "other Opsgenie action"
+        )
+    alert = mapping(body.get("alert"))
+    key = text(alert.get("alertId"))
+    if not key:
+        raise Unreadable.at("alert.alertId", "must be given")
+    over = event_type is EventType.RECOVERY
+    draft = EventDraft(
+        event_key=key,
+        event_type=event_type,
+        title=text(alert.get("message")) or "Opsgenie alert",
+        description=text(alert.get("description")),
+        severity=recovery_severity(priority_severity(alert.get("priority")), event_type, Severity.NONE),
+        resources=texts(alert.get("entity")),
+        additional_info=described(
+            alias=alert.get("alias"),
+            tiny_id=alert.get("tinyId"),
+            source=alert.get("source"),
+            tags=alert.get("tags"),
+            details=alert.get("details"),
+            integration=body.get("integrationName"),
+        ),
+        # createdAt counts milliseconds, updatedAt nanoseconds.
+        occurred_at=moment(alert.get("updatedAt" if over else "createdAt")),
+    )
+    return one(body, draft)

@@ -1,0 +1,130 @@
+"""PagerDuty: what tools send to its Events API v2, and what it sends itself (webhooks v3).
+
+Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
+and https://developer.pagerduty.com/docs/webhooks/v3-overview/
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.fields import described, first, mapping, objects, text, texts
+from event_service.normalize.keys import joined_key
+from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import named_severity, recovery_severity
+
+_ACTIONS = ("trigger", "acknowledge", "resolve")
+_MASK = "sha256:"
+
+_INCIDENT_TYPES = {
+    "incident.triggered": EventType.ALERT,
+    "incident.reopened": EventType.ALERT,
+    "incident.escalated": EventType.ALERT,
+    "incident.resolved": EventType.RECOVERY,
+}
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    return (
+        isinstance(payload, dict) and "event_action" in payload and ("routing_key" in payload or "dedup_key" in payload)
+    )
+
+
+def recognise_webhook(payload: Json, headers: Headers) -> bool:
+    if not isinstance(payload, dict) or not isinstance(payload.get("event"), dict):
+        return False
+    event_type = payload["event"].get("event_type")
+    return isinstance(event_type, str) and ("x-pagerduty-signature" in headers or "resource_type" in payload["event"])
+
+
+def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One event. The routing key, which is a credential, is kept as its hash only, in raw_data too."""
+    masked = _masked(object_of(payload))
+    try:
+        return one(masked, _read(masked))
+    except Unreadable as refusal:
+        return Parsed(bad_items=[BadItem(refusal.faults, masked)])
+
+
+def _read(event: Mapping[str, Any]) -> EventDraft | str:
+    action = text(event.get("event_action")).lower()
+    if action not in _ACTIONS:
+        raise Unreadable.at("event_action", f"must be one of {', '.join(_ACTIONS)}")
+    if action == "acknowledge":
+        return "acknowledge"
+    details = mapping(event.get("payload"))
+    summary, source = text(details.get("summary")), text(details.get("source"))
+    component, group, kind = (text(details.get(name)) for name in ("component", "group", "class"))
+    key = text(event.get("dedup_key"))
+    if not key and action == "resolve":
+        raise Unreadable.at("dedup_key", "must be given to resolve")
+    if not key and not summary:
+        raise Unreadable.at("payload.summary", "must be given where there is no dedup_key")
+    event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
+    identity = (key,) if key else (source, component, group, kind, summary)
+    return EventDraft(
+        event_key=joined_key("pagerduty", text(event.get("routing_key")), *identity),
+        event_type=event_type,
+        title=summary or key,
+        severity=recovery_severity(named_severity(details.get("severity")), event_type, Severity.NONE),
+        rule=kind,
+        image_url=first(*(image.get("src") for image in objects(event.get("images"))[:1])),
+        resources=texts(source),
+        additional_info=described(
+            dedup_key=key,
+            component=component,
+            group=group,
+            client=event.get("client"),
+            client_url=event.get("client_url"),
+            links=[link.get("href") for link in objects(event.get("links"))],
+            custom_details=details.get("custom_details"),
+        ),
+        occurred_at=moment(details.get("timestamp")),
+    )
+
+
+def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """One incident's change, of those that open or end it."""
+    body = object_of(payload)
+    event = mapping(body.get("event"))
+    kind = text(event.get("event_type"))
+    event_type = _INCIDENT_TYPES.get(kind)
+    if event_type is None:
+        return one(body, "acknowledge" if kind == "incident.acknowledged" else "other PagerDuty event")
+    incident = mapping(event.get("data"))
+    key = text(incident.get("id"))
+    if not key:
+        raise Unreadable.at("event.data.id", "must be given")
+    service = mapping(incident.get("service"))
+    urgent = {"high": Severity.ERROR, "low": Severity.WARNING}.get(text(incident.get("urgency")).lower())
+    severity = named_severity(mapping(incident.get("priority")).get("summary")) or urgent
+    draft = EventDraft(
+        event_key=joined_key("pagerduty-incident", key),
+        event_type=event_type,
+        title=text(incident.get("title")) or key,
+        severity=recovery_severity(severity, event_type, Severity.ERROR),
+        resources=texts(service.get("summary")),
+        additional_info=described(
+            incident_id=key,
+            incident_key=incident.get("incident_key"),
+            number=incident.get("number"),
+            url=incident.get("html_url"),
+        ),
+        occurred_at=moment(event.get("occurred_at")),
+    )
+    parsed = one(body, draft)
+    if event_id := text(event.get("id")):
+        parsed.message_id = f"pagerduty:{event_id}"
+    return parsed
+
+
+def _masked(event: dict[str, Any]) -> dict[str, Any]:
+    """The event with its routing key hashed. A replayed one, whose key is hashed already, stays as it is."""
+    routing_key = text(event.get("routing_key"))
+    if not routing_key or routing_key.startswith(_MASK):
+        return event
+    digest = hashlib.sha256(routing_key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return {**event, "routing_key": _MASK + digest}

@@ -1,0 +1,142 @@
+"""Zabbix: upstream's media type script (nested) and the flat one that other tools document.
+
+Source: https://www.zabbix.com/documentation/current/en/manual/appendix/macros/supported_by_location
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from event_service.model.event import EventDraft, Severity
+from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.keys import joined_key, upstream_key
+from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.times import moment
+from event_service.normalize.words import State, bare_title, recovery_severity
+
+ACKNOWLEDGED = "acknowledge"
+
+_SEVERITIES = {
+    "disaster": Severity.CRITICAL,
+    "high": Severity.ERROR,
+    "average": Severity.WARNING,
+    "warning": Severity.WARNING,
+    "information": Severity.INFO,
+    "not classified": Severity.NONE,
+    # {EVENT.NSEVERITY}
+    "5": Severity.CRITICAL,
+    "4": Severity.ERROR,
+    "3": Severity.WARNING,
+    "2": Severity.WARNING,
+    "1": Severity.INFO,
+    "0": Severity.NONE,
+}
+_OVER = frozenset({"resolved", "ok", "0"})
+_macro = re.compile(r"\{[A-Z$#?][^{}]*\}")
+
+
+def recognise(payload: Json, _headers: Headers) -> bool:
+    if not isinstance(payload, dict) or "trigger" not in payload:
+        return False
+    event = payload.get("event")
+    if isinstance(event, dict):
+        return "id" in event and isinstance(payload.get("host"), dict)
+    return "hostname" in payload and "status" in payload
+
+
+def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
+    """One event.
+
+    Args:
+        options: `timezone` (`Europe/Berlin`): that of {EVENT.DATE} and {EVENT.TIME}, which are local to the Zabbix
+            server; without it the time of receipt counts.
+    """
+    body = object_of(payload)
+    outcome = _read_nested(body, options) if isinstance(body.get("event"), dict) else _read_flat(body)
+    return one(body, outcome)
+
+
+def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
+    event, host, trigger, item = (mapping(body.get(name)) for name in ("event", "host", "trigger", "item"))
+    # {EVENT.ID} is the problem's id in its recovery, too.
+    event_id = _value(event, "id")
+    if not event_id:
+        raise Unreadable.at("event.id", "must be given")
+    if _value(event, "update_status") == "1":
+        return ACKNOWLEDGED
+    status = _value(event, "status") or _value(event, "value") or _value(trigger, "status")
+    state = State.RESOLVED if status.lower() in _OVER else State.FIRING
+    name = _value(trigger, "name")
+    host_name, address = _value(host, "name") or _value(host, "visible_name"), _value(host, "connection_info")
+    title = bare_title(_value(event, "name") or name or _value(body, "title"))
+    return EventDraft(
+        event_key=upstream_key(_value(host, "id"), event_id),
+        event_type=state.event_type,
+        title=title or "Zabbix problem",
+        description=_value(body, "message"),
+        severity=_severity(_value(event, "severity") or _value(trigger, "severity"), state),
+        rule=name,
+        resources=texts(f"{host_name} ({address})" if host_name and address else host_name or address),
+        additional_info=described(
+            event_id=event_id,
+            host_id=_value(host, "id"),
+            trigger_id=_value(trigger, "id"),
+            item_id=_value(item, "id"),
+            item_key=_value(item, "key"),
+            item_value=_value(item, "value"),
+        ),
+        occurred_at=_local_time(event, state, options),
+    )
+
+
+def _read_flat(body: Mapping[str, Any]) -> EventDraft:
+    host, trigger, link = (_value(body, name) for name in ("hostname", "trigger", "link"))
+    state = State.RESOLVED if _value(body, "status").lower() in _OVER else State.FIRING
+    ids = _ids_of_link(link)
+    if not ids and not (host or trigger):
+        raise Unreadable.at("hostname", "must be given")
+    return EventDraft(
+        event_key=joined_key("zabbix", *(ids or (host, trigger))),
+        event_type=state.event_type,
+        title=bare_title(trigger) or f"Zabbix problem of {host}",
+        severity=_severity(_value(body, "severity"), state),
+        rule=bare_title(trigger),
+        resources=texts(host),
+        additional_info=described(link=link, item=_value(body, "item")),
+    )
+
+
+def _value(body: Mapping[str, Any], name: str) -> str:
+    """A field as text; a macro that Zabbix could not expand (`{EVENT.RECOVERY.ID}`) is none."""
+    value = text(body.get(name))
+    return "" if _macro.fullmatch(value) or value == "*UNKNOWN*" else value
+
+
+def _severity(name: str, state: State) -> Severity:
+    return recovery_severity(_SEVERITIES.get(name.lower()), state.event_type, Severity.NONE)
+
+
+def _ids_of_link(link: str) -> tuple[str, str] | None:
+    """Trigger and event of `tr_events.php?triggerid=14032&eventid=10528`."""
+    try:
+        query = parse_qs(urlsplit(link).query, max_num_fields=100)
+    except ValueError:
+        return None
+    trigger_id, event_id = (query.get(name, [""])[0] for name in ("triggerid", "eventid"))
+    return (trigger_id, event_id) if trigger_id and event_id else None
+
+
+def _local_time(event: Mapping[str, Any], state: State, options: Options) -> datetime | None:
+    zone = options.get("timezone")
+    prefix = "recovery_" if state is State.RESOLVED else ""
+    date, clock = _value(event, f"{prefix}date").replace(".", "-"), _value(event, f"{prefix}time")
+    if not (date and clock and isinstance(zone, str)):
+        return None
+    try:
+        local = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=ZoneInfo(zone))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return None
+    return moment(local.isoformat())
