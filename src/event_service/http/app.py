@@ -1,0 +1,97 @@
+"""The HTTP application: all routes behind the gate. `server.py` serves it, `event_service/app.py` wires it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from google.protobuf.descriptor import ServiceDescriptor
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, Router
+
+from event_service.http import cloud_eye, collector
+from event_service.http.body import BodyReader
+from event_service.http.cloud_eye import CloudEye, utc_now
+from event_service.http.cloud_eye_caller import Authenticator
+from event_service.http.cloud_eye_validation import Rules
+from event_service.http.collector import Collector
+from event_service.http.gate import Gate, Observer
+from event_service.http.openapi import openapi_document
+from event_service.http.transcoding import CallT, Transcoder
+from event_service.settings import Settings
+
+
+class Events(cloud_eye.Events, collector.Events, Protocol):
+    """What the routes need of `events/manager.py`."""
+
+
+class Webhooks(cloud_eye.Webhooks, collector.Webhooks, Protocol):
+    """What the routes need of `webhooks/manager.py`."""
+
+
+def build_app(
+    settings: Settings,
+    *,
+    events: Events,
+    webhooks: Webhooks,
+    authenticator: Authenticator,
+    services: Sequence[ServiceDescriptor],
+    methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
+    new_call: Callable[[str, Mapping[str, str], str], CallT],
+    is_ready: Callable[[], bool],
+    version: str,
+    more_routes: Sequence[BaseRoute] = (),
+    observe: Observer | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> Gate:
+    """Puts the routes together.
+
+    Args:
+        services, methods, new_call: as `transcoding.Transcoder` takes them.
+        is_ready: whether events can be stored.
+        version: of this service.
+        more_routes: what else is served, e.g. metrics and the console.
+        observe: told of every answer, for metrics.
+        clock: the time of receipt: timezone-aware UTC, whole milliseconds.
+
+    Raises:
+        ValueError: a service has a method that nothing answers.
+    """
+    bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=settings.http_body_memory_bytes)
+    collectors = Collector(
+        events=events, webhooks=webhooks, bodies=bodies, limit=settings.max_message_bytes, clock=clock
+    )
+    transcoder = Transcoder(
+        services=services, methods=methods, new_call=new_call, bodies=bodies, limit=settings.max_message_bytes
+    )
+    cloud = CloudEye(
+        events=events,
+        webhooks=webhooks,
+        authenticator=authenticator,
+        bodies=bodies,
+        rules=Rules(settings.cloud_eye_rules, settings.cloud_eye_time_margin_seconds),
+        limit=settings.cloud_eye_max_body_bytes,
+        clock=clock,
+    )
+    document = openapi_document(services, version)
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        ready = is_ready()
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(document)
+
+    routes: list[BaseRoute] = [
+        *collectors.routes(),
+        *transcoder.routes(),
+        *cloud.routes(),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/openapi.json", openapi),
+        *more_routes,
+    ]
+    return Gate(Router(routes, redirect_slashes=False), observe)

@@ -1,0 +1,105 @@
+"""Reading request bodies within limits: how large one may be, how long it may take, what all of them may hold."""
+
+import asyncio
+import zlib
+
+from starlette.requests import ClientDisconnect, Request
+
+from event_service.errors import InvalidArgument, Overloaded, RequestTimeout, TooLarge
+
+# A client reads our answer only when it has sent its body: so much over the limit is read and thrown away for its sake.
+DRAINED_BYTES = 64 * 1024 * 1024
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+class BodyReader:
+    """Reads bodies for all routes of one server.
+
+    Args:
+        seconds: how long a body may take to arrive.
+        memory_bytes: what the bodies that are still arriving may hold together.
+    """
+
+    def __init__(self, *, seconds: float, memory_bytes: int) -> None:
+        self._seconds = seconds
+        self._memory_bytes = memory_bytes
+        self._held = 0
+
+    async def read(self, request: Request, limit: int) -> bytes:
+        """The body as it was on the wire.
+
+        Args:
+            limit: bytes.
+
+        Raises:
+            TooLarge: it is larger than `limit`.
+            RequestTimeout: it did not arrive in time.
+            Overloaded: too many bodies are arriving at once.
+            ClientDisconnect: nobody waits for an answer any more.
+        """
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            waits_for_us = request.headers.get("expect", "").lower() == "100-continue"
+            if waits_for_us or int(declared) > limit + DRAINED_BYTES:
+                raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = held = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for chunk in request.stream():
+                    size += len(chunk)
+                    if size <= limit:
+                        held += len(chunk)
+                        self._held += len(chunk)
+                        chunks.append(chunk)
+                        if self._held > self._memory_bytes:
+                            raise Overloaded(
+                                "Too many large requests are arriving at once; send again.",
+                                retry_after=RETRY_AFTER_SECONDS,
+                            )
+                    else:
+                        chunks.clear()
+                        if size > limit + DRAINED_BYTES:
+                            break
+        except TimeoutError:
+            raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
+        finally:
+            self._held -= held
+        if size > limit:
+            raise _too_large(limit)
+        return b"".join(chunks)
+
+
+def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """The content of a compressed body; no more of it is unpacked than `limit` bytes.
+
+    Args:
+        encoding: the Content-Encoding header, "" for none.
+
+    Raises:
+        InvalidArgument: the encoding is none of gzip, deflate and identity, or the body is not in it.
+        TooLarge: the content is larger than `limit`.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name not in ("gzip", "x-gzip", "deflate"):
+        raise InvalidArgument.at("content-encoding", f"must be gzip or deflate, not {name[:40]!r}")
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        content = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise InvalidArgument.at("body", f"is not {name}, as content-encoding says") from None
+    if len(content) > limit:
+        raise _too_large(limit)
+    if not unpacker.eof:
+        raise InvalidArgument.at("body", f"ends in the middle of its {name} stream")
+    return content
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes.")
+
+
+__all__ = ["BodyReader", "ClientDisconnect", "decompressed"]

@@ -1,0 +1,207 @@
+"""The Cloud Eye API at the root of the HTTP address: report events, and read them back.
+
+    POST /V1.0/{project_id}/events               201, [{"event_id", "event_name"}, ...]
+    GET  /V1.0/{project_id}/events               one entry for each event name
+    GET  /V1.0/{project_id}/event/{event_name}   the events of one name
+
+The SDKs drop any prefix of an endpoint and take a redirect for success: these paths are matched as they are.
+Checked in this order: size, credentials, project, JSON, all rules of the body. A body with a fault stores nothing.
+
+Source: "Reporting Events" of the Cloud Eye API reference, as the vendor's SDKs speak it; see docs/cloud-eye.md.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from event_service.errors import Unavailable
+from event_service.http import cloud_eye_caller, cloud_eye_queries
+from event_service.http.body import BodyReader
+from event_service.http.cloud_eye_caller import Callers, scope_of_webhook
+from event_service.http.cloud_eye_errors import BAD_BODY, BAD_PARAMETER, BAD_PROJECT, NO_CONTENT, CloudEyeError
+from event_service.http.cloud_eye_events import EVENT_ID, draft_of, new_event_id, occurrence
+from event_service.http.cloud_eye_queries import list_event_detail, list_events, promised_ids, read_selection
+from event_service.http.cloud_eye_validation import Rules, find_faults, is_event_name, is_project_id
+from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.model.event import EventDraft
+from event_service.model.webhook import Webhook
+
+# Parsing and checking a larger body would keep all other calls waiting for too long.
+PARSED_IN_THREAD_BYTES = 256 * 1024
+
+
+class DraftOutcome(Protocol):
+    """What became of one event.
+
+    `duplicate` says that an event of this identity was stored by somebody else, before or just now: then the stored
+    one, under `event_id`, is what the sender was promised.
+    """
+
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def duplicate(self) -> bool: ...
+
+
+class Events(cloud_eye_queries.Events, Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def create_drafts(
+        self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
+    ) -> Sequence[DraftOutcome]: ...
+
+
+class Webhooks(cloud_eye_caller.Webhooks, Protocol):
+    """What is needed of `webhooks/manager.py`."""
+
+    def count(self, webhook_id: str, *, error: bool) -> None: ...
+
+
+def utc_now() -> datetime:
+    """The time of receipt: UTC, whole milliseconds."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class CloudEye:
+    """The three calls.
+
+    Args:
+        limit: bytes of a body.
+        clock: the server's time, timezone-aware; tests freeze it.
+    """
+
+    def __init__(
+        self,
+        *,
+        events: Events,
+        webhooks: Webhooks,
+        authenticator: cloud_eye_caller.Authenticator,
+        bodies: BodyReader,
+        rules: Rules,
+        limit: int,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._events = events
+        self._webhooks = webhooks
+        self._callers = Callers(webhooks, authenticator, clock)
+        self._bodies = bodies
+        self._rules = rules
+        self._limit = limit
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        """The routes. The project takes any text, so that a wrong one is answered with its own code."""
+        path = "/V1.0/{project_id:path}"
+        return [
+            Route(f"{path}/events", self.report, methods=["POST"]),
+            Route(f"{path}/events", self.overview, methods=["GET"]),
+            Route(f"{path}/event/{{event_name}}", self.detail, methods=["GET"]),
+        ]
+
+    async def report(self, request: Request) -> Response:
+        """Stores the events of a request, each once, and answers with their ids in order."""
+        caller, body = await self._receive(request)
+        project_id = _project_id(request)
+        webhook = await self._callers.reporting_webhook(caller, project_id)
+        received_at = self._clock()
+        try:
+            items = await self._read_items(body, received_at)
+        except CloudEyeError:
+            self._webhooks.count(webhook.webhook_id, error=True)
+            raise
+        self._webhooks.count(webhook.webhook_id, error=False)
+        ids = await self._store(webhook, project_id, items, received_at)
+        answer = [
+            {"event_id": event_id, "event_name": item["event_name"]} for event_id, item in zip(ids, items, strict=True)
+        ]
+        return JSONResponse(answer, 201)
+
+    async def overview(self, request: Request) -> Response:
+        """What was reported, by event name."""
+        caller, _ = await self._receive(request)
+        project_id = _project_id(request)
+        scope = self._callers.reading_scope(caller, project_id)
+        selection = read_selection(request.scope["query_string"], ("event_name",), self._clock())
+        return JSONResponse(await list_events(self._events, scope, project_id, selection))
+
+    async def detail(self, request: Request) -> Response:
+        """The events of one name."""
+        caller, _ = await self._receive(request)
+        project_id = _project_id(request)
+        scope = self._callers.reading_scope(caller, project_id)
+        event_name = request.path_params["event_name"]
+        if not is_event_name(event_name):
+            raise CloudEyeError(BAD_PARAMETER, "event_name must be 1 to 64 letters, digits and underscores")
+        filters = ("event_source", "event_level", "event_user", "event_state")
+        selection = read_selection(request.scope["query_string"], filters, self._clock())
+        return JSONResponse(await list_event_detail(self._events, scope, project_id, event_name, selection))
+
+    async def _receive(self, request: Request) -> tuple[cloud_eye_caller.Caller, bytes]:
+        """Who calls, proved, and the body. A stranger's body is not read."""
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._limit:
+            await self._bodies.read(request, self._limit)
+        caller = await self._callers.identify(request)
+        body = await self._bodies.read(request, self._limit)
+        caller.check_signature(request, body)
+        return caller, body
+
+    async def _read_items(self, body: bytes, received_at: datetime) -> list[dict[str, Any]]:
+        if not body.strip():
+            raise CloudEyeError(NO_CONTENT)
+        if len(body) > PARSED_IN_THREAD_BYTES:
+            return await asyncio.to_thread(_valid_items, body, received_at, self._rules)
+        return _valid_items(body, received_at, self._rules)
+
+    async def _store(
+        self, webhook: Webhook, project_id: str, items: Sequence[Mapping[str, Any]], received_at: datetime
+    ) -> list[str]:
+        """Stores each different event once. Returns the Cloud Eye id of every item, in order."""
+        identities = [occurrence(item, project_id) for item in items]
+        new: dict[str, EventDraft] = {}
+        for identity, item in zip(identities, items, strict=True):
+            if identity not in new:
+                new[identity] = draft_of(item, project_id, new_event_id(received_at))
+        outcomes = await self._events.create_drafts(
+            webhook, [(draft, identity) for identity, draft in new.items()], received_at
+        )
+        ids: dict[str, str] = {}
+        seen_before: dict[str, str] = {}
+        for (identity, draft), outcome in zip(new.items(), outcomes, strict=True):
+            if outcome.duplicate:
+                seen_before[identity] = outcome.event_id
+            else:
+                ids[identity] = draft.additional_info[EVENT_ID]
+        if seen_before:
+            promised = await promised_ids(self._events, scope_of_webhook(webhook), list(seen_before.values()))
+            for identity, event_id in seen_before.items():
+                if not promised.get(event_id):
+                    raise Unavailable("An event that was reported before cannot be read yet; send again.")
+                ids[identity] = promised[event_id]
+        return [ids[identity] for identity in identities]
+
+
+def _valid_items(body: bytes, received_at: datetime, rules: Rules) -> list[dict[str, Any]]:
+    try:
+        items = parse_json(body, unique_keys=True)
+    except NotJson as problem:
+        raise CloudEyeError(BAD_BODY, f"the body is not JSON: {problem}") from None
+    except NestedTooDeeply:
+        raise CloudEyeError(BAD_BODY, "the body is nested too deeply") from None
+    if faults := find_faults(items, received_at, rules):
+        raise CloudEyeError(BAD_BODY, faults=[str(fault) for fault in faults])
+    valid: list[dict[str, Any]] = items
+    return valid
+
+
+def _project_id(request: Request) -> str:
+    project_id: str = request.path_params["project_id"]
+    if not is_project_id(project_id):
+        raise CloudEyeError(BAD_PROJECT)
+    return project_id

@@ -1,0 +1,79 @@
+"""One reported event: which occurrence it is, the id it is answered with, the event it is stored as.
+
+Source: "Reporting Events" of the Cloud Eye API reference; what makes two reports the same event is from the SDK's
+documentation of CreateEvents.
+"""
+
+import hashlib
+import json
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from event_service.model.event import EventDraft
+from event_service.normalize.cloud_eye import event_of_item
+
+PLUGIN_ID = "cloud-eye"
+CUSTOM_EVENT = "EVENT.CUSTOM"
+CUSTOM_SUB_EVENT = "SUB_EVENT.CUSTOM"
+EVENT_ID = "ces_event_id"
+
+_TAIL_ALPHABET = string.digits + string.ascii_letters
+_TAIL_LENGTH = 9
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Item = Mapping[str, Any]  # a valid EventItem
+
+
+def milliseconds_of(moment: datetime) -> int:
+    """A timezone-aware moment as Cloud Eye counts: milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def moment_of(milliseconds: int) -> datetime:
+    """The other way round: timezone-aware UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def occurrence(item: Item, project_id: str) -> str:
+    """The identity of an event, 64 hexadecimal digits: two items with the same one are the same event.
+
+    Content, group and dimensions are no part of it; what is left out counts as what it defaults to.
+    """
+    detail = item["detail"]
+    parts = [
+        project_id,
+        item["time"],
+        item["event_source"],
+        item["event_name"],
+        detail.get("event_type") or CUSTOM_EVENT,
+        detail.get("sub_event_type") or CUSTOM_SUB_EVENT,
+        detail.get("event_state") or "",
+        detail.get("event_level") or "",
+        detail.get("event_user") or "",
+        detail.get("resource_id") or "",
+        detail.get("resource_name") or "",
+    ]
+    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+
+def new_event_id(received_at: datetime) -> str:
+    """A Cloud Eye event id: `ev`, 13 digits (ms of receipt), 9 random letters and digits."""
+    number = secrets.randbelow(len(_TAIL_ALPHABET) ** _TAIL_LENGTH)
+    tail = ""
+    for _ in range(_TAIL_LENGTH):
+        number, position = divmod(number, len(_TAIL_ALPHABET))
+        tail += _TAIL_ALPHABET[position]
+    return f"ev{milliseconds_of(received_at):013d}{tail}"
+
+
+def draft_of(item: Item, project_id: str, event_id: str) -> EventDraft:
+    """The event an item is stored as, which carries the id that its sender is answered with."""
+    draft = event_of_item(item, project_id)
+    detail = item["detail"]
+    draft.additional_info["event_type"] = detail.get("event_type") or CUSTOM_EVENT
+    draft.additional_info["sub_event_type"] = detail.get("sub_event_type") or CUSTOM_SUB_EVENT
+    draft.additional_info[EVENT_ID] = event_id
+    return draft

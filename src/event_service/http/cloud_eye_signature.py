@@ -1,0 +1,174 @@
+"""SDK-HMAC-SHA256: the signature the vendor's SDKs put on every request, verified on what was on the wire.
+
+    CanonicalRequest = the lines METHOD, path, query, headers, names of the signed headers, hex(sha256(body))
+    StringToSign     = the lines "SDK-HMAC-SHA256", X-Sdk-Date, hex(sha256(CanonicalRequest))
+    Signature        = hex(hmac_sha256(secret key, StringToSign))
+
+Nothing here may be decoded, normalised or re-encoded by a framework first: path, query, headers and body are the
+bytes that were received. There is no nonce, and the same call in the same second has the same signature; a replay is
+harmless because the identity of an event is stored once only.
+
+Source: the vendor's "API request signing guide", and the requests of its Python, Node and Go SDKs.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+ALGORITHM = b"SDK-HMAC-SHA256"
+
+# "The difference between the server's and the client's time is within 15 minutes": both ends included.
+CLOCK_TOLERANCE = timedelta(minutes=15)
+
+_AUTHORIZATION = re.compile(
+    rb"SDK-HMAC-SHA256 +Access=([!-+\--~]{1,256}) *, *SignedHeaders=([!-+\--~]+) *, *Signature=([0-9a-f]{64})"
+)
+_DATE = re.compile(rb"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_UNRESERVED_PATH = re.compile(rb"[A-Za-z0-9._~/-]*")
+_BLANKS = b" \t"
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class SignatureRefused(Exception):
+    """The request does not prove what it claims. The text is the vendor's, and names no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """The parts of an `Authorization: SDK-HMAC-SHA256 ...` header.
+
+    Attributes:
+        access_key_id: whose secret key signed.
+        signed_headers: names of the headers the signature covers, lower case, in the order they were signed.
+        signature: 64 lower-case hexadecimal digits.
+    """
+
+    access_key_id: str
+    signed_headers: tuple[bytes, ...]
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A request as it was on the wire.
+
+    Attributes:
+        path: the request target up to the `?`, still percent-encoded.
+        query: what follows the `?`, still percent-encoded.
+        headers: names in lower case, in any order.
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    body: bytes
+
+
+def parse_authorization(value: bytes) -> Authorization:
+    """Takes the Authorization header apart.
+
+    Raises:
+        SignatureRefused: it is of another algorithm, or malformed, or does not cover the time.
+    """
+    match = _AUTHORIZATION.fullmatch(value.strip(_BLANKS))
+    if match is None:
+        if value.split(b" ", 1)[0] != ALGORITHM:
+            raise SignatureRefused("only the algorithm SDK-HMAC-SHA256 is supported")
+        raise SignatureRefused("the Authorization header is malformed")
+    signed_headers = tuple(match[2].lower().split(b";"))
+    if b"x-sdk-date" not in signed_headers:
+        raise SignatureRefused("the signature must cover the header x-sdk-date")
+    if len(set(signed_headers)) != len(signed_headers):
+        raise SignatureRefused("a header is signed twice")
+    return Authorization(match[1].decode("ascii"), signed_headers, match[3])
+
+
+def check_clock(headers: Headers, now: datetime) -> None:
+    """Compares X-Sdk-Date with the server's clock; can be done before the body has arrived.
+
+    Args:
+        now: the server's time, timezone-aware.
+
+    Raises:
+        SignatureRefused: the header is missing or malformed, or more than 15 minutes away.
+    """
+    match = _DATE.fullmatch(_only(headers, b"x-sdk-date"))
+    if match is None:
+        raise SignatureRefused("the header X-Sdk-Date must have the form 20240131T235959Z")
+    try:
+        signed_at = datetime(*(int(part) for part in match.groups()), tzinfo=UTC)  # type: ignore[arg-type, misc]
+    except ValueError:
+        raise SignatureRefused("the header X-Sdk-Date is not a point in time") from None
+    if abs(now - signed_at) > CLOCK_TOLERANCE:
+        raise SignatureRefused("signature expired: X-Sdk-Date is more than 15 minutes away from the server's time")
+
+
+def verify(request: SignedRequest, authorization: Authorization, secret_key: str) -> None:
+    """Recomputes the signature and compares in constant time.
+
+    Raises:
+        SignatureRefused: another key signed it, or a signed part was changed on the way.
+    """
+    payload_hash = hashlib.sha256(request.body).hexdigest().encode("ascii")
+    for name, value in request.headers:
+        # Present only where the sender hashed something else than the bytes of the body, or did not hash them.
+        if name == b"x-sdk-content-sha256" and not hmac.compare_digest(value.strip(_BLANKS).lower(), payload_hash):
+            raise SignatureRefused("X-Sdk-Content-Sha256 must be the SHA-256 of the body; it must be signed")
+    canonical_headers = b"".join(
+        name + b":" + _only(request.headers, name) + b"\n" for name in authorization.signed_headers
+    )
+    canonical_request = b"\n".join(
+        (
+            request.method.upper().encode("ascii", "replace"),
+            canonical_path(request.path),
+            canonical_query(request.query),
+            canonical_headers,
+            b";".join(authorization.signed_headers),
+            payload_hash,
+        )
+    )
+    string_to_sign = b"\n".join(
+        (
+            ALGORITHM,
+            _only(request.headers, b"x-sdk-date"),
+            hashlib.sha256(canonical_request).hexdigest().encode("ascii"),
+        )
+    )
+    expected = hmac.new(secret_key.encode(), string_to_sign, hashlib.sha256).hexdigest().encode("ascii")
+    if not hmac.compare_digest(expected, authorization.signature):
+        raise SignatureRefused("verify aksk signature fail")
+
+
+def canonical_path(path: bytes) -> bytes:
+    """Each part decoded and encoded again in one way, always with a slash at the end."""
+    if not _UNRESERVED_PATH.fullmatch(path):
+        parts = unquote_to_bytes(path).split(b"/")
+        path = "/".join(quote_from_bytes(part, safe="~") for part in parts).encode("ascii")
+    return path if path.endswith(b"/") else path + b"/"
+
+
+def canonical_query(query: bytes) -> bytes:
+    """Names and values decoded, sorted and encoded again in one way. `+` is a plus sign, a blank is `%20`."""
+    pairs = []
+    for part in query.split(b"&"):
+        if part:
+            name, _, value = part.partition(b"=")
+            pairs.append((unquote_to_bytes(name), unquote_to_bytes(value)))
+    return "&".join(
+        f"{quote_from_bytes(name, safe='~')}={quote_from_bytes(value, safe='~')}" for name, value in sorted(pairs)
+    ).encode("ascii")
+
+
+def _only(headers: Headers, name: bytes) -> bytes:
+    """The value of a header that must be there exactly once: of two, a proxy and a server may read different ones."""
+    values = [value for key, value in headers if key == name]
+    if len(values) != 1:
+        shown = name.decode("ascii", "replace")
+        raise SignatureRefused(f"the signed header {shown} must be sent exactly once")
+    return values[0].strip(_BLANKS)

@@ -1,0 +1,125 @@
+"""POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: what monitoring tools deliver.
+
+Any content type is read as JSON. What is authentic but no JSON is stored as an ERROR event all the same, so nothing a
+tool sends with the right key is lost; the answer is 200 with `{}`, as upstream's.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from event_service.errors import InvalidArgument, RequiredParameter
+from event_service.events.manager import CreateOutcome, CreateRequest
+from event_service.http.body import BodyReader, decompressed
+from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.model.webhook import Webhook
+
+PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
+
+# Both may be long, and clients limit the size of an answer's head.
+_IDS_IN_HEADER = 20
+_ERROR_IN_HEADER = 500
+
+
+class Events(Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def create(self, request: CreateRequest) -> CreateOutcome: ...
+
+
+class Webhooks(Protocol):
+    """What is needed of `webhooks/manager.py`."""
+
+    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
+
+
+class Collector:
+    """The webhook route.
+
+    Args:
+        limit: bytes of a body, and of what a compressed one unpacks to.
+        clock: the time of receipt: timezone-aware UTC, whole milliseconds.
+    """
+
+    def __init__(
+        self, *, events: Events, webhooks: Webhooks, bodies: BodyReader, limit: int, clock: Callable[[], datetime]
+    ) -> None:
+        self._events = events
+        self._webhooks = webhooks
+        self._bodies = bodies
+        self._limit = limit
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        return [Route(PATH, self.deliver, methods=["POST"])]
+
+    async def deliver(self, request: Request) -> Response:
+        """Stores a delivery. Its ids and faults are in the answer's headers, as they are in the rpc's trailers."""
+        webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
+        # A stranger's body is not read: with a wrong key it ends here.
+        await self._webhooks.authenticate(webhook_id, access_key)
+        wire = await self._bodies.read(request, self._limit)
+        body = decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
+        payload, unreadable = read_payload(body)
+        headers = joined_headers(request.scope["headers"])
+        outcome = await self._events.create(
+            CreateRequest(
+                webhook_id=webhook_id,
+                access_key=access_key,
+                payload=payload,
+                received_at=self._clock(),
+                idempotency_key=headers.get("idempotency-key", ""),
+                headers=headers,
+                raw_body=body,
+                unreadable=unreadable,
+            )
+        )
+        return JSONResponse({}, headers=outcome_headers(outcome))
+
+
+def read_payload(body: bytes) -> tuple[Any, str]:
+    """The JSON value of a body and "", or its text as an object and why it is not JSON.
+
+    Raises:
+        RequiredParameter: the body holds nothing that could be lost.
+        InvalidArgument: the body could be stored, but never be read again: it is nested too deeply.
+    """
+    if not body.strip():
+        raise RequiredParameter("data")
+    try:
+        payload = parse_json(body)
+    except NotJson as problem:
+        text = body.decode("utf-8", "backslashreplace")
+        return {"body": text}, f"the body is not JSON: {problem}"
+    except NestedTooDeeply:
+        raise InvalidArgument.at("data", "is nested too deeply") from None
+    if payload == {}:
+        raise RequiredParameter("data")
+    return payload, ""
+
+
+def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers by lower-case name; one that was sent several times has its values joined by commas."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return joined
+
+
+def outcome_headers(outcome: CreateOutcome) -> Mapping[str, str]:
+    """What became of the delivery: event-count, event-id, event-duplicate, event-error (percent-encoded)."""
+    headers = {"event-count": str(len(outcome.event_ids))}
+    if outcome.event_ids:
+        headers["event-id"] = ", ".join(outcome.event_ids[:_IDS_IN_HEADER])
+    if outcome.duplicate:
+        headers["event-duplicate"] = "true"
+    if outcome.faults:
+        text = "; ".join(outcome.faults)[:_ERROR_IN_HEADER]
+        headers["event-error"] = quote(text.encode("utf-8", "replace"), safe=" !#$&'()*+,/:;=?@[]<>{}|^`\"\\")
+    return headers

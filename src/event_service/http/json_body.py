@@ -1,0 +1,94 @@
+"""JSON as RFC 8259 has it: UTF-8, no NaN and no Infinity, nothing that could not be stored and written again."""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+_LARGEST_INTEGER = 2**63 - 1
+_SMALLEST_INTEGER = -(2**63)
+# Only bodies with such a number or escape pay for looking at them one by one.
+_LONG_NUMBER = re.compile(rb"[0-9]{17}|[eE]\+?[0-9]{3}")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class NotJson(Exception):
+    """The text of a body is not JSON; says why."""
+
+
+class NestedTooDeeply(Exception):
+    """The text is JSON, but no parser of ours follows it to its end."""
+
+
+def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
+    """Parses a body.
+
+    Args:
+        body: UTF-8, with or without a byte order mark.
+        unique_keys: refuse an object that has a key twice, and integers beyond 64 bits; otherwise the last value of
+            a key counts and such an integer becomes a double, as google.protobuf.Struct would have it.
+
+    Raises:
+        NotJson: the body is not UTF-8, or not JSON, or holds what JSON cannot write again.
+        NestedTooDeeply: some thousand brackets inside one another.
+    """
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotJson(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    options: dict[str, Any] = {"parse_constant": _refuse_constant}
+    if _LONG_NUMBER.search(body):
+        options["parse_float"] = _finite
+        options["parse_int"] = _small_integer if unique_keys else _integer_or_double
+    if unique_keys:
+        options["object_pairs_hook"] = _unique
+    try:
+        value = json.loads(text, **options)
+        if _SURROGATE_ESCAPE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise NestedTooDeeply from None
+    except UnicodeEncodeError:
+        raise NotJson("half of a surrogate pair is not a character") from None
+    except json.JSONDecodeError as error:
+        raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise NotJson(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise NotJson(f"the number {_shortened(text)} is too large")
+    return number
+
+
+def _small_integer(text: str) -> int:
+    number = int(text) if len(text) <= 20 else _LARGEST_INTEGER + 1
+    if not _SMALLEST_INTEGER <= number <= _LARGEST_INTEGER:
+        raise NotJson(f"the integer {_shortened(text)} is beyond 64 bits")
+    return number
+
+
+def _integer_or_double(text: str) -> int | float:
+    if len(text) <= 20 and _SMALLEST_INTEGER <= int(text) <= _LARGEST_INTEGER:
+        return int(text)
+    return _finite(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise NotJson(f"the key {_shortened(name)!r} stands twice in one object")
+            seen.add(name)
+    return value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -1,0 +1,101 @@
+"""uvicorn inside our own event loop: no signal handlers, no logging of its own, no process exit.
+
+uvicorn would log every path, and ours may hold access keys; `gate.py` logs the routes instead.
+"""
+
+import asyncio
+import contextlib
+import math
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from event_service.http.connection import BoundedConnection
+
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 1024
+
+
+class HttpServer:
+    """Serves an ASGI application on one address until it is stopped.
+
+    Args:
+        address: `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one.
+    """
+
+    def __init__(self, app: ASGIApp, address: str, connection: type[BoundedConnection] = BoundedConnection) -> None:
+        self._address = address
+        self._config = uvicorn.Config(
+            app,
+            http=connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            backlog=BACKLOG,
+        )
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._port = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before the start."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listens; returns when connections are taken.
+
+        Raises:
+            OSError: the address cannot be listened on.
+            ValueError: the address is none.
+        """
+        listener = _listen(self._address)
+        self._port = listener.getsockname()[1]
+        self._server = _Server(self._config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http server")
+        while not self._server.started:
+            if self._serving.done():
+                listener.close()
+                await self._serving
+                raise OSError(f"the HTTP server on {self._address} ended while it was starting")
+            await asyncio.sleep(0.005)
+
+    async def stop(self, grace: float) -> None:
+        """Takes no more connections, lets the requests under way end, and cuts off those that take longer.
+
+        Args:
+            grace: seconds.
+        """
+        if self._server is None or self._serving is None:
+            return
+        for listener in self._server.servers:
+            listener.close()
+        self._config.timeout_graceful_shutdown = math.ceil(max(grace, 0))
+        self._server.should_exit = True
+        await self._serving
+        self._server = self._serving = None
+
+
+class _Server(uvicorn.Server):
+    """The process belongs to somebody else, and so do its signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(address: str) -> socket.socket:
+    host, separator, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not separator or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    listener.setblocking(False)
+    return listener

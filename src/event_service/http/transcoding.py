@@ -1,0 +1,181 @@
+"""The gRPC methods as JSON over HTTP, at the paths their google.api.http options give them.
+
+Nothing is listed by hand: routes, request and reply types come from the protobuf descriptors, and each request is
+answered by the same function that answers the rpc. Field names are those of the proto files; requests may use
+protobuf's JSON names too.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from google.api import annotations_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from event_service.errors import FieldViolation, InvalidArgument
+from event_service.http.body import BodyReader, decompressed
+from event_service.http.collector import joined_headers
+from event_service.http.gate import REQUEST_ID
+from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+
+# Writing a larger reply as JSON would keep all other calls waiting for too long.
+WRITTEN_IN_THREAD_BYTES = 64 * 1024
+
+_AT = re.compile(r'^(?P<problem>.*?)(?: at "(?P<path>[^"]+)")?\.?$', re.DOTALL)
+
+
+class Call(Protocol):
+    """What is needed of `rpc/call.py`."""
+
+    trailers: list[tuple[str, str]]
+
+
+CallT = TypeVar("CallT", bound=Call)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One method at one path.
+
+    Attributes:
+        name: `/package.Service/method`, as gRPC calls it.
+    """
+
+    name: str
+    path: str
+    method: MethodDescriptor
+
+
+def bindings(services: Sequence[ServiceDescriptor]) -> list[Binding]:
+    """The methods that have a google.api.http option.
+
+    Raises:
+        ValueError: an option asks for more than `post` with the whole body, all that the contract uses.
+    """
+    found = []
+    for service in services:
+        for method in service.methods:
+            options = method.GetOptions()
+            if not options.HasExtension(annotations_pb2.http):
+                continue
+            rule = options.Extensions[annotations_pb2.http]
+            if not rule.post or rule.body != "*" or "{" in rule.post or rule.additional_bindings:
+                raise ValueError(f"{method.full_name}: only `post` with body `*` can be transcoded")
+            found.append(Binding(f"/{service.full_name}/{method.name}", rule.post, method))
+    return found
+
+
+class Transcoder(Generic[CallT]):
+    """Serves gRPC methods as JSON.
+
+    Args:
+        methods: the functions that answer, by `/package.Service/method`; they authenticate the caller by the call's
+            metadata.
+        new_call: makes the call a method is given, of its name, its metadata (HTTP headers, names in lower case;
+            `x-domain-id` stands as `x_domain_id` too) and the request id.
+        limit: bytes of a body.
+    """
+
+    def __init__(
+        self,
+        *,
+        services: Sequence[ServiceDescriptor],
+        methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
+        new_call: Callable[[str, Mapping[str, str], str], CallT],
+        bodies: BodyReader,
+        limit: int,
+    ) -> None:
+        self._services = services
+        self._methods = methods
+        self._new_call = new_call
+        self._bodies = bodies
+        self._limit = limit
+
+    def routes(self) -> list[Route]:
+        """One route for each method.
+
+        Raises:
+            ValueError: nothing answers one of them.
+        """
+        return [Route(binding.path, self._endpoint(binding), methods=["POST"]) for binding in bindings(self._services)]
+
+    def _endpoint(self, binding: Binding) -> Callable[[Request], Awaitable[Response]]:
+        answer = self._methods.get(binding.name)
+        if answer is None:
+            raise ValueError(f"nothing answers {binding.name}")
+        request_type = GetMessageClass(binding.method.input_type)
+        reply_type = GetMessageClass(binding.method.output_type)
+
+        async def endpoint(request: Request) -> Response:
+            wire = await self._bodies.read(request, self._limit)
+            body = decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
+            message = read_message(body, request_type())
+            call = self._new_call(binding.name, _metadata(request), request.scope["state"][REQUEST_ID])
+            reply = await answer(message.SerializeToString(), call)
+            headers = dict(call.trailers)
+            if len(reply) > WRITTEN_IN_THREAD_BYTES:
+                return await asyncio.to_thread(_write_reply, reply, reply_type, headers)
+            return _write_reply(reply, reply_type, headers)
+
+        return endpoint
+
+
+def read_message(body: bytes, message: Message) -> Message:
+    """Fills a request message from its JSON form. An empty body is an empty message.
+
+    Raises:
+        InvalidArgument: it is not JSON, or not the JSON of this message; names the field.
+    """
+    try:
+        value = parse_json(body) if body.strip() else {}
+    except NotJson as problem:
+        raise InvalidArgument.at("body", f"is not JSON: {problem}") from None
+    except NestedTooDeeply:
+        raise InvalidArgument.at("body", "is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise InvalidArgument.at("body", "must be a JSON object")
+    try:
+        return json_format.ParseDict(value, message)
+    except json_format.ParseError as error:
+        raise _invalid(str(error), message.DESCRIPTOR.name) from None
+    except RecursionError:
+        raise InvalidArgument.at("body", "is nested too deeply") from None
+
+
+def write_message(message: Message) -> dict[str, Any]:
+    """The JSON form of a reply. A list says how many there are even where there are none."""
+    value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    fields = message.DESCRIPTOR.fields_by_name
+    if "results" in fields and "total_count" in fields:
+        value = {"results": [], "total_count": 0, **value}
+    return value
+
+
+def _write_reply(reply: bytes, reply_type: type[Message], headers: dict[str, str]) -> Response:
+    return JSONResponse(write_message(reply_type.FromString(reply)), headers=headers)
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    headers = joined_headers(request.scope["headers"])
+    # gRPC metadata has these names with underscores, which HTTP proxies drop.
+    for name in ("x-domain-id", "x-workspace-id"):
+        if name in headers:
+            headers[name.replace("-", "_")] = headers[name]
+    return headers
+
+
+def _invalid(text: str, message_name: str) -> InvalidArgument:
+    """protobuf's own words for what is wrong, and the field they name: `query.filter[0].k`."""
+    match = _AT.match(text)
+    problem = match["problem"] if match else text
+    path = (match["path"] if match else None) or ""
+    path = path.removeprefix(message_name).lstrip(".")
+    return InvalidArgument(text[:500], violations=[FieldViolation(path or "body", problem[:300])])
