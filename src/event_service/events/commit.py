@@ -69,6 +69,7 @@ class Entry:
 
     Attributes:
         stored: None while undecided, True once stored, False for a recovery that is not to be stored.
+        was_stored: an earlier attempt had stored it.
     """
 
     built: BuiltEvent
@@ -77,6 +78,7 @@ class Entry:
     object_id: str = field(default_factory=new_object_id)
     decision: Decision | None = None
     stored: bool | None = None
+    was_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,7 @@ class Committer:
         there = self._events.existing(entry.object_id for entry in item.entries)
         for entry in item.entries:
             if entry.object_id in there:
-                entry.stored = True
+                entry.stored = entry.was_stored = True
         item.claimed = item.adopted = True
 
     def _tie_to_alerts(self, items: Sequence[CreateItem]) -> tuple[dict[str, Condition], set[str]]:
@@ -291,6 +293,7 @@ class Committer:
                 _rename(entry, new_event_id())
             else:
                 entry.stored = True
+                entry.was_stored = outcome is Inserted.WAS_STORED
         return failures
 
     def _close(self, rows: Iterable[Condition]) -> None:
@@ -371,4 +374,6 @@ def _result(item: CreateItem) -> CreateResult | Defer:
     if not _finished(item):
         return DEFER
     unmatched = tuple(entry.built.event.draft.event_key for entry in item.entries if not entry.stored)
-    return CreateResult(_event_ids(item), unmatched=unmatched)
+    stored = [entry for entry in item.entries if entry.stored]
+    duplicate = bool(stored) and all(entry.was_stored for entry in stored)
+    return CreateResult(_event_ids(item), duplicate, unmatched)

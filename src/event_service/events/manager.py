@@ -4,6 +4,7 @@ create: who is this (webhooks) > what is it (normalize) > finished event (buildi
 store (the writer, whose batches `commit` writes). get, list, stat: validate (query) > scoped read (store).
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from event_service.errors import NotFound, RequiredParameter
 from event_service.events.building import BuiltEvent, build
 from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.conditions import AlertRules, condition_id_of
+from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, error_event, parse
@@ -69,6 +71,19 @@ class CreateOutcome:
     ignored: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class DraftOutcome:
+    """What became of one event that was created under its own identity.
+
+    Attributes:
+        event_id: of the stored event.
+        duplicate: an event of this identity had been stored before.
+    """
+
+    event_id: str
+    duplicate: bool
+
+
 class Webhooks(Protocol):
     """What this manager needs of `webhooks/manager.py`."""
 
@@ -79,7 +94,7 @@ class Webhooks(Protocol):
 class Writer(Protocol):
     """What this manager needs of `store/writer.py`."""
 
-    def submit(self, item: CreateItem) -> Awaitable[CreateResult]: ...
+    def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]": ...
 
 
 class Reader(Protocol):
@@ -160,6 +175,41 @@ class EventManager:
         outcome.duplicate = result.duplicate
         outcome.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
         return outcome
+
+    async def create_drafts(
+        self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
+    ) -> Sequence[DraftOutcome]:
+        """Stores events that have been read already, each once per identity, whatever else is in it.
+
+        Args:
+            webhook: authenticated.
+            items: (event, identity); the identity is remembered like an idempotency key, and at least two hours.
+                Events must have `always_store`.
+
+        Returns:
+            For each item what became of it. All are journalled.
+
+        Raises:
+            EventServiceError: as `create`; some items may have been stored, and may be sent again.
+        """
+        built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
+        rules = self._rules(webhook)
+        expire_at = received_at + max(self._idempotency, timedelta(hours=2))
+        futures = [
+            self._writer.submit(
+                CreateItem([entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, identity), "", expire_at))
+            )
+            for entry, (_, identity) in zip(_entries(built), items, strict=True)
+        ]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [
+            DraftOutcome(result.event_ids[0], result.duplicate)
+            for result in results
+            if isinstance(result, CreateResult)
+        ]
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         """One event as EventInfo bytes.
