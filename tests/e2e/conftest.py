@@ -1,0 +1,44 @@
+"""Services for the end-to-end tests. Every test talks to a real process over real sockets."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.foreign import ForeignClient
+from tests.e2e.service import Service
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service on an embedded database, without authentication, for all tests that need nothing else."""
+    with Service(tmp_path_factory.mktemp("service")) as running:
+        yield running
+
+
+@pytest.fixture
+def webhook(service: Service, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A webhook of the test's own on the shared service: its id and access key."""
+    return service.create_webhook(request.node.name)
+
+
+@pytest.fixture
+def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Makes services with settings of their own (EVENT_SERVICE_AUTH="jwt"), not started, and ends them all."""
+    made: list[Service] = []
+
+    def make(**settings: str) -> Service:
+        made.append(Service(tmp_path / f"service-{len(made)}", settings))
+        return made[-1]
+
+    yield make
+    for running in made:
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+
+
+@pytest.fixture
+def foreign_client(service: Service) -> Iterator[ForeignClient]:
+    """The shared service as a program with the stubs of spaceone-api sees it."""
+    with ForeignClient(service.grpc) as client:
+        yield client
