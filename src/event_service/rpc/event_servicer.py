@@ -1,0 +1,123 @@
+"""spaceone.api.monitoring.v1.Event: decode, ask the manager, encode. The rules are the manager's."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import InvalidArgument, RequiredParameter
+from event_service.events.manager import CreateOutcome, CreateRequest
+from event_service.identity.access import scope_of
+from event_service.model.scope import Scope
+from event_service.rpc.call import Call
+from event_service.rpc.methods import decode
+from event_service.rpc.query_decode import message_to_dict
+from event_service.wire.event_info import join_events_info
+from event_service.wire.levels import REPLY_LEVEL
+from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
+from event_service.wire.timestamps import truncate
+
+DESCRIPTOR = event_pb2.DESCRIPTOR.services_by_name["Event"]
+
+OPEN_METHODS = frozenset({"create"})
+"""create needs no token: the pair webhook_id and access_key is the credential."""
+
+MAX_EVENT_IDS = 20
+"""`event-id` trailers of one create. Source: event-api.md 3.8."""
+
+IDEMPOTENCY_KEY = "idempotency-key"
+"""Metadata that names a delivery, so that sending it again stores nothing new."""
+
+_LONGEST_IDEMPOTENCY_KEY = 1024  # bytes
+_MAX_REMARKS = 4  # event-error and event-ignored: sentences, of which all trailers hold some
+_EMPTY = b""  # a serialised google.protobuf.Empty
+
+
+class Rows(Protocol):
+    """A page of a list: EventInfo bytes, how many match in all, and whether the server's own limit ended the page."""
+
+    @property
+    def rows(self) -> Sequence[bytes]: ...
+    @property
+    def total_count(self) -> int: ...
+    @property
+    def cut(self) -> bool: ...
+
+
+class Events(Protocol):
+    """What this servicer needs of `events/manager.py`."""
+
+    async def create(self, request: CreateRequest) -> CreateOutcome: ...
+    async def get(self, scope: Scope, event_id: str) -> bytes: ...
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
+
+
+class EventServicer:
+    """Answers the four methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
+
+    def __init__(self, manager: Events) -> None:
+        self._manager = manager
+
+    async def create(self, request: bytes, call: Call) -> bytes:
+        """CreateEventRequest -> Empty, once what was sent is journalled.
+
+        Trailers: event-count, event-id (at most 20), event-duplicate, event-error, event-ignored; where some are left
+        out, event-id-more and so on say how many.
+        """
+        message = decode(event_pb2.CreateEventRequest, request)
+        if not message.webhook_id:
+            raise RequiredParameter("webhook_id")
+        if not message.access_key:
+            raise RequiredParameter("access_key")
+        if not message.data.fields:  # {} holds nothing that could be lost
+            raise RequiredParameter("data")
+        outcome = await self._manager.create(
+            CreateRequest(
+                webhook_id=message.webhook_id,
+                access_key=message.access_key,
+                payload=struct_to_dict(message.data),
+                received_at=truncate(datetime.now(UTC)),
+                payload_wire=struct_wire(message.data),
+                idempotency_key=_idempotency_key(call),
+            )
+        )
+        call.trail("event-count", str(len(outcome.event_ids)))
+        if outcome.duplicate:
+            call.trail("event-duplicate", "true")
+        call.trail_all("event-id", outcome.event_ids, MAX_EVENT_IDS)
+        call.trail_all("event-error", outcome.faults, _MAX_REMARKS)
+        call.trail_all("event-ignored", outcome.ignored, _MAX_REMARKS)
+        return _EMPTY
+
+    async def get(self, request: bytes, call: Call) -> bytes:
+        """EventRequest -> EventInfo."""
+        scope = scope_of(call.caller)
+        message = decode(event_pb2.EventRequest, request)
+        if not message.event_id:
+            raise RequiredParameter("event_id")
+        return await self._manager.get(scope, message.event_id)
+
+    async def list(self, request: bytes, call: Call) -> bytes:
+        """EventQuery -> EventsInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
+        message = decode(event_pb2.EventQuery, request)
+        scope = scope_of(call.caller, project_id=message.project_id)
+        fields = message_to_dict(message, "")
+        page = await self._manager.list(scope, fields.pop("query", {}), fields)
+        if page.cut:
+            call.trail("page-limit", str(len(page.rows)))
+        return join_events_info(page.rows, page.total_count)
+
+    async def stat(self, request: bytes, call: Call) -> bytes:
+        """EventStatQuery -> Struct."""
+        scope = scope_of(call.caller)
+        message = decode(event_pb2.EventStatQuery, request)
+        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
+        return encode_stored_struct(result, level=REPLY_LEVEL)
+
+
+def _idempotency_key(call: Call) -> str:
+    key = call.metadata.get(IDEMPOTENCY_KEY, "").strip()
+    if len(key) > _LONGEST_IDEMPOTENCY_KEY:
+        raise InvalidArgument.at(IDEMPOTENCY_KEY, f"is longer than {_LONGEST_IDEMPOTENCY_KEY} bytes")
+    return key

@@ -1,0 +1,63 @@
+"""Requests as plain values, in the words of their proto: what `query/` parses.
+
+Presence is kept as protobuf tells it: a scalar at its default is absent, but a member of a oneof is there when it was
+set, be it `k: ""` or `limit: 0`. The dynamic types become what they stand for, and a Value without a kind is None.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from event_service.wire.struct import list_to_python, struct_to_dict, value_to_python
+
+_QUERY_LEVEL = 0  # a query is not stored: how deep it may be, its parsing has decided
+
+_Read = Callable[[Any, str], Any]
+
+
+def message_to_dict(message: Message, path: str) -> dict[str, Any]:
+    """The fields that are set, by proto name.
+
+    Args:
+        path: what the caller knows the message as (`query`), the start of field paths; "" for the request itself.
+
+    Raises:
+        InvalidArgument: a number that is not finite, with its path (`query.filter[0].v`).
+    """
+    readers = _readers(message.DESCRIPTOR)
+    result: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        name, repeated, read = readers[field.number]
+        if read is None:
+            result[name] = list(value) if repeated else value
+            continue
+        where = f"{path}.{name}" if path else name
+        if repeated:
+            result[name] = [read(one, f"{where}[{position}]") for position, one in enumerate(value)]
+        else:
+            result[name] = read(value, where)
+    return result
+
+
+@lru_cache(maxsize=64)
+def _readers(descriptor: Descriptor) -> dict[int, tuple[str, bool, _Read | None]]:
+    return {field.number: (field.name, field.is_repeated, _reader(field)) for field in descriptor.fields}
+
+
+def _reader(field: FieldDescriptor) -> _Read | None:
+    """How a message field is read; None for scalars, which are what they are."""
+    if field.message_type is None:
+        return None
+    name: str = field.message_type.full_name
+    reader: _Read = _DYNAMIC.get(name, message_to_dict)
+    return reader
+
+
+_DYNAMIC: dict[str, _Read] = {
+    "google.protobuf.Struct": lambda message, path: struct_to_dict(message, path=path, level=_QUERY_LEVEL),
+    "google.protobuf.ListValue": lambda message, path: list_to_python(message, path=path, level=_QUERY_LEVEL),
+    "google.protobuf.Value": lambda message, path: value_to_python(message, path=path, level=_QUERY_LEVEL),
+}

@@ -1,0 +1,47 @@
+"""Server reflection, so that grpcurl and its like need no proto files.
+
+grpcio-reflection knows v1alpha only. v1 is the same messages under another package name, so one servicer answers both.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+
+import grpc
+from grpc_reflection.v1alpha._async import ReflectionServicer
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+from event_service.errors import InvalidArgument
+from event_service.rpc.methods import decode
+
+SERVICE = "grpc.reflection.v1alpha.ServerReflection"
+_ALSO = "grpc.reflection.v1.ServerReflection"  # not listed: its file is not here to be described
+
+
+class Reflection:
+    """Describes services, from the descriptors that are loaded in this process.
+
+    Args:
+        services: full names; reflection adds itself.
+    """
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._servicer = ReflectionServicer([*services, SERVICE])
+
+    async def answer(
+        self, requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> AsyncIterator[bytes]:
+        """One reply for each request of the stream."""
+
+        async def decoded() -> AsyncIterator[ServerReflectionRequest]:
+            async for request in requests:
+                yield decode(ServerReflectionRequest, request)
+
+        try:
+            async for reply in self._servicer.ServerReflectionInfo(decoded(), context):
+                yield reply.SerializeToString()
+        except InvalidArgument as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
+
+    def stream_methods(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
+        """ServerReflectionInfo of both versions by full name."""
+        handler = grpc.stream_stream_rpc_method_handler(self.answer)
+        return {f"/{service}/ServerReflectionInfo": handler for service in (SERVICE, _ALSO)}
