@@ -1,0 +1,132 @@
+"""Logs on stderr: for people on a terminal, else one JSON object a line.
+
+Modules log with the standard library (`logging.getLogger(__name__)`) and give facts as `extra`, not inside the text:
+
+    log.warning("a delivery was refused", extra={"webhook_id": webhook_id, "reason": reason})
+
+Secrets are not logged. Should one get into a text all the same (an URI in a driver's error, a path in a request line),
+it is blotted out here, in texts, fields and tracebacks alike.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+# What a log record has by itself; everything else was given as `extra`.
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+_BLOT = "***"
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # user:password@ in an URI
+    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE), rf"\g<scheme>{_BLOT}@"),
+    # the access key in a webhook's URL
+    (re.compile(r"(?P<path>/webhook/[^/\s]+/)[^/\s?\"']+"), rf"\g<path>{_BLOT}"),
+    # a JSON Web Token
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), _BLOT),
+    (re.compile(r"(?P<scheme>\bBearer\s+)\S+", re.IGNORECASE), rf"\g<scheme>{_BLOT}"),
+    # name = value, as in query strings, metadata, JSON and repr
+    (
+        re.compile(
+            r"(?P<name>(?:access_key|secret_key|signing_key|password|passwd|token|authorization|api_key)"
+            r"[\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)[^\s\"',;&)}\]]+",
+            re.IGNORECASE,
+        ),
+        rf"\g<name>{_BLOT}",
+    ),
+)
+_SECRET_FIELDS = re.compile(r"access_key|secret|password|token|authorization", re.IGNORECASE)
+
+_COLORS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
+
+
+def setup_logging(level: str, stream: TextIO | None = None) -> None:
+    """Sends the logs of the whole process to `stream` (stderr). May be called again; the last call counts.
+
+    Args:
+        level: least level that is logged: debug, info, warning or error.
+    """
+    target = stream if stream is not None else sys.stderr
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(HumanFormatter() if target.isatty() else JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    # The driver's own debug output holds whole commands, and so events.
+    logging.getLogger("pymongo").setLevel(logging.WARNING)
+
+
+def redact(text: str) -> str:
+    """The text without passwords, tokens and access keys."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What was given as `extra`, as JSON values."""
+    return {
+        name: _BLOT if _SECRET_FIELDS.search(name) else _plain(value)
+        for name, value in vars(record).items()
+        if name not in _OWN_FIELDS
+    }
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {
+            str(name): _BLOT if _SECRET_FIELDS.search(str(name)) else _plain(member) for name, member in value.items()
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(member) for member in value]
+    return redact(str(value))
+
+
+def _trace(record: logging.LogRecord) -> str:
+    parts = []
+    if record.exc_info and record.exc_info[1] is not None:
+        parts.append("".join(traceback.format_exception(*record.exc_info)).rstrip())
+    if record.stack_info:
+        parts.append(record.stack_info)
+    return redact("\n".join(parts))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (UTC, ms), level, logger, message, the fields given, and `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        # A field never hides one of these four.
+        entry |= {name: value for name, value in _fields(record).items() if name not in entry}
+        if trace := _trace(record):
+            entry["exception"] = trace
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class HumanFormatter(logging.Formatter):
+    """`21:04:05 WARNING a delivery was refused webhook_id=webhook-1`, in colour."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        color = _COLORS.get(record.levelname, "0")
+        text = f"\x1b[2m{clock}\x1b[0m \x1b[{color}m{record.levelname:<7}\x1b[0m {redact(record.getMessage())}"
+        for name, value in _fields(record).items():
+            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            text += f" \x1b[2m{name}=\x1b[0m{shown}"
+        trace = _trace(record)
+        return f"{text}\n{trace}" if trace else text
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+    return moment.isoformat(timespec="milliseconds") + "Z"

@@ -1,0 +1,127 @@
+"""Logs: one JSON object a line for programs, one readable line for people, and never a secret."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from event_service.telemetry.logging import redact, setup_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def untouched_root() -> Iterator[None]:
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    logging.captureWarnings(False)
+    root.setLevel(level)
+    root.handlers[:] = handlers
+
+
+log = logging.getLogger("event_service.test")
+
+
+def test_a_line_is_one_json_object_with_the_fields_given() -> None:
+    stream = io.StringIO()
+    setup_logging("info", stream)
+    log.warning("refused %d\nof them", 2, extra={"webhook_id": "webhook-1", "seconds": 0.5, "ids": ("a", None)})
+    log.debug("not shown")
+    (line,) = stream.getvalue().splitlines()
+    entry = json.loads(line)
+    assert entry.pop("time").endswith("Z")
+    assert entry == {
+        "level": "warning",
+        "logger": "event_service.test",
+        "message": "refused 2\nof them",
+        "webhook_id": "webhook-1",
+        "seconds": 0.5,
+        "ids": ["a", None],
+    }
+
+
+def test_a_traceback_is_a_field() -> None:
+    stream = io.StringIO()
+    setup_logging("info", stream)
+    try:
+        int("mongodb://admin:hunter2@db/")
+    except ValueError:
+        log.exception("failed", extra={"level": "cannot be overwritten"})
+    entry = json.loads(stream.getvalue())
+    assert entry["level"] == "error"
+    assert "ValueError" in entry["exception"]
+    assert "hunter2" not in entry["exception"]
+
+
+def test_a_terminal_gets_a_readable_line() -> None:
+    stream = Terminal()
+    setup_logging("debug", stream)
+    log.info("ready", extra={"port": 50051, "access_key": "canary"})
+    line = stream.getvalue()
+    assert "INFO" in line
+    assert "ready" in line
+    assert "50051" in line
+    assert "canary" not in line
+
+
+def test_the_last_setup_counts() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    setup_logging("info", first)
+    setup_logging("error", second)
+    log.warning("quiet")
+    log.error("loud")
+    assert first.getvalue() == ""
+    assert len(second.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mongodb://user:canary@db.example/monitoring",
+        "mongodb+srv://canary@db.example",
+        "POST /monitoring/v1/webhook/webhook-1/canary/events HTTP/1.1",
+        "POST /monitoring/v1/webhook/webhook-1/canary",
+        "Authorization: Bearer canary",
+        "authorization: canary",
+        "bearer canary",
+        "token=canary&x=1",
+        "{'access_key': 'canary', 'x': 1}",
+        '{"access_key":"canary"}',
+        "access_key = canary",
+        "EVENT_SERVICE_SECRET_KEY=canary",
+        "eyJhbGciOiJFUzI1NiJ9.canary.canary",
+    ],
+)
+def test_secrets_are_blotted_out(text: str) -> None:
+    assert "canary" in text
+    assert "canary" not in redact(text)
+    assert "***" in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ERROR_NOT_FOUND: Resource cannot be found or access is denied. (webhook_id = webhook-1)",
+        "http://127.0.0.1:8080/monitoring/v1/event/list",
+        "the token is missing, invalid or expired",
+        "a@b.example wrote",
+    ],
+)
+def test_everything_else_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_secrets_in_fields_are_blotted_out() -> None:
+    stream = io.StringIO()
+    setup_logging("info", stream)
+    log.info(
+        "started",
+        extra={"access_key": "canary", "headers": {"Authorization": "canary"}, "urls": ["mongodb://u:canary@x"]},
+    )
+    assert "canary" not in stream.getvalue()
