@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 20.0
 _PORTS_TRIED = 5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0  # seconds between attempts to start it again
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts to start it again
 
 _SIGNS = (
     ("Device or resource busy", "its files are in use by another process"),
@@ -140,12 +140,16 @@ class EmbeddedDatabase:
 
     def _start_again(self, directory: Directory, engine: Engine, status: int | None) -> bool:
         """Starts the child until it runs again, on its old port. False if the service is stopped meanwhile."""
-        log.error("the embedded database has died; starting it again", extra={"exit_status": status})
+        log.error(
+            "the embedded database has died; starting it again",
+            extra={"exit_status": status, "reason": _reason(self._running.last_lines) or "unknown"},
+        )
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             try:
+                directory.check_space()
                 self._run(directory, engine, self._running.port)
-            except (StartFailedError, OSError) as error:
+            except (StartFailedError, EmbeddedDatabaseError, OSError) as error:
                 log.error("the embedded database does not start", extra={"reason": _in_words(error)})  # noqa: TRY400
             else:
                 log.warning("the embedded database is back", extra={"pid": self.pid})
@@ -162,8 +166,9 @@ class EmbeddedDatabase:
 
 
 def _in_words(error: Exception | None) -> str:
-    if isinstance(error, StartFailedError):
-        for sign, words in _SIGNS:
-            if any(sign in line for line in error.output):
-                return words
-    return str(error)
+    return (_reason(error.output) if isinstance(error, StartFailedError) else None) or str(error)
+
+
+def _reason(output: list[str]) -> str | None:
+    """Why it ended, if its last words are known ones."""
+    return next((words for sign, words in _SIGNS if any(sign in line for line in output)), None)

@@ -53,7 +53,7 @@ class Directory:
             raise self._unusable(error) from None
         try:
             self._take_lock()
-            self._check_space()
+            self.check_space()
             self.record = self._read_record()
             (self.path / "secantusd.toml").write_text("# Left empty on purpose.\n", encoding="utf-8")
         except OSError as error:
@@ -86,6 +86,19 @@ class Directory:
             raise EmbeddedDatabaseError(
                 f"{self.files} was written by {wrote}, and {installed} cannot read it; "
                 f"{remedy}, or choose another EVENT_SERVICE_DATA_DIR"
+            )
+
+    def check_space(self) -> None:
+        """Refuses to start on a disk that is as good as full.
+
+        Raises:
+            EmbeddedDatabaseError: it is.
+        """
+        free = shutil.disk_usage(self.path).free
+        if free < LEAST_FREE_BYTES:
+            raise EmbeddedDatabaseError(
+                f"the disk of {self.path} is full: {free // 2**20} MB are free, "
+                f"the embedded database needs {LEAST_FREE_BYTES // 2**20} MB to start"
             )
 
     def note_child(self, pid: int, port: int) -> None:
@@ -139,14 +152,6 @@ class Directory:
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
-
-    def _check_space(self) -> None:
-        free = shutil.disk_usage(self.path).free
-        if free < LEAST_FREE_BYTES:
-            raise EmbeddedDatabaseError(
-                f"the disk of {self.path} is full: {free // 2**20} MB are free, "
-                f"the embedded database needs {LEAST_FREE_BYTES // 2**20} MB to start"
-            )
 
     def _read_record(self) -> dict[str, str] | None:
         file = self.path / "engine.json"

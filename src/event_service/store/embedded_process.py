@@ -23,6 +23,9 @@ READY_SECONDS = 30.0
 """Usually 0.6 to 3.5 s; after a crash the journal is replayed first."""
 
 _POLL_SECONDS = 0.03
+_PANIC = "WT_PANIC"
+"""What the storage engine says when a write to its journal has failed: from then on it refuses everything."""
+
 _ADDRESS_IN_USE = ("Address already in use", "address already in use", "Errno 98", "Errno 48")
 
 
@@ -70,6 +73,11 @@ class Child:
         return self._process.pid
 
     @property
+    def last_lines(self) -> list[str]:
+        """The end of what it has printed."""
+        return list(self._last_lines)
+
+    @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
@@ -83,12 +91,12 @@ class Child:
         while time.monotonic() < deadline and not stopping.is_set():
             if not self.alive:
                 self._reader.join(1)
-                raise StartFailedError(self._why(), list(self._last_lines))
+                raise StartFailedError(self._why(), self.last_lines)
             if owns_listener(self.pid, self.port) and self._answers() and self.alive:
                 return
             stopping.wait(_POLL_SECONDS)
         self.kill()
-        raise StartFailedError(f"it did not answer within {seconds:.0f} s", list(self._last_lines))
+        raise StartFailedError(f"it did not answer within {seconds:.0f} s", self.last_lines)
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Exit status; None if it still runs after `seconds`."""
@@ -140,6 +148,9 @@ class Child:
                 if text:
                     self._last_lines.append(text)
                     log.debug("database: %s", text)
+                if _PANIC in text:
+                    # It does not end by itself, and it answers pings. Started again it replays its journal.
+                    self._process.kill()
 
     def _why(self) -> str:
         status = self._process.returncode
