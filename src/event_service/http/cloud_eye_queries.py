@@ -15,7 +15,6 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.http.cloud_eye_errors import BAD_PARAMETER, CloudEyeCode, CloudEyeError
 from event_service.http.cloud_eye_events import CUSTOM_EVENT, CUSTOM_SUB_EVENT, EVENT_ID, milliseconds_of, moment_of
 from event_service.model.scope import Scope
-from event_service.store.event_reader import Page
 from event_service.wire.struct import struct_to_dict
 from event_service.wire.timestamps import format_timestamp
 
@@ -39,6 +38,15 @@ _DETAIL_FIELDS = (
     "sub_event_type",
     "dimensions",
 )
+
+
+class Page(Protocol):
+    """What is needed of `store/event_reader.py`: EventInfo bytes, and how many match in all."""
+
+    @property
+    def rows(self) -> Sequence[bytes]: ...
+    @property
+    def total_count(self) -> int: ...
 
 
 class Events(Protocol):

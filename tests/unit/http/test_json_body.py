@@ -1,0 +1,91 @@
+"""JSON that can be stored and written again; everything else says why not."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"{}", {}),
+        (b"\xef\xbb\xbf[]", []),
+        (b" null ", None),
+        ('"é 中 \U0001f600"'.encode(), "é 中 \U0001f600"),
+        (b'"\\ud83d\\ude00"', "\U0001f600"),
+        (b'"\\u0000"', "\x00"),
+        (b"9223372036854775807", 2**63 - 1),
+        (b"-9223372036854775808", -(2**63)),
+        (b"1.7976931348623157e308", 1.7976931348623157e308),
+        (b'{"$set": 1, "a.b": 2, "": 3}', {"$set": 1, "a.b": 2, "": 3}),
+    ],
+)
+@pytest.mark.parametrize("unique_keys", [True, False])
+def test_json(body: bytes, value: Any, unique_keys: bool) -> None:
+    assert parse_json(body, unique_keys=unique_keys) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b"{'a': 1}",
+        b"[1,]",
+        b"[] []",
+        b"NaN",
+        b"[Infinity]",
+        b"-Infinity",
+        b"1e999",
+        b"-1e0999",
+        b"1" + b"0" * 400 + b".5",
+        b'"\xe9"',
+        b'"\\ud83d"',
+        b'{"\\udc00": 1}',
+        b'"a\nb"',
+        "[]".encode("utf-16"),
+    ],
+)
+@pytest.mark.parametrize("unique_keys", [True, False])
+def test_no_json(body: bytes, unique_keys: bool) -> None:
+    with pytest.raises(NotJson):
+        parse_json(body, unique_keys=unique_keys)
+
+
+def test_a_key_twice() -> None:
+    body = b'{"a": 1, "b": {"c": 1, "c": 2}}'
+    assert parse_json(body) == {"a": 1, "b": {"c": 2}}
+    with pytest.raises(NotJson, match="'c' stands twice"):
+        parse_json(body, unique_keys=True)
+
+
+@pytest.mark.parametrize("body", [b"9223372036854775808", b"-9223372036854775809", b"1" + b"0" * 30])
+def test_an_integer_beyond_64_bits(body: bytes) -> None:
+    value = parse_json(body)
+    assert isinstance(value, float)
+    assert value == float(body)
+    with pytest.raises(NotJson, match="64 bits"):
+        parse_json(body, unique_keys=True)
+
+
+def test_an_integer_beyond_a_double() -> None:
+    with pytest.raises(NotJson, match="too large"):
+        parse_json(b"9" * 5000)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000])
+def test_brackets_without_end(body: bytes) -> None:
+    with pytest.raises(NestedTooDeeply):
+        parse_json(body)
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_are_json_or_refused(body: bytes) -> None:
+    for unique_keys in (True, False):
+        with contextlib.suppress(NotJson, NestedTooDeeply):
+            parse_json(body, unique_keys=unique_keys)
