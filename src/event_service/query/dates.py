@@ -1,0 +1,119 @@
+"""Dates of a request: strict ISO 8601 for datetime_* operators, anything with a year in it on date fields."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from dateutil import parser as dateutil_parser
+
+from event_service.errors import QueryError
+from event_service.wire.timestamps import parse_timestamp, truncate
+
+_MAX_LENGTH = 100
+_START_OF_YEAR = datetime(2000, 1, 1, tzinfo=UTC)
+_HAS_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)|^\d{8}", re.ASCII)
+_TIME_DIFFERENCE = re.compile(
+    r" ?(?P<base>now(?:/[dwm])?) ?(?P<sign>[+-]) ?(?P<number>[0-9]+)(?P<unit>[smhdw]) ?", re.ASCII
+)
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+_MOST_DIGITS = 12
+
+
+def iso_date(value: object, at: str) -> datetime:
+    """The UTC moment, in whole ms, that an ISO 8601 string names (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
+
+    Raises:
+        QueryError: anything else.
+    """
+    if isinstance(value, str) and len(value) <= _MAX_LENGTH:
+        try:
+            return parse_timestamp(value)
+        except ValueError:
+            pass
+    raise QueryError.at(at, "must be a date of ISO 8601, such as 2025-01-31T12:00:00Z")
+
+
+def lenient_date(value: object, at: str) -> datetime:
+    """The UTC moment, in whole ms, that a string names: ISO 8601, or another form with a four-digit year in it.
+
+    What is left out is the earliest that fits; no offset is UTC.
+
+    Raises:
+        QueryError: no date, or one that leaves out the year.
+    """
+    if isinstance(value, str) and len(value) <= _MAX_LENGTH:
+        trimmed = value.strip()
+        try:
+            return parse_timestamp(trimmed)
+        except ValueError:
+            pass
+        if _HAS_YEAR.search(trimmed):
+            moment = _any_form(trimmed)
+            if moment is not None:
+                return moment
+    raise QueryError.at(at, "must be a date, such as 2025-01-31 12:00 or 2025-01-31T12:00:00Z")
+
+
+def time_difference(value: object, at: str, now: datetime) -> datetime:
+    """The moment `now`, `now/d`, `now/w`, `now/m`, with one `+` or `-` of s, m, h, d or w after it, stands for.
+
+    A day, week (from Monday) and month begin in UTC.
+
+    Raises:
+        QueryError: another form, or a moment outside of the years 1 to 9999.
+    """
+    if isinstance(value, str):
+        try:
+            moment = _time_difference(value, now)
+        except (OverflowError, ValueError):
+            moment = None
+        if moment is not None:
+            return truncate(moment)
+    raise QueryError.at(at, "must be now, now/d, now/w or now/m, and maybe one difference such as - 7d")
+
+
+def _time_difference(text: str, now: datetime) -> datetime | None:
+    match = _TIME_DIFFERENCE.fullmatch(text)
+    if match is None:
+        return _base(text.strip(), now)
+    base = _base(match["base"], now)
+    digits = match["number"].lstrip("0") or "0"
+    if base is None or len(digits) > _MOST_DIGITS:
+        return None
+    difference = int(digits) * _UNITS[match["unit"]]
+    return base + difference if match["sign"] == "+" else base - difference
+
+
+def _base(text: str, now: datetime) -> datetime | None:
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    match text:
+        case "now":
+            return now.astimezone(UTC)
+        case "now/d":
+            return midnight
+        case "now/w":
+            return midnight - timedelta(days=midnight.weekday())
+        case "now/m":
+            return midnight.replace(day=1)
+        case _:
+            return None
+
+
+def _any_form(text: str) -> datetime | None:
+    try:
+        moment = dateutil_parser.parse(text, default=_START_OF_YEAR, tzinfos=_offset)
+        return truncate((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC))
+    except (ValueError, OverflowError, TypeError, ArithmeticError):
+        return None
+
+
+def _offset(name: str | None, offset: int | None) -> int:
+    """Seconds east of UTC; a name alone says nothing that all machines would agree on."""
+    if offset is None and name not in {"UTC", "GMT", "Z"}:
+        raise ValueError(f"unknown timezone {name!r}")
+    return offset or 0

@@ -1,0 +1,237 @@
+"""What may be asked about: the fields of a resource, the allow-list of every query."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from event_service.errors import QueryError
+
+MAX_KEY_LENGTH = 1024
+MAX_KEY_DEPTH = 90
+"""MongoDB nests documents 100 deep."""
+
+_OPERATOR_SUFFIX = re.compile(".__", re.DOTALL)
+
+
+class FieldKind(StrEnum):
+    """What a field holds."""
+
+    TEXT = "text"
+    TEXTS = "texts"
+    """A list of strings."""
+    DATE = "date"
+    DYNAMIC = "dynamic"
+    """An object of any shape."""
+    ANY = "any"
+    """What is below a dynamic field, or a member of a list: any JSON value."""
+    REFERENCE = "reference"
+    """An id of the database's own. Can be counted, grouped and sorted by, not filtered."""
+
+
+class Origin(StrEnum):
+    """Where a path starts."""
+
+    ROW = "row"
+    """At a document, or at a row that an earlier stage made."""
+    GROUP_KEY = "group_key"
+    """At a key of an earlier group stage."""
+    NOWHERE = "nowhere"
+    """There is no such field: it is missing from every row."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPath:
+    """A field, or a place below a dynamic one.
+
+    Attributes:
+        parts: names from the outermost to the innermost, with the keys of the payload as they were sent.
+    """
+
+    parts: tuple[str, ...]
+    kind: FieldKind
+    origin: Origin = Origin.ROW
+
+    @property
+    def name(self) -> str:
+        """The dotted name, as in a request."""
+        return ".".join(self.parts)
+
+
+NO_FIELD = FieldPath((), FieldKind.ANY, Origin.NOWHERE)
+
+
+@dataclass(frozen=True, slots=True)
+class SortKey:
+    """One level of an order; `descending` for the largest first."""
+
+    path: FieldPath
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class FieldSet:
+    """The fields of one resource.
+
+    Attributes:
+        kinds: every readable field by name.
+        aliases: other names of them, valid everywhere.
+        minimal: what a row of a minimal list consists of.
+        keyword_fields: where the words of `keyword` are looked for.
+        default_order: the order of a list that asks for none; the row's id follows, in the direction of the last key.
+        references: ids of the database's own, known to stat and sort.
+        refused: fields that may be named nowhere.
+        unsearchable: fields that may be selected, but neither filtered, sorted nor counted by, since they hold a
+            secret in databases that upstream wrote.
+    """
+
+    resource: str
+    kinds: Mapping[str, FieldKind]
+    minimal: tuple[str, ...]
+    keyword_fields: tuple[str, ...]
+    default_order: tuple[tuple[str, bool], ...]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    references: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    unsearchable: frozenset[str] = frozenset()
+
+    def resolve(self, key: object, at: str, *, select: bool = False) -> FieldPath:
+        """The field a key names.
+
+        Args:
+            at: where the key stands in the request, for the error.
+            select: the field is to be shown, not searched.
+
+        Raises:
+            QueryError: no such field, a name that could be taken for an operator, or a field that may not be asked for.
+        """
+        parts = check_key(key, at)
+        found = self._locate(parts, at, select=select)
+        if found is None or found.kind is FieldKind.REFERENCE:
+            raise QueryError.at(at, f"{self.resource} has no field {'.'.join(parts)!r}")
+        if found.kind is FieldKind.ANY and select and self.kinds[found.parts[0]] is not FieldKind.DYNAMIC:
+            raise QueryError.at(at, f"a member of {found.parts[0]!r} cannot be selected")
+        if any(_OPERATOR_SUFFIX.search(part) for part in found.parts):
+            raise QueryError.at(at, f"{found.name!r} holds '__'; operators go into their own field")
+        return found
+
+    def find(self, key: object, at: str) -> FieldPath:
+        """The field a key names, or NO_FIELD.
+
+        Raises:
+            QueryError: a key that cannot be a field's, or a field that may not be asked for.
+        """
+        return self._locate(check_key(key, at), at, select=False) or NO_FIELD
+
+    def path(self, name: str) -> FieldPath:
+        """The field of this very name, for keys that the program itself writes."""
+        return FieldPath((name,), self.kinds[name])
+
+    def default_sort(self) -> tuple[SortKey, ...]:
+        """The order of a list that asks for none."""
+        return tuple(SortKey(self.path(name), descending) for name, descending in self.default_order)
+
+    def _locate(self, parts: tuple[str, ...], at: str, *, select: bool) -> FieldPath | None:
+        root = self.aliases.get(parts[0], parts[0]) if len(parts) == 1 else parts[0]
+        if root in self.refused or (root in self.unsearchable and not select):
+            raise QueryError.at(at, f"{root!r} cannot be asked for")
+        if len(parts) == 1 and root in self.references:
+            return FieldPath((root,), FieldKind.REFERENCE)
+        kind = self.kinds.get(root)
+        if kind is None:
+            return None
+        if len(parts) == 1:
+            return FieldPath((root,), kind)
+        if kind in {FieldKind.DYNAMIC, FieldKind.TEXTS}:
+            return FieldPath(parts, FieldKind.ANY)
+        return None
+
+
+def check_key(key: object, at: str) -> tuple[str, ...]:
+    """The parts of a dotted key that can be a field's.
+
+    Raises:
+        QueryError: not a string, empty, too long or too deep, or with a part that starts with `$` or holds NUL.
+    """
+    if not isinstance(key, str) or not key:
+        raise QueryError.at(at, "a field name is required")
+    if len(key) > MAX_KEY_LENGTH:
+        raise QueryError.at(at, f"longer than {MAX_KEY_LENGTH} characters")
+    parts = tuple(key.split("."))
+    if len(parts) > MAX_KEY_DEPTH:
+        raise QueryError.at(at, f"more than {MAX_KEY_DEPTH} names deep")
+    if "\0" in key or any(part.startswith("$") for part in parts):
+        raise QueryError.at(at, f"{key!r} is not a field name: '$' and NUL are not allowed")
+    if not is_unicode(key):
+        raise QueryError.at(at, "half of a surrogate pair")
+    return parts
+
+
+def is_unicode(text: str) -> bool:
+    """False for a string with half of a surrogate pair in it, which neither protobuf nor BSON can carry."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+EVENT_FIELDS = FieldSet(
+    resource="Event",
+    kinds={
+        "event_id": FieldKind.TEXT,
+        "event_key": FieldKind.TEXT,
+        "event_type": FieldKind.TEXT,
+        "title": FieldKind.TEXT,
+        "description": FieldKind.TEXT,
+        "severity": FieldKind.TEXT,
+        "rule": FieldKind.TEXT,
+        "image_url": FieldKind.TEXT,
+        "resources": FieldKind.TEXTS,
+        "provider": FieldKind.TEXT,
+        "account": FieldKind.TEXT,
+        "additional_info": FieldKind.DYNAMIC,
+        "raw_data": FieldKind.DYNAMIC,
+        "domain_id": FieldKind.TEXT,
+        "workspace_id": FieldKind.TEXT,
+        "project_id": FieldKind.TEXT,
+        "alert_id": FieldKind.TEXT,
+        "webhook_id": FieldKind.TEXT,
+        "created_at": FieldKind.DATE,
+        "occurred_at": FieldKind.DATE,
+    },
+    minimal=("event_id", "event_key", "event_type", "title", "severity", "alert_id"),
+    keyword_fields=("event_id", "title"),
+    default_order=(("created_at", True),),
+    aliases={"resource": "resources", "user_projects": "project_id"},
+    references=frozenset({"_id", "alert"}),
+)
+"""EventInfo of spaceone.api.monitoring.v1."""
+
+WEBHOOK_FIELDS = FieldSet(
+    resource="Webhook",
+    kinds={
+        "webhook_id": FieldKind.TEXT,
+        "name": FieldKind.TEXT,
+        "state": FieldKind.TEXT,
+        "webhook_url": FieldKind.TEXT,
+        "capability": FieldKind.DYNAMIC,
+        "plugin_info": FieldKind.DYNAMIC,
+        "tags": FieldKind.DYNAMIC,
+        "requests": FieldKind.DYNAMIC,
+        "domain_id": FieldKind.TEXT,
+        "workspace_id": FieldKind.TEXT,
+        "project_id": FieldKind.TEXT,
+        "created_at": FieldKind.DATE,
+    },
+    minimal=("webhook_id", "name", "state", "webhook_url", "project_id", "workspace_id"),
+    keyword_fields=("webhook_id", "name"),
+    default_order=(("name", False),),
+    aliases={"user_projects": "project_id"},
+    references=frozenset({"_id"}),
+    refused=frozenset({"access_key"}),
+    unsearchable=frozenset({"webhook_url"}),
+)
+"""WebhookInfo of spaceone.api.monitoring.v1. Upstream stores the access key in clear, in webhook_url too."""

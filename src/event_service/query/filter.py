@@ -1,0 +1,325 @@
+"""Filters: one condition of a request, validated."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from event_service.errors import (
+    OperatorBooleanType,
+    OperatorListValueType,
+    OperatorObjectValueType,
+    OperatorValueType,
+    QueryError,
+)
+from event_service.query.dates import iso_date, lenient_date, time_difference
+from event_service.query.fields import FieldKind, FieldPath, FieldSet, check_key
+from event_service.query.regex_rule import PatternFault, check_pattern
+from event_service.query.values import Value, alias, json_value, mapping, members, scalar, text
+
+MAX_SUBSTRING = 4096
+"""Characters of a substring to look for: a server takes expressions of at most 32 KiB."""
+
+
+class Comparison(StrEnum):
+    """How a field compares with a value."""
+
+    EQUAL = "eq"
+    NOT_EQUAL = "not"
+    LESS = "lt"
+    LESS_OR_EQUAL = "lte"
+    GREATER = "gt"
+    GREATER_OR_EQUAL = "gte"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null matches a missing field too."""
+
+    path: FieldPath
+    comparison: Comparison
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The field is there, be it null, or it is not."""
+
+    path: FieldPath
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """A string, or a string of the list, has one of the substrings in it, whatever their case; or none of them."""
+
+    path: FieldPath
+    substrings: tuple[str, ...]
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The field, or a member of its list, equals one of the values; or none of them."""
+
+    path: FieldPath
+    values: tuple[Value, ...]
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """A string, or a string of the list, matches one of the checked patterns somewhere, whatever its case."""
+
+    path: FieldPath
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTest:
+    """What one key of a list's member must be like: a comparison, or one of values."""
+
+    key: tuple[str, ...]
+    comparison: Comparison | None
+    values: tuple[Value, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HasMember:
+    """A member of the list is an object that passes all tests."""
+
+    path: FieldPath
+    tests: tuple[MemberTest, ...]
+
+
+Condition: TypeAlias = Compare | Exists | Contains | OneOf | Matches | HasMember
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a list or stat is about: every condition of `every`, and, unless it is empty, one of `some`."""
+
+    every: tuple[Condition, ...] = ()
+    some: tuple[Condition, ...] = ()
+
+
+EVERYTHING = Where()
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One filter while it is read. `at` is where it stands, `value_at` where its value does."""
+
+    path: FieldPath
+    operator: str
+    value: object
+    value_at: str
+    now: datetime
+
+
+def parse_where(
+    query: Mapping[str, object], equals: Mapping[str, str], fields: FieldSet, now: datetime, at: str = "query"
+) -> Where:
+    """`filter`, `filter_or` and `keyword` of a query, and the fields of the request beside it.
+
+    Args:
+        equals: request fields that must equal a value; "" is a field that was not given.
+        now: the moment that timediff operators count from.
+
+    Raises:
+        QueryError: a filter that cannot be answered.
+    """
+    given = tuple(
+        Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
+        for name, value in equals.items()
+        if value
+    )
+    every = parse_filters(query.get("filter"), fields, now, f"{at}.filter")
+    some = parse_filters(query.get("filter_or"), fields, now, f"{at}.filter_or")
+    return Where(given + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
+
+
+def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Condition, ...]:
+    """A list of filters `{k, v, o}`.
+
+    Raises:
+        QueryError: a filter that cannot be answered.
+    """
+    return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(members(filters, at)))
+
+
+def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Condition:
+    """One filter `{k, v, o}` (or `{key, value, operator}`); without a value it is about null.
+
+    Raises:
+        QueryError: an unknown operator or field, or a value the operator does not take.
+    """
+    source = mapping(item, at)
+    key, key_name = alias(source, "key", "k")
+    value, value_name = alias(source, "value", "v")
+    operator, operator_name = alias(source, "operator", "o")
+    known = _OPERATORS.get(operator) if isinstance(operator, str) else None
+    if known is None or not isinstance(operator, str):
+        raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(_OPERATORS)}")
+    parse, takes_list = known
+    if takes_list and not isinstance(value, list):
+        raise OperatorListValueType.at(f"{at}.{value_name}", f"{operator} takes a list")
+    if not takes_list and isinstance(value, list):
+        raise OperatorValueType.at(f"{at}.{value_name}", f"{operator} does not take a list")
+    path = fields.resolve(key, f"{at}.{key_name}")
+    return parse(_Item(path, operator, value, f"{at}.{value_name}", now))
+
+
+def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Condition, ...]:
+    words = text(keyword or "", at).split()
+    if not words:
+        return ()
+    substrings = tuple(_substring(word, at) for word in words)
+    return tuple(Contains(fields.path(name), substrings, negated=False) for name in fields.keyword_fields)
+
+
+def field_value(value: object, path: FieldPath, at: str) -> Value:
+    """A value to compare a field with: a date on a date field, else JSON.
+
+    Raises:
+        QueryError: no date on a date field, or no comparable JSON.
+    """
+    if path.kind is FieldKind.DATE and value is not None:
+        return lenient_date(value, at)
+    return json_value(value, at)
+
+
+def _equality(item: _Item) -> Condition:
+    return Compare(item.path, Comparison(item.operator), field_value(item.value, item.path, item.value_at))
+
+
+def _order(item: _Item) -> Condition:
+    value: Value
+    if item.path.kind is FieldKind.DATE:
+        value = field_value(item.value, item.path, item.value_at)
+    else:
+        value = scalar(item.value, item.value_at)
+    return Compare(item.path, Comparison(item.operator), value)
+
+
+def _exists(item: _Item) -> Condition:
+    if not isinstance(item.value, bool):
+        raise OperatorBooleanType.at(item.value_at, "exists takes true or false")
+    return Exists(item.path, item.value)
+
+
+def _contain(item: _Item) -> Condition:
+    if item.path.kind is FieldKind.DATE:
+        raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
+    values = item.value if isinstance(item.value, list) else [item.value]
+    substrings = tuple(_substring(value, item.value_at) for value in values)
+    return Contains(item.path, substrings, negated=item.operator.startswith("not_"))
+
+
+def _membership(item: _Item) -> Condition:
+    values = tuple(field_value(value, item.path, item.value_at) for value in members(item.value, item.value_at))
+    return OneOf(item.path, values, negated=item.operator.startswith("not_"))
+
+
+def _regex(item: _Item) -> Condition:
+    values = item.value if isinstance(item.value, list) else [item.value]
+    return Matches(item.path, tuple(_pattern(value, item.value_at) for value in values))
+
+
+def _match(item: _Item) -> Condition:
+    if not isinstance(item.value, Mapping):
+        raise OperatorObjectValueType.at(item.value_at, "match takes an object")
+    if item.path.kind is FieldKind.DATE:
+        raise QueryError.at(item.value_at, f"{item.path.name} is a date and has no members")
+    tests: list[MemberTest] = []
+    for key, wanted in item.value.items():
+        tests += _member_tests(check_key(key, item.value_at), wanted, f"{item.value_at}.{key}")
+    return HasMember(item.path, tuple(tests))
+
+
+_MEMBER_COMPARISONS = {
+    "$eq": Comparison.EQUAL,
+    "$ne": Comparison.NOT_EQUAL,
+    "$lt": Comparison.LESS,
+    "$lte": Comparison.LESS_OR_EQUAL,
+    "$gt": Comparison.GREATER,
+    "$gte": Comparison.GREATER_OR_EQUAL,
+}
+
+
+def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberTest]:
+    # The one place where the language itself spells comparisons with a `$` (section 4, `match`).
+    names = list(wanted) if isinstance(wanted, Mapping) else []
+    if not isinstance(wanted, Mapping) or not any(isinstance(name, str) and name.startswith("$") for name in names):
+        return [MemberTest(key, Comparison.EQUAL, (json_value(wanted, at),))]
+    tests: list[MemberTest] = []
+    for name, value in wanted.items():
+        if name in _MEMBER_COMPARISONS:
+            tests.append(MemberTest(key, _MEMBER_COMPARISONS[name], (json_value(value, at),)))
+        elif name in {"$in", "$nin"}:
+            if not isinstance(value, list):
+                raise QueryError.at(at, f"{name} takes a list")
+            values = tuple(json_value(member, at) for member in value)
+            tests.append(MemberTest(key, None, values, negated=name == "$nin"))
+        else:
+            raise QueryError.at(
+                at, f"{name!r} is not a comparison; there are {', '.join(_MEMBER_COMPARISONS)} $in $nin"
+            )
+    return tests
+
+
+def _datetime(item: _Item) -> Condition:
+    comparison = Comparison(item.operator.removeprefix("datetime_"))
+    return Compare(item.path, comparison, iso_date(item.value, item.value_at))
+
+
+def _timediff(item: _Item) -> Condition:
+    comparison = Comparison(item.operator.removeprefix("timediff_"))
+    return Compare(item.path, comparison, time_difference(item.value, item.value_at, item.now))
+
+
+def _substring(value: object, at: str) -> str:
+    substring = text(value, at)
+    if len(substring) > MAX_SUBSTRING:
+        raise QueryError.at(at, f"longer than {MAX_SUBSTRING} characters")
+    return substring
+
+
+def _pattern(value: object, at: str) -> str:
+    pattern = text(value, at)
+    try:
+        check_pattern(pattern)
+    except PatternFault as fault:
+        raise QueryError.at(at, f"the regular expression cannot be used: {fault}") from None
+    return pattern
+
+
+_OPERATORS: dict[str, tuple[Callable[[_Item], Condition], bool]] = {
+    # operator: (its parser, whether its value is a list)
+    "lt": (_order, False),
+    "lte": (_order, False),
+    "gt": (_order, False),
+    "gte": (_order, False),
+    "eq": (_equality, False),
+    "not": (_equality, False),
+    "exists": (_exists, False),
+    "contain": (_contain, False),
+    "not_contain": (_contain, False),
+    "in": (_membership, True),
+    "not_in": (_membership, True),
+    "contain_in": (_contain, True),
+    "not_contain_in": (_contain, True),
+    "match": (_match, False),
+    "regex": (_regex, False),
+    "regex_in": (_regex, True),
+    "datetime_lt": (_datetime, False),
+    "datetime_lte": (_datetime, False),
+    "datetime_gt": (_datetime, False),
+    "datetime_gte": (_datetime, False),
+    "timediff_lt": (_timediff, False),
+    "timediff_lte": (_timediff, False),
+    "timediff_gt": (_timediff, False),
+    "timediff_gte": (_timediff, False),
+}

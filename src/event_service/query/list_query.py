@@ -1,0 +1,164 @@
+"""`Query`: what a list is asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from event_service.errors import QueryError
+from event_service.query.add_fields import AddedField, parse_add_fields
+from event_service.query.fields import FieldPath, FieldSet, SortKey, check_key
+from event_service.query.filter import EVERYTHING, Where, parse_where
+from event_service.query.unwind import Unwind, parse_unwind
+from event_service.query.values import boolean, integer, mapping, members
+
+MAX_UINT32 = 2**32 - 1
+MAX_SORT_KEYS = 31
+"""MongoDB sorts by at most 32 keys; the row's id is one."""
+
+_ROW_ID = frozenset({"_id", "id", "pk"})
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which rows.
+
+    Attributes:
+        start: the first row, counted from 1. Without a limit every list starts at the first.
+        limit: how many rows, None for as many as the server gives.
+    """
+
+    start: int = 1
+    limit: int | None = None
+
+    @property
+    def skip(self) -> int:
+        """How many rows come before the page."""
+        return self.start - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A list as it was asked for.
+
+    Attributes:
+        sort: the levels of the order, to which the row's id is added; None for the resource's default order.
+        only: the fields of a row, None for all.
+        count_only: no rows, just how many there are.
+    """
+
+    where: Where = EVERYTHING
+    sort: tuple[SortKey, ...] | None = None
+    page: PageRequest = PageRequest()
+    only: tuple[FieldPath, ...] | None = None
+    count_only: bool = False
+    unwind: Unwind | None = None
+    add_fields: tuple[AddedField, ...] = ()
+
+
+def parse_list_query(
+    query: Mapping[str, object] | None,
+    equals: Mapping[str, str],
+    fields: FieldSet,
+    now: datetime | None = None,
+) -> ListQuery:
+    """A `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
+
+    Args:
+        query: the message with its proto field names; None where the request has none.
+        equals: the request's fields that must equal a value, by name; "" is a field that was not given.
+        fields: what the resource has.
+        now: the moment that timediff operators count from, by default this one.
+
+    Raises:
+        QueryError: with the path of the faulty field.
+    """
+    source = mapping(query if query is not None else {}, "query")
+    where = parse_where(source, equals, fields, now or datetime.now(UTC))
+    if members(source.get("lookup"), "query.lookup"):
+        raise QueryError.at("query.lookup", "is not supported: it would read other collections")
+    only = _only(source.get("only"), fields, "query.only")
+    unwind = _unwind(source.get("unwind"), fields)
+    added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
+    if only is None and (unwind or added):
+        raise QueryError.at("query.only", f"{'unwind' if unwind else 'add_fields'} needs it")
+    if boolean(source.get("minimal"), "query.minimal"):
+        only = tuple(fields.path(name) for name in fields.minimal)
+    return ListQuery(
+        where=where,
+        sort=_sort(source.get("sort"), fields, "query.sort"),
+        page=parse_page(source.get("page"), "query.page"),
+        only=only,
+        count_only=boolean(source.get("count_only"), "query.count_only"),
+        unwind=unwind,
+        add_fields=added,
+    )
+
+
+def parse_page(page: object, at: str) -> PageRequest:
+    """`{start, limit}`; 0 is the same as none.
+
+    Raises:
+        QueryError: not whole numbers of 32 bits.
+    """
+    if page is None:
+        return PageRequest()
+    source = mapping(page, at)
+    start = integer(source.get("start") or 0, f"{at}.start", least=0, most=MAX_UINT32)
+    limit = integer(source.get("limit") or 0, f"{at}.limit", least=0, most=MAX_UINT32)
+    return PageRequest(max(start, 1), limit) if limit else PageRequest()
+
+
+def _only(only: object, fields: FieldSet, at: str) -> tuple[FieldPath, ...] | None:
+    names = members(only, at)
+    if not names:
+        return None
+    paths = [fields.resolve(name, f"{at}[{index}]", select=True) for index, name in enumerate(names)]
+    return without_inner(paths)
+
+
+def without_inner(paths: Sequence[FieldPath]) -> tuple[FieldPath, ...]:
+    """The paths, each once, without those that lie inside of another."""
+    known = {path.parts for path in paths}
+    kept: dict[tuple[str, ...], FieldPath] = {}
+    for path in paths:
+        if not any(path.parts[:depth] in known for depth in range(1, len(path.parts))):
+            kept.setdefault(path.parts, path)
+    return tuple(kept.values())
+
+
+def _unwind(unwind: object, fields: FieldSet) -> Unwind | None:
+    if unwind is None:
+        return None
+    source = mapping(unwind, "query.unwind")
+    return parse_unwind(source, fields.find, "query.unwind") if source else None
+
+
+def _sort(sort: object, fields: FieldSet, at: str) -> tuple[SortKey, ...] | None:
+    """The levels that are known; None where no order is asked for, () where nothing of it is known."""
+    items = members(sort, at)
+    if not items:
+        return None
+    levels: dict[tuple[str, ...], SortKey] = {}
+    for index, item in enumerate(items):
+        source = mapping(item, f"{at}[{index}]")
+        level = _sort_key(source, fields, f"{at}[{index}]")
+        if level:
+            levels.setdefault(level.path.parts, level)
+    if len(levels) > MAX_SORT_KEYS:
+        raise QueryError.at(at, f"more than {MAX_SORT_KEYS} keys")
+    return tuple(levels.values())
+
+
+def _sort_key(source: Mapping[str, object], fields: FieldSet, at: str) -> SortKey | None:
+    key = source.get("key")
+    if not isinstance(key, str) or not key:
+        raise QueryError.at(f"{at}.key", "is required")
+    descending = boolean(source.get("desc"), f"{at}.desc") or key.startswith("-")
+    name = key[1:] if key[0] in "+-" else key
+    if not name:
+        return None
+    if name in _ROW_ID:
+        name = "_id"
+    check_key(name, f"{at}.key")
+    path = fields.find(name, f"{at}.key")
+    return SortKey(path, descending) if path.parts else None

@@ -1,0 +1,124 @@
+"""The group stage: keys, fields, and the conditions of fields."""
+
+from collections.abc import Mapping
+
+from event_service.errors import QueryError
+from event_service.query.dates import lenient_date
+from event_service.query.fields import FieldKind, FieldPath
+from event_service.query.filter import Comparison
+from event_service.query.stat_rows import Columns, Rows, column_name
+from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupCondition, GroupField, GroupKey
+from event_service.query.values import Value, alias, json_value, mapping, members
+
+_DIRECTIVES = frozenset("YmdHMSLjwuUVGzZbB%")
+"""Of $dateToString. `b` and `B` are new in MongoDB 7; the compiler writes them out for older ones."""
+
+_MAX_FORMAT = 256
+_WITH_CONDITIONS = frozenset({Accumulator.COUNT, Accumulator.SUM, Accumulator.AVERAGE})
+
+
+def parse_group(group: object, rows: Rows, at: str) -> tuple[Group, Rows]:
+    """`{keys, fields}`, at least one of either.
+
+    Raises:
+        QueryError: a key or field without a name, an unknown operator, a wrong date format.
+    """
+    source = mapping(group, at)
+    keys = [
+        _key(item, rows, f"k{index}", f"{at}.keys[{index}]")
+        for index, item in enumerate(members(source.get("keys"), f"{at}.keys"))
+    ]
+    fields = [
+        _field(item, rows, f"f{index}", f"{at}.fields[{index}]")
+        for index, item in enumerate(members(source.get("fields"), f"{at}.fields"))
+    ]
+    if not keys and not fields:
+        raise QueryError.at(at, "needs keys or fields")
+    columns = Columns(
+        keys={key.slot: name for key, name in keys},
+        fields={field.slot: name for field, name in fields},
+        row_id=False,
+    )
+    return Group(tuple(key for key, _ in keys), tuple(field for field, _ in fields)), Rows(rows.field_set, columns)
+
+
+def _key(item: object, rows: Rows, slot: str, at: str) -> tuple[GroupKey, str]:
+    source = mapping(item, at)
+    key, key_name = alias(source, "key", "k")
+    name, name_name = alias(source, "name", "n")
+    path = rows.find(key, f"{at}.{key_name}")
+    date = _date_format(source.get("date_format"), path, f"{at}.date_format")
+    return GroupKey(slot, path, date), column_name(name, f"{at}.{name_name}")
+
+
+def _date_format(date_format: object, path: FieldPath, at: str) -> DatePart | str | None:
+    if not date_format:
+        return None
+    if not isinstance(date_format, str) or len(date_format) > _MAX_FORMAT or "\0" in date_format:
+        raise QueryError.at(at, f"must be year, month, day or a format of at most {_MAX_FORMAT} characters")
+    if path.kind not in {FieldKind.DATE, FieldKind.ANY}:
+        raise QueryError.at(at, f"{path.name!r} is not a date")
+    if date_format in set(DatePart):
+        return DatePart(date_format)
+    pieces = iter(date_format)
+    for character in pieces:
+        if character == "%" and next(pieces, "") not in _DIRECTIVES:
+            raise QueryError.at(
+                at, f"{date_format!r} is not a format; there are {' '.join(sorted(_DIRECTIVES))} after %"
+            )
+    return date_format
+
+
+def _field(item: object, rows: Rows, slot: str, at: str) -> tuple[GroupField, str]:
+    source = mapping(item, at)
+    key, key_name = alias(source, "key", "k")
+    name, name_name = alias(source, "name", "n")
+    operator, operator_name = alias(source, "operator", "o")
+    if not isinstance(operator, str) or operator not in set(Accumulator):
+        raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(Accumulator)}")
+    accumulator = Accumulator(operator)
+    named = column_name(name, f"{at}.{name_name}")
+    inner = members(source.get("fields"), f"{at}.fields")
+    conditions = _conditions(source.get("conditions"), rows, f"{at}.conditions")
+    if conditions and accumulator not in _WITH_CONDITIONS:
+        raise QueryError.at(f"{at}.conditions", f"{operator} does not take conditions")
+    if accumulator is Accumulator.COUNT:
+        return GroupField(slot, accumulator, conditions=conditions), named
+    if accumulator is Accumulator.PUSH and not key:
+        if not inner:
+            raise QueryError.at(f"{at}.{key_name}", "push needs a key or fields")
+        pushed = tuple(_member(member, rows, f"{at}.fields[{index}]") for index, member in enumerate(inner))
+        return GroupField(slot, accumulator, members=pushed), named
+    return GroupField(slot, accumulator, rows.find(key, f"{at}.{key_name}"), conditions=conditions), named
+
+
+def _member(item: object, rows: Rows, at: str) -> tuple[str, FieldPath]:
+    source = mapping(item, at)
+    key, key_name = alias(source, "key", "k")
+    name, name_name = alias(source, "name", "n")
+    named = column_name(name, f"{at}.{name_name}")
+    if "." in named:
+        raise QueryError.at(f"{at}.{name_name}", "must not have a '.' in it")
+    return named, rows.find(key, f"{at}.{key_name}")
+
+
+def _conditions(conditions: object, rows: Rows, at: str) -> tuple[GroupCondition, ...]:
+    return tuple(
+        _condition(mapping(item, f"{at}[{index}]"), rows, f"{at}[{index}]")
+        for index, item in enumerate(members(conditions, at))
+    )
+
+
+def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupCondition:
+    key, key_name = alias(source, "key", "k")
+    value, value_name = alias(source, "value", "v")
+    operator, operator_name = alias(source, "operator", "o")
+    if not isinstance(operator, str) or operator not in set(Comparison):
+        raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(Comparison)}")
+    if value is None:
+        raise QueryError.at(f"{at}.{value_name}", "a value is required")
+    path = rows.find(key, f"{at}.{key_name}")
+    wanted: Value = json_value(value, f"{at}.{value_name}")
+    if path.kind is FieldKind.DATE:
+        wanted = lenient_date(value, f"{at}.{value_name}")
+    return GroupCondition(path, Comparison(operator), wanted)

@@ -1,0 +1,74 @@
+"""What the rows look like at one point of an aggregation: which names a stage may refer to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from event_service.errors import QueryError
+from event_service.query.fields import NO_FIELD, FieldKind, FieldPath, FieldSet, Origin, check_key, is_unicode
+
+MAX_NAME_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of the rows a query ends in.
+
+    Attributes:
+        keys: name in the reply by slot, of the keys of the last group.
+        fields: name in the reply by slot; None where the rows are documents.
+        row_id: the rows carry an id of the database.
+    """
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] | None = None
+    row_id: bool = True
+
+
+class Rows:
+    """The rows before a stage; each stage replaces it by the rows after it."""
+
+    def __init__(self, fields: FieldSet, columns: Columns | None = None) -> None:
+        self.field_set = fields
+        self.columns = columns or Columns()
+
+    @property
+    def are_documents(self) -> bool:
+        """No group, count or project has been made of them yet."""
+        return self.columns.fields is None
+
+    def find(self, key: object, at: str) -> FieldPath:
+        """Where a key leads: to a field of the documents, to a key or a field of the last group, or nowhere.
+
+        Raises:
+            QueryError: a key that cannot be a field's, or one that may not be asked for.
+        """
+        if self.columns.fields is None:
+            return self.field_set.find(key, at)
+        parts = check_key(key, at)
+        for names, origin in ((self.columns.keys, Origin.GROUP_KEY), (self.columns.fields, Origin.ROW)):
+            for slot, name in names.items():
+                inner = _below(name, parts)
+                if inner is not None:
+                    return FieldPath((slot, *inner), FieldKind.ANY, origin)
+        if parts == ("_id",) and self.columns.row_id:
+            return FieldPath(parts, FieldKind.REFERENCE)
+        return NO_FIELD
+
+
+def _below(name: str, parts: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What of a key remains below a name, which may have dots in it; None where the key is not about that name."""
+    named = tuple(name.split("."))
+    return parts[len(named) :] if parts[: len(named)] == named else None
+
+
+def column_name(name: object, at: str) -> str:
+    """A name that the caller gives to a column.
+
+    Raises:
+        QueryError: missing, too long, or with a leading `$` or a NUL.
+    """
+    if not isinstance(name, str) or not name:
+        raise QueryError.at(at, "a name is required")
+    if name.startswith("$") or "\0" in name or len(name) > MAX_NAME_LENGTH or not is_unicode(name):
+        raise QueryError.at(at, f"must be at most {MAX_NAME_LENGTH} characters, without a leading '$' and without NUL")
+    return name

@@ -1,0 +1,141 @@
+"""The stages of a statistics query, as typed trees.
+
+Keys and fields that a stage makes are stored under slots of ours (`k0`, `f0`), so that a name may be any text and never
+becomes a key of the database; `StatQuery.columns` says which slot goes by which name in the reply.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from event_service.query.fields import FieldPath
+from event_service.query.filter import Comparison
+from event_service.query.unwind import Unwind
+from event_service.query.values import Value
+
+
+class DatePart(StrEnum):
+    """What of a date a group key is made of, as a number."""
+
+    YEAR = "year"
+    MONTH = "month"
+    DAY = "day"
+
+
+class Accumulator(StrEnum):
+    """What a group field makes of its rows."""
+
+    COUNT = "count"
+    SUM = "sum"
+    AVERAGE = "average"
+    MAX = "max"
+    MIN = "min"
+    FIRST = "first"
+    LAST = "last"
+    PUSH = "push"
+    ADD_TO_SET = "add_to_set"
+    MERGE_OBJECTS = "merge_objects"
+
+
+class ProjectOperator(StrEnum):
+    """What a project field makes of a value."""
+
+    SIZE = "size"
+    SUM = "sum"
+    ARRAY_TO_OBJECT = "array_to_object"
+    OBJECT_TO_ARRAY = "object_to_array"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupKey:
+    """A key to group by.
+
+    Attributes:
+        date: None for the value as it is, a part of the date, or a checked format of $dateToString's language.
+    """
+
+    slot: str
+    path: FieldPath
+    date: DatePart | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCondition:
+    """Which rows a field counts: those whose value compares so, in the order of the database, with a literal."""
+
+    path: FieldPath
+    comparison: Comparison
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class GroupField:
+    """A field that is computed over the rows of a group.
+
+    Attributes:
+        path: None for count, and for a push of objects.
+        members: of a push: (name, path) of each member of the objects.
+        conditions: of count, sum and average; all of them.
+    """
+
+    slot: str
+    accumulator: Accumulator
+    path: FieldPath | None = None
+    members: tuple[tuple[str, FieldPath], ...] = ()
+    conditions: tuple[GroupCondition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row for each combination of the keys' values."""
+
+    keys: tuple[GroupKey, ...]
+    fields: tuple[GroupField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One row, which holds the number of rows."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """Levels as (path, descending); paths that no row has are left out already."""
+
+    levels: tuple[tuple[FieldPath, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectField:
+    """A field of the new row: where it goes, and what it is made of."""
+
+    target: tuple[str, ...]
+    path: FieldPath
+    operator: ProjectOperator | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Rows that hold these fields, and the keys of the last group unless they are excluded."""
+
+    fields: tuple[ProjectField, ...]
+    exclude_keys: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The first rows only."""
+
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """All but the first rows."""
+
+    rows: int
+
+
+Stage: TypeAlias = Unwind | Group | Count | Sort | Project | Limit | Skip

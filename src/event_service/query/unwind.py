@@ -1,0 +1,69 @@
+"""`unwind`: one row per element of a list, maybe only of those that pass a filter."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from event_service.errors import QueryError
+from event_service.query.fields import FieldKind, FieldPath
+from event_service.query.filter import Compare, Comparison, Condition, Contains, OneOf, field_value
+from event_service.query.values import Value, alias, mapping, members, text
+
+Find = Callable[[object, str], FieldPath]
+"""Looks a key up among what a row has at this point: (key, where it stands) -> its path."""
+
+_OPERATORS = ("eq", "not", "in", "not_in", "contain", "not_contain", "contain_in", "not_contain_in")
+_LISTS = frozenset({"in", "not_in", "contain_in", "not_contain_in"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unwind:
+    """The list to take apart.
+
+    Attributes:
+        conditions: what a row must be like once `path` is the element; all of them.
+    """
+
+    path: FieldPath
+    conditions: tuple[Condition, ...] = ()
+
+
+def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
+    """`{path, filter}`. A filter needs a key, an operator and a value that is not empty, 0, false or null.
+
+    Raises:
+        QueryError: no path, or a filter that cannot be answered.
+    """
+    source = mapping(unwind, at)
+    path = find(source.get("path"), f"{at}.path")
+    filters = members(source.get("filter"), f"{at}.filter")
+    return Unwind(path, tuple(_condition(item, find, f"{at}.filter[{index}]") for index, item in enumerate(filters)))
+
+
+def _condition(item: object, find: Find, at: str) -> Condition:
+    source = mapping(item, at)
+    key, key_name = alias(source, "key", "k")
+    value, value_name = alias(source, "value", "v")
+    operator, operator_name = alias(source, "operator", "o")
+    if operator not in _OPERATORS:
+        raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(_OPERATORS)}")
+    if not value:
+        raise QueryError.at(f"{at}.{value_name}", "a value is required")
+    if isinstance(value, list) != (operator in _LISTS):
+        raise QueryError.at(
+            f"{at}.{value_name}", f"{operator} {'takes' if operator in _LISTS else 'does not take'} a list"
+        )
+    path = find(key, f"{at}.{key_name}")
+    return _typed(str(operator), path, value, f"{at}.{value_name}")
+
+
+def _typed(operator: str, path: FieldPath, value: object, at: str) -> Condition:
+    if operator in {"eq", "not"}:
+        return Compare(path, Comparison(operator), field_value(value, path, at))
+    negated = operator.startswith("not_")
+    values = value if isinstance(value, list) else [value]
+    if operator in {"in", "not_in"}:
+        wanted: tuple[Value, ...] = tuple(field_value(member, path, at) for member in values)
+        return OneOf(path, wanted, negated)
+    if path.kind is FieldKind.DATE:
+        raise QueryError.at(at, f"{path.name} is a date")
+    return Contains(path, tuple(text(member, at) for member in values), negated)

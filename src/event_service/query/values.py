@@ -1,0 +1,127 @@
+"""Values of a request: JSON, made safe to be compared with what is stored."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeAlias
+
+from event_service.errors import QueryError
+from event_service.query.fields import is_unicode
+
+MAX_DEPTH = 64
+
+Scalar: TypeAlias = "str | float | bool | datetime | None"
+Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
+
+
+def json_value(value: object, at: str, depth: int = 0) -> Value:
+    """A JSON value with every number as a double, as a Struct carries them.
+
+    Raises:
+        QueryError: a key with a leading `$` or a NUL, nested deeper than 64, a number beyond a double, broken Unicode,
+            or not JSON at all.
+    """
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, str):
+        if not is_unicode(value):
+            raise QueryError.at(at, "half of a surrogate pair")
+        return value
+    if isinstance(value, int):
+        try:
+            return float(value)
+        except OverflowError:
+            raise QueryError.at(at, "the number is too large") from None
+    if depth >= MAX_DEPTH:
+        raise QueryError.at(at, f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, list):
+        return [json_value(member, at, depth + 1) for member in value]
+    if isinstance(value, Mapping):
+        return {_key(key, at): json_value(member, at, depth + 1) for key, member in value.items()}
+    raise QueryError.at(at, "not a JSON value")
+
+
+def scalar(value: object, at: str) -> str | float | bool | None:
+    """A JSON value that is neither a list nor an object.
+
+    Raises:
+        QueryError: as `json_value`, or a list or an object.
+    """
+    plain = json_value(value, at)
+    if isinstance(plain, list | dict | datetime):
+        raise QueryError.at(at, "must be a string, a number, true, false or null")
+    return plain
+
+
+def text(value: object, at: str) -> str:
+    """A string.
+
+    Raises:
+        QueryError: anything else.
+    """
+    if not isinstance(value, str):
+        raise QueryError.at(at, "must be a string")
+    if not is_unicode(value):
+        raise QueryError.at(at, "half of a surrogate pair")
+    return value
+
+
+def boolean(value: object, at: str) -> bool:
+    """true or false; null is false.
+
+    Raises:
+        QueryError: anything else.
+    """
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise QueryError.at(at, "must be true or false")
+    return value
+
+
+def integer(value: object, at: str, *, least: int, most: int) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        QueryError: anything else.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise QueryError.at(at, f"must be a whole number from {least} to {most}")
+    return value
+
+
+def members(value: object, at: str) -> list[object]:
+    """A list; null is an empty one.
+
+    Raises:
+        QueryError: anything else.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise QueryError.at(at, "must be a list")
+    return list(value)
+
+
+def mapping(value: object, at: str) -> Mapping[str, object]:
+    """An object.
+
+    Raises:
+        QueryError: anything else.
+    """
+    if not isinstance(value, Mapping):
+        raise QueryError.at(at, "must be an object")
+    return value
+
+
+def alias(item: Mapping[str, object], long: str, short: str) -> tuple[object, str]:
+    """The member that goes by a long or a short name, None where it has neither, and the name it goes by."""
+    return (item[long], long) if long in item else (item.get(short), short)
+
+
+def _key(key: object, at: str) -> str:
+    name = text(key, at)
+    if name.startswith("$") or "\0" in name:
+        raise QueryError.at(at, f"an object with the key {name!r} cannot be compared: '$' and NUL are not allowed")
+    return name

@@ -1,0 +1,96 @@
+"""Lists that take rows apart or add fields to them, as aggregations."""
+
+from typing import Any
+
+from event_service.query.add_fields import (
+    AddedField,
+    Always,
+    AmongValues,
+    Choice,
+    Combined,
+    Compared,
+    Expression,
+    FieldValue,
+    Literal,
+    Negated,
+    Test,
+)
+from event_service.query.fields import FieldSet
+from event_service.query.list_query import ListQuery
+from event_service.query.unwind import Unwind
+from event_service.store.compile import (
+    COMPARISONS,
+    MONGODB,
+    Dialect,
+    compile_condition,
+    compile_projection,
+    compile_sort,
+    stored_name,
+    stored_value,
+    stored_values,
+)
+
+
+def compile_unwind(unwind: Unwind, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+    """The stages that take a list apart and keep the rows that pass."""
+    stages: list[dict[str, Any]] = [{"$unwind": f"${stored_name(unwind.path)}"}]
+    if unwind.conditions:
+        stages.append({"$match": {"$and": [compile_condition(each, dialect) for each in unwind.conditions]}})
+    return stages
+
+
+def compile_list_rows(
+    query: ListQuery, fields: FieldSet, limit: int, dialect: Dialect = MONGODB
+) -> list[dict[str, Any]]:
+    """The stages after the $match for the rows of a list, at most `limit`."""
+    stages = compile_list_matches(query, dialect)
+    stages += compile_added_fields(query.add_fields)
+    stages.append({"$sort": dict(compile_sort(query.sort, fields))})
+    if query.page.skip:
+        stages.append({"$skip": query.page.skip})
+    stages.append({"$limit": limit})
+    if query.only is not None:
+        stages.append({"$project": compile_projection(query.only)})
+    return stages
+
+
+def compile_list_matches(query: ListQuery, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+    """The stages after the $match that decide how many rows there are."""
+    return compile_unwind(query.unwind, dialect) if query.unwind else []
+
+
+def compile_added_fields(added: tuple[AddedField, ...]) -> list[dict[str, Any]]:
+    """The stage that adds fields; none for no fields."""
+    if not added:
+        return []
+    return [{"$addFields": {stored_name(field.path): _expression(field.value) for field in added}}]
+
+
+def _expression(expression: Expression) -> Any:
+    match expression:
+        case Literal():
+            return {"$literal": stored_value(expression.value)}
+        case FieldValue():
+            return f"${stored_name(expression.path)}"
+        case Choice():
+            return {
+                "$cond": [
+                    _test(expression.test),
+                    _expression(expression.then),
+                    _expression(expression.otherwise),
+                ]
+            }
+
+
+def _test(test: Test) -> Any:
+    match test:
+        case Always():
+            return {"$literal": test.passed}
+        case Compared():
+            return {COMPARISONS[test.comparison]: [_expression(test.left), _expression(test.right)]}
+        case AmongValues():
+            return {"$in": [_expression(test.operand), {"$literal": stored_values(test.values)}]}
+        case Combined():
+            return {"$and" if test.every else "$or": [_test(each) for each in test.tests]}
+        case Negated():
+            return {"$not": [_test(test.test)]}

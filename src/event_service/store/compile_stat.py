@@ -1,0 +1,177 @@
+"""Statistics queries as aggregations."""
+
+import re
+from typing import Any
+
+from event_service.query.fields import FieldPath, FieldSet
+from event_service.query.stat_query import StatQuery
+from event_service.query.stat_stages import (
+    Accumulator,
+    Count,
+    DatePart,
+    Group,
+    GroupCondition,
+    GroupField,
+    GroupKey,
+    Limit,
+    Project,
+    ProjectField,
+    ProjectOperator,
+    Skip,
+    Sort,
+    Stage,
+)
+from event_service.query.unwind import Unwind
+from event_service.store.compile import COMPARISONS, MONGODB, Dialect, stored_name, stored_value
+from event_service.store.compile_list import compile_unwind
+
+_DATE_PARTS = {DatePart.YEAR: "$year", DatePart.MONTH: "$month", DatePart.DAY: "$dayOfMonth"}
+_ACCUMULATORS = {
+    Accumulator.SUM: "$sum",
+    Accumulator.AVERAGE: "$avg",
+    Accumulator.MAX: "$max",
+    Accumulator.MIN: "$min",
+    Accumulator.FIRST: "$first",
+    Accumulator.LAST: "$last",
+    Accumulator.PUSH: "$push",
+    Accumulator.ADD_TO_SET: "$addToSet",
+    Accumulator.MERGE_OBJECTS: "$mergeObjects",
+}
+_ORDERED = frozenset({Accumulator.FIRST, Accumulator.LAST, Accumulator.PUSH, Accumulator.MERGE_OBJECTS})
+"""What depends on the order of the rows."""
+
+_PROJECT_OPERATORS = {
+    ProjectOperator.SIZE: "$size",
+    ProjectOperator.SUM: "$sum",
+    ProjectOperator.ARRAY_TO_OBJECT: "$arrayToObject",
+    ProjectOperator.OBJECT_TO_ARRAY: "$objectToArray",
+}
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+_FORMAT_PIECES = re.compile(r"%[bB]|(?:[^%]|%[^bB])+", re.DOTALL)
+
+_IN_ORDER_OF_ARRIVAL: dict[str, Any] = {"$sort": {"_id": 1}}
+
+
+def compile_stages(query: StatQuery, fields: FieldSet, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+    """The stages after the $match.
+
+    Rows that are still documents at the end show the resource's fields, and what depends on an order nobody asked for
+    goes by `_id`, which is the order of arrival.
+    """
+    stages: list[dict[str, Any]] = []
+    documents, ordered = True, False
+    for stage in query.stages or ():
+        if documents and not ordered and _depends_on_order(stage):
+            stages.append(_IN_ORDER_OF_ARRIVAL)
+            ordered = True
+        stages += _compile(stage, documents, dialect)
+        ordered = ordered or isinstance(stage, Sort)
+        documents = documents and not isinstance(stage, Group | Count | Project)
+    if documents:
+        stages.append({"$project": dict.fromkeys([*fields.kinds, *sorted(fields.references)], 1)})
+    return stages
+
+
+def compile_count() -> dict[str, Any]:
+    """The stage that counts rows into `f0`; no row where there are none, on every server."""
+    return {"$group": {"_id": None, "f0": {"$sum": 1}}}
+
+
+def _depends_on_order(stage: Stage) -> bool:
+    if isinstance(stage, Group):
+        return any(field.accumulator in _ORDERED for field in stage.fields)
+    return isinstance(stage, Limit | Skip)
+
+
+def _compile(stage: Stage, documents: bool, dialect: Dialect) -> list[dict[str, Any]]:
+    match stage:
+        case Unwind():
+            stages = compile_unwind(stage, dialect)
+        case Group():
+            stages = [_group(stage)]
+        case Count():
+            stages = [compile_count()]
+        case Sort():
+            stages = _sort(stage, documents)
+        case Project():
+            stages = [_project(stage)]
+        case Limit():
+            stages = [{"$limit": stage.rows}]
+        case Skip():
+            stages = [{"$skip": stage.rows}]
+    return stages
+
+
+def _value(path: FieldPath) -> str:
+    return f"${stored_name(path)}"
+
+
+def _group(group: Group) -> dict[str, Any]:
+    keys = {key.slot: _key(key) for key in group.keys}
+    return {"$group": {"_id": keys, **{field.slot: _field(field) for field in group.fields}}}
+
+
+def _key(key: GroupKey) -> Any:
+    value = _value(key.path)
+    if key.date is None:
+        return value
+    if isinstance(key.date, DatePart):
+        return {_DATE_PARTS[key.date]: value}
+    return _formatted(value, key.date)
+
+
+def _formatted(value: str, date_format: str) -> Any:
+    """The date in a format. Month names are written out here: $dateToString knows them since MongoDB 7 only."""
+    pieces = _FORMAT_PIECES.findall(date_format)
+    if not any(piece in {"%b", "%B"} for piece in pieces):
+        return {"$dateToString": {"format": date_format, "date": value}}
+    return {"$concat": [_format_piece(value, piece) for piece in pieces]}
+
+
+def _format_piece(value: str, piece: str) -> Any:
+    if piece not in {"%b", "%B"}:
+        return {"$dateToString": {"format": piece, "date": value}}
+    names = [month[:3] if piece == "%b" else month for month in _MONTHS]
+    return {"$arrayElemAt": [{"$literal": names}, {"$subtract": [{"$month": value}, 1]}]}
+
+
+def _field(field: GroupField) -> dict[str, Any]:
+    if field.accumulator is Accumulator.COUNT:
+        return {"$sum": _if_all(field.conditions, 1, 0) if field.conditions else 1}
+    if field.path is None:
+        return {"$push": {name: _value(path) for name, path in field.members}}
+    value = _value(field.path)
+    if not field.conditions:
+        return {_ACCUMULATORS[field.accumulator]: value}
+    otherwise = 0 if field.accumulator is Accumulator.SUM else None  # an average passes over null
+    return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise)}
+
+
+def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any) -> dict[str, Any]:
+    tests = [
+        {COMPARISONS[each.comparison]: [_value(each.path), {"$literal": stored_value(each.value)}]}
+        for each in conditions
+    ]
+    return {"$cond": [{"$and": tests}, value, otherwise]}
+
+
+def _sort(sort: Sort, documents: bool) -> list[dict[str, Any]]:
+    levels = {stored_name(path): -1 if descending else 1 for path, descending in sort.levels}
+    if documents:
+        levels.setdefault("_id", 1)
+    return [{"$sort": levels}] if levels else []
+
+
+def _project(project: Project) -> dict[str, Any]:
+    shown: dict[str, Any] = {".".join(field.target): _projected(field) for field in project.fields}
+    if project.exclude_keys:
+        shown["_id"] = 0
+    return {"$project": shown}
+
+
+def _projected(field: ProjectField) -> Any:
+    value = _value(field.path)
+    return {_PROJECT_OPERATORS[field.operator]: value} if field.operator else value

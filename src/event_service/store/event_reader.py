@@ -1,0 +1,180 @@
+"""Reads events: one by id, lists, statistics.
+
+A full row is the stored reply as it is: the query projects those bytes only and nothing is decoded. Rows of selected
+fields are encoded anew.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from pymongo.collection import Collection
+
+from event_service.model.scope import Scope
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import ListQuery
+from event_service.query.stat_query import StatQuery
+from event_service.store.compile import (
+    MONGODB,
+    Dialect,
+    compile_filter,
+    compile_projection,
+    compile_scope,
+    compile_sort,
+)
+from event_service.store.compile_list import compile_list_matches, compile_list_rows
+from event_service.store.compile_stat import compile_count
+from event_service.store.documents import WIRE, document_wire
+from event_service.store.failures import database_errors
+from event_service.store.partial_rows import RowEncoder
+from event_service.store.stat_reader import StatReader
+
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
+
+_WIRE_ONLY = {WIRE: 1}
+_SERVER_ROWS = 2**31 - 1
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows of a list.
+
+    Attributes:
+        rows: serialised EventInfo messages.
+        total_count: all that match, whatever the page.
+        cut: the server's own bound ended the page; there would be more.
+    """
+
+    rows: Sequence[bytes]
+    total_count: int
+    cut: bool = False
+
+
+class EventReader:
+    """Events of one collection, always within a scope. Blocking: for worker threads.
+
+    Args:
+        collection: the `event` collection.
+        list_limit: rows of a list that asks for no number.
+        max_time_ms: after this the server gives a query up.
+        dialect: what is particular about the server.
+        max_reply_bytes: bytes of rows of a list that asks for no number.
+    """
+
+    def __init__(
+        self,
+        collection: Collection[dict[str, Any]],
+        *,
+        list_limit: int = 1000,
+        max_time_ms: int = 10_000,
+        dialect: Dialect = MONGODB,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+    ) -> None:
+        self._collection = collection
+        self._list_limit = list_limit
+        self._max_time_ms = max_time_ms
+        self._max_reply_bytes = max_reply_bytes
+        self._dialect = dialect
+        self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
+
+    def get(self, scope: Scope, event_id: str) -> bytes | None:
+        """The serialised EventInfo, or None where the scope has no such event.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database.
+        """
+        wanted = {"event_id": event_id, **compile_scope(scope)}
+        with database_errors():
+            document = self._collection.find_one(wanted, _WIRE_ONLY, max_time_ms=self._max_time_ms)
+            if document is None:
+                return None
+            if WIRE not in document:
+                document = self._collection.find_one(wanted, max_time_ms=self._max_time_ms)
+        return document_wire(document) if document else None
+
+    def list(self, scope: Scope, query: ListQuery) -> Page:
+        """A page of events.
+
+        Raises:
+            QueryError: the data does not allow the query.
+            DeadlineExceeded, Unavailable: the database.
+        """
+        matching = compile_filter(scope, query.where, self._dialect)
+        with database_errors():
+            if query.count_only:
+                return Page([], self._count(matching, query))
+            rows, cut = self._page(matching, query)
+            return Page(rows, self._total(matching, query, len(rows), cut), cut)
+
+    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
+        """The reply to a statistics query, as JSON. See `StatReader.stat`."""
+        return self._statistics.stat(scope, query)
+
+    def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
+        if query.page.limit:
+            return list(self._encoded(matching, query, min(query.page.limit, _SERVER_ROWS))), False
+        rows: list[bytes] = []
+        size = 0
+        for row in self._encoded(matching, query, self._list_limit + 1):
+            size += len(row)
+            if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
+                return rows, True
+            rows.append(row)
+        return rows, False
+
+    def _total(self, matching: dict[str, Any], query: ListQuery, rows: int, cut: bool) -> int:
+        """All matches: known without asking where the page has the last of them."""
+        limit = query.page.limit
+        if not cut and (limit is None or rows < limit) and (rows or not query.page.skip):
+            return query.page.skip + rows
+        return self._count(matching, query)
+
+    def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
+        if query.unwind is None:
+            return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
+        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect), compile_count()]
+        return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
+
+    def _encoded(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
+        if query.unwind or query.add_fields:
+            stages = compile_list_rows(query, EVENT_FIELDS, limit, self._dialect)
+            return self._partial(self._aggregate([{"$match": matching}, *stages]), query)
+        if query.only is not None:
+            return self._partial(self._find(matching, query, compile_projection(query.only), limit), query)
+        return self._whole(self._find(matching, query, _WIRE_ONLY, limit))
+
+    def _find(
+        self, matching: dict[str, Any], query: ListQuery, projection: Mapping[str, Any], limit: int
+    ) -> Iterable[Mapping[str, Any]]:
+        return self._collection.find(
+            matching,
+            projection,
+            sort=compile_sort(query.sort, EVENT_FIELDS),
+            skip=query.page.skip,
+            limit=limit,
+            batch_size=min(limit, self._list_limit + 1),
+            max_time_ms=self._max_time_ms,
+        )
+
+    def _aggregate(self, stages: Sequence[dict[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+
+    def _partial(self, documents: Iterable[Mapping[str, Any]], query: ListQuery) -> Iterator[bytes]:
+        encode = RowEncoder(query.only or (), query.unwind.path if query.unwind else None)
+        return (encode(document) for document in documents)
+
+    def _whole(self, documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+        """The stored bytes of each document; documents of an upstream database, which have none, are read once more."""
+        found = iter(documents)
+        while chunk := list(islice(found, _CHUNK)):
+            lacking = [document["_id"] for document in chunk if WIRE not in document]
+            if lacking:
+                again = self._collection.find({"_id": {"$in": lacking}}, max_time_ms=self._max_time_ms)
+                whole = {document["_id"]: document for document in again}
+                chunk = [whole.get(document["_id"], document) for document in chunk]
+                yield from (document_wire(document) for document in chunk)
+            else:
+                yield from (document[WIRE] for document in chunk)

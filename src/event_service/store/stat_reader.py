@@ -1,0 +1,117 @@
+"""Answers statistics queries over any collection."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pymongo.collection import Collection
+
+from event_service.errors import QueryError
+from event_service.model.scope import Scope
+from event_service.query.fields import FieldPath, FieldSet
+from event_service.query.list_query import PageRequest
+from event_service.query.stat_query import StatQuery
+from event_service.query.stat_rows import Columns
+from event_service.query.stat_stages import Count
+from event_service.store.compile import MONGODB, Dialect, compile_filter, stored_name
+from event_service.store.compile_stat import compile_count, compile_stages
+from event_service.store.failures import database_errors
+from event_service.store.plain import members_at, plain, sorted_where_comparable, without_repetition
+
+MAX_ROWS = 100_000
+"""Rows of a stat without page and limit: more would not be a statistic, and would not fit into a reply."""
+
+
+class StatReader:
+    """Statistics over one collection. Blocking: for worker threads.
+
+    Args:
+        collection: where the documents are; its options decide about read preference and concern.
+        fields: what may be asked about.
+        max_time_ms: after this the server gives a query up.
+        dialect: what is particular about the server.
+    """
+
+    def __init__(
+        self,
+        collection: Collection[dict[str, Any]],
+        fields: FieldSet,
+        *,
+        max_time_ms: int,
+        dialect: Dialect = MONGODB,
+    ) -> None:
+        self._collection = collection
+        self._fields = fields
+        self._max_time_ms = max_time_ms
+        self._dialect = dialect
+
+    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
+        """The reply: `results`, and `total_count` (of rows or values before paging) where a page was asked for.
+
+        Raises:
+            QueryError: the data does not allow it: a size of no list, a date format of no date, too many rows.
+            DeadlineExceeded, Unavailable: the database.
+        """
+        matching = compile_filter(scope, query.where, self._dialect)
+        with database_errors():
+            if query.stages is None:
+                return self._distinct(matching, query)
+            return self._aggregate(matching, query)
+
+    def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
+        pipeline = [{"$match": matching}, *compile_stages(query, self._fields, self._dialect)]
+        reply: dict[str, Any] = {}
+        rows_wanted = [*pipeline, {"$limit": MAX_ROWS + 1}]
+        if query.page.limit:
+            rows_wanted = [*pipeline, {"$skip": query.page.skip}, {"$limit": query.page.limit}]
+            counted = self._run([*pipeline, compile_count()])
+            reply["total_count"] = next((row["f0"] for row in counted), 0)
+        rows = [_row(row, query.columns) for row in self._run(rows_wanted)]
+        if len(rows) > MAX_ROWS:
+            raise QueryError.at("query.page", f"more than {MAX_ROWS} rows: ask for a page, or set a limit")
+        if not rows and query.stages and isinstance(query.stages[-1], Count) and not query.page.limit:
+            rows = [dict.fromkeys((query.columns.fields or {}).values(), 0)]  # no rows are 0 rows
+        reply["results"] = rows
+        return reply
+
+    def _run(self, pipeline: list[dict[str, Any]]) -> Iterable[Mapping[str, Any]]:
+        return self._collection.aggregate(pipeline, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+
+    def _distinct(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
+        found = self._values(matching, query.distinct) if query.distinct and query.distinct.parts else []
+        values = [plain(value) for value in sorted_where_comparable(found)]
+        if not query.page.limit:
+            return {"results": values}
+        return {"total_count": len(values), "results": _page_of(values, query.page)}
+
+    def _values(self, matching: dict[str, Any], path: FieldPath) -> list[Any]:
+        name = stored_name(path)
+        if not (self._dialect.embedded and len(path.parts) > 1):
+            return list(self._collection.distinct(name, matching, maxTimeMS=self._max_time_ms))
+        # The embedded database does not follow the path through lists of objects: walk it here.
+        parts = tuple(name.split("."))
+        shown = ".".join(part for part in parts if not part.isdigit())
+        documents = self._collection.find(matching, {shown: 1, "_id": 0}, max_time_ms=self._max_time_ms)
+        return without_repetition([value for document in documents for value in members_at(document, parts)])
+
+
+def _page_of(values: list[Any], page: PageRequest) -> list[Any]:
+    return values[page.skip : page.skip + (page.limit or 0)]
+
+
+def _row(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """A row by the names of the reply: keys first, then fields, so that a field named like a key wins."""
+    shown: dict[str, Any] = {}
+    row_id = row.get("_id")
+    if columns.keys and isinstance(row_id, Mapping):
+        for slot, name in columns.keys.items():
+            if slot in row_id:
+                shown[name] = plain(row_id[slot])
+    elif columns.row_id and row_id is not None:
+        shown["_id"] = plain(row_id)
+    if columns.fields is None:
+        shown.update((name, plain(value)) for name, value in row.items() if name != "_id")
+        return shown
+    for slot, name in columns.fields.items():
+        if slot in row:
+            shown[name] = plain(row[slot])
+    return shown

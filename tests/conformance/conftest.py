@@ -1,0 +1,44 @@
+"""The recorded events, in an embedded database that the cases share."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bson import ObjectId
+
+from event_service.settings import Settings
+from event_service.store.client import close, connect
+from event_service.store.compile import SECANTUS
+from event_service.store.event_reader import EventReader
+from tests.contract.conftest import embedded_uri
+
+__all__ = ["embedded_uri"]
+
+HERE = Path(__file__).parent
+
+
+def read_events() -> list[dict[str, Any]]:
+    """The documents as upstream stored them."""
+    documents = [json.loads(line) for line in (HERE / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    for document in documents:
+        for key in ("_id", "alert"):
+            if document.get(key):
+                document[key] = ObjectId(document[key])
+        for key in ("created_at", "occurred_at"):
+            if document.get(key):
+                moment = datetime.strptime(document[key], "%Y-%m-%dT%H:%M:%S.%fZ")
+                document[key] = moment.replace(tzinfo=UTC)
+    return documents
+
+
+@pytest.fixture(scope="session")
+def reader(embedded_uri: str) -> Iterator[EventReader]:  # noqa: F811 - the fixture of that name
+    """Reads the recorded events."""
+    database = connect(Settings(database="conformance"), embedded_uri)
+    database["event"].insert_many(read_events())
+    yield EventReader(database["event"], dialect=SECANTUS)
+    database.client.drop_database("conformance")
+    close(database)
