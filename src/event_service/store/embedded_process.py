@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -23,8 +24,8 @@ READY_SECONDS = 30.0
 """Usually 0.6 to 3.5 s; after a crash the journal is replayed first."""
 
 _POLL_SECONDS = 0.03
-_PANIC = "WT_PANIC"
-"""What the storage engine says when a write to its journal has failed: from then on it refuses everything."""
+_BROKEN = re.compile(r"\[\d+:\d+\]\[\d+:0x[0-9a-f]+\].*(?:WT_PANIC|No space left on device)")
+"""The storage engine's own words (never a caller's) when a write to its files has failed: it will not recover."""
 
 _ADDRESS_IN_USE = ("Address already in use", "address already in use", "Errno 98", "Errno 48")
 
@@ -148,7 +149,7 @@ class Child:
                 if text:
                     self._last_lines.append(text)
                     log.debug("database: %s", text)
-                if _PANIC in text:
+                if _BROKEN.match(text):
                     # It does not end by itself, and it answers pings. Started again it replays its journal.
                     self._process.kill()
 
