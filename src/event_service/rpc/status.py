@@ -18,10 +18,9 @@ from event_service.errors import EventServiceError, FieldViolation, Internal
 DETAILS_KEY = "grpc-status-details-bin"  # as grpcio-status names it
 DOMAIN = "event-service"
 
-# Clients give up on headers of more than 8 KB in all: the text, once percent-encoded, the details, once in base64,
-# and the call's own trailers share them.
+# Clients give up on headers of more than 8 KB in all: the text, percent-encoded, and the details, in base64.
 MAX_TEXT_BYTES = 1024
-MAX_DETAILS_BYTES = 3 * 1024
+MAX_DETAILS_BYTES = 4 * 1024
 
 _LONGEST_FIELD = 200
 _LONGEST_DESCRIPTION = 300
@@ -36,7 +35,7 @@ class Failure:
 
     Attributes:
         details: the text; its first word is the ERROR_X class.
-        trailers: the google.rpc.Status, to be sent beside the call's own trailers.
+        trailers: the google.rpc.Status.
     """
 
     code: grpc.StatusCode

@@ -1,0 +1,76 @@
+"""grpc.health.v1 says what the service knows about itself, to those who ask and to those who watch."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from event_service.rpc.server import GrpcServer
+from tests.unit.rpc.serving import EVENT, Methods, failure, serving
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[GrpcServer]:
+    async with serving(Methods()) as server:
+        yield server
+
+
+@pytest.fixture
+async def channel(server: GrpcServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield channel
+
+
+async def test_it_follows_what_is_set(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    request = health_pb2.HealthCheckRequest(service=EVENT.full_name)
+    assert (await stub.Check(request)).status == NOT_SERVING
+    assert not server.health.serving
+    server.health.set(True)
+    assert (await stub.Check(request)).status == SERVING
+    assert (await stub.Check(health_pb2.HealthCheckRequest())).status == SERVING
+    assert server.health.serving
+    server.health.set(False)
+    assert (await stub.Check(request)).status == NOT_SERVING
+
+
+async def test_unknown_services_and_garbage(channel: grpc.aio.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="no.Such")))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    error = await failure(channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff")
+    assert await watch.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_all_services_are_listed(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+    server.health.set(True)
+    listed = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
+    assert {name: status.status for name, status in listed.statuses.items()} == {"": SERVING, EVENT.full_name: SERVING}
+
+
+async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
+    server: GrpcServer, channel: grpc.aio.Channel
+) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    known = stub.Watch(health_pb2.HealthCheckRequest())
+    unknown = stub.Watch(health_pb2.HealthCheckRequest(service="no.Such"))
+    assert (await known.read()).status == NOT_SERVING
+    assert (await unknown.read()).status == UNKNOWN
+    server.health.set(True)
+    assert (await known.read()).status == SERVING
+    server.health.set(True)  # no change, not told
+    stopped = asyncio.ensure_future(server.stop(5))
+    assert (await asyncio.wait_for(known.read(), 1)).status == NOT_SERVING
+    assert await asyncio.wait_for(known.code(), 1) is grpc.StatusCode.OK
+    assert await asyncio.wait_for(unknown.code(), 1) is grpc.StatusCode.OK
+    await asyncio.wait_for(stopped, 2)
+    server.health.set(True)
+    assert not server.health.serving

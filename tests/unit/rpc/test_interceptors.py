@@ -1,0 +1,167 @@
+"""What every call passes, one interceptor after the other."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from event_service.errors import DeadlineExceeded, EventServiceError, Internal, NotFound, Unauthenticated, Unavailable
+from event_service.identity.principal import Principal
+from event_service.rpc.admission import Admission
+from event_service.rpc.call import Call
+from event_service.rpc.interceptors import Identity, Log, Seldom, deadline, errors, interceptors, trace
+from event_service.rpc.methods import Handler, compose
+from tests.unit.rpc.serving import EVERYBODY, echo
+
+
+def call(**metadata: str) -> Call:
+    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id="request-1")
+
+
+def raising(error: BaseException) -> Handler:
+    async def raise_it(request: bytes, call: Call) -> bytes:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("0b5f6f4e-1", True), ("short", False), ("x" * 65, False), ("with blank", False), ("line\nbreak", False)],
+)
+async def test_a_fit_request_id_is_the_callers(sent: str, kept: bool) -> None:
+    one = call(x_request_id=sent)
+    await trace(b"", one, echo)
+    assert (one.request_id == sent) is kept
+
+
+async def test_request_ids_differ() -> None:
+    calls = [call() for _ in range(100)]
+    for one in calls:
+        await trace(b"", one, echo)
+    assert len({one.request_id for one in calls}) == 100
+
+
+@pytest.mark.parametrize(
+    ("sent", "trace_id"),
+    [
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", ""),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", ""),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", ""),
+        ("nonsense", ""),
+    ],
+)
+async def test_the_trace_id_is_taken_from_traceparent(sent: str, trace_id: str) -> None:
+    one = call(traceparent=sent)
+    await trace(b"", one, echo)
+    assert one.trace_id == trace_id
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "level"),
+    [
+        (None, "OK", logging.DEBUG),
+        (NotFound("event_id", "x"), "NOT_FOUND", logging.INFO),
+        (Internal("x"), "INTERNAL", logging.INFO),
+        (asyncio.CancelledError(), "CANCELLED", logging.INFO),
+    ],
+)
+async def test_every_call_is_logged_and_observed(
+    caplog: pytest.LogCaptureFixture, outcome: BaseException | None, code: str, level: int
+) -> None:
+    seen: list[tuple[str, str, float]] = []
+    log = Log(lambda *call: seen.append(call))
+    one = call(token="a-secret")
+    with caplog.at_level(logging.DEBUG):
+        if outcome is None:
+            assert await log(b"abc", one, echo) == b"abc"
+        else:
+            with pytest.raises(type(outcome)):
+                await log(b"", one, raising(outcome))
+    assert [(method, seen_code) for method, seen_code, _ in seen] == [("/s/m", code)]
+    assert [record.levelno for record in caplog.records] == [level]
+    assert f"/s/m {code} " in caplog.text
+    assert "request-1" in caplog.text
+    assert "a-secret" not in caplog.text
+
+
+async def test_a_storm_of_refusals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    log = Log()
+    with caplog.at_level(logging.INFO):
+        for _ in range(1000):
+            with pytest.raises(Unavailable):
+                await log(b"", call(), raising(Unavailable()))
+    assert len(caplog.records) == 1
+
+
+def test_what_happens_often_is_told_seldom() -> None:
+    seldom = Seldom(1.0)
+    assert [seldom.count(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
+
+
+async def test_nobody_waits_for_ever() -> None:
+    async def sleep(request: bytes, call: Call) -> bytes:
+        await asyncio.sleep(10)
+        return b""
+
+    one = call()
+    assert await deadline(b"a", one, echo) == b"a"
+    one.deadline = time.monotonic() + 60
+    assert await deadline(b"b", one, echo) == b"b"
+    one.deadline = time.monotonic() + 0.01
+    with pytest.raises(DeadlineExceeded):
+        await deadline(b"", one, sleep)
+    with pytest.raises(DeadlineExceeded):
+        await deadline(b"", one, echo)
+
+
+async def test_identity_says_who_calls() -> None:
+    class OnlyAlice:
+        def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+            if metadata.get("token") != "alice":
+                raise Unauthenticated
+            return EVERYBODY.authenticate(metadata)
+
+    identity = Identity(OnlyAlice())
+    one = call(token="alice")
+    await identity(b"", one, echo)
+    assert one.caller.domain_id == "domain-1"
+    with pytest.raises(Unauthenticated):
+        await identity(b"", call(), echo)
+
+
+async def test_errors_of_ours_become_internal(caplog: pytest.LogCaptureFixture) -> None:
+    assert await errors(b"a", call(), echo) == b"a"
+    with pytest.raises(NotFound):
+        await errors(b"", call(), raising(NotFound("event_id", "x")))
+    with pytest.raises(Internal, match="request-1"):
+        await errors(b"", call(), raising(ZeroDivisionError("x")))
+    assert "ZeroDivisionError" in caplog.text
+    with pytest.raises(asyncio.CancelledError):
+        await errors(b"", call(), raising(asyncio.CancelledError()))
+
+
+async def test_a_timeout_inside_a_servicer_is_a_fault_of_ours() -> None:
+    one = call()
+    one.deadline = time.monotonic() + 60
+    listed = interceptors(authenticator=EVERYBODY, admission=Admission(1, 1))
+    with pytest.raises(EventServiceError) as caught:
+        await compose(listed, raising(TimeoutError()))(b"", one)
+    assert caught.value.code == "INTERNAL"
+
+
+async def test_the_list_is_in_its_order() -> None:
+    admission = Admission(1, 1)
+    names = [
+        getattr(one, "__name__", type(one).__name__)
+        for one in interceptors(authenticator=EVERYBODY, admission=admission)
+    ]
+    assert names == ["trace", "Log", "deadline", "Admission", "Identity", "errors"]
+    names = [
+        getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, admission=admission)
+    ]
+    assert names == ["trace", "Log", "deadline", "Admission", "errors"]
