@@ -20,7 +20,6 @@ from starlette.requests import Request
 
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
 from event_service.http.cloud_eye_errors import BAD_SIGNATURE, NOT_ALLOWED, NOT_AUTHENTICATED, CloudEyeError
-from event_service.http.cloud_eye_events import PLUGIN_ID
 from event_service.http.cloud_eye_signature import (
     Authorization,
     SignatureRefused,
@@ -33,6 +32,7 @@ from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState
+from event_service.webhooks.options import CLOUD_EYE
 
 _SIGNED = b"SDK-"
 
@@ -41,7 +41,7 @@ class Webhooks(Protocol):
     """What is needed of `webhooks/manager.py`."""
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def signing_key(self, webhook_id: str) -> tuple[Webhook, str]: ...
+    async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]: ...
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None: ...
 
 
@@ -58,13 +58,13 @@ class Caller:
     Attributes:
         webhook: whose credentials were used; None for the bearer of a JWT.
         principal: the bearer of a JWT.
-        authorization, secret_key: the signature that is still to be checked; None where there is none.
+        authorization, secret_keys: the signature that is still to be checked, and by what; None where there is none.
     """
 
     webhook: Webhook | None = None
     principal: Principal | None = None
     authorization: Authorization | None = None
-    secret_key: str = ""
+    secret_keys: tuple[str, ...] = ()
 
     def check_signature(self, request: Request, body: bytes) -> None:
         """Checks the signature over the whole request.
@@ -77,7 +77,7 @@ class Caller:
         scope = request.scope
         signed = SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
         try:
-            verify(signed, self.authorization, self.secret_key)
+            verify(signed, self.authorization, self.secret_keys)
         except SignatureRefused as refusal:
             raise CloudEyeError(BAD_SIGNATURE, str(refusal)) from None
         if self.webhook is not None and self.webhook.state is not WebhookState.ENABLED:
@@ -154,8 +154,8 @@ class Callers:
             raise CloudEyeError(NOT_ALLOWED, "the webhook is disabled") from None
         except (NotFound, PermissionDenied):
             raise CloudEyeError(NOT_AUTHENTICATED, "X-Auth-Token does not hold") from None
-        if webhook.plugin.plugin_id != PLUGIN_ID:
-            raise CloudEyeError(NOT_ALLOWED, f"the webhook was not made for Cloud Eye (plugin {PLUGIN_ID})")
+        if webhook.plugin.plugin_id != CLOUD_EYE:
+            raise CloudEyeError(NOT_ALLOWED, f"the webhook was not made for Cloud Eye (plugin {CLOUD_EYE})")
         return webhook
 
     def _by_token(self, request: Request, token: str) -> Principal:
@@ -176,10 +176,10 @@ class Callers:
         except SignatureRefused as refusal:
             raise CloudEyeError(BAD_SIGNATURE, str(refusal)) from None
         try:
-            webhook, secret_key = await self._webhooks.signing_key(authorization.access_key_id)
+            webhook, secret_keys = await self._webhooks.signing_keys(authorization.access_key_id)
         except (NotFound, PermissionDenied):
             raise CloudEyeError(BAD_SIGNATURE, "Get secretKey failed: the access key id is not known") from None
-        return Caller(webhook=webhook, authorization=authorization, secret_key=secret_key)
+        return Caller(webhook=webhook, authorization=authorization, secret_keys=secret_keys)
 
 
 def scope_of_webhook(webhook: Webhook) -> Scope:

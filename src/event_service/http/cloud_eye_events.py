@@ -15,7 +15,6 @@ from typing import Any
 from event_service.model.event import EventDraft
 from event_service.normalize.cloud_eye import event_of_item
 
-PLUGIN_ID = "cloud-eye"
 CUSTOM_EVENT = "EVENT.CUSTOM"
 CUSTOM_SUB_EVENT = "SUB_EVENT.CUSTOM"
 EVENT_ID = "ces_event_id"

@@ -109,8 +109,11 @@ def check_clock(headers: Headers, now: datetime) -> None:
         raise SignatureRefused("signature expired: X-Sdk-Date is more than 15 minutes away from the server's time")
 
 
-def verify(request: SignedRequest, authorization: Authorization, secret_key: str) -> None:
+def verify(request: SignedRequest, authorization: Authorization, secret_keys: Sequence[str]) -> None:
     """Recomputes the signature and compares in constant time.
+
+    Args:
+        secret_keys: those that hold now; there are two for a while after a rotation.
 
     Raises:
         SignatureRefused: another key signed it, or a signed part was changed on the way.
@@ -140,8 +143,10 @@ def verify(request: SignedRequest, authorization: Authorization, secret_key: str
             hashlib.sha256(canonical_request).hexdigest().encode("ascii"),
         )
     )
-    expected = hmac.new(secret_key.encode(), string_to_sign, hashlib.sha256).hexdigest().encode("ascii")
-    if not hmac.compare_digest(expected, authorization.signature):
+    matches = [
+        hmac.compare_digest(_sign(string_to_sign, secret_key), authorization.signature) for secret_key in secret_keys
+    ]
+    if not any(matches):
         raise SignatureRefused("verify aksk signature fail")
 
 
@@ -163,6 +168,10 @@ def canonical_query(query: bytes) -> bytes:
     return "&".join(
         f"{quote_from_bytes(name, safe='~')}={quote_from_bytes(value, safe='~')}" for name, value in sorted(pairs)
     ).encode("ascii")
+
+
+def _sign(string_to_sign: bytes, secret_key: str) -> bytes:
+    return hmac.new(secret_key.encode(), string_to_sign, hashlib.sha256).hexdigest().encode("ascii")
 
 
 def _only(headers: Headers, name: bytes) -> bytes:

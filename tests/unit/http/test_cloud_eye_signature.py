@@ -26,8 +26,8 @@ _name = st.text("abcdefghijklmnopqrstuvwxyz-_.~ +*'%&=é中", min_size=1, max_si
 _header = st.text(st.characters(min_codepoint=0x21, exclude_categories=("Cs", "Cc", "Zs", "Zl", "Zp")), max_size=20)
 
 
-def check(request: SignedRequest, secret_key: str = SECRET_KEY) -> None:
-    verify(request, parse_authorization(authorization_of(request)), secret_key)
+def check(request: SignedRequest, *secret_keys: str) -> None:
+    verify(request, parse_authorization(authorization_of(request)), secret_keys or (SECRET_KEY,))
 
 
 def without(request: SignedRequest, name: bytes) -> SignedRequest:
@@ -54,6 +54,14 @@ def test_what_the_sdk_signs_holds(parts: list[str], query: list[tuple[str, str]]
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_every_method(method: str) -> None:
     check(signed(method=method))
+
+
+def test_after_a_rotation_both_keys_hold() -> None:
+    request = signed()
+    check(request, "new key", SECRET_KEY)
+    check(request, SECRET_KEY, "old key")
+    with pytest.raises(SignatureRefused):
+        check(request, "new key", "old key")
 
 
 def test_a_security_token_is_signed_too() -> None:
