@@ -1,0 +1,84 @@
+"""Webhooks as documents: upstream's fields, and digests in place of its clear access key."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bson import Binary
+
+from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
+from event_service.store.client import Document
+from event_service.store.documents import escape_keys, unescape_keys
+
+
+def webhook_document(webhook: Webhook) -> Document:
+    """The document of a webhook: neither its key nor its URL, which would hold the key, is in it."""
+    return {
+        "webhook_id": webhook.webhook_id,
+        "name": webhook.name,
+        "state": webhook.state.value,
+        "capability": escape_keys(webhook.capability),
+        "plugin_info": {
+            "plugin_id": webhook.plugin.plugin_id,
+            "version": webhook.plugin.version,
+            "options": escape_keys(webhook.plugin.options),
+            "metadata": escape_keys(webhook.plugin.metadata),
+            "upgrade_mode": webhook.plugin.upgrade_mode,
+        },
+        "tags": escape_keys(webhook.tags),
+        "requests": {"total": webhook.requests_total, "error": webhook.requests_error},
+        "project_id": webhook.project_id,
+        "workspace_id": webhook.workspace_id,
+        "domain_id": webhook.domain_id,
+        "created_at": webhook.created_at,
+        **key_fields(webhook),
+    }
+
+
+def webhook_of(row: Mapping[str, Any]) -> Webhook:
+    """The webhook of a document, one of upstream's included; what is missing or null there has its default."""
+    plugin = _object(row.get("plugin_info"))
+    requests = _object(row.get("requests"))
+    hashes = row.get("access_key_hashes")
+    if not hashes:
+        hashes = [access_key_hash(str(row["access_key"]))] if row.get("access_key") else []
+    return Webhook(
+        webhook_id=_text(row, "webhook_id"),
+        name=_text(row, "name"),
+        domain_id=_text(row, "domain_id"),
+        workspace_id=_text(row, "workspace_id"),
+        project_id=_text(row, "project_id"),
+        plugin=PluginInfo(
+            plugin_id=_text(plugin, "plugin_id"),
+            version=_text(plugin, "version"),
+            options=unescape_keys(_object(plugin.get("options"))),
+            metadata=unescape_keys(_object(plugin.get("metadata"))),
+            upgrade_mode=_text(plugin, "upgrade_mode") or "NONE",
+        ),
+        created_at=row.get("created_at") or datetime.fromtimestamp(0, UTC),
+        state=WebhookState.DISABLED if row.get("state") == WebhookState.DISABLED else WebhookState.ENABLED,
+        key_hashes=[str(one) for one in hashes],
+        previous_key_expires_at=row.get("previous_key_expires_at"),
+        sealed_keys=[bytes(one) for one in row.get("sealed_keys") or ()],
+        tags=unescape_keys(_object(row.get("tags"))),
+        capability=unescape_keys(_object(row.get("capability"))),
+        requests_total=int(requests.get("total") or 0),
+        requests_error=int(requests.get("error") or 0),
+    )
+
+
+def key_fields(webhook: Webhook) -> Document:
+    return {
+        "access_key_hashes": list(webhook.key_hashes),
+        "previous_key_expires_at": webhook.previous_key_expires_at,
+        "sealed_keys": [Binary(sealed) for sealed in webhook.sealed_keys],
+    }
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    return "" if value is None else str(value)

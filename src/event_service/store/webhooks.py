@@ -1,0 +1,214 @@
+"""The `webhook` collection: upstream's field names, and digests where upstream has the access key in clear.
+
+A document of upstream's holds `access_key` and, as a part of `webhook_url`, holds it again. Both are read as their
+digest, and both are taken out of the document the first time the webhook is used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from event_service.errors import AlreadyExists
+from event_service.model.scope import Scope
+from event_service.model.webhook import Webhook, WebhookState, access_key_hash
+from event_service.query.list_query import ListQuery
+from event_service.query.stat_query import StatQuery
+from event_service.store.client import Database, Document
+from event_service.store.compile import MONGODB, Dialect, compile_scope
+from event_service.store.documents import escape_keys
+from event_service.store.failures import database_errors
+from event_service.store.webhook_documents import key_fields, webhook_document, webhook_of
+from event_service.store.webhook_reader import WebhookPage, WebhookReader
+
+COLLECTION = "webhook"
+
+_CLEAR_KEYS = ("access_key", "webhook_url")
+
+
+@dataclass(slots=True)
+class WebhookChanges:
+    """What is to be another; None stays as it is. An empty object replaces what was there."""
+
+    name: str | None = None
+    tags: dict[str, Any] | None = None
+    state: WebhookState | None = None
+    version: str | None = None
+    options: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    upgrade_mode: str | None = None
+
+
+class WebhookStore:
+    """Reads and writes webhooks. Every method that serves a caller takes the caller's scope first.
+
+    Blocking: for worker threads. All methods raise Unavailable, DeadlineExceeded and their kin, as
+    `store/failures.py` says.
+
+    Args:
+        timeout_ms: after this the server gives a query up.
+        list_limit: rows of a list that asks for no number.
+        dialect: what is particular about the server.
+    """
+
+    def __init__(
+        self, database: Database, timeout_ms: int, *, list_limit: int = 1000, dialect: Dialect = MONGODB
+    ) -> None:
+        self._rows = database[COLLECTION]
+        self._timeout_ms = timeout_ms
+        self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms, dialect=dialect)
+
+    def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
+        """A page of webhooks. See `WebhookReader.list`."""
+        return self._reader.list(scope, query, access_key)
+
+    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
+        """The reply to a statistics query, as JSON. See `StatReader.stat`."""
+        return self._reader.stat(scope, query)
+
+    def insert(self, webhook: Webhook) -> None:
+        """Stores a new webhook.
+
+        Raises:
+            AlreadyExists: its id or, where the database demands that names differ, its name is taken.
+        """
+        with database_errors(writing=True):
+            try:
+                self._rows.insert_one(webhook_document(webhook))
+            except DuplicateKeyError as error:
+                raise _taken(webhook.name) from error
+
+    def find(self, scope: Scope, webhook_id: str) -> Webhook | None:
+        """The webhook, if the scope holds it."""
+        with database_errors():
+            row = self._rows.find_one(_within(scope, webhook_id), max_time_ms=self._timeout_ms)
+        return None if row is None else webhook_of(row)
+
+    def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
+        """The Cloud Eye webhook whose option project_id this is, or that has no such option and is of this project.
+
+        Of several an enabled one before others, and then the oldest.
+        """
+        of_project = {"plugin_info.options.project_id": {"$eq": cloud_eye_project_id}}
+        by_its_own = {"plugin_info.options.project_id": None, "project_id": {"$eq": cloud_eye_project_id}}
+        wanted = {
+            "$and": [compile_scope(scope), {"plugin_info.plugin_id": "cloud-eye", "$or": [of_project, by_its_own]}]
+        }
+        # Descending, ENABLED comes before DISABLED.
+        order = [("state", -1), ("created_at", 1), ("_id", 1)]
+        with database_errors():
+            row = self._rows.find_one(wanted, sort=order, max_time_ms=self._timeout_ms)
+        return None if row is None else webhook_of(row)
+
+    def update(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
+        """The webhook as it is after the changes; None if the scope does not hold it.
+
+        Raises:
+            AlreadyExists: the name is taken, where the database demands that names differ.
+        """
+        values = _changed(changes)
+        if not values:
+            return self.find(scope, webhook_id)
+        with database_errors(writing=True):
+            try:
+                row = self._rows.find_one_and_update(
+                    _within(scope, webhook_id), {"$set": values}, return_document=ReturnDocument.AFTER
+                )
+            except DuplicateKeyError as error:
+                raise _taken(changes.name or "") from error
+        return None if row is None else webhook_of(row)
+
+    def delete(self, scope: Scope, webhook_id: str) -> bool:
+        """Whether there was such a webhook; its events stay."""
+        with database_errors(writing=True):
+            return self._rows.delete_one(_within(scope, webhook_id)).deleted_count == 1
+
+    def replace_keys(self, scope: Scope, before: Webhook, after: Webhook) -> Webhook | None:
+        """Puts the keys of `after` in place of those of `before`.
+
+        Returns:
+            The webhook as it is now; None if it is gone, or if its keys are no longer those of `before`.
+        """
+        with database_errors(writing=True):
+            row = self._rows.find_one_and_update(
+                {**_within(scope, before.webhook_id), **_holds_keys(before)},
+                {"$set": key_fields(after), "$unset": dict.fromkeys(_CLEAR_KEYS, "")},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if row is None else webhook_of(row)
+
+    def find_for_delivery(self, webhook_id: str) -> Webhook | None:
+        """The webhook that somebody delivers to, of whatever domain: the access key is the credential here.
+
+        An upstream document's clear key is replaced by its digest on the way.
+        """
+        with database_errors():
+            row = self._rows.find_one({"webhook_id": {"$eq": webhook_id}}, max_time_ms=self._timeout_ms)
+        if row is None:
+            return None
+        if any(row.get(name) for name in _CLEAR_KEYS):
+            self._hash_key(row)
+        return webhook_of(row)
+
+    def hash_clear_keys(self) -> int:
+        """Does for all webhooks at once what their first use would do. Returns how many were changed."""
+        with database_errors():
+            rows = [*self._rows.find({"$or": [{name: {"$exists": True}} for name in _CLEAR_KEYS]})]
+        for row in rows:
+            self._hash_key(row)
+        return len(rows)
+
+    def add_requests(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Adds to the counters of several webhooks in one write; webhooks that are gone are passed over.
+
+        Args:
+            counts: webhook_id -> (requests.total, requests.error).
+        """
+        writes = [
+            UpdateOne({"webhook_id": webhook_id}, {"$inc": {"requests.total": total, "requests.error": errors}})
+            for webhook_id, (total, errors) in counts.items()
+        ]
+        if writes:
+            with database_errors(writing=True):
+                self._rows.bulk_write(writes, ordered=False)
+
+    def _hash_key(self, row: Document) -> None:
+        """Only while the key is the one that was read: a rotation in between must not be undone."""
+        wanted = {"_id": row["_id"], "access_key": row.get("access_key")}
+        changes: dict[str, Any] = {"$unset": dict.fromkeys(_CLEAR_KEYS, "")}
+        if row.get("access_key") and not row.get("access_key_hashes"):
+            changes["$set"] = {"access_key_hashes": [access_key_hash(str(row["access_key"]))]}
+        with database_errors(writing=True):
+            self._rows.update_one(wanted, changes)
+
+
+def _holds_keys(webhook: Webhook) -> Document:
+    # An upstream document has no digests; it is taken as it is, its clear key does not change by itself.
+    return {"access_key_hashes": {"$in": [list(webhook.key_hashes), None]}}
+
+
+def _changed(changes: WebhookChanges) -> Document:
+    values: Document = {}
+    if changes.name is not None:
+        values["name"] = changes.name
+    if changes.state is not None:
+        values["state"] = changes.state.value
+    if changes.tags is not None:
+        values["tags"] = escape_keys(changes.tags)
+    for field in ("version", "upgrade_mode"):
+        if (text := getattr(changes, field)) is not None:
+            values[f"plugin_info.{field}"] = text
+    for field in ("options", "metadata"):
+        if (content := getattr(changes, field)) is not None:
+            values[f"plugin_info.{field}"] = escape_keys(content)
+    return values
+
+
+def _within(scope: Scope, webhook_id: str) -> Document:
+    return {**compile_scope(scope), "webhook_id": {"$eq": webhook_id}}
+
+
+def _taken(name: str) -> AlreadyExists:
+    return AlreadyExists(f"The project has a webhook of this name. (name = {name})")

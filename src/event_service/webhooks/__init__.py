@@ -1,0 +1,1 @@
+"""Where monitoring tools deliver: webhooks, their access keys and their parsers' options."""

@@ -1,0 +1,63 @@
+"""A webhook as its readers see it: WebhookInfo's fields, the key masked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from event_service.model.webhook import Webhook
+from event_service.store.webhook_reader import WebhookPage
+from event_service.webhooks.keys import MASK, delivery_path
+
+
+@dataclass(frozen=True, slots=True)
+class InfoPage:
+    """One page of a list.
+
+    Attributes:
+        rows: fields of WebhookInfo; those that were not asked for are missing.
+        total_count: all matches.
+        cut: the page was ended by the server's cap, not by the caller's limit.
+    """
+
+    rows: list[dict[str, Any]]
+    total_count: int
+    cut: bool = False
+
+
+def webhook_fields(webhook: Webhook, base_url: str, access_key: str = MASK) -> dict[str, Any]:
+    """Every field of WebhookInfo.
+
+    Args:
+        base_url: of the HTTP server, as senders reach it.
+        access_key: in clear at create and rotate, else left out.
+    """
+    return {
+        "webhook_id": webhook.webhook_id,
+        "name": webhook.name,
+        "state": webhook.state.value,
+        "access_key": access_key,
+        "webhook_url": base_url + delivery_path(webhook.webhook_id, access_key),
+        "capability": webhook.capability,
+        "plugin_info": {
+            "plugin_id": webhook.plugin.plugin_id,
+            "version": webhook.plugin.version,
+            "options": webhook.plugin.options,
+            "metadata": webhook.plugin.metadata,
+            "upgrade_mode": webhook.plugin.upgrade_mode,
+        },
+        "tags": webhook.tags,
+        "requests": {"total": webhook.requests_total, "error": webhook.requests_error},
+        "domain_id": webhook.domain_id,
+        "workspace_id": webhook.workspace_id,
+        "project_id": webhook.project_id,
+        "created_at": webhook.created_at,
+    }
+
+
+def info_page(page: WebhookPage, base_url: str) -> InfoPage:
+    """The page as its readers see it."""
+    rows = [webhook_fields(webhook, base_url) for webhook in page.webhooks]
+    for webhook_id, fields in page.selected:
+        if "webhook_url" in fields:
+            fields["webhook_url"] = base_url + delivery_path(webhook_id)
+        rows.append(fields)
+    return InfoPage(rows, page.total_count, page.cut)

@@ -1,0 +1,90 @@
+"""What a webhook's options and labels may hold: checked when they are written, so that no delivery trips over them.
+
+Options the service does not know are kept as they are: they are the parser's own, or a remote plugin's.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from event_service.errors import InvalidArgument, TooLarge
+from event_service.wire.levels import PAYLOAD_LEVEL
+from event_service.wire.struct import encode_struct
+
+CLOUD_EYE = "cloud-eye"
+"""The plugin_id of webhooks that Cloud Eye's SDKs report to: their access key signs and is never sent."""
+
+# Message level of plugin_info's Structs in `WebhooksInfo > WebhookInfo > WebhookPluginInfo > Struct`.
+OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
+
+# Labels and options are notes, not payloads; every list of webhooks carries all of them.
+LARGEST = 64 * 1024
+
+# Ten years: more than any alert is open, less than what overflows when it is added to a date.
+LONGEST_DUPLICATE_TIME = 315_360_000
+
+_ENDPOINT = re.compile(r"grpc://(?:[^/\s:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
+_CLOUD_EYE_PROJECT = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def _duplicate_event_time(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return "must be a number of seconds"
+    if not 0 <= value <= LONGEST_DUPLICATE_TIME:
+        return f"must be between 0 and {LONGEST_DUPLICATE_TIME} seconds"
+    return ""
+
+
+def _flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _endpoint(value: Any) -> str:
+    match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 1 <= int(match[1]) <= 65535:
+        return "must be grpc://HOST:PORT"
+    return ""
+
+
+def _cloud_eye_project(value: Any) -> str:
+    if not isinstance(value, str) or not _CLOUD_EYE_PROJECT.fullmatch(value):
+        return "must be a Cloud Eye project id: 1 to 64 letters, digits and dashes"
+    return ""
+
+
+Checks = Mapping[str, Callable[[Any], str]]
+
+OF_EVERY_PARSER: Checks = {
+    "duplicate_event_time": _duplicate_event_time,
+    "auto_recovery": _flag,
+    "endpoint": _endpoint,
+}
+OF_CLOUD_EYE: Checks = {"project_id": _cloud_eye_project}
+
+
+def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        InvalidArgument: an option this service reads has a value it cannot use; or they cannot be stored.
+        TooLarge: over 64 KiB.
+    """
+    for checks in (OF_EVERY_PARSER, OF_CLOUD_EYE if plugin_id == CLOUD_EYE else {}):
+        for name, problem_of in checks.items():
+            if name in options and (problem := problem_of(options[name])):
+                raise InvalidArgument.at(f"plugin_info.options.{name}", problem)
+    _check_size(encode_struct(options, path="plugin_info.options", level=OPTIONS_LEVEL), "plugin_info.options")
+
+
+def check_tags(tags: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        InvalidArgument: they could not be read back.
+        TooLarge: over 64 KiB.
+    """
+    _check_size(encode_struct(tags, path="tags"), "tags")
+
+
+def _check_size(wire: bytes, field: str) -> None:
+    if len(wire) > LARGEST:
+        raise TooLarge(f"{field}: {len(wire)} bytes, at most {LARGEST} are kept.")

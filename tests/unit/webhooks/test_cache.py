@@ -1,0 +1,183 @@
+import asyncio
+import gc
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from event_service.errors import Unavailable
+from event_service.model.webhook import PluginInfo, Webhook
+from event_service.webhooks.cache import WebhookCache
+
+ONE = Webhook("one", "hook", "d", "w", "p", PluginInfo("native"), datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Database:
+    """Answers look-ups when it is told to."""
+
+    def __init__(self):
+        self.rows = {"one": ONE}
+        self.asked = []
+        self.slow = None
+
+    async def load(self, webhook_id):
+        self.asked.append(webhook_id)
+        row = self.rows.get(webhook_id)
+        if self.slow is not None:
+            await self.slow.wait()
+        if isinstance(row, Exception):
+            raise row
+        return row
+
+
+async def settle():
+    """Lets every task run until it waits for something."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def database():
+    return Database()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def cache(database, clock):
+    return WebhookCache(database.load, monotonic=clock, kept=3)
+
+
+async def test_a_busy_webhook_costs_one_look_up_each_time_to_live(cache, database, clock):
+    for tenth in range(10):
+        clock.now = tenth / 10 + 0.001
+        assert await cache.get("one") is ONE
+    assert database.asked == ["one", "one"]
+
+
+async def test_a_change_elsewhere_is_seen_within_a_second(cache, database, clock):
+    await cache.get("one")
+    database.rows["one"] = changed = replace(ONE, name="changed")
+    clock.now = 0.9
+    assert await cache.get("one") is changed
+
+
+async def test_age_counts_from_the_beginning_of_the_look_up(cache, database, clock):
+    database.slow = asyncio.Event()
+    waiting = asyncio.create_task(cache.get("one"))
+    await settle()
+    clock.now = 0.8
+    database.slow.set()
+    assert await waiting is ONE
+    clock.now = 0.95
+    await cache.get("one")
+    assert len(database.asked) == 2
+
+
+async def test_callers_at_once_share_a_look_up(cache, database):
+    database.slow = asyncio.Event()
+    waiting = [asyncio.create_task(cache.get("one")) for _ in range(20)]
+    await settle()
+    database.slow.set()
+    assert await asyncio.gather(*waiting) == [ONE] * 20
+    assert database.asked == ["one"]
+
+
+async def test_nobody_joins_a_look_up_that_may_be_stale(cache, database, clock):
+    database.slow = asyncio.Event()
+    first = asyncio.create_task(cache.get("one"))
+    await settle()
+    database.rows["one"] = changed = replace(ONE, name="changed")
+    clock.now = 1.0
+    second = asyncio.create_task(cache.get("one"))
+    await settle()
+    database.slow.set()
+    assert await first is ONE
+    assert await second is changed
+    assert await cache.get("one") is changed
+
+
+async def test_a_caller_that_gives_up_does_not_take_the_others_along(cache, database):
+    database.slow = asyncio.Event()
+    patient, impatient = asyncio.create_task(cache.get("one")), asyncio.create_task(cache.get("one"))
+    await settle()
+    impatient.cancel()
+    await settle()
+    database.slow.set()
+    assert await patient is ONE
+    assert impatient.cancelled()
+
+
+async def test_a_failure_reaches_everybody_and_is_not_remembered(cache, database):
+    database.rows["one"] = Unavailable()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await cache.get("one")
+    database.rows["one"] = ONE
+    assert await cache.get("one") is ONE
+
+
+async def test_a_failure_that_nobody_waits_for_is_not_complained_about(cache, database, caplog):
+    database.rows["one"] = Unavailable()
+    database.slow = asyncio.Event()
+    waiting = asyncio.create_task(cache.get("one"))
+    await settle()
+    waiting.cancel()
+    database.slow.set()
+    for _ in range(3):
+        await settle()
+    gc.collect()
+    assert not caplog.records
+
+
+async def test_what_is_not_there_is_not_remembered(cache, database):
+    assert await cache.get("two") is None
+    database.rows["two"] = ONE
+    assert await cache.get("two") is ONE
+
+
+async def test_a_deleted_webhook_is_forgotten(cache, database, clock):
+    await cache.get("one")
+    del database.rows["one"]
+    clock.now = 1.0
+    assert await cache.get("one") is None
+    assert not cache._entries
+    assert not cache._flights
+
+
+async def test_forgetting_holds_at_once(cache, database):
+    await cache.get("one")
+    database.rows["one"] = changed = replace(ONE, name="changed")
+    cache.forget("one")
+    assert await cache.get("one") is changed
+
+
+async def test_forgetting_during_a_look_up(cache, database):
+    database.slow = asyncio.Event()
+    before = asyncio.create_task(cache.get("one"))
+    await settle()
+    database.rows["one"] = changed = replace(ONE, name="changed")
+    cache.forget("one")
+    after = asyncio.create_task(cache.get("one"))
+    await settle()
+    database.slow.set()
+    assert await before is ONE
+    assert await after is changed
+    assert await cache.get("one") is changed
+
+
+async def test_a_bounded_number_is_kept(cache, database):
+    for number in range(10):
+        database.rows[str(number)] = ONE
+        await cache.get(str(number))
+    assert sorted(cache._entries) == ["7", "8", "9"]

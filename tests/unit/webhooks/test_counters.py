@@ -1,0 +1,113 @@
+import asyncio
+
+import pytest
+
+from event_service.errors import Unavailable
+from event_service.webhooks.counters import RequestCounters
+
+
+class Store:
+    def __init__(self):
+        self.writes = []
+        self.failing = False
+        self.slow = None
+
+    async def write(self, counts):
+        if self.slow is not None:
+            await self.slow.wait()
+        if self.failing:
+            raise Unavailable
+        self.writes.append(dict(counts))
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+async def test_calls_are_added_up_and_written_once(store):
+    counters = RequestCounters(store.write)
+    for number in range(5):
+        counters.count("one", error=number == 0)
+    counters.count("two", error=False)
+    await counters.flush()
+    await counters.flush()
+    assert store.writes == [{"one": (5, 1), "two": (1, 0)}]
+
+
+async def test_nothing_counted_nothing_written(store):
+    await RequestCounters(store.write).flush()
+    assert store.writes == []
+
+
+async def test_written_in_the_background(store):
+    counters = RequestCounters(store.write, interval=0.01)
+    counters.start()
+    counters.start()
+    counters.count("one", error=False)
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        if store.writes:
+            break
+    assert store.writes == [{"one": (1, 0)}]
+    await counters.close()
+
+
+async def test_closing_writes_the_rest(store):
+    counters = RequestCounters(store.write, interval=60)
+    counters.start()
+    counters.count("one", error=True)
+    await asyncio.wait_for(counters.close(), 1)
+    await counters.close()
+    assert store.writes == [{"one": (1, 1)}]
+
+
+async def test_a_failed_write_is_made_up_for(store, caplog):
+    counters = RequestCounters(store.write, interval=0.01)
+    counters.start()
+    store.failing = True
+    counters.count("one", error=True)
+    with pytest.raises(Unavailable):
+        await counters.flush()
+    await asyncio.sleep(0.05)
+    counters.count("one", error=False)
+    store.failing = False
+    await counters.flush()
+    assert store.writes == [{"one": (2, 1)}]
+    assert "not written" in caplog.text
+    await counters.close()
+
+
+async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
+    counters = RequestCounters(store.write)
+    counters.count("one", error=False)
+    store.failing = True
+    await counters.close()
+    assert "lost" in caplog.text
+
+
+async def test_a_flush_waits_for_the_one_before(store):
+    counters = RequestCounters(store.write)
+    store.slow = asyncio.Event()
+    counters.count("one", error=False)
+    first = asyncio.create_task(counters.flush())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(counters.flush())
+    await asyncio.sleep(0.01)
+    assert not second.done()
+    store.slow.set()
+    await asyncio.gather(first, second)
+    assert store.writes == [{"one": (1, 0)}]
+
+
+async def test_a_caller_that_gives_up_does_not_count_twice(store):
+    counters = RequestCounters(store.write)
+    store.slow = asyncio.Event()
+    counters.count("one", error=False)
+    waiting = asyncio.create_task(counters.flush())
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await asyncio.sleep(0.01)
+    store.slow.set()
+    await counters.flush()
+    assert store.writes == [{"one": (1, 0)}]

@@ -1,0 +1,70 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from event_service.model.webhook import PluginInfo, Webhook, access_key_hash
+from event_service.webhooks import keys
+from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def webhook(*access_keys, until=None):
+    return Webhook(
+        webhook_id="webhook-1",
+        name="hook",
+        domain_id="d",
+        workspace_id="w",
+        project_id="p",
+        plugin=PluginInfo("native"),
+        created_at=NOW,
+        key_hashes=[access_key_hash(one) for one in access_keys],
+        previous_key_expires_at=until,
+    )
+
+
+def test_keys_are_256_random_bits_that_a_url_can_hold():
+    made = {new_access_key() for _ in range(100)}
+    assert len(made) == 100
+    assert all(len(bytes.fromhex(one)) == 32 for one in made)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "k", "key-2", "key-1 ", "KEY-1", access_key_hash("key-1"), MASK, "\ud83d", "é", "\x00"]
+)
+def test_only_the_key_opens(wrong):
+    assert is_key_of(webhook("key-1"), "key-1", NOW)
+    assert not is_key_of(webhook("key-1"), wrong, NOW)
+
+
+def test_a_webhook_without_keys_opens_to_nobody():
+    assert not is_key_of(webhook(), "", NOW)
+
+
+def test_the_former_key_holds_until_it_expires():
+    rotated = webhook("new", "old", until=NOW)
+    assert is_key_of(rotated, "old", NOW - timedelta(milliseconds=1))
+    assert not is_key_of(rotated, "old", NOW)
+    assert is_key_of(rotated, "new", NOW + timedelta(days=999))
+
+
+def test_a_former_key_without_an_end_does_not_hold():
+    assert not is_key_of(webhook("new", "old"), "old", NOW)
+
+
+def test_digests_are_compared_in_constant_time(monkeypatch):
+    compared = []
+
+    def compare_digest(left, right):
+        compared.append((left, right))
+        return left == right
+
+    monkeypatch.setattr(keys.hmac, "compare_digest", compare_digest)
+    rotated = webhook("new", "old", until=NOW)
+    is_key_of(rotated, "new", NOW - timedelta(seconds=1))
+    assert compared == [(access_key_hash("new"), one) for one in rotated.key_hashes]
+
+
+def test_the_path_is_upstreams():
+    assert delivery_path("webhook-1", "k1") == "/monitoring/v1/webhook/webhook-1/k1/events"
+    assert delivery_path("webhook-1") == f"/monitoring/v1/webhook/webhook-1/{MASK}/events"

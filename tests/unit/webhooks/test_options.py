@@ -1,0 +1,77 @@
+import math
+from functools import partial
+
+import pytest
+
+from event_service.errors import InvalidArgument, TooLarge
+from event_service.webhooks.options import check_options, check_tags
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"duplicate_event_time": 0},
+        {"duplicate_event_time": 600.5},
+        {"duplicate_event_time": 315_360_000},
+        {"auto_recovery": False},
+        {"endpoint": "grpc://127.0.0.1:50051"},
+        {"endpoint": "grpc://plugin.example:1/"},
+        {"endpoint": "grpc://[::1]:50051"},
+        {"project_id": "0a1b"},
+        {"message_root": "a.b", "$where": {"": [None, 1, "\x00"]}},
+    ],
+    ids=str,
+)
+def test_what_may_be_kept(options):
+    check_options("native", options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("duplicate_event_time", value)
+            for value in (-1, -0.1, 315_360_001, 1e300, math.inf, math.nan, "600", True, None, [])
+        ),
+        *(("auto_recovery", value) for value in ("false", 0, 1, None, "", {})),
+        *(
+            ("endpoint", value)
+            for value in (
+                "", None, 5, "127.0.0.1:50051", "http://127.0.0.1:50051", "grpc://127.0.0.1", "grpc://:50051",
+                "grpc://a:0", "grpc://a:65536", "grpc://a:50051/path", "grpc://user@a:50051", "grpc://a:50051\n",
+                "grpc://a b:50051", "grpc://a:５００",
+            )
+        ),
+        *(("project_id", value) for value in ("", " ", 5, None, "a b", "x" * 65, "é", "{project_id}", "a\n")),
+    ],
+)  # fmt: skip
+def test_what_the_service_could_not_use_is_refused_with_its_path(name, value):
+    with pytest.raises(InvalidArgument) as caught:
+        check_options("cloud-eye", {"other": 1, name: value})
+    assert caught.value.violations[0].field == f"plugin_info.options.{name}"
+
+
+def nested(depth):
+    value: dict[str, object] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("check", "field"), [(partial(check_options, "native"), "plugin_info.options"), (check_tags, "tags")]
+)
+def test_what_could_not_be_read_back_is_refused(check, field):
+    check(nested(20))
+    for refused in (nested(40), {"a": math.nan}, {"a": "\ud83d"}):
+        with pytest.raises(InvalidArgument) as caught:
+            check(refused)
+        assert caught.value.violations[0].field.startswith(field)
+    with pytest.raises(TooLarge):
+        check({"a": "x" * 65_536})
+
+
+def test_project_id_is_cloud_eyes_option_only():
+    check_options("plugin-of-mine", {"project_id": 5})
+    check_options("cloud-eye", {"project_id": "0a1b2c3d-4e5f"})
