@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """This process's environment with these settings of the service and no others."""
+    """This process's environment with these settings of the service, and no others of its settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENT_SERVICE_")}
     # The checkout's own environment first, so that `event-service` and `grpcurl` mean ours.
     kept["PATH"] = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
@@ -49,6 +49,7 @@ class Service:
         folder: for its data directory and its log.
         settings: EVENT_SERVICE_* beyond addresses and data directory.
         command: what is run.
+        outside: environment to run in, in place of this process's own.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class Service:
     cwd: Path = CHECKOUT
     grpc: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     http: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+    outside: Mapping[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,13 +78,15 @@ class Service:
 
     def environment(self) -> dict[str, str]:
         """What it runs in; a client that reads the same data directory can run in it too."""
-        return clean_environment(
-            EVENT_SERVICE_DATA_DIR=str(self.data_dir),
-            EVENT_SERVICE_GRPC_ADDRESS=self.grpc,
-            EVENT_SERVICE_HTTP_ADDRESS=self.http,
-            EVENT_SERVICE_SERVER=self.grpc,
+        base = clean_environment() if self.outside is None else self.outside
+        return {
+            **base,
+            "EVENT_SERVICE_DATA_DIR": str(self.data_dir),
+            "EVENT_SERVICE_GRPC_ADDRESS": self.grpc,
+            "EVENT_SERVICE_HTTP_ADDRESS": self.http,
+            "EVENT_SERVICE_SERVER": self.grpc,
             **self.settings,
-        )
+        }
 
     def spawn(self) -> None:
         """Starts the process and does not wait for it."""

@@ -10,6 +10,7 @@ from rich.markup import escape
 from event_service.cli import event, token, webhook
 from event_service.cli.doctor import doctor
 from event_service.cli.failures import Failure
+from event_service.cli.health import health
 from event_service.cli.output import console
 from event_service.cli.serve import serve
 
@@ -25,6 +26,7 @@ app.add_typer(webhook.app, name="webhook")
 app.add_typer(event.app, name="event")
 app.add_typer(token.app, name="token")
 app.command()(doctor)
+app.command()(health)
 
 
 def show_version(wanted: bool) -> None:

@@ -73,7 +73,7 @@ class Connection:
         except json_format.ParseError as error:
             raise Failure(f"The request cannot be sent: {error}", exit_code=USAGE) from error
         sent = {**({"token": self.token} if self.token else {}), **self.scope, **(metadata or {})}
-        with self._channel() as channel:
+        with self.open() as channel:
             rpc = channel.unary_unary(
                 f"/{service.full_name}/{method}",
                 request_serializer=request_class.SerializeToString,
@@ -88,7 +88,8 @@ class Connection:
             trailers.setdefault(key, []).append(value if isinstance(value, str) else value.decode("utf-8", "replace"))
         return Reply(json_format.MessageToDict(reply, preserving_proto_field_name=True), trailers)
 
-    def _channel(self) -> grpc.Channel:
+    def open(self) -> grpc.Channel:
+        """A channel to the server; close it. Raises Failure where a certificate cannot be read."""
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         if self.ca_file is None:
             return grpc.insecure_channel(self.server, options=options)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import grpc
 import typer
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from event_service.cli.configuration import is_loopback, load_settings
+from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
+from event_service.cli.health import UNREACHABLE_WORD, ask
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings
@@ -180,15 +180,12 @@ def check_server(address: str) -> Iterator[Finding]:
     except (OSError, ValueError):
         yield Finding("server", "warning", f"nothing answers at {address}", "Start it: event-service serve")
         return
-    with grpc.insecure_channel(address) as channel:
-        try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
-        except grpc.RpcError as error:
-            advice = f"Another program listens on {address}, or the service wants TLS."
-            yield Finding("server", "fault", f"{address} gives no health: {error.code().name}", advice)
-            return
-    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+    word = ask(Connection(server=address))
+    if word == "SERVING":
         yield Finding("server", "ok", f"{address} is serving")
+    elif word == UNREACHABLE_WORD:
+        advice = f"Another program listens on {address}, or the service wants TLS."
+        yield Finding("server", "fault", f"{address} listens and gives no health", advice)
     else:
         advice = "Its database is away or refuses writes; the service's log says which."
         yield Finding("server", "fault", f"{address} is up and not serving", advice)

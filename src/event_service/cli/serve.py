@@ -9,7 +9,6 @@ import typer
 
 from event_service.cli.configuration import load_settings, refuse_open_door
 from event_service.cli.failures import Failure
-from event_service.errors import EventServiceError
 
 
 def serve(
@@ -60,5 +59,5 @@ def serve(
 
     try:
         serving.run(serving.serve_until_stopped(settings, first=first))
-    except EventServiceError as error:
-        raise Failure(error.message) from error
+    except serving.START_FAILURES as error:
+        raise Failure(str(error), "`event-service doctor` looks at everything the service needs.") from error

@@ -12,7 +12,26 @@ from event_service.cli import first_webhook
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
 from event_service.cli.pasteable import lines_for
+from event_service.errors import EventServiceError
+from event_service.identity.key_set import KeySetError
+from event_service.rpc.server import PortTaken
+from event_service.rpc.tls import TlsError
 from event_service.settings import Settings
+from event_service.store.client import DatabaseSettingsError
+from event_service.store.embedded import EmbeddedDatabaseError
+from event_service.telemetry.logging import setup_logging
+from event_service.webhooks.sealing import SecretKeyError
+
+# What ends a start; each says why in one line.
+START_FAILURES = (
+    DatabaseSettingsError,
+    EmbeddedDatabaseError,
+    EventServiceError,
+    KeySetError,
+    PortTaken,
+    SecretKeyError,
+    TlsError,
+)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -27,6 +46,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     """Starts, says so, waits for a signal, stops. A signal during the start ends that."""
+    setup_logging(settings.log_level)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -51,8 +71,8 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
 
 
 def is_for_trying_out(settings: Settings) -> bool:
-    """An embedded database that everybody on this machine may use: somebody is having a first look."""
-    return settings.auth == "none" and not settings.mongodb_uri.get_secret_value()
+    """An embedded database that everybody on this machine may use, in clear: somebody is having a first look."""
+    return settings.auth == "none" and not settings.mongodb_uri.get_secret_value() and settings.tls_cert_file is None
 
 
 def announce(settings: Settings, app: App) -> None:

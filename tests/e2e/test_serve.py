@@ -1,0 +1,120 @@
+"""`event-service serve` as an operator meets it: starts, refusals, restarts, stops."""
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import BIN, Service, clean_environment, free_port
+
+MakeService = Callable[..., Service]
+
+
+def refused_start(tmp_path: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A start that must not work: on free ports unless told otherwise, given 30 s to say so."""
+    defaults = {
+        "EVENT_SERVICE_DATA_DIR": str(tmp_path / "data"),
+        "EVENT_SERVICE_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",
+        "EVENT_SERVICE_HTTP_ADDRESS": f"127.0.0.1:{free_port()}",
+    }
+    return subprocess.run(
+        [BIN / "event-service", "serve", *arguments],
+        env=clean_environment(**(defaults | settings)), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def assert_one_clear_line(done: subprocess.CompletedProcess[str], said: str) -> None:
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert said in errors[0], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_it_well_and_what_was_stored_is_there_again(make_service: MakeService) -> None:
+    service = make_service().start()
+    webhook = service.create_webhook()
+    service.create_event(webhook, {"event_key": "kept"})
+    assert service.stop() == 0
+    assert service.health() == ""
+    service.start()
+    assert service.call("Event", "list", {"webhook_id": webhook[0]})["total_count"] == 1
+    service.create_event(webhook, {"event_key": "more"})
+    assert service.log.count("is serving.") == 2
+    assert service.stop() == 0
+
+
+def test_sigint_during_the_start_ends_it_well(make_service: MakeService) -> None:
+    service = make_service()
+    service.spawn()
+    time.sleep(1.0)
+    assert service.process is not None
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(30) == 0
+    service.start()
+    assert service.stop() == 0
+
+
+def test_the_first_webhook_is_made_once(make_service: MakeService) -> None:
+    service = make_service().start()
+    kept = service.data_dir / "first-webhook.json"
+    while not kept.exists():
+        time.sleep(0.05)
+    first = json.loads(kept.read_text())
+    service.stop()
+    service.start()
+    while service.log.count(first["webhook_url"]) < 2:
+        time.sleep(0.05)
+    assert json.loads(kept.read_text()) == first
+    assert service.call("Webhook", "list", {})["total_count"] == 1
+    assert service.stop() == 0
+
+
+def test_a_data_directory_in_use_is_refused(make_service: MakeService, tmp_path: Path) -> None:
+    service = make_service().start()
+    done = refused_start(tmp_path, EVENT_SERVICE_DATA_DIR=str(service.data_dir))
+    assert_one_clear_line(done, "use")
+    assert service.health() == "SERVING"
+
+
+def test_a_data_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    assert_one_clear_line(refused_start(tmp_path), str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("name", ["EVENT_SERVICE_GRPC_ADDRESS", "EVENT_SERVICE_HTTP_ADDRESS"])
+def test_a_port_that_is_taken_is_refused(name: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert_one_clear_line(refused_start(tmp_path, **{name: address}), address)
+
+
+@pytest.mark.parametrize("name", ["EVENT_SERVICE_GRPC_ADDRESS", "EVENT_SERVICE_HTTP_ADDRESS"])
+def test_listening_beyond_loopback_without_authentication_is_refused(name: str, tmp_path: Path) -> None:
+    done = refused_start(tmp_path, **{name: f"0.0.0.0:{free_port()}"})
+    assert_one_clear_line(done, "authentication is off")
+    assert done.returncode == 2
+    assert not (tmp_path / "data").exists()
+
+
+def test_insecure_insists(make_service: MakeService) -> None:
+    service = make_service()
+    service.grpc = f"0.0.0.0:{free_port()}"
+    service.command = (*service.command, "--insecure")
+    service.start()
+    assert service.stop() == 0
+
+
+def test_authentication_without_keys_is_refused(tmp_path: Path) -> None:
+    assert_one_clear_line(refused_start(tmp_path, EVENT_SERVICE_AUTH="jwt"), "EVENT_SERVICE_JWKS_FILE")
+
+
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    assert_one_clear_line(refused_start(tmp_path, EVENT_SERVICE_LIST_LIMIT="0"), "EVENT_SERVICE_LIST_LIMIT")
