@@ -1,0 +1,1 @@
+"""What a request costs, measured: `make bench`. See README.md beside this file."""
