@@ -92,7 +92,7 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
 
 
 # The order of automatic detection: the first that recognises a payload reads it.
-_FORMATS = (
+FORMATS = (
     Format("aws-sns", aws_sns.recognise, partial(aws_sns.parse, read_inner=_read_inside_sns)),
     Format("aws-cloudwatch", aws_cloudwatch.recognise, aws_cloudwatch.parse),
     Format("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
@@ -115,19 +115,19 @@ _FORMATS = (
     Format("native", native.recognise, native.parse),
     Format("generic", generic.recognise, generic.parse),
 )
-_INSIDE_SNS = tuple(row for row in _FORMATS if row.name != "aws-sns")
+_INSIDE_SNS = tuple(row for row in FORMATS if row.name != "aws-sns")
 # Formats that people write by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping"})
-_MAPPING = Format("mapping", generic.recognise, custom.parse)
+MAPPING = Format("mapping", generic.recognise, custom.parse)
 
 
 def _formats(*names: str) -> tuple[Format, ...]:
-    return tuple(row for row in _FORMATS if row.name in names)
+    return tuple(row for row in FORMATS if row.name in names)
 
 
 _BY_NAME: dict[str, tuple[Format, ...]] = {
-    AUTO: _FORMATS,
-    **{row.name: (row,) for row in (*_FORMATS, _MAPPING)},
+    AUTO: FORMATS,
+    **{row.name: (row,) for row in (*FORMATS, MAPPING)},
     # One tool, several formats.
     "aws": _formats("aws-sns", "aws-cloudwatch", "aws-cloudwatch-eventbridge", "aws-health", "aws-eventbridge"),
     "grafana": _formats("grafana", "grafana-legacy"),
@@ -137,6 +137,7 @@ _BY_NAME: dict[str, tuple[Format, ...]] = {
 # The ids of upstream's plugins whose format is built in here.
 _ALIASES = {
     "": AUTO,
+    "cloud_eye": "cloud-eye",
     "plugin-api-direct-mon-webhook": "native",
     "plugin-aws-cloudwatch-mon-webhook": "aws",
     "plugin-aws-phd-mon-webhook": "aws",
@@ -190,7 +191,7 @@ def parse(plugin_id: str, payload: Json, headers: Headers, options: Options, rec
         fault = Fault("plugin_info.plugin_id", f"no parser is known by the name {plugin_id!r}", "unknown")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))])
     try:
-        row = _MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
+        row = MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
         parsed = row.parse(payload, headers, options, received_at)
     except Unreadable as refusal:
         return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=name)
@@ -225,5 +226,5 @@ def _recognised(formats: tuple[Format, ...], payload: Json, headers: Headers) ->
 
 def recognised_name(payload: Json, headers: Mapping[str, Any]) -> str:
     """The name of the format that automatic detection settles on, "" if none does."""
-    row = _recognised(_FORMATS, payload, headers)
+    row = _recognised(FORMATS, payload, headers)
     return row.name if row else ""

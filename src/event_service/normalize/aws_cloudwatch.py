@@ -131,6 +131,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         occurred_at=moment(condition.get("timestamp")) or moment(event.get("time")),
     )
     parsed = one(event, draft)
+    parsed.source = "aws-cloudwatch"
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"
     return parsed

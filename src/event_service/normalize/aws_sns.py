@@ -11,7 +11,7 @@ from typing import Any
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import described, text
+from event_service.normalize.fields import described, headline, text
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     BadItem,
@@ -30,7 +30,6 @@ SUBSCRIPTION = "subscription confirmation"
 UNSUBSCRIBED = "unsubscribe confirmation"
 
 _TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
-_TITLE_LENGTH = 250
 
 # Reads what the envelope holds: detection among all other formats. None: no format knows it, or it makes no event.
 ReadInner = Callable[[Json, Options, datetime], Parsed | None]
@@ -93,12 +92,12 @@ def _json_of(written: Json) -> Json:
 
 def _free_text(message: dict[str, Any]) -> Parsed:
     topic_arn, subject, body = (text(message.get(name)) for name in ("TopicArn", "Subject", "Message"))
-    headline = (subject or body.partition("\n")[0])[:_TITLE_LENGTH]
-    if not headline:
+    title = headline(subject or body)
+    if not title:
         raise Unreadable.at("Message", "must not be empty")
     draft = EventDraft(
-        event_key=joined_key("aws-sns", topic_arn, headline),
-        title=headline,
+        event_key=joined_key("aws-sns", topic_arn, title),
+        title=title,
         description=body,
         severity=Severity.INFO,
         provider="aws",

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.fields import described, headline, mapping, text, texts
 from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
@@ -101,7 +101,7 @@ def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
     state = named.state() or type_state or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    title = named.first(TITLES) or text(data).partition("\n")[0][:250]
+    title = named.first(TITLES) or headline(text(data))
     description = named.first(DESCRIPTIONS) or text(data)
     return EventDraft(
         event_key=joined_key("cloudevents", source, kind, subject),

@@ -5,6 +5,7 @@ from typing import Any
 
 from event_service.normalize.result import Json
 
+_TITLE_LENGTH = 250  # characters
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -28,6 +29,11 @@ def first(*values: Json) -> str:
         if found := text(value):
             return found
     return ""
+
+
+def headline(written: str) -> str:
+    """The first line of a text, short enough for a title."""
+    return written.strip().partition("\n")[0][:_TITLE_LENGTH].strip()
 
 
 def mapping(value: Json) -> Mapping[str, Any]:

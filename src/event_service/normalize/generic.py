@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.fields import described, first, headline, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, many, object_of, one
 from event_service.normalize.times import moment
@@ -153,14 +153,14 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
     state = named.state() or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    headline = bare_title(title.partition("\n")[0])[:250]
+    title = headline(bare_title(title))
     description = named.first(DESCRIPTIONS)
     resources = named.resources()
     return EventDraft(
-        event_key=named.first(KEYS) or joined_key("generic", headline, *resources),
+        event_key=named.first(KEYS) or joined_key("generic", title, *resources),
         event_type=state.event_type,
-        title=headline,
-        description="" if description == headline else description,
+        title=title,
+        description="" if description == title else description,
         severity=recovery_severity(named.severity(), state.event_type, Severity.NONE),
         rule=named.first(RULES),
         image_url=named.first(IMAGES),

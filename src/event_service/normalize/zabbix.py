@@ -101,7 +101,7 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft:
     return EventDraft(
         event_key=joined_key("zabbix", *(ids or (host, trigger))),
         event_type=state.event_type,
-        title=bare_title(trigger) or f"Zabbix problem of {host}",
+        title=bare_title(trigger) or (f"Zabbix problem of {host}" if host else "Zabbix problem"),
         severity=_severity(_value(body, "severity"), state),
         rule=bare_title(trigger),
         resources=texts(host),
