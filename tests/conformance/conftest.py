@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ def read_events() -> list[dict[str, Any]]:
                 document[key] = ObjectId(document[key])
         for key in ("created_at", "occurred_at"):
             if document.get(key):
-                moment = datetime.strptime(document[key], "%Y-%m-%dT%H:%M:%S.%fZ")
-                document[key] = moment.replace(tzinfo=UTC)
+                document[key] = datetime.fromisoformat(document[key])
     return documents
 
 
 @pytest.fixture(scope="session")
-def reader(embedded_uri: str) -> Iterator[EventReader]:  # noqa: F811 - the fixture of that name
+def reader(embedded_uri: str) -> Iterator[EventReader]:
     """Reads the recorded events."""
     database = connect(Settings(database="conformance"), embedded_uri)
     database["event"].insert_many(read_events())

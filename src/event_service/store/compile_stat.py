@@ -71,7 +71,8 @@ def compile_stages(query: StatQuery, fields: FieldSet, dialect: Dialect = MONGOD
         ordered = ordered or isinstance(stage, Sort)
         documents = documents and not isinstance(stage, Group | Count | Project)
     if documents:
-        stages.append({"$project": dict.fromkeys([*fields.kinds, *sorted(fields.references)], 1)})
+        shown = [name for name in fields.kinds if name not in fields.unsearchable]
+        stages.append({"$project": dict.fromkeys([*shown, *sorted(fields.references)], 1)})
     return stages
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import bson
 from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
@@ -18,6 +19,7 @@ from event_service.query.stat_query import StatQuery
 from event_service.store.compile import (
     MONGODB,
     Dialect,
+    both,
     compile_filter,
     compile_projection,
     compile_scope,
@@ -25,15 +27,18 @@ from event_service.store.compile import (
 )
 from event_service.store.compile_list import compile_list_matches, compile_list_rows
 from event_service.store.compile_stat import compile_count
+from event_service.store.count_cache import CountCache
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
 from event_service.store.stat_reader import StatReader
+from event_service.store.time_windows import TimeWindows, serves
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
 
 _WIRE_ONLY = {WIRE: 1}
+_WIRE_AND_TIME = {WIRE: 1, "created_at": 1}
 _SERVER_ROWS = 2**31 - 1
 _CHUNK = 100
 
@@ -78,6 +83,8 @@ class EventReader:
         self._max_time_ms = max_time_ms
         self._max_reply_bytes = max_reply_bytes
         self._dialect = dialect
+        self._counts = CountCache()
+        self._windows = TimeWindows() if dialect.embedded else None
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
 
     def get(self, scope: Scope, event_id: str) -> bytes | None:
@@ -109,6 +116,10 @@ class EventReader:
             rows, cut = self._page(matching, query)
             return Page(rows, self._total(matching, query, len(rows), cut), cut)
 
+    def changed(self) -> None:
+        """Events were stored or deleted: their number is counted anew, so that a writer sees its own writes."""
+        self._counts.changed()
+
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
         """The reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query)
@@ -133,10 +144,13 @@ class EventReader:
         return self._count(matching, query)
 
     def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
-        if query.unwind is None:
+        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect)]
+        return self._counts.get(stages, lambda: self._count_now(matching, stages))
+
+    def _count_now(self, matching: dict[str, Any], stages: Sequence[dict[str, Any]]) -> int:
+        if len(stages) == 1:
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
-        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect), compile_count()]
-        return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
+        return next((int(row["f0"]) for row in self._aggregate([*stages, compile_count()])), 0)
 
     def _encoded(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
@@ -144,7 +158,31 @@ class EventReader:
             return self._partial(self._aggregate([{"$match": matching}, *stages]), query)
         if query.only is not None:
             return self._partial(self._find(matching, query, compile_projection(query.only), limit), query)
+        if self._windows is not None and serves(query):
+            return self._whole(self._newest(self._windows, matching, query, limit))
         return self._whole(self._find(matching, query, _WIRE_ONLY, limit))
+
+    def _newest(
+        self, windows: TimeWindows, matching: dict[str, Any], query: ListQuery, limit: int
+    ) -> Iterable[Mapping[str, Any]]:
+        order = compile_sort(None, EVENT_FIELDS)
+
+        def find(window: Mapping[str, Any], skip: int, most: int) -> Iterable[Mapping[str, Any]]:
+            return self._collection.find(
+                both(matching, window),
+                _WIRE_AND_TIME,
+                sort=order,
+                skip=skip,
+                limit=most,
+                batch_size=self._list_limit + 1,
+                max_time_ms=self._max_time_ms,
+            )
+
+        def count(window: Mapping[str, Any]) -> int:
+            return self._collection.count_documents(both(matching, window), maxTimeMS=self._max_time_ms)
+
+        about = (bson.encode(matching), (query.page.skip + limit).bit_length())
+        return windows.page(query.where, about, query.page.skip, limit, find=find, count=count)
 
     def _find(
         self, matching: dict[str, Any], query: ListQuery, projection: Mapping[str, Any], limit: int

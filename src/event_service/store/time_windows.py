@@ -1,0 +1,144 @@
+"""Newest first on a database that does not push limits down: windows of time that widen until the page is full.
+
+The embedded database sorts everything that matches before it takes the first ten, seconds for 100,000 documents. A
+narrow range of the indexed time costs milliseconds. So the newest are looked for in the latest stretch of time, then in
+the one before it, and so on; together the windows cover everything, each document once, so that the answer is that of
+the plain query.
+
+    everything before ... | window 3 | window 2 | window 1, which has no end: clocks run ahead
+    and last, what has no date at all
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from event_service.query.filter import Compare, Comparison, Where
+from event_service.query.list_query import ListQuery
+
+_FIRST = timedelta(hours=1)
+_NARROWEST = timedelta(seconds=10)
+_MOST_STEPS = 8
+_WIDER = 8
+_EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
+_CAPACITY = 4096
+
+Document = Mapping[str, Any]
+Find = Callable[[Mapping[str, Any], int, int], Iterable[Document]]
+"""(range of created_at, skip, limit) -> documents, newest first."""
+
+Count = Callable[[Mapping[str, Any]], int]
+"""(range of created_at) -> how many documents."""
+
+_LOWER = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL, Comparison.EQUAL})
+_UPPER = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.EQUAL})
+_SELECTIVE = frozenset({"event_id", "event_key", "alert_id"})
+_NO_DATE: dict[str, Any] = {"created_at": {"$not": {"$type": "date"}}}
+
+
+def serves(query: ListQuery) -> bool:
+    """True for the default order of many: whole documents, and no field given that leaves but a few of them."""
+    if query.sort is not None or query.unwind or query.add_fields:
+        return False
+    return not any(
+        isinstance(each, Compare) and each.comparison is Comparison.EQUAL and each.path.name in _SELECTIVE
+        for each in query.where.every
+    )
+
+
+class TimeWindows:
+    """Finds pages of the default order, and remembers how wide a window filled a page.
+
+    Args:
+        now: the present.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._widths: OrderedDict[object, timedelta] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def page(
+        self, where: Where, about: object, skip: int, limit: int, *, find: Find, count: Count
+    ) -> Iterator[Document]:
+        """The documents from `skip` on, at most `limit`, newest first, as one plain query would give them.
+
+        They must have their created_at with them.
+
+        Args:
+            where: what was asked for; only its bounds on created_at are looked at, to look no further.
+            about: what the query is about (hashable): the next one about the same starts with a width that fits.
+        """
+        lowest, highest = bounds(where)
+        newest = self._now() if highest is None else min(self._now(), highest)
+        last: Document = {}
+        wanted = limit
+        for window in _windows(newest, lowest, self._width(about)):
+            if skip:
+                there = count(window)
+                if there <= skip:
+                    skip -= there
+                    continue
+            for last in find(window, skip, wanted):
+                wanted -= 1
+                yield last
+            skip = 0
+            if not wanted:
+                break
+        self._remember(about, timedelta.max if wanted else _width_of(last, newest))
+
+    def _width(self, about: object) -> timedelta:
+        with self._lock:
+            return self._widths.get(about, _FIRST)
+
+    def _remember(self, about: object, width: timedelta) -> None:
+        with self._lock:
+            self._widths[about] = width
+            self._widths.move_to_end(about)
+            while len(self._widths) > _CAPACITY:
+                self._widths.popitem(last=False)
+
+
+def bounds(where: Where) -> tuple[datetime, datetime | None]:
+    """Between which times (UTC) everything that is asked for was created; the second None for no bound."""
+    lowest, highest = _EARLIEST, None
+    for each in where.every:
+        if isinstance(each, Compare) and each.path.name == "created_at" and isinstance(each.value, datetime):
+            if each.comparison in _LOWER:
+                lowest = max(lowest, each.value)
+            if each.comparison in _UPPER:
+                highest = each.value if highest is None else min(highest, each.value)
+    return lowest, highest
+
+
+def _windows(newest: datetime, lowest: datetime, width: timedelta) -> Iterator[dict[str, Any]]:
+    """Ranges of created_at, newest first; the first is `width` wide and open to the future."""
+    end: datetime | None = None
+    for _ in range(_MOST_STEPS):
+        begin = _before(newest, width)
+        if begin <= lowest:
+            break
+        yield {"created_at": {"$gte": begin} if end is None else {"$gte": begin, "$lt": end}}
+        end = begin
+        width = min(width, timedelta.max / _WIDER) * _WIDER
+    if end is None:
+        yield {}  # the plain query
+        return
+    yield {"created_at": {"$gte": lowest, "$lt": end}}
+    if lowest == _EARLIEST:
+        yield _NO_DATE
+
+
+def _width_of(last: Document, newest: datetime) -> timedelta:
+    """Twice the time that a page reaches back; without bound where it reaches to what has no date."""
+    oldest = last.get("created_at")
+    if not isinstance(oldest, datetime):
+        return timedelta.max
+    reached = newest - (oldest.replace(tzinfo=UTC) if oldest.tzinfo is None else oldest)
+    return max(min(reached, timedelta.max / 2) * 2, _NARROWEST)
+
+
+def _before(moment: datetime, width: timedelta) -> datetime:
+    return moment - width if moment - _EARLIEST > width else _EARLIEST
