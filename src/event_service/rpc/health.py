@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 
 import grpc
 from grpc_health.v1.health_pb2 import (
@@ -41,6 +42,8 @@ class Health:
         self._serving = False
         self._stopping = False
         self._changed = asyncio.Event()
+        self._watchers = 0
+        self._nobody_watches = asyncio.Event()
 
     @property
     def serving(self) -> bool:
@@ -59,6 +62,13 @@ class Health:
         self._stopping = True
         self._serving = False
         self._tell()
+
+    async def left_alone(self, seconds: float) -> None:
+        """Returns when all who watched have been told, or after that many seconds."""
+        if not self._watchers:
+            return
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._nobody_watches.wait(), seconds)
 
     def _tell(self) -> None:
         self._changed.set()
@@ -93,15 +103,21 @@ class Health:
         except InvalidArgument as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
         told = None
-        while True:
-            changed = self._changed
-            status = self._status(service)
-            if status != told:
-                yield HealthCheckResponse(status=status).SerializeToString()
-                told = status
-            if self._stopping:
-                return
-            await changed.wait()
+        self._watchers += 1
+        try:
+            while True:
+                changed = self._changed
+                status = self._status(service)
+                if status != told:
+                    yield HealthCheckResponse(status=status).SerializeToString()
+                    told = status
+                if self._stopping:
+                    return
+                await changed.wait()
+        finally:
+            self._watchers -= 1
+            if self._stopping and not self._watchers:
+                self._nobody_watches.set()
 
     def unary_methods(self) -> Mapping[str, Handler]:
         """Check and List by full name."""

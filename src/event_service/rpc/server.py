@@ -90,6 +90,11 @@ class GrpcServer:
         return self._port
 
     @property
+    def methods(self) -> Mapping[str, Handler]:
+        """Every unary method behind its interceptors, by `/package.Service/method`, for doors other than gRPC's."""
+        return self._unary
+
+    @property
     def calls_under_way(self) -> int:
         """Calls that have been let in and not been answered yet."""
         return self._admission.under_way
@@ -129,9 +134,10 @@ class GrpcServer:
         self.health.stop()
         if self._server is None:
             return
-        left = await self._admission.drain(max(0.0, grace - _CLOSING_SECONDS))
+        left = await self._admission.drain(max(0.0, grace - 2 * _CLOSING_SECONDS))
         if left:
             _log.warning("%d calls were cut off after %.1f s", left, grace)
+        await self.health.left_alone(_CLOSING_SECONDS)
         await self._server.stop(_CLOSING_SECONDS)
         self._server = None
 

@@ -1,0 +1,269 @@
+"""What Event's methods make of requests and of the manager's answers; the manager here only remembers."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import json_format, struct_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
+from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
+from event_service.events.manager import CreateOutcome, CreateRequest
+from event_service.identity.principal import Principal, Role
+from event_service.model.scope import Scope
+from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
+from event_service.rpc.methods import method_table
+from event_service.wire.event_info import encode_event_info
+from tests.unit.rpc.serving import EVERYBODY, serving
+from tests.unit.wire.json_values import objects
+from tests.unit.wire.nesting import nested, nested_wire
+
+OWNER = EVERYBODY.authenticate({})
+MEMBER = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ("project-1",))
+
+
+@dataclass
+class Page:
+    rows: list[bytes] = field(default_factory=list)
+    total_count: int = 0
+    cut: bool = False
+
+
+@dataclass
+class Manager:
+    """Remembers what it was asked and answers what it was given."""
+
+    outcome: CreateOutcome = field(default_factory=CreateOutcome)
+    page: Page = field(default_factory=Page)
+    result: dict[str, Any] = field(default_factory=dict)
+    asked: list[Any] = field(default_factory=list)
+
+    async def create(self, request: CreateRequest) -> CreateOutcome:
+        self.asked.append(request)
+        return self.outcome
+
+    async def get(self, scope: Scope, event_id: str) -> bytes:
+        self.asked.append((scope, event_id))
+        return encode_event_info({"event_id": event_id, "raw_data": {}})
+
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
+        self.asked.append((scope, query, equals))
+        return self.page
+
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append((scope, query))
+        return self.result
+
+
+def call(principal: Principal | None = OWNER, **metadata: str) -> Call:
+    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, principal=principal)
+
+
+def create_request(**fields: Any) -> bytes:
+    return json_format.ParseDict(fields, event_pb2.CreateEventRequest()).SerializeToString()
+
+
+def test_every_method_is_answered() -> None:
+    assert len(method_table(DESCRIPTOR, EventServicer(Manager()))) == 4
+
+
+async def test_create_hands_over_what_was_sent() -> None:
+    manager = Manager()
+    before = datetime.now(UTC)
+    request = create_request(webhook_id="webhook-1", access_key="key", data={"a.b": [1, None, {"$c": "키"}]})
+    reply = await EventServicer(manager).create(request, call(None, idempotency_key=" delivery-1 "))
+    assert reply == b""
+    (asked,) = manager.asked
+    assert (asked.webhook_id, asked.access_key, asked.idempotency_key) == ("webhook-1", "key", "delivery-1")
+    assert asked.payload == {"a.b": [1, None, {"$c": "키"}]}
+    assert json_format.MessageToDict(struct_pb2.Struct.FromString(asked.payload_wire)) == asked.payload
+    assert abs(asked.received_at - before) < timedelta(seconds=5)
+    assert asked.received_at.microsecond % 1000 == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({}, "webhook_id"),
+        ({"access_key": "k", "data": {"a": 1}}, "webhook_id"),
+        ({"webhook_id": "w", "data": {"a": 1}}, "access_key"),
+        ({"webhook_id": "w", "access_key": "k"}, "data"),
+        ({"webhook_id": "w", "access_key": "k", "data": {}}, "data"),
+    ],
+)
+async def test_create_names_the_first_field_that_is_missing(fields: dict[str, Any], missing: str) -> None:
+    manager = Manager()
+    with pytest.raises(RequiredParameter, match=rf"\(key = {missing}\)"):
+        await EventServicer(manager).create(create_request(**fields), call(None))
+    assert manager.asked == []
+
+
+async def test_create_tells_in_its_trailers_what_became_of_it() -> None:
+    outcome = CreateOutcome(
+        event_ids=[f"event-{number:012x}" for number in range(30)],
+        duplicate=True,
+        faults=["data.severity: unknown"],
+        ignored=["recovery without an open alert (event_key = 키)"],
+    )
+    one = call(None)
+    await EventServicer(Manager(outcome)).create(create_request(webhook_id="w", access_key="k", data={"a": 1}), one)
+    names = [name for name, _ in one.trailers]
+    assert names.count("event-id") == 20
+    assert dict(one.trailers) | {"event-id": ""} == {
+        "event-count": "30",
+        "event-duplicate": "true",
+        "event-id": "",
+        "event-id-more": "10",
+        "event-error": "data.severity: unknown",
+        "event-ignored": "recovery without an open alert (event_key = %ED%82%A4)",
+    }
+
+
+async def test_create_without_remarks_has_few_trailers() -> None:
+    one = call(None)
+    request = create_request(webhook_id="w", access_key="k", data={"a": 1})
+    await EventServicer(Manager(CreateOutcome(["event-1"]))).create(request, one)
+    assert one.trailers == [("event-count", "1"), ("event-id", "event-1")]
+
+
+@pytest.mark.parametrize("shape", ["o" * 32 + "ll", "o" * 34])
+async def test_create_refuses_what_would_poison_a_list(shape: str) -> None:
+    manager = Manager()
+    wire = nested_wire(shape)
+    size = bytes([len(wire) & 0x7F | 0x80, len(wire) >> 7])
+    request = b"\x0a\x01w\x12\x01k\x1a" + size + wire
+    with pytest.raises(InvalidArgument) as caught:
+        await EventServicer(manager).create(request, call(None))
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert manager.asked == []
+
+
+async def test_create_refuses_an_endless_idempotency_key() -> None:
+    request = create_request(webhook_id="w", access_key="k", data={"a": 1})
+    with pytest.raises(InvalidArgument, match="idempotency-key"):
+        await EventServicer(Manager()).create(request, call(None, idempotency_key="x" * 1025))
+
+
+async def test_get_asks_within_the_scope() -> None:
+    manager = Manager()
+    request = event_pb2.EventRequest(event_id="event-1").SerializeToString()
+    reply = await EventServicer(manager).get(request, call())
+    assert event_pb2.EventInfo.FromString(reply).event_id == "event-1"
+    assert manager.asked == [(Scope("domain-1", "workspace-1"), "event-1")]
+    with pytest.raises(RequiredParameter, match="event_id"):
+        await EventServicer(manager).get(b"", call())
+
+
+async def test_list_takes_the_query_and_the_fields_beside_it() -> None:
+    rows = [encode_event_info({"event_id": f"event-{number}"}) for number in range(2)]
+    manager = Manager(page=Page(rows, 7))
+    fields = {"query": {"filter": [{"k": "title", "v": "x", "o": "eq"}], "page": {"limit": 2}}, "provider": "aws"}
+    request = json_format.ParseDict(fields, event_pb2.EventQuery()).SerializeToString()
+    one = call()
+    reply = event_pb2.EventsInfo.FromString(await EventServicer(manager).list(request, one))
+    assert ([event.event_id for event in reply.results], reply.total_count) == (["event-0", "event-1"], 7)
+    assert manager.asked == [(Scope("domain-1", "workspace-1"), fields["query"], {"provider": "aws"})]
+    assert one.trailers == []
+
+
+async def test_list_says_when_it_was_cut() -> None:
+    one = call()
+    await EventServicer(Manager(page=Page([b""] * 3, 7, cut=True))).list(b"", one)
+    assert one.trailers == [("page-limit", "3")]
+
+
+async def test_a_project_that_is_not_the_callers_is_refused() -> None:
+    manager = Manager()
+    servicer = EventServicer(manager)
+    request = event_pb2.EventQuery(project_id="project-2").SerializeToString()
+    with pytest.raises(PermissionDenied):
+        await servicer.list(request, call(MEMBER))
+    await servicer.list(event_pb2.EventQuery(project_id="project-1").SerializeToString(), call(MEMBER))
+    assert manager.asked == [(Scope("domain-1", "workspace-1", ("project-1",)), {}, {"project_id": "project-1"})]
+
+
+async def test_stat_answers_a_struct() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    manager = Manager(result={"results": [{"day": moment, "sum": float("inf"), "count": 3}], "total_count": 1})
+    request = json_format.ParseDict({"query": {"aggregate": [{"limit": 0}]}}, event_pb2.EventStatQuery())
+    reply = await EventServicer(manager).stat(request.SerializeToString(), call())
+    assert json_format.MessageToDict(struct_pb2.Struct.FromString(reply)) == {
+        "results": [{"day": "2026-01-01T00:00:00.000Z", "sum": None, "count": 3}],
+        "total_count": 1,
+    }
+    assert manager.asked == [(Scope("domain-1", "workspace-1"), {"aggregate": [{"limit": 0}]})]
+
+
+@pytest.mark.parametrize("role", [Role.USER])
+async def test_users_may_read_nothing(role: Role) -> None:
+    servicer = EventServicer(Manager())
+    for method in (servicer.get, servicer.list, servicer.stat):
+        with pytest.raises(PermissionDenied):
+            await method(b"", call(Principal(role, "domain-1")))
+
+
+requests = st.one_of(
+    st.binary(max_size=100),
+    st.builds(
+        lambda data, patch, at: data[: at % (len(data) + 1)] + patch + data[at % (len(data) + 1) :],
+        st.builds(lambda data: create_request(webhook_id="w", access_key="k", data=data), objects),
+        st.binary(max_size=4),
+        st.integers(0, 1000),
+    ),
+    st.builds(
+        lambda data: json_format.ParseDict({"query": {"add_fields": data}}, event_pb2.EventQuery()).SerializeToString(),
+        objects,
+    ),
+    st.integers(1, 5000).map(lambda depth: nested_wire("o" * depth)),
+)
+
+
+@given(st.sampled_from(["create", "get", "list", "stat"]), requests)
+async def test_whatever_is_sent_is_answered_or_refused(method: str, request: bytes) -> None:
+    with contextlib.suppress(InvalidArgument):
+        await getattr(EventServicer(Manager()), method)(request, call())
+
+
+@pytest.fixture(scope="module")
+def hostile() -> list[bytes]:
+    return [
+        b"", b"\xff" * 50, b"\x0a\xff\xff\xff\xff\x0f", b"\x0a\x03\xed\xa0\x80", b"\x0b" * 1000,
+        create_request(webhook_id="w", access_key="k", data=nested("o" * 32 + "ll")),
+        create_request(webhook_id="w" * 100_000, access_key="\x00", data={"": {"": [""]}}),
+        event_pb2.EventQuery(query={"filter": [{"v": {"number_value": float("nan")}}]}).SerializeToString(),
+    ]  # fmt: skip
+
+
+async def test_real_clients_never_see_internal_or_unknown(hostile: list[bytes]) -> None:
+    async with (
+        serving(EventServicer(Manager()), open_methods=tuple(OPEN_METHODS)) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        for method in DESCRIPTOR.methods:
+            for request in hostile:
+                asked = channel.unary_unary(f"/{DESCRIPTOR.full_name}/{method.name}")(request)
+                assert await asked.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+async def test_the_generated_stub_works() -> None:
+    manager = Manager(CreateOutcome(["event-1"]), Page([encode_event_info({"event_id": "event-1"})], 1))
+    async with (
+        serving(EventServicer(manager), open_methods=tuple(OPEN_METHODS)) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = event_pb2_grpc.EventStub(channel)
+        data = struct_pb2.Struct()
+        data.update({"title": "x"})
+        created = stub.create(event_pb2.CreateEventRequest(webhook_id="w", access_key="k", data=data))
+        await created
+        assert (await created.trailing_metadata()).get("event-id") == "event-1"
+        assert (await stub.get(event_pb2.EventRequest(event_id="event-9"))).event_id == "event-9"
+        assert (await stub.list(event_pb2.EventQuery())).total_count == 1
+        assert await stub.stat(event_pb2.EventStatQuery()) == struct_pb2.Struct()

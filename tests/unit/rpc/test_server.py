@@ -1,0 +1,258 @@
+"""The server as its callers meet it: limits, unknown methods, tokens, the port, and the stop."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+
+import grpc
+import pytest
+
+from event_service.errors import InvalidArgument, Unauthenticated
+from event_service.identity.principal import Principal
+from event_service.rpc.call import Call
+from event_service.rpc.server import GrpcServer, PortTaken, Service, check_free, server_options
+from tests.unit.rpc.serving import EVENT, EVERYBODY, Methods, connected, failure, serving, settings
+
+
+async def calls_under_way(server: GrpcServer, number: int) -> None:
+    """Returns once that many calls are in the servicers."""
+    async with asyncio.timeout(5):
+        for _ in iter(lambda: server.calls_under_way == number, True):
+            await asyncio.sleep(0.01)
+
+
+class NobodyAuthenticated:
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        raise Unauthenticated
+
+
+async def test_bytes_go_in_and_out_with_metadata_and_trailers() -> None:
+    async def answer(request: bytes, call: Call) -> bytes:
+        assert call.method == "/spaceone.api.monitoring.v1.Event/get"
+        assert call.metadata["token"] == "abc"
+        assert "binary-bin" not in call.metadata
+        assert call.deadline is not None
+        assert 0 < call.deadline - time.monotonic() < 60
+        assert call.caller.domain_id == "domain-1"
+        call.trail("event-count", "1")
+        return request + b"!"
+
+    async with serving(Methods(get=answer)) as server, connected(server) as ask:
+        asked = ask("get", b"abc", metadata=(("token", "abc"), ("binary-bin", b"\xff")), timeout=50)
+        assert await asked == b"abc!"
+        assert dict(await asked.trailing_metadata()) == {"event-count": "1"}
+
+
+async def test_as_many_trailers_as_are_allowed_arrive() -> None:
+    async def answer(request: bytes, call: Call) -> bytes:
+        call.trail_all("event-id", ["event-0123456789ab"] * 30, 20)
+        call.trail_all("event-error", ["x" * 1000] * 100, 100)
+        return b""
+
+    async with serving(Methods(create=answer)) as server, connected(server) as ask:
+        for _ in range(50):
+            asked = ask("create")
+            assert await asked == b""
+            trailers = await asked.trailing_metadata()
+            assert trailers.get_all("event-id") == ["event-0123456789ab"] * 20
+
+
+async def test_what_a_servicer_did_not_expect_is_internal() -> None:
+    async def fail(request: bytes, call: Call) -> bytes:
+        raise KeyError("secret")
+
+    seen: list[tuple[str, str]] = []
+    async with (
+        serving(Methods(get=fail), observe=lambda method, code, _: seen.append((method, code))) as server,
+        connected(server) as ask,
+    ):
+        error = await failure(ask("get", metadata=(("x-request-id", "request-0001"),)))
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert error.details() == "ERROR_INTERNAL: The service failed to answer. (request_id = request-0001)"
+    assert seen == [("/spaceone.api.monitoring.v1.Event/get", "INTERNAL")]
+
+
+async def test_a_fault_in_an_interceptor_is_internal_too() -> None:
+    class Broken:
+        def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+            raise KeyError("secret")
+
+    async with serving(Methods(), authenticator=Broken()) as server, connected(server) as ask:
+        error = await failure(ask("get"))
+        assert error.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in (error.details() or "")
+
+
+async def test_only_open_methods_need_no_token() -> None:
+    async with serving(Methods(), authenticator=NobodyAuthenticated()) as server, connected(server) as ask:
+        assert await ask("create", b"abc") == b"abc"
+        for method in ("get", "list", "stat"):
+            assert (await failure(ask(method))).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_unknown_methods_are_unimplemented() -> None:
+    async with serving(Methods()) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        for path in ("/spaceone.api.monitoring.v1.Event/nope", "/no.Such/method", "/nonsense"):
+            error = await failure(channel.unary_unary(path)(b""))
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+async def test_requests_over_the_limit_are_refused(compression: grpc.Compression) -> None:
+    async with serving(Methods(), max_message_bytes=100_000) as server, connected(server) as ask:
+        assert len(await ask("get", bytes(100_000), compression=compression)) == 100_000
+        error = await failure(ask("get", bytes(100_001), compression=compression))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        error = await failure(ask("get", bytes(50_000_000), compression=grpc.Compression.Gzip))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_replies_may_be_larger_than_requests() -> None:
+    async def much(request: bytes, call: Call) -> bytes:
+        return bytes(20_000_000)
+
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    async with (
+        serving(Methods(list=much), max_message_bytes=1024) as server,
+        connected(server, options=unlimited) as ask,
+    ):
+        assert len(await ask("list")) == 20_000_000
+
+
+async def test_more_calls_than_allowed_are_refused_quickly() -> None:
+    opened = asyncio.Event()
+
+    async def wait(request: bytes, call: Call) -> bytes:
+        await opened.wait()
+        return b""
+
+    async with serving(Methods(get=wait), grpc_max_calls=4) as server, connected(server) as ask:
+        let_in = [asyncio.ensure_future(ask("get")) for _ in range(4)]
+        await calls_under_way(server, 4)
+        error = await failure(ask("get"))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        for task in let_in[:2]:
+            task.cancel()  # callers that leave make room
+        await calls_under_way(server, 2)
+        opened.set()
+        assert await ask("get") == b""
+        await asyncio.gather(*let_in[2:])
+
+
+async def test_a_deadline_is_kept() -> None:
+    async def sleep(request: bytes, call: Call) -> bytes:
+        await asyncio.sleep(10)
+        return b""
+
+    async with serving(Methods(get=sleep)) as server, connected(server) as ask:
+        started = time.monotonic()
+        error = await failure(ask("get", timeout=0.2))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert time.monotonic() - started < 2
+        await asyncio.sleep(0.05)
+        assert server.calls_under_way == 0
+
+
+async def test_a_taken_port_is_one_clear_error() -> None:
+    async with serving(Methods()) as first:
+        address = f"127.0.0.1:{first.port}"
+        second = GrpcServer(
+            settings().model_copy(update={"grpc_address": address}), [Service(EVENT, Methods())], EVERYBODY
+        )
+        with pytest.raises(PortTaken, match=f"cannot listen on {address}: another process has that port"):
+            await second.start()
+        await second.stop(1)
+    check_free(address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "no such host.invalid:1", "192.0.2.1:50051", ""])
+def test_addresses_that_cannot_be_listened_on(address: str) -> None:
+    with pytest.raises(PortTaken, match="cannot listen on"):
+        check_free(address)
+
+
+def test_free_addresses() -> None:
+    check_free("127.0.0.1:0")
+    check_free("localhost:0")
+    if socket.has_ipv6:
+        check_free("[::1]:0")
+
+
+def test_connections_age_only_if_told_to() -> None:
+    assert "grpc.max_connection_age_ms" not in dict(server_options(settings()))
+    options = dict(server_options(settings(connection_age_seconds=300, grace_seconds=5)))
+    assert options["grpc.max_connection_age_ms"] == 300_000
+    assert options["grpc.max_connection_age_grace_ms"] == 5_000
+    assert options["grpc.so_reuseport"] == 0
+
+
+async def test_an_old_connection_is_renewed_without_an_error() -> None:
+    async with serving(Methods(), connection_age_seconds=1) as server, connected(server) as ask:
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            assert await ask("get", b"abc") == b"abc"
+            await asyncio.sleep(0.02)
+
+
+async def test_a_stop_answers_what_is_under_way_and_refuses_the_rest() -> None:
+    async def sleep(request: bytes, call: Call) -> bytes:
+        await asyncio.sleep(0.5)
+        return b"done"
+
+    async with serving(Methods(get=sleep)) as server, connected(server) as ask:
+        server.health.set(True)
+        under_way = [asyncio.ensure_future(ask("get")) for _ in range(50)]
+        await calls_under_way(server, 50)
+        stopped = asyncio.ensure_future(server.stop(5))
+        await asyncio.sleep(0.05)
+        assert not server.health.serving
+        error = await failure(ask("get"))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        assert await asyncio.gather(*under_way) == [b"done"] * 50
+        await asyncio.wait_for(stopped, 2)
+        assert (await failure(ask("get", timeout=1))).code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_stop_ends_within_its_grace() -> None:
+    async def sleep(request: bytes, call: Call) -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    async with serving(Methods(get=sleep)) as server, connected(server) as ask:
+        under_way = [asyncio.ensure_future(failure(ask("get"))) for _ in range(20)]
+        await calls_under_way(server, 20)
+        started = time.monotonic()
+        await server.stop(0.6)
+        assert time.monotonic() - started < 1.5
+        assert {error.code() for error in await asyncio.gather(*under_way)} == {grpc.StatusCode.UNAVAILABLE}
+
+
+async def test_open_streams_do_not_hold_up_a_stop() -> None:
+    async with serving(Methods()) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+        reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+        await watch.read()
+        await reflection.write(b"\x3a\x00")
+        await reflection.read()
+        started = time.monotonic()
+        await server.stop(30)
+        assert time.monotonic() - started < 2
+
+
+async def test_start_and_stop_many_times() -> None:
+    for _ in range(10):
+        async with serving(Methods()) as server, connected(server) as ask:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await ask("nope")
+            assert await ask("get", b"abc") == b"abc"
+
+
+async def test_refusals_leave_the_connection_usable() -> None:
+    async def refuse(request: bytes, call: Call) -> bytes:
+        raise InvalidArgument.at("x", "is wrong")
+
+    async with serving(Methods(get=refuse)) as server, connected(server) as ask:
+        for _ in range(100):
+            assert (await failure(ask("get"))).code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert await ask("list", b"abc") == b"abc"
