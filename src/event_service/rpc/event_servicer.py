@@ -112,6 +112,8 @@ class EventServicer:
         """EventStatQuery -> Struct."""
         scope = scope_of(call.caller)
         message = decode(event_pb2.EventStatQuery, request)
+        if not message.HasField("query"):
+            raise RequiredParameter("query")
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
         return encode_stored_struct(result, level=REPLY_LEVEL)
 

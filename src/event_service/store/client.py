@@ -13,6 +13,7 @@ from pymongo.monitoring import ServerListener, TopologyListener
 from pymongo.write_concern import WriteConcern
 
 from event_service.settings import Settings
+from event_service.store.failures import database_errors
 
 Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = PymongoDatabase[Document]
@@ -96,3 +97,13 @@ def close(database: Database) -> None:
 
 time_limit = pymongo.timeout
 """`with time_limit(seconds):` all database calls inside, retries included, end by then or fail as a timeout."""
+
+
+def is_secantus(database: Database) -> bool:
+    """Whether the server is SecantusDB, the embedded database, which some queries have to be put differently for.
+
+    Raises:
+        Unavailable: it does not answer.
+    """
+    with database_errors():
+        return "secantusVersion" in database.client.admin.command("buildInfo")

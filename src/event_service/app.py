@@ -1,0 +1,229 @@
+"""The composition root: the only place that knows all parts. `build(settings)` gives an App that starts and stops.
+
+What is started is stopped in the opposite order, also where a start fails half-way:
+embedded database > connection > indexes > writer, readers > managers > gRPC, HTTP > health.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from event_service._gen.event_service.v1 import webhooks_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service.errors import Unavailable
+from event_service.events.commit import Committer, CreateItem, CreateResult
+from event_service.events.manager import EventManager
+from event_service.http.app import build_app
+from event_service.http.server import HttpServer
+from event_service.identity.authenticator import make_authenticator
+from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import EventServicer
+from event_service.rpc.server import GrpcServer, Service
+from event_service.rpc.webhook_servicer import WebhookServicer
+from event_service.settings import Settings
+from event_service.store import client
+from event_service.store.alerts import AlertStore
+from event_service.store.claims import ClaimStore
+from event_service.store.compile import MONGODB, SECANTUS, Dialect
+from event_service.store.conditions import ConditionStore
+from event_service.store.embedded import EmbeddedDatabase
+from event_service.store.event_reader import EventReader
+from event_service.store.event_writer import EventWriter
+from event_service.store.indexes import ensure
+from event_service.store.probe import Probe
+from event_service.store.threads import Threads
+from event_service.store.webhooks import WebhookStore
+from event_service.store.writer import GroupCommit
+from event_service.webhooks.manager import WebhookManager
+from event_service.webhooks.plugins import Plugins
+from event_service.webhooks.sealing import Sealer
+
+MEND_EVERY_SECONDS = 60.0
+DATABASE_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a started service listens, HOST:PORT each."""
+
+    grpc: str
+    http: str
+
+
+class App:
+    """One service. Several may live in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parts = contextlib.AsyncExitStack()
+        self._addresses: Addresses | None = None
+        self._http: HttpServer | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where it listens. Only after `start`."""
+        if self._addresses is None:
+            raise RuntimeError("the service has not been started")
+        return self._addresses
+
+    async def start(self) -> None:
+        """Starts everything; returns when calls are answered.
+
+        Raises:
+            EmbeddedDatabaseError, DatabaseSettingsError, KeySetError, SecretKeyError, TlsError, PortTaken: with one
+                line for the operator. Whatever had been started is stopped again.
+        """
+        async with contextlib.AsyncExitStack() as parts:
+            await self._start(parts)
+            self._parts = parts.pop_all()
+
+    async def stop(self) -> None:
+        """Takes nothing more, answers what is under way, writes what is queued, and ends. May be called twice."""
+        await self._parts.aclose()
+
+    async def _start(self, parts: contextlib.AsyncExitStack) -> None:
+        settings = self._settings
+        authenticator = make_authenticator(settings)
+        sealer = Sealer.from_settings(settings)
+
+        uri = settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
+        database = client.connect(settings, uri)
+        parts.callback(client.close, database)
+        dialect = await asyncio.to_thread(_prepare, database)
+
+        timeout_ms = settings.query_timeout_ms
+        threads = Threads(settings.read_threads)
+        parts.callback(threads.close)
+        committer = Committer(
+            conditions=ConditionStore(database, timeout_ms),
+            alerts=AlertStore(database, timeout_ms),
+            events=EventWriter(database, timeout_ms),
+            claims=ClaimStore(database, timeout_ms),
+        )
+        writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
+            committer, size_of=lambda item: item.size, queue_items=settings.write_queue
+        )
+        parts.push_async_callback(writer.close, settings.grace_seconds)
+        mending = asyncio.create_task(_mend_now_and_then(committer, threads))
+        parts.push_async_callback(_cancel, mending)
+
+        webhooks = WebhookManager(
+            store=WebhookStore(database, timeout_ms),
+            threads=threads,
+            sealer=sealer,
+            plugins=Plugins(),
+            base_url=self._base_url,
+        )
+        webhooks.start()
+        parts.push_async_callback(webhooks.close)
+        events = EventManager(
+            webhooks=webhooks,
+            writer=writer,
+            reader=EventReader(
+                database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect
+            ),
+            threads=threads,
+            duplicate_event_time=settings.duplicate_event_time,
+            store_unmatched_recovery=settings.store_unmatched_recovery,
+            idempotency_hours=settings.idempotency_hours,
+            max_event_bytes=settings.max_event_bytes,
+        )
+
+        webhook_servicer = WebhookServicer(webhooks)
+        services = [
+            Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
+            Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], webhook_servicer),
+            Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], webhook_servicer),
+        ]
+        grpc_server = GrpcServer(settings, services, authenticator)
+        http_server = HttpServer(
+            build_app(
+                settings,
+                events=events,
+                webhooks=webhooks,
+                authenticator=authenticator,
+                services=[service.descriptor for service in services],
+                methods=grpc_server.methods,
+                new_call=_http_call,
+                is_ready=lambda: grpc_server.health.serving,
+                version=version("event-service"),
+            ),
+            settings.http_address,
+        )
+        self._http = http_server
+        await grpc_server.start()
+        parts.push_async_callback(_stop_both, grpc_server, http_server, settings.grace_seconds)
+        await http_server.start()
+        self._addresses = Addresses(
+            _with_port(settings.grpc_address, grpc_server.port), _with_port(settings.http_address, http_server.port)
+        )
+        probe = Probe(database, on_change=grpc_server.health.set, gates=[threads, writer])
+        await probe.start()
+        parts.push_async_callback(probe.stop)
+
+    async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
+        embedded = EmbeddedDatabase(self._settings.data_dir)
+        parts.push_async_callback(asyncio.to_thread, embedded.stop)
+        return await asyncio.to_thread(embedded.start)
+
+    def _base_url(self) -> str:
+        if self._settings.public_url:
+            return self._settings.public_url.rstrip("/")
+        port = self._http.port if self._http else 0
+        return f"http://{_with_port(self._settings.http_address, port)}"
+
+
+def build(settings: Settings) -> App:
+    """The service that these settings describe, not started yet."""
+    return App(settings)
+
+
+def _prepare(database: client.Database) -> Dialect:
+    """Makes sure of collections and indexes. Waits for a database that is not there yet, e.g. in a fresh cluster."""
+    give_up_at = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            ensure(database)
+            return SECANTUS if client.is_secantus(database) else MONGODB
+        except Unavailable as error:
+            if time.monotonic() > give_up_at:
+                raise
+            _log.warning("the database does not answer yet: %s", error.__cause__ or error)
+            time.sleep(1)
+
+
+async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: float) -> None:
+    await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
+
+
+async def _mend_now_and_then(committer: Committer, threads: Threads) -> None:
+    """Finishes, at start and every minute, what a process that died left half done."""
+    while True:
+        try:
+            if mended := await threads.run(committer.mend, datetime.now(UTC)):
+                _log.warning("closed %d alerts that an earlier process had left to be closed", mended)
+        except Exception as error:  # noqa: BLE001 - the database may be away; there is another time
+            _log.info("could not look for alerts that were left to be closed: %s", error)
+        await asyncio.sleep(MEND_EVERY_SECONDS)
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> Call:
+    return Call(method, metadata, request_id=request_id)
+
+
+def _with_port(address: str, port: int) -> str:
+    host, _, wanted = address.rpartition(":")
+    return f"{host}:{port or wanted}"
