@@ -30,6 +30,8 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 _SERVER_ROWS = 2**31 - 1
 
 Row = Mapping[str, Any]
+Rows = list[Row]
+Stages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,11 @@ class WebhookReader:
         """The reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query)
 
-    def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[list[Row], bool]:
+    def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Rows, bool]:
         if query.page.limit:
             limit = min(query.page.limit, _SERVER_ROWS)
-            return list(islice(self._rows(matching, query, limit), limit)), False
-        rows: list[Row] = []
+            return [*islice(self._rows(matching, query, limit), limit)], False
+        rows: Rows = []
         size = 0
         for row in self._rows(matching, query, self._list_limit + 1):
             # What a document weighs as BSON is near enough to what it weighs in the reply.
@@ -137,7 +139,7 @@ class WebhookReader:
         stages = [{"$match": matching}, *compile_list_matches(query, self._dialect), compile_count()]
         return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
 
-    def _aggregate(self, stages: "list[dict[str, Any]]") -> Iterable[Row]:
+    def _aggregate(self, stages: Stages) -> Iterable[Row]:
         return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
 
 

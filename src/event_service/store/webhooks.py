@@ -186,7 +186,8 @@ class WebhookStore:
 
 def _holds_keys(webhook: Webhook) -> Document:
     # An upstream document has no digests; it is taken as it is, its clear key does not change by itself.
-    return {"access_key_hashes": {"$in": [list(webhook.key_hashes), None]}}
+    known = list(webhook.key_hashes)
+    return {"$or": [{"access_key_hashes": {"$eq": known}}, {"access_key_hashes": {"$exists": False}}]}
 
 
 def _changed(changes: WebhookChanges) -> Document:

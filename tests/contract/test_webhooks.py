@@ -1,0 +1,537 @@
+"""Webhooks on a real store: what is kept of them, who finds them, and what an upstream document turns into."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from event_service.errors import AlreadyExists, QueryError
+from event_service.model.scope import Scope
+from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
+from event_service.query.fields import WEBHOOK_FIELDS
+from event_service.query.list_query import parse_list_query
+from event_service.query.stat_query import parse_stat_query
+from event_service.store.client import Database
+from event_service.store.compile import MONGODB, MONGOMOCK, SECANTUS
+from event_service.store.webhook_reader import WebhookPage
+from event_service.store.webhooks import WebhookChanges, WebhookStore
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+DOMAIN = Scope("d-1")
+WORKSPACE = Scope("d-1", "ws-1")
+MEMBER = Scope("d-1", "ws-1", ("project-1",))
+NOBODY = Scope("d-1", "ws-1", ())
+FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NOBODY]
+
+DIALECTS = {"mongomock": MONGOMOCK, "embedded": SECANTUS, "mongodb": MONGODB}
+
+
+def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
+    """A webhook whose key is `key of <webhook_id>`."""
+    webhook = Webhook(
+        webhook_id=webhook_id,
+        name=f"hook {webhook_id}",
+        domain_id="d-1",
+        workspace_id="ws-1",
+        project_id="project-1",
+        plugin=PluginInfo("native", options={"duplicate_event_time": 1}, upgrade_mode="AUTO"),
+        created_at=NOW,
+        key_hashes=[access_key_hash(f"key of {webhook_id}")],
+    )
+    return replace(webhook, **changes)
+
+
+def upstream_document(webhook_id: str, key: str, **changes: Any) -> dict[str, Any]:
+    """As upstream writes them, the key in clear and once more in the URL."""
+    return {
+        "webhook_id": webhook_id,
+        "name": f"hook {webhook_id}",
+        "state": "ENABLED",
+        "access_key": key,
+        "webhook_url": f"/monitoring/v1/webhook/{webhook_id}/{key}/events",
+        "capability": {"supported_schema": ["a"]},
+        "plugin_info": {
+            "plugin_id": "plugin-1",
+            "version": "1.0",
+            "options": {"o": 1},
+            "metadata": {"m": 2},
+            "upgrade_mode": "AUTO",
+        },
+        "tags": {"t": "v"},
+        "requests": {"total": 5, "error": 1},
+        "project": None,
+        "project_id": "project-1",
+        "workspace_id": "ws-1",
+        "domain_id": "d-1",
+        "created_at": NOW,
+        **changes,
+    }
+
+
+@pytest.fixture
+def store(database: Database, database_kind: str) -> WebhookStore:
+    database["webhook"].create_index("webhook_id", unique=True)
+    return WebhookStore(database, 5000, list_limit=3, dialect=DIALECTS[database_kind])
+
+
+def ask(store: WebhookStore, scope: Scope, query: dict[str, Any], access_key: str = "", **equals: str) -> WebhookPage:
+    return store.list(scope, parse_list_query(query, equals, WEBHOOK_FIELDS), access_key)
+
+
+def ids(page: WebhookPage) -> list[str]:
+    return [webhook.webhook_id for webhook in page.webhooks] + [webhook_id for webhook_id, _ in page.selected]
+
+
+def test_what_is_stored_comes_back(store: WebhookStore) -> None:
+    webhook = make(
+        tags={"a.b": {"$c": [1, None, {"": "x"}]}, "\0": "y"},
+        plugin=PluginInfo("plugin-9", "2.1", {"$where": 1, "x.y": True}, {"": []}, "MANUAL"),
+        previous_key_expires_at=NOW + timedelta(days=1),
+        key_hashes=["1" * 64, "2" * 64],
+        sealed_keys=[b"\x00\xff", b"other"],
+        capability={"c": 1},
+        state=WebhookState.DISABLED,
+        requests_total=3,
+        requests_error=1,
+    )
+    store.insert(webhook)
+    assert store.find(WORKSPACE, "webhook-1") == webhook
+    assert store.find_for_delivery("webhook-1") == webhook
+
+
+def test_no_key_is_stored(store: WebhookStore, database: Database) -> None:
+    store.insert(make())
+    (document,) = database["webhook"].find()
+    assert "key of webhook-1" not in repr(document)
+    assert not {"access_key", "webhook_url"} & document.keys()
+
+
+def test_field_names_are_upstreams(store: WebhookStore, database: Database) -> None:
+    store.insert(make())
+    (document,) = database["webhook"].find()
+    ours = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "_id"}
+    assert document.keys() - ours == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
+    assert document["plugin_info"].keys() == upstream_document("x", "y")["plugin_info"].keys()
+
+
+def test_an_id_is_taken_once(store: WebhookStore) -> None:
+    store.insert(make())
+    with pytest.raises(AlreadyExists):
+        store.insert(make(name="other"))
+
+
+@pytest.mark.parametrize("scope", FOREIGN, ids=str)
+def test_nobody_touches_what_is_not_theirs(store: WebhookStore, scope: Scope) -> None:
+    before = make(plugin=PluginInfo("cloud-eye", options={"project_id": "p"}))
+    store.insert(before)
+    assert store.find(scope, "webhook-1") is None
+    assert store.update(scope, "webhook-1", WebhookChanges(state=WebhookState.DISABLED)) is None
+    assert store.update(scope, "webhook-1", WebhookChanges()) is None
+    assert store.replace_keys(scope, before, replace(before, key_hashes=["x"])) is None
+    assert store.find_cloud_eye(scope, "p") is None
+    assert not store.delete(scope, "webhook-1")
+    assert ids(ask(store, scope, {})) == []
+    assert ids(ask(store, scope, {}, access_key="key of webhook-1")) == []
+    assert ask(store, scope, {"filter_or": [{"k": "name", "o": "exists", "v": True}]}).total_count == 0
+    assert store.stat(scope, parse_stat_query({"distinct": "webhook_id"}, WEBHOOK_FIELDS)) == {"results": []}
+    assert store.find(WORKSPACE, "webhook-1") == before
+
+
+@pytest.mark.parametrize("scope", [DOMAIN, WORKSPACE, MEMBER], ids=str)
+def test_changes(store: WebhookStore, scope: Scope) -> None:
+    store.insert(make(tags={"a": 1}))
+    changed = store.update(
+        scope,
+        "webhook-1",
+        WebhookChanges(
+            name="new",
+            tags={},
+            state=WebhookState.DISABLED,
+            version="2",
+            options={"$x": 1},
+            metadata={"y": 2},
+            upgrade_mode="MANUAL",
+        ),
+    )
+    expected = make(
+        name="new", state=WebhookState.DISABLED, plugin=PluginInfo("native", "2", {"$x": 1}, {"y": 2}, "MANUAL")
+    )
+    assert changed == expected == store.find(scope, "webhook-1")
+    assert store.update(scope, "webhook-1", WebhookChanges()) == expected
+    assert store.update(scope, "webhook-1", WebhookChanges(version="3")) == replace(
+        expected, plugin=replace(expected.plugin, version="3")
+    )
+    assert store.delete(scope, "webhook-1")
+    assert not store.delete(scope, "webhook-1")
+    assert store.find_for_delivery("webhook-1") is None
+
+
+def test_whoever_rotates_second_is_told(store: WebhookStore) -> None:
+    before = make()
+    store.insert(before)
+    first, second = replace(before, key_hashes=["1", "0"]), replace(before, key_hashes=["2", "0"])
+    assert store.replace_keys(WORKSPACE, before, first) == first
+    assert store.replace_keys(WORKSPACE, before, second) is None
+    assert store.replace_keys(WORKSPACE, first, second) == second
+
+
+@pytest.mark.parametrize("hashes", [[], ["1"], ["1", "2"]])
+def test_keys_can_be_replaced_whatever_they_were(store: WebhookStore, hashes: list[str]) -> None:
+    before = make(key_hashes=hashes)
+    store.insert(before)
+    after = replace(before, key_hashes=["new"], sealed_keys=[b"s"], previous_key_expires_at=NOW)
+    assert store.replace_keys(WORKSPACE, before, after) == after
+
+
+def test_counters_of_many_webhooks_are_written_at_once(store: WebhookStore, database: Database) -> None:
+    store.insert(make("webhook-1"))
+    database["webhook"].insert_one({**upstream_document("webhook-2", "k"), "requests": {"total": 5, "error": 1}})
+    without = upstream_document("webhook-3", "k")
+    del without["requests"]
+    database["webhook"].insert_one(without)
+    store.add_requests({"webhook-1": (3, 1), "webhook-2": (1, 0), "webhook-3": (2, 2), "gone": (9, 9)})
+    store.add_requests({"webhook-1": (1, 0)})
+    store.add_requests({})
+    found = {webhook.webhook_id: webhook for webhook in ask(store, WORKSPACE, {"page": {"limit": 9}}).webhooks}
+    assert {name: (one.requests_total, one.requests_error) for name, one in found.items()} == {
+        "webhook-1": (4, 1),
+        "webhook-2": (6, 1),
+        "webhook-3": (2, 2),
+    }
+
+
+class TestUpstreamDocuments:
+    @pytest.fixture(autouse=True)
+    def documents(self, database: Database, store: WebhookStore) -> None:
+        database["webhook"].insert_many([upstream_document("webhook-1", "k1"), upstream_document("webhook-2", "k2")])
+
+    def test_are_read(self, store: WebhookStore) -> None:
+        webhook = store.find(WORKSPACE, "webhook-1")
+        assert webhook == make(
+            plugin=PluginInfo("plugin-1", "1.0", {"o": 1}, {"m": 2}, "AUTO"),
+            key_hashes=[access_key_hash("k1")],
+            tags={"t": "v"},
+            capability={"supported_schema": ["a"]},
+            requests_total=5,
+            requests_error=1,
+        )
+
+    def test_are_hashed_at_first_use(self, store: WebhookStore, database: Database) -> None:
+        before = store.find_for_delivery("webhook-1")
+        document = database["webhook"].find_one({"webhook_id": "webhook-1"})
+        assert document is not None
+        assert "k1" not in repr(document)
+        assert not {"access_key", "webhook_url"} & document.keys()
+        assert document["access_key_hashes"] == [access_key_hash("k1")]
+        assert before == store.find_for_delivery("webhook-1") == store.find(WORKSPACE, "webhook-1")
+        untouched = database["webhook"].find_one({"webhook_id": "webhook-2"})
+        assert untouched is not None
+        assert untouched["access_key"] == "k2"
+
+    def test_are_hashed_all_at_once(self, store: WebhookStore, database: Database) -> None:
+        assert store.hash_clear_keys() == 2
+        assert store.hash_clear_keys() == 0
+        assert all("access_key" not in document for document in database["webhook"].find())
+        webhook = store.find_for_delivery("webhook-2")
+        assert webhook is not None
+        assert webhook.key_hashes == [access_key_hash("k2")]
+
+    def test_a_rotation_is_not_undone_by_a_late_first_use(self, store: WebhookStore, database: Database) -> None:
+        late = database["webhook"].find_one({"webhook_id": "webhook-1"})
+        before = store.find(WORKSPACE, "webhook-1")
+        assert late is not None
+        assert before is not None
+        after = replace(before, key_hashes=["new"])
+        assert store.replace_keys(WORKSPACE, before, after) == after
+        store._hash_key(late)
+        assert store.find_for_delivery("webhook-1") == after
+        assert "k1" not in repr(database["webhook"].find_one({"webhook_id": "webhook-1"}))
+
+    def test_rotate_before_and_after_first_use(self, store: WebhookStore) -> None:
+        before = store.find(WORKSPACE, "webhook-1")
+        assert before is not None
+        store.find_for_delivery("webhook-1")
+        assert store.replace_keys(WORKSPACE, before, replace(before, key_hashes=["new"])) is not None
+
+    def test_their_keys_are_found_by_the_clear_key_and_its_digest(self, store: WebhookStore) -> None:
+        assert ids(ask(store, WORKSPACE, {}, access_key="k1")) == ["webhook-1"]
+        store.find_for_delivery("webhook-1")
+        assert ids(ask(store, WORKSPACE, {}, access_key="k1")) == ["webhook-1"]
+        assert ids(ask(store, WORKSPACE, {}, access_key=access_key_hash("k1"))) == []
+
+    def test_odd_ones_are_served_too(self, store: WebhookStore, database: Database) -> None:
+        database["webhook"].delete_many({})
+        database["webhook"].insert_one(
+            {"webhook_id": "webhook-9", "domain_id": "d-1", "plugin_info": None, "tags": None}
+        )
+        webhook = store.find_for_delivery("webhook-9")
+        assert webhook is not None
+        assert (webhook.name, webhook.key_hashes, webhook.plugin.plugin_id, webhook.tags) == ("", [], "", {})
+        assert ids(ask(store, DOMAIN, {})) == ["webhook-9"]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"aggregate": [{"limit": 10}]},
+            {"aggregate": [{"sort": [{"key": "name"}]}]},
+            {"aggregate": [{"skip": 0}]},
+            {"aggregate": [{"group": {"keys": [{"k": "tags", "n": "t"}], "fields": [{"n": "n", "o": "count"}]}}]},
+            {"aggregate": [{"group": {"fields": [{"k": "plugin_info", "n": "p", "o": "push"}]}}]},
+            {"aggregate": [{"unwind": {"path": "capability.supported_schema"}}]},
+            {"distinct": "plugin_info"},
+            {"distinct": "access_key_hashes"},
+            {"distinct": "sealed_keys"},
+        ],
+        ids=json.dumps,
+    )
+    @pytest.mark.parametrize("used", [False, True])
+    def test_no_statistic_shows_a_key(self, store: WebhookStore, query: dict[str, Any], used: bool) -> None:
+        if used:
+            store.hash_clear_keys()
+        try:
+            reply = repr(store.stat(DOMAIN, parse_stat_query(query, WEBHOOK_FIELDS)))
+        except QueryError:
+            return
+        for key in ("k1", "k2"):
+            assert key not in reply
+            assert access_key_hash(key) not in reply
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {},
+            {"minimal": True},
+            {"only": ["webhook_url", "name", "tags.t", "plugin_info", "created_at", "requests"]},
+            {"only": ["name"], "add_fields": {"name": "literal", "tags": "$capability"}},
+            {"only": ["capability"], "unwind": {"path": "capability.supported_schema"}},
+        ],
+        ids=json.dumps,
+    )
+    def test_no_list_shows_a_key(self, store: WebhookStore, query: dict[str, Any]) -> None:
+        page = ask(store, DOMAIN, query)
+        assert len(page.webhooks) + len(page.selected) == 2
+        assert not any(text in repr(page.selected) for text in ("k1", "k2", "key", "hash"))
+        assert not any(text in repr(page.webhooks) for text in ("'k1'", "'k2'", "/k1/"))
+
+
+SECRET = [
+    "access_key",
+    "webhook_url",
+    "access_key_hashes",
+    "access_key_hashes.0",
+    "sealed_keys",
+    "previous_key_expires_at",
+]
+
+
+@pytest.mark.parametrize("name", SECRET)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"filter": [{"k": "NAME", "v": "k", "o": "contain"}]},
+        {"filter_or": [{"k": "NAME", "v": "k", "o": "eq"}]},
+        {"filter": [{"k": "NAME", "v": "k.*", "o": "regex"}]},
+        {"filter": [{"k": "NAME", "v": True, "o": "exists"}]},
+        {"sort": [{"key": "NAME"}]},
+        {"only": ["NAME"]},
+        {"only": ["name"], "add_fields": {"name": "$NAME"}},
+        {"only": ["name"], "add_fields": {"name": {"if": {"__eq": ["$NAME", "k"]}, "then": "a", "else": "b"}}},
+        {"only": ["name"], "unwind": {"path": "NAME"}},
+        {"only": ["tags"], "unwind": {"path": "tags", "filter": [{"k": "NAME", "v": "k", "o": "contain"}]}},
+    ],
+    ids=json.dumps,
+)
+def test_a_list_does_not_say_anything_of_keys(store: WebhookStore, query: dict[str, Any], name: str) -> None:
+    """Refused; or, where the language ignores unknown fields, the same as without."""
+    store.insert(make("webhook-1", sealed_keys=[b"k"]))
+    query = json.loads(json.dumps(query).replace("NAME", name))
+    if query == {"only": ["webhook_url"]}:
+        return  # shown masked
+    ignored = "sort" in query or "unwind" in query
+    try:
+        page = ask(store, DOMAIN, query)
+    except QueryError:
+        return
+    assert ignored
+    assert access_key_hash("key of webhook-1") not in repr(page.selected)
+
+
+@pytest.mark.parametrize("name", SECRET)
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"distinct": "NAME"},
+        {"aggregate": [{"group": {"keys": [{"k": "NAME", "n": "x"}]}}]},
+        {"aggregate": [{"group": {"fields": [{"k": "NAME", "n": "x", "o": "push"}]}}]},
+        {"aggregate": [{"group": {"fields": [{"k": "NAME", "n": "x", "o": "max"}]}}]},
+        {"aggregate": [{"group": {"fields": [{"n": "x", "o": "push", "fields": [{"k": "NAME", "n": "y"}]}]}}]},
+        {
+            "aggregate": [
+                {
+                    "group": {
+                        "fields": [
+                            {"n": "x", "o": "count", "conditions": [{"key": "NAME", "value": "k", "operator": "gt"}]}
+                        ]
+                    }
+                }
+            ]
+        },
+        {"aggregate": [{"sort": [{"key": "NAME"}]}, {"limit": 1}]},
+        {"aggregate": [{"unwind": {"path": "NAME"}}]},
+        {"aggregate": [{"project": {"fields": [{"k": "NAME", "n": "x"}]}}]},
+        {"distinct": "name", "filter": [{"k": "NAME", "v": "k", "o": "gt"}]},
+    ],
+    ids=json.dumps,
+)
+def test_a_statistic_does_not_say_anything_of_keys(
+    store: WebhookStore, database: Database, query: dict[str, Any], name: str
+) -> None:
+    store.insert(make("webhook-1", sealed_keys=[b"k"]))
+    database["webhook"].insert_one(upstream_document("webhook-2", "canary"))
+    query = json.loads(json.dumps(query).replace("NAME", name))
+    try:
+        reply = repr(store.stat(DOMAIN, parse_stat_query(query, WEBHOOK_FIELDS)))
+    except QueryError:
+        return
+    assert "canary" not in reply
+    assert access_key_hash("canary") not in reply
+    assert access_key_hash("key of webhook-1") not in reply
+
+
+class TestLists:
+    @pytest.fixture(autouse=True)
+    def webhooks(self, store: WebhookStore) -> None:
+        for number, name in enumerate(["delta", "Alpha", "charlie", "bravo", "alpha"]):
+            store.insert(
+                make(
+                    f"webhook-{number}",
+                    name=name,
+                    project_id=f"project-{number % 2 + 1}",
+                    tags={"n": number, "list": ["x", "y"]},
+                    state=WebhookState.DISABLED if number == 3 else WebhookState.ENABLED,
+                    created_at=NOW + timedelta(minutes=number),
+                )
+            )
+        store.insert(make("webhook-9", workspace_id="ws-2", name="far"))
+
+    def test_by_name_and_the_rest_cut(self, store: WebhookStore) -> None:
+        page = ask(store, WORKSPACE, {})
+        assert [webhook.name for webhook in page.webhooks] == ["Alpha", "alpha", "bravo"]
+        assert (page.total_count, page.cut) == (5, True)
+
+    def test_pages(self, store: WebhookStore) -> None:
+        page = ask(store, WORKSPACE, {"page": {"start": 2, "limit": 3}})
+        assert [webhook.name for webhook in page.webhooks] == ["alpha", "bravo", "charlie"]
+        assert (page.total_count, page.cut) == (5, False)
+        assert ask(store, WORKSPACE, {"page": {"start": 99, "limit": 3}}) == WebhookPage(total_count=5)
+
+    def test_scopes(self, store: WebhookStore) -> None:
+        assert ask(store, DOMAIN, {}).total_count == 6
+        assert ids(ask(store, MEMBER, {"sort": [{"key": "webhook_id"}]})) == ["webhook-0", "webhook-2", "webhook-4"]
+
+    def test_equals(self, store: WebhookStore) -> None:
+        assert ids(ask(store, WORKSPACE, {}, state="DISABLED")) == ["webhook-3"]
+        assert ids(ask(store, WORKSPACE, {}, name="alpha")) == ["webhook-4"]
+        assert ids(ask(store, DOMAIN, {}, workspace_id="ws-2")) == ["webhook-9"]
+        assert ids(ask(store, WORKSPACE, {}, webhook_id="webhook-1", project_id="project-2")) == ["webhook-1"]
+        assert ids(ask(store, WORKSPACE, {}, project_id="*")) == []
+
+    def test_filters(self, store: WebhookStore) -> None:
+        assert ids(ask(store, WORKSPACE, {"filter": [{"k": "tags.n", "v": 3, "o": "gte"}]})) == [
+            "webhook-4",
+            "webhook-3",
+        ]
+        assert ids(ask(store, WORKSPACE, {"keyword": "ALPHA"})) == ["webhook-1", "webhook-4"]
+        assert ask(store, WORKSPACE, {"count_only": True}) == WebhookPage(total_count=5)
+
+    def test_selected_fields(self, store: WebhookStore) -> None:
+        page = ask(store, WORKSPACE, {"only": ["tags.n", "webhook_url", "created_at"], "sort": [{"key": "tags.n"}]})
+        assert page.selected[0] == ("webhook-0", {"tags": {"n": 0}, "webhook_url": "", "created_at": NOW})
+        page = ask(store, WORKSPACE, {"minimal": True})
+        assert page.selected[0] == (
+            "webhook-1",
+            {
+                "webhook_id": "webhook-1",
+                "name": "Alpha",
+                "state": "ENABLED",
+                "webhook_url": "",
+                "project_id": "project-2",
+                "workspace_id": "ws-1",
+            },
+        )
+
+    def test_unwound(self, store: WebhookStore) -> None:
+        page = ask(
+            store,
+            WORKSPACE,
+            {"only": ["tags.list", "name"], "unwind": {"path": "tags.list"}, "page": {"limit": 2}},
+            webhook_id="webhook-0",
+        )
+        assert [fields for _, fields in page.selected] == [
+            {"tags": {"list": ["x"]}, "name": "delta"},
+            {"tags": {"list": ["y"]}, "name": "delta"},
+        ]
+        assert page.total_count == 2
+
+    def test_a_page_without_a_limit_ends_at_the_replys_size(self, store: WebhookStore) -> None:
+        store._reader._max_reply_bytes = 1
+        page = ask(store, WORKSPACE, {})
+        assert (len(page.webhooks), page.cut, page.total_count) == (1, True, 5)
+
+    def test_statistics(self, store: WebhookStore) -> None:
+        group = {"group": {"keys": [{"k": "state", "n": "state"}], "fields": [{"n": "count", "o": "count"}]}}
+        query = {"aggregate": [group, {"sort": [{"key": "state"}]}]}
+        assert store.stat(WORKSPACE, parse_stat_query(query, WEBHOOK_FIELDS)) == {
+            "results": [{"state": "DISABLED", "count": 1}, {"state": "ENABLED", "count": 4}]
+        }
+
+
+class TestByAccessKey:
+    def test_only_keys_that_hold(self, store: WebhookStore) -> None:
+        future, past = datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC) - timedelta(seconds=1)
+        hashes = [access_key_hash("new"), access_key_hash("old")]
+        store.insert(make("webhook-1", key_hashes=hashes, previous_key_expires_at=future))
+        store.insert(make("webhook-2", key_hashes=hashes, previous_key_expires_at=past))
+        store.insert(make("webhook-3", key_hashes=hashes))
+        assert ids(ask(store, WORKSPACE, {}, access_key="new")) == ["webhook-1", "webhook-2", "webhook-3"]
+        assert ids(ask(store, WORKSPACE, {}, access_key="old")) == ["webhook-1"]
+        assert ids(ask(store, WORKSPACE, {}, access_key="none")) == []
+
+    def test_together_with_filters(self, store: WebhookStore) -> None:
+        store.insert(make("webhook-1"))
+        either = {"filter_or": [{"k": "name", "v": "x", "o": "eq"}, {"k": "webhook_id", "v": "webhook-1", "o": "eq"}]}
+        assert ids(ask(store, WORKSPACE, either, access_key="key of webhook-1")) == ["webhook-1"]
+        assert ids(ask(store, WORKSPACE, either, access_key="other")) == []
+
+
+class TestCloudEye:
+    def insert(self, store: WebhookStore, webhook_id: str, option: str | None, **changes: Any) -> None:
+        options = {} if option is None else {"project_id": option}
+        store.insert(make(webhook_id, **{"plugin": PluginInfo("cloud-eye", options=options), **changes}))
+
+    def test_by_its_option_or_else_by_its_project(self, store: WebhookStore) -> None:
+        self.insert(store, "webhook-1", "ces-1")
+        self.insert(store, "webhook-2", None, project_id="project-2")
+        self.insert(store, "webhook-3", None, project_id="ces-1", created_at=NOW - timedelta(days=1))
+        self.insert(store, "webhook-4", "ces-4", plugin=PluginInfo("native", options={"project_id": "ces-4"}))
+
+        def found(project: str, scope: Scope = WORKSPACE) -> str | None:
+            webhook = store.find_cloud_eye(scope, project)
+            return webhook.webhook_id if webhook else None
+
+        assert found("ces-1") == "webhook-3"
+        assert found("ces-1", MEMBER) == "webhook-1"
+        assert found("project-2") == "webhook-2"
+        assert found("project-1") is None
+        assert found("ces-4") is None
+        assert found("") is None
+
+    def test_an_enabled_one_goes_first(self, store: WebhookStore) -> None:
+        self.insert(store, "webhook-1", "ces-1", state=WebhookState.DISABLED, created_at=NOW - timedelta(days=1))
+        self.insert(store, "webhook-2", "ces-1")
+        self.insert(store, "webhook-3", "ces-1", created_at=NOW + timedelta(days=1))
+        webhook = store.find_cloud_eye(WORKSPACE, "ces-1")
+        assert webhook is not None
+        assert webhook.webhook_id == "webhook-2"
