@@ -1,0 +1,247 @@
+"""Signatures made with keys of our own: what holds, and everything around it that must not."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import NameOID
+
+from event_service.errors import PermissionDenied
+from event_service.normalize import signatures
+
+NOW = datetime(2025, 5, 6, 7, 10, tzinfo=UTC)
+TOPIC = "arn:aws:sns:eu-central-1:210987654321:ops-alarms"
+PEM_URL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem"
+
+
+def certificate_of(key: Any, not_before: datetime = NOW - timedelta(days=1)) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(not_before).not_valid_after(not_before + timedelta(days=30))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+CERTIFICATE = certificate_of(KEY)
+
+
+def signed(message: dict[str, Any], version: str = "2", key: Any = KEY) -> dict[str, Any]:
+    """The message with a signature over the fields that the vendor's page lists."""
+    names = ["Message", "MessageId"]
+    if message["Type"] == "Notification":
+        names += [*(["Subject"] if "Subject" in message else []), "Timestamp", "TopicArn", "Type"]
+    else:
+        names += ["SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"]
+    written = "".join(f"{name}\n{message[name]}\n" for name in names).encode()
+    digest = hashes.SHA1() if version == "1" else hashes.SHA256()
+    signature = base64.b64encode(key.sign(written, padding.PKCS1v15(), digest)).decode()
+    return {**message, "Signature": signature, "SignatureVersion": version, "SigningCertURL": PEM_URL}
+
+
+def notification(**changes: Any) -> dict[str, Any]:
+    return {
+        "Type": "Notification",
+        "MessageId": "m-1",
+        "TopicArn": TOPIC,
+        "Subject": "장애",
+        "Message": "line 1\nline 2",
+        "Timestamp": "2025-05-06T07:08:09.123Z",
+        **changes,
+    }
+
+
+def confirmation(**changes: Any) -> dict[str, Any]:
+    return {
+        "Type": "SubscriptionConfirmation",
+        "MessageId": "m-2",
+        "TopicArn": TOPIC,
+        "Token": "2336412f37",
+        "Message": "You have chosen to subscribe.",
+        "SubscribeURL": f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=2336412f37",
+        "Timestamp": "2025-05-06T07:08:09.123Z",
+        **changes,
+    }
+
+
+async def verify(
+    message: dict[str, Any], certificate: bytes = CERTIFICATE, topics: tuple[str, ...] = (TOPIC,)
+) -> list[str]:
+    """The addresses the certificate was fetched from."""
+    fetched: list[str] = []
+
+    async def fetch(url: str) -> bytes:
+        fetched.append(url)
+        return certificate
+
+    await signatures.verify_sns(message, topics=topics, now=NOW, fetch_certificate=fetch)
+    return fetched
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("make", [notification, confirmation])
+async def test_a_message_that_sns_signed_holds(make: Callable[..., dict[str, Any]], version: str) -> None:
+    assert await verify(signed(make(), version)) == [PEM_URL]
+
+
+async def test_a_notification_without_a_subject_holds() -> None:
+    message = notification()
+    del message["Subject"]
+    await verify(signed(message))
+    await verify({**signed(message), "Subject": None})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Message": "line 1\nline 3"},
+        {"MessageId": "m-9"},
+        {"Subject": None},
+        {"Subject": "other"},
+        {"Timestamp": "2025-05-06T07:08:09.124Z"},
+        {"Type": "SubscriptionConfirmation"},
+        {"Type": "Other"},
+        {"Signature": "AAAA"},
+        {"Signature": "no base64!"},
+        {"Signature": None},
+        {"SignatureVersion": "1"},
+        {"SignatureVersion": "3"},
+        {"SignatureVersion": None},
+        {"Message": {"a": 1}},
+    ],
+    ids=str,
+)
+async def test_a_changed_message_does_not(change: dict[str, Any]) -> None:
+    with pytest.raises(PermissionDenied, match="signature of SNS"):
+        await verify({**signed(notification()), **change})
+
+
+@pytest.mark.parametrize("seconds", [-3601, 400])
+async def test_an_old_message_and_one_of_the_future_are_refused_unfetched(seconds: int) -> None:
+    sent_at = (NOW + timedelta(seconds=seconds)).isoformat()
+    with pytest.raises(PermissionDenied, match="time"):
+        await verify(signed(notification(Timestamp=sent_at)), certificate=b"never read")
+
+
+async def test_a_topic_that_the_webhook_does_not_allow_is_refused() -> None:
+    with pytest.raises(PermissionDenied, match="topic"):
+        await verify(signed(notification()), topics=())
+    with pytest.raises(PermissionDenied, match="topic"):
+        await verify(signed(notification(TopicArn=TOPIC + "-2")))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.us-east-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.example.org/a.pem",
+        "https://sns.eu-central-1.amazonaws.com@example.org/a.pem",
+        "https://example.org/sns.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com:8443/a.pem",
+        "https://sns.eu-central-1.amazonaws.com:x/a.pem",
+        "https://user@sns.eu-central-1.amazonaws.com/a.pem",
+        "https://SNS.eu-central-1.amazonaws.com/a.pem",
+        "https://sns.eu-central-1.amazonaws.com/a.txt",
+        "https://sns.eu-central-1.amazonaws.com/../a.pem",
+        "https://sns.eu-central-1.amazonaws.com/a.pem?next=.pem",
+        "https://sns.eu-central-1.amazonaws.com/a.txt#.pem",
+        "https://sns.eu-central-1.amazonaws.com\\.example.org/a.pem",
+        "https://sns.eu-central-1.amazonaws.com/a\n.pem",
+        "https://snsXeu-central-1.amazonaws.com/a.pem",
+        "https://127.0.0.1/a.pem",
+        "https://[::1/a.pem",
+        "file:///etc/passwd.pem",
+        "",
+        None,
+        5,
+    ],
+)
+async def test_a_certificate_is_fetched_from_nowhere_else(url: Any) -> None:
+    with pytest.raises(PermissionDenied):
+        signatures.sns_certificate_url({**signed(notification()), "SigningCertURL": url}, topics=[TOPIC], now=NOW)
+
+
+async def test_china_has_a_domain_of_its_own() -> None:
+    topic = "arn:aws-cn:sns:cn-north-1:210987654321:ops"
+    message = signed(notification(TopicArn=topic))
+    url = "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-1.pem"
+    assert signatures.sns_certificate_url({**message, "SigningCertURL": url}, topics=[topic], now=NOW) == url
+
+
+async def test_another_key_an_old_certificate_and_garbage_are_refused() -> None:
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    elliptic = ec.generate_private_key(ec.SECP256R1())
+    for certificate in (
+        certificate_of(other),
+        certificate_of(KEY, NOW - timedelta(days=60)),
+        certificate_of(elliptic),
+        b"garbage",
+        b"",
+    ):
+        with pytest.raises(PermissionDenied):
+            await verify(signed(notification()), certificate)
+
+
+def test_the_link_of_a_confirmation() -> None:
+    message = confirmation()
+    assert signatures.sns_subscribe_url(message) == message["SubscribeURL"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/?Action=ConfirmSubscription&TopicArn=" + TOPIC + "&Token=2336412f37",
+        f"https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&TopicArn={TOPIC}&Token=2336412f37",
+        f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}x&Token=2336412f37",
+        f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn={TOPIC}&Token=other",
+        f"https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Action=x&TopicArn={TOPIC}&Token=2336412f37",
+        "https://sns.eu-central-1.amazonaws.com/?" + "&".join(f"a{n}=1" for n in range(50)),
+        "https://sns.eu-central-1.amazonaws.com/",
+        None,
+    ],
+)
+def test_a_link_that_does_anything_else_is_refused(url: Any) -> None:
+    with pytest.raises(PermissionDenied):
+        signatures.sns_subscribe_url(confirmation(SubscribeURL=url))
+
+
+BODY = b'{"action": "resolved"}'
+
+
+def hex_of(secret: str, body: bytes = BODY) -> str:
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def test_sentry() -> None:
+    options = {"sentry_client_secret": "s1"}
+    signatures.check_shared_secrets({"sentry-hook-signature": hex_of("s1")}, BODY, options)
+    for headers in (
+        {},
+        {"sentry-hook-signature": ""},
+        {"sentry-hook-signature": hex_of("s2")},
+        {"sentry-hook-signature": hex_of("s1", BODY + b" ")},
+        {"sentry-hook-signature": "é"},
+    ):
+        with pytest.raises(PermissionDenied, match="Sentry"):
+            signatures.check_shared_secrets(headers, BODY, options)
+
+
+def test_pagerduty_takes_any_of_several_while_a_key_rotates() -> None:
+    options = {"pagerduty_secrets": ["old", "new"]}
+    for given in (f"v1={hex_of('new')}", f"v1={hex_of('x')}, v1={hex_of('old')}"):
+        signatures.check_shared_secrets({"x-pagerduty-signature": given}, BODY, options)
+    for given in ("", hex_of("new"), f"v2={hex_of('new')}", f"v1={hex_of('x')}"):
+        with pytest.raises(PermissionDenied, match="PagerDuty"):
+            signatures.check_shared_secrets({"x-pagerduty-signature": given}, BODY, options)
+
+
+def test_without_a_secret_there_is_nothing_to_check() -> None:
+    signatures.check_shared_secrets({}, BODY, {})
+    signatures.check_shared_secrets({}, BODY, {"sentry_client_secret": "", "pagerduty_secrets": [None, 5]})
