@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 600
 CHAOS_ROUNDS ?= 50
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 ##@ Use
 
@@ -115,6 +115,6 @@ endif
 	@$(PIP) install --constraint constraints.txt --no-deps spaceone-api
 	@touch $@
 
-.make/test-tools: tools/test_tools.py tools/test_tools.txt .make/venv
-	@$(BIN)/python tools/test_tools.py
+.make/test-tools: tools/debian_packages.py tools/debian_packages.txt .make/venv
+	@$(BIN)/python tools/debian_packages.py
 	@touch $@

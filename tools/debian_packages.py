@@ -1,4 +1,4 @@
-"""Downloads the Debian packages of test_tools.txt and unpacks them below .tools: `make test-tools`.
+"""Downloads the Debian packages of debian_packages.txt and unpacks them below .tools: `make test-tools`.
 
 Nothing is installed and no root is needed: apt works on lists and caches of its own below .tools/apt, and the
 packages, with what they depend on and this machine lacks, are unpacked to .tools/debian. For every program named in a
@@ -14,14 +14,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = Path(__file__).with_name("test_tools.txt")
+PACKAGES = Path(__file__).with_name("debian_packages.txt")
 TOOLS = ROOT / ".tools"
 DEBIAN = TOOLS / "debian"
 STARTERS = TOOLS / "bin"
 
 
 def wanted() -> list[str]:
-    """The package names of test_tools.txt."""
+    """The package names of debian_packages.txt."""
     lines = (line.split("#", 1)[0].split() for line in PACKAGES.read_text().splitlines())
     return [words[0] for words in lines if words]
 
