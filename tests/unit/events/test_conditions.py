@@ -71,9 +71,7 @@ def test_a_new_alert_supersedes_one_that_is_still_open() -> None:
     history = History()
     first = history.alert(0)
     second = history.alert(601)
-    assert [(closing.alert, closing.reason) for closing in second.closings] == [
-        (first.alert, ClosingReason.SUPERSEDED)
-    ]
+    assert [(closing.alert, closing.reason) for closing in second.closings] == [(first.alert, ClosingReason.SUPERSEDED)]
     assert history.condition.is_open
 
 
