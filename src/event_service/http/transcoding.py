@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from event_service.errors import FieldViolation, InvalidArgument
+from event_service.errors import InvalidArgument
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
@@ -29,7 +29,10 @@ from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
 WRITTEN_IN_THREAD_BYTES = 64 * 1024
 
-_AT = re.compile(r'^(?P<problem>.*?)(?: at "(?P<path>[^"]+)")?\.?$', re.DOTALL)
+# protobuf wraps each level's error in the next one's, and says the whole path only sometimes.
+_STEP = re.compile(r"Failed to parse (\w+) field: ")
+_AT = re.compile(r' at "?\w+\.([\w.\[\]]*\w\]?)"?')
+_UNKNOWN = re.compile(r'has no field named "([^"]*)"')
 
 
 class Call(Protocol):
@@ -145,7 +148,7 @@ def read_message(body: bytes, message: Message) -> Message:
     try:
         return json_format.ParseDict(value, message)
     except json_format.ParseError as error:
-        raise _invalid(str(error), message.DESCRIPTOR.name) from None
+        raise _invalid(str(error)) from None
     except RecursionError:
         raise InvalidArgument.at("body", "is nested too deeply") from None
 
@@ -172,10 +175,18 @@ def _metadata(request: Request) -> dict[str, str]:
     return headers
 
 
-def _invalid(text: str, message_name: str) -> InvalidArgument:
+def _invalid(text: str) -> InvalidArgument:
     """protobuf's own words for what is wrong, and the field they name: `query.filter[0].k`."""
-    match = _AT.match(text)
-    problem = match["problem"] if match else text
-    path = (match["path"] if match else None) or ""
-    path = path.removeprefix(message_name).lstrip(".")
-    return InvalidArgument(text[:500], violations=[FieldViolation(path or "body", problem[:300])])
+    steps = []
+    while match := _STEP.match(text):
+        steps.append(match[1])
+        text = text[match.end() :]
+    problem = text.split("\n", 1)[0].rstrip(".")[:300]
+    path = ".".join(steps)
+    if place := _AT.search(problem):
+        path = max(path, place[1], key=len)
+        problem = problem[: place.start()] + problem[place.end() :]
+    if unknown := _UNKNOWN.search(problem):
+        path = f"{path}.{unknown[1]}" if path else unknown[1]
+        problem = "there is no such field"
+    return InvalidArgument.at(path or "body", problem)

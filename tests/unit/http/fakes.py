@@ -1,0 +1,218 @@
+"""Managers that hold everything in memory, and the application over them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
+from event_service.events.manager import CreateOutcome, CreateRequest
+from event_service.http.app import build_app
+from event_service.http.gate import Gate
+from event_service.identity.principal import Principal, Role
+from event_service.model.event import EventDraft
+from event_service.model.scope import Scope
+from event_service.model.webhook import PluginInfo, Webhook, WebhookState
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import parse_list_query
+from event_service.query.stat_query import parse_stat_query
+from event_service.settings import Settings
+from event_service.wire.event_info import encode_event_info
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+WEBHOOK_ID = "webhook-0123456789ab"
+ACCESS_KEY = "5e" * 32
+PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+TOKEN = "a.good.token"
+
+
+def make_webhook(plugin_id: str = "cloud-eye", project_id: str = PROJECT) -> Webhook:
+    return Webhook(
+        webhook_id=WEBHOOK_ID,
+        name="test",
+        domain_id="domain-1",
+        workspace_id="workspace-1",
+        project_id="project-1",
+        plugin=PluginInfo(plugin_id, options={"project_id": project_id} if project_id else {}),
+        created_at=NOW,
+    )
+
+
+@dataclass
+class FakeWebhooks:
+    """One webhook with one key."""
+
+    webhook: Webhook = field(default_factory=make_webhook)
+    counted: list[bool] = field(default_factory=list)
+    asked_scope: Scope | None = None
+
+    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:
+        if webhook_id != self.webhook.webhook_id:
+            raise NotFound("webhook_id", webhook_id)
+        if access_key != ACCESS_KEY:
+            raise PermissionDenied
+        if self.webhook.state is not WebhookState.ENABLED:
+            raise WebhookDisabled(webhook_id)
+        return self.webhook
+
+    async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]:
+        if webhook_id != self.webhook.webhook_id:
+            raise NotFound("webhook_id", webhook_id)
+        return self.webhook, (ACCESS_KEY,)
+
+    async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
+        self.asked_scope = scope
+        return self.webhook if self.webhook.plugin.options.get("project_id") == cloud_eye_project_id else None
+
+    def count(self, webhook_id: str, *, error: bool) -> None:
+        self.counted.append(error)
+
+
+@dataclass(frozen=True)
+class FakeOutcome:
+    event_id: str
+    duplicate: bool
+
+
+@dataclass(frozen=True)
+class FakePage:
+    rows: list[bytes]
+    total_count: int
+
+
+@dataclass
+class FakeEvents:
+    """Remembers what was stored. Queries are checked by the real grammar and answered as told."""
+
+    requests: list[CreateRequest] = field(default_factory=list)
+    outcome: CreateOutcome = field(default_factory=lambda: CreateOutcome(event_ids=["event-000000000001"]))
+    stored: dict[str, tuple[str, EventDraft]] = field(default_factory=dict)
+    batches: int = 0
+    queries: list[Mapping[str, Any]] = field(default_factory=list)
+    scopes: list[Scope] = field(default_factory=list)
+    stat_results: list[list[Any]] = field(default_factory=list)
+    failure: Exception | None = None
+
+    async def create(self, request: CreateRequest) -> CreateOutcome:
+        if self.failure:
+            raise self.failure
+        self.requests.append(request)
+        return self.outcome
+
+    async def create_drafts(
+        self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
+    ) -> list[FakeOutcome]:
+        if self.failure:
+            raise self.failure
+        self.batches += 1
+        outcomes = []
+        for draft, identity in items:
+            duplicate = identity in self.stored
+            event_id, _ = self.stored.setdefault(identity, (f"event-{len(self.stored):012x}", draft))
+            outcomes.append(FakeOutcome(event_id, duplicate))
+        return outcomes
+
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
+        parse_list_query(query, equals, EVENT_FIELDS)
+        self.queries.append(query)
+        self.scopes.append(scope)
+        wanted = next((one["value"] for one in query["filter"] if one["operator"] == "in"), None)
+        rows = [
+            encode_event_info(
+                {
+                    "event_id": event_id,
+                    "additional_info": draft.additional_info,
+                    "raw_data": draft.raw_data,
+                    "occurred_at": draft.occurred_at,
+                }
+            )
+            for event_id, draft in self.stored.values()
+            if wanted is None or event_id in wanted
+        ]
+        return FakePage(rows, len(rows))
+
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+        parse_stat_query(query, EVENT_FIELDS)
+        self.queries.append(query)
+        self.scopes.append(scope)
+        return {"results": self.stat_results.pop(0) if self.stat_results else []}
+
+
+class FakeAuthenticator:
+    """Knows one token."""
+
+    def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+        if TOKEN not in (metadata.get("token"), metadata.get("authorization", "").removeprefix("Bearer ")):
+            raise Unauthenticated
+        return Principal(Role.WORKSPACE_OWNER, "domain-1", "workspace-1")
+
+
+@dataclass
+class FakeCall:
+    method: str
+    metadata: Mapping[str, str]
+    request_id: str
+    trailers: list[tuple[str, str]] = field(default_factory=list)
+
+
+Handler = Callable[[bytes, FakeCall], Awaitable[bytes]]
+
+
+async def echo_event_id(request: bytes, call: FakeCall) -> bytes:
+    """Event.get that knows every event; the event_key says which call it was."""
+    asked = event_pb2.EventRequest.FromString(request)
+    call.trailers.append(("seen", "yes"))
+    return event_pb2.EventInfo(event_id=asked.event_id, event_key=call.request_id).SerializeToString()
+
+
+async def empty_reply(request: bytes, call: FakeCall) -> bytes:
+    return b""
+
+
+@dataclass
+class Door:
+    """The application and all that stands behind it."""
+
+    settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
+    events: FakeEvents = field(default_factory=FakeEvents)
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    ready: bool = True
+    now: datetime = NOW
+    observed: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def app(self) -> Gate:
+        service = event_pb2.DESCRIPTOR.services_by_name["Event"]
+        methods: dict[str, Handler] = {f"/{service.full_name}/{method.name}": empty_reply for method in service.methods}
+        methods[f"/{service.full_name}/get"] = echo_event_id
+        return build_app(
+            self.settings,
+            events=self.events,
+            webhooks=self.webhooks,
+            authenticator=FakeAuthenticator(),
+            services=[service],
+            methods=methods | self.handlers,
+            new_call=FakeCall,
+            is_ready=lambda: self.ready,
+            version="0",
+            observe=lambda method, route, status, _seconds: self.observed.append((method, route, status)),
+            clock=lambda: self.now,
+        )
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app()), base_url="http://127.0.0.1:8080")
+
+
+def cloud_eye_item(**fields: Any) -> dict[str, Any]:
+    """A valid EventItem of one second ago."""
+    milliseconds = (NOW - timedelta(seconds=1)).timestamp() * 1000
+    return {
+        "event_name": "systemInvaded",
+        "event_source": "financial.System",
+        "time": int(milliseconds),
+        "detail": {"event_state": "warning", "event_level": "Major", "resource_name": "ecs001"},
+        **fields,
+    }

@@ -1,0 +1,165 @@
+"""The webhook route: whatever is authentic reaches the manager, as it was sent."""
+
+import gzip
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from event_service.events.manager import CreateOutcome
+from event_service.model.webhook import WebhookState
+from event_service.settings import Settings
+from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, Door
+
+PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        (b'{"event_key": "k"}', {"event_key": "k"}),
+        (b'[{"a": 1}]', [{"a": 1}]),
+        (b"[]", []),
+        (b'"text"', "text"),
+        (b"0", 0),
+        (b'\xef\xbb\xbf {"$a.b": null, "": "\\u0000"}', {"$a.b": None, "": "\x00"}),
+    ],
+)
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "text/plain; charset=UTF-8", "", "application/x-www-form"]
+)
+async def test_any_json_under_any_content_type(body: bytes, payload: Any, content_type: str) -> None:
+    door = Door()
+    async with door.client() as client:
+        answer = await client.post(PATH, content=body, headers={"Content-Type": content_type, "X-Signature": "abc"})
+    assert (answer.status_code, answer.json()) == (200, {})
+    [request] = door.events.requests
+    assert request.payload == payload
+    assert request.raw_body == body
+    assert request.unreadable == ""
+    assert (request.webhook_id, request.access_key, request.received_at) == (WEBHOOK_ID, ACCESS_KEY, NOW)
+    assert request.headers["x-signature"] == "abc"
+    assert request.idempotency_key == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [(b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"a=1&b=2", "a=1&b=2"), (b"caf\xe9", "caf\\xe9")],
+)
+async def test_what_is_no_json_is_not_lost(body: bytes, text: str) -> None:
+    door = Door()
+    async with door.client() as client:
+        answer = await client.post(PATH, content=body)
+    assert answer.status_code == 200
+    [request] = door.events.requests
+    assert request.payload == {"body": text}
+    assert request.unreadable.startswith("the body is not")
+    assert request.raw_body == body
+
+
+@pytest.mark.parametrize("body", [b"", b" \n", b"{}"])
+async def test_nothing_that_could_be_lost(body: bytes) -> None:
+    door = Door()
+    async with door.client() as client:
+        answer = await client.post(PATH, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["detail"]["code"] == "ERROR_REQUIRED_PARAMETER"
+    assert not door.events.requests
+
+
+async def test_brackets_without_end() -> None:
+    async with Door().client() as client:
+        answer = await client.post(PATH, content=b"[" * 100_000)
+    assert answer.status_code == 400
+    assert answer.json()["detail"]["violations"][0]["field"] == "data"
+
+
+async def test_strangers() -> None:
+    door = Door()
+    async with door.client() as client:
+        unknown = await client.post(PATH.replace(WEBHOOK_ID, "webhook-x"), json={"a": 1})
+        wrong = await client.post(PATH.replace(ACCESS_KEY, "x"), json={"a": 1})
+        door.webhooks.webhook.state = WebhookState.DISABLED
+        disabled = await client.post(PATH, json={"a": 1})
+    assert (unknown.status_code, unknown.json()["detail"]["code"]) == (404, "ERROR_NOT_FOUND")
+    assert (wrong.status_code, wrong.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
+    assert (disabled.status_code, disabled.json()["detail"]["code"]) == (400, "ERROR_WEBHOOK_STATE_DISABLED")
+    assert not door.events.requests
+
+
+async def test_a_stranger_s_body_is_not_read() -> None:
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield b"x" * 1000
+
+    async with Door().client() as client:
+        answer = await client.post(PATH.replace(ACCESS_KEY, "x"), content=body())
+    assert answer.status_code == 403
+    assert read <= 1
+
+
+async def test_the_idempotency_key_and_the_outcome() -> None:
+    door = Door()
+    door.events.outcome = CreateOutcome(
+        event_ids=[f"event-{index:012x}" for index in range(25)], duplicate=True, faults=["severity: müll\nx"]
+    )
+    async with door.client() as client:
+        answer = await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k-1"})
+    assert door.events.requests[0].idempotency_key == "k-1"
+    assert answer.headers["event-count"] == "25"
+    assert len(answer.headers["event-id"].split(", ")) == 20
+    assert answer.headers["event-duplicate"] == "true"
+    assert answer.headers["event-error"] == "severity: m%C3%BCll%0Ax"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"), [("gzip", gzip.compress(b'{"a": 1}')), ("deflate", zlib.compress(b'{"a": 1}'))]
+)
+async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
+    door = Door()
+    async with door.client() as client:
+        answer = await client.post(PATH, content=packed, headers={"Content-Encoding": encoding})
+    assert answer.status_code == 200
+    assert door.events.requests[0].payload == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("br", b"x"), ("gzip", b"not gzip"), ("gzip", gzip.compress(b'{"a": 1}')[:-9]), ("deflate", b"\x00")],
+)
+async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
+    async with Door().client() as client:
+        answer = await client.post(PATH, content=body, headers={"Content-Encoding": encoding})
+    assert answer.status_code == 400
+
+
+async def test_a_bomb_is_not_unpacked() -> None:
+    door = Door(settings=Settings(max_message_bytes=10_000))
+    bomb = gzip.compress(b" " * 5_000_000)
+    async with door.client() as client:
+        answer = await client.post(PATH, content=bomb, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413)])
+async def test_the_size_limit(size: int, status: int) -> None:
+    door = Door(settings=Settings(max_message_bytes=2000))
+    async with door.client() as client:
+        answer = await client.post(PATH, content=b'"' + b"x" * (size - 2) + b'"')
+    assert answer.status_code == status
+    assert len(door.events.requests) == (status == 200)
+
+
+async def test_too_much_at_once() -> None:
+    door = Door(settings=Settings(http_body_memory_bytes=1024))
+    async with door.client() as client:
+        answer = await client.post(PATH, content=b'"' + b"x" * 2000 + b'"')
+        again = await client.post(PATH, content=b'"small"')
+    assert answer.status_code == 429
+    assert answer.headers["retry-after"] == "1"
+    assert again.status_code == 200

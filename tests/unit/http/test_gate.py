@@ -1,0 +1,140 @@
+"""What every request passes: request ids, errors in the words of the door, logs without keys."""
+
+import logging
+
+import pytest
+
+from event_service.errors import (
+    EventServiceError,
+    FieldViolation,
+    InvalidArgument,
+    Overloaded,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door
+
+PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
+
+
+async def test_every_answer_has_a_request_id() -> None:
+    async with Door().client() as client:
+        for path in ("/healthz", "/nowhere", f"/V1.0/{PROJECT}/events"):
+            answer = await client.get(path)
+            assert len(answer.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("0123abcd-EF", True), ("short", False), ("a b c d e f g", False), ("x" * 65, False)]
+)
+async def test_a_caller_may_bring_its_own(sent: str, kept: bool) -> None:
+    async with Door().client() as client:
+        answer = await client.get("/healthz", headers={"X-Request-Id": sent})
+    assert (answer.headers["x-request-id"] == sent) is kept
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retry_after"),
+    [
+        (InvalidArgument("x"), 400, "ERROR_INVALID_PARAMETER", None),
+        (Unauthenticated(), 401, "ERROR_AUTHENTICATE_FAILURE", None),
+        (TooLarge("x"), 413, "ERROR_TOO_LARGE", None),
+        (Overloaded("x", retry_after=0.2), 429, "ERROR_RESOURCE_EXHAUSTED", "1"),
+        (Overloaded("x", retry_after=2.5), 429, "ERROR_RESOURCE_EXHAUSTED", "3"),
+        (Unavailable(), 503, "ERROR_UNAVAILABLE", "1"),
+    ],
+)
+async def test_errors(error: EventServiceError, status: int, code: str, retry_after: str | None) -> None:
+    door = Door()
+    door.events.failure = error
+    async with door.client() as client:
+        answer = await client.post(PATH, json={"a": 1})
+    assert answer.status_code == status
+    assert answer.json() == {"detail": {"code": code, "message": error.message}}
+    assert answer.headers.get("retry-after") == retry_after
+
+
+async def test_violations_name_the_fields() -> None:
+    door = Door()
+    door.events.failure = InvalidArgument("two faults", violations=[FieldViolation("a", "x"), FieldViolation("b", "y")])
+    async with door.client() as client:
+        answer = await client.post(PATH, json={"a": 1})
+    assert answer.json()["detail"]["violations"] == [
+        {"field": "a", "description": "x"},
+        {"field": "b", "description": "y"},
+    ]
+
+
+async def test_what_nobody_expected_says_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    door = Door()
+    door.events.failure = ValueError("a secret")
+    async with door.client() as client:
+        answer = await client.post(PATH, json={"a": 1})
+    assert answer.status_code == 500
+    assert answer.json()["detail"]["code"] == "ERROR_INTERNAL"
+    assert answer.headers["x-request-id"] in answer.json()["detail"]["message"]
+    assert "secret" not in answer.text
+    assert any(record.exc_info and record.request_id == answer.headers["x-request-id"] for record in caplog.records)
+
+
+async def test_wrong_paths_and_methods() -> None:
+    async with Door().client() as client:
+        missing = await client.get("/nowhere")
+        wrong_method = await client.get(PATH)
+        cloud_missing = await client.get("/V1.0/p/alarms")
+        cloud_slash = await client.post(f"/V1.0/{PROJECT}/events/")
+        cloud_method = await client.delete(f"/V1.0/{PROJECT}/events")
+    assert (missing.status_code, missing.json()["detail"]["code"]) == (404, "ERROR_NOT_FOUND")
+    assert (wrong_method.status_code, wrong_method.json()["detail"]["code"]) == (405, "ERROR_METHOD_NOT_ALLOWED")
+    assert wrong_method.headers["allow"] == "POST"
+    assert (cloud_missing.status_code, cloud_missing.json()["error_code"]) == (404, "APIGW.0101")
+    assert (cloud_slash.status_code, cloud_slash.json()["error_code"]) == (404, "APIGW.0101")
+    assert (cloud_method.status_code, cloud_method.json()["error_code"]) == (405, "APIGW.0101")
+
+
+async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    door = Door()
+    wrong = ACCESS_KEY[::-1]
+    async with door.client() as client:
+        answers = [
+            await client.post(PATH, json={"a": 1}),
+            await client.post(PATH.replace(ACCESS_KEY, wrong), json={"a": 1}),
+            await client.get(PATH),
+            await client.get(f"{PATH}/more"),
+            await client.post(
+                f"/V1.0/{PROJECT}/events", json=[], headers={"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
+            ),
+        ]
+        door.events.failure = ValueError("unexpected")
+        answers.append(await client.post(PATH, json={"a": 1}))
+    said = "".join(answer.text + str(answer.headers) for answer in answers)
+    written = "".join(
+        record.getMessage() + str(vars(record)) for record in caplog.records if record.name.startswith("event_service")
+    )
+    assert "/monitoring/v1/webhook/{webhook_id}/{access_key}/events" in written
+    for text in (said, written):
+        assert ACCESS_KEY not in text
+        assert wrong not in text
+
+
+async def test_answers_are_observed_by_route() -> None:
+    door = Door()
+    async with door.client() as client:
+        await client.post(PATH, json={"a": 1})
+        await client.get("/nowhere")
+    assert door.observed == [
+        ("POST", "/monitoring/v1/webhook/{webhook_id}/{access_key}/events", 200),
+        ("GET", "(none)", 404),
+    ]
+
+
+async def test_health_and_readiness() -> None:
+    door = Door()
+    async with door.client() as client:
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 200
+        door.ready = False
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503

@@ -1,0 +1,213 @@
+"""The rpcs as JSON: routes, types and answers follow from the descriptors."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from google.protobuf import empty_pb2, struct_pb2
+
+from event_service._gen.spaceone.api.core.v2 import query_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service.errors import InvalidArgument, NotFound, Unauthenticated
+from event_service.http.openapi import openapi_document
+from event_service.http.transcoding import bindings, read_message, write_message
+from tests.unit.http.fakes import Door, FakeCall
+
+SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
+LIST = "/spaceone.api.monitoring.v1.Event/list"
+
+
+def test_paths_are_those_of_the_contract() -> None:
+    assert {binding.name.rpartition(".")[2]: binding.path for binding in bindings(SERVICES)} == {
+        "Event/get": "/monitoring/v1/event/get",
+        "Event/list": "/monitoring/v1/event/list",
+        "Event/stat": "/monitoring/v1/event/stat",
+        **{
+            f"Webhook/{name}": f"/monitoring/v1/webhook/{name.replace('_', '-')}"
+            for name in (
+                "create",
+                "update",
+                "update_plugin",
+                "verify_plugin",
+                "enable",
+                "disable",
+                "delete",
+                "get",
+                "list",
+                "stat",
+            )
+        },
+    }
+
+
+async def test_a_call() -> None:
+    async with Door().client() as client:
+        answer = await client.post("/monitoring/v1/event/get", json={"event_id": "event-1"})
+    assert answer.status_code == 200
+    assert answer.json() == {"event_id": "event-1", "event_key": answer.headers["x-request-id"]}
+    assert answer.headers["seen"] == "yes"
+
+
+async def test_metadata_is_the_headers() -> None:
+    seen: list[FakeCall] = []
+
+    async def remember(_request: bytes, call: FakeCall) -> bytes:
+        seen.append(call)
+        return b""
+
+    door = Door(handlers={LIST: remember})
+    async with door.client() as client:
+        headers = {"Authorization": "Bearer abc", "X-Domain-Id": "domain-1", "X-Workspace-Id": "w"}
+        await client.post("/monitoring/v1/event/list", headers=headers)
+    [call] = seen
+    assert call.method == LIST
+    assert call.metadata["authorization"] == "Bearer abc"
+    assert (call.metadata["x_domain_id"], call.metadata["x_workspace_id"]) == ("domain-1", "w")
+
+
+async def test_errors_of_the_method() -> None:
+    async def refuse(_request: bytes, _call: FakeCall) -> bytes:
+        raise Unauthenticated
+
+    async def miss(_request: bytes, _call: FakeCall) -> bytes:
+        raise NotFound("event_id", "x")
+
+    door = Door(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
+    async with door.client() as client:
+        refused = await client.post("/monitoring/v1/event/list")
+        missed = await client.post("/monitoring/v1/event/stat")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert missed.status_code == 404
+    assert missed.json()["detail"] == {
+        "code": "ERROR_NOT_FOUND",
+        "message": "Resource cannot be found or access is denied. (event_id = x)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"not json", "body"),
+        (b"[]", "body"),
+        (b"null", "body"),
+        (b'{"a": NaN}', "body"),
+        (b"[" * 100_000, "body"),
+        (b'{"eventid": "x"}', "eventid"),
+        (b'{"query": {"filters": []}}', "query.filters"),
+        (b'{"query": {"filter": {}}}', "query.filter"),
+        (b'{"query": {"filter": [null]}}', "query.filter[0]"),
+        (b'{"event_id": 1}', "event_id"),
+        (b'{"query": {"filter": [{"k": "a", "o": 5}]}}', "query.filter.o"),
+        (b'{"query": {"page": {"limit": -1}}}', "query.page.limit"),
+        (b'{"query": {"filter": [{"k": "a", "key": "b"}]}}', "query.filter[0]"),
+    ],
+)
+def test_what_is_not_the_message(body: bytes, field: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        read_message(body, event_pb2.EventQuery())
+    assert refusal.value.violations[0].field == field
+
+
+def test_deep_values_are_refused_and_not_crashed_on() -> None:
+    value: Any = 1
+    for _ in range(400):
+        value = [value]
+    body = json.dumps({"query": {"filter": [{"k": "raw_data.a", "v": value, "o": "eq"}]}}).encode()
+    with pytest.raises(InvalidArgument):
+        read_message(body, event_pb2.EventQuery())
+
+
+def test_both_names_of_a_field() -> None:
+    expected = event_pb2.EventQuery(query=query_pb2.Query(count_only=True))
+    assert read_message(b'{"query": {"count_only": true}}', event_pb2.EventQuery()) == expected
+    assert read_message(b'{"query": {"countOnly": true}}', event_pb2.EventQuery()) == expected
+    assert read_message(b" ", event_pb2.EventQuery()) == event_pb2.EventQuery()
+
+
+def test_presence_is_kept() -> None:
+    message = read_message(b'{"query": {"filter": [{"k": "", "v": null, "o": ""}]}}', event_pb2.EventQuery())
+    assert isinstance(message, event_pb2.EventQuery)
+    [one] = message.query.filter
+    assert (one.WhichOneof("key_alias"), one.WhichOneof("value_alias")) == ("k", "v")
+    assert one.v.WhichOneof("kind") == "null_value"
+
+
+def test_replies() -> None:
+    assert write_message(event_pb2.EventsInfo()) == {"results": [], "total_count": 0}
+    assert write_message(empty_pb2.Empty()) == {}
+    reply = struct_pb2.Struct()
+    reply.update({"results": [{"count": 2}]})
+    assert write_message(reply) == {"results": [{"count": 2}]}
+    requests = webhook_pb2.WebhookRequests(total=5)
+    info = webhook_pb2.WebhookInfo(webhook_id="w", state="ENABLED", requests=requests)
+    assert write_message(info) == {"webhook_id": "w", "state": "ENABLED", "requests": {"total": "5"}}
+
+
+async def test_large_replies_do_not_hold_up_others() -> None:
+    reply = event_pb2.EventsInfo(total_count=2000)
+    for index in range(2000):
+        reply.results.add(event_id=f"event-{index}", raw_data={"a": [1, 2, {"b": "c" * 100}]})
+    wire = reply.SerializeToString()
+
+    async def answer(_request: bytes, _call: FakeCall) -> bytes:
+        return wire
+
+    door = Door(handlers={LIST: answer})
+    async with door.client() as client:
+        listing = asyncio.create_task(client.post("/monitoring/v1/event/list"))
+        while not listing.done():
+            await client.get("/healthz")
+            await asyncio.sleep(0.001)
+        assert len(listing.result().json()["results"]) == 2000
+
+
+def test_a_method_that_nothing_answers_is_found_at_start() -> None:
+    door = Door()
+    door.handlers = {}
+    with pytest.raises(ValueError, match="nothing answers"):
+        _without(door, LIST)
+
+
+def _without(door: Door, name: str) -> None:
+    door.handlers[name] = None  # type: ignore[assignment]
+    door.app()
+
+
+async def test_the_openapi_document_says_what_is_served() -> None:
+    door = Door()
+    async with door.client() as client:
+        document = (await client.get("/openapi.json")).json()
+    assert document["openapi"] == "3.1.0"
+    assert set(document["paths"]) == {
+        "/monitoring/v1/event/get",
+        "/monitoring/v1/event/list",
+        "/monitoring/v1/event/stat",
+        "/monitoring/v1/webhook/{webhook_id}/{access_key}/events",
+        "/V1.0/{project_id}/events",
+        "/V1.0/{project_id}/event/{event_name}",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+    }
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
+    document = openapi_document(SERVICES, "1.2.3")
+    names = set(document["components"]["schemas"])
+
+    def follow(value: Any) -> None:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                assert value["$ref"].removeprefix("#/components/schemas/") in names
+            for member in value.values():
+                follow(member)
+        elif isinstance(value, list):
+            for member in value:
+                follow(member)
+
+    follow(document)
+    query = document["components"]["schemas"]["spaceone.api.monitoring.v1.EventQuery"]["properties"]
+    assert query["query"] == {"$ref": "#/components/schemas/spaceone.api.core.v2.Query"}
+    state = document["components"]["schemas"]["spaceone.api.monitoring.v1.WebhookInfo"]["properties"]["state"]
+    assert state == {"type": "string", "enum": ["NONE", "ENABLED", "DISABLED"]}
