@@ -1,0 +1,46 @@
+"""The lists that are documented and therefore have to be fast: every scope, alone and with each request field.
+
+The store's indexes are checked against these (`store/indexes.py`), so that a field cannot be added to the request
+without an index, and no index is kept that nothing needs.
+"""
+
+from dataclasses import dataclass
+
+from event_service.query.fields import EVENT_FIELDS, FieldSet
+
+SCOPES: tuple[frozenset[str], ...] = (
+    frozenset({"domain_id"}),
+    frozenset({"domain_id", "workspace_id"}),
+    frozenset({"domain_id", "workspace_id", "project_id"}),
+)
+"""What callers are confined to, by role: a domain, a workspace, projects of a workspace."""
+
+EVENT_REQUEST_FIELDS = (
+    "event_id", "event_key", "event_type", "severity", "resource", "provider", "account", "workspace_id",
+    "project_id", "alert_id", "webhook_id",
+)  # fmt: skip
+"""The fields of EventQuery beside `query`: `eq` filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListShape:
+    """One kind of list.
+
+    Attributes:
+        equal: fields that must equal a value (or, for a scope's projects, one of several).
+        sort: (field, 1 or -1), ending with `_id`.
+    """
+
+    equal: frozenset[str]
+    sort: tuple[tuple[str, int], ...]
+
+
+def documented_shapes(
+    fields: FieldSet = EVENT_FIELDS, request_fields: tuple[str, ...] = EVENT_REQUEST_FIELDS
+) -> list[ListShape]:
+    """Every scope in the default order, alone and with one request field."""
+    order = tuple((name, -1 if descending else 1) for name, descending in fields.default_order)
+    sort = (*order, ("_id", order[-1][1]))
+    filters = [frozenset[str](), *(frozenset({fields.aliases.get(name, name)}) for name in request_fields)]
+    equals = {scope | asked for scope in SCOPES for asked in filters}
+    return [ListShape(equal, sort) for equal in sorted(equals, key=sorted)]

@@ -1,0 +1,293 @@
+"""Indexes as data, and what brings a database into line with them.
+
+Every index costs on every insert (about 0.1 ms of the embedded database's CPU each), so each says what it is for.
+Lists are served by equality-sort-range: the fields that are compared, then the order, so that a page is read from the
+index and nothing is sorted. A test holds every documented list (`query/shapes.py`) against this.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError, InvalidOperation, OperationFailure
+
+from event_service.errors import EventServiceError
+from event_service.store import schema
+from event_service.store.client import Database, is_secantus
+from event_service.store.failures import database_errors
+
+log = logging.getLogger(__name__)
+
+EVENT, ALERT, CONDITION, CLAIM, WEBHOOK = "event", "alert", "condition", "claim", "webhook"
+
+LARGE = 50_000
+"""A collection with more documents is indexed in the background: the service starts meanwhile."""
+
+_RETRY_SECONDS = 5.0
+_CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """One index.
+
+    Attributes:
+        keys: (field, 1 or -1).
+        reason: what it is for.
+        sparse: only documents that have the field are in it, the others cost nothing.
+        expire_after: documents are deleted this many seconds after the time in the field.
+        given_name: instead of the one that MongoDB would give.
+    """
+
+    collection: str
+    keys: tuple[tuple[str, int], ...]
+    reason: str
+    unique: bool = False
+    sparse: bool = False
+    expire_after: int | None = None
+    given_name: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.given_name or "_".join(f"{field}_{direction}" for field, direction in self.keys)
+
+    @property
+    def model(self) -> IndexModel:
+        options: dict[str, Any] = {"name": self.name}
+        if self.unique:
+            options["unique"] = True
+        if self.sparse:
+            options["sparse"] = True
+        if self.expire_after is not None:
+            options["expireAfterSeconds"] = self.expire_after
+        return IndexModel(list(self.keys), **options)
+
+
+def _ascending(*fields: str) -> tuple[tuple[str, int], ...]:
+    return tuple((field, ASCENDING) for field in fields)
+
+
+_NEWEST_FIRST = (("created_at", DESCENDING), ("_id", DESCENDING))
+
+# Few values each, so they stand behind the order: a page for one of them reads index entries, not documents, until it
+# is full. An index for each of them with each scope would be six more.
+_FEW_VALUES = _ascending("severity", "event_type", "provider")
+
+SELECTIVE = frozenset({"event_id", "event_key", "alert_id", "webhook_id", "project_id", "account", "resources"})
+"""Fields whose values belong to one scope (ids), or nearly so: what is read beside it and thrown away is little."""
+
+_SHARED = (
+    Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
+    Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
+    Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
+    Index(CLAIM, _ascending("expire_at"), "idempotency keys are forgotten", expire_after=0),
+    Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
+)
+
+_MONGODB = (
+    *_SHARED,
+    Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
+    Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
+    Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, asked for or as scope"),
+    Index(EVENT, (*_ascending("webhook_id"), *_NEWEST_FIRST), "lists of a webhook"),
+    Index(EVENT, (*_ascending("alert_id"), *_NEWEST_FIRST), "the events of an alert"),
+    Index(
+        EVENT,
+        (*_ascending("event_key", "domain_id"), *_NEWEST_FIRST),
+        "the history of a key; and what an upstream database knows of a key that is new here",
+    ),
+    Index(EVENT, (*_ascending("account", "domain_id"), *_NEWEST_FIRST), "lists of a cloud account"),
+    Index(EVENT, (*_ascending("resources", "domain_id"), *_NEWEST_FIRST), "lists of a resource"),
+    Index(WEBHOOK, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST), "lists of webhooks"),
+)
+
+# SecantusDB does not read an order from an index, looks at one index a query and only at whole prefixes of it, and
+# loses matches of two-sided ranges on indexed arrays. So: single fields, and no `resources`.
+_EMBEDDED = (
+    *_SHARED,
+    Index(EVENT, _ascending("created_at"), "the windows by which lists go back in time"),
+    Index(EVENT, _ascending("event_key"), "the history of a key; and whether a condition that is new here has a past"),
+    Index(EVENT, _ascending("alert_id"), "the events of an alert"),
+)
+
+
+RETENTION = "event_service_retention"
+
+
+def wanted(*, embedded: bool, retention_days: int = 0) -> list[Index]:
+    """The indexes of all collections.
+
+    Args:
+        embedded: for SecantusDB.
+        retention_days: days an event is kept, 0 = for ever.
+    """
+    if not embedded:
+        # Descending, since an upstream database may have one of its own that ascends.
+        return [*_MONGODB, *_retention((("created_at", DESCENDING),), retention_days)]
+    # The windows' index deletes at the same time.
+    retention = _retention(_ascending("created_at"), retention_days)
+    replaced = {index.keys for index in retention}
+    return [*(index for index in _EMBEDDED if index.collection != EVENT or index.keys not in replaced), *retention]
+
+
+def _retention(keys: tuple[tuple[str, int], ...], days: int) -> list[Index]:
+    if not days:
+        return []
+    seconds = int(timedelta(days=days).total_seconds())
+    return [Index(EVENT, keys, "old events go", expire_after=seconds, given_name=RETENTION)]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a database is not as it is wanted.
+
+    Attributes:
+        missing: to be made.
+        changed: there under the same keys, but with another time after which documents go.
+        not_unique: there, but it lets values be taken twice; somebody else's, left alone.
+        superfluous: (collection, name) of indexes that nothing here needs; somebody else's, left alone.
+    """
+
+    missing: tuple[Index, ...] = ()
+    changed: tuple[Index, ...] = ()
+    not_unique: tuple[Index, ...] = ()
+    superfluous: tuple[tuple[str, str], ...] = ()
+
+
+def diff(database: Database, indexes: Sequence[Index]) -> Difference:
+    """Compares. An index counts by its keys, whatever its name: an upstream database has names of its own.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    missing, changed, not_unique = [], [], []
+    superfluous: list[tuple[str, str]] = []
+    for collection in dict.fromkeys(index.collection for index in indexes):
+        there = _existing(database, collection)
+        own = [index for index in indexes if index.collection == collection]
+        for index in own:
+            found = there.get(index.keys)
+            if found is None:
+                missing.append(index)
+            elif found.get("expireAfterSeconds") != index.expire_after:
+                changed.append(index)
+            elif index.unique and not found.get("unique"):
+                not_unique.append(index)
+        known = {index.keys for index in own} | {_ascending("_id")}
+        superfluous += [(collection, str(found["name"])) for keys, found in there.items() if keys not in known]
+    return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
+
+
+def ensure(database: Database, *, embedded: bool | None = None, retention_days: int = 0) -> "Building | None":
+    """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
+
+    Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
+
+    Args:
+        embedded: SecantusDB; None to ask the server.
+
+    Returns:
+        What goes on in the background, if anything does.
+
+    Raises:
+        SchemaError: the database was written by a later version of this service.
+        Unavailable: the database does not answer.
+    """
+    schema.ensure(database)
+    if embedded is None:
+        embedded = is_secantus(database)
+    difference = diff(database, wanted(embedded=embedded, retention_days=retention_days))
+    for index in difference.not_unique:
+        log.warning("an index lets values be taken twice and is not ours to change", extra=_described(index))
+    if not retention_days and (EVENT, RETENTION) in difference.superfluous:
+        with database_errors(writing=True):
+            database[EVENT].drop_index(RETENTION)
+    later: list[Index] = []
+    for index in (*difference.changed, *difference.missing):
+        with database_errors(writing=True):
+            large = database[index.collection].estimated_document_count() > LARGE
+        if large:
+            later.append(index)
+        else:
+            _make(database, index, replace=index in difference.changed)
+    return Building(database, later, replaced=difference.changed) if later else None
+
+
+class Building:
+    """Indexes that are being built in the background, one after the other, until they are there."""
+
+    def __init__(self, database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> None:
+        self._database = database
+        self._indexes = list(indexes)
+        self._replaced = replaced
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._build, name="index-builder", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all were built within that time."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stops asking. What the server has begun it finishes by itself."""
+        self._stopping.set()
+
+    def _build(self) -> None:
+        for index in self._indexes:
+            log.warning("building an index on a large collection; lists may be slow meanwhile", extra=_described(index))
+            started = time.monotonic()
+            while not self._stopping.is_set():
+                try:
+                    # Asked again while it is being built, the server lets us wait for the same build.
+                    _make(self._database, index, replace=index in self._replaced)
+                except Exception as error:
+                    if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
+                        return
+                    log.info("an index is not built yet", extra={**_described(index), "reason": str(error)})
+                    self._stopping.wait(_RETRY_SECONDS)
+                else:
+                    log.info("built an index", extra={**_described(index), "seconds": time.monotonic() - started})
+                    break
+
+
+def _make(database: Database, index: Index, *, replace: bool) -> None:
+    """Makes one index. One that conflicts with another is left out: slower is better than not at all."""
+    collection = database[index.collection]
+    try:
+        with database_errors(writing=True):
+            try:
+                if replace and (found := _existing(database, index.collection).get(index.keys)):
+                    collection.drop_index(found["name"])
+                collection.create_indexes([index.model])
+            except DuplicateKeyError:
+                log.warning("values are taken twice; made an index that allows it", extra=_described(index))
+                collection.create_indexes([dataclasses.replace(index, unique=False).model])
+    except EventServiceError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OperationFailure) or cause.code not in _CONFLICTS:
+            raise
+        log.warning("an index conflicts with one that is there", extra={**_described(index), "reason": str(cause)})
+
+
+def _existing(database: Database, collection: str) -> dict[tuple[tuple[str, int], ...], Mapping[str, Any]]:
+    """Indexes that are there, by their keys. A collection that does not exist has none."""
+    with database_errors():
+        found: Iterable[Mapping[str, Any]] = database[collection].list_indexes()
+        return {_keys_of(index["key"]): index for index in found}
+
+
+def _keys_of(key: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> tuple[tuple[str, int], ...]:
+    pairs = key.items() if isinstance(key, Mapping) else key
+    # Drivers write 1 as 1, 1.0 or Int64(1); hashed and text indexes have words there.
+    return tuple((field, direction if isinstance(direction, str) else int(direction)) for field, direction in pairs)  # type: ignore[misc]
+
+
+def _described(index: Index) -> dict[str, Any]:
+    return {"collection": index.collection, "index": index.name, "purpose": index.reason}

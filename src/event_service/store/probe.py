@@ -1,0 +1,165 @@
+"""Whether the store can really be used, looked at in the background: a journalled write, read back.
+
+A ping is not enough: on a full disk a server may answer pings and refuse everything else. A write alone is too slow to
+notice that the server has gone: what the driver's own monitoring knows is looked at ten times a second.
+
+    serving   the last journalled write was read back
+    failing   the server is there, but the write fails or takes too long: not ready, calls may still try
+    away      no server that takes writes is known: not ready, and nobody is made to wait for a socket
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from event_service.errors import EventServiceError, Unavailable
+from event_service.store.client import Database, time_limit
+
+log = logging.getLogger(__name__)
+
+COLLECTION = "health"
+
+_TICK = 0.1  # seconds between looks at the driver's monitoring
+_EVERY = 1.0  # seconds between writes while all is well
+_EVERY_WHILE_FAILING = 0.25
+_LIMIT = 0.8  # seconds a write and its reading may take
+_AWAY_AFTER = 0.3  # seconds: an interruption as short as this is the driver's to mend
+
+
+class State(StrEnum):
+    """How the store is."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    FAILING = "failing"
+    AWAY = "away"
+
+
+class Gate(Protocol):
+    """What is closed while the database is away: `Threads`, `GroupCommit`."""
+
+    def suspend(self, error: EventServiceError) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Probe:
+    """Watches one database for one event loop.
+
+    Args:
+        on_change: told, in the event loop, whether the store is serving: at the first look, and at every change.
+        gates: suspended while the database is away, so that every call is answered at once.
+    """
+
+    def __init__(
+        self, database: Database, *, on_change: Callable[[bool], None] = lambda _: None, gates: Sequence[Gate] = ()
+    ) -> None:
+        self._database = database
+        self._on_change = on_change
+        self._gates = gates
+        self._state = State.STARTING
+        self._confirmed_at = float("-inf")
+        self._stopping = threading.Event()
+        self._looked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._watch, name="store-probe", daemon=True)
+
+    @property
+    def state(self) -> State:
+        """What the last look has found."""
+        return self._state
+
+    @property
+    def serving(self) -> bool:
+        return self._state is State.SERVING
+
+    def confirm(self) -> None:
+        """Takes note that somebody else's journalled write has just succeeded. For any thread.
+
+        A probe that is slow because the database is busy then says nothing about the database.
+        """
+        self._confirmed_at = time.monotonic()
+
+    async def start(self) -> None:
+        """Begins to watch; returns after the first look."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+        await self._looked.wait()
+
+    async def stop(self) -> None:
+        """Ends watching. The state stays what it was."""
+        self._stopping.set()
+        if self._loop is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    # --- in the probe's thread -------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        next_write = 0.0
+        away_since: float | None = None
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            if self._database.client.topology_description.has_writable_server():
+                away_since = None
+                if now >= next_write or self._state is State.AWAY:
+                    self._become(self._try())
+                    pause = _EVERY if self._state is State.SERVING else _EVERY_WHILE_FAILING
+                    next_write = time.monotonic() + pause
+            elif self._state is State.STARTING:
+                self._become(self._try())  # the driver connects with the first operation
+            else:
+                away_since = away_since if away_since is not None else now
+                if now - away_since >= _AWAY_AFTER:
+                    self._become(State.AWAY)
+            self._stopping.wait(_TICK)
+
+    def _try(self) -> State:
+        started = time.monotonic()
+        health = self._database[COLLECTION]
+        try:
+            with time_limit(_LIMIT):
+                at = datetime.now(UTC)
+                health.update_one({"_id": "probe"}, {"$set": {"at": at}}, upsert=True)
+                health.find_one({"_id": "probe"})
+        except DuplicateKeyError:  # another replica made the first one at the same moment
+            return State.SERVING
+        except PyMongoError as error:
+            if self._confirmed_at >= started - _EVERY and self._state is State.SERVING:
+                return State.SERVING
+            if self._state is not State.FAILING:
+                log.warning("a journalled write fails", extra={"reason": str(error).partition(" (configured")[0]})
+            return State.FAILING
+        return State.SERVING
+
+    def _become(self, state: State) -> None:
+        before, self._state = self._state, state
+        if before is state or self._loop is None:
+            return
+        if before is not State.STARTING or state is not State.SERVING:
+            log.log(
+                logging.INFO if state is State.SERVING else logging.WARNING,
+                "the database is %s",
+                {State.SERVING: "back", State.FAILING: "failing", State.AWAY: "away"}.get(state, state),
+            )
+        try:
+            self._loop.call_soon_threadsafe(self._tell, before, state)
+        except RuntimeError:  # the loop was closed meanwhile
+            self._stopping.set()
+
+    # --- in the event loop -----------------------------------------------------------------------------------
+
+    def _tell(self, before: State, state: State) -> None:
+        self._looked.set()
+        for gate in self._gates:
+            if state is State.AWAY:
+                gate.suspend(Unavailable())
+            elif before is State.AWAY:
+                gate.resume()
+        if before is State.STARTING or State.SERVING in (before, state):
+            self._on_change(state is State.SERVING)

@@ -1,0 +1,144 @@
+"""A database brought into line: a new one, one that is, one of upstream's, one of a later service."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
+
+from event_service.query.shapes import documented_shapes
+from event_service.store import indexes, schema
+from event_service.store.client import Database
+from event_service.store.indexes import CLAIM, EVENT, RETENTION, Building, diff, ensure, wanted
+from event_service.store.schema import SchemaError
+from tests.contract.conftest import MONGODB_URI
+
+
+@pytest.fixture
+def embedded(database_kind: str) -> bool:
+    return database_kind == "embedded"
+
+
+def in_line(database: Database, embedded: bool, retention_days: int = 0) -> bool:
+    difference = diff(database, wanted(embedded=embedded, retention_days=retention_days))
+    return not (difference.missing or difference.changed or difference.not_unique)
+
+
+def retention_seconds(database: Database) -> list[Any]:
+    found = database[EVENT].list_indexes()
+    return [index["expireAfterSeconds"] for index in found if "expireAfterSeconds" in index]
+
+
+def test_a_new_database_gets_everything_and_a_second_start_nothing(
+    database: Database, embedded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert diff(database, wanted(embedded=embedded)).missing == tuple(
+        index
+        for name in dict.fromkeys(i.collection for i in wanted(embedded=embedded))
+        for index in wanted(embedded=embedded)
+        if index.collection == name
+    )
+    assert ensure(database, embedded=embedded) is None
+    assert in_line(database, embedded)
+    assert schema.stored_version(database) == schema.VERSION
+    monkeypatch.setattr(indexes, "_make", pytest.fail)
+    assert ensure(database, embedded=embedded) is None
+
+
+def test_no_event_id_is_taken_twice(database: Database, embedded: bool) -> None:
+    ensure(database, embedded=embedded)
+    database[EVENT].insert_one({"event_id": "event-1"})
+    with pytest.raises(DuplicateKeyError):
+        database[EVENT].insert_one({"event_id": "event-1"})
+
+
+def test_an_upstream_databases_own_indexes_are_left_alone(database: Database, embedded: bool) -> None:
+    events = database[EVENT]
+    events.create_index([("event_id", ASCENDING)], name="upstreams_own")
+    events.create_index([("occurred_at", ASCENDING)])
+    events.insert_one({"event_id": "event-1", "created_at": datetime.now(UTC)})
+    ensure(database, embedded=embedded)
+    difference = diff(database, wanted(embedded=embedded))
+    assert [index.keys for index in difference.not_unique] == [(("event_id", 1),)]
+    assert not difference.missing
+    assert (EVENT, "occurred_at_1") in difference.superfluous
+    names = {index["name"] for index in events.list_indexes()}
+    assert {"upstreams_own", "occurred_at_1"} <= names
+
+
+def test_ids_that_are_taken_twice_already_do_not_stop_the_service(database: Database, embedded: bool) -> None:
+    database[EVENT].insert_many([{"event_id": "event-1"}, {"event_id": "event-1"}])
+    ensure(database, embedded=embedded)
+    assert [index.keys for index in diff(database, wanted(embedded=embedded)).not_unique] == [(("event_id", 1),)]
+
+
+def test_retention_can_be_switched_on_changed_and_off(database: Database, embedded: bool) -> None:
+    for days, seconds in ((0, []), (30, [30 * 86_400]), (7, [7 * 86_400]), (7, [7 * 86_400]), (0, [])):
+        ensure(database, embedded=embedded, retention_days=days)
+        assert retention_seconds(database) == seconds
+        assert in_line(database, embedded, days)
+
+
+def test_somebody_elses_retention_is_left_alone(database: Database, database_kind: str) -> None:
+    if database_kind == "embedded":
+        pytest.skip("embedded: nobody else has an embedded database")
+    database[EVENT].create_index([("created_at", ASCENDING)], name="theirs", expireAfterSeconds=99)
+    ensure(database, embedded=False, retention_days=1)
+    ensure(database, embedded=False)
+    assert retention_seconds(database) == [99]
+    assert RETENTION not in {index["name"] for index in database[EVENT].list_indexes()}
+
+
+def test_idempotency_keys_are_forgotten(database: Database, embedded: bool) -> None:
+    ensure(database, embedded=embedded)
+    (forgetting,) = [index for index in database[CLAIM].list_indexes() if "expireAfterSeconds" in index]
+    assert forgetting["expireAfterSeconds"] == 0
+    assert list(forgetting["key"]) in (["expire_at"], [("expire_at", 1)])
+
+
+def test_a_large_collection_is_indexed_in_the_background(
+    database: Database, embedded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "LARGE", 5)
+    database[EVENT].insert_many([{"event_id": f"event-{number}"} for number in range(10)])
+    building = ensure(database, embedded=embedded)
+    assert isinstance(building, Building)
+    assert building.wait(10)
+    assert in_line(database, embedded)
+
+
+def test_a_background_build_is_tried_until_it_succeeds(
+    database: Database, embedded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "_RETRY_SECONDS", 0.01)
+    failures = iter([OSError("no"), OSError("not yet")])
+    original = indexes._make
+
+    def make(*arguments: Any, **options: Any) -> None:
+        for failure in failures:
+            raise failure
+        original(*arguments, **options)
+
+    monkeypatch.setattr(indexes, "_make", make)
+    building = Building(database, wanted(embedded=embedded))
+    assert building.wait(10)
+    assert in_line(database, embedded)
+
+
+def test_a_later_services_database_is_refused(database: Database, embedded: bool) -> None:
+    database[schema.COLLECTION].insert_one({"_id": "schema", "version": schema.VERSION + 1})
+    with pytest.raises(SchemaError, match="a later event-service has written it"):
+        ensure(database, embedded=embedded)
+
+
+@pytest.mark.skipif(not MONGODB_URI, reason="plans are asked of a real MongoDB only: EVENT_SERVICE_TEST_MONGODB_URI")
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_the_server_plans_each_documented_list_without_sorting(database: Database) -> None:
+    ensure(database, embedded=False)
+    for shape in documented_shapes():
+        found = database[EVENT].find(dict.fromkeys(shape.equal, "x"), sort=list(shape.sort), limit=10)
+        plan = str(found.explain()["queryPlanner"]["winningPlan"])
+        assert "IXSCAN" in plan, shape
+        assert "'stage': 'SORT'" not in plan, shape
+        assert "COLLSCAN" not in plan, shape

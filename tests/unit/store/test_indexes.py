@@ -1,0 +1,93 @@
+"""Indexes as data: each documented list has one, and each one has a list."""
+
+import pytest
+from pymongo import ASCENDING
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.query.fields import EVENT_FIELDS, FieldKind
+from event_service.query.shapes import EVENT_REQUEST_FIELDS, SCOPES, ListShape, documented_shapes
+from event_service.store.indexes import EVENT, SELECTIVE, Index, wanted
+
+MONGODB = wanted(embedded=False)
+EMBEDDED = wanted(embedded=True)
+SHAPES = documented_shapes()
+
+
+def serves(index: Index, shape: ListShape) -> bool:
+    """Whether the index answers the list by equality-sort-range.
+
+    Equality: fields the list compares, in any order. Sort: the list's order, forwards or backwards. What the list
+    compares beyond that is either read from the index, behind the order, or little is read beside a selective field.
+    """
+    if index.collection != EVENT or index.sparse or index.expire_after is not None:
+        return False
+    fields = [field for field, _ in index.keys]
+    if index.unique and set(fields) <= shape.equal:
+        return True
+    prefix = 0
+    while prefix < len(fields) and fields[prefix] in shape.equal:
+        prefix += 1
+    order = index.keys[prefix : prefix + len(shape.sort)]
+    if not prefix or order not in (shape.sort, tuple((field, -direction) for field, direction in shape.sort)):
+        return False
+    beyond = shape.equal - set(fields)
+    return not beyond or bool(SELECTIVE & set(fields[:prefix]))
+
+
+def test_the_request_fields_are_those_of_the_contract() -> None:
+    in_contract = {field.name for field in event_pb2.EventQuery.DESCRIPTOR.fields} - {"query"}
+    assert set(EVENT_REQUEST_FIELDS) == in_contract
+
+
+def test_shapes_are_every_scope_alone_and_with_each_field() -> None:
+    asked = {shape.equal for shape in SHAPES}
+    assert frozenset({"domain_id", "workspace_id", "project_id", "resources"}) in asked
+    stored = {"resources" if name == "resource" else name for name in EVENT_REQUEST_FIELDS}
+    assert asked == {scope | {name} for scope in SCOPES for name in stored} | set(SCOPES)
+    assert len(SHAPES) == len(asked)
+    assert {shape.sort for shape in SHAPES} == {(("created_at", -1), ("_id", -1))}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "+".join(sorted(shape.equal)))
+def test_each_documented_list_is_served_by_equality_sort_range(shape: ListShape) -> None:
+    assert [index.name for index in MONGODB if serves(index, shape)]
+
+
+def test_no_index_serves_what_others_serve_anyway() -> None:
+    for index in MONGODB:
+        if index.collection == EVENT and not index.unique:
+            rest = [other for other in MONGODB if other is not index]
+            needed = [shape for shape in SHAPES if not any(serves(other, shape) for other in rest)]
+            assert needed, f"{index.name} is superfluous"
+
+
+def test_without_its_index_a_list_is_not_served() -> None:
+    shape = ListShape(frozenset({"domain_id", "title"}), SHAPES[0].sort)
+    assert not any(serves(index, shape) for index in MONGODB)
+
+
+@pytest.mark.parametrize("indexes", [MONGODB, EMBEDDED], ids=["mongodb", "embedded"])
+def test_each_index_says_what_it_is_for_and_is_there_once(indexes: list[Index]) -> None:
+    assert all(index.reason for index in indexes)
+    keys = [(index.collection, index.keys) for index in indexes]
+    assert len(set(keys)) == len(keys)
+    assert {index.keys for index in indexes if index.unique} == {(("event_id", 1),), (("webhook_id", 1),)}
+
+
+def test_the_embedded_database_gets_what_it_can_use() -> None:
+    of_events = [index for index in EMBEDDED if index.collection == EVENT]
+    assert len(of_events) <= 4
+    for index in of_events:
+        assert len(index.keys) == 1
+        assert EVENT_FIELDS.kinds[index.keys[0][0]] is not FieldKind.TEXTS
+        assert index.keys[0][1] == ASCENDING
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_retention_adds_no_second_index_of_the_same_keys(embedded: bool) -> None:
+    indexes = wanted(embedded=embedded, retention_days=2)
+    (retention,) = [index for index in indexes if index.collection == EVENT and index.expire_after is not None]
+    assert retention.expire_after == 2 * 24 * 60 * 60
+    keys = [index.keys for index in indexes if index.collection == EVENT]
+    assert len(set(keys)) == len(keys)
+    assert len(indexes) == len(wanted(embedded=embedded)) + (0 if embedded else 1)
