@@ -1,0 +1,345 @@
+import pytest
+from google.protobuf import json_format, struct_pb2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from spaceone.api.monitoring.v1 import webhook_pb2 as theirs
+
+from event_service._gen.event_service.v1 import webhooks_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
+from event_service.errors import (
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    RequiredParameter,
+    TooLarge,
+    Unauthenticated,
+)
+from event_service.identity.principal import Principal, Role
+from event_service.rpc.call import Call
+from event_service.rpc.methods import method_table
+from event_service.rpc.webhook_servicer import DESCRIPTOR, OWN_DESCRIPTOR, WebhookServicer
+from event_service.store.compile import MONGOMOCK
+from event_service.store.threads import Threads
+from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.keys import MASK
+from event_service.webhooks.manager import WebhookManager
+from event_service.webhooks.plugins import Plugins
+from event_service.webhooks.sealing import Sealer
+from event_service.wire.struct import encode_stored_struct
+from tests.contract.mongomock_database import make_database
+from tests.unit.wire.json_values import objects, scalars, texts
+
+SYSTEM = Principal(Role.SYSTEM_TOKEN, "d-1", "ws-1")
+ADMIN = Principal(Role.DOMAIN_ADMIN, "d-1")
+OWNER = Principal(Role.WORKSPACE_OWNER, "d-1", "ws-1")
+MEMBER = Principal(Role.WORKSPACE_MEMBER, "d-1", "ws-1", ("project-1",))
+USER = Principal(Role.USER, "d-1")
+STRANGER = Principal(Role.WORKSPACE_OWNER, "d-2", "ws-1")
+
+CREATE = {"name": "hook", "project_id": "project-1", "plugin_info": {"plugin_id": "native"}}
+
+READS = ["get", "list", "stat"]
+WRITES = ["create", "update", "update_plugin", "verify_plugin", "enable", "disable", "delete", "rotate_key"]
+
+MESSAGES = {
+    "create": (webhook_pb2.CreateWebhookRequest, webhook_pb2.WebhookInfo),
+    "update": (webhook_pb2.UpdateWebhookRequest, webhook_pb2.WebhookInfo),
+    "update_plugin": (webhook_pb2.UpdateWebhookPluginRequest, webhook_pb2.WebhookInfo),
+    "verify_plugin": (webhook_pb2.WebhookRequest, None),
+    "enable": (webhook_pb2.WebhookRequest, webhook_pb2.WebhookInfo),
+    "disable": (webhook_pb2.WebhookRequest, webhook_pb2.WebhookInfo),
+    "delete": (webhook_pb2.WebhookRequest, None),
+    "get": (webhook_pb2.WebhookRequest, webhook_pb2.WebhookInfo),
+    "list": (webhook_pb2.WebhookQuery, webhook_pb2.WebhooksInfo),
+    "stat": (webhook_pb2.WebhookStatQuery, struct_pb2.Struct),
+    "rotate_key": (webhooks_pb2.RotateKeyRequest, webhooks_pb2.RotateKeyResponse),
+}
+
+
+@pytest.fixture
+def database(monkeypatch):
+    return make_database("test", monkeypatch)
+
+
+@pytest.fixture
+def servicer(database, tmp_path):
+    threads = Threads(1)
+    yield WebhookServicer(
+        WebhookManager(
+            store=WebhookStore(database, 5000, list_limit=2, dialect=MONGOMOCK),
+            threads=threads,
+            sealer=Sealer(None, tmp_path / "secret.key"),
+            plugins=Plugins(),
+            base_url=lambda: "https://events.example",
+        )
+    )
+    threads.close()
+
+
+@pytest.fixture
+def ask(servicer):
+    """Calls a method with a request as JSON, gives the reply as JSON, as a client sees it."""
+
+    async def ask(method, request, principal=OWNER, call=None):
+        kind, reply_kind = MESSAGES[method]
+        call = call or Call(f"/x/{method}", {}, principal=principal)
+        wire = await getattr(servicer, method)(json_format.ParseDict(request, kind()).SerializeToString(), call)
+        if reply_kind is None:
+            assert wire == b""
+            return None
+        return json_format.MessageToDict(reply_kind.FromString(wire), preserving_proto_field_name=True)
+
+    return ask
+
+
+def test_every_method_of_both_contracts_is_answered(servicer):
+    assert len(method_table(DESCRIPTOR, servicer)) == 10
+    assert list(method_table(OWN_DESCRIPTOR, servicer)) == ["/event_service.v1.Webhooks/RotateKey"]
+
+
+async def test_create_get_list(ask):
+    made = await ask("create", {**CREATE, "tags": {"a": [1, {"b": None}]}})
+    key, webhook_id = made["access_key"], made["webhook_id"]
+    assert made["webhook_url"] == f"https://events.example/monitoring/v1/webhook/{webhook_id}/{key}/events"
+    found = await ask("get", {"webhook_id": webhook_id})
+    assert found == {
+        "webhook_id": webhook_id,
+        "name": "hook",
+        "state": "ENABLED",
+        "access_key": MASK,
+        "webhook_url": f"https://events.example/monitoring/v1/webhook/{webhook_id}/{MASK}/events",
+        "capability": {},
+        "plugin_info": {"plugin_id": "native", "options": {}, "metadata": {}, "upgrade_mode": "AUTO"},
+        "tags": {"a": [1.0, {"b": None}]},
+        "requests": {},
+        "domain_id": "d-1",
+        "workspace_id": "ws-1",
+        "project_id": "project-1",
+        "created_at": found["created_at"],
+    }
+    assert found["created_at"].endswith("Z")
+    assert await ask("list", {}) == {"results": [found], "total_count": 1}
+    assert {**made, "access_key": MASK, "webhook_url": found["webhook_url"]} == found
+
+
+async def test_spaceones_own_stubs_read_the_reply(servicer):
+    request = json_format.ParseDict(CREATE, theirs.CreateWebhookRequest()).SerializeToString()
+    info = theirs.WebhookInfo.FromString(await servicer.create(request, Call("/x/create", {}, principal=OWNER)))
+    assert (info.name, info.state, len(info.access_key)) == ("hook", theirs.WebhookInfo.ENABLED, 64)
+
+
+@pytest.mark.parametrize(
+    ("principal", "may_read", "may_write"),
+    [
+        (SYSTEM, True, True),
+        (ADMIN, True, False),
+        (OWNER, True, True),
+        (MEMBER, True, True),
+        (USER, False, False),
+        (Principal(Role.WORKSPACE_OWNER, "d-1", "ws-1", permissions=("monitoring:Webhook.read",)), True, False),
+        (Principal(Role.WORKSPACE_OWNER, "d-1", "ws-1", permissions=("monitoring:Event",)), False, False),
+    ],
+    ids=["system", "admin", "owner", "member", "user", "reader", "event-reader"],
+)
+async def test_roles(ask, principal, may_read, may_write):
+    made = await ask("create", CREATE)
+    requests = {
+        **{method: {"webhook_id": made["webhook_id"]} for method in WRITES},
+        "create": {**CREATE, "name": "other"},
+        "get": {"webhook_id": made["webhook_id"]},
+        "list": {},
+        "stat": {"query": {"distinct": "name"}},
+    }
+    for method in [*READS, *WRITES[:6], "rotate_key", "delete"]:
+        if may_read if method in READS else may_write:
+            await ask(method, requests[method], principal)
+        else:
+            with pytest.raises(PermissionDenied):
+                await ask(method, requests[method], principal)
+
+
+@pytest.mark.parametrize("method", [*READS, *WRITES])
+async def test_nobody_and_garbage_are_refused(servicer, method):
+    with pytest.raises(Unauthenticated):
+        await getattr(servicer, method)(b"", Call("/x", {}))
+    with pytest.raises(InvalidArgument):
+        await getattr(servicer, method)(b"\xff\xff", Call("/x", {}, principal=OWNER))
+    with pytest.raises(PermissionDenied):
+        await getattr(servicer, method)(b"", Call("/x", {}, principal=USER))
+
+
+@pytest.mark.parametrize("method", [name for name in [*READS, *WRITES] if name not in ("list", "stat", "create")])
+async def test_a_webhook_id_is_required_and_a_foreign_one_unknown(ask, method):
+    made = await ask("create", CREATE)
+    with pytest.raises(RequiredParameter, match="webhook_id"):
+        await ask(method, {})
+    with pytest.raises(NotFound):
+        await ask(method, {"webhook_id": made["webhook_id"]}, STRANGER)
+
+
+async def test_a_project_outside_the_tokens_is_denied(ask):
+    for method, request in (("create", {**CREATE, "project_id": "project-2"}), ("list", {"project_id": "project-2"})):
+        with pytest.raises(PermissionDenied):
+            await ask(method, request, MEMBER)
+    await ask("create", CREATE)
+    assert await ask("list", {"project_id": "*"}, MEMBER) == {}
+
+
+async def test_required_parameters_in_order(ask):
+    for request, key in (
+        ({}, "name"),
+        ({"name": "x"}, "plugin_info"),
+        ({"name": "x", "plugin_info": {}}, "project_id"),
+    ):
+        with pytest.raises(RequiredParameter, match=rf"\(key = {key}\)"):
+            await ask("create", request)
+
+
+async def test_update_and_plugin(ask):
+    webhook_id = (await ask("create", {**CREATE, "tags": {"a": 1}}))["webhook_id"]
+    assert (await ask("update", {"webhook_id": webhook_id, "name": "new"}))["tags"] == {"a": 1.0}
+    assert (await ask("update", {"webhook_id": webhook_id, "tags": {}}))["tags"] == {}
+    changed = await ask(
+        "update_plugin",
+        {"webhook_id": webhook_id, "version": "2", "options": {"auto_recovery": False}, "upgrade_mode": "MANUAL"},
+    )
+    assert changed["plugin_info"] == {
+        "plugin_id": "native",
+        "version": "2",
+        "options": {"auto_recovery": False},
+        "metadata": {},
+        "upgrade_mode": "MANUAL",
+    }
+    await ask("verify_plugin", {"webhook_id": webhook_id})
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (webhook_pb2.WebhookQuery(state=9), "state"),
+        (webhook_pb2.UpdateWebhookPluginRequest(webhook_id="x", upgrade_mode=9), "upgrade_mode"),
+        (
+            webhook_pb2.CreateWebhookRequest(name="x", plugin_info=webhook_pb2.WebhookPluginInfo(upgrade_mode=9)),
+            "plugin_info.upgrade_mode",
+        ),
+    ],
+)
+async def test_unknown_enum_numbers_are_refused(servicer, message, field):
+    method = {"WebhookQuery": "list", "UpdateWebhookPluginRequest": "update_plugin"}.get(
+        type(message).__name__, "create"
+    )
+    with pytest.raises(InvalidArgument) as caught:
+        await getattr(servicer, method)(message.SerializeToString(), Call("/x", {}, principal=OWNER))
+    assert caught.value.violations[0].field == field
+
+
+async def test_enable_disable_delete(ask):
+    webhook_id = (await ask("create", CREATE))["webhook_id"]
+    assert (await ask("disable", {"webhook_id": webhook_id}))["state"] == "DISABLED"
+    assert [row["webhook_id"] for row in (await ask("list", {"state": "DISABLED"}))["results"]] == [webhook_id]
+    assert await ask("list", {"state": "ENABLED"}) == {}
+    assert (await ask("enable", {"webhook_id": webhook_id}))["state"] == "ENABLED"
+    await ask("delete", {"webhook_id": webhook_id})
+    with pytest.raises(NotFound):
+        await ask("get", {"webhook_id": webhook_id})
+
+
+async def test_rotate_key(ask):
+    made = await ask("create", CREATE)
+    rotated = await ask("rotate_key", {"webhook_id": made["webhook_id"], "overlap_seconds": 60})
+    assert rotated["webhook"]["access_key"] not in (made["access_key"], MASK)
+    assert rotated["webhook"]["access_key"] in rotated["webhook"]["webhook_url"]
+    assert rotated["previous_key_expires_at"].endswith("Z")
+    at_once = await ask("rotate_key", {"webhook_id": made["webhook_id"]})
+    assert "previous_key_expires_at" not in at_once
+    with pytest.raises(InvalidArgument, match="overlap_seconds"):
+        await ask("rotate_key", {"webhook_id": made["webhook_id"], "overlap_seconds": 2**32 - 1})
+
+
+async def test_list_by_access_key_and_stat(ask):
+    made = await ask("create", CREATE)
+    await ask("create", {**CREATE, "name": "other"})
+    found = await ask("list", {"access_key": made["access_key"]})
+    assert [row["webhook_id"] for row in found["results"]] == [made["webhook_id"]]
+    assert await ask("list", {"access_key": MASK}) == {}
+    assert await ask("stat", {"query": {"distinct": "name"}}) == {"results": ["hook", "other"]}
+    for query in ({"filter": [{"k": "access_key", "v": "x", "o": "eq"}]}, {"only": ["access_key"]}):
+        with pytest.raises(InvalidArgument):
+            await ask("list", {"query": query})
+    with pytest.raises(InvalidArgument):
+        await ask("stat", {"query": {"distinct": "access_key"}})
+
+
+async def test_selected_fields_and_a_page_that_is_cut(ask):
+    for name in ("a", "b", "c"):
+        await ask("create", {**CREATE, "name": name})
+    call = Call("/x/list", {}, principal=OWNER)
+    page = await ask("list", {"query": {"only": ["name", "plugin_info.plugin_id"]}}, call=call)
+    assert page == {
+        "results": [{"name": name, "plugin_info": {"plugin_id": "native"}} for name in ("a", "b")],
+        "total_count": 3,
+    }
+    assert call.trailers == [("page-limit", "2")]
+
+
+def requests_of(method):
+    """Any request at all: noise, and messages whose every field holds something."""
+    if method in ("list", "stat"):
+        return st.binary(max_size=60)
+    message = {
+        "create": st.builds(
+            lambda name, project, plugin, options, tags, mode: webhook_pb2.CreateWebhookRequest(
+                name=name,
+                project_id=project,
+                plugin_info=webhook_pb2.WebhookPluginInfo(plugin_id=plugin, options=struct(options), upgrade_mode=mode),
+                tags=struct(tags),
+            ),
+            texts,
+            texts,
+            texts | st.sampled_from(["native", "cloud-eye"]),
+            objects | st.dictionaries(st.sampled_from(["duplicate_event_time", "auto_recovery", "endpoint"]), scalars),
+            objects,
+            st.integers(0, 4),
+        ),
+        "update": st.builds(
+            lambda name, tags: webhook_pb2.UpdateWebhookRequest(webhook_id="webhook-1", name=name, tags=struct(tags)),
+            texts,
+            objects,
+        ),
+        "update_plugin": st.builds(
+            lambda version, options, mode: webhook_pb2.UpdateWebhookPluginRequest(
+                webhook_id="webhook-1", version=version, options=struct(options), upgrade_mode=mode
+            ),
+            texts,
+            objects,
+            st.integers(0, 4),
+        ),
+        "rotate_key": st.builds(
+            lambda name, overlap: webhooks_pb2.RotateKeyRequest(webhook_id=name, overlap_seconds=overlap),
+            texts | st.just("webhook-1"),
+            st.integers(0, 2**32 - 1),
+        ),
+    }.get(method, st.builds(lambda name: webhook_pb2.WebhookRequest(webhook_id=name), texts))
+    return message.map(lambda one: one.SerializeToString()) | st.binary(max_size=60)
+
+
+def struct(value):
+    message = struct_pb2.Struct()
+    message.MergeFromString(encode_stored_struct(value))
+    return message
+
+
+@pytest.mark.parametrize("method", [*READS, *WRITES])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+async def test_no_request_is_a_fault_of_ours(servicer, database, method, data):
+    database["webhook"].update_one(
+        {"webhook_id": "webhook-1"},
+        {"$set": {"domain_id": "d-1", "workspace_id": "ws-1", "plugin_info": {"plugin_id": "native"}}},
+        upsert=True,
+    )
+    request = data.draw(requests_of(method))
+    try:
+        await getattr(servicer, method)(request, Call("/x", {}, principal=OWNER))
+    except (InvalidArgument, NotFound, PermissionDenied, TooLarge):
+        return
