@@ -40,5 +40,5 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture
 def foreign_client(service: Service) -> Iterator[ForeignClient]:
     """The shared service as a program with the stubs of spaceone-api sees it."""
-    with ForeignClient(service.grpc) as client:
+    with ForeignClient(service.grpc_address) as client:
         yield client

@@ -56,8 +56,8 @@ class Service:
     settings: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = (str(BIN / "event-service"), "serve")
     cwd: Path = CHECKOUT
-    grpc: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
-    http: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+    grpc_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
+    http_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     outside: Mapping[str, str] | None = None
     process: subprocess.Popen[bytes] | None = None
 
@@ -82,9 +82,9 @@ class Service:
         return {
             **base,
             "EVENT_SERVICE_DATA_DIR": str(self.data_dir),
-            "EVENT_SERVICE_GRPC_ADDRESS": self.grpc,
-            "EVENT_SERVICE_HTTP_ADDRESS": self.http,
-            "EVENT_SERVICE_SERVER": self.grpc,
+            "EVENT_SERVICE_GRPC_ADDRESS": self.grpc_address,
+            "EVENT_SERVICE_HTTP_ADDRESS": self.http_address,
+            "EVENT_SERVICE_SERVER": self.grpc_address,
             **self.settings,
         }
 
@@ -124,7 +124,7 @@ class Service:
 
     def channel(self) -> grpc.Channel:
         options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
-        return grpc.insecure_channel(self.grpc, options=options)
+        return grpc.insecure_channel(self.grpc_address, options=options)
 
     def stop(self) -> int:
         """SIGTERM, and its exit status. Kills it after 30 s, which fails."""

@@ -26,13 +26,13 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_list_methods(service: Service, folder: Path) -> None:
-    listed = buf_curl(folder, "--list-methods", f"http://{service.grpc}").split()
+    listed = buf_curl(folder, "--list-methods", f"http://{service.grpc_address}").split()
     assert {f"{EVENT}/{name}" for name in ("create", "get", "list", "stat")} <= set(listed)
 
 
 def test_create_get_list_stat(service: Service, folder: Path, webhook: tuple[str, str]) -> None:
     def call(method: str, request: dict[str, Any]) -> Any:
-        printed = buf_curl(folder, "-d", json.dumps(request), f"http://{service.grpc}/{EVENT}/{method}")
+        printed = buf_curl(folder, "-d", json.dumps(request), f"http://{service.grpc_address}/{EVENT}/{method}")
         return json.loads(printed)
 
     webhook_id, access_key = webhook
@@ -41,5 +41,5 @@ def test_create_get_list_stat(service: Service, folder: Path, webhook: tuple[str
     assert listed["totalCount"] == 1
     event = listed["results"][0]
     assert call("get", {"event_id": event["eventId"]}) == event
-    query = {"distinct": "event_key", "filter": [{"k": "webhook_id", "v": webhook_id}]}
+    query = {"distinct": "event_key", "filter": [{"k": "webhook_id", "v": webhook_id, "o": "eq"}]}
     assert call("stat", {"query": query}) == {"results": ["k"]}

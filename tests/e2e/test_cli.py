@@ -40,7 +40,7 @@ def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Runs `event-service ARGUMENTS` in this process against the shared service."""
     for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc)
+    monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
     monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(service.data_dir))
 
     def run(*arguments: str) -> Run:
@@ -275,7 +275,7 @@ def test_health_and_doctor(run: CommandLine, service: Service) -> None:
     assert run("health", "--server", "127.0.0.1:1") == Run(3, "UNREACHABLE\n", "")
     findings = {finding["what"]: finding for finding in run("doctor", "--json").json}
     assert findings["server"]["verdict"] == "ok"
-    assert service.grpc in findings["server"]["detail"]
+    assert service.grpc_address in findings["server"]["detail"]
     assert "embedded" in findings["database"]["detail"]
     assert "for production" in run("doctor").out.lower()
 
@@ -327,8 +327,8 @@ def in_a_terminal(*arguments: str, **settings: str) -> str:
 
 
 def test_severities_have_colours_in_a_terminal(service: Service, sent: str) -> None:
-    listed = in_a_terminal("event", "list", f"webhook={sent}", EVENT_SERVICE_SERVER=service.grpc)
+    listed = in_a_terminal("event", "list", f"webhook={sent}", EVENT_SERVICE_SERVER=service.grpc_address)
     assert re.search("\x1b\\[[0-9;]*41m *CRITICAL", listed)
     assert all(len(re.sub("\x1b\\[[0-9;]*m", "", line)) <= 120 for line in listed.split("\r\n"))
-    plain = in_a_terminal("event", "list", f"webhook={sent}", EVENT_SERVICE_SERVER=service.grpc, NO_COLOR="1")
+    plain = in_a_terminal("event", "list", f"webhook={sent}", EVENT_SERVICE_SERVER=service.grpc_address, NO_COLOR="1")
     assert not re.search("\x1b\\[[0-9;]*[34]1m", plain)

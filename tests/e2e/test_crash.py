@@ -50,7 +50,7 @@ def bring_back(service: Service) -> None:
 def stored(service: Service, webhook: tuple[str, str]) -> dict[str, int]:
     """How often each event_key is stored."""
     group = {"keys": [{"k": "event_key", "n": "key"}], "fields": [{"o": "count", "n": "count"}]}
-    query = {"filter": [{"k": "webhook_id", "v": webhook[0]}], "aggregate": [{"group": group}]}
+    query = {"filter": [{"k": "webhook_id", "v": webhook[0], "o": "eq"}], "aggregate": [{"group": group}]}
     return {row["key"]: row["count"] for row in service.call("Event", "stat", {"query": query})["results"]}
 
 

@@ -100,5 +100,5 @@ def test_the_first_webhook_is_kept_from_others(made: Service) -> None:
 
 
 def test_it_leaves_the_command_behind(made: Service) -> None:
-    listed = json.loads(paste(made, f".venv/bin/event-service webhook list --json --server {made.grpc}"))
+    listed = json.loads(paste(made, f".venv/bin/event-service webhook list --json --server {made.grpc_address}"))
     assert [webhook["name"] for webhook in listed["results"]] == ["first"]

@@ -19,7 +19,7 @@ LAST_LINES = "Where monitoring tools post to:"
 
 def as_in_readme(text: str, service: Service) -> str:
     """What a service of the tests printed, as it would read on the default addresses."""
-    for ours, shown in ((service.grpc, GRPC), (service.http, HTTP), (str(service.data_dir), DATA_DIR)):
+    for ours, shown in ((service.grpc_address, GRPC), (service.http_address, HTTP), (str(service.data_dir), DATA_DIR)):
         text = text.replace(ours, shown)
     # The README's user has the default address, for which the line names no server.
     return text.replace(f" --server {GRPC}", "")
@@ -40,7 +40,9 @@ def test_sessions_and_program(make_service: Callable[..., Service], tmp_path: Pa
                 # tests/e2e/test_make_run.py runs it from a fresh checkout; here it is what it serves that counts.
                 meanings.compare(step.printed, served(service))
                 continue
-            command = meanings.translate(step.command).replace(GRPC, service.grpc).replace(HTTP, service.http)
+            command = (
+                meanings.translate(step.command).replace(GRPC, service.grpc_address).replace(HTTP, service.http_address)
+            )
             done = subprocess.run(
                 ["bash", "-c", command],
                 cwd=CHECKOUT,
@@ -54,7 +56,7 @@ def test_sessions_and_program(make_service: Callable[..., Service], tmp_path: Pa
 
     (program,) = blocks(README, "python")
     path = tmp_path / "client.py"
-    path.write_text(meanings.translate(program).replace(GRPC, service.grpc))
+    path.write_text(meanings.translate(program).replace(GRPC, service.grpc_address))
     assert len([line for line in program.splitlines() if line.strip()]) <= 12
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -106,7 +106,7 @@ def test_listening_beyond_loopback_without_authentication_is_refused(name: str, 
 
 def test_insecure_insists(make_service: MakeService) -> None:
     service = make_service()
-    service.grpc = f"0.0.0.0:{free_port()}"
+    service.grpc_address = f"0.0.0.0:{free_port()}"
     service.command = (*service.command, "--insecure")
     service.start()
     assert service.stop() == 0

@@ -32,7 +32,10 @@ def test_events(foreign_client: ForeignClient, made: dict) -> None:
     mine = {"webhook_id": made["webhook_id"]}
     assert foreign_client.call("Event", "list", mine).reply == {"results": [event], "total_count": 1}
     count = {
-        "query": {"filter": [{"k": "webhook_id", "v": made["webhook_id"]}], "aggregate": [{"count": {"name": "n"}}]}
+        "query": {
+            "filter": [{"k": "webhook_id", "v": made["webhook_id"], "o": "eq"}],
+            "aggregate": [{"count": {"name": "n"}}],
+        }
     }
     assert foreign_client.call("Event", "stat", count).reply == {"results": [{"n": 1}]}
     foreign_client.call("Event", "create", {**sender, "data": {"event_key": "cpu", "event_type": "RECOVERY"}})
@@ -78,7 +81,7 @@ def test_webhooks(foreign_client: ForeignClient, made: dict) -> None:
     changed = foreign_client.call("Webhook", "update_plugin", {**this, "options": {"auto_recovery": False}}).reply
     assert changed["plugin_info"]["options"] == {"auto_recovery": False}
     assert foreign_client.call("Webhook", "verify_plugin", this).reply == {}
-    only = {"filter": [{"k": "webhook_id", "v": made["webhook_id"]}]}
+    only = {"filter": [{"k": "webhook_id", "v": made["webhook_id"], "o": "eq"}]}
     assert foreign_client.call("Webhook", "stat", {"query": {**only, "distinct": "name"}}).reply == {"results": ["new"]}
     order = {**this, "access_key": made["access_key"], "data": {"event_key": "k"}}
     assert foreign_client.call("Webhook", "disable", this).reply["state"] == "DISABLED"

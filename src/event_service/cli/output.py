@@ -52,7 +52,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
         table.add_column(column, overflow="ellipsis", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    _print_unpadded(out, table)
     if note:
         out.print(Text(note, style="dim"))
 
@@ -66,7 +66,17 @@ def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     for name, value in fields:
         if value:
             table.add_row(name, value)
-    out.print(table)
+    _print_unpadded(out, table)
+
+
+def _print_unpadded(out: Console, table: Table) -> None:
+    """Prints a table; into a pipe without the blanks that fill its last column."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as captured:
+        out.print(table)
+    out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def print_document(heading: str, value: Mapping[str, Any]) -> None:
