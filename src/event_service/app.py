@@ -115,7 +115,7 @@ class App:
         parts.push_async_callback(_cancel, mending)
 
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms),
+            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, dialect=dialect),
             threads=threads,
             sealer=sealer,
             plugins=Plugins(),
