@@ -111,12 +111,12 @@ def test_the_life_of_a_webhook(run: CommandLine, payload: Callable[..., str]) ->
 
 
 def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
-    made = run("webhook", "create", "--name", "for people")
+    made = run("webhook", "create", "--name", "for people", "--project-id", "project-1")
     (webhook_id,) = re.findall(r"webhook-[0-9a-f]{12}", made.out.splitlines()[0])
     assert "not shown again" in made.out
     listed = run("webhook", "list", "name=for people")
     assert listed.out.splitlines()[0].split() == ["WEBHOOK", "STATE", "PARSER", "CALLS", "ERRORS", "PROJECT", "NAME"]
-    assert re.search(rf"{webhook_id} +ENABLED +native +0 +0 +for people", listed.out)
+    assert re.search(rf"{webhook_id} +ENABLED +native +0 +0 +project-1 +for people", listed.out)
     assert "1 of 1" in listed.out
     assert "holds until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
     assert "no longer holds" in run("webhook", "rotate-key", webhook_id).out

@@ -15,6 +15,8 @@ from event_service.cli.failures import USAGE, Failure, from_rpc_error
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = 30.0
+# Up to here a double holds every whole number.
+LARGEST_EXACT = 2**53
 
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
 WEBHOOK = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]
@@ -86,7 +88,7 @@ class Connection:
         trailers: dict[str, list[str]] = {}
         for key, value in call.trailing_metadata() or ():
             trailers.setdefault(key, []).append(value if isinstance(value, str) else value.decode("utf-8", "replace"))
-        return Reply(json_format.MessageToDict(reply, preserving_proto_field_name=True), trailers)
+        return Reply(_whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True)), trailers)
 
     def open(self) -> grpc.Channel:
         """A channel to the server; close it. Raises Failure where a certificate cannot be read."""
@@ -102,3 +104,14 @@ class Connection:
         except OSError as error:
             raise Failure(f"{error.filename} cannot be read: {error.strerror}.", exit_code=USAGE) from error
         return grpc.secure_channel(self.server, credentials, options=options)
+
+
+def _whole_numbers(value: Any) -> Any:
+    """The JSON with 2 for 2.0: a Struct knows only doubles, and people count events in whole ones."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(member) for member in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_EXACT:
+        return int(value)
+    return value

@@ -13,7 +13,7 @@ from event_service.cli import first_webhook
 from event_service.cli.configuration import load_settings
 from event_service.cli.connection import EVENT, Connection
 from event_service.cli.failures import USAGE, Failure
-from event_service.cli.filters import ALIASES, HELP, parse_filters
+from event_service.cli.filters import EVENT_WORDS, HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import (
     EVENT_TYPE_STYLES,
@@ -96,7 +96,7 @@ def list_events(
 
     Example: event-service event list severity=CRITICAL title~cpu since=2h
     """
-    query: dict[str, Any] = {"page": {"start": start, "limit": limit}, "filter": parse_filters(condition or [])}
+    query: dict[str, Any] = {"page": {"start": start, "limit": limit}, "filter": parse_filters(condition or ())}
     if sort:
         query["sort"] = [{"key": key.removeprefix("-"), "desc": key.startswith("-")} for key in sort]
     if keyword:
@@ -172,13 +172,13 @@ def stat(
     keys = [
         {"k": "created_at", "n": name, "date_format": STEPS[name]}
         if name in STEPS
-        else {"k": ALIASES.get(name, name), "n": name}
+        else {"k": EVENT_WORDS.get(name, name), "n": name}
         for name in names
     ]
     in_time = any(name in STEPS for name in names)
     order = [{"key": name, "desc": False} for name in names] if in_time else [{"key": "count", "desc": True}]
     stages = [{"group": {"keys": keys, "fields": [{"o": "count", "n": "count"}]}}, {"sort": order}, {"limit": limit}]
-    query = {"aggregate": stages, "filter": parse_filters(condition or [])}
+    query = {"aggregate": stages, "filter": parse_filters(condition or ())}
     body = connection.call(EVENT, "stat", {"query": query}).body
     if as_json:
         print_json(body)

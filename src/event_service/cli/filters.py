@@ -12,6 +12,7 @@ additional_info a number, true, false and null mean themselves; in double quotes
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from event_service.cli.failures import USAGE, Failure
@@ -29,7 +30,7 @@ OPERATORS = {
 }
 
 # What people say for what the contract calls otherwise.
-ALIASES = {
+EVENT_WORDS = {
     "id": "event_id",
     "key": "event_key",
     "type": "event_type",
@@ -39,7 +40,14 @@ ALIASES = {
     "workspace": "workspace_id",
     "resource": "resources",
 }
-WORDS = {"severity", "event_type"}
+WEBHOOK_WORDS = {
+    "id": "webhook_id",
+    "project": "project_id",
+    "workspace": "workspace_id",
+    "plugin": "plugin_info.plugin_id",
+}
+# Fields that take one of a few words, written in capitals.
+ENUMERATIONS = {"severity", "event_type", "state"}
 DYNAMIC = ("raw_data.", "additional_info.")
 AGE = re.compile(r"\d+[smhdw]")
 RELATIVE = re.compile(r"now\b.*")
@@ -51,8 +59,11 @@ HELP = (
 )
 
 
-def parse_filter(text: str) -> dict[str, Any]:
+def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
     """One condition as a Filter of the query language: {"k", "v", "o"}.
+
+    Args:
+        words: other names of fields.
 
     Raises:
         Failure: it has no operator, or what stands beside it makes no sense.
@@ -63,19 +74,19 @@ def parse_filter(text: str) -> dict[str, Any]:
     field, operator, value = match["field"].strip(), match["operator"], match["value"]
     if field in ("since", "until"):
         return _time_filter(field, operator, value)
-    field = ALIASES.get(field, field)
-    if field in WORDS:
-        words = [word.strip().upper() for word in value.split(",")]
-        if len(words) > 1 and operator in ("=", "!="):
-            return {"k": field, "v": words, "o": "in" if operator == "=" else "not_in"}
+    field = words.get(field, field)
+    if field in ENUMERATIONS:
+        members = [member.strip().upper() for member in value.split(",")]
+        if len(members) > 1 and operator in ("=", "!="):
+            return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
         value = value.upper() if operator in ("=", "!=") else value
     literal = _literal(value) if field.startswith(DYNAMIC) and "~" not in operator else value
     return {"k": field, "v": literal, "o": OPERATORS[operator]}
 
 
-def parse_filters(texts: list[str]) -> list[dict[str, Any]]:
+def parse_filters(texts: Sequence[str], words: Mapping[str, str] = EVENT_WORDS) -> list[dict[str, Any]]:
     """Every condition, in the order given."""
-    return [parse_filter(text) for text in texts]
+    return [parse_filter(text, words) for text in texts]
 
 
 def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import typer
 
 from event_service.cli.connection import WEBHOOK, WEBHOOKS, Connection
 from event_service.cli.failures import USAGE, Failure
-from event_service.cli.filters import HELP, parse_filters, parse_option
+from event_service.cli.filters import HELP, WEBHOOK_WORDS, parse_filters, parse_option
 from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import (
     STATE_STYLES,
@@ -41,7 +41,7 @@ UPGRADE_MODES = ("NONE", "MANUAL", "AUTO")
 def create(
     connection: Connection,
     name: Name,
-    project_id: ProjectId = "",
+    project_id: ProjectId,
     plugin: Plugin = "native",
     option: Options = None,
     tag: Tags = None,
@@ -53,10 +53,9 @@ def create(
     """
     request: dict[str, Any] = {
         "name": name,
+        "project_id": project_id,
         "plugin_info": {"plugin_id": plugin, "options": dict(map(parse_option, option or []))},
     }
-    if project_id:
-        request["project_id"] = project_id
     if tag:
         request["tags"] = dict(map(parse_option, tag))
     made = readable(connection.call(WEBHOOK, "create", request).body)
@@ -90,7 +89,10 @@ def list_webhooks(
 
     Example: event-service webhook list name~prod state=DISABLED
     """
-    query: dict[str, Any] = {"page": {"start": start, "limit": limit}, "filter": parse_filters(condition or [])}
+    query: dict[str, Any] = {
+        "page": {"start": start, "limit": limit},
+        "filter": parse_filters(condition or (), WEBHOOK_WORDS),
+    }
     body = connection.call(WEBHOOK, "list", {"query": query}).body
     rows = [readable(row) for row in body.get("results", [])]
     if as_json:
@@ -238,7 +240,7 @@ def stat(
     """
     group = {"keys": [{"k": by, "n": "value"}], "fields": [{"o": "count", "n": "count"}]}
     stages = [{"group": group}, {"sort": [{"key": "count", "desc": True}]}]
-    query = {"aggregate": stages, "filter": parse_filters(condition or [])}
+    query = {"aggregate": stages, "filter": parse_filters(condition or (), WEBHOOK_WORDS)}
     body = connection.call(WEBHOOK, "stat", {"query": query}).body
     if as_json:
         print_json(body)
