@@ -11,6 +11,9 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0
 
+LONGEST_CLOSE = 2.0
+"""Seconds. A stop has more important things to wait for than counters."""
+
 Counts = Mapping[str, tuple[int, int]]
 """webhook_id -> (calls, those of them whose payload could not be parsed)"""
 
@@ -45,15 +48,16 @@ class RequestCounters:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="webhook counters")
 
     async def close(self) -> None:
-        """Stops writing, after a last time."""
+        """Stops writing, after a last time. Ends within `LONGEST_CLOSE` seconds, be the database there or not."""
         task, self._task = self._task, None
-        if task is not None:
-            self._stopping.set()
-            await task
+        self._stopping.set()
         try:
-            await self.flush()
-        except EventServiceError as error:
-            logger.warning("the last counts of %d webhooks are lost: %s", len(self._counts), error)
+            async with asyncio.timeout(LONGEST_CLOSE):
+                if task is not None:
+                    await task
+                await self.flush()
+        except (EventServiceError, TimeoutError) as error:
+            logger.warning("the last counts of some webhooks are lost: %s", str(error) or "the database does not answer")
 
     async def flush(self) -> None:
         """Writes what was counted so far. On return everything counted before the call is stored.

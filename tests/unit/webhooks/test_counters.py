@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from event_service.errors import Unavailable
+from event_service.webhooks import counters as counters_module
 from event_service.webhooks.counters import RequestCounters
 
 
@@ -111,3 +112,17 @@ async def test_a_caller_that_gives_up_does_not_count_twice(store):
     store.slow.set()
     await counters.flush()
     assert store.writes == [{"one": (1, 0)}]
+
+
+async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
+    monkeypatch.setattr(counters_module, "LONGEST_CLOSE", 0.05)
+    for started in (False, True):
+        counters = RequestCounters(store.write, interval=0.001)
+        store.slow = asyncio.Event()
+        if started:
+            counters.start()
+        counters.count("one", error=False)
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(counters.close(), 1)
+        store.slow.set()
+    assert caplog.text.count("does not answer") == 2
