@@ -8,15 +8,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
-from event_service.errors import Unavailable
-from event_service.events.commit import Committer, CreateItem, CreateResult
+from event_service.errors import EventServiceError, Unavailable
+from event_service.events.commit import Committer, CreateItem, CreateResult, Outcome
 from event_service.events.manager import EventManager
 from event_service.http.app import build_app
 from event_service.http.server import HttpServer
@@ -36,6 +36,7 @@ from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
+from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
@@ -96,7 +97,7 @@ class App:
         uri = settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
         database = client.connect(settings, uri)
         parts.callback(client.close, database)
-        dialect = await asyncio.to_thread(_prepare, database)
+        dialect = await asyncio.to_thread(self._prepare, database)
 
         timeout_ms = settings.query_timeout_ms
         threads = Threads(settings.read_threads)
@@ -107,8 +108,15 @@ class App:
             events=EventWriter(database, timeout_ms),
             claims=ClaimStore(database, timeout_ms),
         )
+        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
+
+        def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
+            outcomes = committer(batch)
+            reader.changed()
+            return outcomes
+
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
-            committer, size_of=lambda item: item.size, queue_items=settings.write_queue
+            commit, size_of=lambda item: item.size, queue_items=settings.write_queue
         )
         parts.push_async_callback(writer.close, settings.grace_seconds)
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
@@ -126,10 +134,7 @@ class App:
         events = EventManager(
             webhooks=webhooks,
             writer=writer,
-            reader=EventReader(
-                database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect
-            ),
-            threads=threads,
+            reader=SharedEventReader(reader, threads),
             duplicate_event_time=settings.duplicate_event_time,
             store_unmatched_recovery=settings.store_unmatched_recovery,
             idempotency_hours=settings.idempotency_hours,
@@ -173,6 +178,21 @@ class App:
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 
+    def _prepare(self, database: client.Database) -> Dialect:
+        """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster."""
+        give_up_at = time.monotonic() + DATABASE_SECONDS
+        while True:
+            try:
+                embedded = client.is_secantus(database)
+                ensure(database, embedded=embedded, retention_days=self._settings.retention_days)
+            except Unavailable as error:
+                if time.monotonic() > give_up_at:
+                    raise
+                _log.warning("the database does not answer yet: %s", error.__cause__ or error)
+                time.sleep(1)
+            else:
+                return SECANTUS if embedded else MONGODB
+
     def _base_url(self) -> str:
         if self._settings.public_url:
             return self._settings.public_url.rstrip("/")
@@ -185,20 +205,6 @@ def build(settings: Settings) -> App:
     return App(settings)
 
 
-def _prepare(database: client.Database) -> Dialect:
-    """Makes sure of collections and indexes. Waits for a database that is not there yet, e.g. in a fresh cluster."""
-    give_up_at = time.monotonic() + DATABASE_SECONDS
-    while True:
-        try:
-            ensure(database)
-            return SECANTUS if client.is_secantus(database) else MONGODB
-        except Unavailable as error:
-            if time.monotonic() > give_up_at:
-                raise
-            _log.warning("the database does not answer yet: %s", error.__cause__ or error)
-            time.sleep(1)
-
-
 async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: float) -> None:
     await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
 
@@ -209,7 +215,7 @@ async def _mend_now_and_then(committer: Committer, threads: Threads) -> None:
         try:
             if mended := await threads.run(committer.mend, datetime.now(UTC)):
                 _log.warning("closed %d alerts that an earlier process had left to be closed", mended)
-        except Exception as error:  # noqa: BLE001 - the database may be away; there is another time
+        except EventServiceError as error:  # the database may be away; there is another time
             _log.info("could not look for alerts that were left to be closed: %s", error)
         await asyncio.sleep(MEND_EVERY_SECONDS)
 

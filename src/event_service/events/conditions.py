@@ -127,7 +127,7 @@ def _recover(
     return condition, Decision(EventType.RECOVERY, alert, closings=(closing,))
 
 
-def _alert(
+def _alert(  # noqa: PLR0917 - all of them are what the rule is about
     condition: Condition,
     event_type: EventType,
     at: datetime,

@@ -7,10 +7,10 @@ store (the writer, whose batches `commit` writes). get, list, stat: validate (qu
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from event_service.errors import NotFound, RequiredParameter
 from event_service.events.building import BuiltEvent, build
@@ -25,8 +25,6 @@ from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
 from event_service.store.event_writer import ConditionKey
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -98,17 +96,11 @@ class Writer(Protocol):
 
 
 class Reader(Protocol):
-    """What this manager needs of `store/event_reader.py`; called in worker threads."""
+    """What this manager needs of `store/shared_reader.py`."""
 
-    def get(self, scope: Scope, event_id: str) -> bytes | None: ...
-    def list(self, scope: Scope, query: ListQuery) -> Page: ...
-    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]: ...
-
-
-class Threads(Protocol):
-    """What this manager needs of `store/threads.py`."""
-
-    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
+    def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]: ...
+    def list(self, scope: Scope, query: ListQuery, asked: Mapping[str, Any]) -> Awaitable[Page]: ...
+    def stat(self, scope: Scope, query: StatQuery, asked: Mapping[str, Any]) -> Awaitable[dict[str, Any]]: ...
 
 
 class EventManager:
@@ -126,7 +118,6 @@ class EventManager:
         webhooks: Webhooks,
         writer: Writer,
         reader: Reader,
-        threads: Threads,
         duplicate_event_time: int,
         store_unmatched_recovery: bool,
         idempotency_hours: int,
@@ -135,7 +126,6 @@ class EventManager:
         self._webhooks = webhooks
         self._writer = writer
         self._reader = reader
-        self._threads = threads
         self._duplicate_event_time = duplicate_event_time
         self._store_unmatched_recovery = store_unmatched_recovery
         self._idempotency = timedelta(hours=idempotency_hours)
@@ -220,7 +210,7 @@ class EventManager:
         """
         if not event_id:
             raise RequiredParameter("event_id")
-        wire = await self._threads.run(self._reader.get, scope, event_id)
+        wire = await self._reader.get(scope, event_id)
         if wire is None:
             raise NotFound("event_id", event_id)
         return wire
@@ -228,12 +218,12 @@ class EventManager:
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
         """Events that match, as EventInfo bytes; see `query/list_query.py` for the language and its errors."""
         parsed = parse_list_query(query, equals, EVENT_FIELDS)
-        return await self._threads.run(self._reader.list, scope, parsed)
+        return await self._reader.list(scope, parsed, {"query": query, "equals": equals})
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, EVENT_FIELDS)
-        return await self._threads.run(self._reader.stat, scope, parsed)
+        return await self._reader.stat(scope, parsed, query)
 
     def _rules(self, webhook: Webhook) -> AlertRules:
         options = webhook.plugin.options

@@ -38,6 +38,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
 
 _WIRE_ONLY = {WIRE: 1}
+_WIRE_AND_ID = {WIRE: 1, "event_id": 1}
 _WIRE_AND_TIME = {WIRE: 1, "created_at": 1}
 _SERVER_ROWS = 2**31 - 1
 _CHUNK = 100
@@ -87,20 +88,29 @@ class EventReader:
         self._windows = TimeWindows() if dialect.embedded else None
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
 
-    def get(self, scope: Scope, event_id: str) -> bytes | None:
-        """The serialised EventInfo, or None where the scope has no such event.
+    def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
+        """For each event_id the serialised EventInfo, or None where the scope has no such event. One query for all.
 
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        wanted = {"event_id": event_id, **compile_scope(scope)}
+        found: dict[str, bytes] = {}
+        wanted = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
         with database_errors():
-            document = self._collection.find_one(wanted, _WIRE_ONLY, max_time_ms=self._max_time_ms)
-            if document is None:
-                return None
-            if WIRE not in document:
-                document = self._collection.find_one(wanted, max_time_ms=self._max_time_ms)
-        return document_wire(document) if document else None
+            lacking = []
+            for document in self._collection.find(wanted, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
+                if WIRE in document:
+                    found[document["event_id"]] = document[WIRE]
+                else:
+                    lacking.append(document["_id"])
+            if lacking:
+                again = self._collection.find({"_id": {"$in": lacking}}, max_time_ms=self._max_time_ms)
+                found.update((document["event_id"], document_wire(document)) for document in again)
+        return [found.get(event_id) for event_id in event_ids]
+
+    def get(self, scope: Scope, event_id: str) -> bytes | None:
+        """One event, as `get_many`."""
+        return self.get_many(scope, [event_id])[0]
 
     def list(self, scope: Scope, query: ListQuery) -> Page:
         """A page of events.
