@@ -55,7 +55,8 @@ class Call:
         Returns:
             False where there is no room left for it.
         """
-        value = quote(value, safe=_PRINTABLE, errors="replace")
+        if "%" in value or not (value.isascii() and value.isprintable()):
+            value = quote(value, safe=_PRINTABLE, errors="replace")
         if len(value) > _LONGEST_VALUE:
             value = value[: _LONGEST_VALUE - 3] + "..."
         used = sum(len(name) + len(value) + _ENTRY_BYTES for name, value in self.trailers)

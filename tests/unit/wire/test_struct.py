@@ -2,7 +2,7 @@
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -107,6 +107,12 @@ def test_kindred_types_are_written_as_what_they_stand_for() -> None:
     class Colour(StrEnum):
         RED = "red"
 
+    class Level(IntEnum):
+        HIGH = 3
+
+    class Celsius(float):
+        pass
+
     moment = datetime(2026, 1, 1, 9, 0, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
     value = {
         "a": Colour.RED,
@@ -121,6 +127,8 @@ def test_kindred_types_are_written_as_what_they_stand_for() -> None:
         "c": [1, 2],
         "d": {"e": 1},
         "f": "2026-01-01T09:00:00.123Z",
+        "g": 3,
+        "h": 36.5,
     }
 
 
