@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import ReturnDocument, UpdateOne
+from pymongo import ReadPreference, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from event_service.errors import AlreadyExists
@@ -56,7 +56,8 @@ class WebhookStore:
     def __init__(
         self, database: Database, timeout_ms: int, *, list_limit: int = 1000, dialect: Dialect = MONGODB
     ) -> None:
-        self._rows = database[COLLECTION]
+        # Whatever a URI says of reading from secondaries: what was disabled must be refused within a second.
+        self._rows = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
         self._timeout_ms = timeout_ms
         self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms, dialect=dialect)
 

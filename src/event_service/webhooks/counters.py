@@ -57,7 +57,7 @@ class RequestCounters:
                     await task
                 await self.flush()
         except (EventServiceError, TimeoutError) as error:
-            logger.warning("the last counts of some webhooks are lost: %s", str(error) or "the database does not answer")
+            logger.warning("the last counts of webhooks are lost: %s", str(error) or "the database does not answer")
 
     async def flush(self) -> None:
         """Writes what was counted so far. On return everything counted before the call is stored.
