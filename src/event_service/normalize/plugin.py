@@ -1,0 +1,263 @@
+"""Remote parsers: upstream's plugin protocol, `Event.parse` and `Webhook.init` and `verify`, over gRPC.
+
+The protocol has neither authentication nor encryption: plugins belong on a private network. Whatever a plugin does
+wrong ends as a bad item that keeps the payload, so that it can be read again when the plugin is well.
+
+Source: proto/spaceone/api/monitoring/plugin/.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from event_service._gen.spaceone.api.monitoring.plugin import webhook_pb2
+from event_service.errors import InvalidArgument, PluginVerifyFailed
+from event_service.normalize.breaker import Breaker
+from event_service.normalize.plugin_results import read_results
+from event_service.normalize.result import BadItem, Fault, Json, Options, Parsed, Unreadable, raw_object
+from event_service.wire.struct import encode_struct, struct_to_dict
+from event_service.wire.varint import varint
+
+_PACKAGE = "/spaceone.api.monitoring.plugin"
+_METADATA = (("token", "NO_TOKEN"),)  # what upstream's caller sends; plugins ignore it
+_OPTIONS_TAG, _DATA_TAG = b"\x0a", b"\x12"  # fields 1 and 2, length-delimited, the same in all three requests
+_PROBLEM_LENGTH = 500  # characters of a plugin's own words
+_RECONNECT_SECONDS = 0.5
+_MEMBERS_AT_ONCE = 8
+
+# Not answered, as opposed to answered with an error.
+_UNANSWERED = {
+    grpc.StatusCode.UNAVAILABLE: "unavailable",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "timeout",
+    grpc.StatusCode.CANCELLED: "unavailable",
+}
+
+
+class _Failed(Exception):
+    """A call that brought no answer to read; `fault` says why."""
+
+    def __init__(self, problem: str, kind: str) -> None:
+        super().__init__(problem)
+        self.fault = Fault("plugin", problem, kind)
+
+
+@dataclass(slots=True)
+class _Plugin:
+    """One endpoint: its connection, and whether it is worth calling."""
+
+    channel: grpc.aio.Channel
+    breaker: Breaker
+
+
+class RemotePlugins:
+    """Calls plugin servers; one connection an endpoint, made when it is first needed.
+
+    Args:
+        timeout: seconds a payload may take, all its calls together.
+        failures: unanswered calls in a row after which an endpoint is left alone.
+        pause: seconds it is left alone.
+        most_endpoints: connections kept; the one that was not used for longest is closed for the next.
+        max_answer_bytes: largest answer that is read.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 5.0,
+        failures: int = 5,
+        pause: float = 30.0,
+        most_endpoints: int = 64,
+        max_answer_bytes: int = 16 * 1024 * 1024,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._timeout = timeout
+        self._failures = failures
+        self._pause = pause
+        self._most_endpoints = most_endpoints
+        self._max_answer_bytes = max_answer_bytes
+        self._clock = clock
+        self._plugins: OrderedDict[str, _Plugin] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def parse(self, endpoint: str, payload: Json, options: Options, received_at: datetime) -> Parsed:
+        """What the plugin makes of a payload.
+
+        A list cannot travel (the protocol takes objects only): its members are sent one by one.
+
+        Args:
+            endpoint: `grpc://host:port`.
+            options: the webhook's.
+
+        Returns:
+            Events that passed the rules of the native format, and a bad item for everything else: no answer in time,
+            an error, nonsense.
+
+        Raises:
+            InvalidArgument: the payload itself could not be read back if it were stored.
+        """
+        members = payload if isinstance(payload, list) else [payload]
+        gate = asyncio.Semaphore(_MEMBERS_AT_ONCE)
+        deadline = self._clock() + self._timeout
+
+        async def parse_member(index: int, member: Json) -> Parsed:
+            async with gate:
+                path = f"[{index}]" if isinstance(payload, list) else ""
+                return await self._parse_object(endpoint, member, path, options, received_at, deadline=deadline)
+
+        parsed = Parsed(source="plugin")
+        for part in await asyncio.gather(*(parse_member(index, member) for index, member in enumerate(members))):
+            parsed.events += part.events
+            parsed.bad_items += part.bad_items
+        return parsed
+
+    async def init(self, endpoint: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What the plugin wants to be kept with the webhook.
+
+        Raises:
+            PluginVerifyFailed: it does not answer as agreed.
+        """
+        answer = await self._ask(endpoint, "Webhook/init", options)
+        try:
+            metadata = webhook_pb2.WebhookPluginInfo.FromString(answer).metadata
+            return struct_to_dict(metadata, path="metadata")
+        except (DecodeError, InvalidArgument) as error:
+            raise PluginVerifyFailed("The plugin's answer to init is no WebhookPluginInfo.") from error
+
+    async def verify(self, endpoint: str, options: Mapping[str, Any]) -> None:
+        """Asks whether the plugin accepts these options.
+
+        Raises:
+            PluginVerifyFailed: it does not, or does not answer.
+        """
+        await self._ask(endpoint, "Webhook/verify", options)
+
+    async def close(self) -> None:
+        """Ends all connections."""
+        plugins = list(self._plugins.values())
+        self._plugins.clear()
+        await asyncio.gather(*(plugin.channel.close(None) for plugin in plugins), *self._closing)
+
+    async def _parse_object(
+        self, endpoint: str, member: Json, path: str, options: Options, received_at: datetime, *, deadline: float
+    ) -> Parsed:
+        if not isinstance(member, dict):
+            return Parsed(bad_items=[BadItem([Fault(path, "must be a JSON object")], raw_object(member))])
+        request = _field(_OPTIONS_TAG, _plugin_options(options)) + _field(_DATA_TAG, encode_struct(member))
+        try:
+            answer = await self._call(endpoint, "Event/parse", request, deadline)
+            return read_results(answer, member, received_at)
+        except _Failed as failure:
+            return Parsed(bad_items=[BadItem([failure.fault], member)])
+        except Unreadable as refusal:
+            return Parsed(bad_items=[BadItem(refusal.faults, member)])
+
+    async def _ask(self, endpoint: str, method: str, options: Mapping[str, Any]) -> bytes:
+        request = _field(_OPTIONS_TAG, _plugin_options(options))
+        try:
+            return await self._call(endpoint, method, request, self._clock() + self._timeout)
+        except _Failed as failure:
+            raise PluginVerifyFailed(f"The plugin at {endpoint} {failure.fault.problem}.") from failure
+
+    async def _call(self, endpoint: str, method: str, request: bytes, deadline: float) -> bytes:
+        """One call, made again once where nobody was there to take it."""
+        plugin = self._plugin(endpoint)
+        if not plugin.breaker.allows():
+            raise _Failed("did not answer before and is left alone for a while", plugin.breaker.reason)
+        call = plugin.channel.unary_unary(f"{_PACKAGE}.{method}", _as_it_is, _as_it_is)
+        again = True
+        while True:
+            try:
+                answer = await call(request, timeout=max(deadline - self._clock(), 0.001), metadata=_METADATA)
+            except grpc.aio.AioRpcError as error:
+                if (
+                    again
+                    and error.code() is grpc.StatusCode.UNAVAILABLE
+                    and await _is_ready(plugin.channel, deadline - self._clock())
+                ):
+                    again = False
+                    continue
+                raise self._failure(plugin, error) from error
+            plugin.breaker.answered()
+            return bytes(answer)
+
+    def _failure(self, plugin: _Plugin, error: grpc.aio.AioRpcError) -> _Failed:
+        code = error.code()
+        if (kind := _UNANSWERED.get(code)) is not None:
+            plugin.breaker.failed(kind)
+            problem = f"did not answer within {self._timeout:g} s" if kind == "timeout" else "cannot be reached"
+            return _Failed(problem, kind)
+        plugin.breaker.answered()
+        details = (error.details() or "")[:_PROBLEM_LENGTH]
+        return _Failed(f"answered {code.name}: {details}", f"status-{code.name.lower()}")
+
+    def _plugin(self, endpoint: str) -> _Plugin:
+        target = _target_of(endpoint)
+        plugin = self._plugins.get(target)
+        if plugin is None:
+            plugin = _Plugin(self._connect(target), Breaker(self._failures, self._pause, self._clock))
+            self._plugins[target] = plugin
+            if len(self._plugins) > self._most_endpoints:
+                _, oldest = self._plugins.popitem(last=False)
+                # Calls that are on their way get their answers first.
+                task = asyncio.create_task(oldest.channel.close(self._timeout))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        self._plugins.move_to_end(target)
+        return plugin
+
+    def _connect(self, target: str) -> grpc.aio.Channel:
+        return grpc.aio.insecure_channel(
+            target,
+            options=[
+                ("grpc.max_receive_message_length", self._max_answer_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.initial_reconnect_backoff_ms", 200),
+                ("grpc.max_reconnect_backoff_ms", 2000),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.use_local_subchannel_pool", 1),
+            ],
+        )
+
+
+async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
+    """Whether the connection is there again soon: a plugin that was restarted is, one that is gone is not."""
+    try:
+        await asyncio.wait_for(channel.channel_ready(), min(seconds, _RECONNECT_SECONDS))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _as_it_is(wire: bytes) -> bytes:
+    """Requests are written and answers read here: grpc would hide what is wrong with them."""
+    return wire
+
+
+def _target_of(endpoint: str) -> str:
+    """`host:port` of `grpc://host:port`."""
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port or parts.scheme != "grpc":
+        raise _Failed(f"has no address: the endpoint must be grpc://HOST:PORT, not {endpoint[:100]!r}", "endpoint")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _plugin_options(options: Mapping[str, Any]) -> bytes:
+    """The options as a Struct, without those that are for this service alone."""
+    return encode_struct({name: value for name, value in options.items() if name != "endpoint"}, path="options")
+
+
+def _field(tag: bytes, wire: bytes) -> bytes:
+    """A message field that is set, even where it is empty: plugins refuse a request without options."""
+    return tag + varint(len(wire)) + wire

@@ -1,0 +1,88 @@
+"""What a remote plugin answered, held to the rules of the service's own format.
+
+Answers of every generation of plugins are taken: classic ones with `resource` only, those with provider and account,
+those with `resources`. A field at its default is not on the wire, so that severity NONE and an empty event_type are
+simply absent.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
+from event_service.errors import InvalidArgument
+from event_service.normalize.native import read_event
+from event_service.normalize.result import BadItem, Fault, Parsed, Unreadable
+from event_service.normalize.times import moment
+from event_service.wire.struct import struct_to_dict
+
+MOST_RESULTS = 10_000
+
+_SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
+_TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")
+
+# Old cores drop the offset of a time and write Z: what then lies in the future cannot be right.
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+_EARLIEST_YEAR = 2000
+
+
+def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetime) -> Parsed:
+    """The events of an answer.
+
+    Args:
+        answer: serialised spaceone.api.monitoring.plugin.EventsInfo.
+        payload: what the plugin was given; the raw_data of its events. Of several events each keeps its own member,
+            where the payload holds one list that is as long as the answer, else all of it.
+
+    Raises:
+        Unreadable: it is no EventsInfo, or absurdly many events.
+    """
+    try:
+        results = event_pb2.EventsInfo.FromString(answer).results
+    except DecodeError as error:
+        raise Unreadable.at("plugin", "the answer is no EventsInfo", "malformed") from error
+    if len(results) > MOST_RESULTS:
+        raise Unreadable.at("plugin", f"the answer holds more than {MOST_RESULTS} events", "too-many")
+    parsed = Parsed()
+    for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
+        path = f"plugin.results[{index}]"
+        try:
+            parsed.events.append(read_event(_as_member(result, path, received_at), path, raw_data))
+        except Unreadable as refusal:
+            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+    return parsed
+
+
+def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) -> dict[str, Any]:
+    """The result under the names of the native format, with what is absent on the wire absent here."""
+    member: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(result, name))}
+    if result.severity not in _SEVERITIES:
+        raise Unreadable([Fault(f"{path}.severity", f"unknown number {result.severity}")])
+    member["severity"] = _SEVERITIES[result.severity]
+    member["resources"] = list(result.resources)
+    try:
+        for name in ("resource", "additional_info"):
+            if result.HasField(name):
+                member[name] = struct_to_dict(getattr(result, name), path=f"{path}.{name}")
+    except InvalidArgument as error:
+        raise Unreadable([Fault(violation.field, violation.description) for violation in error.violations]) from error
+    if _is_sane(result.occurred_at, received_at):
+        member["occurred_at"] = result.occurred_at
+    return member
+
+
+def _is_sane(written: str, received_at: datetime) -> bool:
+    occurred_at = moment(written) if written.strip().endswith("Z") else None
+    return occurred_at is not None and (
+        occurred_at.year >= _EARLIEST_YEAR and occurred_at <= received_at + _CLOCK_TOLERANCE
+    )
+
+
+def _raw_data_of(payload: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+    if count > 1:
+        lists = [name for name, value in payload.items() if isinstance(value, list) and len(value) == count]
+        if len(lists) == 1:
+            return [{**payload, lists[0]: [member]} for member in payload[lists[0]]]
+    return [payload] * count

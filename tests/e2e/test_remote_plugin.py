@@ -1,0 +1,176 @@
+"""Remote parsers as they are in the wild: they work, they are slow, they crash, they answer nonsense."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from event_service.errors import PluginVerifyFailed
+from event_service.model.event import EventType, Severity
+from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.result import Parsed
+from tests.e2e.remote_plugin import PluginProcess
+from tests.e2e.service import free_port
+
+RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def plugin() -> Iterator[PluginProcess]:
+    with PluginProcess() as process:
+        yield process
+
+
+@pytest.fixture
+async def remote() -> AsyncIterator[RemotePlugins]:
+    plugins = RemotePlugins(timeout=10.0, failures=3, pause=60)
+    yield plugins
+    await plugins.close()
+
+
+async def parse(remote: RemotePlugins, endpoint: str, payload: Any, options: Mapping[str, Any] | None = None) -> Parsed:
+    return await remote.parse(endpoint, payload, options or {}, RECEIVED)
+
+
+def kinds(parsed: Parsed) -> list[str]:
+    return [fault.kind or fault.path for item in parsed.bad_items for fault in item.faults]
+
+
+async def test_each_event_keeps_its_own_member_of_the_payload(remote: RemotePlugins, plugin: PluginProcess) -> None:
+    payload = {"alerts": [{"id": "a"}, {"id": "b"}], "site": "Seoul"}
+    parsed = await parse(remote, plugin.endpoint, payload)
+    assert parsed.faults == []
+    assert [event.event_key for event in parsed.events] == ["a", "b"]
+    assert parsed.events[1].raw_data == {"alerts": [{"id": "b"}], "site": "Seoul"}
+
+
+async def test_no_events_are_fine(remote: RemotePlugins, plugin: PluginProcess) -> None:
+    assert await parse(remote, plugin.endpoint, {"alerts": []}) == Parsed(source="plugin")
+
+
+async def test_a_full_answer(remote: RemotePlugins, plugin: PluginProcess) -> None:
+    result = {
+        "event_key": "k",
+        "event_type": "RECOVERY",
+        "title": " t ",
+        "description": "d",
+        "severity": "CRITICAL",
+        "resource": {"name": "web-1"},
+        "resources": ["db-1"],
+        "rule": "r",
+        "occurred_at": "2025-05-06T07:00:00.1234567Z",
+        "additional_info": {"a": [1, " b "]},
+        "image_url": "https://example.org/a.png",
+        "provider": "aws",
+        "account": "1",
+    }
+    (event,) = (await parse(remote, plugin.endpoint, {"do": "answer", "results": [result]})).events
+    assert (event.event_type, event.severity, event.title) == (EventType.RECOVERY, Severity.CRITICAL, "t")
+    assert event.resources == ["db-1", "web-1"]
+    assert event.additional_info == {"a": [1.0, "b"]}
+    assert event.occurred_at == datetime(2025, 5, 6, 7, 0, 0, 123000, tzinfo=UTC)
+
+
+async def test_results_are_held_to_the_rules_and_the_good_ones_are_kept(
+    remote: RemotePlugins, plugin: PluginProcess
+) -> None:
+    results = [{"event_key": "k", "title": "t"}, {"title": "no key"}, {"event_key": "k", "event_type": "BOGUS"}]
+    parsed = await parse(remote, plugin.endpoint, {"do": "answer", "results": results})
+    assert [event.event_key for event in parsed.events] == ["k"]
+    assert kinds(parsed) == ["plugin.results[1].event_key", "plugin.results[2].event_type"]
+    assert parsed.bad_items[0].raw_data == {"do": "answer", "results": [results[1]]}
+
+
+async def test_options_reach_the_plugin_set_even_where_they_are_empty(
+    remote: RemotePlugins, plugin: PluginProcess
+) -> None:
+    (event,) = (await parse(remote, plugin.endpoint, {"do": "options"})).events
+    assert event.description == "{}"
+    options = {"endpoint": plugin.endpoint, "a": 1}
+    (event,) = (await parse(remote, plugin.endpoint, {"do": "options"}, options)).events
+    assert event.description == '{"a": 1.0}'
+
+
+async def test_the_members_of_a_list_travel_one_by_one(remote: RemotePlugins, plugin: PluginProcess) -> None:
+    payload = [{"alerts": [{"id": "a"}]}, "text", {"alerts": [{"id": "b"}]}]
+    parsed = await parse(remote, plugin.endpoint, payload)
+    assert [event.event_key for event in parsed.events] == ["a", "b"]
+    assert [event.raw_data for event in parsed.events] == [payload[0], payload[2]]
+    assert kinds(parsed) == ["[1]"]
+
+
+async def test_a_refusal_keeps_the_payload_and_says_what_the_plugin_said(
+    remote: RemotePlugins, plugin: PluginProcess
+) -> None:
+    parsed = await parse(remote, plugin.endpoint, {"do": "refuse"})
+    assert kinds(parsed) == ["status-internal"]
+    assert "ERROR_PARSE_EVENT: the payload is not mine" in parsed.faults[0]
+    assert parsed.bad_items[0].raw_data == {"do": "refuse"}
+
+
+async def test_a_slow_plugin_is_not_waited_for(plugin: PluginProcess) -> None:
+    plugins = RemotePlugins(timeout=0.5)
+    started = time.monotonic()
+    parsed = await parse(plugins, plugin.endpoint, {"do": "sleep", "seconds": 20})
+    assert kinds(parsed) == ["timeout"]
+    assert 0.4 < time.monotonic() - started < 10
+    await plugins.close()
+
+
+async def test_a_crash_and_the_calls_after_it() -> None:
+    plugins = RemotePlugins(failures=1000)
+    with PluginProcess() as plugin:
+        assert kinds(await parse(plugins, plugin.endpoint, {"do": "crash"})) == ["unavailable"]
+        plugin.stop()
+        plugin.start()
+        # The connection of before is gone; a new one is made without anybody's doing.
+        for _ in range(100):
+            if (await parse(plugins, plugin.endpoint, {"alerts": [{"id": "a"}]})).events:
+                break
+            await asyncio.sleep(0.1)
+        else:
+            pytest.fail("the plugin was never found again")
+    await plugins.close()
+
+
+async def test_who_is_not_there_is_left_alone_after_some_tries(remote: RemotePlugins) -> None:
+    endpoint = f"grpc://127.0.0.1:{free_port()}"
+    for _ in range(3):
+        assert kinds(await parse(remote, endpoint, {"a": 1})) == ["unavailable"]
+    started = time.monotonic()
+    parsed = await parse(remote, endpoint, {"a": 1})
+    assert time.monotonic() - started < 0.1
+    assert kinds(parsed) == ["unavailable"]
+    assert "left alone" in parsed.faults[0]
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://127.0.0.1:1", "grpc://", "grpc://host", "grpc://[::1", "grpc://h:x"])
+async def test_an_endpoint_that_is_none(remote: RemotePlugins, endpoint: str) -> None:
+    assert kinds(await parse(remote, endpoint, {"a": 1})) == ["endpoint"]
+
+
+async def test_nonsense(remote: RemotePlugins) -> None:
+    with PluginProcess(nonsense=True) as plugin:
+        assert kinds(await parse(remote, plugin.endpoint, {"a": 1})) == ["malformed"]
+        with pytest.raises(PluginVerifyFailed):
+            await remote.init(plugin.endpoint, {})
+
+
+async def test_init_and_verify(remote: RemotePlugins, plugin: PluginProcess) -> None:
+    assert await remote.init(plugin.endpoint, {}) == {"kept": True}
+    await remote.verify(plugin.endpoint, {"token": "good"})
+    with pytest.raises(PluginVerifyFailed, match="the token is not good"):
+        await remote.verify(plugin.endpoint, {"token": "bad"})
+    with pytest.raises(PluginVerifyFailed, match="cannot be reached"):
+        await remote.verify(f"grpc://127.0.0.1:{free_port()}", {})
+
+
+async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
+    plugins = RemotePlugins(timeout=10.0, most_endpoints=1)
+    for host in ("127.0.0.1", "localhost", "127.0.0.1"):
+        parsed = await parse(plugins, f"grpc://{host}:{plugin.port}", {"alerts": [{"id": "a"}]})
+        assert len(parsed.events) == 1
+    await plugins.close()

@@ -1,0 +1,70 @@
+"""Answers of remote plugins, of every generation and of none."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
+from event_service.model.event import EventType, Severity
+from event_service.normalize.plugin_results import MOST_RESULTS, read_results
+from event_service.normalize.result import Unreadable
+
+RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+def answer(*results: dict[str, Any]) -> bytes:
+    return event_pb2.EventsInfo(results=[event_pb2.EventInfo(**result) for result in results]).SerializeToString()
+
+
+def test_what_is_absent_on_the_wire_has_its_default() -> None:
+    (event,) = read_results(answer({"event_key": "k"}), {"a": 1}, RECEIVED).events
+    assert (event.event_type, event.severity, event.occurred_at) == (EventType.ALERT, Severity.NONE, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2025-05-06T07:00:00.123Z", datetime(2025, 5, 6, 7, 0, 0, 123000, tzinfo=UTC)),
+        ("2025-05-06T09:00:00+02:00", None),
+        ("2025-05-06T07:00:00", None),
+        ("2025-05-06T09:00:00Z", None),
+        ("0001-01-01T00:00:00Z", None),
+        ("yesterdayZ", None),
+        ("", None),
+    ],
+)
+def test_a_time_is_trusted_only_in_utc_and_where_it_can_be_right(written: str, read: datetime | None) -> None:
+    (event,) = read_results(answer({"event_key": "k", "occurred_at": written}), {}, RECEIVED).events
+    assert event.occurred_at == read
+
+
+def test_a_clock_may_be_some_minutes_ahead() -> None:
+    written = (RECEIVED + timedelta(minutes=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    (event,) = read_results(answer({"event_key": "k", "occurred_at": written}), {}, RECEIVED).events
+    assert event.occurred_at == RECEIVED + timedelta(minutes=4)
+
+
+def test_a_severity_that_nobody_knows_is_a_fault() -> None:
+    parsed = read_results(answer({"event_key": "k", "severity": 9}), {}, RECEIVED)
+    assert parsed.faults == ["plugin.results[0].severity: unknown number 9"]
+
+
+def test_a_payload_without_a_list_to_match_is_kept_whole() -> None:
+    payload = {"a": [1], "b": [1, 2], "c": [1, 2]}
+    parsed = read_results(answer({"event_key": "k"}, {"event_key": "l"}), payload, RECEIVED)
+    assert [event.raw_data for event in parsed.events] == [payload, payload]
+
+
+def test_no_answer_is_refused_whole() -> None:
+    with pytest.raises(Unreadable, match="no EventsInfo"):
+        read_results(b"\xff", {}, RECEIVED)
+    with pytest.raises(Unreadable, match="more than"):
+        read_results(answer(*[{}] * (MOST_RESULTS + 1)), {}, RECEIVED)
+
+
+def test_nan_in_a_struct_is_a_fault_with_its_path() -> None:
+    result = event_pb2.EventInfo(event_key="k")
+    result.additional_info["n"] = float("nan")
+    parsed = read_results(event_pb2.EventsInfo(results=[result]).SerializeToString(), {}, RECEIVED)
+    assert parsed.bad_items[0].faults[0].path == "plugin.results[0].additional_info.n"
