@@ -30,7 +30,7 @@ _TICK = 0.1  # seconds between looks at the driver's monitoring
 _EVERY = 1.0  # seconds between writes while all is well
 _EVERY_WHILE_FAILING = 0.25
 _LIMIT = 0.8  # seconds a write and its reading may take
-_AWAY_AFTER = 0.3  # seconds: an interruption as short as this is the driver's to mend
+_AWAY_AFTER = 0.2  # seconds: an interruption as short as this is the driver's to mend
 
 
 class State(StrEnum):
@@ -40,6 +40,13 @@ class State(StrEnum):
     SERVING = "serving"
     FAILING = "failing"
     AWAY = "away"
+
+
+_NEWS = {
+    State.SERVING: "the database takes writes again",
+    State.FAILING: "the database answers, but takes no writes",
+    State.AWAY: "the database is away",
+}
 
 
 class Gate(Protocol):
@@ -55,20 +62,32 @@ class Probe:
     Args:
         on_change: told, in the event loop, whether the store is serving: at the first look, and at every change.
         gates: suspended while the database is away, so that every call is answered at once.
+        evidence: when anybody's journalled write has last succeeded, in seconds of `time.monotonic`. A probe that is
+            slow because the database is busy then says nothing against the database.
     """
 
     def __init__(
-        self, database: Database, *, on_change: Callable[[bool], None] = lambda _: None, gates: Sequence[Gate] = ()
+        self,
+        database: Database,
+        *,
+        on_change: Callable[[bool], None] = lambda _: None,
+        gates: Sequence[Gate] = (),
+        evidence: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
         self._database = database
         self._on_change = on_change
         self._gates = gates
         self._state = State.STARTING
-        self._confirmed_at = float("-inf")
+        self._evidence = evidence
         self._stopping = threading.Event()
         self._looked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._watch, name="store-probe", daemon=True)
+        self._hurry = threading.Event()
+        self._changing = threading.Lock()
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._watch, "store-watch"), (self._write, "store-probe"))
+        ]
 
     @property
     def state(self) -> State:
@@ -79,45 +98,42 @@ class Probe:
     def serving(self) -> bool:
         return self._state is State.SERVING
 
-    def confirm(self) -> None:
-        """Takes note that somebody else's journalled write has just succeeded. For any thread.
-
-        A probe that is slow because the database is busy then says nothing about the database.
-        """
-        self._confirmed_at = time.monotonic()
-
     async def start(self) -> None:
         """Begins to watch; returns after the first look."""
         self._loop = asyncio.get_running_loop()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         await self._looked.wait()
 
     async def stop(self) -> None:
         """Ends watching. The state stays what it was."""
         self._stopping.set()
+        self._hurry.set()
         if self._loop is not None:
-            await asyncio.to_thread(self._thread.join)
+            for thread in self._threads:
+                await asyncio.to_thread(thread.join)
 
-    # --- in the probe's thread -------------------------------------------------------------------------------
+    # --- in two threads: a write that hangs must not keep anybody from seeing that the server has gone ---------
 
     def _watch(self) -> None:
-        next_write = 0.0
         away_since: float | None = None
-        while not self._stopping.is_set():
-            now = time.monotonic()
+        while not self._stopping.wait(_TICK):
             if self._database.client.topology_description.has_writable_server():
                 away_since = None
-                if now >= next_write or self._state is State.AWAY:
-                    self._become(self._try())
-                    pause = _EVERY if self._state is State.SERVING else _EVERY_WHILE_FAILING
-                    next_write = time.monotonic() + pause
-            elif self._state is State.STARTING:
-                self._become(self._try())  # the driver connects with the first operation
-            else:
-                away_since = away_since if away_since is not None else now
-                if now - away_since >= _AWAY_AFTER:
+                if self._state is State.AWAY:
+                    self._become(State.FAILING)  # it may be tried; ready once a write succeeds
+                    self._hurry.set()
+            elif self._state is not State.STARTING:  # the driver connects with the first operation
+                away_since = away_since if away_since is not None else time.monotonic()
+                if time.monotonic() - away_since >= _AWAY_AFTER:
                     self._become(State.AWAY)
-            self._stopping.wait(_TICK)
+
+    def _write(self) -> None:
+        while not self._stopping.is_set():
+            if self._state is not State.AWAY:
+                self._become(self._try(), unless=State.AWAY)
+            self._hurry.wait(_EVERY if self._state is State.SERVING else _EVERY_WHILE_FAILING)
+            self._hurry.clear()
 
     def _try(self) -> State:
         started = time.monotonic()
@@ -130,27 +146,27 @@ class Probe:
         except DuplicateKeyError:  # another replica made the first one at the same moment
             return State.SERVING
         except PyMongoError as error:
-            if self._confirmed_at >= started - _EVERY and self._state is State.SERVING:
+            if self._stopping.is_set():
+                return self._state
+            if self._evidence() >= started - _EVERY and self._state is State.SERVING:
                 return State.SERVING
             if self._state is not State.FAILING:
                 log.warning("a journalled write fails", extra={"reason": str(error).partition(" (configured")[0]})
             return State.FAILING
         return State.SERVING
 
-    def _become(self, state: State) -> None:
-        before, self._state = self._state, state
-        if before is state or self._loop is None:
-            return
-        if before is not State.STARTING or state is not State.SERVING:
-            log.log(
-                logging.INFO if state is State.SERVING else logging.WARNING,
-                "the database is %s",
-                {State.SERVING: "back", State.FAILING: "failing", State.AWAY: "away"}.get(state, state),
-            )
-        try:
-            self._loop.call_soon_threadsafe(self._tell, before, state)
-        except RuntimeError:  # the loop was closed meanwhile
-            self._stopping.set()
+    def _become(self, state: State, *, unless: State | None = None) -> None:
+        with self._changing:
+            before = self._state
+            if state is before or before is unless or self._loop is None:
+                return
+            self._state = state
+            if before is not State.STARTING or state is not State.SERVING:
+                log.log(logging.INFO if state is State.SERVING else logging.WARNING, _NEWS[state])
+            try:
+                self._loop.call_soon_threadsafe(self._tell, before, state)
+            except RuntimeError:  # the loop was closed meanwhile
+                self._stopping.set()
 
     # --- in the event loop -----------------------------------------------------------------------------------
 

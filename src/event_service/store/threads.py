@@ -32,6 +32,7 @@ class Threads:
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._pending: set[asyncio.Future[Any]] = set()
         self._refusing: EventServiceError | None = None
+        self._closed = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
@@ -74,11 +75,13 @@ class Threads:
                 future.set_exception(error)
 
     def resume(self) -> None:
-        """Ends `suspend`."""
-        self._refusing = None
+        """Ends `suspend`, but not `close`."""
+        if not self._closed:
+            self._refusing = None
 
     def close(self) -> None:
         """Answers what is left as Unavailable and lets the threads end. Does not wait for calls that run."""
+        self._closed = True
         self.suspend(Unavailable("The service is stopping; send again."))
         for _ in self._threads:
             self._calls.put(None)

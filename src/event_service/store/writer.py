@@ -43,13 +43,14 @@ _LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
 
 
 class _Item(Generic[Request]):
-    __slots__ = ("deferred", "future", "request", "size")
+    __slots__ = ("deferred", "dropped", "future", "request", "size")
 
     def __init__(self, request: Request, size: int, future: "asyncio.Future[Any]") -> None:
         self.request = request
         self.size = size
         self.future = future
         self.deferred = 0
+        self.dropped = False
 
 
 class GroupCommit(Generic[Request, Outcome]):
@@ -85,9 +86,10 @@ class GroupCommit(Generic[Request, Outcome]):
         self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop touches these two
         self._open_bytes = 0
         self._last_batch = 0
+        self._last_success_at = float("-inf")
         self._seconds_per_item = 0.001
         self._refusing: EventServiceError | None = None
-        self._abandoned = threading.Event()
+        self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -108,6 +110,11 @@ class GroupCommit(Generic[Request, Outcome]):
     def last_batch(self) -> int:
         """How many requests the last batch held."""
         return self._last_batch
+
+    @property
+    def last_success_at(self) -> float:
+        """When a commit last went well, in seconds of `time.monotonic`."""
+        return self._last_success_at
 
     def submit(self, request: Request) -> "asyncio.Future[Outcome]":
         """Queues a request; await its outcome.
@@ -140,12 +147,18 @@ class GroupCommit(Generic[Request, Outcome]):
         return future
 
     def suspend(self, error: EventServiceError) -> None:
-        """Refuses new requests with `error` until `resume`. What is queued is still tried."""
+        """Answers everything with `error`, what is queued now and what is new, until `resume`.
+
+        For when the database is known to be away. What is queued is not written any more; whether the batch under way
+        was, is not known.
+        """
         self._refusing = error
+        self._give_up(error)
 
     def resume(self) -> None:
-        """Ends `suspend`."""
-        self._refusing = None
+        """Ends `suspend`, but not `close`."""
+        if not self._closed:
+            self._refusing = None
 
     async def close(self, grace: float) -> None:
         """Takes nothing more, writes what is queued, and ends.
@@ -154,16 +167,15 @@ class GroupCommit(Generic[Request, Outcome]):
             grace: seconds; what is not written by then is answered Unavailable.
         """
         stopping = Unavailable("The service is stopping; send again.")
-        self.suspend(stopping)
+        self._closed = True
+        self._refusing = stopping
         try:
             await asyncio.wait_for(self._idle.wait(), grace)
         except TimeoutError:
             log.warning("stopped with creates unanswered", extra={"creates": len(self._open)})
         finished = not self._open
-        self._abandoned.set()
         self._queue.put(None)
-        leftover = list(self._open)
-        self._deliver(leftover, [stopping] * len(leftover))
+        self._give_up(stopping)
         if finished:
             await asyncio.to_thread(self._thread.join)
 
@@ -171,8 +183,7 @@ class GroupCommit(Generic[Request, Outcome]):
 
     def _run(self) -> None:
         while batch := self._take():
-            if not self._abandoned.is_set():
-                self._write(batch)
+            self._write(batch)
 
     def _take(self) -> list[_Item[Request]]:
         """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""
@@ -190,6 +201,8 @@ class GroupCommit(Generic[Request, Outcome]):
                     self._queue.put(None)  # found again by the next call, when this batch is written
                     break
                 item = taken
+            if item.dropped:
+                continue
             if batch and size + item.size > self._batch_bytes:
                 self._next.appendleft(item)
                 break
@@ -213,6 +226,7 @@ class GroupCommit(Generic[Request, Outcome]):
             log.exception("a batch failed in a way that nobody has foreseen")
             self._answer(batch, Internal("The event could not be stored."))
         else:
+            self._last_success_at = time.monotonic()
             self._sort_out(batch, outcomes)
         self._last_batch = len(batch)
         self._seconds_per_item += ((time.monotonic() - started) / len(batch) - self._seconds_per_item) / 8
@@ -262,6 +276,11 @@ class GroupCommit(Generic[Request, Outcome]):
             return
 
     # --- in the event loop -------------------------------------------------------------------------------
+
+    def _give_up(self, error: EventServiceError) -> None:
+        for item in (items := list(self._open)):
+            item.dropped = True
+        self._deliver(items, [error] * len(items))
 
     def _deliver(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception]) -> None:
         for item, answer in zip(items, answers, strict=True):

@@ -78,6 +78,7 @@ async def test_close_answers_what_is_left_and_ends_the_threads() -> None:
     threads.close()
     with pytest.raises(Unavailable):
         await stuck
+    threads.resume()
     with pytest.raises(Unavailable):
         await threads.run(int)
     gate.set()

@@ -210,12 +210,20 @@ async def test_the_event_loop_is_woken_once_a_batch(
     assert len(wakings) == 2
 
 
-async def test_while_suspended_new_requests_are_refused(writer: Writer) -> None:
+async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    queued = writer.submit("queued")
     writer.suspend(Unavailable())
+    results = await asyncio.wait_for(asyncio.gather(first, queued, return_exceptions=True), 1)
+    assert [type(result) for result in results] == [Unavailable] * 2
+    assert writer.depth == 0
     with pytest.raises(Unavailable):
         writer.submit("a")
     writer.resume()
-    assert await writer.submit("a") == "stored a"
+    again = writer.submit("again")
+    store.gate.set()
+    assert await again == "stored again"
+    assert store.batches == [["first"], ["again"]], "what was answered is not written later"
 
 
 async def test_close_writes_everything_that_is_queued(store: Store) -> None:
@@ -224,6 +232,7 @@ async def test_close_writes_everything_that_is_queued(store: Store) -> None:
     others = [writer.submit(name) for name in "abc"]
     closing = asyncio.create_task(writer.close(5))
     await asyncio.sleep(0)
+    writer.resume()
     with pytest.raises(Unavailable):
         writer.submit("too late")
     store.gate.set()
