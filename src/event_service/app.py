@@ -7,6 +7,7 @@ embedded database > connection > indexes > writer, readers > managers > gRPC, HT
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
-from event_service.rpc.server import GrpcServer, Service
+from event_service.rpc.server import GrpcServer, PortTaken, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.settings import Settings
 from event_service.store import client
@@ -165,11 +166,20 @@ class App:
         self._http = http_server
         await grpc_server.start()
         parts.push_async_callback(_stop_both, grpc_server, http_server, settings.grace_seconds)
-        await http_server.start()
+        try:
+            await http_server.start()
+        except (OSError, ValueError) as error:
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            raise PortTaken(f"cannot listen on {settings.http_address}: {reason}") from error
         self._addresses = Addresses(
             _with_port(settings.grpc_address, grpc_server.port), _with_port(settings.http_address, http_server.port)
         )
-        probe = Probe(database, on_change=grpc_server.health.set, gates=[threads, writer])
+        probe = Probe(
+            database,
+            on_change=grpc_server.health.set,
+            gates=[threads, writer],
+            evidence=lambda: writer.last_success_at,
+        )
         await probe.start()
         parts.push_async_callback(probe.stop)
 

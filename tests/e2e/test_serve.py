@@ -52,7 +52,8 @@ def test_sigterm_ends_it_well_and_what_was_stored_is_there_again(make_service: M
 def test_sigint_during_the_start_ends_it_well(make_service: MakeService) -> None:
     service = make_service()
     service.spawn()
-    time.sleep(1.0)
+    while not service.data_dir.exists():
+        time.sleep(0.01)
     assert service.process is not None
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(30) == 0
