@@ -121,6 +121,7 @@ def test_kindred_types_are_written_as_what_they_stand_for() -> None:
         "d": MappingProxyType({"e": 1}),
         "f": moment.replace(tzinfo=UTC),
     }
+    value |= {"g": Level.HIGH, "h": Celsius(36.5)}
     assert decode_struct(encode_struct(value)) == {
         "a": "red",
         "b": "2026-01-01T00:00:00.123Z",
