@@ -34,6 +34,7 @@ from event_service.normalize import (
     sentry,
     zabbix,
 )
+from event_service.normalize.options import option_faults
 from event_service.normalize.result import (
     BadItem,
     Fault,
@@ -45,6 +46,7 @@ from event_service.normalize.result import (
     Recogniser,
     Subscription,
     Unreadable,
+    object_of,
     raw_object,
 )
 from event_service.normalize.unreadable import error_event
@@ -59,6 +61,7 @@ __all__ = [
     "endpoint_of",
     "error_event",
     "known_names",
+    "option_faults",
     "parse",
 ]
 
@@ -91,6 +94,24 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
     return parsed
 
 
+def _read_list(members: list[Json], headers: Headers, options: Options, received_at: datetime) -> Parsed:
+    """Each member by the format it has; for a list that as a whole has none."""
+    parsed = Parsed(ignored=[] if members else ["empty list"])
+    for index, member in enumerate(members):
+        path = f"[{index}]"
+        try:
+            row = _recognised(FORMATS, object_of(member, path), headers)
+            part = row.parse(member, headers, options, received_at) if row else Parsed()
+        except Unreadable as refusal:
+            part = Parsed(bad_items=[BadItem(refusal.faults, raw_object(member))])
+        for item in part.bad_items:
+            item.faults = [fault if fault.path == path else fault.below(path) for fault in item.faults]
+        parsed.events += part.events
+        parsed.bad_items += part.bad_items
+        parsed.ignored += part.ignored
+    return parsed
+
+
 # The order of automatic detection: the first that recognises a payload reads it.
 FORMATS = (
     Format("aws-sns", aws_sns.recognise, partial(aws_sns.parse, read_inner=_read_inside_sns)),
@@ -115,9 +136,10 @@ FORMATS = (
     Format("native", native.recognise, native.parse),
     Format("generic", generic.recognise, generic.parse),
 )
-_INSIDE_SNS = tuple(row for row in FORMATS if row.name != "aws-sns")
+_LIST = Format("list", lambda payload, _headers: isinstance(payload, list), _read_list)
+_INSIDE_SNS = tuple(row for row in (*FORMATS, _LIST) if row.name != "aws-sns")
 # Formats that people write by hand: equal bytes within a minute may be two events.
-_WITHOUT_TIMES = frozenset({"native", "generic", "mapping"})
+_WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list"})
 MAPPING = Format("mapping", generic.recognise, custom.parse)
 
 
@@ -126,7 +148,7 @@ def _formats(*names: str) -> tuple[Format, ...]:
 
 
 _BY_NAME: dict[str, tuple[Format, ...]] = {
-    AUTO: FORMATS,
+    AUTO: (*FORMATS, _LIST),
     **{row.name: (row,) for row in (*FORMATS, MAPPING)},
     # One tool, several formats.
     "aws": _formats("aws-sns", "aws-cloudwatch", "aws-cloudwatch-eventbridge", "aws-health", "aws-eventbridge"),

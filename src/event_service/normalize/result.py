@@ -34,6 +34,11 @@ class Fault:
         """The same for every payload with this fault, wherever in a batch it stands. Never holds a caller's words."""
         return f"{_index.sub('[]', self.path)}:{self.kind}"
 
+    def below(self, path: str) -> "Fault":
+        """The same fault of a member that stands at `path`."""
+        separator = "." if self.path and not self.path.startswith("[") else ""
+        return Fault(f"{path}{separator}{self.path}", self.problem, self.kind)
+
     def __str__(self) -> str:
         return f"{self.path}: {self.problem}" if self.path else self.problem
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import described, mapping, text, texts
 from event_service.normalize.keys import joined_key, upstream_key
+from event_service.normalize.options import read_zone
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
 from event_service.normalize.times import moment
 from event_service.normalize.words import State, bare_title, recovery_severity
@@ -130,13 +130,13 @@ def _ids_of_link(link: str) -> tuple[str, str] | None:
 
 
 def _local_time(event: Mapping[str, Any], state: State, options: Options) -> datetime | None:
-    zone = options.get("timezone")
+    zone = read_zone(options.get("timezone"))
     prefix = "recovery_" if state is State.RESOLVED else ""
     date, clock = _value(event, f"{prefix}date").replace(".", "-"), _value(event, f"{prefix}time")
-    if not (date and clock and isinstance(zone, str)):
+    if not (date and clock and zone):
         return None
     try:
-        local = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=ZoneInfo(zone))
-    except (ValueError, OSError, ZoneInfoNotFoundError):
+        local = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=zone)
+    except ValueError:
         return None
     return moment(local.isoformat())

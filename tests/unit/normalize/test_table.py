@@ -1,0 +1,181 @@
+"""Which parser reads what: names, upstream's ids, automatic detection, and what happens where nothing fits."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_service import normalize
+from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names, option_faults, parse
+from event_service.normalize.result import Fault
+
+PAYLOADS = Path(__file__).parent / "payloads"
+RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def payload(name: str) -> Any:
+    return json.loads((PAYLOADS / f"{name}.json").read_text())
+
+
+def test_a_name_for_every_tool() -> None:
+    tools = "alertmanager aws azure cloud-eye cloudevents datadog gcp generic grafana mapping native newrelic opsgenie"
+    assert set(tools.split()) | {"pagerduty", "sentry", "zabbix", AUTO} <= set(known_names())
+
+
+@pytest.mark.parametrize(
+    ("plugin_id", "name"),
+    [
+        ("", AUTO),
+        ("auto", AUTO),
+        ("native", "native"),
+        ("cloud_eye", "cloud-eye"),
+        ("plugin-prometheus-mon-webhook", "alertmanager"),
+        ("plugin-grafana-mon-webhook", "grafana"),
+        ("plugin-aws-sns-mon-webhook", "aws"),
+        ("plugin-aws-cloudwatch-mon-webhook", "aws"),
+        ("plugin-aws-phd-mon-webhook", "aws"),
+        ("plugin-azure-monitor-mon-webhook", "azure"),
+        ("plugin-google-monitoring-mon-webhook", "gcp"),
+        ("plugin-datadog-mon-webhook", "datadog"),
+        ("plugin-zabbix-mon-webhook", "zabbix"),
+        ("plugin-api-direct-mon-webhook", "native"),
+        ("plugin-of-somebody", None),
+    ],
+)
+def test_upstreams_plugin_ids_are_known(plugin_id: str, name: str | None) -> None:
+    assert canonical_name(plugin_id) == name
+
+
+def test_where_a_remote_plugin_is() -> None:
+    table = {"plugin-x": "grpc://x:1"}
+    assert endpoint_of("plugin-x", {}, table) == "grpc://x:1"
+    assert endpoint_of("plugin-x", {"endpoint": "grpc://y:2"}, table) == "grpc://y:2"
+    assert endpoint_of("native", {"endpoint": 5}, table) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin_id"),
+    [
+        ("aws-sns-cloudwatch-alarm", "aws"),
+        ("aws-health-upcoming", "plugin-aws-phd-mon-webhook"),
+        ("aws-cloudwatch-eventbridge-ok", "aws"),
+        ("grafana-firing", "grafana"),
+        ("grafana-legacy-ok", "plugin-grafana-mon-webhook"),
+        ("pagerduty-trigger", "pagerduty"),
+        ("pagerduty-webhook-resolved", "pagerduty"),
+        ("alertmanager-firing", "plugin-prometheus-mon-webhook"),
+    ],
+)
+def test_a_tool_with_several_formats_has_one_name(name: str, plugin_id: str) -> None:
+    fixed, detected = (parse(which, payload(name), {}, {}, RECEIVED) for which in (plugin_id, AUTO))
+    assert fixed.events == detected.events != []
+
+
+def test_a_fixed_name_reads_nothing_else() -> None:
+    assert parse("aws", payload("gcp-open"), {}, {}, RECEIVED).faults == ["not a payload of aws"]
+    assert parse("alertmanager", payload("gcp-open"), {}, {}, RECEIVED).faults == ["alerts: must be a list"]
+
+
+def test_an_unknown_name_keeps_the_payload() -> None:
+    (item,) = parse("plugin-of-somebody", [1], {}, {}, RECEIVED).bad_items
+    assert item.faults[0].path == "plugin_info.plugin_id"
+    assert item.raw_data == {"body": [1]}
+
+
+@pytest.mark.parametrize("odd", [{"foo": 1}, {}, "text", None, 5, True])
+def test_what_nothing_can_read_is_a_bad_item(odd: Any) -> None:
+    parsed = parse(AUTO, odd, {}, {}, RECEIVED)
+    assert parsed.events == []
+    assert len(parsed.bad_items) == 1
+
+
+def test_the_members_of_a_list_are_read_each_by_its_own_format() -> None:
+    gcp, native = payload("gcp-open"), {"event_key": "k", "severity": "x"}
+    parsed = parse(AUTO, [gcp, {"title": "Disk full"}, native, 5], {}, {}, RECEIVED)
+    assert [event.title for event in parsed.events] == ["p99 above 1 s", "Disk full"]
+    assert [event.raw_data for event in parsed.events] == [gcp, {"title": "Disk full"}]
+    assert [item.faults[0].path for item in parsed.bad_items] == ["[2].severity", "[3]"]
+    assert [item.raw_data for item in parsed.bad_items] == [native, {"body": 5}]
+    assert parse(AUTO, [], {}, {}, RECEIVED).ignored == ["empty list"]
+
+
+def test_a_mapping_in_the_options_goes_before_detection() -> None:
+    options = {"mapping": {"title": "incident.incident_id"}}
+    (event,) = parse(AUTO, payload("gcp-open"), {}, options, RECEIVED).events
+    assert event.title == payload("gcp-open")["incident"]["incident_id"]
+
+
+def test_equal_bytes_are_the_same_delivery_only_where_the_sender_gives_times() -> None:
+    assert parse(AUTO, payload("alertmanager-firing"), {}, {}, RECEIVED).timestamped
+    assert parse(AUTO, payload("gcp-open"), {}, {}, RECEIVED).timestamped
+    assert not parse(AUTO, payload("grafana-legacy-ok"), {}, {}, RECEIVED).timestamped
+    assert not parse(AUTO, payload("native-batch"), {}, {}, RECEIVED).timestamped
+    assert not parse(AUTO, payload("generic-down"), {}, {}, RECEIVED).timestamped
+
+
+def test_raw_message_delivery_has_its_id_in_the_headers() -> None:
+    headers = {"x-amz-sns-message-id": "m-1"}
+    assert parse(AUTO, {"title": "t"}, headers, {}, RECEIVED).message_id == "sns:m-1"
+
+
+def test_a_parser_that_fails_does_not_lose_the_payload(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> normalize.Parsed:
+        raise KeyError("a fault of ours")
+
+    broken = normalize.Format("native", lambda *_: True, fail)
+    monkeypatch.setitem(normalize._BY_NAME, "native", (broken,))
+    with caplog.at_level(logging.ERROR):
+        (item,) = parse("native", {"a": 1}, {}, {}, RECEIVED).bad_items
+    assert item.raw_data == {"a": 1}
+    assert item.faults[0].kind == "internal"
+    assert "KeyError" in caplog.text
+
+
+def test_a_fault_of_a_member_keeps_its_class_wherever_it_stands() -> None:
+    assert str(Fault("severity", "p").below("[3]")) == "[3].severity: p"
+    assert Fault("", "p").below("[3]").path == "[3]"
+    assert Fault("a", "p").below("[3]").fault_class == Fault("a", "p").below("[7]").fault_class
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"timezone": "Mars/Base"}, "options.timezone"),
+        ({"timezone": "../../etc/passwd"}, "options.timezone"),
+        ({"timezone": 5}, "options.timezone"),
+        ({"ignore_insufficient_data": "yes"}, "options.ignore_insufficient_data"),
+        ({"sentry_client_secret": ""}, "options.sentry_client_secret"),
+        ({"pagerduty_secrets": []}, "options.pagerduty_secrets"),
+        ({"pagerduty_secrets": ["a", 5]}, "options.pagerduty_secrets"),
+        ({"sns_topics": ["ops"]}, "options.sns_topics"),
+        ({"values": []}, "options.values"),
+        ({"mapping": []}, "options.mapping"),
+        ({"mapping": {"title": "a["}}, "options.mapping.title"),
+        ({"mapping": {"title": 5}}, "options.mapping.title"),
+        ({"mapping": {"title": "a" * 2000}}, "options.mapping.title"),
+        ({"mapping": {"titel": "a", "title": "a"}}, "options.mapping.titel"),
+        ({"mapping": {"severity": "a"}}, "options.mapping.title"),
+    ],
+)
+def test_options_that_no_parser_could_use(options: dict[str, Any], path: str) -> None:
+    assert [fault.path for fault in option_faults(options)] == [path]
+
+
+def test_options_that_are_fine() -> None:
+    options = {
+        "timezone": "Asia/Seoul",
+        "ignore_insufficient_data": True,
+        "sentry_client_secret": "s",
+        "pagerduty_secrets": "s",
+        "sns_topics": ["arn:aws:sns:eu-central-1:210987654321:ops"],
+        "mapping": {"event_key": "id", "items": "checks[*]"},
+        "values": {},
+        "anything": "else",
+    }
+    assert option_faults(options) == []
+    assert option_faults({"timezone": None, "mapping": None}) == []
