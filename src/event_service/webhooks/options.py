@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from event_service.errors import InvalidArgument, TooLarge
+from event_service.normalize import option_faults
 from event_service.wire.levels import PAYLOAD_LEVEL
 from event_service.wire.struct import encode_struct
 
@@ -73,6 +74,8 @@ def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
         for name, problem_of in checks.items():
             if name in options and (problem := problem_of(options[name])):
                 raise InvalidArgument.at(f"plugin_info.options.{name}", problem)
+    for fault in option_faults(options):
+        raise InvalidArgument.at(f"plugin_info.{fault.path}", fault.problem)
     _check_size(encode_struct(options, path="plugin_info.options", level=OPTIONS_LEVEL), "plugin_info.options")
 
 
