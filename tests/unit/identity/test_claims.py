@@ -103,6 +103,7 @@ def test_claims_make_a_principal(changes, expected):
         {"exp": 10**400},
         {"nbf": NOW + 1},
         {"nbf": "now"},
+        {"nbf": True},
         {"nbf": math.nan},
         {"typ": "SYSTEM_TOKEN", "exp": None, "iat": None},
         {"typ": "SYSTEM_TOKEN", "exp": None, "iat": NOW - 3600},
