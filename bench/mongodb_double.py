@@ -29,7 +29,6 @@ _CHECKSUM, _MORE_TO_COME = 1, 2
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
 # Keys that are new have no condition, claim or alert; what is written to these collections is forgotten.
 _ALWAYS_EMPTY = frozenset({"condition", "claim", "alert"})
-# Only top-level equality and $in are understood by the small collections kept in memory.
 
 Document = Mapping[str, Any]
 
@@ -125,7 +124,9 @@ class Double:
         return cursor(namespace, [])
 
     def _count(self, collection: str, command: Document, _number: int) -> bytes:
-        number = self._canned.number if collection == "event" else len(self._matching(collection, command["query"]))
+        number = (
+            self._canned.number if collection == "event" else len(self._matching(collection, command.get("query", {})))
+        )
         return bson.encode({"n": number, "ok": 1.0})
 
     def _distinct(self, collection: str, _command: Document, _number: int) -> bytes:
@@ -163,9 +164,10 @@ def _decode_all(sequence: bytes) -> list[dict[str, Any]]:
 
 
 def _matches(row: Document, wanted: Document) -> bool:
+    """Whether a small collection's row is meant; equality and $in of its own fields are all that is understood."""
     for name, value in wanted.items():
-        if isinstance(value, dict) and "$in" in value:
-            if row.get(name) not in value["$in"]:
+        if isinstance(value, dict) and len(value) == 1 and ("$in" in value or "$eq" in value):
+            if row.get(name) not in value.get("$in", [value.get("$eq")]):
                 return False
         elif isinstance(value, dict) and any(key.startswith("$") for key in value):
             raise UnknownCommandError(f"filter {name}: {value}")

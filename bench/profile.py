@@ -1,11 +1,13 @@
 """Where an rpc's time goes, by layer and by function: `python -m bench.profile [RPC ...] [--on double|secantus]`.
 
-py-spy samples the server under load; a sample counts for the innermost frame of each thread that is running. Time in
-C without Python frames of its own (grpc's core, BSON, the kernel) counts for the Python function that called it,
-which is how `grpc` and the event loop come to their shares.
+Two views of the same load. The CPU of each thread is what the kernel counted: it is complete, and knows no functions.
+py-spy's samples know functions, but are taken only of threads that hold Python's lock (`--gil`), because on virtual
+machines it takes waiting threads for busy ones: what C code does without the lock (grpc's core, sockets) is not in
+them. A sample counts for the innermost frame that belongs to a layer.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -18,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import load, servers
-from bench.arithmetic import Run
 from bench.compare import EVENTS
 from bench.load import Load
 from bench.processes import find_program
@@ -37,7 +38,6 @@ _LAYERS = (
     (r"\basyncio/", "asyncio"),
     (r"\bthreading\.py|\bselectors\.py|\bqueue\.py|\bsocket\.py", "threads"),
 )
-_WAITING = ("wait (threading.py", "select (selectors.py")
 
 
 def layer_of(frame: str) -> str:
@@ -72,11 +72,11 @@ def by_function(stacks: Mapping[str, int], *, inclusive: bool = False) -> Counte
 
 
 def parse(raw: str) -> dict[str, int]:
-    """py-spy's raw format as stacks and how often they were seen; threads that only wait are left out."""
+    """py-spy's raw format as stacks and how often they were seen."""
     stacks: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, times = line.rpartition(" ")
-        if stack and not stack.rpartition(";")[2].startswith(_WAITING):
+        if stack:
             stacks[stack] += int(times)
     return dict(stacks)
 
@@ -90,22 +90,52 @@ def _short(frame: str) -> str:
     return f"{found['function']} ({kept})"
 
 
-def sample(target: Target, wanted: Load) -> tuple[dict[str, int], Run]:
-    """Stacks of the server under load, and the load's own figures (py-spy slows the server a little)."""
+def sample(target: Target, wanted: Load) -> dict[str, int]:
+    """Stacks of the server while it is under load, which py-spy slows a little."""
+    with tempfile.TemporaryDirectory(prefix="event-service-bench-") as folder:
+        file = Path(folder) / "stacks"
+        command = [_py_spy(), "record", "--pid", str(target.process_id), "--rate", str(_RATE), "--gil",
+            "--format", "raw", "--duration", str(int(wanted.seconds)), "--output", file]  # fmt: skip
+        spy = threading.Timer(1.0, subprocess.run, args=(command,), kwargs={"check": True, "capture_output": True})
+        spy.start()
+        # Longer than py-spy looks: it begins when the load has connected.
+        load.run(replace(wanted, seconds=wanted.seconds + 2), target.port, target.names, target.process_id)
+        spy.join()
+        return parse(file.read_text())
+
+
+def thread_seconds(process_id: int) -> dict[int, float]:
+    """CPU time of each thread of a process, in seconds, by thread id. Linux only."""
+    tasks = Path(f"/proc/{process_id}/task")
+    return {int(task.name): int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks.iterdir()}
+
+
+def thread_names(process_id: int) -> dict[int, str]:
+    """What a process's threads are called, numbers left out: Python's name for its own, the kernel's for others."""
+    tasks = Path(f"/proc/{process_id}/task")
+    names = {int(task.name): (task / "comm").read_text().strip() for task in tasks.iterdir()}
+    command: list[str | Path] = [_py_spy(), "dump", "--json", "--pid", str(process_id)]
+    dumped = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    for thread in dumped:
+        names[thread["os_thread_id"]] = thread["thread_name"] or names.get(thread["os_thread_id"], "?")
+    return {number: re.sub(r"\d+", "N", name) for number, name in names.items()}
+
+
+def by_thread(names: Mapping[int, str], before: Mapping[int, float], after: Mapping[int, float]) -> dict[str, float]:
+    """Seconds of CPU by name of thread, most first."""
+    spent: dict[str, float] = {}
+    for number, seconds in after.items():
+        name = names.get(number, "?")
+        spent[name] = spent.get(name, 0.0) + seconds - before.get(number, 0.0)
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+def _py_spy() -> Path:
     program = Path(sys.executable).with_name("py-spy")
     found = program if program.exists() else find_program("py-spy")
     if found is None:
         raise SystemExit("py-spy is not installed: pip install py-spy")
-    with tempfile.TemporaryDirectory(prefix="event-service-bench-") as folder:
-        file = Path(folder) / "stacks"
-        # The load begins with a warm-up; sampling begins with it and ends before it does.
-        command = [found, "record", "--pid", str(target.process_id), "--rate", str(_RATE), "--format", "raw",
-            "--duration", str(int(wanted.seconds)), "--output", file]  # fmt: skip
-        spy = threading.Timer(1.0, subprocess.run, args=(command,), kwargs={"check": True, "capture_output": True})
-        spy.start()
-        run = load.run(replace(wanted, seconds=wanted.seconds + 1), target.port, target.names, target.process_id)
-        spy.join()
-        return parse(file.read_text()), run
+    return found
 
 
 @contextmanager
@@ -134,25 +164,27 @@ def main(arguments: Sequence[str]) -> None:
     with _target(asked.on) as target:
         for rpc in asked.rpcs:
             wanted = Load(rpc, asked.connections, asked.streams, asked.seconds)
-            undisturbed = load.run(replace(wanted, seconds=3), target.port, target.names, target.process_id)
-            stacks, _ = sample(target, wanted)
+            before = thread_seconds(target.process_id)
+            undisturbed = load.run(replace(wanted, seconds=4), target.port, target.names, target.process_id)
+            threads = by_thread(thread_names(target.process_id), before, thread_seconds(target.process_id))
+            print(f"\n{rpc}: {undisturbed.cpu_us:.0f} us a request, {asked.connections * asked.streams} in flight")
+            _print("thread (kernel's count, warm-up included)", threads, sum(threads.values()), undisturbed.cpu_us, 12)
+            stacks = sample(target, wanted)
             if asked.stacks:
                 asked.stacks.mkdir(exist_ok=True)
                 lines = (f"{stack} {times}\n" for stack, times in stacks.items())
                 (asked.stacks / f"{rpc}.txt").write_text("".join(lines))
-            print(f"\n{rpc}: {undisturbed.cpu_us:.0f} us a request, {asked.connections * asked.streams} in flight")
-            _print("layer", by_layer(stacks), undisturbed.cpu_us, 20)
-            _print("function, its own time", by_function(stacks), undisturbed.cpu_us, asked.functions)
-            _print("function, with all it calls", by_function(stacks, inclusive=True), undisturbed.cpu_us,
-                asked.functions)  # fmt: skip
+            total = sum(stacks.values())
+            _print("layer (holding Python's lock)", by_layer(stacks), total, undisturbed.cpu_us, 20)
+            _print("function, its own time", by_function(stacks), total, undisturbed.cpu_us, asked.functions)
+            inclusive = by_function(stacks, inclusive=True)
+            _print("function, with all it calls", inclusive, total, undisturbed.cpu_us, asked.functions)
 
 
-def _print(title: str, samples: Counter[str], cpu_us: float, most: int) -> None:
-    total = samples.total() if title == "layer" or "own" in title else None
+def _print(title: str, parts: Mapping[str, float], total: float, cpu_us: float, most: int) -> None:
     print(f"  {title}")
-    whole = total or max(samples.values(), default=1)
-    for name, times in samples.most_common(most):
-        print(f"    {times / whole:6.1%} {times / whole * cpu_us:7.0f} us  {name}")
+    for name, part in sorted(parts.items(), key=lambda item: -item[1])[:most]:
+        print(f"    {part / total:6.1%} {part / total * cpu_us:7.0f} us  {name}")
 
 
 if __name__ == "__main__":
