@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter
-from event_service.events.manager import CreateOutcome, CreateRequest
+from event_service.events.manager import CreateOutcome
+from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
 from event_service.model.webhook import Webhook

@@ -28,6 +28,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head = False
         self._head_size = 0
+        self._chunk_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
@@ -41,7 +42,8 @@ class BoundedConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head_size += len(data)
+        self._chunk_size = len(data)
+        self._head_size += self._chunk_size
         super().data_received(data)
         if self._in_head and self._head_size > self.head_bytes and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
@@ -49,7 +51,8 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        self._head_size = 0
+        # It may begin behind the end of another one; how far does not matter.
+        self._head_size = self._chunk_size
         if self._head_timer is None:
             self._start_head_timer()
 
