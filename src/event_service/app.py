@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from event_service._gen.event_service.v1 import webhooks_pb2
@@ -19,9 +19,11 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.commit import Committer, CreateItem, CreateResult, Outcome
 from event_service.events.manager import EventManager
+from event_service.events.reading import DeliveryReader
 from event_service.http.app import build_app
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
+from event_service.normalize.plugin import RemotePlugins
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
@@ -103,6 +105,9 @@ class App:
         timeout_ms = settings.query_timeout_ms
         threads = Threads(settings.read_threads)
         parts.callback(threads.close)
+        # Of their own: a create looks its webhook up, and must not wait behind slow lists.
+        webhook_threads = Threads(2, name="webhooks")
+        parts.callback(webhook_threads.close)
         committer = Committer(
             conditions=ConditionStore(database, timeout_ms),
             alerts=AlertStore(database, timeout_ms),
@@ -123,17 +128,26 @@ class App:
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
         parts.push_async_callback(_cancel, mending)
 
+        remote = RemotePlugins(timeout=settings.plugin_timeout_seconds)
+        parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
             store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, dialect=dialect),
-            threads=threads,
+            threads=webhook_threads,
             sealer=sealer,
-            plugins=Plugins(),
+            plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
         )
         webhooks.start()
         parts.push_async_callback(webhooks.close)
         events = EventManager(
             webhooks=webhooks,
+            deliveries=DeliveryReader(
+                remote=remote,
+                endpoints=settings.plugin_endpoints,
+                threads=threads,
+                idempotency=timedelta(hours=settings.idempotency_hours),
+                same_body=timedelta(seconds=settings.same_body_seconds),
+            ),
             writer=writer,
             reader=SharedEventReader(reader, threads),
             duplicate_event_time=settings.duplicate_event_time,
@@ -177,7 +191,7 @@ class App:
         probe = Probe(
             database,
             on_change=grpc_server.health.set,
-            gates=[threads, writer],
+            gates=[threads, webhook_threads, writer],
             evidence=lambda: writer.last_success_at,
         )
         await probe.start()

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: generated in the data directory.",
+        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: made in the data directory.",
     )
 
     duplicate_event_time: int = Field(
@@ -60,6 +60,16 @@ class Settings(BaseSettings):
     )
     store_unmatched_recovery: bool = Field(False, description="Store recoveries that have no open alert.")
     idempotency_hours: int = Field(24, ge=1, description="Hours an idempotency key is remembered.")
+    same_body_seconds: int = Field(
+        60,
+        ge=0,
+        description="Seconds within which an equal HTTP body is a repetition, if it has times in it. 0: never.",
+    )
+    plugin_endpoints: dict[str, str] = Field(
+        default_factory=dict,
+        description="Remote plugins as a JSON object of plugin_id to grpc://HOST:PORT. A webhook's own endpoint wins.",
+    )
+    plugin_timeout_seconds: float = Field(5.0, gt=0, description="How long a remote plugin may take for a payload.")
     retention_days: int = Field(0, ge=0, description="Days an event is kept. 0: for ever.")
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
@@ -89,7 +99,7 @@ class Settings(BaseSettings):
     )
     cloud_eye_rules: Literal["seed", "newer"] = Field(
         "seed",
-        description="Which edition of Cloud Eye's naming rules holds. newer: resource_name may hold `.`, `@` and Chinese.",
+        description="Edition of Cloud Eye's naming rules. newer: resource_name may hold `.`, `@` and Chinese.",
     )
     cloud_eye_time_margin_seconds: int = Field(
         20, ge=0, le=600, description="Cloud Eye events may be 1 h old less this, and 10 min ahead less this."

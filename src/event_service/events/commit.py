@@ -59,6 +59,7 @@ class Claims(Protocol):
     """What a commit needs of `store/claims.py`."""
 
     def find(self, claim_ids: Iterable[str]) -> dict[str, Claim]: ...
+    def forget(self, claim_ids: Iterable[str], before: datetime) -> None: ...
     def add(self, claims: Sequence[Claim]) -> list[bool]: ...
     def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None: ...
 
@@ -167,7 +168,7 @@ class Committer:
         claiming = [(index, item) for index, item in enumerate(batch) if item.claim and not item.claimed]
         if not claiming:
             return outcomes
-        known = self._claims.find({item.claim.claim_id for _, item in claiming if item.claim})
+        known = self._unexpired(claiming)
         new: list[tuple[int, CreateItem, Claim]] = []
         taken: set[str] = set()
         for index, item in claiming:
@@ -194,6 +195,16 @@ class Committer:
             if not added:
                 outcomes[index] = DEFER
         return outcomes
+
+    def _unexpired(self, claiming: Sequence[tuple[int, CreateItem]]) -> dict[str, Claim]:
+        """The claims that were made before under the keys of these items."""
+        wanted = {item.claim.claim_id for _, item in claiming if item.claim}
+        now = max(entry.built.event.created_at for _, item in claiming for entry in item.entries)
+        known = self._claims.find(wanted)
+        expired = [claim_id for claim_id, claim in known.items() if claim.expire_at <= now]
+        if expired:
+            self._claims.forget(expired, now)
+        return {claim_id: claim for claim_id, claim in known.items() if claim.expire_at > now}
 
     def _take_over(self, item: CreateItem, claim: Claim) -> None:
         """Goes on where an earlier attempt under the same key stopped, or is still going on elsewhere."""

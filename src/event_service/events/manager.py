@@ -1,12 +1,10 @@
 """What Event.create, get, list and stat do, whichever door a call comes through.
 
-create: who is this (webhooks) > what is it (normalize) > finished event (building) > which alert, and into the
+create: who is this (webhooks) > what is it (reading, normalize) > finished event (building) > which alert, and into the
 store (the writer, whose batches `commit` writes). get, list, stat: validate (query) > scoped read (store).
 """
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,40 +14,16 @@ from event_service.errors import NotFound, RequiredParameter
 from event_service.events.building import BuiltEvent, build
 from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.conditions import AlertRules, condition_id_of
+from event_service.events.reading import CreateRequest, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
-from event_service.model.webhook import Webhook
-from event_service.normalize import BadItem, Fault, Parsed, error_event, parse
+from event_service.model.webhook import LONGEST_DUPLICATE_TIME, Webhook
+from event_service.normalize import error_event
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
 from event_service.store.event_writer import ConditionKey
-
-
-@dataclass(slots=True)
-class CreateRequest:
-    """One delivery to a webhook.
-
-    Attributes:
-        payload: the JSON value as received; an object where it came by gRPC.
-        payload_wire: the same as serialised Struct, where the caller has it anyway.
-        received_at: timezone-aware UTC, whole milliseconds.
-        idempotency_key: the sender's; "" for none.
-        headers: lower-case HTTP headers, for formats that speak through them.
-        raw_body: what the payload was parsed from, byte for byte, for signatures; None where it came by gRPC.
-        unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" where it is.
-    """
-
-    webhook_id: str
-    access_key: str
-    payload: Any
-    received_at: datetime
-    payload_wire: bytes | None = None
-    idempotency_key: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    raw_body: bytes | None = None
-    unreadable: str = ""
 
 
 @dataclass(slots=True)
@@ -116,6 +90,7 @@ class EventManager:
         self,
         *,
         webhooks: Webhooks,
+        deliveries: DeliveryReader,
         writer: Writer,
         reader: Reader,
         duplicate_event_time: int,
@@ -124,6 +99,7 @@ class EventManager:
         max_event_bytes: int,
     ) -> None:
         self._webhooks = webhooks
+        self._deliveries = deliveries
         self._writer = writer
         self._reader = reader
         self._duplicate_event_time = duplicate_event_time
@@ -141,12 +117,7 @@ class EventManager:
             Overloaded, Unavailable: nothing is promised; send again.
         """
         webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
-        if request.unreadable:
-            parsed = Parsed(bad_items=[BadItem([Fault("", request.unreadable, "not-json")], request.payload)])
-        else:
-            parsed = parse(
-                webhook.plugin.plugin_id, request.payload, request.headers, webhook.plugin.options, request.received_at
-            )
+        parsed = await self._deliveries.read(webhook, request)
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         drafts = parsed.events + [
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
@@ -158,8 +129,7 @@ class EventManager:
             if draft.raw_data is request.payload:
                 draft.raw_wire = request.payload_wire
         built = [build(draft, webhook, request.received_at, self._max_event_bytes) for draft in drafts]
-        key = request.idempotency_key or parsed.message_id
-        claim = self._claim(webhook, key, request) if key else None
+        claim = self._deliveries.claim(webhook, request, parsed)
         result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook), claim))
         outcome.event_ids = list(result.event_ids)
         outcome.duplicate = result.duplicate
@@ -187,7 +157,9 @@ class EventManager:
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         futures = [
             self._writer.submit(
-                CreateItem([entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, identity), "", expire_at))
+                CreateItem(
+                    [entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, f"event:{identity}"), "", expire_at)
+                )
             )
             for entry, (_, identity) in zip(_entries(built), items, strict=True)
         ]
@@ -227,25 +199,15 @@ class EventManager:
 
     def _rules(self, webhook: Webhook) -> AlertRules:
         options = webhook.plugin.options
-        seconds = options.get("duplicate_event_time", self._duplicate_event_time)
+        seconds = options.get("duplicate_event_time")
+        # Checked when a webhook is written; an upstream document may hold anything.
+        if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DUPLICATE_TIME:
+            seconds = self._duplicate_event_time
         return AlertRules(
-            duplicate_event_time=timedelta(seconds=float(seconds)),
+            duplicate_event_time=timedelta(seconds=seconds),
             auto_recovery=options.get("auto_recovery", True) is not False,
             store_unmatched_recovery=self._store_unmatched_recovery,
         )
-
-    def _claim(self, webhook: Webhook, key: str, request: CreateRequest) -> ClaimRequest:
-        body = json.dumps(request.payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-        return ClaimRequest(
-            claim_id=claim_id_of(webhook.webhook_id, key),
-            digest=hashlib.sha256(body.encode()).hexdigest(),
-            expire_at=request.received_at + self._idempotency,
-        )
-
-
-def claim_id_of(webhook_id: str, key: str) -> str:
-    """The name under which a sender's idempotency key is remembered: per webhook, 64 hexadecimal digits."""
-    return hashlib.sha256(f"{len(webhook_id)}:{webhook_id}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _entries(built: Sequence[BuiltEvent]) -> list[Entry]:

@@ -116,9 +116,9 @@ class _Parser:
     def _atom(self, nesting: int) -> tuple[_Cost, bool]:
         """One character, class, group or anchor, and whether it can be repeated."""
         character = self.pattern[self.position]
-        self.position += 1
-        if character in "*+?":
+        if character in "*+?" or self._count_ahead():
             raise PatternFault(f"nothing before {character!r} to repeat")
+        self.position += 1
         if character in "^$":
             return _Cost(empty=True), False
         if character == "(":
@@ -128,8 +128,6 @@ class _Parser:
             return _Cost(), True
         if character == "\\":
             return self._escape()
-        if character == "{" and self._count_ahead():
-            raise PatternFault("nothing before '{' to repeat")
         return _Cost(), True
 
     def _group(self, nesting: int) -> _Cost:

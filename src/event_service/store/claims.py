@@ -50,6 +50,11 @@ class ClaimStore:
         with database_errors():
             return {row["_id"]: _claim(row) for row in self._claims.find(wanted, max_time_ms=self._timeout_ms)}
 
+    def forget(self, claim_ids: Iterable[str], before: datetime) -> None:
+        """Removes those of `claim_ids` that have expired and that the database has not removed yet."""
+        with database_errors(writing=True):
+            self._claims.delete_many({"_id": {"$in": list(claim_ids)}, "expire_at": {"$lte": before}})
+
     def add(self, claims: Sequence[Claim]) -> list[bool]:
         """Stores new claims; False for each that another writer has stored first."""
         if not claims:

@@ -40,6 +40,7 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
 _WIRE_AND_TIME = {WIRE: 1, "created_at": 1}
+_SCOPE_FIELDS = ("domain_id", "workspace_id", "project_id")
 _SERVER_ROWS = 2**31 - 1
 _CHUNK = 100
 
@@ -191,7 +192,9 @@ class EventReader:
         def count(window: Mapping[str, Any]) -> int:
             return self._collection.count_documents(both(matching, window), maxTimeMS=self._max_time_ms)
 
-        about = (bson.encode(matching), (query.page.skip + limit).bit_length())
+        reach = (query.page.skip + limit).bit_length()
+        everything = {name: matching[name] for name in _SCOPE_FIELDS if name in matching}
+        about = [(bson.encode(matching), reach), (bson.encode(everything), reach)]
         return windows.page(query.where, about, query.page.skip, limit, find=find, count=count)
 
     def _find(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pymongo.errors import DuplicateKeyError
 
-from event_service.store.client import Database
+from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.failures import database_errors
 
 COLLECTION = "event_service"
@@ -17,7 +17,7 @@ VERSION = 1
 _ID = "schema"
 
 
-class SchemaError(Exception):
+class SchemaError(DatabaseSettingsError):
     """The database is not for this version of the service; the text is one line for the operator."""
 
 

@@ -5,13 +5,12 @@ narrow range of the indexed time costs milliseconds. So the newest are looked fo
 the one before it, and so on; together the windows cover everything, each document once, so that the answer is that of
 the plain query.
 
-    everything before ... | window 3 | window 2 | window 1, which has no end: clocks run ahead
-    and last, what has no date at all
+    no date | everything before | window 3 | window 2 | window 1, which has no end: clocks run ahead
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,8 +19,8 @@ from event_service.query.list_query import ListQuery
 
 _FIRST = timedelta(hours=1)
 _NARROWEST = timedelta(seconds=10)
-_MOST_STEPS = 8
-_WIDER = 8
+_MOST_STEPS = 4
+_WIDER = 32
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 _CAPACITY = 4096
 
@@ -35,7 +34,6 @@ Count = Callable[[Mapping[str, Any]], int]
 _LOWER = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL, Comparison.EQUAL})
 _UPPER = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.EQUAL})
 _SELECTIVE = frozenset({"event_id", "event_key", "alert_id"})
-_NO_DATE: dict[str, Any] = {"created_at": {"$not": {"$type": "date"}}}
 
 
 def serves(query: ListQuery) -> bool:
@@ -61,7 +59,7 @@ class TimeWindows:
         self._lock = threading.Lock()
 
     def page(
-        self, where: Where, about: object, skip: int, limit: int, *, find: Find, count: Count
+        self, where: Where, about: Sequence[object], skip: int, limit: int, *, find: Find, count: Count
     ) -> Iterator[Document]:
         """The documents from `skip` on, at most `limit`, newest first, as one plain query would give them.
 
@@ -69,7 +67,8 @@ class TimeWindows:
 
         Args:
             where: what was asked for; only its bounds on created_at are looked at, to look no further.
-            about: what the query is about (hashable): the next one about the same starts with a width that fits.
+            about: what the query is about, from the particular to the general (hashable each): the next one about the
+                same, or else about something like it, starts with a width that fits.
         """
         lowest, highest = bounds(where)
         newest = self._now() if highest is None else min(self._now(), highest)
@@ -87,11 +86,11 @@ class TimeWindows:
             skip = 0
             if not wanted:
                 break
-        self._remember(about, timedelta.max if wanted else _width_of(last, newest))
+        self._remember(about[0], timedelta.max if wanted else _width_of(last, newest))
 
-    def _width(self, about: object) -> timedelta:
+    def _width(self, about: Sequence[object]) -> timedelta:
         with self._lock:
-            return self._widths.get(about, _FIRST)
+            return next((self._widths[each] for each in about if each in self._widths), _FIRST)
 
     def _remember(self, about: object, width: timedelta) -> None:
         with self._lock:
@@ -125,10 +124,10 @@ def _windows(newest: datetime, lowest: datetime, width: timedelta) -> Iterator[d
         width = min(width, timedelta.max / _WIDER) * _WIDER
     if end is None:
         yield {}  # the plain query
-        return
-    yield {"created_at": {"$gte": lowest, "$lt": end}}
-    if lowest == _EARLIEST:
-        yield _NO_DATE
+    elif lowest == _EARLIEST:
+        yield {"created_at": {"$not": {"$gte": end}}}  # earlier ones, and after them those without a date
+    else:
+        yield {"created_at": {"$gte": lowest, "$lt": end}}
 
 
 def _width_of(last: Document, newest: datetime) -> timedelta:

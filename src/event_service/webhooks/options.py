@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from event_service.errors import InvalidArgument, TooLarge
+from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.levels import PAYLOAD_LEVEL
 from event_service.wire.struct import encode_struct
@@ -21,9 +22,6 @@ OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
 
 # Labels and options are notes, not payloads; every list of webhooks carries all of them.
 LARGEST = 64 * 1024
-
-# Ten years: more than any alert is open, less than what overflows when it is added to a date.
-LONGEST_DUPLICATE_TIME = 315_360_000
 
 _ENDPOINT = re.compile(r"grpc://(?:[^/\s:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 _CLOUD_EYE_PROJECT = re.compile(r"[A-Za-z0-9-]{1,64}")

@@ -1,0 +1,134 @@
+"""What a delivery says: the right parser for the webhook, and how a repeated delivery is known.
+
+Source: docs/collectors.md; "Parsing" and "Idempotency" of the Event API's rules.
+"""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from event_service.events.commit import ClaimRequest
+from event_service.model.webhook import Webhook
+from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
+from event_service.normalize.signatures import check_shared_secrets
+
+T = TypeVar("T")
+
+LARGE_BODY = 64 * 1024
+"""Parsing a larger body would keep all other calls waiting for milliseconds: it is done in a thread."""
+
+
+@dataclass(slots=True)
+class CreateRequest:
+    """One delivery to a webhook.
+
+    Attributes:
+        payload: the JSON value as received; an object where it came by gRPC.
+        payload_wire: the same as serialised Struct, where the caller has it anyway.
+        received_at: timezone-aware UTC, whole milliseconds.
+        idempotency_key: the sender's; "" for none.
+        headers: lower-case HTTP headers, for formats that speak through them.
+        raw_body: what the payload was parsed from, byte for byte, for signatures; None where it came by gRPC.
+        unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" where it is.
+    """
+
+    webhook_id: str
+    access_key: str
+    payload: Any
+    received_at: datetime
+    payload_wire: bytes | None = None
+    idempotency_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw_body: bytes | None = None
+    unreadable: str = ""
+
+
+class RemoteParsers(Protocol):
+    """What is needed of `normalize/plugin.py`."""
+
+    async def parse(self, endpoint: str, payload: Any, options: Mapping[str, Any], received_at: datetime) -> Parsed: ...
+
+
+class Threads(Protocol):
+    """What is needed of `store/threads.py`."""
+
+    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
+
+
+class DeliveryReader:
+    """Reads deliveries.
+
+    Args:
+        endpoints: the settings' table of remote plugins, plugin_id -> grpc://host:port.
+        idempotency: how long a sender's key is remembered.
+        same_body: how long an equal body counts as the same delivery, where the sender's own times are in it.
+    """
+
+    def __init__(
+        self,
+        *,
+        remote: RemoteParsers,
+        endpoints: Mapping[str, str],
+        threads: Threads,
+        idempotency: timedelta,
+        same_body: timedelta,
+    ) -> None:
+        self._remote = remote
+        self._endpoints = endpoints
+        self._threads = threads
+        self._idempotency = idempotency
+        self._same_body = same_body
+
+    async def read(self, webhook: Webhook, request: CreateRequest) -> Parsed:
+        """The events of a delivery, and what could not be read of it.
+
+        Raises:
+            PermissionDenied: the webhook demands a signature, and it is missing or does not hold.
+            InvalidArgument: the payload could not be read back if it were stored.
+        """
+        plugin = webhook.plugin
+        if request.raw_body is not None:
+            check_shared_secrets(request.headers, request.raw_body, plugin.options)
+        if request.unreadable:
+            return Parsed(bad_items=[BadItem([Fault("", request.unreadable, "not-json")], request.payload)])
+        endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
+        if endpoint:
+            return await self._remote.parse(endpoint, request.payload, plugin.options, request.received_at)
+        arguments = (plugin.plugin_id, request.payload, request.headers, plugin.options, request.received_at)
+        if request.raw_body is not None and len(request.raw_body) > LARGE_BODY:
+            return await self._threads.run(parse, *arguments)
+        return parse(*arguments)
+
+    def claim(self, webhook: Webhook, request: CreateRequest, parsed: Parsed) -> ClaimRequest | None:
+        """What the delivery is remembered by; None where sending it again makes another event.
+
+        The sender's idempotency key counts first, and is refused with another payload. The message id of a format is
+        the same for the same message, if not always byte for byte. Failing both, an equal body that carries the
+        sender's own times is the same delivery for a minute; native payloads and gRPC requests never are.
+        """
+        if request.idempotency_key:
+            expire_at = request.received_at + self._idempotency
+            return ClaimRequest(
+                claim_id_of(webhook.webhook_id, f"key:{request.idempotency_key}"), _digest(request.payload), expire_at
+            )
+        if parsed.message_id:
+            expire_at = request.received_at + self._idempotency
+            return ClaimRequest(claim_id_of(webhook.webhook_id, f"message:{parsed.message_id}"), "", expire_at)
+        if parsed.timestamped and request.raw_body is not None and self._same_body:
+            body = hashlib.sha256(request.raw_body).hexdigest()
+            expire_at = request.received_at + self._same_body
+            return ClaimRequest(claim_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
+        return None
+
+
+def claim_id_of(webhook_id: str, key: str) -> str:
+    """The name under which a key is remembered: per webhook, 64 hexadecimal digits."""
+    return hashlib.sha256(f"{len(webhook_id)}:{webhook_id}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _digest(payload: Any) -> str:
+    body = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(body.encode()).hexdigest()
