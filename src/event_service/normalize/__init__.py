@@ -244,9 +244,3 @@ def _recognised(formats: tuple[Format, ...], payload: Json, headers: Headers) ->
         if row.recognise(payload, headers):
             return row
     return None
-
-
-def recognised_name(payload: Json, headers: Mapping[str, Any]) -> str:
-    """The name of the format that automatic detection settles on, "" if none does."""
-    row = _recognised(FORMATS, payload, headers)
-    return row.name if row else ""
