@@ -13,7 +13,7 @@ ARG SOURCE=/source
 ARG PREFIX=/opt/event-service
 WORKDIR ${SOURCE}
 COPY constraints.txt ./
-RUN python -m venv --upgrade-deps ${PREFIX} && python -m pip install --quiet --no-cache-dir --constraint constraints.txt hatchling
+RUN python -m venv ${PREFIX} && python -m pip install --quiet --no-cache-dir --constraint constraints.txt hatchling
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

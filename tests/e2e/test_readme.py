@@ -14,7 +14,7 @@ from tests.e2e.sessions import Meanings, blocks, steps
 
 README = CHECKOUT / "README.md"
 GRPC, HTTP, DATA_DIR = "127.0.0.1:50051", "127.0.0.1:8080", "/home/you/.local/share/event-service"
-LAST_LINES = "Where monitoring tools post to:"
+LAST_LINE = "\ncurl "
 
 
 def as_in_readme(text: str, service: Service) -> str:
@@ -29,7 +29,7 @@ def as_in_readme(text: str, service: Service) -> str:
 def test_sessions_and_program(make_service: Callable[..., Service], tmp_path: Path) -> None:
     service = make_service().start()
     deadline = time.monotonic() + 30
-    while LAST_LINES not in service.log and time.monotonic() < deadline:
+    while LAST_LINE not in service.log and time.monotonic() < deadline:
         time.sleep(0.1)
     meanings = Meanings()
     sessions = blocks(README, "console")

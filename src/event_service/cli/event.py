@@ -176,7 +176,9 @@ def stat(
         for name in names
     ]
     in_time = any(name in STEPS for name in names)
-    order = [{"key": name, "desc": False} for name in names] if in_time else [{"key": "count", "desc": True}]
+    order = [{"key": name, "desc": False} for name in names]
+    if not in_time:
+        order.insert(0, {"key": "count", "desc": True})
     stages = [{"group": {"keys": keys, "fields": [{"o": "count", "n": "count"}]}}, {"sort": order}, {"limit": limit}]
     query = {"aggregate": stages, "filter": parse_filters(condition or ())}
     body = connection.call(EVENT, "stat", {"query": query}).body

@@ -36,7 +36,7 @@ def grpcurl(address: str, method: str, request: dict[str, Any]) -> str:
 
 
 def lines_for(webhook: FirstWebhook, address: str) -> str:
-    """Send an event to the webhook, list it, count it; and the URL for monitoring tools."""
+    """Send an event to the webhook, list it, count it, by gRPC, on the command line and over HTTP."""
     create = {"webhook_id": webhook.webhook_id, "access_key": webhook.access_key, "data": SAMPLE}
     stat = {
         "query": {
@@ -45,6 +45,7 @@ def lines_for(webhook: FirstWebhook, address: str) -> str:
             ]
         }
     }
+    sample = shlex.quote(json.dumps(SAMPLE, ensure_ascii=False))
     return "\n".join(
         (
             "",
@@ -56,11 +57,11 @@ def lines_for(webhook: FirstWebhook, address: str) -> str:
             grpcurl(address, "stat", stat),
             "",
             "The same with less to type:",
-            f"echo {shlex.quote(json.dumps(SAMPLE))} | {shlex.quote(command('event-service'))} event send"
+            f"echo {sample} | {shlex.quote(command('event-service'))} event send"
             + ("" if address == "127.0.0.1:50051" else f" --server {address}"),
             "",
-            "Where monitoring tools post to:",
-            webhook.webhook_url,
+            "Monitoring tools post to the webhook's URL, as curl does here:",
+            f"curl -sS -d {sample} {webhook.webhook_url}",
             "",
             "",
         )

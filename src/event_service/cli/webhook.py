@@ -239,7 +239,7 @@ def stat(
     Example: event-service webhook stat --by plugin_info.plugin_id
     """
     group = {"keys": [{"k": by, "n": "value"}], "fields": [{"o": "count", "n": "count"}]}
-    stages = [{"group": group}, {"sort": [{"key": "count", "desc": True}]}]
+    stages = [{"group": group}, {"sort": [{"key": "count", "desc": True}, {"key": "value", "desc": False}]}]
     query = {"aggregate": stages, "filter": parse_filters(condition or (), WEBHOOK_WORDS)}
     body = connection.call(WEBHOOK, "stat", {"query": query}).body
     if as_json:

@@ -41,4 +41,6 @@ def test_the_lines_survive_a_shell() -> None:
     words = shlex.split(create)
     sent = json.loads(words[words.index("-d") + 1])
     assert (sent["webhook_id"], sent["access_key"]) == (WEBHOOK.webhook_id, WEBHOOK.access_key)
-    assert WEBHOOK.webhook_url in lines
+    (post,) = (shlex.split(line) for line in lines if line.startswith("curl "))
+    assert post[-1] == WEBHOOK.webhook_url
+    assert json.loads(post[post.index("-d") + 1])["severity"] == "CRITICAL"
