@@ -9,6 +9,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import Alert, AlertState, Closing
+from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
 
@@ -52,7 +53,7 @@ class AlertStore:
             for closing in closings
         ]
         with database_errors(writing=True):
-            self._alerts.bulk_write(writes, ordered=False)
+            write_updates(self._alerts, writes)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
         """State and resolved_at of the stored alerts among `alert_ids`."""

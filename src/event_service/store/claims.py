@@ -13,6 +13,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
 
@@ -76,7 +77,7 @@ class ClaimStore:
             return
         writes = [UpdateOne({"_id": claim_id}, {"$set": {"stored": list(event_ids)}}) for claim_id, event_ids in stored]
         with database_errors(writing=True):
-            self._claims.bulk_write(writes, ordered=False)
+            write_updates(self._claims, writes)
 
 
 def _row(claim: Claim) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
+from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
 
@@ -47,7 +48,7 @@ class ConditionStore:
         written = [True] * len(writes)
         with database_errors(writing=True):
             try:
-                self._rows.bulk_write(writes, ordered=False)
+                write_updates(self._rows, writes)
             except BulkWriteError as error:
                 for failure in write_errors(error):
                     if failure.code != DUPLICATE_KEY:
@@ -74,7 +75,7 @@ class ConditionStore:
             for row in conditions
         ]
         with database_errors(writing=True):
-            self._rows.bulk_write(writes, ordered=False)
+            write_updates(self._rows, writes)
 
     def unsettled(self, before: datetime, limit: int = 1000) -> list[Condition]:
         """Rows whose closings were decided before `before` and never carried out: a process died in between."""

@@ -16,6 +16,7 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
+from event_service.store.bulk import write_updates
 from event_service.store.client import Database, Document
 from event_service.store.compile import MONGODB, Dialect, compile_scope
 from event_service.store.documents import escape_keys
@@ -173,7 +174,7 @@ class WebhookStore:
         ]
         if writes:
             with database_errors(writing=True):
-                self._rows.bulk_write(writes, ordered=False)
+                write_updates(self._rows, writes)
 
     def _hash_key(self, row: Document) -> None:
         """Only while the key is the one that was read: a rotation in between must not be undone."""

@@ -1,0 +1,62 @@
+"""Many updates in one write: all carried out, each refusal its own, and everything journalled at the end."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from pymongo import ReplaceOne, UpdateOne
+from pymongo.errors import BulkWriteError
+
+from event_service.settings import Settings
+from event_service.store.bulk import write_updates
+from event_service.store.client import Database, close, connect
+from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.failures import DUPLICATE_KEY, write_errors
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 50])
+def test_all_updates_are_carried_out(database: Database, count: int) -> None:
+    rows = database["rows"]
+    write_updates(rows, [ReplaceOne({"_id": number}, {"value": number}, upsert=True) for number in range(count)])
+    write_updates(rows, [UpdateOne({"_id": number}, {"$inc": {"value": 1}}) for number in range(count)])
+    assert [row["value"] for row in rows.find(sort=[("_id", 1)])] == list(range(1, count + 1))
+
+
+def test_a_refused_update_is_named_and_the_others_are_stored(database: Database) -> None:
+    rows = database["rows"]
+    rows.insert_one({"_id": 3, "version": 7})
+    updates = [ReplaceOne({"_id": number, "version": 0}, {"version": 1}, upsert=True) for number in range(6)]
+    with pytest.raises(BulkWriteError) as caught:
+        write_updates(rows, updates)
+    assert [(failure.index, failure.code) for failure in write_errors(caught.value)] == [(3, DUPLICATE_KEY)]
+    assert {row["_id"]: row["version"] for row in rows.find()} == {0: 1, 1: 1, 2: 1, 3: 7, 4: 1, 5: 1}
+
+
+def test_what_has_returned_survives_kill_9(tmp_path: Path) -> None:
+    embedded = EmbeddedDatabase(tmp_path)
+    try:
+        database = connect(Settings(), embedded.start())
+    except EmbeddedDatabaseError as error:
+        pytest.skip(f"embedded: {error}")
+    rows = database["rows"]
+    for round_number in range(5):
+        updates = [
+            ReplaceOne({"_id": f"{round_number}-{number}"}, {"value": "x" * 100}, upsert=True) for number in range(100)
+        ]
+        write_updates(rows, updates)
+    # The last batch, too: refused at its end, which must not keep the others from being journalled.
+    with pytest.raises(BulkWriteError):
+        write_updates(
+            rows,
+            [UpdateOne({"_id": f"last-{number}"}, {"$set": {"value": 1}}, upsert=True) for number in range(10)]
+            + [UpdateOne({"_id": "0-0", "value": None}, {"$set": {"value": 1}}, upsert=True)],
+        )
+    os.kill(embedded.pid, signal.SIGKILL)
+    close(database)
+    embedded.stop()
+    again = EmbeddedDatabase(tmp_path)
+    database = connect(Settings(), again.start())
+    assert database["rows"].count_documents({}) == 510
+    close(database)
+    again.stop()
