@@ -39,7 +39,6 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
-_WIRE_AND_TIME = {WIRE: 1, "created_at": 1}
 _SCOPE_FIELDS = ("domain_id", "workspace_id", "project_id")
 _SERVER_ROWS = 2**31 - 1
 _CHUNK = 100
@@ -167,21 +166,22 @@ class EventReader:
         if query.unwind or query.add_fields:
             stages = compile_list_rows(query, EVENT_FIELDS, limit, self._dialect)
             return self._partial(self._aggregate([{"$match": matching}, *stages]), query)
-        if query.only is not None:
-            return self._partial(self._find(matching, query, compile_projection(query.only), limit), query)
+        shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
         if self._windows is not None and serves(query):
-            return self._whole(self._newest(self._windows, matching, query, limit))
-        return self._whole(self._find(matching, query, _WIRE_ONLY, limit))
+            found = self._newest(self._windows, matching, query, {**shown, "created_at": 1}, limit)
+        else:
+            found = self._find(matching, query, shown, limit)
+        return self._whole(found) if query.only is None else self._partial(found, query)
 
     def _newest(
-        self, windows: TimeWindows, matching: dict[str, Any], query: ListQuery, limit: int
+        self, windows: TimeWindows, matching: dict[str, Any], query: ListQuery, shown: Mapping[str, Any], limit: int
     ) -> Iterable[Mapping[str, Any]]:
         order = compile_sort(None, EVENT_FIELDS)
 
         def find(window: Mapping[str, Any], skip: int, most: int) -> Iterable[Mapping[str, Any]]:
             return self._collection.find(
                 both(matching, window),
-                _WIRE_AND_TIME,
+                shown,
                 sort=order,
                 skip=skip,
                 limit=most,

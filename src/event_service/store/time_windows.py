@@ -37,7 +37,7 @@ _SELECTIVE = frozenset({"event_id", "event_key", "alert_id"})
 
 
 def serves(query: ListQuery) -> bool:
-    """True for the default order of many: whole documents, and no field given that leaves but a few of them."""
+    """True for the default order of many: no field is given that leaves but a few of them."""
     if query.sort is not None or query.unwind or query.add_fields:
         return False
     return not any(
