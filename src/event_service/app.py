@@ -122,7 +122,10 @@ class App:
             return outcomes
 
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
-            commit, size_of=lambda item: item.size, queue_items=settings.write_queue
+            commit,
+            size_of=lambda item: item.size,
+            weight_of=lambda item: len(item.entries),
+            queue_items=settings.write_queue,
         )
         parts.push_async_callback(writer.close, settings.grace_seconds)
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))

@@ -38,19 +38,36 @@ DEFER = Defer.DEFER
 Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception | Defer]]
 
 _MOST_DEFERRALS = 64  # of one item; then something is wrong, and the caller had better send again
+_SECONDS_PER_WEIGHT = 0.01  # what a request that is heavier than a batch may take beyond COMMIT_SECONDS
 _PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
 _LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
 
 
 class _Item(Generic[Request]):
-    __slots__ = ("deferred", "dropped", "future", "request", "size")
+    __slots__ = ("deferred", "dropped", "future", "request", "size", "weight")
 
-    def __init__(self, request: Request, size: int, future: "asyncio.Future[Any]") -> None:
+    def __init__(self, request: Request, size: int, weight: int, future: "asyncio.Future[Any]") -> None:
         self.request = request
         self.size = size
+        self.weight = weight
         self.future = future
         self.deferred = 0
         self.dropped = False
+
+
+class _Pace:
+    """How long an event takes, by the last batches; small ones, which say little, count little."""
+
+    def __init__(self) -> None:
+        self._seconds, self._weight = 0.1, 100.0
+
+    @property
+    def seconds(self) -> float:
+        return self._seconds / self._weight
+
+    def take_note(self, seconds: float, weight: int) -> None:
+        self._seconds = 0.9 * self._seconds + seconds
+        self._weight = 0.9 * self._weight + weight
 
 
 class GroupCommit(Generic[Request, Outcome]):
@@ -58,11 +75,14 @@ class GroupCommit(Generic[Request, Outcome]):
 
     Args:
         commit: writes a batch and says for each member how it went. Called in the writer's thread, under
-            `time_limit(COMMIT_SECONDS)`. If it raises, every member of the batch gets that error, and the writer
-            goes on with the next batch.
+            `time_limit(COMMIT_SECONDS)`, or more for a request that is heavier than a whole batch. If it raises, every
+            member of the batch gets that error, and the writer goes on with the next batch.
         size_of: bytes a request adds to a batch.
+        weight_of: events it adds to a batch.
         queue_items, queue_bytes: what may wait; beyond it `submit` refuses.
-        batch_items, batch_bytes: what one commit takes at most. A request that is larger alone is a batch of its own.
+        batch_weight, batch_bytes: what one commit takes at most. A request that is larger alone is a batch of its own.
+        longest_wait: seconds. What would wait longer, by the pace of the last batches, is refused as well, unless
+            there is less than a batch before it: an answer that comes too late is work for nothing.
     """
 
     def __init__(
@@ -70,24 +90,29 @@ class GroupCommit(Generic[Request, Outcome]):
         commit: Commit[Request, Outcome],
         *,
         size_of: Callable[[Request], int] = lambda _: 0,
+        weight_of: Callable[[Request], int] = lambda _: 1,
         queue_items: int = 4096,
         queue_bytes: int = 256 * 1024 * 1024,
-        batch_items: int = 500,
+        batch_weight: int = 256,
         batch_bytes: int = 16 * 1024 * 1024,
+        longest_wait: float = 2.0,
     ) -> None:
         self._commit = commit
         self._size_of = size_of
+        self._weight_of = weight_of
         self._queue_items = queue_items
         self._queue_bytes = queue_bytes
-        self._batch_items = batch_items
+        self._batch_weight = batch_weight
         self._batch_bytes = batch_bytes
+        self._longest_wait = longest_wait
         self._queue: SimpleQueue[_Item[Request] | None] = SimpleQueue()
         self._next: deque[_Item[Request]] = deque()  # taken from the queue, or deferred, but not written yet
         self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop touches these two
         self._open_bytes = 0
+        self._open_weight = 0
         self._last_batch = 0
         self._last_success_at = float("-inf")
-        self._seconds_per_item = 0.001
+        self._pace = _Pace()
         self._refusing: EventServiceError | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -128,20 +153,24 @@ class GroupCommit(Generic[Request, Outcome]):
         """
         if self._refusing is not None:
             raise self._refusing
-        size = self._size_of(request)
-        depth = len(self._open)
-        if depth >= self._queue_items or (depth and self._open_bytes + size > self._queue_bytes):
-            wait = depth * self._seconds_per_item / 2
+        size, weight = self._size_of(request), self._weight_of(request)
+        wait = self._open_weight * self._pace.seconds
+        if self._open and (
+            len(self._open) >= self._queue_items
+            or self._open_bytes + size > self._queue_bytes
+            or (wait > self._longest_wait and self._open_weight >= self._batch_weight)
+        ):
             raise Overloaded(
                 "Too many events are waiting to be written; send again.",
-                retry_after=min(max(wait, _LEAST_RETRY), _MOST_RETRY),
+                retry_after=min(max(wait / 2, _LEAST_RETRY), _MOST_RETRY),
             )
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = self._loop.create_future()
-        item = _Item(request, size, future)
+        item = _Item(request, size, weight, future)
         self._open.add(item)
         self._open_bytes += size
+        self._open_weight += weight
         self._idle.clear()
         self._queue.put(item)
         return future
@@ -188,8 +217,8 @@ class GroupCommit(Generic[Request, Outcome]):
     def _take(self) -> list[_Item[Request]]:
         """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""
         batch: list[_Item[Request]] = []
-        size = 0
-        while len(batch) < self._batch_items:
+        size = weight = 0
+        while weight < self._batch_weight:
             if self._next:
                 item = self._next.popleft()
             else:
@@ -203,17 +232,19 @@ class GroupCommit(Generic[Request, Outcome]):
                 item = taken
             if item.dropped:
                 continue
-            if batch and size + item.size > self._batch_bytes:
+            if batch and (size + item.size > self._batch_bytes or weight + item.weight > self._batch_weight):
                 self._next.appendleft(item)
                 break
             batch.append(item)
             size += item.size
+            weight += item.weight
         return batch
 
     def _write(self, batch: list[_Item[Request]]) -> None:
         started = time.monotonic()
+        weight = sum(item.weight for item in batch)
         try:
-            with time_limit(COMMIT_SECONDS):
+            with time_limit(COMMIT_SECONDS + max(weight - self._batch_weight, 0) * _SECONDS_PER_WEIGHT):
                 outcomes = self._commit([item.request for item in batch])
             if len(outcomes) != len(batch):
                 raise AssertionError("a commit must answer every request of its batch")  # noqa: TRY301
@@ -229,7 +260,7 @@ class GroupCommit(Generic[Request, Outcome]):
             self._last_success_at = time.monotonic()
             self._sort_out(batch, outcomes)
         self._last_batch = len(batch)
-        self._seconds_per_item += ((time.monotonic() - started) / len(batch) - self._seconds_per_item) / 8
+        self._pace.take_note(time.monotonic() - started, weight)
 
     def _sort_out(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Defer]) -> None:
         """Answers what is decided and keeps what is deferred."""
@@ -288,6 +319,7 @@ class GroupCommit(Generic[Request, Outcome]):
                 continue
             self._open.remove(item)
             self._open_bytes -= item.size
+            self._open_weight -= item.weight
             if item.future.done():
                 continue
             if isinstance(answer, Exception):

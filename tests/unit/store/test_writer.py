@@ -1,8 +1,10 @@
 """Natural group commit: what is queued while a write is in flight is the next batch."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -46,7 +48,7 @@ def store() -> Store:
 
 @pytest.fixture
 async def writer(store: Store) -> AsyncIterator[Writer]:
-    writer: Writer = GroupCommit(store, size_of=len, queue_items=8, queue_bytes=200, batch_items=4, batch_bytes=100)
+    writer: Writer = GroupCommit(store, size_of=len, queue_items=8, queue_bytes=200, batch_weight=4, batch_bytes=100)
     yield writer
     store.gate.set()
     await writer.close(5)
@@ -178,6 +180,47 @@ async def test_the_queue_is_bounded_in_bytes_too(writer: Writer, store: Store) -
     assert await writer.submit("z" * 300) == "stored " + "z" * 300, "an empty queue takes anything"
 
 
+async def test_a_batch_is_bounded_in_events(store: Store) -> None:
+    writer: Writer = GroupCommit(store, weight_of=len, batch_weight=5)
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in ["aa", "bb", "cc", "d" * 9, "e"]]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    assert store.batches == [["first"], ["aa", "bb"], ["cc"], ["d" * 9], ["e"]]
+    await writer.close(5)
+
+
+async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
+    writer: Writer = GroupCommit(store, batch_weight=2, longest_wait=0.005)
+    store.answer = lambda batch: time.sleep(0.05) or list(batch)  # type: ignore[func-returns-value]
+    for _ in range(5):
+        await asyncio.gather(writer.submit("a"), writer.submit("b"))
+    first = await store.hold(writer)
+    second = writer.submit("less than a batch before it")
+    with pytest.raises(Overloaded) as caught:
+        writer.submit("a batch before it")
+    assert caught.value.retry_after
+    store.gate.set()
+    await asyncio.gather(first, second)
+    await writer.close(5)
+
+
+async def test_a_heavy_request_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    @contextlib.contextmanager
+    def limit(seconds: float) -> Iterator[None]:
+        limits.append(seconds)
+        yield
+
+    monkeypatch.setattr("event_service.store.writer.time_limit", limit)
+    writer: Writer = GroupCommit(list, weight_of=len, batch_weight=10)
+    await writer.submit("x" * 10)
+    await writer.submit("x" * 110)
+    assert limits == [1.8, 2.8]
+    await writer.close(5)
+
+
 async def test_a_caller_that_gives_up_does_not_stop_the_write(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     with pytest.raises(TimeoutError):
@@ -255,7 +298,7 @@ async def test_what_cannot_be_written_within_the_grace_period_is_answered(store:
 
 
 async def test_many_callers_all_get_their_own_answer() -> None:
-    writer: GroupCommit[int, int] = GroupCommit(lambda batch: [number * 2 for number in batch], batch_items=7)
+    writer: GroupCommit[int, int] = GroupCommit(lambda batch: [number * 2 for number in batch], batch_weight=7)
 
     async def caller(start: int) -> None:
         for number in range(start, start + 50):
