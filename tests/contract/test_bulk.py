@@ -9,7 +9,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.settings import Settings
-from event_service.store.bulk import write_updates
+from event_service.store.bulk import find_by_id, write_updates
 from event_service.store.client import Database, close, connect
 from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
 from event_service.store.failures import DUPLICATE_KEY, write_errors
@@ -31,6 +31,15 @@ def test_a_refused_update_is_named_and_the_others_are_stored(database: Database)
         write_updates(rows, updates)
     assert [(failure.index, failure.code) for failure in write_errors(caught.value)] == [(3, DUPLICATE_KEY)]
     assert {row["_id"]: row["version"] for row in rows.find()} == {0: 1, 1: 1, 2: 1, 3: 7, 4: 1, 5: 1}
+
+
+@pytest.mark.parametrize("count", [0, 1, 256, 600])
+def test_documents_are_found_by_id_however_many(database: Database, count: int) -> None:
+    if count:
+        database["rows"].insert_many([{"_id": number, "value": "x"} for number in range(count)])
+    found = [*find_by_id(database["rows"], range(-5, count + 5), {"_id": True}, max_time_ms=5000)]
+    assert sorted(row["_id"] for row in found) == list(range(count))
+    assert all(list(row) == ["_id"] for row in found)
 
 
 def test_what_has_returned_survives_kill_9(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
-from event_service.store.bulk import write_updates
+from event_service.store.bulk import find_by_id, write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
 
@@ -25,9 +25,9 @@ class ConditionStore:
 
     def find(self, condition_ids: Iterable[str]) -> dict[str, Condition]:
         """The stored rows among `condition_ids`, by their id."""
-        wanted = {"_id": {"$in": list(condition_ids)}}
         with database_errors():
-            return {row["_id"]: _condition(row) for row in self._rows.find(wanted, max_time_ms=self._timeout_ms)}
+            rows = find_by_id(self._rows, condition_ids, max_time_ms=self._timeout_ms)
+            return {row["_id"]: _condition(row) for row in rows}
 
     def save(self, conditions: Sequence[Condition]) -> list[bool]:
         """Writes each row if nobody else has written it since it was read.

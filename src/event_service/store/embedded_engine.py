@@ -2,6 +2,8 @@
 
 A `mongod` on PATH is preferred. Without one it is SecantusDB (optional extra `embedded`), GPL-2.0 and therefore a
 process of its own of which nothing is imported. A data directory stays with the program that made it.
+
+Of the way with mongod only the choice and the command line are tested, with a stand-in; no real mongod has run so.
 """
 
 import os

@@ -13,6 +13,7 @@ from pymongo.errors import BulkWriteError
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
+from event_service.store.bulk import find_by_id
 from event_service.store.client import Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write, write_errors
@@ -92,9 +93,10 @@ class EventWriter:
 
     def existing(self, object_ids: Iterable[str]) -> set[str]:
         """Which of these `_id`s are stored."""
-        wanted = {"_id": {"$in": [ObjectId(object_id) for object_id in object_ids]}}
+        ids = [ObjectId(object_id) for object_id in object_ids]
         with database_errors():
-            return {str(row["_id"]) for row in self._events.find(wanted, {"_id": True}, max_time_ms=self._timeout_ms)}
+            rows = find_by_id(self._events, ids, {"_id": True}, max_time_ms=self._timeout_ms)
+            return {str(row["_id"]) for row in rows}
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:
         """For each key that has events already, its newest one that is not a RECOVERY and has an alert.
