@@ -6,7 +6,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-
 LONGEST_DUPLICATE_TIME = 315_360_000
 """Seconds an option duplicate_event_time may be: ten years, more than any alert is open, less than what overflows
 when it is added to a date."""
