@@ -112,8 +112,8 @@ def _any_form(text: str) -> datetime | None:
         return None
 
 
-def _offset(name: str | None, offset: int | None) -> int:
-    """Seconds east of UTC; a name alone says nothing that all machines would agree on."""
-    if offset is None and name not in {"UTC", "GMT", "Z"}:
+def _offset(name: str | None, offset: int | None) -> int | None:
+    """Seconds east of UTC, None where nothing is said; a name alone is nothing that all machines would agree on."""
+    if offset is None and name not in {None, "UTC", "GMT", "Z"}:
         raise ValueError(f"unknown timezone {name!r}")
-    return offset or 0
+    return offset if name is None else offset or 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from event_service.errors import QueryError, RequiredParameter
-from event_service.query.fields import FieldPath, FieldSet
+from event_service.query.fields import NO_FIELD, FieldPath, FieldSet
 from event_service.query.filter import Where, parse_where
 from event_service.query.list_query import MAX_SORT_KEYS, PageRequest, parse_page
 from event_service.query.stat_group import parse_group
@@ -69,10 +69,9 @@ def parse_stat_query(query: Mapping[str, object] | None, fields: FieldSet, now: 
 
 
 def _distinct(distinct: object, fields: FieldSet) -> FieldPath:
-    at = "query.distinct"
     if isinstance(distinct, str) and distinct.startswith("$"):
-        distinct = f"?{distinct}"  # an unknown field, which has no values
-    return fields.find("_id" if distinct in {"id", "pk"} else distinct, at)
+        return NO_FIELD
+    return fields.find("_id" if distinct in ("id", "pk") else distinct, "query.distinct")
 
 
 def _stage(source: Mapping[str, object], rows: Rows, at: str) -> tuple[Stage, Rows]:
