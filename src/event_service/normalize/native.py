@@ -28,8 +28,15 @@ def recognise(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """Reads one event or a batch. Nothing is guessed: what the table does not allow is a fault with its path."""
+    """Reads one event, a batch, or a bare list, which HTTP can carry.
+
+    Nothing is guessed: what the table does not allow is a fault with its path.
+    """
     parsed = Parsed()
+    if isinstance(payload, list):
+        for index, member in enumerate(payload):
+            _read_into(parsed, member, f"[{index}]", raw_object(member))
+        return parsed
     if not isinstance(payload, dict):
         parsed.bad_items.append(BadItem([Fault("", "must be a JSON object")], raw_object(payload)))
         return parsed

@@ -33,7 +33,7 @@ def _description(item: BadItem) -> str:
     lines: list[str] = []
     room = _DESCRIPTION_LIMIT
     for index, fault in enumerate(item.faults):
-        line = str(fault)[:1000]
+        line = str(fault)[:1000].strip()
         room -= len(line) + 1
         if room < 0:
             lines.append(f"and {len(item.faults) - index} more")

@@ -139,6 +139,13 @@ def test_the_good_members_of_a_batch_are_kept_and_each_carries_itself_only() -> 
     assert fault_paths(parsed) == ["results[1].severity", "results[3]"]
 
 
+def test_a_bare_list_is_a_batch_without_a_name() -> None:
+    parsed = native([{"event_key": "a"}, {"event_key": "b", "severity": "x"}, "text"])
+    assert [event.raw_data for event in parsed.events] == [{"event_key": "a"}]
+    assert fault_paths(parsed) == ["[1].severity", "[2]"]
+    assert [item.raw_data for item in parsed.bad_items] == [{"event_key": "b", "severity": "x"}, {"body": "text"}]
+
+
 def test_an_empty_batch_is_fine_and_holds_nothing() -> None:
     parsed = native({"results": []})
     assert (parsed.events, parsed.bad_items) == ([], [])
@@ -149,7 +156,7 @@ def test_results_beside_an_event_key_is_one_of_the_other_fields() -> None:
     assert fault_paths(native({"results": "passed"})) == ["results"]
 
 
-@pytest.mark.parametrize("payload", ["text", None, 5, 1.5, True, ["x"]])
+@pytest.mark.parametrize("payload", ["text", None, 5, 1.5, True])
 def test_what_is_no_object_is_refused(payload: Any) -> None:
     parsed = native(payload)
     assert fault_paths(parsed) == [""]
