@@ -29,6 +29,7 @@ and the ERROR_X word that upstream's clients read before the first colon.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,16 @@ class EventServiceError(Exception):
     def details(self) -> str:
         """`ERROR_X: message`, the shape upstream's clients split at the first colon."""
         return f"{self.reason}: {self.message}"
+
+    def again(self) -> Self:
+        """An equal error of its own, for one more caller.
+
+        One instance that is raised to many collects the traceback of each of them, and keeps alive what is in it.
+        """
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        other.__cause__ = self.__cause__
+        return other
 
 
 class InvalidArgument(EventServiceError):

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
+from event_service.errors import EventServiceError
 from event_service.store.threads import Threads
 
 Key = TypeVar("Key", bound=Hashable)
@@ -71,4 +72,4 @@ class NaturalBatches(Generic[Key, Question, Answer]):
 def _fail(batch: Sequence[tuple[Question, "asyncio.Future[Answer]"]], error: BaseException) -> None:
     for _, future in batch:
         if not future.done():
-            future.set_exception(error)
+            future.set_exception(error.again() if isinstance(error, EventServiceError) else error)

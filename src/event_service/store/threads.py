@@ -54,7 +54,7 @@ class Threads:
             EventServiceError: what `suspend` or `close` was given.
         """
         if self._refusing is not None:
-            raise self._refusing
+            raise self._refusing.again()
         if len(self._pending) >= self._limit:
             raise Overloaded("Too many reads at once; send again.", retry_after=0.2)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -72,7 +72,7 @@ class Threads:
         self._refusing = error
         for future in list(self._pending):
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(error.again())
 
     def resume(self) -> None:
         """Ends `suspend`, but not `close`."""

@@ -152,7 +152,7 @@ class GroupCommit(Generic[Request, Outcome]):
             EventServiceError: what the commit found, for this request or for its batch.
         """
         if self._refusing is not None:
-            raise self._refusing
+            raise self._refusing.again()
         size, weight = self._size_of(request), self._weight_of(request)
         wait = self._open_weight * self._pace.seconds
         if self._open and (
@@ -295,12 +295,12 @@ class GroupCommit(Generic[Request, Outcome]):
                 return drained
             drained.append(item)
 
-    def _answer(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception] | Exception) -> None:
+    def _answer(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception] | EventServiceError) -> None:
         """Wakes the event loop once, for all of them."""
         if not items or self._loop is None:
             return
-        if isinstance(answers, Exception):
-            answers = [answers] * len(items)
+        if isinstance(answers, EventServiceError):
+            answers = [answers.again() for _ in items]
         try:
             self._loop.call_soon_threadsafe(self._deliver, items, answers)
         except RuntimeError:  # the loop was closed meanwhile: nobody is waiting
@@ -311,7 +311,7 @@ class GroupCommit(Generic[Request, Outcome]):
     def _give_up(self, error: EventServiceError) -> None:
         for item in (items := list(self._open)):
             item.dropped = True
-        self._deliver(items, [error] * len(items))
+        self._deliver(items, [error.again() for _ in items])
 
     def _deliver(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception]) -> None:
         for item, answer in zip(items, answers, strict=True):

@@ -71,6 +71,20 @@ async def test_while_suspended_everybody_is_answered_at_once(threads: Threads) -
     assert await threads.run(int) == 0
 
 
+async def test_everybody_gets_an_error_of_their_own(threads: Threads) -> None:
+    gate = threading.Event()
+    stuck = [threads.run(gate.wait) for _ in range(3)]
+    threads.suspend(Unavailable())
+    errors = await asyncio.gather(*stuck, return_exceptions=True)
+    for _ in range(3):
+        with pytest.raises(Unavailable) as caught:
+            threads.run(int)
+        errors.append(caught.value)
+        assert len(caught.traceback) == 2, "grows from one to the next"
+    assert len({id(error) for error in errors}) == 6
+    gate.set()
+
+
 async def test_close_answers_what_is_left_and_ends_the_threads() -> None:
     threads = Threads(1)
     gate = threading.Event()

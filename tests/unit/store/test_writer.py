@@ -269,6 +269,25 @@ async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, sto
     assert store.batches == [["first"], ["again"]], "what was answered is not written later"
 
 
+async def test_everybody_gets_an_error_of_their_own(writer: Writer, store: Store) -> None:
+    def fail(batch: Batch) -> list[Any]:
+        raise Unavailable
+
+    store.answer = fail
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "ab"]
+    store.gate.set()
+    failed = await asyncio.gather(first, *others, return_exceptions=True)
+    writer.suspend(Unavailable())
+    refused = []
+    for _ in range(3):
+        with pytest.raises(Unavailable) as caught:
+            writer.submit("a")
+        refused.append(caught.value)
+        assert len(caught.traceback) == 2, "grows from one to the next"
+    assert len({id(error) for error in [*failed, *refused]}) == 6
+
+
 async def test_close_writes_everything_that_is_queued(store: Store) -> None:
     writer: Writer = GroupCommit(store)
     first = await store.hold(writer)
