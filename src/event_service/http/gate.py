@@ -28,6 +28,7 @@ from event_service.errors import (
     Unavailable,
 )
 from event_service.http.cloud_eye_errors import NO_API, CloudEyeError, cloud_eye_error
+from event_service.telemetry.request import request_id as current_request
 
 CLOUD_EYE_PREFIX = "/V1.0/"
 REQUEST_ID = "request_id"
@@ -56,6 +57,7 @@ class Gate:
             return
         started = time.monotonic()
         request_id = _request_id(scope)
+        current_request.set(request_id)
         scope.setdefault("state", {})[REQUEST_ID] = request_id
         # Says to the router that nobody but us answers for a wrong path or method: it raises.
         scope["app"] = self

@@ -15,6 +15,7 @@ from event_service.rpc.admission import Admission
 from event_service.rpc.call import Call
 from event_service.rpc.methods import Handler, Interceptor
 from event_service.rpc.status import error_of
+from event_service.telemetry.request import request_id
 
 Observer = Callable[[str, str, float], None]
 """Told of every call that ends: method, name of the status code, seconds."""
@@ -29,13 +30,17 @@ _numbers = count(1)
 
 
 async def trace(request: bytes, call: Call, proceed: Handler) -> bytes:
-    """Gives the call its id, the caller's own if it sent a fit `x-request-id`, and takes its W3C trace id."""
+    """Gives the call its id, the caller's own if it sent a fit `x-request-id`, and takes its W3C trace id.
+
+    The id is in the task's context too, for whatever is logged on the way.
+    """
     metadata = call.metadata
     named = metadata.get("x-request-id")
     if named is not None and _REQUEST_ID.fullmatch(named):
         call.request_id = named
-    else:
+    elif not call.request_id:  # the HTTP door has given one already
         call.request_id = f"{_process}-{next(_numbers):x}"
+    request_id.set(call.request_id)
     parent = metadata.get("traceparent")
     if parent is not None:
         match = _TRACE_PARENT.fullmatch(parent)

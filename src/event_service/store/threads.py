@@ -8,6 +8,7 @@ nothing beyond that.
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from event_service.errors import EventServiceError, Overloaded, Unavailable
 
 T = TypeVar("T")
 
-_Call = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
+_Call = tuple["asyncio.Future[Any]", Context, Callable[..., Any], tuple[Any, ...]]
 
 
 class Threads:
@@ -45,7 +46,7 @@ class Threads:
         return len(self._pending)
 
     def run(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        """Calls `function(*arguments)` in a thread; await the result.
+        """Calls `function(*arguments)` in a thread, under the caller's context variables; await the result.
 
         A caller that stops waiting does not stop a call that has begun; one that has not begun is dropped.
 
@@ -60,7 +61,7 @@ class Threads:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
-        self._calls.put((future, function, arguments))
+        self._calls.put((future, copy_context(), function, arguments))
         return future
 
     def suspend(self, error: EventServiceError) -> None:
@@ -88,16 +89,16 @@ class Threads:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            future, function, arguments = call
+            future, context, function, arguments = call
             if future.done():
                 continue
             try:
-                value = function(*arguments)
+                value = context.run(function, *arguments)
             except BaseException as error:  # whatever it is, it belongs to the caller
                 self._answer(future, _set_exception, error)
             else:
                 self._answer(future, _set_result, value)
-            del call, future, function, arguments  # keep nothing alive while waiting
+            del call, future, context, function, arguments  # keep nothing alive while waiting
 
     @staticmethod
     def _answer(future: "asyncio.Future[Any]", setter: Callable[..., None], outcome: Any) -> None:

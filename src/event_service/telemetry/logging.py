@@ -4,6 +4,8 @@ Modules log with the standard library (`logging.getLogger(__name__)`) and give f
 
     log.warning("a delivery was refused", extra={"webhook_id": webhook_id, "reason": reason})
 
+A line that belongs to a request says so by `request_id`, without anybody having to give it.
+
 Secrets are not logged. Should one get into a text all the same (an URI in a driver's error, a path in a request line),
 it is blotted out here, in texts, fields and tracebacks alike.
 """
@@ -16,6 +18,8 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from event_service.telemetry.request import request_id
 
 # What a log record has by itself; everything else was given as `extra`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -67,12 +71,16 @@ def redact(text: str) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`, as JSON values."""
-    return {
+    """What was given as `extra`, as JSON values, and the request that it is about."""
+    given = {
         name: _BLOT if _SECRET_FIELDS.search(name) else _plain(value)
         for name, value in vars(record).items()
         if name not in _OWN_FIELDS
     }
+    # Handlers format in the thread and task that logs, so this is the request of the line.
+    if "request_id" not in given and (current := request_id.get()):
+        given["request_id"] = current
+    return given
 
 
 def _plain(value: Any) -> Any:

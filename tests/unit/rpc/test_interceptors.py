@@ -1,6 +1,7 @@
 """What every call passes, one interceptor after the other."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Mapping
@@ -13,11 +14,13 @@ from event_service.rpc.admission import Admission
 from event_service.rpc.call import Call
 from event_service.rpc.interceptors import Identity, Log, Seldom, deadline, errors, interceptors, trace
 from event_service.rpc.methods import Handler, compose
+from event_service.store.threads import Threads
+from event_service.telemetry.logging import JsonFormatter
 from tests.unit.rpc.serving import EVERYBODY, echo
 
 
-def call(**metadata: str) -> Call:
-    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id="request-1")
+def call(named: str = "request-1", **metadata: str) -> Call:
+    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id=named)
 
 
 def raising(error: BaseException) -> Handler:
@@ -32,16 +35,48 @@ def raising(error: BaseException) -> Handler:
     [("0b5f6f4e-1", True), ("short", False), ("x" * 65, False), ("with blank", False), ("line\nbreak", False)],
 )
 async def test_a_fit_request_id_is_the_callers(sent: str, kept: bool) -> None:
-    one = call(x_request_id=sent)
+    one = call("", x_request_id=sent)
     await trace(b"", one, echo)
+    assert one.request_id
     assert (one.request_id == sent) is kept
 
 
 async def test_request_ids_differ() -> None:
-    calls = [call() for _ in range(100)]
+    calls = [call("") for _ in range(100)]
     for one in calls:
         await trace(b"", one, echo)
     assert len({one.request_id for one in calls}) == 100
+
+
+async def test_an_id_that_another_door_has_given_stays() -> None:
+    one = call("given-by-http")
+    await trace(b"", one, echo)
+    assert one.request_id == "given-by-http"
+
+
+async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    log, threads = logging.getLogger("event_service.store.test"), Threads(1)
+    caplog.handler.setFormatter(JsonFormatter())
+
+    async def work(request: bytes, call: Call) -> bytes:
+        log.warning("in the task")
+        await threads.run(log.warning, "in a worker thread")
+        return request
+
+    async def ask(name: str) -> None:
+        await trace(b"", call(name), work)
+
+    log.warning("before")
+    await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("one", "two")))
+    threads.close()
+    told = [json.loads(line) for line in caplog.text.splitlines()]
+    assert sorted((line["message"], line.get("request_id", "")) for line in told) == [
+        ("before", ""),
+        ("in a worker thread", "one"),
+        ("in a worker thread", "two"),
+        ("in the task", "one"),
+        ("in the task", "two"),
+    ]
 
 
 @pytest.mark.parametrize(

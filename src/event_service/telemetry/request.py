@@ -1,0 +1,9 @@
+"""Which request is being worked on, so that whatever is logged meanwhile can say so."""
+
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the call or HTTP request that this task, or this call in a worker thread, belongs to; "" for none.
+
+The doors set it; `logging` reads it. The writer's thread works for many at once and has none.
+"""
