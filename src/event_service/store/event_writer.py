@@ -89,6 +89,12 @@ class EventWriter:
                         outcomes[failure.index] = Inserted.WAS_STORED
                     else:
                         outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
+        # A document that was stored before is refused by both of its unique indexes, and not every server names `_id`.
+        if taken := [index for index, outcome in enumerate(outcomes) if outcome is Inserted.EVENT_ID_TAKEN]:
+            there = self.existing(events[index].object_id for index in taken)
+            for index in taken:
+                if events[index].object_id in there:
+                    outcomes[index] = Inserted.WAS_STORED
         return outcomes
 
     def existing(self, object_ids: Iterable[str]) -> set[str]:
