@@ -23,11 +23,18 @@ from event_service.errors import Unavailable
 from event_service.http import cloud_eye_caller, cloud_eye_queries
 from event_service.http.body import BodyReader
 from event_service.http.cloud_eye_caller import Callers, scope_of_webhook
-from event_service.http.cloud_eye_errors import BAD_BODY, BAD_PARAMETER, BAD_PROJECT, NO_CONTENT, CloudEyeError
+from event_service.http.cloud_eye_errors import (
+    BAD_BODY,
+    BAD_PARAMETER,
+    BAD_PROJECT,
+    BODY_TOO_LARGE,
+    NO_CONTENT,
+    CloudEyeError,
+)
 from event_service.http.cloud_eye_events import EVENT_ID, draft_of, new_event_id, occurrence
 from event_service.http.cloud_eye_queries import list_event_detail, list_events, promised_ids, read_selection
 from event_service.http.cloud_eye_validation import Rules, find_faults, is_event_name, is_project_id
-from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.http.json_body import NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
 
@@ -194,6 +201,8 @@ def _valid_items(body: bytes, received_at: datetime, rules: Rules) -> list[dict[
         raise CloudEyeError(BAD_BODY, f"the body is not JSON: {problem}") from None
     except NestedTooDeeply:
         raise CloudEyeError(BAD_BODY, "the body is nested too deeply") from None
+    except TooManyValues:
+        raise CloudEyeError(BODY_TOO_LARGE, "the body holds too many values") from None
     if faults := find_faults(items, received_at, rules):
         raise CloudEyeError(BAD_BODY, faults=[str(fault) for fault in faults])
     valid: list[dict[str, Any]] = items

@@ -6,7 +6,7 @@ documentation of CreateEvents.
 
 import hashlib
 import json
-import secrets
+import os
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ def occurrence(item: Item, project_id: str) -> str:
 
 def new_event_id(received_at: datetime) -> str:
     """A Cloud Eye event id: `ev`, 13 digits (ms of receipt), 9 random letters and digits."""
-    number = secrets.randbelow(len(_TAIL_ALPHABET) ** _TAIL_LENGTH)
+    number = int.from_bytes(os.urandom(9))
     tail = ""
     for _ in range(_TAIL_LENGTH):
         number, position = divmod(number, len(_TAIL_ALPHABET))

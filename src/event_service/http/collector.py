@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from event_service.errors import InvalidArgument, RequiredParameter
+from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader, decompressed
-from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.http.json_body import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.model.webhook import Webhook
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
@@ -89,6 +89,7 @@ def read_payload(body: bytes) -> tuple[Any, str]:
     Raises:
         RequiredParameter: the body holds nothing that could be lost.
         InvalidArgument: the body could be stored, but never be read again: it is nested too deeply.
+        TooLarge: it holds too many values.
     """
     if not body.strip():
         raise RequiredParameter("data")
@@ -99,6 +100,8 @@ def read_payload(body: bytes) -> tuple[Any, str]:
         return {"body": text}, f"the body is not JSON: {problem}"
     except NestedTooDeeply:
         raise InvalidArgument.at("data", "is nested too deeply") from None
+    except TooManyValues:
+        raise TooLarge(f"data: more than {MAX_VALUES} values.") from None
     if payload == {}:
         raise RequiredParameter("data")
     return payload, ""

@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from event_service.errors import InvalidArgument
+from event_service.errors import InvalidArgument, TooLarge
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
-from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.http.json_body import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
 WRITTEN_IN_THREAD_BYTES = 64 * 1024
@@ -136,6 +136,7 @@ def read_message(body: bytes, message: Message) -> Message:
 
     Raises:
         InvalidArgument: it is not JSON, or not the JSON of this message; names the field.
+        TooLarge: it holds too many values.
     """
     try:
         value = parse_json(body) if body.strip() else {}
@@ -143,6 +144,8 @@ def read_message(body: bytes, message: Message) -> Message:
         raise InvalidArgument.at("body", f"is not JSON: {problem}") from None
     except NestedTooDeeply:
         raise InvalidArgument.at("body", "is nested too deeply") from None
+    except TooManyValues:
+        raise TooLarge(f"The body holds more than {MAX_VALUES} values.") from None
     if not isinstance(value, dict):
         raise InvalidArgument.at("body", "must be a JSON object")
     try:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_service.http.json_body import NestedTooDeeply, NotJson, parse_json
+from event_service.http.json_body import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,22 @@ def test_an_integer_beyond_a_double() -> None:
 def test_brackets_without_end(body: bytes) -> None:
     with pytest.raises(NestedTooDeeply):
         parse_json(body)
+
+
+def test_a_million_values_and_one_more() -> None:
+    assert len(parse_json(b"[" + b"1," * (MAX_VALUES - 1) + b"1]")) == MAX_VALUES
+    with pytest.raises(TooManyValues):
+        parse_json(b"[" + b"[]," * MAX_VALUES + b"1]")
+
+
+def test_a_table_is_no_json_however_long() -> None:
+    with pytest.raises(NotJson):
+        parse_json(b"a,b\n" * MAX_VALUES * 2)
+
+
+def test_what_stands_in_strings_is_no_value() -> None:
+    text = 'a,\\"[{' * MAX_VALUES
+    assert len(parse_json(b'["' + text.encode() + b'"]')[0]) == MAX_VALUES * 5
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
