@@ -33,14 +33,31 @@ class CannedEvents:
         self._replies: dict[Any, bytes] = {}
 
     def find(self, namespace: str, command: Mapping[str, Any]) -> bytes:
-        """The newest events from `skip` on, as many as `limit` says; what else the filter says is taken as true."""
+        """The events that are named by their ids, else the newest from `skip` on, as many as `limit` says.
+
+        What else the filter says is taken as true.
+        """
         projection, wanted = command.get("projection") or {}, command.get("filter", {})
-        single = isinstance(wanted.get("event_id"), str)
-        limit = 1 if single else command.get("limit", 0) or command.get("batchSize", 0)
+        if "event_id" in wanted or "_id" in wanted:
+            return self._named(namespace, projection, wanted)
+        limit = command.get("limit", 0) or command.get("batchSize", 0)
         rows = max(min(limit or _KEPT, self.number - command.get("skip", 0)), 0)
         shape = ("find", rows, tuple(projection.items()))
         if shape not in self._replies:
             batch = [_projected(self._documents[row % len(self._documents)], projection) for row in range(rows)]
+            self._replies[shape] = bson.encode({"cursor": {"firstBatch": batch, "id": 0, "ns": namespace}, "ok": 1.0})
+        return self._replies[shape]
+
+    def _named(self, namespace: str, projection: Mapping[str, Any], wanted: Mapping[str, Any]) -> bytes:
+        # Conditions look for events of theirs by _id, of which there are none.
+        names = wanted.get("event_id", [])
+        names = names.get("$in", [names.get("$eq")]) if isinstance(names, Mapping) else names
+        shape = ("named", tuple(names) if isinstance(names, list) else names, tuple(projection.items()))
+        if shape not in self._replies:
+            asked = {names} if isinstance(names, str) else set(names)
+            batch = [_projected(row, projection) for row in self._documents if row["event_id"] in asked]
+            if len(self._replies) > _KEPT:
+                self._replies.clear()
             self._replies[shape] = bson.encode({"cursor": {"firstBatch": batch, "id": 0, "ns": namespace}, "ok": 1.0})
         return self._replies[shape]
 

@@ -62,6 +62,14 @@ def test_one_event_is_found_by_its_id(database: Database[dict[str, object]]) -> 
     found = database.event.find_one({"event_id": "event-000000000000"}, {"_id": False, "wire": True})
     assert found is not None
     assert set(found) == {"wire"}
+    assert database.event.find_one({"event_id": "event-fffffffffff0"}) is None
+
+
+def test_events_are_found_by_several_ids(database: Database[dict[str, object]]) -> None:
+    names = ["event-000000000003", "event-fffffffffff0", "event-000000000001"]
+    rows = database.event.find({"event_id": {"$in": names}}, {"event_id": True})
+    assert {row["event_id"] for row in rows} == {"event-000000000001", "event-000000000003"}
+    assert list(database.event.find({"_id": {"$in": [1, 2]}})) == []
 
 
 def test_groups_are_counted(database: Database[dict[str, object]]) -> None:
