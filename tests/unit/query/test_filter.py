@@ -129,9 +129,9 @@ def test_keys(key: str, name: str) -> None:
     "key",
     [
         "nofield", "", None, 5, "Title", " title", "title ", "title.x", "created_at.year", "resource.name",
-        "resource.0", "id", "_id", "pk", "alert", "alert.state", "_cls", "__raw__", "title__contains", "raw_data.n__gt", "wire",
-        "raw_data.a.b__in", "$where", "raw_data.$x", "resources.$", "a\0b", "raw_data.\0", "raw_data.\ud800", ".",
-        "x" * 2000,
+        "resource.0", "id", "_id", "pk", "alert", "alert.state", "_cls", "__raw__", "title__contains", "raw_data.n__gt",
+        "wire", "raw_data.a.b__in", "$where", "raw_data.$x", "resources.$", "a\0b", "raw_data.\0", "raw_data.\ud800",
+        ".", "x" * 2000,
         "raw_data" + ".a" * 100,
     ],
 )  # fmt: skip
