@@ -7,6 +7,7 @@ and on mongomock; where they read something differently, `Dialect` says so.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from event_service.model.scope import Scope
@@ -53,17 +54,20 @@ class Dialect:
     Attributes:
         embedded: SecantusDB, which neither pushes limits down nor follows a path through a list of objects in
             `distinct`.
+        positions: a number in a field path of an expression (`$resources.0`) is a position in a list. MongoDB takes it
+            for a key there, though for a position in filters and sorts.
         unicode_sets: what makes \\d, \\w, \\s and \\b know letters beyond ASCII, set before a pattern; PCRE has to be
             told, Python is so anyway.
     """
 
     embedded: bool = False
+    positions: bool = False
     unicode_sets: str = "(*UCP)"
 
 
 MONGODB = Dialect()
-SECANTUS = Dialect(embedded=True, unicode_sets="")
-MONGOMOCK = Dialect(unicode_sets="")
+SECANTUS = Dialect(embedded=True, positions=True, unicode_sets="")
+MONGOMOCK = Dialect(positions=True, unicode_sets="")
 
 
 def compile_scope(scope: Scope) -> dict[str, Any]:
@@ -144,6 +148,26 @@ def stored_name(path: FieldPath) -> str:
     return f"{GROUP_KEYS}.{name}" if path.origin is Origin.GROUP_KEY else name
 
 
+def value_of(path: FieldPath, dialect: Dialect = MONGODB) -> Any:
+    """The expression for what a row holds at a path."""
+    name = stored_name(path)
+    parts = name.split(".")
+    if dialect.positions or not any(_is_position(part) for part in parts[1:]):
+        return f"${name}"
+    value: Any = f"${parts[0]}"
+    for is_position, run in groupby(parts[1:], _is_position):
+        inner = list(run)
+        if not is_position:
+            value = (
+                f"{value}.{'.'.join(inner)}" if isinstance(value, str) else _let(value, f"$$value.{'.'.join(inner)}")
+            )
+            continue
+        for part in inner:
+            element = {"$arrayElemAt": ["$$value", int(part)]}
+            value = _let(value, {"$cond": [{"$isArray": ["$$value"]}, element, f"$$value.{part}"]})
+    return value
+
+
 def stored_value(value: Value) -> Any:
     """A value as it is stored: keys of objects escaped as the payloads' are."""
     if isinstance(value, dict):
@@ -156,6 +180,14 @@ def stored_value(value: Value) -> Any:
 def stored_values(values: tuple[Value, ...] | list[Value]) -> list[Any]:
     """The values as they are stored."""
     return [stored_value(value) for value in values]
+
+
+def _is_position(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
+def _let(value: Any, expression: Any) -> dict[str, Any]:
+    return {"$let": {"vars": {"value": value}, "in": expression}}
 
 
 def _direction(key: SortKey) -> int:

@@ -28,6 +28,7 @@ from event_service.store.compile import (
     stored_name,
     stored_value,
     stored_values,
+    value_of,
 )
 
 
@@ -44,7 +45,7 @@ def compile_list_rows(
 ) -> list[dict[str, Any]]:
     """The stages after the $match for the rows of a list, at most `limit`."""
     stages = compile_list_matches(query, dialect)
-    stages += compile_added_fields(query.add_fields)
+    stages += compile_added_fields(query.add_fields, dialect)
     stages.append({"$sort": dict(compile_sort(query.sort, fields))})
     if query.page.skip:
         stages.append({"$skip": query.page.skip})
@@ -59,38 +60,38 @@ def compile_list_matches(query: ListQuery, dialect: Dialect = MONGODB) -> list[d
     return compile_unwind(query.unwind, dialect) if query.unwind else []
 
 
-def compile_added_fields(added: tuple[AddedField, ...]) -> list[dict[str, Any]]:
+def compile_added_fields(added: tuple[AddedField, ...], dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
     """The stage that adds fields; none for no fields."""
     if not added:
         return []
-    return [{"$addFields": {stored_name(field.path): _expression(field.value) for field in added}}]
+    return [{"$addFields": {stored_name(field.path): _expression(field.value, dialect) for field in added}}]
 
 
-def _expression(expression: Expression) -> Any:
+def _expression(expression: Expression, dialect: Dialect) -> Any:
     match expression:
         case Literal():
             return {"$literal": stored_value(expression.value)}
         case FieldValue():
-            return f"${stored_name(expression.path)}"
+            return value_of(expression.path, dialect)
         case Choice():
             return {
                 "$cond": [
-                    _test(expression.test),
-                    _expression(expression.then),
-                    _expression(expression.otherwise),
+                    _test(expression.test, dialect),
+                    _expression(expression.then, dialect),
+                    _expression(expression.otherwise, dialect),
                 ]
             }
 
 
-def _test(test: Test) -> Any:
+def _test(test: Test, dialect: Dialect) -> Any:
     match test:
         case Always():
             return {"$literal": test.passed}
         case Compared():
-            return {COMPARISONS[test.comparison]: [_expression(test.left), _expression(test.right)]}
+            return {COMPARISONS[test.comparison]: [_expression(test.left, dialect), _expression(test.right, dialect)]}
         case AmongValues():
-            return {"$in": [_expression(test.operand), {"$literal": stored_values(test.values)}]}
+            return {"$in": [_expression(test.operand, dialect), {"$literal": stored_values(test.values)}]}
         case Combined():
-            return {"$and" if test.every else "$or": [_test(each) for each in test.tests]}
+            return {"$and" if test.every else "$or": [_test(each, dialect) for each in test.tests]}
         case Negated():
-            return {"$not": [_test(test.test)]}
+            return {"$not": [_test(test.test, dialect)]}

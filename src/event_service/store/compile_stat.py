@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from event_service.query.fields import FieldPath, FieldSet
+from event_service.query.fields import FieldSet
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_stages import (
     Accumulator,
@@ -22,7 +22,7 @@ from event_service.query.stat_stages import (
     Stage,
 )
 from event_service.query.unwind import Unwind
-from event_service.store.compile import COMPARISONS, MONGODB, Dialect, stored_name, stored_value
+from event_service.store.compile import COMPARISONS, MONGODB, Dialect, stored_name, stored_value, value_of
 from event_service.store.compile_list import compile_unwind
 
 _DATE_PARTS = {DatePart.YEAR: "$year", DatePart.MONTH: "$month", DatePart.DAY: "$dayOfMonth"}
@@ -92,13 +92,13 @@ def _compile(stage: Stage, documents: bool, dialect: Dialect) -> list[dict[str, 
         case Unwind():
             stages = compile_unwind(stage, dialect)
         case Group():
-            stages = [_group(stage)]
+            stages = [_group(stage, dialect)]
         case Count():
             stages = [compile_count()]
         case Sort():
             stages = _sort(stage, documents)
         case Project():
-            stages = [_project(stage)]
+            stages = [_project(stage, dialect)]
         case Limit():
             stages = [{"$limit": stage.rows}]
         case Skip():
@@ -106,17 +106,13 @@ def _compile(stage: Stage, documents: bool, dialect: Dialect) -> list[dict[str, 
     return stages
 
 
-def _value(path: FieldPath) -> str:
-    return f"${stored_name(path)}"
+def _group(group: Group, dialect: Dialect) -> dict[str, Any]:
+    keys = {key.slot: _key(key, dialect) for key in group.keys}
+    return {"$group": {"_id": keys, **{field.slot: _field(field, dialect) for field in group.fields}}}
 
 
-def _group(group: Group) -> dict[str, Any]:
-    keys = {key.slot: _key(key) for key in group.keys}
-    return {"$group": {"_id": keys, **{field.slot: _field(field) for field in group.fields}}}
-
-
-def _key(key: GroupKey) -> Any:
-    value = _value(key.path)
+def _key(key: GroupKey, dialect: Dialect) -> Any:
+    value = value_of(key.path, dialect)
     if key.date is None:
         return value
     if isinstance(key.date, DatePart):
@@ -124,7 +120,7 @@ def _key(key: GroupKey) -> Any:
     return _formatted(value, key.date)
 
 
-def _formatted(value: str, date_format: str) -> Any:
+def _formatted(value: Any, date_format: str) -> Any:
     """The date in a format. Month names are written out here: $dateToString knows them since MongoDB 7 only."""
     pieces = _FORMAT_PIECES.findall(date_format)
     if not any(piece in {"%b", "%B"} for piece in pieces):
@@ -132,28 +128,28 @@ def _formatted(value: str, date_format: str) -> Any:
     return {"$concat": [_format_piece(value, piece) for piece in pieces]}
 
 
-def _format_piece(value: str, piece: str) -> Any:
+def _format_piece(value: Any, piece: str) -> Any:
     if piece not in {"%b", "%B"}:
         return {"$dateToString": {"format": piece, "date": value}}
     names = [month[:3] if piece == "%b" else month for month in _MONTHS]
     return {"$arrayElemAt": [{"$literal": names}, {"$subtract": [{"$month": value}, 1]}]}
 
 
-def _field(field: GroupField) -> dict[str, Any]:
+def _field(field: GroupField, dialect: Dialect) -> dict[str, Any]:
     if field.accumulator is Accumulator.COUNT:
-        return {"$sum": _if_all(field.conditions, 1, 0) if field.conditions else 1}
+        return {"$sum": _if_all(field.conditions, 1, 0, dialect) if field.conditions else 1}
     if field.path is None:
-        return {"$push": {name: _value(path) for name, path in field.members}}
-    value = _value(field.path)
+        return {"$push": {name: value_of(path, dialect) for name, path in field.members}}
+    value = value_of(field.path, dialect)
     if not field.conditions:
         return {_ACCUMULATORS[field.accumulator]: value}
     otherwise = 0 if field.accumulator is Accumulator.SUM else None  # an average passes over null
-    return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise)}
+    return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise, dialect)}
 
 
-def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any) -> dict[str, Any]:
+def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any, dialect: Dialect) -> dict[str, Any]:
     tests = [
-        {COMPARISONS[each.comparison]: [_value(each.path), {"$literal": stored_value(each.value)}]}
+        {COMPARISONS[each.comparison]: [value_of(each.path, dialect), {"$literal": stored_value(each.value)}]}
         for each in conditions
     ]
     return {"$cond": [{"$and": tests}, value, otherwise]}
@@ -166,13 +162,13 @@ def _sort(sort: Sort, documents: bool) -> list[dict[str, Any]]:
     return [{"$sort": levels}] if levels else []
 
 
-def _project(project: Project) -> dict[str, Any]:
-    shown: dict[str, Any] = {".".join(field.target): _projected(field) for field in project.fields}
+def _project(project: Project, dialect: Dialect) -> dict[str, Any]:
+    shown: dict[str, Any] = {".".join(field.target): _projected(field, dialect) for field in project.fields}
     if project.exclude_keys:
         shown["_id"] = 0
     return {"$project": shown}
 
 
-def _projected(field: ProjectField) -> Any:
-    value = _value(field.path)
+def _projected(field: ProjectField, dialect: Dialect) -> Any:
+    value = value_of(field.path, dialect)
     return {_PROJECT_OPERATORS[field.operator]: value} if field.operator else value

@@ -26,7 +26,8 @@ STAGES = {"$match", "$unwind", "$addFields", "$sort", "$skip", "$limit", "$proje
 EXPRESSIONS = {
     "$literal", "$cond", "$eq", "$ne", "$lt", "$lte", "$gt", "$gte", "$in", "$and", "$or", "$not", "$sum", "$avg",
     "$max", "$min", "$first", "$last", "$push", "$addToSet", "$mergeObjects", "$size", "$arrayToObject",
-    "$objectToArray", "$year", "$month", "$dayOfMonth", "$dateToString", "$concat", "$arrayElemAt", "$subtract",
+    "$objectToArray", "$year", "$month", "$dayOfMonth", "$dateToString", "$concat", "$arrayElemAt", "$subtract", "$let",
+    "$isArray",
 }  # fmt: skip
 ROOTS = {*EVENT_FIELDS.kinds, *WEBHOOK_FIELDS.kinds, "_id", "alert", "_absent"}
 
@@ -74,7 +75,7 @@ def check_stages(stages: list[dict[str, Any]]) -> None:
         allowed = FIND_OPERATORS if name == "$match" else EXPRESSIONS
         assert set(operators(stage[name])) <= allowed
         for reference in references(stage):
-            assert not reference.startswith("$$")
+            assert not reference.startswith("$$") or reference.startswith("$$value")
     bson.encode({"stages": stages})
 
 
@@ -82,7 +83,7 @@ def check_roots(stages: list[dict[str, Any]]) -> None:
     """Until rows are made anew, expressions read fields of the allow-list only."""
     for stage in stages:
         for reference in references(stage):
-            assert reference[1:].split(".")[0] in ROOTS
+            assert reference.startswith("$$value") or reference[1:].split(".")[0] in ROOTS
         if stage.keys() & {"$group", "$project", "$addFields"}:
             return
 
