@@ -5,7 +5,7 @@ from bench.profile import by_function, by_layer, by_thread, layer_of, parse
 RAW = """\
 run (uvloop/__init__.py:61);carry (event_service/rpc/server.py:120);verify (event_service/identity/tokens.py:9) 3
 run (uvloop/__init__.py:61) 5
-_bootstrap (threading.py:9);work (event_service/store/threads.py:92);find (pymongo/collection.py:7);loads (json/x.py:1) 2
+_bootstrap (threading.py:9);work (event_service/store/threads.py:92);find (pymongo/cursor.py:7);loads (json/x.py:1) 2
 """
 
 
