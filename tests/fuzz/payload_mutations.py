@@ -105,5 +105,9 @@ def _mutate(draw: st.DrawFn, value: Any) -> Any:
 def _mutate_text(draw: st.DrawFn, value: str) -> Any:
     """JSON inside a text is changed as JSON, other texts are cut or replaced."""
     if value.startswith('{"') and draw(st.booleans()):
-        return json.dumps(_mutate(draw, json.loads(value)))
+        try:
+            inner = json.loads(value)
+        except ValueError:  # cut by a change before
+            return value
+        return json.dumps(_mutate(draw, inner))
     return draw(st.one_of(json_values, st.just(value[: len(value) // 2]), st.just(f" {value}\n")))

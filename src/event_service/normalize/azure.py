@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.fields import described, first, headline, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
 from event_service.normalize.times import moment
@@ -38,19 +38,19 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     over = event_type is EventType.RECOVERY
     rule = text(essentials.get("alertRule"))
     targets = texts(essentials.get("alertTargetIDs"))
+    budget = mapping(context.get("AlertData"))  # of cost alerts, whose other fields are null
+    summary = first(budget.get("BudgetName"), essentials.get("description"), essentials.get("monitoringService"))
     alert_id = first(essentials.get("alertId"), essentials.get("originAlertId"))
     draft = EventDraft(
         event_key=key,
         event_type=event_type,
-        title=rule
-        or first(essentials.get("description"), essentials.get("monitoringService"))
-        or "Azure Monitor alert",
+        title=rule or headline(summary) or "Azure Monitor alert",
         description=text(essentials.get("description")),
         severity=_severity(essentials.get("severity")),
         rule=rule,
         resources=texts(essentials.get("configurationItems") or [_tail(target) for target in targets]),
         provider="azure",
-        account=_subscription_of(text(essentials.get("alertId"))) or _subscription_of(next(iter(targets), "")),
+        account=first(*map(_subscription_of, (text(essentials.get("alertId")), *targets, text(budget.get("Scope"))))),
         additional_info=described(
             alert_id=alert_id,
             signal_type=essentials.get("signalType"),

@@ -58,10 +58,8 @@ _MARKS = (
     "(?:re-)?triggered|(?:re-)?warn|(?:re-)?no data|warning|alert|alerting|firing|ok|resolved|recovered|recovery"
     "|renotify|problem|p[1-5]"
 )
-_state_mark = re.compile(
-    rf"\s*(?:\[(?:{_MARKS})\b[^\]]*\]|(?:problem|resolved|recovered|recovery|firing|triggered|alerting)\s*:)\s*",
-    re.IGNORECASE,
-)
+_LABELS = "problem|resolved(?: in [^:]{1,40})?|recovered|recovery|firing|triggered|alerting"
+_state_mark = re.compile(rf"\s*(?:\[(?:{_MARKS})\b[^\]]*\]|(?:{_LABELS})\s*:)\s*", re.IGNORECASE)
 
 
 def named_severity(word: Json) -> Severity | None:

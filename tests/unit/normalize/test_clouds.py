@@ -32,6 +32,17 @@ def test_azure_without_configuration_items_names_the_targets() -> None:
     assert first_event(example("azure-fired", data__essentials__configurationItems=[])).resources == ["shop-vm-1"]
 
 
+def test_an_azure_budget_has_little_but_its_name() -> None:
+    essentials = {"alertId": "b-1", "monitoringService": "CostAlerts", "description": "Your spend is 90 %"}
+    essentials |= dict.fromkeys(
+        ["severity", "alertRule", "signalType", "monitorCondition", "alertTargetIDs", "originAlertId"]
+    )
+    context = {"AlertData": {"Scope": "/subscriptions/0b1c/", "BudgetName": "shop-monthly"}}
+    event = first_event(example("azure-fired", data={"essentials": essentials, "alertContext": context}))
+    assert (event.title, event.account, event.severity) == ("shop-monthly", "0b1c", Severity.WARNING)
+    assert event.description == "Your spend is 90 %"
+
+
 def test_azure_takes_seven_digits_of_a_second() -> None:
     assert first_event(example("azure-fired")).occurred_at == datetime(2025, 4, 1, 10, 0, 0, 123000, tzinfo=UTC)
 

@@ -110,6 +110,7 @@ def test_headlines_are_one_short_line() -> None:
         ("[OK]Disk", "Disk"),
         ("Problem: Disk", "Disk"),
         ("RESOLVED:  Disk", "Disk"),
+        ("Resolved in 1h 5m 3s: Disk: full", "Disk: full"),
         ("[prod] Disk", "[prod] Disk"),
         ("[Okinawa] Disk", "[Okinawa] Disk"),
         ("Disk [OK]", "Disk [OK]"),
