@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -33,15 +33,21 @@ class Answer:
 
 
 class ForeignClient:
-    """Drives one such process."""
+    """Drives one such process.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        certificates: for mutual TLS, PEM files: the authority that is trusted, the client's certificate, its key.
+    """
+
+    def __init__(self, address: str, certificates: Sequence[Path] = ()) -> None:
         self.address = address
+        self.certificates = certificates
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, PROGRAM, self.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+            [sys.executable, PROGRAM, self.address, *self.certificates],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,6 +1,6 @@
 """Runs as a process of its own: a program with the stubs of spaceone-api, told what to call line by line.
 
-    foreign_process.py HOST:PORT
+    foreign_process.py HOST:PORT [CA CERTIFICATE KEY]    the last three, PEM files, for mutual TLS
 
 In: {"service": "Event", "method": "list", "request": {...}, "metadata": {...}}
 Out: {"reply": {...}, "trailers": {...}} or {"code": "NOT_FOUND", "details": "ERROR_X: ..."}
@@ -10,6 +10,7 @@ Imports nothing of this project.
 
 import json
 import sys
+from pathlib import Path
 
 import grpc
 from google.protobuf import json_format, message_factory
@@ -32,8 +33,15 @@ def call(stubs: dict[str, object], order: dict) -> dict:
     return {"reply": json_format.MessageToDict(reply, preserving_proto_field_name=True), "trailers": trailers}
 
 
+def channel_to(address: str, *certificates: str) -> grpc.Channel:
+    if not certificates:
+        return grpc.insecure_channel(address)
+    authority, certificate, key = (Path(name).read_bytes() for name in certificates)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(authority, key, certificate))
+
+
 def main() -> None:
-    with grpc.insecure_channel(sys.argv[1]) as channel:
+    with channel_to(*sys.argv[1:]) as channel:
         stubs = {"Event": event_pb2_grpc.EventStub(channel), "Webhook": webhook_pb2_grpc.WebhookStub(channel)}
         for line in sys.stdin:
             print(json.dumps(call(stubs, json.loads(line))), flush=True)

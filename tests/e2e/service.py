@@ -50,6 +50,7 @@ class Service:
         settings: EVENT_SERVICE_* beyond addresses and data directory.
         command: what is run.
         outside: environment to run in, in place of this process's own.
+        credentials: what clients need to reach its gRPC port; None where it has no TLS.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class Service:
     grpc_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     http_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     outside: Mapping[str, str] | None = None
+    credentials: grpc.ChannelCredentials | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -124,6 +126,8 @@ class Service:
 
     def channel(self) -> grpc.Channel:
         options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+        if self.credentials is not None:
+            return grpc.secure_channel(self.grpc_address, self.credentials, options=options)
         return grpc.insecure_channel(self.grpc_address, options=options)
 
     def stop(self) -> int:
