@@ -40,21 +40,35 @@ class ConditionStore:
         """
         if not conditions:
             return []
+        new = [index for index, row in enumerate(conditions) if not row.version]
+        known = [index for index, row in enumerate(conditions) if row.version]
+        written = [True] * len(conditions)
+        with database_errors(writing=True):
+            for indexes, write in ((new, self._insert), (known, self._replace)):
+                try:
+                    if indexes:
+                        write([conditions[index] for index in indexes])
+                except BulkWriteError as error:
+                    for failure in write_errors(error):
+                        if failure.code != DUPLICATE_KEY:
+                            raise
+                        written[indexes[failure.index]] = False
+        return written
+
+    def _insert(self, conditions: Sequence[Condition]) -> None:
+        """A row that was not there; inserts are what databases write most cheaply."""
+        self._rows.insert_many([_row(row) for row in conditions], ordered=False)
+
+    def _replace(self, conditions: Sequence[Condition]) -> None:
         # An upsert whose filter misses because of the version collides with the row's own _id: that is how a
         # bulk write says which of its members came too late.
-        writes = [
-            ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
-        ]
-        written = [True] * len(writes)
-        with database_errors(writing=True):
-            try:
-                write_updates(self._rows, writes)
-            except BulkWriteError as error:
-                for failure in write_errors(error):
-                    if failure.code != DUPLICATE_KEY:
-                        raise
-                    written[failure.index] = False
-        return written
+        write_updates(
+            self._rows,
+            [
+                ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True)
+                for row in conditions
+            ],
+        )
 
     def settle(self, conditions: Sequence[Condition]) -> None:
         """Takes note that the `closings` of each row have been carried out.
