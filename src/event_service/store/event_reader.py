@@ -31,6 +31,7 @@ from event_service.store.count_cache import CountCache
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
+from event_service.store.running_totals import RunningTotals
 from event_service.store.stat_reader import StatReader
 from event_service.store.time_windows import TimeWindows, serves
 
@@ -86,6 +87,7 @@ class EventReader:
         self._dialect = dialect
         self._counts = CountCache()
         self._windows = TimeWindows() if dialect.embedded else None
+        self._totals = RunningTotals(self._count_documents) if dialect.embedded else None
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
@@ -159,8 +161,12 @@ class EventReader:
 
     def _count_now(self, matching: dict[str, Any], stages: Sequence[dict[str, Any]]) -> int:
         if len(stages) == 1:
-            return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
+            return self._totals.total(matching) if self._totals else self._count_documents(matching)
         return next((int(row["f0"]) for row in self._aggregate([*stages, compile_count()])), 0)
+
+    def _count_documents(self, matching: Mapping[str, Any]) -> int:
+        with database_errors():
+            return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
 
     def _encoded(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
@@ -190,7 +196,7 @@ class EventReader:
             )
 
         def count(window: Mapping[str, Any]) -> int:
-            return self._collection.count_documents(both(matching, window), maxTimeMS=self._max_time_ms)
+            return self._count_documents(both(matching, window))
 
         reach = (query.page.skip + limit).bit_length()
         everything = {name: matching[name] for name in _SCOPE_FIELDS if name in matching}
