@@ -1,4 +1,4 @@
-"""TLS and mutual TLS from the outside: the right certificate gets in, every other does not."""
+"""TLS as the command line meets it; tests/e2e/trust has clients of their own, and mutual TLS."""
 
 import subprocess
 from collections.abc import Callable
@@ -22,14 +22,13 @@ def health(service: Service, *arguments: object, wait: int = 0) -> str:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Authority:
-    """The authority of the service; its certificate is in ca.pem, the service's own in server.pem and server.key."""
+    """The authority of the service; its certificate is in ca.pem, the service's own in server.pem and server.key.
+    Another authority's is in stranger-ca.pem.
+    """
     authority = Authority("ours")
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
     authority.issue("localhost").write(tmp_path / "server.pem", tmp_path / "server.key")
-    authority.issue("client").write(tmp_path / "client.pem", tmp_path / "client.key")
-    stranger = Authority("stranger")
-    (tmp_path / "stranger-ca.pem").write_bytes(stranger.certificate)
-    stranger.issue("client").write(tmp_path / "stranger.pem", tmp_path / "stranger.key")
+    (tmp_path / "stranger-ca.pem").write_bytes(Authority("stranger").certificate)
     return authority
 
 
@@ -42,22 +41,6 @@ def test_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Pa
     assert health(service, "--ca-file", tmp_path / "ca.pem", wait=60) == "SERVING"
     assert health(service, "--ca-file", tmp_path / "stranger-ca.pem") == "UNREACHABLE"
     assert health(service) == "UNREACHABLE"
-    assert service.stop() == 0
-
-
-def test_mutual_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Path) -> None:
-    service = make_service(
-        EVENT_SERVICE_TLS_CERT_FILE=str(tmp_path / "server.pem"),
-        EVENT_SERVICE_TLS_KEY_FILE=str(tmp_path / "server.key"),
-        EVENT_SERVICE_TLS_CLIENT_CA_FILE=str(tmp_path / "ca.pem"),
-    )
-    service.spawn()
-    trust = ("--ca-file", tmp_path / "ca.pem")
-    mine = ("--cert-file", tmp_path / "client.pem", "--key-file", tmp_path / "client.key")
-    strange = ("--cert-file", tmp_path / "stranger.pem", "--key-file", tmp_path / "stranger.key")
-    assert health(service, *trust, *mine, wait=60) == "SERVING"
-    assert health(service, *trust) == "UNREACHABLE"
-    assert health(service, *trust, *strange) == "UNREACHABLE"
     assert service.stop() == 0
 
 
