@@ -44,12 +44,11 @@ class _Total:
 
     Attributes:
         older: matches from before the mark.
-        mark: None while a plain count is cheap.
-        counted_at, took: monotonic seconds of the last full count.
+        counted_at, took: when everything before the mark was counted (monotonic), and how long that took, in seconds.
     """
 
     older: int
-    mark: datetime | None
+    mark: datetime
     counted_at: float
     took: float
     counting: bool = False
@@ -96,10 +95,10 @@ class RunningTotals:
             known = self._totals.get(key)
             if known:
                 self._totals.move_to_end(key)
-        if known is None or (known.mark is None and known.took < CHEAP):
-            return self._count_all(key, matching)
-        if known.mark is None:
+        if known is None:
             known = self._count_older(key, matching)
+        elif known.took < CHEAP:
+            return self._count_all(key, matching)
         elif self._clock() - known.counted_at > known.took * SHARE:
             self._count_again(known, key, matching)
         return self._up_to_now(known, matching)
@@ -107,14 +106,21 @@ class RunningTotals:
     def _count_all(self, key: bytes, matching: Mapping[str, Any]) -> int:
         started = self._clock()
         everything = self._count(matching)
-        self._keep(key, _Total(everything, None, started, self._clock() - started))
+        took = self._clock() - started
+        with self._lock:
+            if took >= CHEAP:
+                self._totals.pop(key, None)  # next time with a mark
         return everything
 
     def _count_older(self, key: bytes, matching: Mapping[str, Any]) -> _Total:
         mark, started = self._now() - ON_THEIR_WAY, self._clock()
         older = self._count(both(matching, {"created_at": {"$not": {"$gte": mark}}}))
         total = _Total(older, mark, started, self._clock() - started)
-        self._keep(key, total)
+        with self._lock:
+            self._totals[key] = total
+            self._totals.move_to_end(key)
+            while len(self._totals) > _CAPACITY:
+                self._totals.popitem(last=False)
         return total
 
     def _count_again(self, known: _Total, key: bytes, matching: Mapping[str, Any]) -> None:
@@ -140,19 +146,12 @@ class RunningTotals:
             self._move_mark(known, mark, matching)
         return older + newer
 
-    def _move_mark(self, known: _Total, mark: datetime | None, matching: Mapping[str, Any]) -> None:
+    def _move_mark(self, known: _Total, mark: datetime, matching: Mapping[str, Any]) -> None:
         """Counts what has become old enough in the meantime to the older ones."""
         further = self._now() - ON_THEIR_WAY
-        if mark is None or further <= mark:
+        if further <= mark:
             return
         passed = self._count(both(matching, {"created_at": {"$gte": mark, "$lt": further}}))
         with self._lock:
             if known.mark == mark:
                 known.older, known.mark = known.older + passed, further
-
-    def _keep(self, key: bytes, total: _Total) -> None:
-        with self._lock:
-            self._totals[key] = total
-            self._totals.move_to_end(key)
-            while len(self._totals) > _CAPACITY:
-                self._totals.popitem(last=False)
