@@ -26,7 +26,7 @@ def classes(base: type[EventServiceError] = EventServiceError) -> Iterator[type[
             yield from classes(kind)
 
 
-@pytest.mark.parametrize("kind", set(classes()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(set(classes()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
 def test_every_error_has_its_row(kind: type[EventServiceError]) -> None:
     code, http_status, cloud_eye, when, _ = ROWS[kind.reason]
     assert (code, int(http_status)) == (kind.code, kind.http_status)
