@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from event_service._gen.event_service.v1 import ingest_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 
 SERVICE = "spaceone.api.monitoring.v1.Event"
@@ -54,7 +55,9 @@ _GROUP = {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count"
 
 
 def method_of(rpc: str) -> str:
-    """`/package.Service/method` of one of `RPCS` or of `list<limit>@<page>`."""
+    """`/package.Service/method` of one of `RPCS`, of `list<limit>@<page>`, or of `batch<payloads>` (CreateBatch)."""
+    if rpc.startswith("batch"):
+        return "/event_service.v1.Ingest/CreateBatch"
     return f"/{SERVICE}/{rpc.rstrip('0123456789@')}"
 
 
@@ -77,6 +80,8 @@ def create_message(names: Names, number: int, prefix: str = "load") -> Message:
 
 def message_maker(rpc: str, names: Names, prefix: str = "load") -> Callable[[], bytes]:
     """Makes one serialised request after the other: each create is another event, reads are all the same."""
+    if rpc.startswith("batch"):
+        return _batch_maker(int(rpc.removeprefix("batch")), names, prefix)
     if rpc != "create":
         fixed = read_message(rpc, names).SerializeToString()
         return lambda: fixed
@@ -89,6 +94,18 @@ def message_maker(rpc: str, names: Names, prefix: str = "load") -> Callable[[], 
     head, tail = message.SerializeToString().split(marker.encode())
     numbers: Iterator[int] = itertools.count()
     return lambda: b"%b%010d%b" % (head, next(numbers), tail)
+
+
+def _batch_maker(size: int, names: Names, prefix: str) -> Callable[[], bytes]:
+    """The same for CreateBatch requests of `size` payloads, all of them different."""
+    marker = "N" * 10
+    request = ingest_pb2.CreateBatchRequest()
+    json_format.ParseDict(payload(0, prefix), request.payloads.add().data)
+    request.payloads[0].data.fields["event_key"].string_value = f"{prefix}-{marker}-{os.urandom(4).hex()}"
+    head, tail = request.SerializeToString().split(marker.encode())
+    sender = ingest_pb2.CreateBatchRequest(webhook_id=names.webhook_id, access_key=names.access_key).SerializeToString()
+    numbers: Iterator[int] = itertools.count()
+    return lambda: sender + b"".join([b"%b%010d%b" % (head, next(numbers), tail) for _ in range(size)])
 
 
 REPLY_TYPES: Mapping[str, type[Message]] = {

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from event_service._gen.event_service.v1 import webhooks_pb2
+from event_service._gen.event_service.v1 import ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.commit import Committer, CreateItem, CreateResult, Outcome
@@ -26,6 +26,7 @@ from event_service.identity.authenticator import make_authenticator
 from event_service.normalize.plugin import RemotePlugins
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
+from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.settings import Settings
@@ -162,6 +163,11 @@ class App:
         webhook_servicer = WebhookServicer(webhooks)
         services = [
             Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
+            Service(
+                ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
+                IngestServicer(events),
+                frozenset({"CreateBatch", "CreateStream"}),
+            ),
             Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], webhook_servicer),
             Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], webhook_servicer),
         ]

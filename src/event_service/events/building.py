@@ -23,8 +23,13 @@ def new_event_id() -> str:
     return f"event-{secrets.token_hex(6)}"
 
 
-def build(draft: EventDraft, webhook: Webhook, received_at: datetime, max_event_bytes: int) -> BuiltEvent:
+def build(
+    draft: EventDraft, webhook: Webhook, received_at: datetime, max_event_bytes: int, *, path: str = "data"
+) -> BuiltEvent:
     """Gives a draft its identity and scope and serialises it.
+
+    Args:
+        path: what the sender knows the payload as.
 
     Raises:
         InvalidArgument: stored like this, it could not be read back inside a list (depth, NaN).
@@ -40,5 +45,5 @@ def build(draft: EventDraft, webhook: Webhook, received_at: datetime, max_event_
         created_at=received_at,
     )
     wire = event_wire(event)
-    check_size(wire, max_event_bytes)
+    check_size(wire, max_event_bytes, path=path)
     return BuiltEvent(event, wire)

@@ -1,20 +1,23 @@
 """What Event.create, get, list and stat do, whichever door a call comes through.
 
 create: who is this (webhooks) > what is it (reading, normalize) > finished event (building) > which alert, and into the
-store (the writer, whose batches `commit` writes). get, list, stat: validate (query) > scoped read (store).
+store (the writer, whose batches `commit` writes). create_batch: the same, who is this but once. get, list, stat:
+validate (query) > scoped read (store).
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Protocol
 
-from event_service.errors import NotFound, RequiredParameter
+from event_service.errors import EventServiceError, NotFound, RequiredParameter
 from event_service.events.building import BuiltEvent, build
 from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.conditions import AlertRules, condition_id_of
-from event_service.events.reading import CreateRequest, DeliveryReader, claim_id_of
+from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME, Webhook
@@ -24,6 +27,12 @@ from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
 from event_service.store.event_writer import ConditionKey
+
+SLICE_SECONDS = 0.005
+"""How long a batch is worked on before other calls get their turn on the event loop."""
+
+REMOTE_AT_ONCE = 16
+"""Payloads of one batch that a remote plugin is asked about at the same time."""
 
 
 @dataclass(slots=True)
@@ -41,6 +50,26 @@ class CreateOutcome:
     duplicate: bool = False
     faults: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+
+    def complete(self, result: CreateResult) -> None:
+        """Adds what the store says."""
+        self.event_ids = list(result.event_ids)
+        self.duplicate = result.duplicate
+        self.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A delivery on its way.
+
+    Attributes:
+        item: what is to be stored of it; None for nothing.
+        answer: the writer's, once it has been asked.
+    """
+
+    outcome: CreateOutcome
+    item: CreateItem | None = None
+    answer: "asyncio.Future[CreateResult] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,24 +146,86 @@ class EventManager:
             Overloaded, Unavailable: nothing is promised; send again.
         """
         webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
-        parsed = await self._deliveries.read(webhook, request)
+        prepared = await self._prepare(webhook, self._rules(webhook), request)
+        if prepared.item is not None:
+            prepared.outcome.complete(await self._writer.submit(prepared.item))
+        return prepared.outcome
+
+    async def create_batch(
+        self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
+    ) -> list[CreateOutcome | EventServiceError]:
+        """Stores many deliveries to one webhook, each as `create` would. Returns once all are journalled or refused.
+
+        Args:
+            deliveries: looked at one after the other, once the webhook is known to take them. An error stands for one
+                that was refused already.
+
+        Returns:
+            For each delivery what became of it: an error says that nothing of this one is promised.
+
+        Raises:
+            NotFound, PermissionDenied, WebhookDisabled: the webhook takes none of them.
+            Unavailable: the webhook could not be looked up.
+        """
+        webhook = await self._webhooks.authenticate(webhook_id, access_key)
+        rules = self._rules(webhook)
+        prepared: list[_Prepared | EventServiceError] = []
+        if self._deliveries.reads_remotely(webhook):
+            rest = iter(deliveries)
+            while some := list(islice(rest, REMOTE_AT_ONCE)):
+                prepared += await asyncio.gather(*(self._try_to_prepare(webhook, rules, one) for one in some))
+        else:
+            turn_ends = time.monotonic() + SLICE_SECONDS
+            for delivery in deliveries:
+                prepared.append(await self._try_to_prepare(webhook, rules, delivery))
+                if time.monotonic() > turn_ends:
+                    await asyncio.sleep(0)
+                    turn_ends = time.monotonic() + SLICE_SECONDS
+        # One right after the other, so that one write takes them all.
+        submitted = [self._submit(one) for one in prepared]
+        try:
+            return [await _outcome_of(one) for one in submitted]
+        except asyncio.CancelledError:
+            _abandon(submitted)
+            raise
+
+    async def _try_to_prepare(
+        self, webhook: Webhook, rules: AlertRules, delivery: Delivery | EventServiceError
+    ) -> _Prepared | EventServiceError:
+        if isinstance(delivery, EventServiceError):
+            return delivery
+        try:
+            return await self._prepare(webhook, rules, delivery)
+        except EventServiceError as error:
+            return error
+
+    async def _prepare(self, webhook: Webhook, rules: AlertRules, delivery: Delivery) -> _Prepared:
+        """What is known of a delivery before it is stored, and what is to be stored, if anything."""
+        parsed = await self._deliveries.read(webhook, delivery)
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         drafts = parsed.events + [
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
         ]
         self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         if not drafts:
-            return outcome
+            return _Prepared(outcome)
         for draft in drafts:
-            if draft.raw_data is request.payload:
-                draft.raw_wire = request.payload_wire
-        built = [build(draft, webhook, request.received_at, self._max_event_bytes) for draft in drafts]
-        claim = self._deliveries.claim(webhook, request, parsed)
-        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook), claim))
-        outcome.event_ids = list(result.event_ids)
-        outcome.duplicate = result.duplicate
-        outcome.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
-        return outcome
+            if draft.raw_data is delivery.payload:
+                draft.raw_wire = delivery.payload_wire
+        built = [
+            build(draft, webhook, delivery.received_at, self._max_event_bytes, path=delivery.path) for draft in drafts
+        ]
+        return _Prepared(outcome, CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed)))
+
+    def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
+        """Queues what is to be stored."""
+        if isinstance(prepared, EventServiceError) or prepared.item is None:
+            return prepared
+        try:
+            prepared.answer = self._writer.submit(prepared.item)
+        except EventServiceError as error:
+            return error
+        return prepared
 
     async def create_drafts(
         self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
@@ -208,6 +299,25 @@ class EventManager:
             auto_recovery=options.get("auto_recovery", True) is not False,
             store_unmatched_recovery=self._store_unmatched_recovery,
         )
+
+
+async def _outcome_of(prepared: _Prepared | EventServiceError) -> CreateOutcome | EventServiceError:
+    if isinstance(prepared, EventServiceError):
+        return prepared
+    if prepared.answer is not None:
+        try:
+            prepared.outcome.complete(await prepared.answer)
+        except EventServiceError as error:
+            return error
+    return prepared.outcome
+
+
+def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
+    """Nobody waits for these answers any more. What is queued is written all the same."""
+    for one in submitted:
+        answer = one.answer if isinstance(one, _Prepared) else None
+        if answer is not None and not answer.cancel() and not answer.cancelled():
+            answer.exception()  # lest asyncio complains that nobody has asked for it
 
 
 def _entries(built: Sequence[BuiltEvent]) -> list[Entry]:

@@ -21,9 +21,9 @@ LARGE_BODY = 64 * 1024
 """Parsing a larger body would keep all other calls waiting for milliseconds: it is done in a thread."""
 
 
-@dataclass(slots=True)
-class CreateRequest:
-    """One delivery to a webhook.
+@dataclass(slots=True, kw_only=True)
+class Delivery:
+    """What was delivered to a webhook.
 
     Attributes:
         payload: the JSON value as received; an object where it came by gRPC.
@@ -33,10 +33,9 @@ class CreateRequest:
         headers: lower-case HTTP headers, for formats that speak through them.
         raw_body: what the payload was parsed from, byte for byte, for signatures; None where it came by gRPC.
         unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" where it is.
+        path: what the sender knows the payload as, for errors.
     """
 
-    webhook_id: str
-    access_key: str
     payload: Any
     received_at: datetime
     payload_wire: bytes | None = None
@@ -44,6 +43,15 @@ class CreateRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     raw_body: bytes | None = None
     unreadable: str = ""
+    path: str = "data"
+
+
+@dataclass(slots=True, kw_only=True)
+class CreateRequest(Delivery):
+    """A delivery, and to which webhook. The sender's right is not proved yet."""
+
+    webhook_id: str
+    access_key: str
 
 
 class RemoteParsers(Protocol):
@@ -82,7 +90,11 @@ class DeliveryReader:
         self._idempotency = idempotency
         self._same_body = same_body
 
-    async def read(self, webhook: Webhook, request: CreateRequest) -> Parsed:
+    def reads_remotely(self, webhook: Webhook) -> bool:
+        """Whether a remote plugin reads the webhook's deliveries, and is to be waited for."""
+        return bool(endpoint_of(webhook.plugin.plugin_id, webhook.plugin.options, self._endpoints))
+
+    async def read(self, webhook: Webhook, delivery: Delivery) -> Parsed:
         """The events of a delivery, and what could not be read of it.
 
         Raises:
@@ -90,36 +102,36 @@ class DeliveryReader:
             InvalidArgument: the payload could not be read back if it were stored.
         """
         plugin = webhook.plugin
-        if request.raw_body is not None:
-            check_shared_secrets(request.headers, request.raw_body, plugin.options)
-        if request.unreadable:
-            return Parsed(bad_items=[BadItem([Fault("", request.unreadable, "not-json")], request.payload)])
+        if delivery.raw_body is not None:
+            check_shared_secrets(delivery.headers, delivery.raw_body, plugin.options)
+        if delivery.unreadable:
+            return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], delivery.payload)])
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
         if endpoint:
-            return await self._remote.parse(endpoint, request.payload, plugin.options, request.received_at)
-        arguments = (plugin.plugin_id, request.payload, request.headers, plugin.options, request.received_at)
-        if request.raw_body is not None and len(request.raw_body) > LARGE_BODY:
+            return await self._remote.parse(endpoint, delivery.payload, plugin.options, delivery.received_at)
+        arguments = (plugin.plugin_id, delivery.payload, delivery.headers, plugin.options, delivery.received_at)
+        if delivery.raw_body is not None and len(delivery.raw_body) > LARGE_BODY:
             return await self._threads.run(parse, *arguments)
         return parse(*arguments)
 
-    def claim(self, webhook: Webhook, request: CreateRequest, parsed: Parsed) -> ClaimRequest | None:
+    def claim(self, webhook: Webhook, delivery: Delivery, parsed: Parsed) -> ClaimRequest | None:
         """What the delivery is remembered by; None where sending it again makes another event.
 
         The sender's idempotency key counts first, and is refused with another payload. The message id of a format is
         the same for the same message, if not always byte for byte. Failing both, an equal body that carries the
         sender's own times is the same delivery for a minute; native payloads and gRPC requests never are.
         """
-        if request.idempotency_key:
-            expire_at = request.received_at + self._idempotency
+        if delivery.idempotency_key:
+            expire_at = delivery.received_at + self._idempotency
             return ClaimRequest(
-                claim_id_of(webhook.webhook_id, f"key:{request.idempotency_key}"), _digest(request.payload), expire_at
+                claim_id_of(webhook.webhook_id, f"key:{delivery.idempotency_key}"), _digest(delivery.payload), expire_at
             )
         if parsed.message_id:
-            expire_at = request.received_at + self._idempotency
+            expire_at = delivery.received_at + self._idempotency
             return ClaimRequest(claim_id_of(webhook.webhook_id, f"message:{parsed.message_id}"), "", expire_at)
-        if parsed.timestamped and request.raw_body is not None and self._same_body:
-            body = hashlib.sha256(request.raw_body).hexdigest()
-            expire_at = request.received_at + self._same_body
+        if parsed.timestamped and delivery.raw_body is not None and self._same_body:
+            body = hashlib.sha256(delivery.raw_body).hexdigest()
+            expire_at = delivery.received_at + self._same_body
             return ClaimRequest(claim_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
         return None
 

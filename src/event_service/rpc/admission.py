@@ -1,16 +1,20 @@
-"""How many calls may be under way, and how they end when the server stops.
+"""How much may be under way, in calls and in bytes, and how it ends when the server stops.
 
 grpc.aio has a bound of its own (`maximum_concurrent_rpcs`), but it counts calls that were cancelled for ever.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from event_service.errors import Overloaded, Unavailable
 from event_service.rpc.call import Call
 from event_service.rpc.methods import Handler
 
 _SEND_AGAIN_SECONDS = 0.5
-_STOPPING = "The server is stopping; send again, to another one if there is one."
+_TOO_MUCH = "Too many calls are under way; send again later."
+
+STOPPING = "The server is stopping; send again, to another one if there is one."
+"""What callers are told then."""
 
 
 class Admission:
@@ -29,6 +33,12 @@ class Admission:
         self._stopping = False
         self._cut_off = False
         self._nothing_left = asyncio.Event()
+        self._listeners: set[Callable[[], None]] = set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is taken any more."""
+        return self._stopping
 
     @property
     def under_way(self) -> int:
@@ -42,10 +52,10 @@ class Admission:
             Unavailable: the server is stopping.
         """
         if self._stopping:
-            raise Unavailable(_STOPPING)
+            raise Unavailable(STOPPING)
         calls, size = self._calls, len(request)
         if len(calls) >= self._max_calls or (calls and self._bytes + size > self._max_bytes):
-            raise Overloaded("Too many calls are under way; send again later.", retry_after=_SEND_AGAIN_SECONDS)
+            raise Overloaded(_TOO_MUCH, retry_after=_SEND_AGAIN_SECONDS)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         calls.add(task)
@@ -54,13 +64,35 @@ class Admission:
             return await proceed(request, call)
         except asyncio.CancelledError:
             if self._cut_off:
-                raise Unavailable(_STOPPING) from None
+                raise Unavailable(STOPPING) from None
             raise
         finally:
             self._bytes -= size
             calls.discard(task)
             if self._stopping and not calls:
                 self._nothing_left.set()
+
+    def hold(self, size: int) -> None:
+        """Counts bytes that have come in beside a request, until `release`.
+
+        Raises:
+            Overloaded: there is no room; they are not counted.
+        """
+        if self._bytes and self._bytes + size > self._max_bytes:
+            raise Overloaded(_TOO_MUCH, retry_after=_SEND_AGAIN_SECONDS)
+        self._bytes += size
+
+    def release(self, size: int) -> None:
+        """Ends `hold`."""
+        self._bytes -= size
+
+    def listen(self, told: Callable[[], None]) -> None:
+        """Has `told` called when the server begins to stop."""
+        self._listeners.add(told)
+
+    def ignore(self, told: Callable[[], None]) -> None:
+        """Ends `listen`."""
+        self._listeners.discard(told)
 
     async def drain(self, seconds: float) -> int:
         """Refuses what comes from now on, waits for what is under way, and cuts off what is left after `seconds`.
@@ -71,6 +103,8 @@ class Admission:
             how many calls were cut off.
         """
         self._stopping = True
+        for told in list(self._listeners):
+            told()
         if not self._calls:
             return 0
         try:

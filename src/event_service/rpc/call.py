@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import quote
 
 from event_service.errors import Unauthenticated
@@ -16,6 +17,14 @@ _LONGEST_VALUE = 400
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
+class Inbox(Protocol):
+    """What a servicer sees of `inbox.py`."""
+
+    async def take(self) -> list[bytes]:
+        """What has been sent since the last time, at least one message; [] once the sender has ended."""
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """What is known about a call beside its request.
@@ -28,6 +37,7 @@ class Call:
         trace_id: 32 hexadecimal digits of the caller's W3C traceparent, "" without.
         principal: who calls; None only for methods that need no token.
         trailers: what goes back beside the reply; written through `trail`.
+        inbox: what a client-streaming call sends; the request itself is then b"". None for all other calls.
     """
 
     method: str
@@ -37,6 +47,14 @@ class Call:
     trace_id: str = ""
     principal: Principal | None = None
     trailers: list[tuple[str, str]] = field(default_factory=list)
+    inbox: Inbox | None = None
+
+    @property
+    def messages(self) -> Inbox:
+        """The inbox of a client-streaming call."""
+        if self.inbox is None:
+            raise TypeError(f"{self.method} does not stream")
+        return self.inbox
 
     @property
     def caller(self) -> Principal:

@@ -29,7 +29,7 @@ MAX_EVENT_IDS = 20
 IDEMPOTENCY_KEY = "idempotency-key"
 """Metadata that names a delivery, so that sending it again stores nothing new."""
 
-_LONGEST_IDEMPOTENCY_KEY = 1024  # bytes
+_LONGEST_IDEMPOTENCY_KEY = 1024  # characters
 _MAX_REMARKS = 4  # event-error and event-ignored: sentences, of which all trailers hold some
 _EMPTY = b""  # a serialised google.protobuf.Empty
 
@@ -80,7 +80,7 @@ class EventServicer:
                 payload=struct_to_dict(message.data),
                 received_at=truncate(datetime.now(UTC)),
                 payload_wire=struct_wire(message.data),
-                idempotency_key=_idempotency_key(call),
+                idempotency_key=checked_idempotency_key(call.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )
         )
         call.trail("event-count", str(len(outcome.event_ids)))
@@ -119,8 +119,13 @@ class EventServicer:
         return encode_stored_struct(result, level=REPLY_LEVEL)
 
 
-def _idempotency_key(call: Call) -> str:
-    key = call.metadata.get(IDEMPOTENCY_KEY, "").strip()
+def checked_idempotency_key(given: str, path: str) -> str:
+    """The key without blanks around it; "" for none.
+
+    Raises:
+        InvalidArgument: it is too long; says so of `path`.
+    """
+    key = given.strip()
     if len(key) > _LONGEST_IDEMPOTENCY_KEY:
-        raise InvalidArgument.at(IDEMPOTENCY_KEY, f"is longer than {_LONGEST_IDEMPOTENCY_KEY} bytes")
+        raise InvalidArgument.at(path, f"is longer than {_LONGEST_IDEMPOTENCY_KEY} characters")
     return key

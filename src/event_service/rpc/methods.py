@@ -13,7 +13,7 @@ from event_service.rpc.call import Call
 MessageType = TypeVar("MessageType", bound=Message)
 
 Handler = Callable[[bytes, Call], Awaitable[bytes]]
-"""A unary method: the serialised request in, the serialised reply out; refuses by raising an EventServiceError."""
+"""A method: the serialised request in, the serialised reply out; refuses by raising an EventServiceError."""
 
 Interceptor = Callable[[bytes, Call, Handler], Awaitable[bytes]]
 """Something every call passes: it may look, refuse, or `await proceed(request, call)`."""
@@ -36,20 +36,28 @@ def compose(interceptors: Sequence[Interceptor], handler: Handler) -> Handler:
 def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, Handler]:
     """The servicer's methods by full name, `/package.Service/method`.
 
-    A method named `RotateKey` in the contract is answered by `rotate_key`.
+    A method named `RotateKey` in the contract is answered by `rotate_key`. One whose requests stream is a handler too:
+    its request is b"", and what is sent is in the call's inbox; `streaming_methods` names these.
 
     Raises:
-        ValueError: the servicer lacks a method of the contract, or the contract streams.
+        ValueError: the servicer lacks a method of the contract, or the contract streams replies.
     """
     table: dict[str, Handler] = {}
     for method in descriptor.methods:
-        if method.client_streaming or method.server_streaming:
-            raise ValueError(f"{method.full_name} streams, which a table of unary methods cannot answer")
+        if method.server_streaming:
+            raise ValueError(f"{method.full_name} streams its replies, for which there are no handlers yet")
         handler = getattr(servicer, _python_name(method.name), None)
         if handler is None:
             raise ValueError(f"{type(servicer).__name__} does not answer {method.full_name}")
         table[f"/{descriptor.full_name}/{method.name}"] = handler
     return table
+
+
+def streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
+    """The full names of the methods whose requests stream."""
+    return frozenset(
+        f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods if method.client_streaming
+    )
 
 
 def decode(kind: type[MessageType], request: bytes) -> MessageType:

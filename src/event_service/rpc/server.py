@@ -8,9 +8,9 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -21,8 +21,9 @@ from event_service.rpc.admission import Admission
 from event_service.rpc.call import Call
 from event_service.rpc.health import SERVICE as HEALTH
 from event_service.rpc.health import Health
+from event_service.rpc.inbox import Inbox
 from event_service.rpc.interceptors import Observer, errors, interceptors
-from event_service.rpc.methods import Handler, compose, method_table
+from event_service.rpc.methods import Handler, compose, method_table, streaming_methods
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.status import Failure, error_of, failure_of
 from event_service.rpc.tls import server_credentials, tls_files
@@ -76,7 +77,10 @@ class GrpcServer:
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._admission = Admission(settings.grpc_max_calls, settings.grpc_memory_bytes)
-        self._unary = self._unary_methods(services, authenticator, observe)
+        composed = self._compose(services, authenticator, observe)
+        streaming = frozenset[str]().union(*(streaming_methods(service.descriptor) for service in services))
+        self._unary = {path: run for path, run in composed.items() if path not in streaming}
+        self._client_streaming = {path: run for path, run in composed.items() if path in streaming}
         self._streams = {
             f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(self.health.watch),
             **Reflection([*names, HEALTH]).stream_methods(),
@@ -91,7 +95,7 @@ class GrpcServer:
 
     @property
     def methods(self) -> Mapping[str, Handler]:
-        """Every unary method behind its interceptors, by `/package.Service/method`, for doors other than gRPC's."""
+        """Every method that does not stream, behind its interceptors, by `/package.Service/method`, for other doors."""
         return self._unary
 
     @property
@@ -111,8 +115,7 @@ class GrpcServer:
         credentials = server_credentials(files) if files is not None else None
         check_free(address)
         server = grpc.aio.server(options=server_options(self._settings))
-        handlers = {path: grpc.unary_unary_rpc_method_handler(_carry(path, run)) for path, run in self._unary.items()}
-        server.add_generic_rpc_handlers([_Table({**handlers, **self._streams})])
+        server.add_generic_rpc_handlers([_Table(self._handlers())])
         try:
             self._port = (
                 server.add_insecure_port(address)
@@ -141,7 +144,15 @@ class GrpcServer:
         await self._server.stop(_CLOSING_SECONDS)
         self._server = None
 
-    def _unary_methods(
+    def _handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
+        unary = {path: grpc.unary_unary_rpc_method_handler(_carry(path, run)) for path, run in self._unary.items()}
+        streaming = {
+            path: grpc.stream_unary_rpc_method_handler(_carry_stream(path, run, self._admission))
+            for path, run in self._client_streaming.items()
+        }
+        return {**unary, **streaming, **self._streams}
+
+    def _compose(
         self, services: Sequence[Service], authenticator: Authenticator, observe: Observer | None
     ) -> dict[str, Handler]:
         closed = interceptors(authenticator=authenticator, admission=self._admission, observe=observe)
@@ -156,32 +167,54 @@ class GrpcServer:
         return table
 
 
-def _carry(path: str, run: Handler) -> Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Any]:
+_Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+
+
+def _carry(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
     """The method as grpc.aio calls it."""
 
-    async def carry(request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
-        remaining = context.time_remaining()
-        call = Call(
-            path,
-            {name: value for name, value in context.invocation_metadata() or () if type(value) is str},
-            None if remaining is None else time.monotonic() + remaining,
-        )
-        failure: Failure
-        try:
-            reply = await run(request, call)
-        except EventServiceError as error:
-            failure = failure_of(error, call.request_id)
-        except Exception as exception:
-            failure = failure_of(error_of(exception, path, call.request_id), call.request_id)
-        else:
-            if call.trailers:
-                context.set_trailing_metadata(tuple(call.trailers))
-            return reply
-        # The call's own trailers tell of what was done; beside the details there would be no room for them.
-        await context.abort(failure.code, failure.details, failure.trailers)
-        raise AssertionError("abort always raises")
+    async def carry(request: bytes, context: _Context) -> bytes:
+        return await _answer(run, request, _call(path, context), context)
 
     return carry
+
+
+def _carry_stream(path: str, run: Handler, admission: Admission) -> Callable[[AsyncIterator[bytes], _Context], Any]:
+    """The same for a method whose requests stream."""
+
+    async def carry(requests: AsyncIterator[bytes], context: _Context) -> bytes:
+        call = _call(path, context)
+        async with Inbox(requests, admission) as inbox:
+            call.inbox = inbox
+            return await _answer(run, b"", call, context)
+
+    return carry
+
+
+def _call(path: str, context: _Context) -> Call:
+    remaining = context.time_remaining()
+    return Call(
+        path,
+        {name: value for name, value in context.invocation_metadata() or () if type(value) is str},
+        None if remaining is None else time.monotonic() + remaining,
+    )
+
+
+async def _answer(run: Handler, request: bytes, call: Call, context: _Context) -> bytes:
+    failure: Failure
+    try:
+        reply = await run(request, call)
+    except EventServiceError as error:
+        failure = failure_of(error, call.request_id)
+    except Exception as exception:
+        failure = failure_of(error_of(exception, call.method, call.request_id), call.request_id)
+    else:
+        if call.trailers:
+            context.set_trailing_metadata(tuple(call.trailers))
+        return reply
+    # The call's own trailers tell of what was done; beside the details there would be no room for them.
+    await context.abort(failure.code, failure.details, failure.trailers)
+    raise AssertionError("abort always raises")
 
 
 class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only

@@ -31,7 +31,7 @@ class Payload(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Names this delivery for a day (a setting): sending it again under the same key stores nothing new and is OK,
-    another payload under the same key is ALREADY_EXISTS. At most 1024 bytes; "" for none.
+    another payload under the same key is ALREADY_EXISTS. At most 1024 characters; "" for none.
     """
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
