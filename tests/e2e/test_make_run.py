@@ -18,6 +18,9 @@ from tests.e2e.service import CHECKOUT, Service
 
 LAST_LINE = "\ncurl "
 
+# One environment set up for all of them.
+pytestmark = pytest.mark.xdist_group("make run")
+
 
 def copy_of_checkout(target: Path) -> Path:
     """The files of the project as they are now, and nothing git ignores: what a clone would have."""
