@@ -102,8 +102,8 @@ class Reader(Protocol):
     """What this manager needs of `store/shared_reader.py`."""
 
     def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]: ...
-    def list(self, scope: Scope, query: ListQuery, asked: Mapping[str, Any]) -> Awaitable[Page]: ...
-    def stat(self, scope: Scope, query: StatQuery, asked: Mapping[str, Any]) -> Awaitable[dict[str, Any]]: ...
+    def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]: ...
+    def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]: ...
 
 
 class EventManager:
@@ -281,12 +281,12 @@ class EventManager:
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
         """Events that match, as EventInfo bytes; see `query/list_query.py` for the language and its errors."""
         parsed = parse_list_query(query, equals, EVENT_FIELDS)
-        return await self._reader.list(scope, parsed, {"query": query, "equals": equals})
+        return await self._reader.list(scope, parsed)
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, EVENT_FIELDS)
-        return await self._reader.stat(scope, parsed, query)
+        return await self._reader.stat(scope, parsed)
 
     def _rules(self, webhook: Webhook) -> AlertRules:
         options = webhook.plugin.options

@@ -9,10 +9,12 @@ from event_service.errors import InvalidArgument, RequiredParameter
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.identity.access import scope_of
+from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.rpc.call import Call
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
+from event_service.rpc.sharing import Shared
 from event_service.wire.event_info import join_events_info
 from event_service.wire.levels import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
@@ -31,6 +33,7 @@ IDEMPOTENCY_KEY = "idempotency-key"
 
 _LONGEST_IDEMPOTENCY_KEY = 1024  # characters
 _MAX_REMARKS = 4  # event-error and event-ignored: sentences, of which all trailers hold some
+_Question = tuple[Principal, bytes]  # who asks, and the serialised request
 _EMPTY = b""  # a serialised google.protobuf.Empty
 
 
@@ -59,6 +62,8 @@ class EventServicer:
 
     def __init__(self, manager: Events) -> None:
         self._manager = manager
+        self._lists = Shared(self._list)
+        self._stats = Shared(self._stat)
 
     async def create(self, request: bytes, call: Call) -> bytes:
         """CreateEventRequest -> Empty, once what was sent is journalled.
@@ -101,17 +106,27 @@ class EventServicer:
 
     async def list(self, request: bytes, call: Call) -> bytes:
         """EventQuery -> EventsInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
-        message = decode(event_pb2.EventQuery, request)
-        scope = scope_of(call.caller, project_id=message.project_id)
-        fields = message_to_dict(message, "")
-        page = await self._manager.list(scope, fields.pop("query", {}), fields)
-        if page.cut:
-            call.trail("page-limit", str(len(page.rows)))
-        return join_events_info(page.rows, page.total_count)
+        reply, limit = await self._lists((call.caller, request))
+        if limit:
+            call.trail("page-limit", str(limit))
+        return reply
 
     async def stat(self, request: bytes, call: Call) -> bytes:
         """EventStatQuery -> Struct."""
-        scope = scope_of(call.caller)
+        return await self._stats((call.caller, request))
+
+    async def _list(self, question: _Question) -> tuple[bytes, int]:
+        """The reply, and the number of rows where our own limit ended the page, else 0."""
+        caller, request = question
+        message = decode(event_pb2.EventQuery, request)
+        scope = scope_of(caller, project_id=message.project_id)
+        fields = message_to_dict(message, "")
+        page = await self._manager.list(scope, fields.pop("query", {}), fields)
+        return join_events_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
+
+    async def _stat(self, question: _Question) -> bytes:
+        caller, request = question
+        scope = scope_of(caller)
         message = decode(event_pb2.EventStatQuery, request)
         if not message.HasField("query"):
             raise RequiredParameter("query")
