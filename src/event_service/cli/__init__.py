@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from event_service.cli import event, token, webhook
+from event_service.cli import db, event, token, webhook
 from event_service.cli.doctor import doctor
 from event_service.cli.failures import Failure
 from event_service.cli.health import health
@@ -25,6 +25,7 @@ app.command()(serve)
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(event.app, name="event")
 app.add_typer(token.app, name="token")
+app.add_typer(db.app, name="db")
 app.command()(doctor)
 app.command()(health)
 

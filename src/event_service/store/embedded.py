@@ -11,11 +11,11 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-from event_service.store.embedded_directory import Directory
+from event_service.store.embedded_directory import Directory, DirectoryInUseError, running_child
 from event_service.store.embedded_engine import EmbeddedDatabaseError, Engine, choose_engine
-from event_service.store.embedded_process import Child, StartFailedError, free_port
+from event_service.store.embedded_process import Child, StartFailedError, free_port, owns_listener
 
-__all__ = ["EmbeddedDatabase", "EmbeddedDatabaseError"]
+__all__ = ["DirectoryInUseError", "EmbeddedDatabase", "EmbeddedDatabaseError", "running_uri"]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class EmbeddedDatabase:
     @property
     def uri(self) -> str:
         """Where it listens; the same for as long as the service runs. Only after `start`."""
-        return f"mongodb://127.0.0.1:{self._running.port}/?directConnection=true"
+        return _uri(self._running.port)
 
     @property
     def pid(self) -> int:
@@ -163,6 +163,16 @@ class EmbeddedDatabase:
         directory.note_child(child.pid, port)
         child.wait_until_ready(self._stopping)
         self._child = child
+
+
+def running_uri(data_dir: Path) -> str | None:
+    """Where the database of the service that is running on this data directory listens; None if none does."""
+    child = running_child(data_dir.absolute())
+    return _uri(child[1]) if child is not None and owns_listener(*child) else None
+
+
+def _uri(port: int) -> str:
+    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
 def _in_words(error: Exception | None) -> str:

@@ -24,6 +24,11 @@ from event_service.store.embedded_engine import MONGOD, SECANTUS, EmbeddedDataba
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this is not worth starting in: journal segments alone are 10 MB each."""
 
+
+class DirectoryInUseError(EmbeddedDatabaseError):
+    """A service is running on the data directory."""
+
+
 _OTHER_DATABASES = ("WiredTiger", "mongod.lock", "secantus_collections.wt")
 
 
@@ -148,7 +153,7 @@ class Directory:
             self._lock.seek(0)
             holder = self._lock.read().strip()
             named = f" (process {holder})" if holder else ""
-            raise EmbeddedDatabaseError(f"{self.path} is in use by another event-service{named}") from None
+            raise DirectoryInUseError(f"{self.path} is in use by another event-service{named}") from None
         self._lock.truncate(0)
         self._lock.write(str(os.getpid()))
         self._lock.flush()
@@ -180,11 +185,26 @@ class Directory:
         new.replace(self.path / name)
 
     def _is_our_database(self, pid: int) -> bool:
-        """Whether the process runs on our files: process ids are used again for other programs."""
-        return str(self.files) in _command_line(pid)
+        return _runs_on(pid, self.files)
 
     def _unusable(self, error: OSError) -> EmbeddedDatabaseError:
         return EmbeddedDatabaseError(f"{self.path} cannot be used: {error.strerror or error}")
+
+
+def running_child(data_dir: Path) -> tuple[int, int] | None:
+    """Process id and port of the database that runs on a data directory; None if none does."""
+    path = data_dir / "database"
+    try:
+        noted = json.loads((path / "child.json").read_text(encoding="utf-8"))
+        pid, port = int(noted["pid"]), int(noted["port"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return (pid, port) if _runs_on(pid, path / "files") else None
+
+
+def _runs_on(pid: int, files: Path) -> bool:
+    """Whether the process runs on these files: process ids are used again for other programs."""
+    return str(files) in _command_line(pid)
 
 
 def _command_line(pid: int) -> list[str] | str:

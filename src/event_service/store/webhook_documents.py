@@ -10,6 +10,9 @@ from event_service.model.webhook import PluginInfo, Webhook, WebhookState, acces
 from event_service.store.client import Document
 from event_service.store.documents import escape_keys, unescape_keys
 
+CLEAR_KEYS = ("access_key", "webhook_url")
+"""Where upstream's documents hold the access key in clear."""
+
 
 def webhook_document(webhook: Webhook) -> Document:
     """The document of a webhook: neither its key nor its URL, which would hold the key, is in it."""
@@ -65,6 +68,14 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
         requests_total=int(requests.get("total") or 0),
         requests_error=int(requests.get("error") or 0),
     )
+
+
+def without_clear_keys(row: Document) -> Document:
+    """The document as its first use leaves it: digests in place of the clear key, which is in the URL too."""
+    kept = {name: value for name, value in row.items() if name not in CLEAR_KEYS}
+    if row.get("access_key") and not row.get("access_key_hashes"):
+        kept["access_key_hashes"] = [access_key_hash(str(row["access_key"]))]
+    return kept
 
 
 def key_fields(webhook: Webhook) -> Document:

@@ -21,12 +21,10 @@ from event_service.store.client import Database, Document
 from event_service.store.compile import MONGODB, Dialect, compile_scope
 from event_service.store.documents import escape_keys
 from event_service.store.failures import database_errors
-from event_service.store.webhook_documents import key_fields, webhook_document, webhook_of
+from event_service.store.webhook_documents import CLEAR_KEYS, key_fields, webhook_document, webhook_of
 from event_service.store.webhook_reader import WebhookPage, WebhookReader
 
 COLLECTION = "webhook"
-
-_CLEAR_KEYS = ("access_key", "webhook_url")
 
 
 @dataclass(slots=True)
@@ -136,7 +134,7 @@ class WebhookStore:
         with database_errors(writing=True):
             row = self._rows.find_one_and_update(
                 {**_within(scope, before.webhook_id), **_holds_keys(before)},
-                {"$set": key_fields(after), "$unset": dict.fromkeys(_CLEAR_KEYS, "")},
+                {"$set": key_fields(after), "$unset": dict.fromkeys(CLEAR_KEYS, "")},
                 return_document=ReturnDocument.AFTER,
             )
         return None if row is None else webhook_of(row)
@@ -150,14 +148,14 @@ class WebhookStore:
             row = self._rows.find_one({"webhook_id": {"$eq": webhook_id}}, max_time_ms=self._timeout_ms)
         if row is None:
             return None
-        if any(row.get(name) for name in _CLEAR_KEYS):
+        if any(row.get(name) for name in CLEAR_KEYS):
             self._hash_key(row)
         return webhook_of(row)
 
     def hash_clear_keys(self) -> int:
         """Does for all webhooks at once what their first use would do. Returns how many were changed."""
         with database_errors():
-            rows = [*self._rows.find({"$or": [{name: {"$exists": True}} for name in _CLEAR_KEYS]})]
+            rows = [*self._rows.find({"$or": [{name: {"$exists": True}} for name in CLEAR_KEYS]})]
         for row in rows:
             self._hash_key(row)
         return len(rows)
@@ -179,7 +177,7 @@ class WebhookStore:
     def _hash_key(self, row: Document) -> None:
         """Only while the key is the one that was read: a rotation in between must not be undone."""
         wanted = {"_id": row["_id"], "access_key": row.get("access_key")}
-        changes: dict[str, Any] = {"$unset": dict.fromkeys(_CLEAR_KEYS, "")}
+        changes: dict[str, Any] = {"$unset": dict.fromkeys(CLEAR_KEYS, "")}
         if row.get("access_key") and not row.get("access_key_hashes"):
             changes["$set"] = {"access_key_hashes": [access_key_hash(str(row["access_key"]))]}
         with database_errors(writing=True):

@@ -1,0 +1,242 @@
+"""`event-service db ...`: looks after the database itself. The work is in `store/`, imported when it is asked for."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from event_service.cli.configuration import load_settings
+from event_service.cli.doctor import VERDICT_STYLES
+from event_service.cli.failures import FAILED, USAGE, Failure
+from event_service.cli.options import Json
+from event_service.cli.output import console, print_json, print_table, styled
+from event_service.settings import Settings
+
+if TYPE_CHECKING:
+    from event_service.store.client import Database
+    from event_service.store.inspection import Observation
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Check, migrate, back up and restore the database that the settings name: EVENT_SERVICE_MONGODB_URI, or the "
+    "embedded one of EVENT_SERVICE_DATA_DIR. Needs no running server.",
+)
+
+ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+
+
+@app.command()
+def check(as_json: Json = False) -> None:
+    """Look at the schema version, the indexes, the keys, and what is left to migrate. Nothing is changed.
+
+    Ends with status 1 where something is at fault. Large collections are read as a whole.
+    """
+    from event_service.store.inspection import inspect  # noqa: PLC0415 - heavy
+
+    settings = load_settings({})
+    with opened(settings) as database:
+        found = list(inspect(database, settings.query_timeout_ms, settings.retention_days))
+        found += check_sealed_keys(settings, database)
+    if as_json:
+        print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
+    else:
+        print_table(
+            ("", "WHAT", "FOUND"), [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in found]
+        )
+        for one in found:
+            if one.advice:
+                console().print(f"\n{one.what}: {one.advice}", markup=False)
+    if any(one.verdict == "fault" for one in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def migrate(as_json: Json = False) -> None:
+    """Bring an upstream database wholly into this service's form: indexes, hashed access keys, finished replies.
+
+    Services need not wait for it, and may run meanwhile; upstream's own must not, since they read the keys in clear. It
+    may be stopped at any time, and run again.
+    """
+    from event_service.store import indexes, migration  # noqa: PLC0415 - heavy
+
+    settings = load_settings({})
+    with opened(settings) as database, progress_bar() as bar:
+        building = indexes.ensure(database, retention_days=settings.retention_days)
+        left = migration.backlog(database)
+        task = bar.add_task("events", total=left.events)
+        done = migration.migrate(
+            database, settings.query_timeout_ms, lambda looked_at: bar.update(task, completed=looked_at)
+        )
+        waiting = bar.add_task("indexes", total=None) if building else None
+        while building is not None and not building.wait(1.0):
+            pass
+        if waiting is not None:
+            bar.remove_task(waiting)
+    if as_json:
+        print_json({"access_keys": done.keys, "events": done.events, "events_left": done.left})
+        return
+    console().print(f"{done.keys} access keys hashed, {done.events} events given their finished reply.")
+    if done.left:
+        console().print(f"{done.left} events cannot hold it, and are put together whenever they are read.")
+
+
+@app.command()
+def backup(file: ArchiveFile, as_json: Json = False) -> None:
+    """Write the database into a new file, readable by its owner only. Services may run meanwhile.
+
+    The file is a ZIP of what mongodump writes. No access key is in it in clear; what encrypts those of Cloud Eye
+    (EVENT_SERVICE_SECRET_KEY, or secret.key in the data directory) is to be kept beside it.
+
+    Example: event-service db backup events-2026-01-31.zip
+    """
+    from event_service.store.backup import back_up, contents  # noqa: PLC0415 - heavy
+
+    if file.exists():
+        raise Failure(f"{file} exists; a backup is not overwritten.", exit_code=USAGE)
+    with opened(load_settings({})) as database, progress_bar() as bar, written(file) as target:
+        found = contents(database)
+        tasks = {name: bar.add_task(name, total=count) for name, count in found.documents.items()}
+
+        def copied(name: str, count: int) -> None:
+            if name in tasks:  # else it was made a moment ago
+                bar.advance(tasks[name], count)
+
+        manifest = back_up(database, target, version("event-service"), copied)
+    if as_json:
+        print_json({"file": str(file), "documents": dict(manifest.documents), "left_out": list(found.others)})
+        return
+    total = sum(manifest.documents.values())
+    console().print(f"{total} documents of {manifest.database} are in {file}, {file.stat().st_size / 1e6:.1f} MB.")
+    if found.others:
+        console().print(f"Left out, being somebody else's: {', '.join(found.others)}.")
+
+
+@app.command()
+def restore(
+    file: ArchiveFile,
+    replace: Annotated[bool, typer.Option("--replace", help="Remove what the database holds now.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Put a backup into the database, which must be empty, and make its indexes. Stop the services first.
+
+    The file is checked as a whole before anything is changed. Should it be interrupted, no service starts on the
+    database until it was run again with --replace.
+
+    Example: event-service db restore events-2026-01-31.zip
+    """
+    from event_service.store.archive import ArchiveReader  # noqa: PLC0415 - heavy
+    from event_service.store.backup import restore as put_back  # noqa: PLC0415
+
+    if replace and not yes and not as_json and console().is_terminal:
+        typer.confirm("Remove everything the database holds now?", abort=True)
+    with (
+        readable(file),
+        ArchiveReader(file) as archive,
+        opened(load_settings({}), alone=True, create=True) as database,
+        progress_bar() as bar,
+    ):
+        manifest = archive.manifest
+        tasks = {name: bar.add_task(name, total=count) for name, count in manifest.documents.items()}
+        put_back(database, archive, replace=replace, progress=lambda name, count: bar.advance(tasks[name], count))
+    if as_json:
+        print_json({"file": str(file), "made_at": manifest.made_at, "documents": dict(manifest.documents)})
+        return
+    total = sum(manifest.documents.values())
+    console().print(f"{total} documents of {manifest.made_at} are in the database.")
+
+
+# --- what the commands are made of ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def opened(settings: Settings, *, alone: bool = False, create: bool = False) -> Iterator["Database"]:
+    """The database, with whatever goes wrong in it as a Failure."""
+    from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
+    from event_service.store.archive import ArchiveError  # noqa: PLC0415
+    from event_service.store.client import DatabaseSettingsError  # noqa: PLC0415
+    from event_service.store.embedded import DirectoryInUseError, EmbeddedDatabaseError  # noqa: PLC0415
+    from event_service.store.maintenance import opened as opened_database  # noqa: PLC0415
+
+    try:
+        with opened_database(settings, alone=alone, create=create) as database:
+            yield database
+    except DirectoryInUseError as error:
+        raise Failure(f"{error}.", "Stop the service first.") from error
+    except (ArchiveError, DatabaseSettingsError, EmbeddedDatabaseError) as error:
+        raise Failure(f"{error}.") from error
+    except EventServiceError as error:
+        raise Failure(error.message, "`event-service doctor` looks at everything the service needs.") from error
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Turns what is wrong with the backup itself into a Failure."""
+    from event_service.store.archive import ArchiveError  # noqa: PLC0415 - heavy
+
+    try:
+        yield
+    except ArchiveError as error:
+        raise Failure(f"{error}.") from error
+    except OSError as error:
+        raise Failure(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+@contextmanager
+def written(file: Path) -> Iterator[IO[bytes]]:
+    """A new file, 0600, that has its name only once it is whole and on the disk."""
+    partial = file.with_name(f"{file.name}.partial")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                yield target
+                target.flush()
+                os.fsync(target.fileno())
+            partial.rename(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise Failure(f"{file} cannot be written: {error.strerror or error}.") from error
+
+
+def progress_bar() -> Progress:
+    """Shows on a terminal how far it is; nothing elsewhere."""
+    err = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+def check_sealed_keys(settings: Settings, database: "Database") -> "Iterator[Observation]":
+    """Whether the access keys that are kept encrypted can be opened. Says nothing where there are none."""
+    from event_service.errors import Internal  # noqa: PLC0415 - heavy
+    from event_service.store.inspection import Observation, Verdict, sealed_keys  # noqa: PLC0415
+    from event_service.webhooks.sealing import FILE_NAME, Sealer, SecretKeyError  # noqa: PLC0415
+
+    kept = list(sealed_keys(database))
+    if not kept:
+        return
+    advice = "Set the EVENT_SERVICE_SECRET_KEY, or put back the secret.key, that was there when they were made."
+    if not settings.secret_key.get_secret_value() and not (settings.data_dir / FILE_NAME).exists():
+        yield Observation("encrypted keys", Verdict.FAULT, f"{len(kept)}, and no secret key to open them", advice)
+        return
+    lost = 0
+    try:
+        sealer = Sealer.from_settings(settings)
+        for webhook_id, sealed in kept:
+            try:
+                sealer.open(sealed, webhook_id)
+            except Internal:
+                lost += 1
+    except SecretKeyError as error:
+        yield Observation("encrypted keys", Verdict.FAULT, str(error), advice)
+        return
+    if lost:
+        yield Observation("encrypted keys", Verdict.FAULT, f"{lost} of {len(kept)} cannot be opened", advice)
+    else:
+        yield Observation("encrypted keys", Verdict.OK, f"{len(kept)} can be opened")

@@ -1,0 +1,120 @@
+"""The backup's file: what is written is read, and what was changed or cut off is noticed."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import bson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from event_service.store.archive import ArchiveError, ArchiveReader, ArchiveWriter, split
+
+DOCUMENTS = [bson.encode({"_id": number, "text": "x" * number}) for number in range(50)]
+
+
+def written(documents: list[bytes] = DOCUMENTS, batch: int = 7) -> bytes:
+    target = io.BytesIO()
+    archive = ArchiveWriter(target, database="monitoring", service="1.2.3", schema=1)
+    batches = [b"".join(documents[at : at + batch]) for at in range(0, len(documents), batch)]
+    assert sum(archive.write("event", batches, [{"v": 2, "key": {"_id": 1}, "name": "_id_"}])) == len(documents)
+    assert list(archive.write("empty", [])) == []
+    archive.close()
+    return target.getvalue()
+
+
+def kept(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "backup.zip"
+    path.write_bytes(content)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    with ArchiveReader(kept(tmp_path, written())) as archive:
+        manifest = archive.manifest
+        assert (manifest.database, manifest.service, manifest.schema) == ("monitoring", "1.2.3", 1)
+        assert manifest.documents == {"event": 50, "empty": 0}
+        archive.verify()
+        assert list(archive.documents("event")) == DOCUMENTS
+        assert list(archive.documents("empty")) == list(archive.documents("absent")) == []
+
+
+def test_it_is_a_zip_of_what_mongodump_writes(tmp_path: Path) -> None:
+    with zipfile.ZipFile(kept(tmp_path, written())) as archive:
+        assert set(archive.namelist()) == {
+            "manifest.json",
+            *(f"monitoring/{name}" for name in ("event.bson", "event.metadata.json")),
+            *(f"monitoring/{name}" for name in ("empty.bson", "empty.metadata.json")),
+        }
+        assert bson.decode_all(archive.read("monitoring/event.bson")) == [bson.decode(one) for one in DOCUMENTS]
+        metadata = json.loads(archive.read("monitoring/event.metadata.json"))
+        assert metadata["indexes"] == [{"v": 2, "key": {"_id": 1}, "name": "_id_"}]
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
+def test_what_was_cut_off_is_noticed(tmp_path: Path, keep: int) -> None:
+    with pytest.raises(ArchiveError, match="is no backup, or was cut off"):
+        ArchiveReader(kept(tmp_path, written()[:keep]))
+
+
+def test_the_manifest_counts(tmp_path: Path) -> None:
+    """A document that is missing between two others is no damage to a ZIP."""
+    path = tmp_path / "backup.zip"
+    with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
+        for name in good.namelist():
+            content = good.read(name)
+            bad.writestr(name, b"".join(DOCUMENTS[1:]) if name == "monitoring/event.bson" else content)
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: event"):
+        archive.verify()
+
+
+@pytest.mark.parametrize("tail", [b"\x05", b"\x05\0\0", b"\x06\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\0"])
+def test_what_is_no_bson_is_noticed(tmp_path: Path, tail: bytes) -> None:
+    path = tmp_path / "backup.zip"
+    with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, good.read(name) + (tail if name == "monitoring/event.bson" else b""))
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: event"):
+        archive.verify()
+
+
+@pytest.mark.parametrize("manifest", [None, "", "[]", "{}", '{"format": "x"}', '{"format": 1, "documents": []}'])
+def test_other_zip_files_are_no_backups(tmp_path: Path, manifest: str | None) -> None:
+    path = tmp_path / "other.zip"
+    with zipfile.ZipFile(path, "w") as other:
+        other.writestr("readme.txt", "hello")
+        if manifest is not None:
+            other.writestr("manifest.json", manifest)
+    with pytest.raises(ArchiveError, match="no backup of event-service"):
+        ArchiveReader(path)
+
+
+def test_a_later_format_names_who_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "later.zip"
+    with zipfile.ZipFile(path, "w") as later:
+        later.writestr("manifest.json", json.dumps({"format": 2, "service": "9.0"}))
+    with pytest.raises(ArchiveError, match=r"later event-service \(9\.0\)"):
+        ArchiveReader(path)
+
+
+WHOLE = written()
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, len(WHOLE) - 1), flipped=st.integers(1, 255))
+def test_a_changed_byte_is_noticed_or_does_not_matter(tmp_path: Path, at: int, flipped: int) -> None:
+    changed = bytearray(WHOLE)
+    changed[at] ^= flipped
+    try:
+        with ArchiveReader(kept(tmp_path, bytes(changed))) as archive:
+            archive.verify()
+            assert list(archive.documents("event")) == DOCUMENTS
+    except ArchiveError:
+        return
+
+
+def test_split() -> None:
+    assert list(split(b"".join(DOCUMENTS))) == DOCUMENTS
+    assert list(split(b"")) == []
