@@ -7,83 +7,24 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import ObjectId
-from google.protobuf import json_format
 from hypothesis import HealthCheck, given, settings
 
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, QueryError
-from event_service.model.event import Event, EventDraft, EventType, Severity
+from event_service.model.event import EventType, Severity
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.client import Database, is_secantus
-from event_service.store.compile import MONGODB, MONGOMOCK, SECANTUS, Dialect
-from event_service.store.documents import event_document
+from event_service.store.client import Database
+from event_service.store.compile import Dialect
 from event_service.store.event_reader import EventReader
 from event_service.wire.struct import encode_struct
+from tests.contract.reading import DOMAIN, NOON, as_json, counted, dialect, ids, listed, reader, statistic, stored
 from tests.unit.query.hostile import LIST_QUERIES, STAT_QUERIES
 
-DOMAIN = Scope("d-1")
-NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+__all__ = ["dialect", "reader"]
+
 HOSTILE_KEYS = {"$where": 1.0, "": "empty", "a\0b": [{"$x": True}], "plain": None, "dot.ted": "d", "␛": "escape"}
-
-_numbers = itertools.count(1)
-
-
-@pytest.fixture
-def dialect(database: Database, database_kind: str) -> Dialect:
-    if database_kind == "mongomock":
-        return MONGOMOCK
-    return SECANTUS if is_secantus(database) else MONGODB
-
-
-@pytest.fixture
-def reader(database: Database, dialect: Dialect) -> EventReader:
-    return EventReader(database["event"], dialect=dialect)
-
-
-def stored(database: Database, *, legacy: bool = False, **values: Any) -> str:
-    """Stores an event and returns its id. `legacy`: as upstream does, without the finished reply."""
-    number = next(_numbers)
-    scope = {name: values.pop(name, default) for name, default in SCOPE_OF_EVENTS.items()}
-    created_at = values.pop("created_at", NOON + timedelta(seconds=number))
-    alert_id = values.pop("alert_id", "")
-    draft = EventDraft(**{"event_key": f"key-{number}", "title": f"event {number}", **values})
-    event = Event(f"event-{number:012x}", draft, **scope, created_at=created_at, alert_id=alert_id)
-    document = event_document(event, ObjectId())
-    if legacy:
-        del document["wire"]
-    database["event"].insert_one(document)
-    return event.event_id
-
-
-SCOPE_OF_EVENTS = {"domain_id": "d-1", "workspace_id": "w-1", "project_id": "p-1", "webhook_id": "webhook-1"}
-
-
-def listed(reader: EventReader, scope: Scope = DOMAIN, equals: dict[str, str] | None = None, **query: Any) -> list[Any]:
-    page = reader.list(scope, parse_list_query(query, equals or {}, EVENT_FIELDS))
-    return [as_json(row) for row in page.rows]
-
-
-def ids(rows: list[Any]) -> list[str]:
-    return [row["event_id"] for row in rows]
-
-
-def as_json(row: bytes) -> Any:
-    return json_format.MessageToDict(event_pb2.EventInfo.FromString(row), preserving_proto_field_name=True)
-
-
-def counted(reader: EventReader, scope: Scope = DOMAIN, **query: Any) -> tuple[int, int, bool]:
-    page = reader.list(scope, parse_list_query(query, {}, EVENT_FIELDS))
-    return len(page.rows), page.total_count, page.cut
-
-
-def statistic(reader: EventReader, *stages: Any, scope: Scope = DOMAIN, **query: Any) -> Any:
-    asked = {"aggregate": list(stages), **query}
-    return reader.stat(scope, parse_stat_query(asked, EVENT_FIELDS))["results"]
-
 
 # --- rows -----------------------------------------------------------------------------------------------------
 
@@ -359,151 +300,6 @@ def test_keys_that_cannot_be_stored_are_found_by_their_own_name(database: Databa
 def test_character_sets_know_all_letters(database: Database, reader: EventReader) -> None:
     stored(database, title="서버")
     assert len(listed(reader, filter=[{"k": "title", "o": "regex", "v": "^\\w+$"}])) == 1
-
-
-# --- statistics -----------------------------------------------------------------------------------------------
-
-BY_SEVERITY = {"group": {"keys": [{"k": "severity", "n": "s"}], "fields": [{"n": "c", "o": "count"}]}}
-
-
-def test_distinct(database: Database, reader: EventReader, database_kind: str) -> None:
-    stored(
-        database,
-        resources=["b", "a"],
-        additional_info={"items": [{"n": "x"}, {"n": ["y", "z"]}, 5.0], "m": [[1.0], 2.0]},
-    )
-    stored(database, resources=["a"], additional_info={"items": {"n": "w"}, "$k": {"": 1.0}, "nul": None})
-
-    def values(name: str, **query: Any) -> Any:
-        return reader.stat(DOMAIN, parse_stat_query({"distinct": name, **query}, EVENT_FIELDS))
-
-    assert values("resource") == {"results": ["a", "b"]}
-    assert values("resource", page={"limit": 1, "start": 2}) == {"total_count": 2, "results": ["b"]}
-    assert values("additional_info.nul") == {"results": [None]}
-    assert values("nofield") == values("title.x") == values("additional_info.none") == {"results": []}
-    if database_kind != "mongomock":  # which flattens otherwise
-        assert values("additional_info.items.n") == {"results": ["w", "x", "y", "z"]}
-        assert values("additional_info.items.0.n") == {"results": ["x"]}
-        assert sorted(map(str, values("additional_info.m")["results"])) == ["2.0", "[1.0]"]
-    assert values("created_at")["results"][0].endswith("Z")
-    assert {len(value) for value in values("_id")["results"]} == {24}
-
-
-def test_groups(database: Database, reader: EventReader) -> None:
-    for severity, size in ((Severity.INFO, 1), (Severity.INFO, 2), (Severity.ERROR, None)):
-        stored(database, severity=severity, raw_data={"n": size} if size else {}, created_at=NOON)
-    fields = [
-        {"n": "c", "o": "count"},
-        {"n": "sum", "o": "sum", "k": "raw_data.n"},
-        {"n": "avg", "o": "average", "k": "raw_data.n"},
-        {"n": "a.b", "o": "max", "k": "created_at"},
-        {"n": "all", "o": "push", "k": "raw_data.n"},
-        {"n": "none", "o": "sum", "k": "nofield"},
-    ]
-    rows = statistic(
-        reader, {"group": {"keys": [{"k": "severity", "n": "심각"}], "fields": fields}}, {"sort": [{"key": "심각"}]}
-    )
-    noon = "2026-07-01T12:00:00.000Z"
-    assert rows == [
-        {"심각": "ERROR", "c": 1, "sum": 0, "avg": None, "a.b": noon, "all": [], "none": 0},
-        {"심각": "INFO", "c": 2, "sum": 3, "avg": 1.5, "a.b": noon, "all": [1.0, 2.0], "none": 0},
-    ]
-
-
-def test_a_missing_key_is_not_null(database: Database, reader: EventReader) -> None:
-    for info in ({"k": "x"}, {"k": None}, {}):
-        stored(database, additional_info=info)
-    rows = statistic(
-        reader, {"group": {"keys": [{"k": "additional_info.k", "n": "k"}], "fields": [{"n": "c", "o": "count"}]}}
-    )
-    assert sorted(rows, key=str) == sorted([{"k": "x", "c": 1}, {"k": None, "c": 1}, {"c": 1}], key=str)
-
-
-def test_conditions_are_literals_and_averages_are_of_matching_rows(
-    database: Database, reader: EventReader, database_kind: str
-) -> None:
-    if database_kind == "mongomock":
-        pytest.skip("mongomock: no $literal in $cond")
-    for severity, number in ((Severity.INFO, 4.0), (Severity.INFO, 8.0), (Severity.ERROR, 90.0)):
-        stored(database, severity=severity, raw_data={"n": number})
-    info = [{"k": "severity", "o": "not", "v": "ERROR"}]
-    literal = [{"k": "severity", "o": "eq", "v": "$severity"}]
-    fields = [
-        {"n": "c", "o": "count", "conditions": info},
-        {"n": "sum", "o": "sum", "k": "raw_data.n", "conditions": info},
-        {"n": "avg", "o": "average", "k": "raw_data.n", "conditions": info},
-        {"n": "none", "o": "count", "conditions": literal},
-    ]
-    assert statistic(reader, {"group": {"fields": fields}}) == [{"c": 2, "sum": 12, "avg": 6, "none": 0}]
-
-
-@pytest.mark.parametrize(
-    ("date_format", "expected"),
-    [
-        ("year", 2026),
-        ("month", 7),
-        ("day", 1),
-        ("%Y-%m-%d %H:%M:%S.%L", "2026-07-01 12:00:00.000"),
-        ("%d %b %B%%", "01 Jul July%"),
-        ("week", "week"),
-    ],
-)
-def test_date_formats(
-    database: Database, reader: EventReader, database_kind: str, date_format: str, expected: Any
-) -> None:
-    if database_kind == "mongomock":
-        pytest.skip("mongomock: no dates of null, and its $dateToString is strftime")
-    stored(database, created_at=NOON)
-    key = {"k": "created_at", "n": "d", "date_format": date_format}
-    nothing = {"k": "occurred_at", "n": "o", "date_format": date_format}
-    assert statistic(reader, {"group": {"keys": [key, nothing]}}) == [{"d": expected, "o": None}]
-
-
-def test_pages_of_statistics(database: Database, reader: EventReader) -> None:
-    for severity in (Severity.INFO, Severity.ERROR, Severity.CRITICAL):
-        stored(database, severity=severity)
-    asked = {"aggregate": [BY_SEVERITY, {"sort": [{"key": "s"}]}], "page": {"start": 2, "limit": 1}}
-    reply = reader.stat(DOMAIN, parse_stat_query(asked, EVENT_FIELDS))
-    assert reply == {"total_count": 3, "results": [{"s": "ERROR", "c": 1}]}
-    nothing = parse_stat_query({**asked, "keyword": "zzz"}, EVENT_FIELDS)
-    assert reader.stat(DOMAIN, nothing) == {"total_count": 0, "results": []}
-
-
-def test_no_rows_are_counted_as_zero(database: Database, reader: EventReader) -> None:
-    assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 0}]
-    stored(database)
-    assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 1}]
-
-
-def test_rows_of_documents_show_the_resources_fields_only(
-    database: Database, reader: EventReader, database_kind: str
-) -> None:
-    event_id = stored(database, raw_data={"$k": 1.0}, created_at=NOON)
-    (row,) = statistic(reader, {"limit": 5})
-    assert row.keys() == {"_id", "alert", *EVENT_FIELDS.kinds}
-    assert (row["event_id"], row["created_at"], row["raw_data"]) == (event_id, "2026-07-01T12:00:00.000Z", {"$k": 1.0})
-    if database_kind == "mongomock":
-        return  # it shows {} for a missing field
-    (shown,) = statistic(
-        reader, {"project": {"fields": [{"k": "wire", "n": "w"}, {"k": "title", "n": "t.x"}], "exclude_keys": True}}
-    )
-    assert shown.keys() == {"t"}
-
-
-def test_what_the_data_does_not_allow_is_the_callers_fault(
-    database: Database, reader: EventReader, database_kind: str
-) -> None:
-    if database_kind == "mongomock":
-        pytest.skip("mongomock: raises errors of its own")
-    stored(database)
-    for stages in (
-        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "size"}]}}],
-        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "array_to_object"}]}}],
-        [{"group": {"fields": [{"k": "title", "n": "x", "o": "merge_objects"}]}}],
-        [{"group": {"keys": [{"k": "raw_data", "n": "x", "date_format": "year"}]}}],
-    ):
-        with pytest.raises(QueryError):
-            statistic(reader, *stages)
 
 
 # --- anything -------------------------------------------------------------------------------------------------

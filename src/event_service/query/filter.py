@@ -15,7 +15,7 @@ from event_service.errors import (
 )
 from event_service.query.dates import iso_date, lenient_date, time_difference
 from event_service.query.fields import FieldKind, FieldPath, FieldSet, check_key
-from event_service.query.regex_rule import PatternFault, check_pattern
+from event_service.query.regex_rule import PatternFault, checked_pattern
 from event_service.query.values import Value, alias, json_value, mapping, members, scalar, text
 
 MAX_SUBSTRING = 4096
@@ -70,7 +70,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A string, or a string of the list, matches one of the checked patterns somewhere, whatever its case."""
+    """A string, or a string of the list, matches one of the patterns somewhere, whatever its case."""
 
     path: FieldPath
     patterns: tuple[str, ...]
@@ -290,10 +290,9 @@ def _substring(value: object, at: str) -> str:
 def _pattern(value: object, at: str) -> str:
     pattern = text(value, at)
     try:
-        check_pattern(pattern)
+        return checked_pattern(pattern)
     except PatternFault as fault:
         raise QueryError.at(at, f"the regular expression cannot be used: {fault}") from None
-    return pattern
 
 
 _OPERATORS: dict[str, tuple[Callable[[_Item], Condition], bool]] = {

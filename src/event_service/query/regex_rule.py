@@ -50,8 +50,21 @@ class _Cost:
     empty: bool = False
 
 
-def check_pattern(pattern: str) -> None:
-    """Accepts a pattern or says why not.
+@dataclass(frozen=True, slots=True)
+class _Repeat:
+    """An unbounded repeat in a pattern: of pattern[start:middle], at least `least` times, written up to `end`."""
+
+    start: int
+    middle: int
+    end: int
+    least: int
+
+
+def checked_pattern(pattern: str) -> str:
+    """A pattern that matches the same texts as the given one, but costs a backtracking matcher less.
+
+    Whether something matches somewhere in a text is all that is asked, so a repeat at either end needs no more than
+    its least, and equal repeats side by side (`a*a*a*b`, which would be tried in every division) are one.
 
     Raises:
         PatternFault: the pattern is wrong, or means different things to different engines, or could explode.
@@ -64,6 +77,7 @@ def check_pattern(pattern: str) -> None:
     parser.alternatives(0)
     if parser.position < len(pattern):
         raise PatternFault("a ')' without '('")
+    return _simplified(pattern, parser.repeats, ends=not parser.has_top_level_alternatives)
 
 
 def uses_character_sets(pattern: str) -> bool:
@@ -80,6 +94,8 @@ class _Parser:
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self.position = 0
+        self.repeats: list[_Repeat] = []
+        self.has_top_level_alternatives = False
 
     def alternatives(self, nesting: int) -> _Cost:
         if nesting > _MAX_NESTING:
@@ -87,6 +103,7 @@ class _Parser:
         total = self._sequence(nesting)
         while self._next_is("|"):
             self.position += 1
+            self.has_top_level_alternatives |= nesting == 0
             other = self._sequence(nesting)
             total = _Cost(
                 ways=total.ways + other.ways,
@@ -101,8 +118,9 @@ class _Parser:
     def _sequence(self, nesting: int) -> _Cost:
         total = _Cost(empty=True)
         while self.position < len(self.pattern) and self.pattern[self.position] not in "|)":
+            start = self.position
             part, repeatable = self._atom(nesting)
-            part = self._repeated(part, repeatable)
+            part = self._repeated(part, repeatable, start)
             total = _Cost(
                 ways=total.ways * part.ways,
                 unbounded=total.unbounded + part.unbounded,
@@ -205,7 +223,8 @@ class _Parser:
         self.position += 2
         return digits
 
-    def _repeated(self, part: _Cost, repeatable: bool) -> _Cost:
+    def _repeated(self, part: _Cost, repeatable: bool, start: int) -> _Cost:
+        middle = self.position
         bounds = self._quantifier()
         if bounds is None:
             return part
@@ -217,6 +236,7 @@ class _Parser:
             raise PatternFault("a repeat of a repeat")
         least, most = bounds
         if most is None:
+            self.repeats.append(_Repeat(start, middle, self.position, least))
             return _repeated_without_end(part, least)
         return _repeated_up_to(part, least, most)
 
@@ -256,6 +276,34 @@ class _Parser:
 
     def _next_is(self, character: str) -> bool:
         return self.pattern.startswith(character, self.position)
+
+
+def _simplified(pattern: str, repeats: list[_Repeat], *, ends: bool) -> str:
+    pieces: list[str] = []
+    position = 0
+    for run in _side_by_side(pattern, repeats):
+        first, last = run[0], run[-1]
+        least = sum(repeat.least for repeat in run)
+        at_an_end = ends and (first.start == 0 or last.end == len(pattern))
+        if least <= MAX_COUNT and (at_an_end or len(run) > 1):
+            atom = pattern[first.start : first.middle]
+            written = "" if at_an_end and not least else f"{atom}{{{least}{'' if at_an_end else ','}}}"
+            pieces += (pattern[position : first.start], written)
+            position = last.end
+    return "".join([*pieces, pattern[position:]])
+
+
+def _side_by_side(pattern: str, repeats: list[_Repeat]) -> list[list[_Repeat]]:
+    """The repeats in runs of equal ones that follow each other directly."""
+    runs: list[list[_Repeat]] = []
+    for repeat in sorted(repeats, key=lambda repeat: repeat.start):
+        before = runs[-1][-1] if runs else None
+        same_atom = before and pattern[before.start : before.middle] == pattern[repeat.start : repeat.middle]
+        if before and same_atom and before.end == repeat.start:
+            runs[-1].append(repeat)
+        else:
+            runs.append([repeat])
+    return runs
 
 
 def _repeated_without_end(part: _Cost, least: int) -> _Cost:

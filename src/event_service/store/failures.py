@@ -20,6 +20,7 @@ from pymongo.errors import (
 from event_service.errors import (
     DeadlineExceeded,
     EventServiceError,
+    FieldViolation,
     Internal,
     InvalidArgument,
     QueryError,
@@ -140,7 +141,7 @@ def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
     # What BSON cannot hold: an integer beyond 64 bits, half of a surrogate pair, NUL in a regular expression.
     if writing:
         return InvalidArgument(f"The value cannot be stored: {_plain(error)}")
-    return QueryError(f"The query holds a value that cannot be stored, and so cannot be looked for: {_plain(error)}")
+    return _refused_query(f"The query holds a value that cannot be stored or looked for: {_plain(error)}")
 
 
 def _of_bulk(error: BulkWriteError) -> EventServiceError:
@@ -164,7 +165,11 @@ def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
         return TooLarge("The event is too large to be stored.")
     if writing:
         return Internal(f"The database refused a write (code {code}).")
-    return QueryError(f"The database cannot answer this query: {_plain(message)}")
+    return _refused_query(f"The database cannot answer this query: {_plain(message)}")
+
+
+def _refused_query(message: str) -> QueryError:
+    return QueryError(message, violations=[FieldViolation("query", message)])
 
 
 def _plain(error: Exception | str) -> str:

@@ -100,9 +100,9 @@ def test_keys_are_stored_escaped() -> None:
 
 
 def test_pcre_is_told_about_letters_and_python_is_not() -> None:
-    assert one("title", "regex", "\\w+")["title"]["$regex"] == "(*UCP)\\w+"
-    assert one("title", "regex", "\\w+", SECANTUS)["title"]["$regex"] == "\\w+"
-    assert one("title", "regex", "[a-z]+")["title"]["$regex"] == "[a-z]+"
+    assert one("title", "regex", "^\\w+$")["title"]["$regex"] == "(*UCP)^\\w+$"
+    assert one("title", "regex", "^\\w+$", SECANTUS)["title"]["$regex"] == "^\\w+$"
+    assert one("title", "regex", "^[a-z]+$")["title"]["$regex"] == "^[a-z]+$"
 
 
 def test_bounds_on_a_list_are_kept_apart() -> None:

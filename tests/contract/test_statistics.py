@@ -1,0 +1,157 @@
+"""What statistics answer, on every database."""
+
+from typing import Any
+
+import pytest
+
+from event_service.errors import QueryError
+from event_service.model.event import Severity
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.stat_query import parse_stat_query
+from event_service.store.client import Database
+from event_service.store.event_reader import EventReader
+from tests.contract.reading import DOMAIN, NOON, dialect, reader, statistic, stored
+
+__all__ = ["dialect", "reader"]
+
+BY_SEVERITY = {"group": {"keys": [{"k": "severity", "n": "s"}], "fields": [{"n": "c", "o": "count"}]}}
+
+
+def test_distinct(database: Database, reader: EventReader, database_kind: str) -> None:
+    stored(
+        database,
+        resources=["b", "a"],
+        additional_info={"items": [{"n": "x"}, {"n": ["y", "z"]}, 5.0], "m": [[1.0], 2.0]},
+    )
+    stored(database, resources=["a"], additional_info={"items": {"n": "w"}, "$k": {"": 1.0}, "nul": None})
+
+    def values(name: str, **query: Any) -> Any:
+        return reader.stat(DOMAIN, parse_stat_query({"distinct": name, **query}, EVENT_FIELDS))
+
+    assert values("resource") == {"results": ["a", "b"]}
+    assert values("resource", page={"limit": 1, "start": 2}) == {"total_count": 2, "results": ["b"]}
+    assert values("additional_info.nul") == {"results": [None]}
+    assert values("nofield") == values("title.x") == values("additional_info.none") == {"results": []}
+    if database_kind != "mongomock":  # which flattens otherwise
+        assert values("additional_info.items.n") == {"results": ["w", "x", "y", "z"]}
+        assert values("additional_info.items.0.n") == {"results": ["x"]}
+        assert sorted(map(str, values("additional_info.m")["results"])) == ["2.0", "[1.0]"]
+    assert values("created_at")["results"][0].endswith("Z")
+    assert {len(value) for value in values("_id")["results"]} == {24}
+
+
+def test_groups(database: Database, reader: EventReader) -> None:
+    for severity, size in ((Severity.INFO, 1), (Severity.INFO, 2), (Severity.ERROR, None)):
+        stored(database, severity=severity, raw_data={"n": size} if size else {}, created_at=NOON)
+    fields = [
+        {"n": "c", "o": "count"},
+        {"n": "sum", "o": "sum", "k": "raw_data.n"},
+        {"n": "avg", "o": "average", "k": "raw_data.n"},
+        {"n": "a.b", "o": "max", "k": "created_at"},
+        {"n": "all", "o": "push", "k": "raw_data.n"},
+        {"n": "none", "o": "sum", "k": "nofield"},
+    ]
+    rows = statistic(
+        reader, {"group": {"keys": [{"k": "severity", "n": "심각"}], "fields": fields}}, {"sort": [{"key": "심각"}]}
+    )
+    noon = "2026-07-01T12:00:00.000Z"
+    assert rows == [
+        {"심각": "ERROR", "c": 1, "sum": 0, "avg": None, "a.b": noon, "all": [], "none": 0},
+        {"심각": "INFO", "c": 2, "sum": 3, "avg": 1.5, "a.b": noon, "all": [1.0, 2.0], "none": 0},
+    ]
+
+
+def test_a_missing_key_is_not_null(database: Database, reader: EventReader) -> None:
+    for info in ({"k": "x"}, {"k": None}, {}):
+        stored(database, additional_info=info)
+    rows = statistic(
+        reader, {"group": {"keys": [{"k": "additional_info.k", "n": "k"}], "fields": [{"n": "c", "o": "count"}]}}
+    )
+    assert sorted(rows, key=str) == sorted([{"k": "x", "c": 1}, {"k": None, "c": 1}, {"c": 1}], key=str)
+
+
+def test_conditions_are_literals_and_averages_are_of_matching_rows(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no $literal in $cond")
+    for severity, number in ((Severity.INFO, 4.0), (Severity.INFO, 8.0), (Severity.ERROR, 90.0)):
+        stored(database, severity=severity, raw_data={"n": number})
+    info = [{"k": "severity", "o": "not", "v": "ERROR"}]
+    literal = [{"k": "severity", "o": "eq", "v": "$severity"}]
+    fields = [
+        {"n": "c", "o": "count", "conditions": info},
+        {"n": "sum", "o": "sum", "k": "raw_data.n", "conditions": info},
+        {"n": "avg", "o": "average", "k": "raw_data.n", "conditions": info},
+        {"n": "none", "o": "count", "conditions": literal},
+    ]
+    assert statistic(reader, {"group": {"fields": fields}}) == [{"c": 2, "sum": 12, "avg": 6, "none": 0}]
+
+
+@pytest.mark.parametrize(
+    ("date_format", "expected"),
+    [
+        ("year", 2026),
+        ("month", 7),
+        ("day", 1),
+        ("%Y-%m-%d %H:%M:%S.%L", "2026-07-01 12:00:00.000"),
+        ("%d %b %B%%", "01 Jul July%"),
+        ("week", "week"),
+    ],
+)
+def test_date_formats(
+    database: Database, reader: EventReader, database_kind: str, date_format: str, expected: Any
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no dates of null, and its $dateToString is strftime")
+    stored(database, created_at=NOON)
+    key = {"k": "created_at", "n": "d", "date_format": date_format}
+    nothing = {"k": "occurred_at", "n": "o", "date_format": date_format}
+    assert statistic(reader, {"group": {"keys": [key, nothing]}}) == [{"d": expected, "o": None}]
+
+
+def test_pages_of_statistics(database: Database, reader: EventReader) -> None:
+    for severity in (Severity.INFO, Severity.ERROR, Severity.CRITICAL):
+        stored(database, severity=severity)
+    asked = {"aggregate": [BY_SEVERITY, {"sort": [{"key": "s"}]}], "page": {"start": 2, "limit": 1}}
+    reply = reader.stat(DOMAIN, parse_stat_query(asked, EVENT_FIELDS))
+    assert reply == {"total_count": 3, "results": [{"s": "ERROR", "c": 1}]}
+    nothing = parse_stat_query({**asked, "keyword": "zzz"}, EVENT_FIELDS)
+    assert reader.stat(DOMAIN, nothing) == {"total_count": 0, "results": []}
+
+
+def test_no_rows_are_counted_as_zero(database: Database, reader: EventReader) -> None:
+    assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 0}]
+    stored(database)
+    assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 1}]
+
+
+def test_rows_of_documents_show_the_resources_fields_only(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    event_id = stored(database, raw_data={"$k": 1.0}, created_at=NOON)
+    (row,) = statistic(reader, {"limit": 5})
+    assert row.keys() == {"_id", "alert", *EVENT_FIELDS.kinds}
+    assert (row["event_id"], row["created_at"], row["raw_data"]) == (event_id, "2026-07-01T12:00:00.000Z", {"$k": 1.0})
+    if database_kind == "mongomock":
+        return  # it shows {} for a missing field
+    (shown,) = statistic(
+        reader, {"project": {"fields": [{"k": "wire", "n": "w"}, {"k": "title", "n": "t.x"}], "exclude_keys": True}}
+    )
+    assert shown.keys() == {"t"}
+
+
+def test_what_the_data_does_not_allow_is_the_callers_fault(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: raises errors of its own")
+    stored(database)
+    for stages in (
+        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "size"}]}}],
+        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "array_to_object"}]}}],
+        [{"group": {"fields": [{"k": "title", "n": "x", "o": "merge_objects"}]}}],
+        [{"group": {"keys": [{"k": "raw_data", "n": "x", "date_format": "year"}]}}],
+    ):
+        with pytest.raises(QueryError):
+            statistic(reader, *stages)
