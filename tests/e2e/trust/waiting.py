@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 def within_a_second(holds: Callable[[], bool], seconds: float = 1.0) -> float:
-    """How long it took, in seconds, until `holds` did; fails where it takes longer than it may.
+    """How long it took, in seconds, until `holds` did. Fails where it does not in a look that began too late.
 
-    A look that began in time counts, however long a busy machine takes to finish it.
+    How long a busy machine takes for a look does not matter.
     """
     started = time.monotonic()
     while True:
