@@ -14,9 +14,9 @@ from event_service.store.alerts import AlertStore
 from event_service.store.claims import ClaimStore
 from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
-from event_service.store.documents import event_wire
 from event_service.store.event_writer import ConditionKey, EventWriter
 from event_service.store.writer import DEFER
+from event_service.wire.event_info import encode_event
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RULES = AlertRules(duplicate_event_time=timedelta(seconds=600))
@@ -48,7 +48,7 @@ class Bench:
         event = Event(new_event_id(), draft, "domain", "workspace", "project", "webhook", at)
         name = condition_id_of("webhook", "domain", "workspace", "project", key)
         return Entry(
-            BuiltEvent(event, event_wire(event)), ConditionKey("webhook", "domain", "workspace", "project", key), name
+            BuiltEvent(event, encode_event(event)), ConditionKey("webhook", "domain", "workspace", "project", key), name
         )
 
     def item(self, *events: tuple[EventType, str, float], claim: str = "", digest: str = "d") -> CreateItem:

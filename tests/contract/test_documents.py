@@ -9,7 +9,8 @@ from bson import ObjectId
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event, EventDraft
 from event_service.store.client import Database
-from event_service.store.documents import document_wire, event_document, event_wire, unescape_keys
+from event_service.store.documents import document_wire, event_document, unescape_keys
+from event_service.wire.event_info import encode_event
 
 RECEIVED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 ALERT = AlertReference("660000000000000000000001", "alert-0123456789ab")
@@ -28,7 +29,7 @@ def test_a_payload_comes_back_equal(database: Database, payload: dict[str, Any])
     draft = EventDraft("key", raw_data=payload, additional_info=payload, occurred_at=RECEIVED)
     event = Event("event-0123456789ab", draft, "domain", "workspace", "project", "webhook", RECEIVED)
     object_id = ObjectId()
-    database["event"].insert_one(event_document(event, object_id, ALERT, event_wire(event)))
+    database["event"].insert_one(event_document(event, object_id, ALERT, encode_event(event)))
     document = database["event"].find_one({"_id": object_id})
     assert document is not None
     assert unescape_keys(document["raw_data"]) == payload
@@ -47,4 +48,4 @@ def test_a_wire_that_is_projected_alone_is_enough(database: Database) -> None:
     document = database["event"].find_one({"event_id": "event-1"}, {"_id": False, "wire": True})
     assert document is not None
     assert list(document) == ["wire"]
-    assert document_wire(document) == event_wire(event)
+    assert document_wire(document) == encode_event(event)

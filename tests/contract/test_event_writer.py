@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from event_service.model.event import Event, EventDraft
 from event_service.store.client import Database
-from event_service.store.documents import event_wire
 from event_service.store.event_writer import EventWriter, Inserted, NewEvent, new_object_id
+from event_service.wire.event_info import encode_event
 
 EVENT = Event(
     event_id="event-000000000001",
@@ -21,7 +21,7 @@ EVENT = Event(
 
 def new_event(event_id: str, object_id: str) -> NewEvent:
     event = replace(EVENT, event_id=event_id)
-    return NewEvent(object_id, event, None, event_wire(event))
+    return NewEvent(object_id, event, None, encode_event(event))
 
 
 def test_what_becomes_of_an_event(database: Database) -> None:

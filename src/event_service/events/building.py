@@ -6,8 +6,7 @@ from datetime import datetime
 
 from event_service.model.event import Event, EventDraft
 from event_service.model.webhook import Webhook
-from event_service.store.documents import event_wire
-from event_service.wire.event_info import check_size
+from event_service.wire.event_info import check_size, encode_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,6 @@ def build(
         webhook_id=webhook.webhook_id,
         created_at=received_at,
     )
-    wire = event_wire(event)
+    wire = encode_event(event)
     check_size(wire, max_event_bytes, path=path)
     return BuiltEvent(event, wire)

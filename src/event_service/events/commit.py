@@ -22,9 +22,9 @@ from event_service.events.conditions import AlertRules, Decision, decide, effect
 from event_service.model.condition import Alert, AlertState, Closing, ClosingReason, Condition
 from event_service.model.event import EventType
 from event_service.store.claims import Claim
-from event_service.store.documents import event_wire
 from event_service.store.event_writer import ConditionKey, Inserted, NewEvent, PastEvent, new_object_id
 from event_service.store.writer import DEFER, Defer
+from event_service.wire.event_info import encode_event
 
 # A batch that is older than this has either settled its conditions or will not do so any more.
 UNSETTLED_AFTER = timedelta(seconds=60)
@@ -364,13 +364,13 @@ def _row(entry: Entry) -> NewEvent:
         raise AssertionError("only decided entries are inserted")
     if decision.event_type is EventType.RECOVERY and built.event.draft.event_type is not EventType.RECOVERY:
         event = replace(built.event, draft=replace(built.event.draft, event_type=EventType.RECOVERY))
-        built = entry.built = BuiltEvent(event, event_wire(event))
+        built = entry.built = BuiltEvent(event, encode_event(event))
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
 def _rename(entry: Entry, event_id: str) -> None:
     event = replace(entry.built.event, event_id=event_id)
-    entry.built = BuiltEvent(event, event_wire(event))
+    entry.built = BuiltEvent(event, encode_event(event))
 
 
 def _finished(item: CreateItem) -> bool:

@@ -12,8 +12,8 @@ from typing import Any
 from bson import ObjectId
 
 from event_service.model.condition import AlertReference
-from event_service.model.event import Event, EventDraft
-from event_service.wire.event_info import append_alert_id, encode_event_info
+from event_service.model.event import Event
+from event_service.wire.event_info import append_alert_id, encode_event, encode_event_info
 from event_service.wire.struct import encode_stored_struct
 
 WIRE = "wire"
@@ -69,37 +69,9 @@ def event_document(
         "created_at": event.created_at,
         "occurred_at": draft.occurred_at,
     }
-    finished = wire if wire is not None else event_wire(event)
+    finished = wire if wire is not None else encode_event(event)
     document[WIRE] = append_alert_id(finished, alert_id)
     return document
-
-
-def event_wire(event: Event) -> bytes:
-    """The serialised EventInfo of an event, without its alert_id, which may be known only later.
-
-    Raises:
-        InvalidArgument: the event holds what cannot be put on the wire.
-    """
-    draft = event.draft
-    return encode_event_info(
-        {
-            **{name: getattr(draft, name) for name in _DRAFT_FIELDS},
-            "event_id": event.event_id,
-            "domain_id": event.domain_id,
-            "workspace_id": event.workspace_id,
-            "project_id": event.project_id,
-            "webhook_id": event.webhook_id,
-            "created_at": event.created_at,
-        },
-        raw_wire=draft.raw_wire,
-    )
-
-
-_DRAFT_FIELDS = tuple(
-    name
-    for name in (*TEXT_FIELDS, *DATE_FIELDS, *DYNAMIC_FIELDS, "resources")
-    if name in EventDraft.__dataclass_fields__
-)
 
 
 def document_wire(document: Mapping[str, Any]) -> bytes:

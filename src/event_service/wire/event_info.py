@@ -4,12 +4,14 @@ A stored event keeps its finished EventInfo; a reply is those bytes, spliced. So
 stored, and not at each read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import TooLarge
+from event_service.model.event import Event
 from event_service.wire.faults import NOT_UNICODE, RefusedValueError
 from event_service.wire.struct_encode import encode_struct
 from event_service.wire.timestamps import format_timestamp
@@ -18,9 +20,14 @@ from event_service.wire.varint import Prefixes, varint
 MAX_TOTAL_COUNT = 2**31 - 1
 """total_count is an int32; more matches are told as this many."""
 
-_FIELDS = tuple((field.name, Prefixes(field.number << 3 | 2)) for field in event_pb2.EventInfo.DESCRIPTOR.fields)
+_Fields: TypeAlias = tuple[tuple[str, Prefixes], ...]
+
+_FIELDS: _Fields = tuple(
+    (field.name, Prefixes(field.number << 3 | 2)) for field in event_pb2.EventInfo.DESCRIPTOR.fields
+)
 _STRUCTS = frozenset({"additional_info", "raw_data"})
-_ALERT_ID = dict(_FIELDS)["alert_id"]
+_BY_NAME = dict(_FIELDS)
+_ALERT_ID = _BY_NAME["alert_id"]
 _ROW = Prefixes(event_pb2.EventsInfo.RESULTS_FIELD_NUMBER << 3 | 2)
 _TOTAL_COUNT = varint(event_pb2.EventsInfo.TOTAL_COUNT_FIELD_NUMBER << 3)
 
@@ -58,6 +65,86 @@ def encode_event_info(
             content = _text(format_timestamp(value) if isinstance(value, datetime) else value, name)
         if content is not None:
             parts += (prefixes[len(content)], content)
+    return b"".join(parts)
+
+
+def encode_event(event: Event) -> bytes:
+    """The serialised EventInfo of an event, without its alert_id, which may be known only later.
+
+    The bytes of `encode_event_info`, for less: every event that is stored passes here.
+
+    Raises:
+        InvalidArgument: the event holds what cannot be put on the wire.
+    """
+    draft = event.draft
+    info = encode_struct(draft.additional_info, path="additional_info")
+    raw = draft.raw_wire if draft.raw_wire is not None else encode_struct(draft.raw_data, path="raw_data")
+    parts: list[bytes] = []
+    _add_texts(
+        parts,
+        _BEFORE_RESOURCES,
+        (
+            event.event_id,
+            draft.event_key,
+            draft.event_type,
+            draft.title,
+            draft.description,
+            draft.severity,
+            draft.rule,
+            draft.image_url,
+        ),
+    )
+    for resource in draft.resources:
+        text = _text(resource, "resources")
+        parts += (_RESOURCE[len(text)], text)
+    _add_texts(parts, _AFTER_RESOURCES, (draft.provider, draft.account))
+    parts += (
+        *(_INFO[len(info)], info, _RAW[len(raw)], raw),
+        _owner(event.domain_id, event.workspace_id, event.project_id, event.webhook_id),
+        _created_at(event.created_at),
+    )
+    if draft.occurred_at is not None:
+        _add_texts(parts, _OCCURRED_AT, (format_timestamp(draft.occurred_at),))
+    return b"".join(parts)
+
+
+def _named(*names: str) -> _Fields:
+    return tuple((name, _BY_NAME[name]) for name in names)
+
+
+_BEFORE_RESOURCES = _named(
+    "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url"
+)
+_AFTER_RESOURCES = _named("provider", "account")
+_OWNER = _named("domain_id", "workspace_id", "project_id", "webhook_id")
+_CREATED_AT = _named("created_at")
+_OCCURRED_AT = _named("occurred_at")
+_RESOURCE, _INFO, _RAW = _BY_NAME["resources"], _BY_NAME["additional_info"], _BY_NAME["raw_data"]
+
+
+def _add_texts(parts: list[bytes], fields: _Fields, values: Iterable[str]) -> None:
+    for (name, prefixes), value in zip(fields, values, strict=True):
+        if value:
+            try:
+                text = value.encode()
+            except UnicodeEncodeError:
+                raise RefusedValueError(NOT_UNICODE).at(name) from None
+            parts += (prefixes[len(text)], text)
+
+
+@lru_cache(1024)
+def _owner(*values: str) -> bytes:
+    """Domain, workspace, project and webhook: the same for all events of a webhook."""
+    parts: list[bytes] = []
+    _add_texts(parts, _OWNER, values)
+    return b"".join(parts)
+
+
+@lru_cache(64)
+def _created_at(moment: datetime) -> bytes:
+    """The same for all events of a batch."""
+    parts: list[bytes] = []
+    _add_texts(parts, _CREATED_AT, (format_timestamp(moment),))
     return b"".join(parts)
 
 

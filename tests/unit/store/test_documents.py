@@ -19,10 +19,10 @@ from event_service.store.documents import (
     escape_key,
     escape_keys,
     event_document,
-    event_wire,
     unescape_key,
     unescape_keys,
 )
+from event_service.wire.event_info import encode_event
 
 RECEIVED = datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC)
 OBJECT_ID = ObjectId("650000000000000000000000")
@@ -83,7 +83,7 @@ def test_a_document_has_upstreams_fields_and_the_defaults_of_the_api() -> None:
 def test_the_alert_is_in_the_document_and_in_the_reply() -> None:
     alert = AlertReference("660000000000000000000001", "alert-0123456789ab")
     event = make_event(event_type=EventType.ERROR, severity=Severity.CRITICAL)
-    document = event_document(event, OBJECT_ID, alert, event_wire(event))
+    document = event_document(event, OBJECT_ID, alert, encode_event(event))
     assert document["alert"] == ObjectId("660000000000000000000001")
     assert document["alert_id"] == "alert-0123456789ab"
     assert read(document_wire(document))["alert_id"] == "alert-0123456789ab"

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, TooLarge
+from event_service.model.event import Event, EventDraft, EventType, Severity
 from event_service.wire.event_info import (
     append_alert_id,
     check_readable,
     check_size,
+    encode_event,
     encode_event_info,
     join_events_info,
 )
@@ -26,6 +28,7 @@ STRINGS = [
     for field in event_pb2.EventInfo.DESCRIPTOR.fields
     if field.name not in {"resources", "additional_info", "raw_data"}
 ]
+DRAFT_TEXTS = ("event_key", "title", "description", "rule", "image_url", "provider", "account")
 events = st.fixed_dictionaries(
     {},
     optional={
@@ -48,6 +51,34 @@ def test_fields_are_written_in_the_order_of_their_numbers() -> None:
     fields = {name: name for name in STRINGS} | {"resources": ["a", ""], "raw_data": {}, "additional_info": {}}
     message = json_format.ParseDict(fields, event_pb2.EventInfo())
     assert encode_event_info(dict(reversed(fields.items()))) == message.SerializeToString()
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(DRAFT_TEXTS, texts)), st.lists(texts, max_size=3), objects, st.booleans())
+def test_events_are_written_as_their_fields(given: dict[str, str], resources: list[str], raw: Any, ready: bool) -> None:
+    now = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
+    draft = EventDraft(
+        **given,  # type: ignore[arg-type]
+        event_type=EventType.RECOVERY,
+        severity=Severity.CRITICAL,
+        resources=resources,
+        additional_info=raw,
+        raw_data=raw,
+        raw_wire=encode_struct(raw) if ready else None,
+        occurred_at=now if ready else None,
+    )
+    event = Event("event-1", draft, "domain", "", "project", "webhook", created_at=now)
+    fields = {name: getattr(draft, name) for name in EventDraft.__dataclass_fields__}
+    fields |= {name: getattr(event, name) for name in Event.__dataclass_fields__}
+    assert encode_event(event) == encode_event_info(fields)
+
+
+@pytest.mark.parametrize("field", ["event_key", "title", "account", "resources", "additional_info", "raw_data"])
+def test_events_with_half_characters_are_refused_by_name(field: str) -> None:
+    half: Any = {"resources": ["a", "\ud800"], "additional_info": {"x": "\ud800"}, "raw_data": {"x": "\ud800"}}
+    draft = EventDraft(**{"event_key": "k", field: half.get(field, "\ud800")})
+    with pytest.raises(InvalidArgument) as caught:
+        encode_event(Event("event-1", draft, "domain", "", "project", "webhook", datetime(2026, 1, 1, tzinfo=UTC)))
+    assert caught.value.violations[0].field.startswith(field)
 
 
 def test_dates_empty_objects_and_ready_bytes() -> None:
