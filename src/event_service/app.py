@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from event_service.events.commit import Committer, CreateItem, CreateResult, Out
 from event_service.events.manager import EventManager
 from event_service.events.reading import DeliveryReader
 from event_service.http.app import build_app
+from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
 from event_service.normalize.plugin import RemotePlugins
@@ -44,6 +45,7 @@ from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
+from event_service.telemetry.metrics import Metrics
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
@@ -95,6 +97,8 @@ class App:
 
     async def _start(self, parts: contextlib.AsyncExitStack) -> None:
         settings = self._settings
+        service_version = version("event-service")
+        metrics = Metrics(service_version)
         authenticator = make_authenticator(settings)
         sealer = Sealer.from_settings(settings)
 
@@ -117,13 +121,8 @@ class App:
         )
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
 
-        def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
-            outcomes = committer(batch)
-            reader.changed()
-            return outcomes
-
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
-            commit,
+            _measured(committer, reader, metrics),
             size_of=lambda item: item.size,
             weight_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
@@ -158,20 +157,12 @@ class App:
             store_unmatched_recovery=settings.store_unmatched_recovery,
             idempotency_hours=settings.idempotency_hours,
             max_event_bytes=settings.max_event_bytes,
+            metrics=metrics,
         )
 
-        webhook_servicer = WebhookServicer(webhooks)
-        services = [
-            Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
-            Service(
-                ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
-                IngestServicer(events),
-                frozenset({"CreateBatch", "CreateStream"}),
-            ),
-            Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], webhook_servicer),
-            Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], webhook_servicer),
-        ]
-        grpc_server = GrpcServer(settings, services, authenticator)
+        services = _services(events, webhooks)
+        grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
+        _watch(metrics, writer, threads, grpc_server)
         http_server = HttpServer(
             build_app(
                 settings,
@@ -182,7 +173,9 @@ class App:
                 methods=grpc_server.methods,
                 new_call=_http_call,
                 is_ready=lambda: grpc_server.health.serving,
-                version=version("event-service"),
+                version=service_version,
+                more_routes=[metrics_route(metrics)] if settings.metrics else [],
+                observe=metrics.request,
             ),
             settings.http_address,
         )
@@ -236,6 +229,48 @@ class App:
 def build(settings: Settings) -> App:
     """The service that these settings describe, not started yet."""
     return App(settings)
+
+
+def _services(events: EventManager, webhooks: WebhookManager) -> list[Service]:
+    """What both doors answer, and which methods carry their own credentials."""
+    webhook_servicer = WebhookServicer(webhooks)
+    return [
+        Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
+        Service(
+            ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
+            IngestServicer(events),
+            frozenset({"CreateBatch", "CreateStream"}),
+        ),
+        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], webhook_servicer),
+        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], webhook_servicer),
+    ]
+
+
+def _measured(
+    committer: Committer, reader: EventReader, metrics: Metrics
+) -> Callable[[Sequence[CreateItem]], Sequence[Outcome]]:
+    """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
+
+    def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
+        started, failed = time.monotonic(), True
+        try:
+            outcomes = committer(batch)
+            failed = False
+        finally:
+            metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
+        reader.changed()
+        return outcomes
+
+    return commit
+
+
+def _watch(
+    metrics: Metrics, writer: GroupCommit[CreateItem, CreateResult], threads: Threads, grpc_server: GrpcServer
+) -> None:
+    metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
+    metrics.watch_reads(lambda: threads.pending)
+    metrics.watch_calls(lambda: grpc_server.calls_under_way)
+    metrics.watch_database(lambda: grpc_server.health.serving)
 
 
 async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: float) -> None:

@@ -107,5 +107,8 @@ class Settings(BaseSettings):
     cloud_eye_max_body_bytes: int = Field(
         12 * 1024 * 1024, ge=1024, description="Largest Cloud Eye request body, in bytes."
     )
+    metrics: bool = Field(
+        True, description="Serve /metrics to whoever reaches the HTTP server. It tells numbers, and no ids or keys."
+    )
     grace_seconds: float = Field(20.0, ge=0, description="How long a stop waits for calls in flight.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")

@@ -21,12 +21,13 @@ from event_service.events.reading import CreateRequest, Delivery, DeliveryReader
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME, Webhook
-from event_service.normalize import error_event
+from event_service.normalize import canonical_name, error_event
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
 from event_service.store.event_writer import ConditionKey
+from event_service.telemetry.metrics import OTHER
 
 SLICE_SECONDS = 0.005
 """How long a batch is worked on before other calls get their turn on the event loop."""
@@ -63,11 +64,15 @@ class _Prepared:
     """A delivery on its way.
 
     Attributes:
+        parser: a built-in parser's name, or "other"; for metrics.
+        unreadable: events that stand for what could not be read.
         item: what is to be stored of it; None for nothing.
         answer: the writer's, once it has been asked.
     """
 
     outcome: CreateOutcome
+    parser: str
+    unreadable: int = 0
     item: CreateItem | None = None
     answer: "asyncio.Future[CreateResult] | None" = None
 
@@ -98,6 +103,13 @@ class Writer(Protocol):
     def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]": ...
 
 
+class Metrics(Protocol):
+    """What this manager needs of `telemetry/metrics.py`."""
+
+    def events(self, *, stored: int = 0, duplicate: int = 0, unmatched: int = 0, unreadable: int = 0) -> None: ...
+    def delivery(self, parser: str, outcome: str) -> None: ...
+
+
 class Reader(Protocol):
     """What this manager needs of `store/shared_reader.py`."""
 
@@ -113,6 +125,7 @@ class EventManager:
         duplicate_event_time: seconds, unless the webhook says otherwise.
         idempotency_hours: how long an idempotency key is remembered.
         max_event_bytes: largest EventInfo that is stored.
+        metrics: told what became of events and deliveries.
     """
 
     def __init__(
@@ -126,7 +139,9 @@ class EventManager:
         store_unmatched_recovery: bool,
         idempotency_hours: int,
         max_event_bytes: int,
+        metrics: Metrics,
     ) -> None:
+        self._metrics = metrics
         self._webhooks = webhooks
         self._deliveries = deliveries
         self._writer = writer
@@ -146,10 +161,15 @@ class EventManager:
             Overloaded, Unavailable: nothing is promised; send again.
         """
         webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
-        prepared = await self._prepare(webhook, self._rules(webhook), request)
-        if prepared.item is not None:
-            prepared.outcome.complete(await self._writer.submit(prepared.item))
-        return prepared.outcome
+        try:
+            prepared = await self._prepare(webhook, self._rules(webhook), request)
+            result = None
+            if prepared.item is not None:
+                result = await self._writer.submit(prepared.item)
+        except EventServiceError as error:
+            self._metrics.delivery(_parser_of(webhook), error.reason)
+            raise
+        return self._finish(prepared, result)
 
     async def create_batch(
         self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
@@ -184,7 +204,7 @@ class EventManager:
         # One right after the other, so that one write takes them all.
         submitted = [self._submit(one) for one in prepared]
         try:
-            return [await _outcome_of(one) for one in submitted]
+            return [await self._outcome_of(webhook, one) for one in submitted]
         except asyncio.CancelledError:
             _abandon(submitted)
             raise
@@ -207,15 +227,17 @@ class EventManager:
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
         ]
         self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
+        parser = parsed.source or _parser_of(webhook)
         if not drafts:
-            return _Prepared(outcome)
+            return _Prepared(outcome, parser)
         for draft in drafts:
             if draft.raw_data is delivery.payload:
                 draft.raw_wire = delivery.payload_wire
         built = [
             build(draft, webhook, delivery.received_at, self._max_event_bytes, path=delivery.path) for draft in drafts
         ]
-        return _Prepared(outcome, CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed)))
+        item = CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed))
+        return _Prepared(outcome, parser, len(parsed.bad_items), item)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
         """Queues what is to be stored."""
@@ -226,6 +248,36 @@ class EventManager:
         except EventServiceError as error:
             return error
         return prepared
+
+    async def _outcome_of(
+        self, webhook: Webhook, prepared: _Prepared | EventServiceError
+    ) -> CreateOutcome | EventServiceError:
+        if isinstance(prepared, EventServiceError):
+            self._metrics.delivery(_parser_of(webhook), prepared.reason)
+            return prepared
+        try:
+            result = None if prepared.answer is None else await prepared.answer
+        except EventServiceError as error:
+            self._metrics.delivery(_parser_of(webhook), error.reason)
+            return error
+        return self._finish(prepared, result)
+
+    def _finish(self, prepared: _Prepared, result: CreateResult | None) -> CreateOutcome:
+        """The outcome with what the store says, and counted."""
+        outcome = prepared.outcome
+        if result is None:
+            self._metrics.delivery(prepared.parser, "nothing")
+            return outcome
+        outcome.complete(result)
+        count = len(result.event_ids)
+        if result.duplicate:
+            self._metrics.events(duplicate=count)
+            self._metrics.delivery(prepared.parser, "duplicate")
+            return outcome
+        unreadable = prepared.unreadable
+        self._metrics.events(stored=count - unreadable, unmatched=len(result.unmatched), unreadable=unreadable)
+        self._metrics.delivery(prepared.parser, "unreadable" if unreadable else "stored" if count else "nothing")
+        return outcome
 
     async def create_drafts(
         self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
@@ -257,12 +309,18 @@ class EventManager:
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
+                if isinstance(result, EventServiceError):
+                    self._metrics.delivery(_parser_of(webhook), result.reason)
                 raise result
-        return [
+        outcomes = [
             DraftOutcome(result.event_ids[0], result.duplicate)
             for result in results
             if isinstance(result, CreateResult)
         ]
+        duplicate = sum(outcome.duplicate for outcome in outcomes)
+        self._metrics.events(stored=len(outcomes) - duplicate, duplicate=duplicate)
+        self._metrics.delivery(_parser_of(webhook), "duplicate" if duplicate == len(outcomes) else "stored")
+        return outcomes
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         """One event as EventInfo bytes.
@@ -301,15 +359,9 @@ class EventManager:
         )
 
 
-async def _outcome_of(prepared: _Prepared | EventServiceError) -> CreateOutcome | EventServiceError:
-    if isinstance(prepared, EventServiceError):
-        return prepared
-    if prepared.answer is not None:
-        try:
-            prepared.outcome.complete(await prepared.answer)
-        except EventServiceError as error:
-            return error
-    return prepared.outcome
+def _parser_of(webhook: Webhook) -> str:
+    """The parser a webhook asks for, of which there are a few: names of remote plugins are not told apart."""
+    return canonical_name(webhook.plugin.plugin_id) or OTHER
 
 
 def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
