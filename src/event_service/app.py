@@ -21,10 +21,12 @@ from event_service.events.commit import Committer, CreateItem, CreateResult, Out
 from event_service.events.manager import EventManager
 from event_service.events.reading import DeliveryReader
 from event_service.http.app import build_app
+from event_service.http.fetcher import Fetcher
 from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
 from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.ingest_servicer import IngestServicer
@@ -146,6 +148,7 @@ class App:
             webhooks=webhooks,
             deliveries=DeliveryReader(
                 remote=remote,
+                sns=SnsTrust(Fetcher()),
                 endpoints=settings.plugin_endpoints,
                 threads=threads,
                 idempotency=timedelta(hours=settings.idempotency_hours),

@@ -5,7 +5,7 @@ Source: docs/collectors.md; "Parsing" and "Idempotency" of the Event API's rules
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -13,7 +13,10 @@ from typing import Any, Protocol, TypeVar
 from event_service.events.commit import ClaimRequest
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
+from event_service.normalize.aws_sns import SUBSCRIPTION
+from event_service.normalize.result import Json, Subscription
 from event_service.normalize.signatures import check_shared_secrets
+from event_service.normalize.sns_trust import is_subscription, trusted_topics
 
 T = TypeVar("T")
 
@@ -60,6 +63,13 @@ class RemoteParsers(Protocol):
     async def parse(self, endpoint: str, payload: Any, options: Mapping[str, Any], received_at: datetime) -> Parsed: ...
 
 
+class SnsTrust(Protocol):
+    """What is needed of `normalize/sns_trust.py`."""
+
+    async def verify(self, payload: Json, topics: Collection[str], now: datetime) -> None: ...
+    async def confirm(self, subscription: Subscription, topics: Collection[str], now: datetime) -> str: ...
+
+
 class Threads(Protocol):
     """What is needed of `store/threads.py`."""
 
@@ -79,12 +89,14 @@ class DeliveryReader:
         self,
         *,
         remote: RemoteParsers,
+        sns: SnsTrust,
         endpoints: Mapping[str, str],
         threads: Threads,
         idempotency: timedelta,
         same_body: timedelta,
     ) -> None:
         self._remote = remote
+        self._sns = sns
         self._endpoints = endpoints
         self._threads = threads
         self._idempotency = idempotency
@@ -100,10 +112,24 @@ class DeliveryReader:
         Raises:
             PermissionDenied: the webhook demands a signature, and it is missing or does not hold.
             InvalidArgument: the payload could not be read back if it were stored.
+            Unavailable: the signature cannot be checked just now.
+        """
+        topics = trusted_topics(webhook.plugin.options)
+        await self._check_signature(webhook.plugin.options, topics, delivery)
+        parsed = await self.parse(webhook, delivery)
+        if parsed.subscription is not None:
+            refusal = await self._sns.confirm(parsed.subscription, topics, delivery.received_at)
+            if refusal:
+                keep_subscription(parsed, refusal)
+        return parsed
+
+    async def parse(self, webhook: Webhook, delivery: Delivery) -> Parsed:
+        """The same without any check of where the delivery comes from; confirms nothing.
+
+        Raises:
+            InvalidArgument: the payload could not be read back if it were stored.
         """
         plugin = webhook.plugin
-        if delivery.raw_body is not None:
-            check_shared_secrets(delivery.headers, delivery.raw_body, plugin.options)
         if delivery.unreadable:
             return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], delivery.payload)])
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
@@ -113,6 +139,16 @@ class DeliveryReader:
         if delivery.raw_body is not None and len(delivery.raw_body) > LARGE_BODY:
             return await self._threads.run(parse, *arguments)
         return parse(*arguments)
+
+    async def _check_signature(self, options: Mapping[str, Any], topics: Collection[str], delivery: Delivery) -> None:
+        """Checks whatever signatures the webhook demands.
+
+        What came by gRPC has no body that could be signed: such a webhook refuses it. The signature of SNS is inside
+        the message, whichever way that came; a subscription that is not trusted is kept instead of refused.
+        """
+        check_shared_secrets(delivery.headers, delivery.raw_body or b"", options)
+        if topics and not is_subscription(delivery.payload):
+            await self._sns.verify(delivery.payload, topics, delivery.received_at)
 
     def claim(self, webhook: Webhook, delivery: Delivery, parsed: Parsed) -> ClaimRequest | None:
         """What the delivery is remembered by; None where sending it again makes another event.
@@ -134,6 +170,22 @@ class DeliveryReader:
             expire_at = delivery.received_at + self._same_body
             return ClaimRequest(claim_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
         return None
+
+
+def keep_subscription(parsed: Parsed, refusal: str = "") -> None:
+    """Makes the subscription of an SNS topic, which nobody has confirmed, the event that carries its link.
+
+    Args:
+        refusal: why it was not confirmed, one sentence.
+    """
+    if parsed.subscription is None:
+        return
+    event = parsed.subscription.event
+    if refusal:
+        event.description += f"\nIt was not confirmed by itself: {refusal}"
+    parsed.events.append(event)
+    parsed.ignored.remove(SUBSCRIPTION)
+    parsed.subscription = None
 
 
 def claim_id_of(webhook_id: str, key: str) -> str:

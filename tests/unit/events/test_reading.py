@@ -1,0 +1,154 @@
+"""How a delivery is read: by which parser, after which signature, and what it is remembered by."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from event_service.errors import PermissionDenied
+from event_service.events.reading import Delivery, DeliveryReader, keep_subscription
+from event_service.model.event import EventDraft
+from event_service.model.webhook import PluginInfo, Webhook
+from event_service.normalize import parse
+from event_service.normalize.result import Parsed
+from event_service.normalize.sns_trust import SnsTrust
+from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
+
+ENDPOINT = "grpc://127.0.0.1:1"
+
+
+class Remote:
+    """A remote plugin that makes one event of whatever it is given."""
+
+    async def parse(self, endpoint: str, payload: Any, options: Mapping[str, Any], received_at: Any) -> Parsed:
+        return Parsed(events=[EventDraft(event_key=f"{endpoint} {payload}")])
+
+
+class Here:
+    """Threads that are none."""
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+
+class Amazon:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __call__(self, url: str) -> bytes:
+        self.asked.append(url)
+        return CERTIFICATE
+
+
+@pytest.fixture
+def amazon() -> Amazon:
+    return Amazon()
+
+
+@pytest.fixture
+def reader(amazon: Amazon) -> DeliveryReader:
+    return DeliveryReader(
+        remote=Remote(),
+        sns=SnsTrust(amazon),
+        endpoints={"far": ENDPOINT},
+        threads=Here(),
+        idempotency=timedelta(hours=24),
+        same_body=timedelta(seconds=60),
+    )
+
+
+def webhook(plugin_id: str = "auto", **options: Any) -> Webhook:
+    return Webhook("webhook-1", "hook", "d", "w", "p", PluginInfo(plugin_id, options=options), NOW)
+
+
+def delivery(payload: Any, **more: Any) -> Delivery:
+    return Delivery(payload=payload, received_at=NOW, **more)
+
+
+async def test_a_subscription_is_kept_with_its_link_where_nobody_trusts_the_topic(
+    reader: DeliveryReader, amazon: Amazon
+) -> None:
+    parsed = await reader.read(webhook(), delivery(signed(confirmation())))
+    (event,) = parsed.events
+    assert event.additional_info["subscribe_url"] == confirmation()["SubscribeURL"]
+    assert "sns_topics" in event.description
+    assert (parsed.ignored, amazon.asked) == ([], [])
+
+
+async def test_a_subscription_is_confirmed_where_the_topic_is_trusted(reader: DeliveryReader, amazon: Amazon) -> None:
+    parsed = await reader.read(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
+    assert (parsed.events, parsed.bad_items, parsed.ignored) == ([], [], ["subscription confirmation"])
+    assert amazon.asked[-1] == confirmation()["SubscribeURL"]
+
+
+async def test_a_forged_subscription_is_kept_and_says_why(reader: DeliveryReader, amazon: Amazon) -> None:
+    forged = {**signed(confirmation()), "Token": "other"}
+    parsed = await reader.read(webhook(sns_topics=TOPIC), delivery(forged))
+    (event,) = parsed.events
+    assert "does not hold" in event.description
+    assert confirmation()["SubscribeURL"] not in amazon.asked
+
+
+async def test_where_topics_are_named_nothing_else_is_taken(reader: DeliveryReader) -> None:
+    trusting = webhook(sns_topics=[TOPIC])
+    assert len((await reader.read(trusting, delivery(signed(notification())))).events) == 1
+    forged = {**signed(notification()), "Message": "forged"}
+    for payload in (forged, notification(), {"event_key": "k"}, [1], "text"):
+        with pytest.raises(PermissionDenied):
+            await reader.read(trusting, delivery(payload))
+    with pytest.raises(PermissionDenied):
+        await reader.read(trusting, delivery({"body": "text"}, unreadable="the body is not JSON"))
+
+
+async def test_what_came_without_a_body_cannot_be_signed(reader: DeliveryReader) -> None:
+    for options in ({"sentry_client_secret": "s"}, {"pagerduty_secrets": ["s"]}):
+        with pytest.raises(PermissionDenied):
+            await reader.read(webhook(**options), delivery({"event_key": "k"}))
+
+
+async def test_parse_asks_for_no_signature_and_confirms_nothing(reader: DeliveryReader, amazon: Amazon) -> None:
+    parsed = await reader.parse(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
+    assert parsed.subscription is not None
+    keep_subscription(parsed)
+    assert len(parsed.events) == 1
+    assert "confirmed by itself" not in parsed.events[0].description
+    assert amazon.asked == []
+    keep_subscription(parsed)
+    assert len(parsed.events) == 1
+
+
+async def test_remote_plugins_by_name_and_by_option(reader: DeliveryReader) -> None:
+    for hook in (webhook("far"), webhook("any", endpoint=ENDPOINT)):
+        assert reader.reads_remotely(hook)
+        parsed = await reader.read(hook, delivery({"a": 1}))
+        assert parsed.events[0].event_key == f"{ENDPOINT} {{'a': 1}}"
+    assert not reader.reads_remotely(webhook())
+
+
+async def test_what_is_no_json_and_what_is_large(reader: DeliveryReader) -> None:
+    parsed = await reader.read(webhook(), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
+    assert parsed.faults == ["the body is not JSON"]
+    large = {"event_key": "k", "x": "x" * 100_000}
+    assert len((await reader.read(webhook(), delivery(large, raw_body=b"x" * 100_000))).events) == 1
+
+
+def test_what_a_delivery_is_remembered_by(reader: DeliveryReader) -> None:
+    hook = webhook()
+
+    def claim_of(payload: Any, **more: Any) -> Any:
+        given = delivery(payload, **more)
+        return reader.claim(hook, given, parse("auto", payload, {}, {}, NOW))
+
+    assert claim_of({"event_key": "k"}) is None
+    assert claim_of({"event_key": "k", "occurred_at": "2025-05-06T07:00:00Z"}, raw_body=b"same") is None
+    by_key = claim_of({"event_key": "k"}, idempotency_key="a")
+    assert by_key.digest
+    assert by_key.expire_at == NOW + timedelta(hours=24)
+    by_message = claim_of(notification())
+    assert (by_message.digest, by_message.expire_at) == ("", NOW + timedelta(hours=24))
+    incident = {"version": "1.2", "incident": {"incident_id": "i", "state": "open", "started_at": 1746514800}}
+    assert claim_of(incident) is None, "by gRPC there is no body"
+    assert claim_of(incident, raw_body=b"same").expire_at == NOW + timedelta(seconds=60)
+    names = {by_key.claim_id, by_message.claim_id, claim_of(incident, raw_body=b"same").claim_id}
+    assert len(names) == 3
