@@ -48,7 +48,7 @@ format: .make/dev ## Put the code in order
 
 .PHONY: chaos
 chaos: .make/dev test-tools ## Kill the service and its database many times over (CHAOS_ROUNDS)
-	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 tests/e2e/test_crash.py $(wildcard tests/chaos) $(ARGS)
+	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
 .PHONY: fuzz
 fuzz: .make/dev ## Search longer for input that breaks something (FUZZ_SECONDS)

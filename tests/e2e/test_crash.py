@@ -54,6 +54,7 @@ def stored(service: Service, webhook: tuple[str, str]) -> dict[str, int]:
     return {row["key"]: row["count"] for row in service.call("Event", "stat", {"query": query})["results"]}
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 @pytest.mark.parametrize("kill", [kill_service, kill_database])
 def test_nothing_acknowledged_is_lost_or_doubled(

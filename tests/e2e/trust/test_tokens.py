@@ -190,6 +190,7 @@ def mutations(realm: Realm) -> Iterator[str]:
             yield token
 
 
+@pytest.mark.chaos
 async def test_no_mutated_token_holds(trust: Trust) -> None:
     tokens = mutations(trust.realm)
     request = event_pb2.EventQuery(query={"count_only": True}).SerializeToString()
