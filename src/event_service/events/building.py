@@ -1,16 +1,15 @@
 """From a parser's draft to a finished, serialised event that is ready to be stored."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from event_service.model.event import Event, EventDraft
 from event_service.model.webhook import Webhook
 from event_service.wire.event_info import check_size, encode_event
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltEvent:
+class BuiltEvent(NamedTuple):
     """An event and its EventInfo bytes, both still without the alert."""
 
     event: Event

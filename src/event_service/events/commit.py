@@ -14,7 +14,7 @@ retry, by the next event of the same condition, or by `mend` at start. The batch
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from event_service.errors import AlreadyExists, EventServiceError
 from event_service.events.building import BuiltEvent, new_event_id
@@ -82,8 +82,7 @@ class Entry:
     was_stored: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
+class ClaimRequest(NamedTuple):
     """The idempotency key a create came with; see `Claim`."""
 
     claim_id: str
@@ -104,11 +103,13 @@ class CreateItem:
     @property
     def size(self) -> int:
         """Bytes it adds to a batch, nearly: each event is stored nested and as wire bytes."""
-        return sum(2 * len(entry.built.wire) for entry in self.entries)
+        size = 0
+        for entry in self.entries:
+            size += 2 * len(entry.built.wire)
+        return size
 
 
-@dataclass(frozen=True, slots=True)
-class CreateResult:
+class CreateResult(NamedTuple):
     """How a create ended.
 
     Attributes:
@@ -244,7 +245,7 @@ class Committer:
                 closed.add(entry.condition_id)
         self._alerts.open(opened)
         written = list(rows.values())
-        outcomes = self._conditions.save([replace(row, is_open=_open_until_settled(row)) for row in written])
+        outcomes = self._conditions.save([_open_until_settled(row) for row in written])
         saved = {row.condition_id for row, ok in zip(written, outcomes, strict=True) if ok}
         return rows, saved
 
@@ -260,8 +261,7 @@ class Committer:
             row = Condition(condition_id, key.webhook_id, key.event_key)
             if event := past.get(key):
                 state, resolved_at = states.get(event.alert.alert_id, (AlertState.TRIGGERED, None))
-                row = replace(
-                    row,
+                row = row._replace(
                     alert=event.alert,
                     is_open=state is not AlertState.RESOLVED,
                     alert_received_at=event.created_at,
@@ -282,7 +282,7 @@ class Committer:
             if closing.reason is ClosingReason.SUPERSEDED or closing.event_object_id in there
         )
         recovered = any(closing.reason is ClosingReason.RECOVERED and closing.alert == row.alert for closing in kept)
-        return replace(row, closings=kept, is_open=row.is_open and not recovered)
+        return row._replace(closings=kept, is_open=row.is_open and not recovered)
 
     def _insert(self, items: Sequence[CreateItem], saved: set[str]) -> dict[int, EventServiceError]:
         """Stores the events whose condition was saved. Returns the errors by `id(item)`."""
@@ -308,7 +308,7 @@ class Committer:
         return failures
 
     def _close(self, rows: Iterable[Condition]) -> None:
-        done = [replace(row, version=row.version + 1) for row in rows if row.closings]
+        done = [row._replace(version=row.version + 1) for row in rows if row.closings]
         self._alerts.close([closing for row in done for closing in row.closings])
         self._conditions.settle(done)
 
@@ -327,9 +327,11 @@ class Committer:
         self._claims.complete(complete)
 
 
-def _open_until_settled(row: Condition) -> bool:
+def _open_until_settled(row: Condition) -> Condition:
     """A condition stays open until the recovery that closes it is stored, lest a crash loses the recovery."""
-    return row.is_open or any(closing.reason is ClosingReason.RECOVERED for closing in row.closings)
+    if row.is_open or not any(closing.reason is ClosingReason.RECOVERED for closing in row.closings):
+        return row
+    return row._replace(is_open=True)
 
 
 def _new_alert(entry: Entry, decision: Decision) -> Alert:
@@ -382,9 +384,15 @@ def _event_ids(item: CreateItem) -> tuple[str, ...]:
 
 
 def _result(item: CreateItem) -> CreateResult | Defer:
-    if not _finished(item):
-        return DEFER
-    unmatched = tuple(entry.built.event.draft.event_key for entry in item.entries if not entry.stored)
-    stored = [entry for entry in item.entries if entry.stored]
-    duplicate = bool(stored) and all(entry.was_stored for entry in stored)
-    return CreateResult(_event_ids(item), duplicate, unmatched)
+    stored: list[str] = []
+    unmatched: list[str] = []
+    duplicate = True
+    for entry in item.entries:
+        if entry.stored is None:
+            return DEFER
+        if entry.stored:
+            stored.append(entry.built.event.event_id)
+            duplicate &= entry.was_stored
+        else:
+            unmatched.append(entry.built.event.draft.event_key)
+    return CreateResult(tuple(stored), bool(stored) and duplicate, tuple(unmatched))

@@ -4,8 +4,10 @@ Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
 
 from event_service.model.condition import AlertReference, AlertState, Closing, ClosingReason, Condition, Urgency
 from event_service.model.event import EventDraft, EventType, Severity
@@ -32,8 +34,7 @@ class AlertRules:
     store_unmatched_recovery: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of one event.
 
     Attributes:
@@ -58,12 +59,20 @@ class Decision:
 
 def condition_id_of(webhook_id: str, domain_id: str, workspace_id: str, project_id: str, event_key: str) -> str:
     """The name of a condition: 32 hexadecimal digits. Length prefixes keep ("a", "bc") and ("ab", "c") apart."""
-    digest = hashlib.sha256()
-    for part in (webhook_id, domain_id, workspace_id, project_id, event_key):
-        encoded = part.encode("utf-8", "surrogatepass")
-        digest.update(b"%d:" % len(encoded))
-        digest.update(encoded)
+    digest = _begun_digest(webhook_id, domain_id, workspace_id, project_id).copy()
+    digest.update(_prefixed(event_key))
     return digest.hexdigest()[:32]
+
+
+@lru_cache(1024)
+def _begun_digest(*owner: str) -> "hashlib._Hash":
+    """What the names of all conditions of a webhook begin with."""
+    return hashlib.sha256(b"".join(map(_prefixed, owner)))
+
+
+def _prefixed(part: str) -> bytes:
+    encoded = part.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(encoded), encoded)
 
 
 def alert_reference(condition_id: str, generation: int) -> AlertReference:
@@ -105,7 +114,7 @@ def decide(
     if draft.recovers_if_troubled and condition.troubled:
         event_type = EventType.RECOVERY
     if draft.marks_trouble and not condition.troubled:
-        condition = replace(condition, troubled=True)
+        condition = condition._replace(troubled=True)
     if event_type is EventType.RECOVERY:
         return _recover(condition, at, draft.always_store, event_object_id, rules)
     return _alert(condition, event_type, at, received_at, event_object_id, rules)
@@ -115,7 +124,7 @@ def _recover(
     condition: Condition, at: datetime, always_store: bool, event_object_id: str, rules: AlertRules
 ) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
-    condition = replace(condition, newest_recovery_at=_later(condition.newest_recovery_at, at))
+    condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
     alert = condition.alert
     if not condition.is_open or alert is None:
         return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
@@ -123,7 +132,7 @@ def _recover(
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
     closing = Closing(alert, ClosingReason.RECOVERED, event_object_id, at)
-    condition = replace(condition, is_open=False, closings=(*condition.closings, closing))
+    condition = condition._replace(is_open=False, closings=(*condition.closings, closing))
     return condition, Decision(EventType.RECOVERY, alert, closings=(closing,))
 
 
@@ -138,7 +147,7 @@ def _alert(  # noqa: PLR0917 - all of them are what the rule is about
     newest_alert_at = _later(condition.newest_alert_at, at)
     stale = condition.newest_recovery_at is not None and at < condition.newest_recovery_at
     if stale and condition.alert is not None:
-        return replace(condition, newest_alert_at=newest_alert_at), Decision(event_type, condition.alert)
+        return condition._replace(newest_alert_at=newest_alert_at), Decision(event_type, condition.alert)
     received = condition.alert_received_at
     if (
         not stale
@@ -147,7 +156,7 @@ def _alert(  # noqa: PLR0917 - all of them are what the rule is about
         and received is not None
         and received_at - received <= rules.duplicate_event_time
     ):
-        condition = replace(condition, newest_alert_at=newest_alert_at, alert_received_at=_later(received, received_at))
+        condition = condition._replace(newest_alert_at=newest_alert_at, alert_received_at=_later(received, received_at))
         return condition, Decision(event_type, condition.alert)
 
     generation = condition.generation + 1
@@ -159,8 +168,7 @@ def _alert(  # noqa: PLR0917 - all of them are what the rule is about
         state = AlertState.RESOLVED
     else:
         state = AlertState.ERROR if event_type is EventType.ERROR else AlertState.TRIGGERED
-    condition = replace(
-        condition,
+    condition = condition._replace(
         generation=generation,
         alert=alert,
         is_open=not stale,

@@ -1,11 +1,13 @@
 """What the service remembers of one event_key of one webhook, and of the alerts it led to.
 
 Source: "Alerts: what alert_id means" of the Event API's rules, kept in docs/alerts.md.
+
+Named tuples: several of these are made for each event that is stored, and a frozen dataclass costs three times as much.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from event_service.model.event import Severity
 
@@ -29,8 +31,7 @@ class ClosingReason(StrEnum):
     SUPERSEDED = "SUPERSEDED"
 
 
-@dataclass(frozen=True, slots=True)
-class AlertReference:
+class AlertReference(NamedTuple):
     """An alert by both of its names.
 
     Attributes:
@@ -42,8 +43,7 @@ class AlertReference:
     alert_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """An alert that is to be closed once the event that closes it is stored.
 
     Attributes:
@@ -57,8 +57,7 @@ class Closing:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """One row per condition: enough to tie any further event to its alert without a search.
 
     Attributes:
@@ -87,8 +86,7 @@ class Condition:
     closings: tuple[Closing, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """A new alert, as it is first stored. Field names are upstream's."""
 
     reference: AlertReference

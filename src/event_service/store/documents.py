@@ -6,7 +6,7 @@ documents are put together when they are read.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
@@ -131,6 +131,8 @@ def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
 
     Integers that a double cannot hold exactly become doubles, as they are in every reply.
     """
+    if type(payload) is dict and _fits(payload):
+        return payload
     stored: dict[str, Any] = _stored_object(payload)
     return stored
 
@@ -139,6 +141,30 @@ def unescape_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
     """The payload that `escape_keys` was given; the very same object where nothing was escaped."""
     payload: dict[str, Any] = _renamed(stored, unescape_key)
     return payload
+
+
+def _fits(payload: dict[str, Any]) -> bool:
+    """Whether an object can be stored as it is: a look, which is all that nearly every payload needs."""
+    names = "\n".join(payload)
+    if "$" in names or "\0" in names or ESCAPE in names or "" in payload:
+        return False
+    return _all_fit(payload.values())
+
+
+def _all_fit(members: Iterable[Any]) -> bool:
+    for member in members:
+        kind = type(member)
+        if kind is str or kind is float or kind is bool or member is None:
+            continue
+        if kind is int:
+            fits = -_LARGEST_EXACT <= member <= _LARGEST_EXACT
+        elif kind is dict:
+            fits = _fits(member)
+        else:
+            fits = kind is list and _all_fit(member)
+        if not fits:
+            return False
+    return True
 
 
 def _stored_object(source: Mapping[str, Any]) -> Any:

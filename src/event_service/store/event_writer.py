@@ -1,10 +1,9 @@
 """Inserts into the `event` collection, and the few look-ups that tying an event to its alert needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import DESCENDING
@@ -31,8 +30,7 @@ class Inserted(Enum):
     EVENT_ID_TAKEN = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event and the `_id` (24 hexadecimal digits) it is to be stored under.
 
     Attributes:
@@ -45,8 +43,7 @@ class NewEvent:
     wire: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionKey:
+class ConditionKey(NamedTuple):
     """The fields that make a condition, to look for events of an upstream database by."""
 
     webhook_id: str
@@ -56,8 +53,7 @@ class ConditionKey:
     event_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class PastEvent:
+class PastEvent(NamedTuple):
     """The newest event of a condition that has no row yet."""
 
     alert: AlertReference
