@@ -9,8 +9,8 @@ from event_service.cli.failures import Failure
 
 FILE_NAME = "first-webhook.json"
 
-# CreateWebhookRequest of it.
-REQUEST = {"name": "first", "project_id": "project-default", "plugin_info": {"plugin_id": "native"}}
+# CreateWebhookRequest of it: any tool may post to it.
+REQUEST = {"name": "first", "project_id": "project-default", "plugin_info": {"plugin_id": "auto"}}
 
 
 @dataclass(frozen=True, slots=True)

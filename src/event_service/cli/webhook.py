@@ -23,7 +23,12 @@ app = typer.Typer(no_args_is_help=True, help="Make and keep webhooks: where moni
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="The webhook.")]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="A name for people.")]
 ProjectId = Annotated[str, typer.Option("--project-id", metavar="PROJECT", help="The project its events belong to.")]
-Plugin = Annotated[str, typer.Option("--plugin", metavar="NAME", help="The parser that reads its payloads.")]
+Plugin = Annotated[
+    str,
+    typer.Option(
+        "--plugin", metavar="NAME", help="The parser that reads its payloads; auto: each by the format it has."
+    ),
+]
 Options = Annotated[
     list[str] | None,
     typer.Option(
@@ -42,7 +47,7 @@ def create(
     connection: Connection,
     name: Name,
     project_id: ProjectId,
-    plugin: Plugin = "native",
+    plugin: Plugin = "auto",
     option: Options = None,
     tag: Tags = None,
     as_json: Json = False,

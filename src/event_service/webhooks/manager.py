@@ -153,7 +153,7 @@ class WebhookManager:
         """Makes a webhook in the scope's workspace.
 
         Args:
-            plugin_info: plugin_id (none: `native`), version, options, upgrade_mode.
+            plugin_info: plugin_id (none: `auto`), version, options, upgrade_mode.
 
         Returns:
             The webhook, and its access key in clear: nobody will see it again.

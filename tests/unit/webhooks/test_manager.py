@@ -204,9 +204,9 @@ class TestCreate:
         assert remote.asked == []
 
     @pytest.mark.parametrize("plugin_info", [{}, {"plugin_id": ""}, {"options": {}}])
-    async def test_no_parser_is_native(self, manager, plugin_info):
+    async def test_no_parser_named_is_automatic_detection(self, manager, plugin_info):
         webhook, _ = await create(manager, plugin_info=plugin_info)
-        assert webhook.plugin.plugin_id == "native"
+        assert webhook.plugin.plugin_id == "auto"
 
     @pytest.mark.parametrize(
         ("plugin_info", "endpoint"),
