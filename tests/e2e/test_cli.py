@@ -258,6 +258,7 @@ COMMANDS = {
     "webhook": "create get list update update-plugin verify-plugin enable disable rotate-key delete stat",
     "event": "send list get stat",
     "token": "keygen issue",
+    "db": "check migrate backup restore",
 }
 
 

@@ -1,5 +1,6 @@
 """Two services with authentication on one database: the second one is a replica, and asks for client certificates."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from event_service.store.client import Database
 from event_service.webhooks.keys import delivery_path
 from tests.e2e.foreign import ForeignClient, Refused
 from tests.e2e.service import Service
+from tests.e2e.trust.command_line import CommandLine
 from tests.e2e.trust.database import uri_of
 from tests.e2e.trust.realm import AUDIENCE, Realm
 from tests.unit.rpc.certificates import Authority
@@ -154,3 +156,12 @@ def database(trust: Trust) -> Iterator[Database]:
     """The database of both services, as anybody sees it who can connect to it."""
     with MongoClient[dict[str, Any]](uri_of(trust.plain), tz_aware=True) as client:
         yield client["monitoring"]
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """A command line without any settings, in an empty folder."""
+    for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)

@@ -1,64 +1,17 @@
 """Without an identity service: keys and tokens by the command line, and the command line with them."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from event_service import cli
+from tests.e2e.trust.command_line import CommandLine
 from tests.e2e.trust.conftest import Trust
 from tests.e2e.trust.waiting import within_a_second
 
 pytestmark = pytest.mark.xdist_group("trust")
-
-
-class CommandLine:
-    """`event-service` in a folder of its own, as somebody with a terminal there uses it, but in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def set(self, **settings: str) -> None:
-        """Sets environment variables."""
-        for name, value in settings.items():
-            self._monkeypatch.setenv(name, value)
-
-    def run(self, *arguments: object) -> tuple[int, str, str]:
-        """Its exit status, and what it prints on either stream."""
-        self._monkeypatch.setattr("sys.argv", ["event-service", *map(str, arguments)])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = self._capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    def out(self, *arguments: object) -> str:
-        """What it prints; it must work."""
-        status, out, err = self.run(*arguments)
-        assert status == 0, err
-        return out
-
-    def json(self, *arguments: object) -> Any:
-        return json.loads(self.out(*arguments, "--json"))
-
-    def refusal(self, *arguments: object) -> str:
-        """What it says of what did not work."""
-        status, out, err = self.run(*arguments)
-        assert status != 0, out
-        return err
-
-
-@pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """A command line without any settings, in an empty folder."""
-    for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
 
 
 @pytest.fixture
