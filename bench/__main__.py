@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench import alone, compare, report, soak
+from bench import alone, compare, report, soak, stored_events
 from bench.alone import Point
+from bench.stored_events import SIZES
 
 Say = Callable[[str], None]
 
@@ -17,6 +18,7 @@ _TITLES = {
     "writes": "Creates where a write takes 3 ms",
     "pages": "Cost against page size",
     "growth": "Cost against the number of stored events",
+    "stored": "Cost and latency against the number of events that SecantusDB holds",
     "offered": "Latency against offered load",
     "soak": "Memory under lasting load",
 }
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         "writes": lambda say: alone.slow_writes(plan, say),
         "pages": lambda say: alone.by_page_size(plan, say),
         "growth": lambda say: alone.by_stored_events(plan, say),
+        "stored": lambda say: stored_events.by_stored_events(plan, say, (300, 1000) if asked.quick else SIZES),
         "offered": lambda say: alone.by_offered_load(plan, say),
         "soak": lambda say: soak.soak(minutes * 60, say),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench import h2load, load, real_clients, servers
 from bench.arithmetic import Cost, Run, cost
-from bench.compare import READS
+from bench.compare import READS, VARIED
 from bench.load import Load
 from bench.servers import Target
 
@@ -32,13 +32,18 @@ class Plan:
     seconds: float = 3.0
 
 
+def summary(spent: Cost) -> str:
+    """A cost in a line."""
+    return f"{spent.cpu_us:7.0f} us, p50 {spent.latency_ms['p50']:.1f} ms, {spent.per_second:.0f} /s"
+
+
 def measure(target: Target, load_: Load, plan: Plan) -> Cost:
     """Puts the same load on a server several times."""
     return cost([_run(target, load_, plan) for _ in range(plan.rounds)])
 
 
 def _run(target: Target, wanted: Load, plan: Plan) -> Run:
-    if wanted.rpc == "create" or not h2load.available():
+    if not h2load.can_send(wanted.rpc):
         return load.run(wanted, target.port, target.names, target.process_id)
     calls = max(int(plan.seconds * (400 if wanted.rpc.startswith("list1") else 1000)), wanted.connections)
     fixed = Load(wanted.rpc, wanted.connections, wanted.streams, least=calls)
@@ -61,7 +66,7 @@ def on_the_double(plan: Plan, say: Callable[[str], None]) -> list[Point]:
     points = []
     with servers.double() as uri, servers.ours(uri) as target:
         real_clients.check(target)
-        for rpc in ("create", *READS):
+        for rpc in ("create", "batch100", *READS, *VARIED):
             for connections, streams in IN_FLIGHT:
                 spent = measure(target, Load(rpc, connections, streams, plan.seconds), plan)
                 points.append(Point({"rpc": rpc, "in flight": connections * streams}, spent))

@@ -14,8 +14,8 @@ from event_service.model.event import Event, EventDraft, EventType, Severity
 from event_service.store.documents import event_document
 
 DOMAIN, WORKSPACE, PROJECT, WEBHOOK = "d-1", "ws-1", "project-1", "webhook-000000000000"
-EVENT_ID = "event-000000000000"
-"""An event that is always there."""
+EVENT_IDS = tuple(f"event-{number:012x}" for number in range(100))
+"""Events that are always there."""
 
 _KEPT = 1000
 _NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,7 +94,12 @@ def _projected(document: Mapping[str, Any], projection: Mapping[str, Any]) -> di
     return {name: value for name, value in document.items() if name in shown}
 
 
-def _document(position: int) -> dict[str, Any]:
+def stored_document(position: int, newest: datetime, step: timedelta) -> dict[str, Any]:
+    """An event as the service stores it: the `position`-th before the newest, each `step` older than the last."""
+    return _document(position, newest - position * step)
+
+
+def _document(position: int, created_at: datetime | None = None) -> dict[str, Any]:
     data = payload(position)
     wire = struct_pb2.Struct()
     wire.update(data)
@@ -116,7 +121,7 @@ def _document(position: int) -> dict[str, Any]:
         workspace_id=WORKSPACE,
         project_id=PROJECT,
         webhook_id=WEBHOOK,
-        created_at=_NEWEST - timedelta(seconds=position),
+        created_at=created_at or _NEWEST - timedelta(seconds=position),
     )
     object_id = ObjectId(f"{0x65000000 + position:08x}0000000000000000")
     return event_document(event, object_id, AlertReference(str(object_id), f"alert-{position:012x}"))

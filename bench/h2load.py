@@ -17,9 +17,9 @@ from bench.processes import cpu_seconds, find_program
 from bench.workload import Names, message_maker, method_of
 
 
-def available() -> bool:
-    """Whether h2load is on PATH or below .tools."""
-    return find_program("h2load") is not None
+def can_send(rpc: str) -> bool:
+    """Whether h2load is on PATH or below .tools, and the rpc's requests are all the same."""
+    return find_program("h2load") is not None and rpc.startswith(("list", "stat")) and not rpc.endswith("*")
 
 
 def run(load: Load, port: int, names: Names, server_process: int) -> Run:
@@ -29,7 +29,7 @@ def run(load: Load, port: int, names: Names, server_process: int) -> Run:
         LoadFailedError: a call was not answered with HTTP status 200.
     """
     program = find_program("h2load")
-    if program is None or load.rpc == "create":
+    if program is None or not can_send(load.rpc):
         raise ValueError("h2load is not there, or is asked for bodies that vary")
     with tempfile.TemporaryDirectory(prefix="event-service-bench-") as folder:
         body, log = Path(folder) / "body", Path(folder) / "log"

@@ -147,7 +147,7 @@ def _target(database: str) -> Iterator[Target]:
     with servers.secantus() as uri, servers.ours(uri) as target:
         fill = Load("create", connections=4, seconds=0, least=EVENTS, most=EVENTS)
         load.run(fill, target.port, target.names, target.process_id, warm_up=False)
-        yield replace(target, names=replace(target.names, event_id=servers.newest_event_id(target)))
+        yield servers.with_event_ids(target)
 
 
 def main(arguments: Sequence[str]) -> None:

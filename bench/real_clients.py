@@ -8,7 +8,7 @@ import grpc
 from google.protobuf import json_format
 
 from bench.servers import Target
-from bench.workload import create_message, read_message
+from bench.workload import create_message, read_messages
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2_grpc
 
 
@@ -39,16 +39,19 @@ def _round(stub: Any, target: Target, prefix: str) -> Iterator[str]:
     names = target.names
     metadata, timeout = list(names.metadata.items()), 120
     try:
-        event = stub.get(read_message("get", names), metadata=metadata, timeout=timeout)
-        if event.event_id != names.event_id or not event.raw_data.fields:
-            yield f"get of {names.event_id} gave {event.event_id}"
+        for request, event_id in zip(read_messages("get", names)[:10], names.event_ids, strict=False):
+            event = stub.get(request, metadata=metadata, timeout=timeout)
+            if event.event_id != event_id or not event.raw_data.fields:
+                yield f"get of {event_id} gave {event.event_id}"
         for limit in (10, 100):
-            page = stub.list(read_message(f"list{limit}", names), metadata=metadata, timeout=timeout)
+            page = stub.list(read_messages(f"list{limit}", names)[0], metadata=metadata, timeout=timeout)
             if len({row.event_id for row in page.results}) != limit or page.total_count < limit:
                 yield f"list({limit}) gave {len(page.results)} rows of {page.total_count}"
             if any(row.title != "load" or not row.raw_data.fields for row in page.results):
                 yield f"list({limit}) gave rows without their content"
-        figures = json_format.MessageToDict(stub.stat(read_message("stat", names), metadata=metadata, timeout=timeout))
+        figures = json_format.MessageToDict(
+            stub.stat(read_messages("stat", names)[0], metadata=metadata, timeout=timeout)
+        )
         if sum(row["count"] for row in figures["results"]) < 1:
             yield f"stat gave {figures}"
         stub.create(create_message(names, 0, prefix), metadata=metadata, timeout=timeout)

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -25,7 +25,7 @@ PEER_MATERIAL = ROOT.parent / "shared" / "peer"
 """Upstream's start script and settings; not part of this repository."""
 
 _PEER_PORT, _PEER_DATABASE_PORT = 39051, 39017
-_DATABASE = "event_service_bench"
+DATABASE = "event_service_bench"
 _HOUR = 3600
 
 
@@ -63,7 +63,7 @@ def upstream() -> Iterator[Target]:
         subprocess.run([*script, "start"], env=environment, check=True, stdout=subprocess.DEVNULL)
         process_id = int((peer_folder() / "upstream.pid").read_text())
         token = json.dumps({"role": "DOMAIN_ADMIN", "did": canned_events.DOMAIN})
-        yield Target("upstream", _PEER_PORT, process_id, Names("webhook-1", "k1", "", {"token": token}))
+        yield Target("upstream", _PEER_PORT, process_id, Names("webhook-1", "k1", (), {"token": token}))
     finally:
         subprocess.run([*script, "stop"], env=environment, check=True)
 
@@ -98,7 +98,7 @@ def double(*, events: int = 300, write_latency_ms: float = 0.0) -> Iterator[str]
 def floor() -> Iterator[Target]:
     """The server whose one rpc does nothing."""
     with _folder() as folder, _started("floor", folder, [sys.executable, "-m", "bench.floor"]) as (server, port):
-        yield Target("floor", port, server.process_id, Names("", "", "", {}))
+        yield Target("floor", port, server.process_id, Names("", "", ("event-000000000000",), {}))
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterat
         settings: more EVENT_SERVICE_* variables.
     """
     client: MongoClient[dict[str, object]] = MongoClient(database_uri)
-    client.drop_database(_DATABASE)
+    client.drop_database(DATABASE)
     client.close()
     key = generate_key("ES256", domain_id=canned_events.DOMAIN)
     port = free_port()
@@ -118,7 +118,7 @@ def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterat
         (folder / "jwks.json").write_text(json.dumps({"keys": [public_half(key)]}))
         environment = {
             "EVENT_SERVICE_MONGODB_URI": database_uri,
-            "EVENT_SERVICE_DATABASE": _DATABASE,
+            "EVENT_SERVICE_DATABASE": DATABASE,
             "EVENT_SERVICE_DATA_DIR": str(folder),
             "EVENT_SERVICE_AUTH": "jwt",
             "EVENT_SERVICE_JWKS_FILE": str(folder / "jwks.json"),
@@ -134,7 +134,7 @@ def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterat
                 workspace_id=canned_events.WORKSPACE)  # fmt: skip
             reader = issue_token(key, Role.DOMAIN_ADMIN, domain_id=canned_events.DOMAIN, expires_in=_HOUR)
             webhook = _make_webhook(port, owner)
-            names = Names(webhook.webhook_id, webhook.access_key, canned_events.EVENT_ID, {"token": reader})
+            names = Names(webhook.webhook_id, webhook.access_key, canned_events.EVENT_IDS, {"token": reader})
             yield Target("ours", port, server.process_id, names)
         except BaseException:
             print(f"The end of the service's log:\n{server.log_tail()}", file=sys.stderr)
@@ -143,13 +143,13 @@ def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterat
             server.stop()
 
 
-def newest_event_id(target: Target) -> str:
-    """The event_id of an event that the server has."""
+def with_event_ids(target: Target, number: int = 100) -> Target:
+    """The target with its newest events to ask for."""
     with grpc.insecure_channel(f"127.0.0.1:{target.port}") as channel:
         query = event_pb2.EventQuery()
-        query.query.page.limit = 1
+        query.query.page.limit = number
         reply = event_pb2_grpc.EventStub(channel).list(query, metadata=list(target.names.metadata.items()), timeout=60)
-    return str(reply.results[0].event_id)
+    return replace(target, names=replace(target.names, event_ids=tuple(row.event_id for row in reply.results)))
 
 
 def _make_webhook(port: int, token: str) -> webhook_pb2.WebhookInfo:

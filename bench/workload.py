@@ -24,13 +24,13 @@ class Names:
     """Who asks, and for what.
 
     Attributes:
-        event_id: an event that is there, for get.
+        event_ids: events that are there, for get.
         metadata: what every call carries, the token in it.
     """
 
     webhook_id: str
     access_key: str
-    event_id: str
+    event_ids: tuple[str, ...]
     metadata: Mapping[str, str]
 
 
@@ -51,6 +51,7 @@ def payload(number: int, prefix: str = "load") -> dict[str, Any]:
     }
 
 
+_VARIETY = 30
 _GROUP = {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count", "o": "count"}]}
 
 
@@ -58,18 +59,34 @@ def method_of(rpc: str) -> str:
     """`/package.Service/method` of one of `RPCS`, of `list<limit>@<page>`, or of `batch<payloads>` (CreateBatch)."""
     if rpc.startswith("batch"):
         return "/event_service.v1.Ingest/CreateBatch"
-    return f"/{SERVICE}/{rpc.rstrip('0123456789@')}"
+    return f"/{SERVICE}/{rpc.rstrip('0123456789@*')}"
 
 
-def read_message(rpc: str, names: Names) -> Message:
-    """The request of a reading rpc; `list100@7` asks for the seventh page of a hundred."""
+def read_messages(rpc: str, names: Names) -> list[Message]:
+    """The requests of a reading rpc, to be sent in turns: one for each event_id, and else one alone.
+
+    `list100@7` asks for the seventh page of a hundred. `list10@*` asks for thirty pages, `stat@*` thirty statistics, no
+    two of them the same: what may be shared among those who ask the same is not shared among these.
+    """
     if rpc == "get":
-        return event_pb2.EventRequest(event_id=names.event_id)
-    if rpc == "stat":
-        return json_format.ParseDict({"query": {"aggregate": [{"group": _GROUP}]}}, event_pb2.EventStatQuery())
-    limit, _, page = rpc.removeprefix("list").partition("@")
-    start = (int(page or 1) - 1) * int(limit) + 1
-    return json_format.ParseDict({"query": {"page": {"start": start, "limit": int(limit)}}}, event_pb2.EventQuery())
+        return [event_pb2.EventRequest(event_id=event_id) for event_id in names.event_ids]
+    kind, _, page = rpc.partition("@")
+    if kind == "stat":
+        return [_stat_message(f"not {number}") for number in range(_VARIETY)] if page else [_stat_message("")]
+    limit = int(kind.removeprefix("list"))
+    pages = range(_VARIETY) if page == "*" else [int(page or 1) - 1]
+    return [_list_message(number * limit + 1, limit) for number in pages]
+
+
+def _list_message(start: int, limit: int) -> Message:
+    return json_format.ParseDict({"query": {"page": {"start": start, "limit": limit}}}, event_pb2.EventQuery())
+
+
+def _stat_message(other_title: str) -> Message:
+    query: dict[str, Any] = {"aggregate": [{"group": _GROUP}]}
+    if other_title:
+        query["filter"] = [{"k": "title", "v": other_title, "o": "not"}]
+    return json_format.ParseDict({"query": query}, event_pb2.EventStatQuery())
 
 
 def create_message(names: Names, number: int, prefix: str = "load") -> Message:
@@ -83,8 +100,8 @@ def message_maker(rpc: str, names: Names, prefix: str = "load") -> Callable[[], 
     if rpc.startswith("batch"):
         return _batch_maker(int(rpc.removeprefix("batch")), names, prefix)
     if rpc != "create":
-        fixed = read_message(rpc, names).SerializeToString()
-        return lambda: fixed
+        turns = itertools.cycle([message.SerializeToString() for message in read_messages(rpc, names)])
+        return lambda: next(turns)
     # Building a thousand messages takes longer than the server takes to store them: one is built, and its key
     # replaced in the bytes by another one of the same length.
     marker = "N" * 10
@@ -106,9 +123,3 @@ def _batch_maker(size: int, names: Names, prefix: str) -> Callable[[], bytes]:
     sender = ingest_pb2.CreateBatchRequest(webhook_id=names.webhook_id, access_key=names.access_key).SerializeToString()
     numbers: Iterator[int] = itertools.count()
     return lambda: sender + b"".join([b"%b%010d%b" % (head, next(numbers), tail) for _ in range(size)])
-
-
-REPLY_TYPES: Mapping[str, type[Message]] = {
-    "get": event_pb2.EventInfo,
-    "list": event_pb2.EventsInfo,
-}

@@ -1,0 +1,43 @@
+"""How cost and latency grow with what is really stored, on SecantusDB: 10^3, 10^4 and 10^5 events.
+
+Slow to set up: SecantusDB takes a millisecond or two to store an event.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import MongoClient
+
+from bench import alone, load, real_clients, servers
+from bench.alone import Plan, Point
+from bench.arithmetic import cost
+from bench.canned_events import stored_document
+from bench.compare import READS
+from bench.load import Load
+
+SIZES = (10**3, 10**4, 10**5)
+_STEP = timedelta(seconds=20)  # 10^5 events reach back 23 days
+_AT_ONCE = 500
+
+
+def by_stored_events(plan: Plan, say: Callable[[str], None], sizes: tuple[int, ...] = SIZES) -> list[Point]:
+    """Each rpc alone (its latency is the database's) and with 16 calls under way, for each number of events."""
+    points = []
+    stored, newest = 0, datetime.now(UTC).replace(microsecond=0)
+    with servers.secantus() as uri, servers.ours(uri) as target:
+        events = MongoClient[dict[str, Any]](uri)[servers.DATABASE].event
+        for size in sizes:
+            for first in range(stored, size, _AT_ONCE):
+                positions = range(first, min(first + _AT_ONCE, size))
+                events.insert_many([stored_document(each, newest, _STEP) for each in positions], ordered=False)
+            stored = size
+            say(f"{size} events stored")
+            real_clients.check(target)
+            for rpc in (*READS, "create"):
+                for connections in (1, 16):
+                    wanted = Load(rpc, connections, seconds=plan.seconds, least=3)
+                    runs = [load.run(wanted, target.port, target.names, target.process_id) for _ in range(plan.rounds)]
+                    points.append(Point({"rpc": rpc, "in flight": connections, "stored events": size}, cost(runs)))
+                    say(f"{size:8} events {rpc:8} {connections:3} in flight {alone.summary(points[-1].cost)}")
+    return points
