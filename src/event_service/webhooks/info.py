@@ -1,11 +1,13 @@
-"""A webhook as its readers see it: WebhookInfo's fields, the key masked."""
+"""A webhook as its readers see it: WebhookInfo's fields, its key and its secrets masked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from event_service.model.webhook import Webhook
 from event_service.store.webhook_reader import WebhookPage
 from event_service.webhooks.keys import MASK, delivery_path
+from event_service.webhooks.secret_options import masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def webhook_fields(webhook: Webhook, base_url: str, access_key: str = MASK) -> d
         "plugin_info": {
             "plugin_id": webhook.plugin.plugin_id,
             "version": webhook.plugin.version,
-            "options": webhook.plugin.options,
+            "options": masked(webhook.plugin.options),
             "metadata": webhook.plugin.metadata,
             "upgrade_mode": webhook.plugin.upgrade_mode,
         },
@@ -59,5 +61,8 @@ def info_page(page: WebhookPage, base_url: str) -> InfoPage:
     for webhook_id, fields in page.selected:
         if "webhook_url" in fields:
             fields["webhook_url"] = base_url + delivery_path(webhook_id)
+        plugin_info = fields.get("plugin_info")
+        if isinstance(plugin_info, Mapping) and isinstance(options := plugin_info.get("options"), Mapping):
+            fields["plugin_info"] = {**plugin_info, "options": masked(options)}
         rows.append(fields)
     return InfoPage(rows, page.total_count, page.cut)

@@ -1,10 +1,10 @@
 """What Webhook.* does, and who a delivery is for, whichever door a call comes through."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from event_service.errors import (
     InvalidArgument,
@@ -18,9 +18,8 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.normalize import canonical_name
 from event_service.query.fields import WEBHOOK_FIELDS
-from event_service.query.list_query import ListQuery, parse_list_query
-from event_service.query.stat_query import StatQuery, parse_stat_query
-from event_service.store.webhook_reader import WebhookPage
+from event_service.query.list_query import parse_list_query
+from event_service.query.stat_query import parse_stat_query
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
 from event_service.webhooks.counters import RequestCounters
@@ -28,10 +27,10 @@ from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags
 from event_service.webhooks.plugins import DEFAULT, Plugins
+from event_service.webhooks.ports import Store, Threads
 from event_service.webhooks.sealing import Sealer
+from event_service.webhooks.secret_options import opened, sealed, with_kept_secrets
 from event_service.wire.timestamps import truncate
-
-T = TypeVar("T")
 
 LONGEST_NAME = 255
 
@@ -39,27 +38,6 @@ LONGEST_NAME = 255
 LONGEST_OVERLAP = 30 * 86_400
 
 ROTATION_ATTEMPTS = 5
-
-
-class Store(Protocol):
-    """What this manager needs of `store/webhooks.py`; called in worker threads."""
-
-    def insert(self, webhook: Webhook) -> None: ...
-    def find(self, scope: Scope, webhook_id: str) -> Webhook | None: ...
-    def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None: ...
-    def find_for_delivery(self, webhook_id: str) -> Webhook | None: ...
-    def list(self, scope: Scope, query: ListQuery, access_key: str) -> WebhookPage: ...
-    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]: ...
-    def update(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook | None: ...
-    def replace_keys(self, scope: Scope, before: Webhook, after: Webhook) -> Webhook | None: ...
-    def delete(self, scope: Scope, webhook_id: str) -> bool: ...
-    def add_requests(self, counts: Mapping[str, tuple[int, int]]) -> None: ...
-
-
-class Threads(Protocol):
-    """What this manager needs of `store/threads.py`."""
-
-    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
 def utc_now() -> datetime:
@@ -91,7 +69,7 @@ class WebhookManager:
         self._plugins = plugins
         self._base_url = base_url
         self._clock = clock
-        self._cache = WebhookCache(lambda webhook_id: threads.run(store.find_for_delivery, webhook_id))
+        self._cache = WebhookCache(self._load)
         self._counters = RequestCounters(lambda counts: threads.run(store.add_requests, counts))
 
     def start(self) -> None:
@@ -126,10 +104,10 @@ class WebhookManager:
             Internal: the keys were sealed under another secret key.
         """
         webhook = await self._find(webhook_id)
-        sealed = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
-        if not sealed:
+        sealed_keys = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
+        if not sealed_keys:
             raise PermissionDenied
-        return webhook, tuple(self._sealer.open(one, webhook_id) for one in sealed)
+        return webhook, tuple(self._sealer.open(one, webhook_id) for one in sealed_keys)
 
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
         """The webhook of the scope that takes the events of a Cloud Eye project: of several the oldest enabled one."""
@@ -156,7 +134,7 @@ class WebhookManager:
             plugin_info: plugin_id (none: `auto`), version, options, upgrade_mode.
 
         Returns:
-            The webhook, and its access key in clear: nobody will see it again.
+            The webhook, its secrets sealed, and its access key in clear: nobody will see it again.
 
         Raises:
             RequiredParameter: name, plugin_info, project_id, in this order; or the scope has no workspace.
@@ -187,12 +165,13 @@ class WebhookManager:
             created_at=truncate(self._clock()),
             tags=dict(tags or {}),
         )
+        keyless.plugin.options = sealed(keyless.plugin.options, self._sealer, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
         await self._threads.run(self._store.insert, webhook)
         return webhook, access_key
 
     async def get(self, scope: Scope, webhook_id: str) -> Webhook:
-        """One webhook, its counters up to date as far as this process knows.
+        """One webhook, its secrets sealed, its counters up to date as far as this process knows.
 
         Raises:
             RequiredParameter: no webhook_id.
@@ -201,6 +180,15 @@ class WebhookManager:
         _demand(webhook_id)
         await self._counters.flush()
         return _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
+
+    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook:
+        """The same with its secrets in clear, as parsers need them. For nobody's eyes.
+
+        Raises:
+            RequiredParameter, NotFound: as `get`.
+            Internal: a secret was sealed under another secret key.
+        """
+        return self._opened(await self.get(scope, webhook_id))
 
     async def list(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
@@ -255,15 +243,16 @@ class WebhookManager:
             InvalidArgument, TooLarge: an option that cannot be kept.
             PluginVerifyFailed: the remote plugin does not answer.
         """
-        webhook = await self.get(scope, webhook_id)
-        kept = webhook.plugin.options if options is None else dict(options)
+        webhook = await self.get_opened(scope, webhook_id)
+        kept = webhook.plugin.options
         if options is not None:
+            kept = with_kept_secrets(options, webhook.plugin.options)
             check_options(webhook.plugin.plugin_id, kept)
             self._plugins.check(webhook.plugin.plugin_id, kept)
         metadata = await self._plugins.init(webhook.plugin.plugin_id, kept)
         changes = WebhookChanges(
             version=version or None,
-            options=None if options is None else kept,
+            options=None if options is None else sealed(kept, self._sealer, webhook_id),
             metadata=metadata,
             upgrade_mode=upgrade_mode or None,
         )
@@ -276,7 +265,7 @@ class WebhookManager:
             RequiredParameter, NotFound: as `get`.
             PluginVerifyFailed: it is not, or does not.
         """
-        webhook = await self.get(scope, webhook_id)
+        webhook = await self.get_opened(scope, webhook_id)
         await self._plugins.verify(webhook.plugin.plugin_id, webhook.plugin.options)
 
     async def enable(self, scope: Scope, webhook_id: str) -> Webhook:
@@ -320,12 +309,20 @@ class WebhookManager:
         raise Unavailable("The webhook's key is being rotated by others; send again.")
 
     def fields(self, webhook: Webhook, access_key: str = MASK) -> dict[str, Any]:
-        """The webhook as fields of WebhookInfo, masked unless its key is given."""
+        """The webhook as fields of WebhookInfo, its secrets masked; its key too unless it is given."""
         return webhook_fields(webhook, self._base_url(), access_key)
 
     def url(self, webhook_id: str, access_key: str = MASK) -> str:
         """Where senders deliver to."""
         return self._base_url() + delivery_path(webhook_id, access_key)
+
+    async def _load(self, webhook_id: str) -> Webhook | None:
+        webhook = await self._threads.run(self._store.find_for_delivery, webhook_id)
+        return None if webhook is None else self._opened(webhook)
+
+    def _opened(self, webhook: Webhook) -> Webhook:
+        webhook.plugin.options = opened(webhook.plugin.options, self._sealer, webhook.webhook_id)
+        return webhook
 
     async def _find(self, webhook_id: str) -> Webhook:
         webhook = await self._cache.get(webhook_id)
@@ -357,11 +354,12 @@ class WebhookManager:
         access_key = new_access_key()
         kept = 1 if overlap else 0
         hashes = [access_key_hash(access_key), *webhook.key_hashes[:kept]]
-        sealed: list[bytes] = []
+        sealed_keys: list[bytes] = []
         if canonical_name(webhook.plugin.plugin_id) == CLOUD_EYE:
-            sealed = [self._sealer.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
-        expires_at = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
-        return replace(webhook, key_hashes=hashes, sealed_keys=sealed, previous_key_expires_at=expires_at), access_key
+            sealed_keys = [self._sealer.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
+        until = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
+        renewed = replace(webhook, key_hashes=hashes, sealed_keys=sealed_keys, previous_key_expires_at=until)
+        return renewed, access_key
 
 
 def enabled(webhook: Webhook) -> Webhook:

@@ -1,7 +1,8 @@
-"""Access keys that must be known to verify a signature, encrypted at rest.
+"""Secrets that must be known to verify a signature, encrypted at rest.
 
-Cloud Eye's senders sign with the key instead of sending it, and an HMAC can only be checked by who knows the key. Such
-keys are kept under AES-256-GCM, bound to their webhook: a sealed key that is copied to another webhook does not open.
+Cloud Eye's senders sign with the key instead of sending it, and an HMAC can only be checked by who knows the key; so it
+is with the secrets of Sentry and PagerDuty. They are kept under AES-256-GCM, bound to what they belong to: a sealed key
+that is copied to another webhook does not open.
 """
 
 import base64
@@ -30,7 +31,7 @@ class SecretKeyError(ValueError):
 
 
 class Sealer:
-    """Seals and opens access keys.
+    """Seals and opens secrets.
 
     Args:
         secret: 32 bytes; None = the key in `file`, which is made when it is first needed.
@@ -52,27 +53,32 @@ class Sealer:
         secret = decode_secret(text, "EVENT_SERVICE_SECRET_KEY") if text else None
         return cls(secret, settings.data_dir / FILE_NAME)
 
-    def seal(self, access_key: str, webhook_id: str) -> bytes:
-        """The key encrypted: nonce (12 bytes), ciphertext, tag (16 bytes).
+    def seal(self, secret: str, owner: str) -> bytes:
+        """The secret encrypted: nonce (12 bytes), ciphertext, tag (16 bytes).
+
+        Args:
+            owner: what it belongs to, such as a webhook_id; needed to open it again.
 
         Raises:
             SecretKeyError: the key file can neither be read nor made.
         """
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._key().encrypt(nonce, access_key.encode(), webhook_id.encode())
+        return nonce + self._key().encrypt(nonce, secret.encode(), owner.encode())
 
-    def open(self, sealed: bytes, webhook_id: str) -> str:
-        """The key that `seal` was given for the same webhook.
+    def open(self, sealed: bytes, owner: str) -> str:
+        """The secret that `seal` was given for the same owner.
 
         Raises:
             Internal: it was sealed under another secret key, or was changed since.
             SecretKeyError: the key file can neither be read nor made.
         """
         try:
-            plain = self._key().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], webhook_id.encode())
+            plain = self._key().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], owner.encode())
         except (InvalidTag, ValueError):
-            logger.error("the key of %s was sealed under another EVENT_SERVICE_SECRET_KEY", webhook_id)  # noqa: TRY400
-            raise Internal("The webhook's key cannot be opened; its operator must rotate it.") from None
+            logger.error("the secret of %s was sealed under another EVENT_SERVICE_SECRET_KEY", owner)  # noqa: TRY400
+            raise Internal(
+                "A secret of the webhook cannot be opened; its operator must rotate the key, or set the secret again."
+            ) from None
         return plain.decode()
 
     def _key(self) -> AESGCM:
