@@ -47,7 +47,7 @@ format: .make/dev ## Put the code in order
 	$(BIN)/ruff format
 
 .PHONY: chaos
-chaos: .make/dev test-tools ## Kill the service and its database many times over (CHAOS_ROUNDS)
+chaos: .make/dev test-tools ## Kill, starve, flood and attack it at length (CHAOS_ROUNDS); wants a quiet machine
 	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
 .PHONY: fuzz

@@ -1,8 +1,12 @@
-"""Concurrent senders that send each event until it is acknowledged, as collectors do."""
+"""Concurrent senders that send each payload until it is acknowledged, as collectors do."""
 
+import random
 import threading
 import time
 import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import grpc
 
@@ -17,61 +21,87 @@ RETRIED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.CANCELLED,
 }
+BATCH = 5
+
+Payload = Mapping[str, Any]
 
 
 class Writers:
-    """Threads that send events under idempotency keys and retry until OK.
+    """Threads that send payloads under idempotency keys and retry until OK: single events, batches, and whole stories
+    of an alert that recovers and comes again.
 
     Attributes:
-        acknowledged: the event_key of every event that was answered OK.
-        attempts: calls made; more than `acknowledged` where some had to be repeated.
+        acknowledged: how many events of each (event_key, event_type) were answered OK.
+        attempts: calls made; more than payloads where some had to be repeated.
         unexpected: errors no sender should see.
     """
 
     def __init__(self, service: Service, webhook: tuple[str, str], count: int = 8) -> None:
         self.service, self.webhook = service, webhook
-        self.acknowledged: set[str] = set()
+        self.acknowledged: Counter[tuple[str, str]] = Counter()
         self.attempts = 0
         self.unexpected: list[str] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._write, daemon=True) for _ in range(count)]
+        self._threads = [threading.Thread(target=self._write, args=(number,), daemon=True) for number in range(count)]
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
     def finish(self, seconds: float = 60) -> None:
-        """Lets each writer have its present event acknowledged, and ends them."""
+        """Lets each writer have its present payload acknowledged, and ends them."""
         self._ending.set()
         for thread in self._threads:
             thread.join(seconds)
             assert not thread.is_alive(), "a writer found no end"
 
-    def _write(self) -> None:
+    def _write(self, number: int) -> None:
         channel = self.service.channel()
-        while not self._ending.is_set():
-            name = uuid.uuid4().hex
-            while not self._acknowledged(channel, name):
+        for payload in endless_payloads(random.Random(number)):
+            if self._ending.is_set():
+                break
+            idempotency_key = uuid.uuid4().hex
+            while not self._acknowledged(channel, payload, idempotency_key):
                 # A fresh channel: the old one would wait out its backoff before it looks again.
                 channel.close()
                 time.sleep(0.05)
                 channel = self.service.channel()
             with self._lock:
-                self.acknowledged.add(name)
+                self.acknowledged.update(
+                    (event["event_key"], event["event_type"]) for event in payload.get("results", [payload])
+                )
         channel.close()
 
-    def _acknowledged(self, channel: grpc.Channel, name: str) -> bool:
-        """Sends the event once; whether it was answered OK."""
+    def _acknowledged(self, channel: grpc.Channel, payload: Payload, idempotency_key: str) -> bool:
+        """Sends a payload once; whether it was answered OK."""
         request = event_pb2.CreateEventRequest(webhook_id=self.webhook[0], access_key=self.webhook[1])
-        request.data.update({"event_key": name, "title": f"event {name}", "severity": "WARNING"})
+        request.data.update(payload)
         rpc = channel.unary_unary(CREATE, request_serializer=event_pb2.CreateEventRequest.SerializeToString)
         with self._lock:
             self.attempts += 1
         try:
-            rpc(request, timeout=5, metadata=(("idempotency-key", name),))
+            rpc(request, timeout=5, metadata=(("idempotency-key", idempotency_key),))
         except grpc.RpcError as error:
             if error.code() not in RETRIED:
                 self.unexpected.append(f"{error.code().name}: {error.details()}")
             return False
         return True
+
+
+def endless_payloads(chance: random.Random) -> Iterator[Payload]:
+    """What one writer sends, in order."""
+    while True:
+        name = uuid.uuid4().hex
+        match chance.randrange(3):
+            case 0:
+                yield event(name, "ALERT")
+            case 1:
+                yield {"results": [event(f"{name}-{number}", "ALERT") for number in range(BATCH)]}
+            case 2:
+                for event_type in ("ALERT", "RECOVERY", "ALERT"):
+                    yield event(name, event_type)
+
+
+def event(event_key: str, event_type: str) -> Payload:
+    return {"event_key": event_key, "event_type": event_type, "title": f"event {event_key}", "severity": "WARNING"}
