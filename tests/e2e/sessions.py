@@ -54,8 +54,10 @@ class Meanings:
 
     def compare(self, said: str, printed: str) -> None:
         """Fails where the two differ in more than ids, keys and times; learns what those of the text stand for."""
-        form = [VARIABLE.sub("<VARIABLE>", line).split() for line in said.strip().splitlines()]
-        assert form == [VARIABLE.sub("<VARIABLE>", line).split() for line in printed.strip().splitlines()]
+        said_form, printed_form = (
+            [VARIABLE.sub("<VARIABLE>", line).split() for line in text.strip().splitlines()] for text in (said, printed)
+        )
+        assert said_form == printed_form, f"the text says\n{said}\nand it prints\n{printed}"
         pairs = zip(VARIABLE.findall(said), VARIABLE.findall(printed), strict=True)
         for shown, real in pairs:
             assert self.known.setdefault(shown, real) == real or ":" in shown, f"{shown} stands for two ids"
