@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from event_service.errors import AlreadyExists, QueryError
+from event_service.model.activity import Activity, Tally
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS
@@ -191,15 +192,52 @@ def test_counters_of_many_webhooks_are_written_at_once(store: WebhookStore, data
     without = upstream_document("webhook-3", "k")
     del without["requests"]
     database["webhook"].insert_one(without)
-    store.add_requests({"webhook-1": (3, 1), "webhook-2": (1, 0), "webhook-3": (2, 2), "gone": (9, 9)})
-    store.add_requests({"webhook-1": (1, 0)})
-    store.add_requests({})
+    store.add_activity(
+        {"webhook-1": Tally(3, 1), "webhook-2": Tally(1, 0), "webhook-3": Tally(2, 2), "gone": Tally(9, 9)}
+    )
+    store.add_activity({"webhook-1": Tally(1, 0)})
+    store.add_activity({})
     found = {webhook.webhook_id: webhook for webhook in ask(store, WORKSPACE, {"page": {"limit": 9}}).webhooks}
     assert {name: (one.requests_total, one.requests_error) for name, one in found.items()} == {
         "webhook-1": (4, 1),
         "webhook-2": (6, 1),
         "webhook-3": (2, 2),
     }
+
+
+def test_what_became_of_deliveries_is_added_up(store: WebhookStore, database: Database) -> None:
+    store.insert(make("webhook-1"))
+    database["webhook"].insert_one(upstream_document("webhook-2", "k"))
+    early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    first = Activity(
+        stored=3,
+        errors=1,
+        duplicates=2,
+        unmatched=4,
+        ignored={"acknowledge": 5, "a.b$c": 1},
+        refused=6,
+        last_received_at=late,
+        last_error_at=early,
+        last_error="title: 한국어 must be a string",
+    )
+    # What another replica counted may be written later, and be older.
+    second = Activity(stored=1, ignored={"acknowledge": 1, "note": 1}, last_received_at=early)
+    for webhook_id in ("webhook-1", "webhook-2"):
+        store.add_activity({webhook_id: Tally(9, 1, first)})
+        store.add_activity({webhook_id: Tally(1, 0, second)})
+        webhook = store.find(WORKSPACE, webhook_id)
+        assert webhook is not None
+        assert webhook.activity == Activity(
+            stored=4,
+            errors=1,
+            duplicates=2,
+            unmatched=4,
+            ignored={"acknowledge": 6, "a b c": 1, "note": 1},
+            refused=6,
+            last_received_at=late,
+            last_error_at=early,
+            last_error="title: 한국어 must be a string",
+        )
 
 
 class TestUpstreamDocuments:

@@ -70,6 +70,7 @@ class Condition(NamedTuple):
             never later than receipt + 5 min).
         troubled: whether an event with `marks_trouble` was ever seen.
         closings: alerts whose closing has been decided but not yet carried out.
+        unsettled_at: when the last of them was decided: the newest receipt of its batch; None without closings.
     """
 
     condition_id: str
@@ -84,6 +85,7 @@ class Condition(NamedTuple):
     newest_recovery_at: datetime | None = None
     troubled: bool = False
     closings: tuple[Closing, ...] = ()
+    unsettled_at: datetime | None = None
 
 
 class Alert(NamedTuple):

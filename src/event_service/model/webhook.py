@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from event_service.model.activity import Activity
+
 LONGEST_DUPLICATE_TIME = 315_360_000
 """Seconds an option duplicate_event_time may be: ten years, more than any alert is open, less than what overflows
 when it is added to a date."""
@@ -44,6 +46,7 @@ class Webhook:
             requests (Cloud Eye).
         capability: what upstream noted of the plugin; {} for our own webhooks.
         requests_total, requests_error: authenticated calls, and those whose payload could not be parsed.
+        activity: what became of them.
     """
 
     webhook_id: str
@@ -61,6 +64,7 @@ class Webhook:
     capability: dict[str, Any] = field(default_factory=dict)
     requests_total: int = 0
     requests_error: int = 0
+    activity: Activity = field(default_factory=Activity)
 
     def valid_keys(self, now: datetime) -> int:
         """How many of `key_hashes` (and of `sealed_keys`), counted from the first, hold at `now` (aware UTC)."""

@@ -7,6 +7,7 @@ from typing import Any
 from bson import Binary
 
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
+from event_service.store.activity_documents import activity_of
 from event_service.store.client import Document
 from event_service.store.documents import escape_keys, unescape_keys
 
@@ -67,6 +68,7 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
         capability=unescape_keys(_object(row.get("capability"))),
         requests_total=int(requests.get("total") or 0),
         requests_error=int(requests.get("error") or 0),
+        activity=activity_of(_object(row.get("activity"))),
     )
 
 

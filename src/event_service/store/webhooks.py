@@ -12,10 +12,12 @@ from pymongo import ReadPreference, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from event_service.errors import AlreadyExists
+from event_service.model.activity import Tally
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
+from event_service.store.activity_documents import activity_update
 from event_service.store.bulk import write_updates
 from event_service.store.client import Database, Document
 from event_service.store.compile import MONGODB, Dialect, compile_scope
@@ -160,15 +162,14 @@ class WebhookStore:
             self._hash_key(row)
         return len(rows)
 
-    def add_requests(self, counts: Mapping[str, tuple[int, int]]) -> None:
-        """Adds to the counters of several webhooks in one write; webhooks that are gone are passed over.
+    def add_activity(self, tallies: Mapping[str, Tally]) -> None:
+        """Adds to the numbers of several webhooks in one write; webhooks that are gone are passed over.
 
         Args:
-            counts: webhook_id -> (requests.total, requests.error).
+            tallies: webhook_id -> what is to be added.
         """
         writes = [
-            UpdateOne({"webhook_id": webhook_id}, {"$inc": {"requests.total": total, "requests.error": errors}})
-            for webhook_id, (total, errors) in counts.items()
+            UpdateOne({"webhook_id": webhook_id}, activity_update(tally)) for webhook_id, tally in tallies.items()
         ]
         if writes:
             with database_errors(writing=True):

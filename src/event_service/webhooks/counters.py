@@ -1,11 +1,13 @@
-"""How often each webhook was called: added up in memory, written once a second."""
+"""What became of each webhook's deliveries: added up in memory, written once a second."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 from event_service.errors import EventServiceError
+from event_service.model.activity import Ending, Tally
 
 logger = logging.getLogger(__name__)
 
@@ -14,12 +16,16 @@ INTERVAL = 1.0
 LONGEST_CLOSE = 2.0
 """Seconds. A stop has more important things to wait for than counters."""
 
-Counts = Mapping[str, tuple[int, int]]
-"""webhook_id -> (calls, those of them whose payload could not be parsed)"""
+Tallies = Mapping[str, Tally]
+"""webhook_id -> what is to be added"""
 
 
-class RequestCounters:
-    """Counts calls and hands the sums on.
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ActivityCounters:
+    """Counts what happens to deliveries and hands the sums on.
 
     The counts are an overview and no more is promised of them: a process that is killed takes those of its last
     second along, and a write whose answer was lost may count twice.
@@ -27,19 +33,34 @@ class RequestCounters:
     Args:
         write: adds the counts to what is stored.
         interval: seconds between two writes.
+        clock: aware UTC.
     """
 
-    def __init__(self, write: Callable[[Counts], Awaitable[None]], *, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        write: Callable[[Tallies], Awaitable[None]],
+        *,
+        interval: float = INTERVAL,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._write = write
         self._interval = interval
-        self._counts: dict[str, tuple[int, int]] = {}
+        self._clock = clock
+        self._tallies: dict[str, Tally] = {}
         self._writing = asyncio.Lock()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def count(self, webhook_id: str, *, error: bool) -> None:
-        """Takes note of one authenticated call."""
-        self._add(webhook_id, 1, int(error))
+        """Takes note of one authenticated call; `error`: its payload could not be parsed."""
+        tally = self._tally(webhook_id)
+        tally.calls += 1
+        tally.faulty_calls += error
+        tally.activity.last_received_at = self._clock()
+
+    def note(self, webhook_id: str, ending: Ending) -> None:
+        """Takes note of how a delivery ended."""
+        self._tally(webhook_id).activity.note(ending, self._clock)
 
     def start(self) -> None:
         """Begins to write every `interval` seconds."""
@@ -65,7 +86,7 @@ class RequestCounters:
         Raises:
             EventServiceError: it could not be written; it is kept for the next time.
         """
-        if not self._counts and not self._writing.locked():
+        if not self._tallies and not self._writing.locked():
             return
         # Shielded: a caller that gives up half-way must not have the same counts written again.
         writing = asyncio.ensure_future(self._flush())
@@ -74,14 +95,15 @@ class RequestCounters:
 
     async def _flush(self) -> None:
         async with self._writing:
-            counts, self._counts = self._counts, {}
-            if not counts:
+            tallies, self._tallies = self._tallies, {}
+            if not tallies:
                 return
             try:
-                await self._write(counts)
+                await self._write(tallies)
             except BaseException:
-                for webhook_id, (total, errors) in counts.items():
-                    self._add(webhook_id, total, errors)
+                for webhook_id, later in self._tallies.items():
+                    tallies.setdefault(webhook_id, Tally()).add(later)
+                self._tallies = tallies
                 raise
 
     async def _run(self) -> None:
@@ -93,6 +115,8 @@ class RequestCounters:
             except EventServiceError as error:
                 logger.warning("webhook counters are not written, tried again in %s s: %s", self._interval, error)
 
-    def _add(self, webhook_id: str, total: int, errors: int) -> None:
-        known, known_errors = self._counts.get(webhook_id, (0, 0))
-        self._counts[webhook_id] = known + total, known_errors + errors
+    def _tally(self, webhook_id: str) -> Tally:
+        tally = self._tallies.get(webhook_id)
+        if tally is None:
+            tally = self._tallies[webhook_id] = Tally()
+        return tally

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from event_service.errors import (
@@ -14,6 +14,7 @@ from event_service.errors import (
     Unavailable,
     WebhookDisabled,
 )
+from event_service.model.activity import Ending
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.normalize import canonical_name
@@ -22,7 +23,7 @@ from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
-from event_service.webhooks.counters import RequestCounters
+from event_service.webhooks.counters import ActivityCounters, utc_now
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags
@@ -38,10 +39,6 @@ LONGEST_NAME = 255
 LONGEST_OVERLAP = 30 * 86_400
 
 ROTATION_ATTEMPTS = 5
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class WebhookManager:
@@ -70,10 +67,10 @@ class WebhookManager:
         self._base_url = base_url
         self._clock = clock
         self._cache = WebhookCache(self._load)
-        self._counters = RequestCounters(lambda counts: threads.run(store.add_requests, counts))
+        self._counters = ActivityCounters(lambda tallies: threads.run(store.add_activity, tallies), clock=clock)
 
     def start(self) -> None:
-        """Begins to write the request counters, once a second."""
+        """Begins to write the counters, once a second."""
         self._counters.start()
 
     async def close(self) -> None:
@@ -116,6 +113,10 @@ class WebhookManager:
     def count(self, webhook_id: str, *, error: bool) -> None:
         """Takes note of one authenticated call; `error`: its payload could not be parsed."""
         self._counters.count(webhook_id, error=error)
+
+    def note(self, webhook_id: str, ending: Ending) -> None:
+        """Takes note of how a delivery ended."""
+        self._counters.note(webhook_id, ending)
 
     # --- Webhook.* ----------------------------------------------------------------------------------------------
 

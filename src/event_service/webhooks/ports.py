@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from event_service.model.activity import Tally
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.query.list_query import ListQuery
@@ -25,7 +26,7 @@ class Store(Protocol):
     def update(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook | None: ...
     def replace_keys(self, scope: Scope, before: Webhook, after: Webhook) -> Webhook | None: ...
     def delete(self, scope: Scope, webhook_id: str) -> bool: ...
-    def add_requests(self, counts: Mapping[str, tuple[int, int]]) -> None: ...
+    def add_activity(self, tallies: Mapping[str, Tally]) -> None: ...
 
 
 class Threads(Protocol):

@@ -1,10 +1,12 @@
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from event_service.errors import Unavailable
+from event_service.model.activity import LONGEST_ERROR, Activity, Ending, Tally
 from event_service.webhooks import counters as counters_module
-from event_service.webhooks.counters import RequestCounters
+from event_service.webhooks.counters import ActivityCounters
 
 
 class Store:
@@ -18,7 +20,8 @@ class Store:
             await self.slow.wait()
         if self.failing:
             raise Unavailable
-        self.writes.append(dict(counts))
+        self.writes.append({name: (tally.calls, tally.faulty_calls) for name, tally in counts.items()})
+        self.tallies = counts
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def store():
 
 
 async def test_calls_are_added_up_and_written_once(store):
-    counters = RequestCounters(store.write)
+    counters = ActivityCounters(store.write)
     for number in range(5):
         counters.count("one", error=number == 0)
     counters.count("two", error=False)
@@ -37,12 +40,12 @@ async def test_calls_are_added_up_and_written_once(store):
 
 
 async def test_nothing_counted_nothing_written(store):
-    await RequestCounters(store.write).flush()
+    await ActivityCounters(store.write).flush()
     assert store.writes == []
 
 
 async def test_written_in_the_background(store):
-    counters = RequestCounters(store.write, interval=0.01)
+    counters = ActivityCounters(store.write, interval=0.01)
     counters.start()
     counters.start()
     counters.count("one", error=False)
@@ -55,7 +58,7 @@ async def test_written_in_the_background(store):
 
 
 async def test_closing_writes_the_rest(store):
-    counters = RequestCounters(store.write, interval=60)
+    counters = ActivityCounters(store.write, interval=60)
     counters.start()
     counters.count("one", error=True)
     await asyncio.wait_for(counters.close(), 1)
@@ -64,7 +67,7 @@ async def test_closing_writes_the_rest(store):
 
 
 async def test_a_failed_write_is_made_up_for(store, caplog):
-    counters = RequestCounters(store.write, interval=0.01)
+    counters = ActivityCounters(store.write, interval=0.01)
     counters.start()
     store.failing = True
     counters.count("one", error=True)
@@ -80,7 +83,7 @@ async def test_a_failed_write_is_made_up_for(store, caplog):
 
 
 async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
-    counters = RequestCounters(store.write)
+    counters = ActivityCounters(store.write)
     counters.count("one", error=False)
     store.failing = True
     await counters.close()
@@ -88,7 +91,7 @@ async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
 
 
 async def test_a_flush_waits_for_the_one_before(store):
-    counters = RequestCounters(store.write)
+    counters = ActivityCounters(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
     first = asyncio.create_task(counters.flush())
@@ -102,7 +105,7 @@ async def test_a_flush_waits_for_the_one_before(store):
 
 
 async def test_a_caller_that_gives_up_does_not_count_twice(store):
-    counters = RequestCounters(store.write)
+    counters = ActivityCounters(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
     waiting = asyncio.create_task(counters.flush())
@@ -117,7 +120,7 @@ async def test_a_caller_that_gives_up_does_not_count_twice(store):
 async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
     monkeypatch.setattr(counters_module, "LONGEST_CLOSE", 0.05)
     for started in (False, True):
-        counters = RequestCounters(store.write, interval=0.001)
+        counters = ActivityCounters(store.write, interval=0.001)
         store.slow = asyncio.Event()
         if started:
             counters.start()
@@ -126,3 +129,57 @@ async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
         await asyncio.wait_for(counters.close(), 1)
         store.slow.set()
     assert caplog.text.count("does not answer") == 2
+
+
+async def test_what_became_of_deliveries(store):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    counters = ActivityCounters(store.write, clock=lambda: now)
+    counters.count("one", error=False)
+    counters.note("one", Ending(stored=2, ignored=["acknowledge", "acknowledge", "note"]))
+    counters.count("one", error=True)
+    counters.note("one", Ending(stored=1, errors=1, error="title: must be a string"))
+    now += timedelta(seconds=1)
+    counters.count("one", error=False)
+    counters.note("one", Ending(duplicates=1, unmatched=1, refused=1))
+    await counters.flush()
+    expected = Activity(
+        stored=3,
+        errors=1,
+        duplicates=1,
+        unmatched=1,
+        ignored={"acknowledge": 2, "note": 1},
+        refused=1,
+        last_received_at=now,
+        last_error_at=now - timedelta(seconds=1),
+        last_error="title: must be a string",
+    )
+    assert store.tallies == {"one": Tally(3, 1, expected)}
+
+
+async def test_what_could_not_be_written_is_added_to_what_came_later(store):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    counters = ActivityCounters(store.write, clock=lambda: now)
+    counters.count("one", error=True)
+    counters.note("one", Ending(stored=1, ignored=["note"], error="first"))
+    store.slow = asyncio.Event()
+    store.failing = True
+    writing = asyncio.create_task(counters.flush())
+    await asyncio.sleep(0.01)
+    now += timedelta(seconds=1)
+    counters.count("one", error=True)
+    counters.note("one", Ending(stored=1, ignored=["note"], error="second"))
+    counters.count("two", error=False)
+    store.slow.set()
+    with pytest.raises(Unavailable):
+        await writing
+    store.failing = False
+    await counters.flush()
+    one = Activity(stored=2, ignored={"note": 2}, last_received_at=now, last_error_at=now, last_error="second")
+    assert store.tallies == {"one": Tally(2, 2, one), "two": Tally(1, 0, Activity(last_received_at=now))}
+
+
+def test_an_error_is_kept_as_it_can_be_stored():
+    activity = Activity()
+    activity.note(Ending(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    assert activity.last_error.startswith("half a pair ? x")
+    assert len(activity.last_error) == LONGEST_ERROR
