@@ -112,6 +112,10 @@ class Door:
     def __init__(self, client: ForeignClient | httpx.Client) -> None:
         self._client = client
 
+    @property
+    def is_http(self) -> bool:
+        return isinstance(self._client, httpx.Client)
+
     def ask(self, service: str, method: str, request: dict[str, Any], **metadata: str) -> dict[str, Any]:
         """The reply; raises Refused."""
         if isinstance(self._client, ForeignClient):
@@ -124,7 +128,7 @@ class Door:
         if answer.status_code == 200:
             return dict(answer.json())
         detail = answer.json()["detail"]
-        raise Refused(CODES[answer.status_code], f"{detail['code']}: {detail['message']}")
+        raise Refused(CODES.get(answer.status_code, str(answer.status_code)), f"{detail['code']}: {detail['message']}")
 
     def code(self, service: str, method: str, request: dict[str, Any], **metadata: str) -> str:
         """The code a call ends with; "OK" for an answer."""
