@@ -1,7 +1,7 @@
 """The composition root: the only place that knows all parts. `build(settings)` gives an App that starts and stops.
 
 What is started is stopped in the opposite order, also where a start fails half-way:
-embedded database > connection > indexes > writer, readers > managers > gRPC, HTTP > health.
+embedded database > connection > indexes > writer, readers > managers > health > gRPC, HTTP.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -55,6 +55,9 @@ from event_service.webhooks.sealing import Sealer
 MEND_EVERY_SECONDS = 60.0
 DATABASE_SECONDS = 30.0
 
+_RESERVE_SECONDS = 2.0
+"""Of the grace period, for what is left to do when all calls are answered."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +77,7 @@ class App:
         self._parts = contextlib.AsyncExitStack()
         self._addresses: Addresses | None = None
         self._http: HttpServer | None = None
+        self._stop_at: float | None = None
 
     @property
     def addresses(self) -> Addresses:
@@ -94,8 +98,20 @@ class App:
             self._parts = parts.pop_all()
 
     async def stop(self) -> None:
-        """Takes nothing more, answers what is under way, writes what is queued, and ends. May be called twice."""
+        """Takes nothing more, answers what is under way, writes what is queued, and ends. May be called twice.
+
+        All of it within `grace_seconds`, an embedded database's own end aside. What is not answered in time is
+        answered Unavailable.
+        """
+        if self._stop_at is None:
+            self._stop_at = time.monotonic() + self._settings.grace_seconds
         await self._parts.aclose()
+
+    def _left(self, reserve: float = 0.0) -> float:
+        """Seconds of the grace period that are left, less a reserve for what comes after."""
+        grace = self._settings.grace_seconds
+        left = grace if self._stop_at is None else self._stop_at - time.monotonic()
+        return max(left - min(reserve, grace / 4), 0.0)
 
     async def _start(self, parts: contextlib.AsyncExitStack) -> None:
         settings = self._settings
@@ -129,7 +145,7 @@ class App:
             weight_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
         )
-        parts.push_async_callback(writer.close, settings.grace_seconds)
+        parts.push_async_callback(lambda: writer.close(self._left()))
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
         parts.push_async_callback(_cancel, mending)
 
@@ -143,7 +159,7 @@ class App:
             base_url=self._base_url,
         )
         webhooks.start()
-        parts.push_async_callback(webhooks.close)
+        parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
         events = EventManager(
             webhooks=webhooks,
             deliveries=DeliveryReader(
@@ -183,8 +199,16 @@ class App:
             settings.http_address,
         )
         self._http = http_server
+        probe = Probe(
+            database,
+            on_change=grpc_server.health.set,
+            gates=[threads, webhook_threads, writer],
+            evidence=lambda: writer.last_success_at,
+        )
+        await probe.start()
+        parts.push_async_callback(lambda: probe.stop(self._left()))
         await grpc_server.start()
-        parts.push_async_callback(_stop_both, grpc_server, http_server, settings.grace_seconds)
+        parts.push_async_callback(lambda: _stop_both(grpc_server, http_server, self._left(_RESERVE_SECONDS)))
         try:
             await http_server.start()
         except (OSError, ValueError) as error:
@@ -193,14 +217,6 @@ class App:
         self._addresses = Addresses(
             _with_port(settings.grpc_address, grpc_server.port), _with_port(settings.http_address, http_server.port)
         )
-        probe = Probe(
-            database,
-            on_change=grpc_server.health.set,
-            gates=[threads, webhook_threads, writer],
-            evidence=lambda: writer.last_success_at,
-        )
-        await probe.start()
-        parts.push_async_callback(probe.stop)
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
         embedded = EmbeddedDatabase(self._settings.data_dir)
@@ -289,6 +305,14 @@ async def _mend_now_and_then(committer: Committer, threads: Threads) -> None:
         except EventServiceError as error:  # the database may be away; there is another time
             _log.info("could not look for alerts that were left to be closed: %s", error)
         await asyncio.sleep(MEND_EVERY_SECONDS)
+
+
+async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
+    """Waits that long for something to close; then it is cut off."""
+    try:
+        await asyncio.wait_for(closing, seconds)
+    except TimeoutError:
+        _log.warning("the grace period is over, and something had not been closed yet")
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

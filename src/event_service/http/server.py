@@ -5,7 +5,6 @@ uvicorn would log every path, and ours may hold access keys; `gate.py` logs the 
 
 import asyncio
 import contextlib
-import math
 import socket
 from collections.abc import Iterator
 
@@ -77,7 +76,7 @@ class HttpServer:
             return
         for listener in self._server.servers:
             listener.close()
-        self._config.timeout_graceful_shutdown = math.ceil(max(grace, 0))
+        self._config.timeout_graceful_shutdown = max(grace, 0)  # type: ignore[assignment]  # parts of seconds work too
         self._server.should_exit = True
         await self._serving
         self._server = self._serving = None

@@ -111,8 +111,10 @@ class Admission:
             async with asyncio.timeout(seconds):
                 await self._nothing_left.wait()
         except TimeoutError:
-            self._cut_off = True
             left = list(self._calls)
+            if not left:  # the last one has ended with the time
+                return 0
+            self._cut_off = True
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=1)

@@ -105,13 +105,18 @@ class Probe:
             thread.start()
         await self._looked.wait()
 
-    async def stop(self) -> None:
-        """Ends watching. The state stays what it was."""
+    async def stop(self, seconds: float = 2 * _LIMIT) -> None:
+        """Ends watching. The state stays what it was.
+
+        Args:
+            seconds: how long to wait for a look that is under way; it ends by itself.
+        """
         self._stopping.set()
         self._hurry.set()
         if self._loop is not None:
+            give_up_at = time.monotonic() + seconds
             for thread in self._threads:
-                await asyncio.to_thread(thread.join)
+                await asyncio.to_thread(thread.join, max(give_up_at - time.monotonic(), 0.0))
 
     # --- in two threads: a write that hangs must not keep anybody from seeing that the server has gone ---------
 

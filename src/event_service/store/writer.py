@@ -198,10 +198,11 @@ class GroupCommit(Generic[Request, Outcome]):
         stopping = Unavailable("The service is stopping; send again.")
         self._closed = True
         self._refusing = stopping
-        try:
-            await asyncio.wait_for(self._idle.wait(), grace)
-        except TimeoutError:
-            log.warning("stopped with creates unanswered", extra={"creates": len(self._open)})
+        if self._open:
+            try:
+                await asyncio.wait_for(self._idle.wait(), grace)
+            except TimeoutError:
+                log.warning("stopped with creates unanswered", extra={"creates": len(self._open)})
         finished = not self._open
         self._queue.put(None)
         self._give_up(stopping)
@@ -242,6 +243,7 @@ class GroupCommit(Generic[Request, Outcome]):
 
     def _write(self, batch: list[_Item[Request]]) -> None:
         started = time.monotonic()
+        self._last_batch = len(batch)
         weight = sum(item.weight for item in batch)
         try:
             with time_limit(COMMIT_SECONDS + max(weight - self._batch_weight, 0) * _SECONDS_PER_WEIGHT):
@@ -259,7 +261,6 @@ class GroupCommit(Generic[Request, Outcome]):
         else:
             self._last_success_at = time.monotonic()
             self._sort_out(batch, outcomes)
-        self._last_batch = len(batch)
         self._pace.take_note(time.monotonic() - started, weight)
 
     def _sort_out(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Defer]) -> None:

@@ -98,3 +98,17 @@ async def test_what_outlasts_the_grace_is_answered_unavailable() -> None:
         with pytest.raises(Unavailable):
             await task
     assert admission.under_way == 0
+
+
+async def test_the_last_call_may_end_together_with_the_time() -> None:
+    admission, gate = Admission(10, 100), Gate()
+    last = start(admission, gate, b"a")
+    await asyncio.sleep(0)
+
+    def end_late() -> None:
+        time.sleep(0.1)  # whereupon the time is over, too
+        gate.opened.set()
+
+    asyncio.get_running_loop().call_later(0.01, end_late)
+    assert await admission.drain(0.05) == 0
+    assert await last == b"a"
