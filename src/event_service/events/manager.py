@@ -14,20 +14,20 @@ from itertools import islice
 from typing import Any, Protocol
 
 from event_service.errors import EventServiceError, NotFound, RequiredParameter
+from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
+from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.building import BuiltEvent, build
-from event_service.events.commit import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.conditions import AlertRules, condition_id_of
 from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME, Webhook
-from event_service.normalize import canonical_name, error_event
+from event_service.normalize import error_event
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
 from event_service.store.event_writer import ConditionKey
-from event_service.telemetry.metrics import OTHER
 
 SLICE_SECONDS = 0.005
 """How long a batch is worked on before other calls get their turn on the event loop."""
@@ -65,14 +65,14 @@ class _Prepared:
 
     Attributes:
         parser: a built-in parser's name, or "other"; for metrics.
-        unreadable: events that stand for what could not be read.
+        unreadable: the first fault of each event that stands for what could not be read.
         item: what is to be stored of it; None for nothing.
         answer: the writer's, once it has been asked.
     """
 
     outcome: CreateOutcome
     parser: str
-    unreadable: int = 0
+    unreadable: Sequence[str] = ()
     item: CreateItem | None = None
     answer: "asyncio.Future[CreateResult] | None" = None
 
@@ -90,7 +90,7 @@ class DraftOutcome:
     duplicate: bool
 
 
-class Webhooks(Protocol):
+class Webhooks(Counters, Protocol):
     """What this manager needs of `webhooks/manager.py`."""
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
@@ -101,13 +101,6 @@ class Writer(Protocol):
     """What this manager needs of `store/writer.py`."""
 
     def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]": ...
-
-
-class Metrics(Protocol):
-    """What this manager needs of `telemetry/metrics.py`."""
-
-    def events(self, *, stored: int = 0, duplicate: int = 0, unmatched: int = 0, unreadable: int = 0) -> None: ...
-    def delivery(self, parser: str, outcome: str) -> None: ...
 
 
 class Reader(Protocol):
@@ -141,7 +134,7 @@ class EventManager:
         max_event_bytes: int,
         metrics: Metrics,
     ) -> None:
-        self._metrics = metrics
+        self._accounts = Accounts(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries
         self._writer = writer
@@ -167,9 +160,9 @@ class EventManager:
             if prepared.item is not None:
                 result = await self._writer.submit(prepared.item)
         except EventServiceError as error:
-            self._metrics.delivery(_parser_of(webhook), error.reason)
+            self._accounts.refused(webhook, error)
             raise
-        return self._finish(prepared, result)
+        return self._finish(webhook, prepared, result)
 
     async def create_batch(
         self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
@@ -221,13 +214,17 @@ class EventManager:
 
     async def _prepare(self, webhook: Webhook, rules: AlertRules, delivery: Delivery) -> _Prepared:
         """What is known of a delivery before it is stored, and what is to be stored, if anything."""
-        parsed = await self._deliveries.read(webhook, delivery)
+        try:
+            parsed = await self._deliveries.read(webhook, delivery)
+        except EventServiceError:
+            self._webhooks.count(webhook.webhook_id, error=False)
+            raise
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         drafts = parsed.events + [
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
         ]
         self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
-        parser = parsed.source or _parser_of(webhook)
+        parser = parsed.source or parser_of(webhook)
         if not drafts:
             return _Prepared(outcome, parser)
         for draft in drafts:
@@ -237,7 +234,7 @@ class EventManager:
             build(draft, webhook, delivery.received_at, self._max_event_bytes, path=delivery.path) for draft in drafts
         ]
         item = CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed))
-        return _Prepared(outcome, parser, len(parsed.bad_items), item)
+        return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
         """Queues what is to be stored."""
@@ -253,30 +250,23 @@ class EventManager:
         self, webhook: Webhook, prepared: _Prepared | EventServiceError
     ) -> CreateOutcome | EventServiceError:
         if isinstance(prepared, EventServiceError):
-            self._metrics.delivery(_parser_of(webhook), prepared.reason)
+            self._accounts.refused(webhook, prepared)
             return prepared
         try:
             result = None if prepared.answer is None else await prepared.answer
         except EventServiceError as error:
-            self._metrics.delivery(_parser_of(webhook), error.reason)
+            self._accounts.refused(webhook, error)
             return error
-        return self._finish(prepared, result)
+        return self._finish(webhook, prepared, result)
 
-    def _finish(self, prepared: _Prepared, result: CreateResult | None) -> CreateOutcome:
+    def _finish(self, webhook: Webhook, prepared: _Prepared, result: CreateResult | None) -> CreateOutcome:
         """The outcome with what the store says, and counted."""
         outcome = prepared.outcome
         if result is None:
-            self._metrics.delivery(prepared.parser, "nothing")
+            self._accounts.nothing(webhook, prepared.parser, outcome.ignored)
             return outcome
+        self._accounts.stored(webhook, prepared.parser, result, outcome.ignored, prepared.unreadable)
         outcome.complete(result)
-        count = len(result.event_ids)
-        if result.duplicate:
-            self._metrics.events(duplicate=count)
-            self._metrics.delivery(prepared.parser, "duplicate")
-            return outcome
-        unreadable = prepared.unreadable
-        self._metrics.events(stored=count - unreadable, unmatched=len(result.unmatched), unreadable=unreadable)
-        self._metrics.delivery(prepared.parser, "unreadable" if unreadable else "stored" if count else "nothing")
         return outcome
 
     async def create_drafts(
@@ -310,7 +300,7 @@ class EventManager:
         for result in results:
             if isinstance(result, BaseException):
                 if isinstance(result, EventServiceError):
-                    self._metrics.delivery(_parser_of(webhook), result.reason)
+                    self._accounts.refused(webhook, result)
                 raise result
         outcomes = [
             DraftOutcome(result.event_ids[0], result.duplicate)
@@ -318,8 +308,7 @@ class EventManager:
             if isinstance(result, CreateResult)
         ]
         duplicate = sum(outcome.duplicate for outcome in outcomes)
-        self._metrics.events(stored=len(outcomes) - duplicate, duplicate=duplicate)
-        self._metrics.delivery(_parser_of(webhook), "duplicate" if duplicate == len(outcomes) else "stored")
+        self._accounts.drafts(webhook, len(outcomes) - duplicate, duplicate)
         return outcomes
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
@@ -357,11 +346,6 @@ class EventManager:
             auto_recovery=options.get("auto_recovery", True) is not False,
             store_unmatched_recovery=self._store_unmatched_recovery,
         )
-
-
-def _parser_of(webhook: Webhook) -> str:
-    """The parser a webhook asks for, of which there are a few: names of remote plugins are not told apart."""
-    return canonical_name(webhook.plugin.plugin_id) or OTHER
 
 
 def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
