@@ -17,7 +17,8 @@ from importlib.metadata import version
 from event_service._gen.event_service.v1 import ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import EventServiceError, Unavailable
-from event_service.events.commit import Committer, CreateItem, CreateResult, Outcome
+from event_service.events.batch import CreateItem, CreateResult, Outcome
+from event_service.events.commit import Committer
 from event_service.events.manager import EventManager
 from event_service.events.reading import DeliveryReader
 from event_service.http.app import build_app

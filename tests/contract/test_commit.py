@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from event_service.errors import AlreadyExists, Unavailable
+from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.building import BuiltEvent, new_event_id
-from event_service.events.commit import ClaimRequest, Committer, CreateItem, CreateResult, Entry
+from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules, condition_id_of
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.store.alerts import AlertStore
@@ -235,6 +236,35 @@ def test_who_loses_a_condition_to_another_replica_decides_again(bench: Bench) ->
     assert [row["event_type"] for row in rows] == ["ALERT", "ALERT", "RECOVERY"] or len(rows) == 3
     assert len({row["alert_id"] for row in rows}) == 2
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
+
+
+def test_an_alert_that_meets_a_recovery_on_another_replica_opens_the_next(bench: Bench) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+
+    class Between:
+        """The other replica's alert comes after this one has noted its recovery and before it stores it."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bench.events, name)
+
+        def insert(self, events: Any) -> Any:
+            bench.run(bench.item((ALERT, "a", 2)))
+            return bench.events.insert(events)
+
+    bench.committer(events=Between())([bench.item((RECOVERY, "a", 1))])
+    assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
+    opened, recovered, again = sorted(bench.stored("a"), key=lambda row: row["created_at"])
+    assert opened["alert_id"] == recovered["alert_id"] != again["alert_id"]
+    bench.run(bench.item((RECOVERY, "a", 3)))
+    assert bench.alert_states() == [("RESOLVED", "RECOVERED")] * 2
+
+
+def test_a_closing_is_left_undone_for_a_minute_from_its_receipt_however_old_its_event(bench: Bench) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+    with pytest.raises(Crash):
+        bench.committer(alerts=dying(bench.alerts, "close"))([bench.item((RECOVERY, "a", 100))])
+    assert bench.commit.mend(NOON + timedelta(seconds=130)) == 0
+    assert bench.commit.mend(NOON + timedelta(seconds=161)) == 1
 
 
 def test_an_upstream_alert_is_taken_over(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from event_service.events.commit import ClaimRequest
+from event_service.events.batch import ClaimRequest
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
 from event_service.normalize.aws_sns import SUBSCRIPTION

@@ -122,7 +122,7 @@ def _row(condition: Condition) -> dict[str, Any]:
         ],
     }
     if condition.closings:
-        row["unsettled_at"] = max(closing.at for closing in condition.closings)
+        row["unsettled_at"] = condition.unsettled_at
     return row
 
 
@@ -148,6 +148,7 @@ def _condition(row: dict[str, Any]) -> Condition:
             )
             for closing in row["closings"]
         ),
+        unsettled_at=row.get("unsettled_at"),
     )
 
 

@@ -1,0 +1,82 @@
+"""What a create is on its way through the writer: its events, its idempotency key, and how it ends."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from event_service.events.building import BuiltEvent
+from event_service.events.conditions import AlertRules, Decision
+from event_service.store.event_writer import ConditionKey, new_object_id
+from event_service.store.writer import Defer
+from event_service.wire.event_info import encode_event
+
+
+@dataclass(slots=True)
+class Entry:
+    """One event of a create on its way into the store.
+
+    Attributes:
+        stored: None while undecided, True once stored, False for a recovery that is not to be stored.
+        was_stored: an earlier attempt had stored it.
+    """
+
+    built: BuiltEvent
+    key: ConditionKey
+    condition_id: str
+    object_id: str = field(default_factory=new_object_id)
+    decision: Decision | None = None
+    stored: bool | None = None
+    was_stored: bool = False
+
+    def rename(self, event_id: str) -> None:
+        """Gives the event another id."""
+        event = replace(self.built.event, event_id=event_id)
+        self.built = BuiltEvent(event, encode_event(event))
+
+
+class ClaimRequest(NamedTuple):
+    """The idempotency key a create came with; see `Claim`."""
+
+    claim_id: str
+    digest: str
+    expire_at: datetime
+
+
+@dataclass(slots=True)
+class CreateItem:
+    """One create: its events, and how its webhook ties them to alerts."""
+
+    entries: list[Entry]
+    rules: AlertRules
+    claim: ClaimRequest | None = None
+    claimed: bool = False
+    adopted: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes it adds to a batch, nearly: each event is stored nested and as wire bytes."""
+        size = 0
+        for entry in self.entries:
+            size += 2 * len(entry.built.wire)
+        return size
+
+    @property
+    def finished(self) -> bool:
+        """Whether every event is stored, or is not to be."""
+        return all(entry.stored is not None for entry in self.entries)
+
+
+class CreateResult(NamedTuple):
+    """How a create ended.
+
+    Attributes:
+        event_ids: what was stored, now or (`duplicate`) by an earlier attempt.
+        unmatched: event_keys of recoveries that found no open alert and were not stored.
+    """
+
+    event_ids: tuple[str, ...]
+    duplicate: bool = False
+    unmatched: tuple[str, ...] = ()
+
+
+Outcome: TypeAlias = CreateResult | Exception | Defer

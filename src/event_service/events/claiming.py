@@ -1,0 +1,110 @@
+"""Idempotency: which creates of a batch were sent before, and what is remembered of the others.
+
+A claim names the `_id`s its events will have before they are written, and is complete once it says which were
+stored. Whoever finds an incomplete one goes on where the first attempt stopped.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from event_service.errors import AlreadyExists
+from event_service.events.batch import CreateItem, CreateResult, Outcome
+from event_service.store.claims import Claim
+from event_service.store.writer import DEFER
+
+
+class Claims(Protocol):
+    """What a commit needs of `store/claims.py`."""
+
+    def find(self, claim_ids: Iterable[str]) -> dict[str, Claim]: ...
+    def forget(self, claim_ids: Iterable[str], before: datetime) -> None: ...
+    def add(self, claims: Sequence[Claim]) -> list[bool]: ...
+    def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None: ...
+
+
+class Events(Protocol):
+    """What claiming needs of `store/event_writer.py`."""
+
+    def existing(self, object_ids: Iterable[str]) -> set[str]: ...
+
+
+class Claiming:
+    """The first and the last step of a commit. Called in the writer's thread."""
+
+    def __init__(self, claims: Claims, events: Events) -> None:
+        self._claims = claims
+        self._events = events
+
+    def settle(self, batch: Sequence[CreateItem]) -> list[Outcome | None]:
+        """For each item its outcome if its idempotency key already decides it, else None."""
+        outcomes: list[Outcome | None] = [None] * len(batch)
+        claiming = [(index, item) for index, item in enumerate(batch) if item.claim and not item.claimed]
+        if not claiming:
+            return outcomes
+        known = self._unexpired(claiming)
+        new: list[tuple[int, CreateItem, Claim]] = []
+        taken: set[str] = set()
+        for index, item in claiming:
+            request = item.claim
+            if request is None:
+                continue
+            claim = known.get(request.claim_id)
+            if request.claim_id in taken:
+                outcomes[index] = DEFER
+            elif claim is None:
+                planned = tuple((entry.object_id, entry.built.event.event_id) for entry in item.entries)
+                new.append((index, item, Claim(request.claim_id, request.digest, planned, request.expire_at)))
+            elif claim.digest != request.digest:
+                outcomes[index] = AlreadyExists(
+                    "The idempotency key was used with another payload. Send again what was sent, or choose a new key."
+                )
+            elif claim.stored is not None:
+                outcomes[index] = CreateResult(claim.stored, duplicate=True)
+            else:
+                self._take_over(item, claim)
+            taken.add(request.claim_id)
+        for (index, item, _), added in zip(new, self._claims.add([claim for _, _, claim in new]), strict=True):
+            item.claimed = added
+            if not added:
+                outcomes[index] = DEFER
+        return outcomes
+
+    def _unexpired(self, claiming: Sequence[tuple[int, CreateItem]]) -> dict[str, Claim]:
+        """The claims that were made before under the keys of these items."""
+        wanted = {item.claim.claim_id for _, item in claiming if item.claim}
+        now = max(entry.built.event.created_at for _, item in claiming for entry in item.entries)
+        known = self._claims.find(wanted)
+        expired = [claim_id for claim_id, claim in known.items() if claim.expire_at <= now]
+        if expired:
+            self._claims.forget(expired, now)
+        return {claim_id: claim for claim_id, claim in known.items() if claim.expire_at > now}
+
+    def _take_over(self, item: CreateItem, claim: Claim) -> None:
+        """Goes on where an earlier attempt under the same key stopped, or is still going on elsewhere."""
+        for entry, (object_id, event_id) in zip(item.entries, claim.planned, strict=False):
+            entry.object_id = object_id
+            if entry.built.event.event_id != event_id:
+                entry.rename(event_id)
+        there = self._events.existing(entry.object_id for entry in item.entries)
+        for entry in item.entries:
+            if entry.object_id in there:
+                entry.stored = entry.was_stored = True
+        item.claimed = item.adopted = True
+
+    def complete(self, items: Iterable[CreateItem]) -> None:
+        """Notes for finished items what was stored under their keys."""
+        complete = []
+        for item in items:
+            if item.claim is None:
+                continue
+            if item.adopted:
+                # Another replica may have worked on the same claim meanwhile and stored what was decided
+                # differently here.
+                there = self._events.existing(entry.object_id for entry in item.entries)
+                for entry in item.entries:
+                    entry.stored = entry.object_id in there
+            complete.append(
+                (item.claim.claim_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
+            )
+        self._claims.complete(complete)
