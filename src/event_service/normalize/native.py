@@ -14,6 +14,7 @@ from event_service.wire.timestamps import parse_timestamp
 
 _TYPES = {name.value: name for name in EventType}
 _SEVERITIES = {name.value: name for name in Severity}
+_FIELDS = frozenset(EventDraft.__dataclass_fields__) | {"resource", "results"}
 
 
 def recognise(payload: Json, _headers: Headers) -> bool:
@@ -132,6 +133,8 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
 
 def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
     """The object by trimmed names; where two become equal, the one that needed no trimming wins."""
+    if item.keys() <= _FIELDS:  # nearly always, and known without a look at each
+        return item
     for name in item:
         if name.strip() != name:
             return {name.strip(): value for name, value in item.items()} | {
@@ -170,7 +173,7 @@ def _read_resources(resources: Json, resource: Json, prefix: str, faults: list[F
     if not isinstance(resource, dict):
         faults.append(Fault(f"{prefix}resource", f"must be an object, not {clipped(resource)}"))
         return read
-    value = _trimmed_keys(resource).get("name")
+    value = resource["name"] if "name" in resource else _trimmed_keys(resource).get("name")
     if type(value) is str:
         if (name := value.strip()) and name not in read:
             read.append(name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from google.rpc import code_pb2
 
@@ -28,6 +28,9 @@ MAX_STREAM = 10_000
 # So that a full batch's reply stays below the 4 MiB that clients take, whatever is in it.
 _MAX_REMARKS = 4
 _LONGEST_REMARK = 300
+
+
+Reply: TypeAlias = ingest_pb2.CreateBatchResponse | ingest_pb2.CreateStreamResponse
 
 
 class Events(Protocol):
@@ -59,7 +62,9 @@ class IngestServicer:
             raise RequiredParameter("payloads")
         _check_number(message.payloads)
         outcomes = await self._store(message.webhook_id, message.access_key, message.payloads, 0)
-        return ingest_pb2.CreateBatchResponse(outcomes=map(_encode, outcomes)).SerializeToString()
+        reply = ingest_pb2.CreateBatchResponse()
+        _add(reply, outcomes)
+        return reply.SerializeToString()
 
     async def create_stream(self, request: bytes, call: Call) -> bytes:
         """CreateStreamRequests -> CreateStreamResponse; what arrives while a write is under way is written next.
@@ -81,7 +86,7 @@ class IngestServicer:
             if len(reply.outcomes) + len(payloads) > MAX_STREAM:
                 raise InvalidArgument.at("payloads", f"more than {MAX_STREAM} in one stream; begin another one")
             outcomes = await self._store(*sender, payloads, len(reply.outcomes))
-            reply.outcomes.extend(map(_encode, outcomes))
+            _add(reply, outcomes)
         if sender is None:
             raise RequiredParameter("webhook_id")
         return reply.SerializeToString()
@@ -154,21 +159,21 @@ def _raise_if_in_vain(outcomes: Sequence[CreateOutcome | EventServiceError]) -> 
         raise first
 
 
-def _encode(outcome: CreateOutcome | EventServiceError) -> ingest_pb2.Outcome:
-    if isinstance(outcome, EventServiceError):
-        message = ingest_pb2.Outcome(
-            code=code_pb2.Code.Value(outcome.code), message=cut(outcome.details, MAX_TEXT_BYTES)
-        )
-        if outcome.retry_after is not None:
-            message.retry_delay.FromMilliseconds(round(outcome.retry_after * 1000))
-        return message
-    return ingest_pb2.Outcome(
-        event_ids=outcome.event_ids[:MAX_EVENT_IDS],
-        event_count=len(outcome.event_ids),
-        duplicate=outcome.duplicate,
-        faults=_remarks(outcome.faults),
-        ignored=_remarks(outcome.ignored),
-    )
+def _add(reply: Reply, outcomes: Iterable[CreateOutcome | EventServiceError]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, EventServiceError):
+            refused = reply.outcomes.add(
+                code=code_pb2.Code.Value(outcome.code), message=cut(outcome.details, MAX_TEXT_BYTES)
+            )
+            if outcome.retry_after is not None:
+                refused.retry_delay.FromMilliseconds(round(outcome.retry_after * 1000))
+            continue
+        ids = outcome.event_ids
+        stored = reply.outcomes.add(event_ids=ids[:MAX_EVENT_IDS], event_count=len(ids), duplicate=outcome.duplicate)
+        if outcome.faults:
+            stored.faults.extend(_remarks(outcome.faults))
+        if outcome.ignored:
+            stored.ignored.extend(_remarks(outcome.ignored))
 
 
 def _remarks(texts: Sequence[str]) -> list[str]:
