@@ -1,7 +1,8 @@
-"""Many updates in one write: all carried out, each refusal its own, and everything journalled at the end."""
+"""Many writes in one: all carried out, each refusal its own, and everything journalled at the end."""
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.settings import Settings
-from event_service.store.bulk import find_by_id, write_updates
+from event_service.store.bulk import find_by_id, insert_each, write_updates
 from event_service.store.client import Database, close, connect
 from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
 from event_service.store.failures import DUPLICATE_KEY, write_errors
+from tests.contract.tcp_proxy import TcpProxy
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 50])
@@ -31,6 +33,40 @@ def test_a_refused_update_is_named_and_the_others_are_stored(database: Database)
         write_updates(rows, updates)
     assert [(failure.index, failure.code) for failure in write_errors(caught.value)] == [(3, DUPLICATE_KEY)]
     assert {row["_id"]: row["version"] for row in rows.find()} == {0: 1, 1: 1, 2: 1, 3: 7, 4: 1, 5: 1}
+
+
+def test_a_refused_document_is_named_and_the_others_are_stored(database: Database) -> None:
+    rows = database["rows"]
+    rows.create_index("name", unique=True)
+    assert insert_each(rows, [{"_id": 3, "name": "c"}, {"_id": 5, "name": "e"}]) == []
+    documents = [{"_id": number, "name": name} for number, name in enumerate("abcxec", start=1)]
+    failures = insert_each(rows, documents)
+    assert [(failure.index, failure.code) for failure in failures] == [
+        (2, DUPLICATE_KEY),
+        (4, DUPLICATE_KEY),
+        (5, DUPLICATE_KEY),
+    ]
+    assert {row["_id"]: row["name"] for row in rows.find()} == {1: "a", 2: "b", 3: "c", 4: "x", 5: "e"}
+
+
+def test_a_connection_that_breaks_before_the_answer_is_tried_once_more(embedded_uri: str) -> None:
+    host, port = embedded_uri.removeprefix("mongodb://").partition("/")[0].split(":")
+    proxy = TcpProxy((host, int(port)))
+    database = connect(
+        Settings(database="test_insert_each"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+    )
+    rows = database["rows"]
+    try:
+        assert insert_each(rows, [{"_id": 0}]) == []
+        proxy.silent = True
+        threading.Timer(0.3, lambda: (setattr(proxy, "silent", False), proxy.reset())).start()
+        failures = insert_each(rows, [{"_id": number} for number in range(1, 4)])
+        assert [(failure.index, failure.key) for failure in failures] == [(0, "_id"), (1, "_id"), (2, "_id")]
+        assert rows.count_documents({}) == 4
+    finally:
+        database.client.drop_database(database.name)
+        close(database)
+        proxy.close()
 
 
 @pytest.mark.parametrize("count", [0, 1, 256, 600])

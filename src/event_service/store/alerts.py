@@ -6,12 +6,11 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import Alert, AlertState, Closing
-from event_service.store.bulk import write_updates
+from event_service.store.bulk import insert_each, write_updates
 from event_service.store.client import Database
-from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
+from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 
 COLLECTION = "alert"
 
@@ -28,11 +27,10 @@ class AlertStore:
         if not alerts:
             return
         with database_errors(writing=True):
-            try:
-                self._alerts.insert_many([_document(alert) for alert in alerts], ordered=False)
-            except BulkWriteError as error:
-                if any(failure.code != DUPLICATE_KEY for failure in write_errors(error)):
-                    raise
+            failures = insert_each(self._alerts, [_document(alert) for alert in alerts])
+        for failure in failures:
+            if failure.code != DUPLICATE_KEY:
+                raise translate_write(failure)
 
     def close(self, closings: Sequence[Closing]) -> None:
         """Resolves alerts. Closing one twice changes nothing."""

@@ -1,4 +1,4 @@
-"""Many documents at once: updates in one journalled write, look-ups by id.
+"""Many documents at once: inserts and updates in one journalled write each, look-ups by id.
 
 MongoDB flushes its journal once for a whole bulk write. SecantusDB does so once for an insert of many, but for each
 single update: 5 ms apiece against 0.7. Its journal is one log, though, and what is flushed is everything up to there:
@@ -11,9 +11,11 @@ from weakref import WeakKeyDictionary
 
 from pymongo import MongoClient, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, BulkWriteError, ServerSelectionTimeoutError
 from pymongo.write_concern import WriteConcern
 
 from event_service.store.client import Document, is_secantus
+from event_service.store.failures import WriteFailure, write_errors, write_failures
 
 Update: TypeAlias = UpdateOne | ReplaceOne[Document]
 
@@ -23,6 +25,40 @@ _IDS = 256
 _WORTHWHILE = 3  # with fewer updates the barrier costs more than it saves
 
 _flushes_each: WeakKeyDictionary[MongoClient[Any], bool] = WeakKeyDictionary()
+
+
+def insert_each(collection: Collection[Document], documents: Sequence[Document]) -> list[WriteFailure]:
+    """Inserts documents, in no order; returns once all that were not refused are journalled.
+
+    The driver's `insert_many` looks at each document and copies lists of them about, which costs as much as encoding
+    them; the command goes without. Like the driver it sends everything once more where the connection broke before
+    the answer came. What the first attempt had stored is then refused as a DUPLICATE_KEY.
+
+    Args:
+        documents: each with its `_id`.
+
+    Returns:
+        the members that were refused.
+    """
+    if not isinstance(collection, Collection):  # mongomock
+        try:
+            collection.insert_many(documents, ordered=False)
+        except BulkWriteError as error:
+            return write_errors(error)
+        return []
+    command = {
+        "insert": collection.name,
+        "documents": documents,
+        "ordered": False,
+        "writeConcern": collection.write_concern.document,
+    }
+    try:
+        reply = collection.database.command(command)
+    except ServerSelectionTimeoutError:
+        raise
+    except AutoReconnect:
+        reply = collection.database.command(command)
+    return write_failures(reply.get("writeErrors", ()), reply.get("writeConcernError"))
 
 
 def write_updates(collection: Collection[Document], updates: Sequence[Update]) -> None:

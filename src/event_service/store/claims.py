@@ -11,11 +11,10 @@ from typing import Any
 
 from bson import ObjectId
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError
 
-from event_service.store.bulk import write_updates
+from event_service.store.bulk import insert_each, write_updates
 from event_service.store.client import Database
-from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
+from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 
 COLLECTION = "claim"
 
@@ -62,13 +61,11 @@ class ClaimStore:
             return []
         added = [True] * len(claims)
         with database_errors(writing=True):
-            try:
-                self._claims.insert_many([_row(claim) for claim in claims], ordered=False)
-            except BulkWriteError as error:
-                for failure in write_errors(error):
-                    if failure.code != DUPLICATE_KEY:
-                        raise
-                    added[failure.index] = False
+            failures = insert_each(self._claims, [_row(claim) for claim in claims])
+        for failure in failures:
+            if failure.code != DUPLICATE_KEY:
+                raise translate_write(failure)
+            added[failure.index] = False
         return added
 
     def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None:

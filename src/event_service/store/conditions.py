@@ -9,9 +9,15 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
-from event_service.store.bulk import find_by_id, write_updates
+from event_service.store.bulk import find_by_id, insert_each, write_updates
 from event_service.store.client import Database
-from event_service.store.failures import DUPLICATE_KEY, database_errors, write_errors
+from event_service.store.failures import (
+    DUPLICATE_KEY,
+    WriteFailure,
+    database_errors,
+    translate_write,
+    write_errors,
+)
 
 COLLECTION = "condition"
 
@@ -45,30 +51,27 @@ class ConditionStore:
         written = [True] * len(conditions)
         with database_errors(writing=True):
             for indexes, write in ((new, self._insert), (known, self._replace)):
-                try:
-                    if indexes:
-                        write([conditions[index] for index in indexes])
-                except BulkWriteError as error:
-                    for failure in write_errors(error):
-                        if failure.code != DUPLICATE_KEY:
-                            raise
-                        written[indexes[failure.index]] = False
+                for failure in write([conditions[index] for index in indexes]) if indexes else ():
+                    if failure.code != DUPLICATE_KEY:
+                        raise translate_write(failure)
+                    written[indexes[failure.index]] = False
         return written
 
-    def _insert(self, conditions: Sequence[Condition]) -> None:
+    def _insert(self, conditions: Sequence[Condition]) -> list[WriteFailure]:
         """A row that was not there; inserts are what databases write most cheaply."""
-        self._rows.insert_many([_row(row) for row in conditions], ordered=False)
+        return insert_each(self._rows, [_row(row) for row in conditions])
 
-    def _replace(self, conditions: Sequence[Condition]) -> None:
+    def _replace(self, conditions: Sequence[Condition]) -> list[WriteFailure]:
         # An upsert whose filter misses because of the version collides with the row's own _id: that is how a
         # bulk write says which of its members came too late.
-        write_updates(
-            self._rows,
-            [
-                ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True)
-                for row in conditions
-            ],
-        )
+        writes = [
+            ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
+        ]
+        try:
+            write_updates(self._rows, writes)
+        except BulkWriteError as error:
+            return write_errors(error)
+        return []
 
     def settle(self, conditions: Sequence[Condition]) -> None:
         """Takes note that the `closings` of each row have been carried out.

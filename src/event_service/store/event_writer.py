@@ -10,15 +10,14 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 from pymongo import DESCENDING
-from pymongo.errors import BulkWriteError
 
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
-from event_service.store.bulk import find_by_id
+from event_service.store.bulk import find_by_id, insert_each
 from event_service.store.client import Database
 from event_service.store.documents import event_document
-from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write, write_errors
+from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 
 COLLECTION = "event"
 
@@ -78,16 +77,14 @@ class EventWriter:
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, ObjectId(new.object_id), new.alert, new.wire) for new in events]
         with database_errors(writing=True):
-            try:
-                self._events.insert_many(documents, ordered=False)
-            except BulkWriteError as error:
-                for failure in write_errors(error):
-                    if failure.code != DUPLICATE_KEY:
-                        outcomes[failure.index] = translate_write(failure)
-                    elif failure.key == "_id":
-                        outcomes[failure.index] = Inserted.WAS_STORED
-                    else:
-                        outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
+            failures = insert_each(self._events, documents)
+        for failure in failures:
+            if failure.code != DUPLICATE_KEY:
+                outcomes[failure.index] = translate_write(failure)
+            elif failure.key == "_id":
+                outcomes[failure.index] = Inserted.WAS_STORED
+            else:
+                outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
         # A document that was stored before is refused by both of its unique indexes, and not every server names `_id`.
         if taken := [index for index, outcome in enumerate(outcomes) if outcome is Inserted.EVENT_ID_TAKEN]:
             there = self.existing(events[index].object_id for index in taken)

@@ -4,7 +4,7 @@ Numbers are MongoDB's (error_codes.yml); the embedded database and mongomock use
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -69,8 +69,24 @@ def write_errors(error: BulkWriteError) -> list[WriteFailure]:
         Unavailable: the write concern was not met, so that nothing is known of any of them.
     """
     details: Mapping[str, Any] = error.details or {}
-    if details.get("writeConcernErrors"):
-        raise Unavailable(retry_after=_RETRY_SOON) from error
+    try:
+        return write_failures(details.get("writeErrors", ()), details.get("writeConcernErrors"))
+    except Unavailable as unavailable:
+        raise unavailable from error
+
+
+def write_failures(failures: Iterable[Mapping[str, Any]], concern: object = None) -> list[WriteFailure]:
+    """The same from a server's own reply.
+
+    Args:
+        failures: its `writeErrors`.
+        concern: its `writeConcernError`, if there is one.
+
+    Raises:
+        Unavailable: there is one.
+    """
+    if concern:
+        raise Unavailable(retry_after=_RETRY_SOON)
     return [
         WriteFailure(
             index=int(failure["index"]),
@@ -78,7 +94,7 @@ def write_errors(error: BulkWriteError) -> list[WriteFailure]:
             key=_refusing_key(failure),
             message=str(failure.get("errmsg", "")),
         )
-        for failure in details.get("writeErrors", ())
+        for failure in failures
     ]
 
 
