@@ -21,7 +21,9 @@ from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
 from event_service.events.manager import EventManager
 from event_service.events.reading import DeliveryReader
+from event_service.events.watching import Watcher
 from event_service.http.app import build_app
+from event_service.http.console import console_routes
 from event_service.http.fetcher import Fetcher
 from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
@@ -183,6 +185,17 @@ class App:
         services = _services(events, webhooks)
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)
+        more_routes = [metrics_route(metrics)] if settings.metrics else []
+        if settings.console:
+            more_routes += console_routes(
+                settings,
+                events=events,
+                webhooks=webhooks,
+                authenticator=authenticator,
+                watcher=Watcher(events),
+                is_ready=lambda: grpc_server.health.serving,
+                version=service_version,
+            )
         http_server = HttpServer(
             build_app(
                 settings,
@@ -194,7 +207,7 @@ class App:
                 new_call=_http_call,
                 is_ready=lambda: grpc_server.health.serving,
                 version=service_version,
-                more_routes=[metrics_route(metrics)] if settings.metrics else [],
+                more_routes=more_routes,
                 observe=metrics.request,
             ),
             settings.http_address,

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     cloud_eye_max_body_bytes: int = Field(
         12 * 1024 * 1024, ge=1024, description="Largest Cloud Eye request body, in bytes."
     )
+    console: bool = Field(True, description="Serve pages for people at / of the HTTP server.")
     metrics: bool = Field(
         True, description="Serve /metrics to whoever reaches the HTTP server. It tells numbers, and no ids or keys."
     )

@@ -1,62 +1,14 @@
-"""The short form of filters: `severity=CRITICAL title~cpu since=2h` as conditions of the query language.
-
-    field=value    equal            field~text    contains, whatever the case
-    field!=value   not equal        field!~text   does not contain
-    field>value    greater          field<value   less            also >= and <=
-    since=2h       received in the last two hours; a date works too
-    until=1d       received before that
-
-Several are joined by AND. severity and type take several words: `severity=CRITICAL,ERROR`. Below raw_data and
-additional_info a number, true, false and null mean themselves; in double quotes they are text.
-"""
+"""The short filters of `query/short_filter.py` as arguments of the command line, and its options."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from event_service.cli.failures import USAGE, Failure
+from event_service.query import short_filter
+from event_service.query.short_filter import EVENT_WORDS, HELP, NUMBER, WEBHOOK_WORDS, NotACondition
 
-FORM = re.compile(r"(?P<field>[^=!~<>]+)(?P<operator>!=|!~|>=|<=|=|~|>|<)(?P<value>.*)", re.DOTALL)
-OPERATORS = {
-    "=": "eq",
-    "!=": "not",
-    "~": "contain",
-    "!~": "not_contain",
-    ">": "gt",
-    ">=": "gte",
-    "<": "lt",
-    "<=": "lte",
-}
-
-# What people say for what the contract calls otherwise.
-EVENT_WORDS = {
-    "id": "event_id",
-    "key": "event_key",
-    "type": "event_type",
-    "alert": "alert_id",
-    "webhook": "webhook_id",
-    "project": "project_id",
-    "workspace": "workspace_id",
-    "resource": "resources",
-}
-WEBHOOK_WORDS = {
-    "id": "webhook_id",
-    "project": "project_id",
-    "workspace": "workspace_id",
-    "plugin": "plugin_info.plugin_id",
-}
-# Fields that take one of a few words, written in capitals.
-ENUMERATIONS = {"severity", "event_type", "state"}
-DYNAMIC = ("raw_data.", "additional_info.")
-AGE = re.compile(r"\d+[smhdw]")
-RELATIVE = re.compile(r"now\b.*")
-NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
-
-HELP = (
-    "Conditions: field=value, field!=value, field~text (contains), field!~text, field>value, >=, <, <=, "
-    "since=2h, until=2026-01-31."
-)
+__all__ = ["EVENT_WORDS", "HELP", "WEBHOOK_WORDS", "parse_filter", "parse_filters", "parse_option"]
 
 
 def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
@@ -68,52 +20,15 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
     Raises:
         Failure: it has no operator, or what stands beside it makes no sense.
     """
-    match = FORM.fullmatch(text)
-    if match is None:
-        raise Failure(f"{text!r} is not a condition.", HELP, exit_code=USAGE)
-    field, operator, value = match["field"].strip(), match["operator"], match["value"]
-    if field in ("since", "until"):
-        return _time_filter(field, operator, value)
-    field = words.get(field, field)
-    if field in ENUMERATIONS:
-        members = [member.strip().upper() for member in value.split(",")]
-        if len(members) > 1 and operator in ("=", "!="):
-            return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
-        value = value.upper() if operator in ("=", "!=") else value
-    literal = _literal(value) if field.startswith(DYNAMIC) and "~" not in operator else value
-    return {"k": field, "v": literal, "o": OPERATORS[operator]}
+    try:
+        return short_filter.parse_filter(text, words)
+    except NotACondition as fault:
+        raise Failure(str(fault), HELP, exit_code=USAGE) from None
 
 
 def parse_filters(texts: Sequence[str], words: Mapping[str, str] = EVENT_WORDS) -> list[dict[str, Any]]:
     """Every condition, in the order given."""
     return [parse_filter(text, words) for text in texts]
-
-
-def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
-    """since and until: an age (`90m`), one of the query language's own times (`now/d-1d`), or a date."""
-    if operator != "=" or not value.strip():
-        raise Failure(f"{field} takes a time: {field}=2h, {field}=2026-01-31.", HELP, exit_code=USAGE)
-    comparison = "gte" if field == "since" else "lt"
-    value = value.strip()
-    if AGE.fullmatch(value):
-        return {"k": "created_at", "v": f"now-{value}", "o": f"timediff_{comparison}"}
-    if RELATIVE.fullmatch(value):
-        return {"k": "created_at", "v": value, "o": f"timediff_{comparison}"}
-    return {"k": "created_at", "v": value, "o": f"datetime_{comparison}"}
-
-
-def _literal(value: str) -> Any:
-    """A value below a field that holds JSON, where types matter."""
-    if (
-        NUMBER.fullmatch(value)
-        or value in ("true", "false", "null")
-        or (len(value) > 1 and value[0] == value[-1] == '"')
-    ):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
 
 
 def parse_option(text: str) -> tuple[str, Any]:

@@ -1,0 +1,146 @@
+"""New events as they come, for live views and `Events.Watch`: whoever watches asks the store again and again.
+
+An event is there for readers a moment after its time of receipt, and replicas' clocks differ a little. So each poll
+looks back `OVERLAP_SECONDS`, and what has been told before is remembered that long.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import InvalidArgument, NotFound
+from event_service.model.scope import Scope
+from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate
+
+OVERLAP_SECONDS = 10.0
+POLL_SECONDS = 1.0
+
+ALLOWED = ("filter", "filter_or", "keyword")
+"""What of a list's query makes sense here: conditions. The order is that of receipt, and every field is told."""
+
+_PAGE = 1000
+_TOLD_AT_ONCE = 100
+
+
+class Rows(Protocol):
+    """A page of a list, as EventInfo bytes."""
+
+    @property
+    def rows(self) -> Sequence[bytes]: ...
+
+
+class Events(Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def get(self, scope: Scope, event_id: str) -> bytes: ...
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Some new events.
+
+    Attributes:
+        events: EventInfo bytes, in the order of receipt; may be empty, when only the token is new.
+        token: where to go on. Whoever does hears nothing too little, but up to `OVERLAP_SECONDS` of events again.
+    """
+
+    events: Sequence[bytes]
+    token: str
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Watcher:
+    """Watches events.
+
+    Args:
+        poll_seconds: between two looks at the store.
+        clock: aware UTC.
+    """
+
+    def __init__(
+        self, events: Events, *, poll_seconds: float = POLL_SECONDS, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._events = events
+        self._poll_seconds = poll_seconds
+        self._clock = clock
+
+    async def watch(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
+    ) -> AsyncGenerator[News, None]:
+        """What is received from now on, or from `token` on, and matches. Never ends by itself; yields after each poll.
+
+        Args:
+            query, equals: as `EventManager.list` takes them; of the query only `ALLOWED`.
+
+        Raises:
+            InvalidArgument: something else in the query, or no token of ours.
+            EventServiceError: as `EventManager.list`; go on later with the last token.
+        """
+        for name in query:
+            if name not in ALLOWED:
+                raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(ALLOWED)}")
+        start = _start(token) if token else truncate(self._clock())
+        told: dict[str, datetime] = {}
+        while True:
+            asked_at = truncate(self._clock()) - timedelta(seconds=OVERLAP_SECONDS)
+            async for found in self._pages(scope, query, equals, start):
+                new = [(event_id, received) for event_id, received in found if event_id not in told]
+                told.update(new)
+                for position in range(0, len(new), _TOLD_AT_ONCE):
+                    some = new[position : position + _TOLD_AT_ONCE]
+                    until = max(start, min(some[-1][1], asked_at))
+                    yield News(await self._whole(scope, [event_id for event_id, _ in some]), format_timestamp(until))
+            start = max(start, asked_at)
+            told = {event_id: received for event_id, received in told.items() if received >= start}
+            yield News((), format_timestamp(start))
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _pages(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
+    ) -> AsyncIterator[list[tuple[str, datetime]]]:
+        """Ids and times of receipt of all that matches from `start` on, oldest first."""
+        skip = 0
+        while True:
+            since = {"k": "created_at", "v": format_timestamp(start), "o": "datetime_gte"}
+            asked = {
+                **query,
+                "filter": [*query.get("filter", ()), since],
+                "sort": [{"key": "created_at"}],
+                "only": ["event_id", "created_at"],
+                "page": {"start": skip + 1, "limit": _PAGE},
+            }
+            page = await self._events.list(scope, asked, equals)
+            rows = [event_pb2.EventInfo.FromString(row) for row in page.rows]
+            yield [(row.event_id, parse_timestamp(row.created_at)) for row in rows]
+            if len(rows) < _PAGE:
+                return
+            # Going on behind the last one costs less than skipping, unless a whole page came in one millisecond.
+            last = parse_timestamp(rows[-1].created_at)
+            start, skip = (last, 0) if last > start else (start, skip + _PAGE)
+
+    async def _whole(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes]:
+        """The events, without those that were deleted meanwhile."""
+        answers = await asyncio.gather(
+            *(self._events.get(scope, event_id) for event_id in event_ids), return_exceptions=True
+        )
+        found = []
+        for answer in answers:
+            if isinstance(answer, bytes):
+                found.append(answer)
+            elif not isinstance(answer, NotFound):
+                raise answer
+        return found
+
+
+def _start(token: str) -> datetime:
+    try:
+        return parse_timestamp(token)
+    except ValueError:
+        raise InvalidArgument.at("resume_token", "is none of ours") from None

@@ -1,0 +1,181 @@
+"""The pages about events: the list with its figures, one event, and the live view."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from event_service.errors import EventServiceError, Overloaded, Unavailable
+from event_service.events.watching import Watcher
+from event_service.http.console import insight as figures
+from event_service.http.console.insight import Insight
+from event_service.http.console.pages import Pages, WebhookNames
+from event_service.http.console.rendering import HEADERS
+from event_service.http.console.selection import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
+from event_service.http.console.views import COLUMNS, event_row, event_view
+from event_service.model.scope import Scope
+
+TIMELINE_ROWS = 200
+LIVE_VIEWS = 64
+"""Live views one process keeps up; each asks the store once a second."""
+
+_STILL_THERE_EVERY = 15  # polls
+
+
+class Rows(Protocol):
+    """A page of a list, as EventInfo bytes."""
+
+    @property
+    def rows(self) -> Sequence[bytes]: ...
+    @property
+    def total_count(self) -> int: ...
+
+
+class Events(figures.Events, Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def get(self, scope: Scope, event_id: str) -> bytes: ...
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
+
+
+class EventPages:
+    """Answers what is asked about events.
+
+    Args:
+        is_ready: whether the service answers; live views end when it does not, as when it stops.
+        clock: aware UTC.
+    """
+
+    def __init__(
+        self,
+        pages: Pages,
+        *,
+        events: Events,
+        webhooks: WebhookNames,
+        watcher: Watcher,
+        is_ready: Callable[[], bool],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._pages = pages
+        self._events = events
+        self._webhooks = webhooks
+        self._watcher = watcher
+        self._is_ready = is_ready
+        self._clock = clock
+        self._live_views = 0
+
+    def routes(self) -> list[Route]:
+        guarded = self._pages.guarded
+        return [
+            Route("/", guarded(self.list)),
+            Route("/events/{event_id}", guarded(self.event)),
+            Route("/live", guarded(self.live)),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """Events in a table, and figures about them. What was typed wrongly is said above an empty table."""
+        principal = self._pages.principal(request)
+        scope = self._pages.event_scope(request)
+        selection = _selection(request)
+        names = await self._pages.webhook_names(self._webhooks, principal)
+        now = self._clock()
+        rows, total, insight, fault, status = [], 0, Insight(), None, 200
+        try:
+            query = {
+                **selection.query(now),
+                "only": list(COLUMNS),
+                "page": {"start": (selection.page - 1) * PAGE_ROWS + 1, "limit": PAGE_ROWS},
+            }
+            page, insight = await asyncio.gather(
+                self._events.list(scope, query, {}), figures.insight(self._events, scope, selection, now, names)
+            )
+            rows, total = [event_row(row, names) for row in page.rows], page.total_count
+        except EventServiceError as error:
+            if error.http_status >= 500:
+                raise
+            fault, status = error, error.http_status
+        values = {
+            "selection": selection,
+            "rows": rows,
+            "total": total,
+            "pages": -(-total // PAGE_ROWS),
+            "insight": insight,
+            "fault": fault,
+            "names": names,
+            "ranges": RANGES,
+            "severities": SEVERITIES,
+            "types": TYPES,
+        }
+        return self._pages.page(request, "events.html", values, status)
+
+    async def event(self, request: Request) -> Response:
+        """One event, and what else there is of its alert."""
+        principal = self._pages.principal(request)
+        scope = self._pages.event_scope(request)
+        wire = await self._events.get(scope, request.path_params["event_id"])
+        names = await self._pages.webhook_names(self._webhooks, principal)
+        event = event_view(wire, names)
+        timeline, total = [], 0
+        if event.alert_id:
+            query = {"only": list(COLUMNS), "page": {"limit": TIMELINE_ROWS}, "sort": [{"key": "created_at"}]}
+            page = await self._events.list(scope, query, {"alert_id": event.alert_id})
+            timeline, total = [event_row(row, names) for row in page.rows], page.total_count
+        values = {"event": event, "timeline": timeline, "more": max(0, total - len(timeline))}
+        return self._pages.page(request, "event.html", values)
+
+    async def live(self, request: Request) -> Response:
+        """New events of a selection as server-sent events: rows of the table, in HTML.
+
+        Raises:
+            Overloaded: too many live views are open.
+        """
+        principal = self._pages.principal(request)
+        scope = self._pages.event_scope(request)
+        query = _selection(request).conditions()
+        token = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
+        if self._live_views >= LIVE_VIEWS:
+            raise Overloaded("Too many live views are open.", retry_after=30)
+        if not self._is_ready():
+            raise Unavailable("The service is not ready.", retry_after=5)
+        names = await self._pages.webhook_names(self._webhooks, principal)
+        headers = {**HEADERS, "X-Accel-Buffering": "no"}
+        return StreamingResponse(
+            self._stream(scope, query, token, names), media_type="text/event-stream", headers=headers
+        )
+
+    async def _stream(
+        self, scope: Scope, query: Mapping[str, Any], token: str, names: Mapping[str, str]
+    ) -> AsyncIterator[str]:
+        self._live_views += 1
+        quiet = 0
+        news = self._watcher.watch(scope, query, {}, token)
+        try:
+            yield "retry: 3000\n\n"
+            async for one in news:
+                if not self._is_ready():
+                    return
+                rows = [event_row(wire, names) for wire in one.events]
+                quiet = 0 if rows else quiet + 1
+                if rows:
+                    html = [self._pages.renderer.text("row.html", {"row": row}) for row in rows]
+                    yield f"id: {one.token}\nevent: rows\ndata: {json.dumps(html)}\n\n"
+                elif quiet % _STILL_THERE_EVERY == 1:
+                    yield f"id: {one.token}\nevent: quiet\ndata: \n\n"
+        except EventServiceError:
+            return  # the browser asks again, from the last id on
+        finally:
+            self._live_views -= 1
+            await news.aclose()
+
+
+def _selection(request: Request) -> Selection:
+    try:
+        return read_selection(parse_qs(request.url.query, max_num_fields=100))
+    except ValueError:
+        return Selection()

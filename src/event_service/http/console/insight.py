@@ -1,0 +1,213 @@
+"""Figures beside a list of events: how many over time, and who and what they come from."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from event_service.errors import DeadlineExceeded, Overloaded
+from event_service.http.console.selection import SEVERITIES, Selection
+from event_service.model.scope import Scope
+from event_service.wire.timestamps import parse_timestamp
+
+BARS = 60
+TOP = 5
+SECONDS = 3.0
+"""How long a page waits for figures before it shows the events without them."""
+
+_FORMATS = (
+    (timedelta(hours=7), "%Y-%m-%dT%H:%M", timedelta(minutes=1)),
+    (timedelta(days=10), "%Y-%m-%dT%H", timedelta(hours=1)),
+)
+_DAY = ("%Y-%m-%d", timedelta(days=1))
+_BROKEN_DOWN_BY = {"provider": "provider", "resource": "resources", "webhook": "webhook_id"}
+
+
+class Events(Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a bar: y and height in percent of the picture, from its top."""
+
+    severity: str
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The events of one slice of time. x and width in percent of the picture."""
+
+    start: datetime
+    end: datetime
+    count: int
+    x: float
+    width: float
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many events have one value.
+
+    Attributes:
+        label: what people call the value.
+    """
+
+    value: str
+    label: str
+    count: int
+    percent: float
+    href: str
+
+
+@dataclass(frozen=True)
+class Insight:
+    """Everything beside the list. `late`: the figures took too long to be waited for."""
+
+    bars: list[Bar] = field(default_factory=list)
+    most: int = 0
+    severities: list[Share] = field(default_factory=list)
+    breakdowns: dict[str, list[Share]] = field(default_factory=dict)
+    late: bool = False
+
+
+async def insight(
+    events: Events, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
+) -> Insight:
+    """Counts what the selection names.
+
+    Args:
+        names: of webhooks, by id.
+
+    Raises:
+        EventServiceError: as the list of the same selection does.
+    """
+    query = selection.query(now)
+    since, until = selection.bounds(now)
+    until = until or now
+    date_format, step = _resolution(since, until)
+    over_time = _counted(query, [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")])
+    asked = [events.stat(scope, over_time)]
+    for stored in _BROKEN_DOWN_BY.values():
+        stages = [{"unwind": {"path": "resources"}}] if stored == "resources" else []
+        asked.append(events.stat(scope, _counted(query, [_key(stored)], stages, top=TOP)))
+    try:
+        async with asyncio.timeout(SECONDS):
+            answers = await asyncio.gather(*asked)
+    except (TimeoutError, DeadlineExceeded, Overloaded):
+        return Insight(late=True)
+    rows = answers[0].get("results", [])
+    bars, most = _bars(rows, since, until, step)
+    return Insight(
+        bars,
+        most,
+        _severities(rows, selection),
+        {
+            name: _shares(answer.get("results", []), name, stored, selection, names)
+            for (name, stored), answer in zip(_BROKEN_DOWN_BY.items(), answers[1:], strict=True)
+        },
+    )
+
+
+def _key(name: str) -> dict[str, str]:
+    return {"k": name, "n": name}
+
+
+def _counted(
+    query: Mapping[str, Any],
+    keys: Sequence[Mapping[str, str]],
+    before: Sequence[Mapping[str, Any]] = (),
+    top: int = 0,
+) -> dict[str, Any]:
+    stages = [*before, {"group": {"keys": list(keys), "fields": [{"n": "count", "o": "count"}]}}]
+    if top:
+        stages += [{"sort": [{"key": "count", "desc": True}]}, {"limit": top}]
+    return {**query, "aggregate": stages}
+
+
+def _resolution(since: datetime | None, until: datetime) -> tuple[str, timedelta]:
+    for longest, date_format, step in _FORMATS:
+        if since is not None and until - since <= longest:
+            return date_format, step
+    return _DAY
+
+
+def _bars(
+    rows: Sequence[Mapping[str, Any]], since: datetime | None, until: datetime, step: timedelta
+) -> tuple[list[Bar], int]:
+    """At most about BARS bars of whole steps, oldest first, and the count of the highest."""
+    dated = [(parse_timestamp(row["at"]), str(row.get("severity") or "NONE"), int(row["count"])) for row in rows]
+    if not dated:
+        return [], 0
+    first = since or min(at for at, _, _ in dated)
+    first = _floor(first, step)
+    slots = max(1, -(-(until - first) // step))
+    width = step * -(-slots // BARS)
+    number = max(1, -(-(until - first) // width))
+    counts: list[dict[str, int]] = [{} for _ in range(number)]
+    for at, severity, count in dated:
+        slot = (at - first) // width
+        if 0 <= slot < number:
+            counts[slot][severity] = counts[slot].get(severity, 0) + count
+    most = max(sum(slot.values()) for slot in counts)
+    bars = []
+    for index, counted in enumerate(counts):
+        begin = first + index * width
+        x = 100 * index / number
+        bars.append(Bar(begin, begin + width, sum(counted.values()), x, 100 / number * 0.8, _segments(counted, most)))
+    return bars, most
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    if step >= timedelta(days=1):
+        return moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if step >= timedelta(hours=1):
+        return moment.replace(minute=0, second=0, microsecond=0)
+    return moment.replace(second=0, microsecond=0)
+
+
+def _segments(counts: Mapping[str, int], most: int) -> list[Segment]:
+    segments, y = [], 100.0
+    for severity in reversed(SEVERITIES):
+        if counts.get(severity):
+            height = 100 * counts[severity] / most
+            y -= height
+            segments.append(Segment(severity, y, height))
+    return segments
+
+
+def _severities(rows: Sequence[Mapping[str, Any]], selection: Selection) -> list[Share]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        severity = str(row.get("severity") or "NONE")
+        counts[severity] = counts.get(severity, 0) + int(row["count"])
+    total = sum(counts.values()) or 1
+    return [
+        Share(
+            one,
+            one.replace("_", " ").lower(),
+            counts[one],
+            100 * counts[one] / total,
+            selection.address(severities=(one,)),
+        )
+        for one in SEVERITIES
+        if one in counts
+    ]
+
+
+def _shares(
+    rows: Sequence[Mapping[str, Any]], name: str, stored: str, selection: Selection, names: Mapping[str, str]
+) -> list[Share]:
+    named = [(row.get(stored), int(row["count"])) for row in rows]
+    most = max((count for _, count in named), default=1)
+    return [
+        Share(value, names.get(value, value), count, 100 * count / most, selection.narrowed(name, value))
+        for value, count in named
+        if isinstance(value, str) and value
+    ]

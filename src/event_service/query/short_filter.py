@@ -1,0 +1,140 @@
+"""The short form of filters: `severity=CRITICAL title~cpu since=2h` as conditions of the query language.
+
+    field=value    equal            field~text    contains, whatever the case
+    field!=value   not equal        field!~text   does not contain
+    field>value    greater          field<value   less            also >= and <=
+    since=2h       received in the last two hours; a date works too
+    until=1d       received before that
+
+Several are joined by AND. severity and type take several words: `severity=CRITICAL,ERROR`. Below raw_data and
+additional_info a number, true, false and null mean themselves; in double quotes they are text.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+FORM = re.compile(r"(?P<field>[^=!~<>]+)(?P<operator>!=|!~|>=|<=|=|~|>|<)(?P<value>.*)", re.DOTALL)
+PIECE = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
+OPERATORS = {
+    "=": "eq",
+    "!=": "not",
+    "~": "contain",
+    "!~": "not_contain",
+    ">": "gt",
+    ">=": "gte",
+    "<": "lt",
+    "<=": "lte",
+}
+
+# What people say for what the contract calls otherwise.
+EVENT_WORDS = {
+    "id": "event_id",
+    "key": "event_key",
+    "type": "event_type",
+    "alert": "alert_id",
+    "webhook": "webhook_id",
+    "project": "project_id",
+    "workspace": "workspace_id",
+    "resource": "resources",
+}
+WEBHOOK_WORDS = {
+    "id": "webhook_id",
+    "project": "project_id",
+    "workspace": "workspace_id",
+    "plugin": "plugin_info.plugin_id",
+}
+# Fields that take one of a few words, written in capitals.
+ENUMERATIONS = {"severity", "event_type", "state"}
+DYNAMIC = ("raw_data.", "additional_info.")
+AGE = re.compile(r"\d+[smhdw]")
+RELATIVE = re.compile(r"now\b.*")
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+
+HELP = (
+    "Conditions: field=value, field!=value, field~text (contains), field!~text, field>value, >=, <, <=, "
+    "since=2h, until=2026-01-31."
+)
+
+
+class NotACondition(ValueError):
+    """Text that is no condition; says to whoever typed it what is wrong."""
+
+
+def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
+    """One condition as a Filter of the query language: {"k", "v", "o"}.
+
+    Args:
+        words: other names of fields.
+
+    Raises:
+        NotACondition: it has no operator, or what stands beside it makes no sense.
+    """
+    match = FORM.fullmatch(text)
+    if match is None:
+        raise NotACondition(f"{text!r} is not a condition.")
+    field, operator, value = match["field"].strip(), match["operator"], match["value"]
+    if field in ("since", "until"):
+        return _time_filter(field, operator, value)
+    field = words.get(field, field)
+    if field in ENUMERATIONS:
+        members = [member.strip().upper() for member in value.split(",")]
+        if len(members) > 1 and operator in ("=", "!="):
+            return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
+        value = value.upper() if operator in ("=", "!=") else value
+    literal = _literal(value) if field.startswith(DYNAMIC) and "~" not in operator else value
+    return {"k": field, "v": literal, "o": OPERATORS[operator]}
+
+
+def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[dict[str, Any]], str]:
+    """A line of conditions with blanks between them: `severity=ERROR title~"cpu load" web-1`.
+
+    Double quotes keep blanks together; around a whole value they are not part of it, except below raw_data and
+    additional_info, where they say that the value is text.
+
+    Returns:
+        The conditions, and the words that are none of them: what the query language calls keyword.
+
+    Raises:
+        NotACondition: as `parse_filter`.
+    """
+    conditions, keywords = [], []
+    for piece in PIECE.findall(line):
+        match = FORM.fullmatch(piece)
+        if match is None or piece.startswith('"'):
+            keywords.append(piece.strip('"'))
+            continue
+        field, value = match["field"], match["value"]
+        quoted = len(value) > 1 and value[0] == value[-1] == '"'
+        if quoted and not field.startswith(DYNAMIC):
+            value = value[1:-1]
+        conditions.append(parse_filter(f"{field}{match['operator']}{value}", words))
+    return conditions, " ".join(word for word in keywords if word)
+
+
+def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
+    """since and until: an age (`90m`), one of the query language's own times (`now/d-1d`), or a date."""
+    if operator != "=" or not value.strip():
+        raise NotACondition(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
+    comparison = "gte" if field == "since" else "lt"
+    value = value.strip()
+    if AGE.fullmatch(value):
+        return {"k": "created_at", "v": f"now-{value}", "o": f"timediff_{comparison}"}
+    if RELATIVE.fullmatch(value):
+        return {"k": "created_at", "v": value, "o": f"timediff_{comparison}"}
+    return {"k": "created_at", "v": value, "o": f"datetime_{comparison}"}
+
+
+def _literal(value: str) -> Any:
+    """A value below a field that holds JSON, where types matter."""
+    if (
+        NUMBER.fullmatch(value)
+        or value in ("true", "false", "null")
+        or (len(value) > 1 and value[0] == value[-1] == '"')
+    ):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value

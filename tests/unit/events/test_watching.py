@@ -1,0 +1,130 @@
+"""Watching: everything once and in order, whatever becomes visible late, and on from a token."""
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import InvalidArgument, NotFound
+from event_service.events import watching
+from event_service.events.watching import Watcher
+from event_service.model.scope import Scope
+from event_service.wire.event_info import encode_event_info
+from event_service.wire.timestamps import parse_timestamp
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SCOPE = Scope("domain-1")
+
+
+@dataclass(frozen=True)
+class FakePage:
+    rows: list[bytes]
+
+
+@dataclass
+class FakeStore:
+    """Events by id, in the order of receipt."""
+
+    events: dict[str, datetime] = field(default_factory=dict)
+    asked: int = 0
+
+    async def get(self, scope: Scope, event_id: str) -> bytes:
+        if event_id not in self.events:
+            raise NotFound("event_id", event_id)
+        return encode_event_info({"event_id": event_id, "created_at": self.events[event_id]})
+
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
+        self.asked += 1
+        since = parse_timestamp(query["filter"][-1]["v"])
+        skip, limit = query["page"]["start"] - 1, query["page"]["limit"]
+        found = sorted((at, event_id) for event_id, at in self.events.items() if at >= since)
+        return FakePage(
+            [encode_event_info({"event_id": event_id, "created_at": at}) for at, event_id in found[skip : skip + limit]]
+        )
+
+
+@dataclass
+class Watched:
+    store: FakeStore = field(default_factory=FakeStore)
+    now: datetime = START
+
+    async def told(self, polls: int, token: str = "", then: Any = None) -> tuple[list[str], str]:
+        """What is told until that many polls have ended, and the last token; `then(poll)` happens after each."""
+        watcher = Watcher(self.store, poll_seconds=0, clock=lambda: self.now)
+        ids = []
+        async with aclosing(watcher.watch(SCOPE, {}, {}, token)) as news:
+            async for one in news:
+                ids += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
+                if not one.events:
+                    polls -= 1
+                    if then:
+                        then(polls)
+                if not polls:
+                    return ids, one.token
+        raise AssertionError("it ended")
+
+
+async def test_events_from_now_on_are_told_once() -> None:
+    watched = Watched()
+    watched.store.events = {"old": START - timedelta(seconds=1), "new": START}
+    assert (await watched.told(3))[0] == ["new"]
+
+
+async def test_an_event_that_becomes_visible_late_is_told_too() -> None:
+    watched = Watched()
+
+    def later(polls: int) -> None:
+        watched.now += timedelta(seconds=4)
+        if polls == 2:
+            watched.store.events["late"] = START + timedelta(seconds=1)
+
+    watched.store.events = {"on time": START + timedelta(seconds=2)}
+    assert (await watched.told(5, then=later))[0] == ["on time", "late"]
+
+
+async def test_going_on_from_a_token_loses_nothing() -> None:
+    watched = Watched()
+    watched.store.events = {f"event-{second:02}": START + timedelta(seconds=second) for second in range(30)}
+    watched.now = START + timedelta(seconds=20)
+    before, token = await watched.told(1, token="2026-03-01T12:00:00.000Z")
+    watched.now += timedelta(minutes=5)
+    after, _ = await watched.told(1, token=token)
+    assert sorted({*before, *after}) == sorted(watched.store.events)
+    assert after[0] == "event-10"  # the overlap is told again
+
+
+async def test_more_than_a_page_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_PAGE", 7)
+    monkeypatch.setattr(watching, "_TOLD_AT_ONCE", 3)
+    watched = Watched()
+    same, spread = START + timedelta(seconds=1), START + timedelta(seconds=2)
+    watched.store.events = {f"a{number:02}": same for number in range(20)}
+    watched.store.events |= {f"b{number:02}": spread + timedelta(milliseconds=number) for number in range(20)}
+    assert (await watched.told(2))[0] == list(watched.store.events)
+
+
+async def test_events_that_were_deleted_meanwhile_are_left_out() -> None:
+    watched = Watched()
+    watched.store.events = {"gone": START, "there": START}
+    real = watched.store.list
+
+    async def list_and_delete(scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
+        page = await real(scope, query, equals)
+        watched.store.events.pop("gone", None)
+        return page
+
+    watched.store.list = list_and_delete  # type: ignore[method-assign]
+    assert (await watched.told(1))[0] == ["there"]
+
+
+@pytest.mark.parametrize(
+    ("query", "token"), [({"sort": [{"key": "title"}]}, ""), ({}, "yesterday"), ({"page": {}}, "")]
+)
+async def test_what_has_no_meaning_is_refused(query: dict[str, Any], token: str) -> None:
+    async with aclosing(Watcher(FakeStore()).watch(SCOPE, query, {}, token)) as news:
+        with pytest.raises(InvalidArgument):
+            await anext(news)

@@ -1,0 +1,144 @@
+"""The pages about webhooks, and who may send their forms."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from event_service.errors import AlreadyExists
+from event_service.identity.principal import Role
+from tests.unit.http.console.console_door import KEY, TOKEN, Console, busy_webhook
+
+
+async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
+    """What the forms of a page carry; its cookie is in the client from then on."""
+    answer = await client.get(path)
+    found = re.search(r'name="form_token" value="([^"]+)"', answer.text)
+    assert found, answer.text
+    return found[1]
+
+
+async def test_webhooks_with_their_counters_and_last_error() -> None:
+    console = Console()
+    console.webhooks.webhook = busy_webhook()
+    async with console.client() as client:
+        page = (await client.get("/webhooks")).text
+    assert re.search(r'data-label="deliveries">7<', page)
+    assert re.search(r'class="figure bad" data-label="unreadable">2<', page)
+    assert "2026-03-01 12:00:00" in page
+
+
+async def test_a_new_webhook_shows_its_key_once() -> None:
+    console = Console()
+    async with console.client() as client:
+        fields = {"form_token": await form_token(client), "name": "n", "project_id": "p", "parser": "native"}
+        answer = await client.post("/webhooks", data=fields)
+        again = await client.get("/webhooks")
+    assert answer.status_code == 200
+    assert f"http://here/webhook-1/{KEY}" in answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    assert KEY not in again.text
+    assert console.webhooks.done == [("create", "n", {"plugin_id": "native"}, "p")]
+
+
+async def test_what_was_typed_stays_when_it_is_refused() -> None:
+    console = Console()
+    console.webhooks.failure = AlreadyExists("The name is taken.")
+    async with console.client() as client:
+        fields = {"form_token": await form_token(client), "name": "my name", "project_id": "p", "parser": "native"}
+        answer = await client.post("/webhooks", data=fields)
+    assert answer.status_code == 409
+    assert "The name is taken." in answer.text
+    assert 'value="my name"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "status", "done"),
+    [
+        ("disable", {}, 303, ("disable", "webhook-1")),
+        ("enable", {}, 303, ("enable", "webhook-1")),
+        ("delete", {}, 303, ("delete", "webhook-1")),
+        ("rotate", {"overlap_hours": "24"}, 200, ("rotate", "webhook-1", 86400.0)),
+        ("rotate", {"overlap_hours": "-1"}, 400, None),
+        ("explode", {}, 400, None),
+    ],
+)
+async def test_what_can_be_done(action: str, fields: dict[str, str], status: int, done: Any) -> None:
+    console = Console()
+    async with console.client() as client:
+        data = {"form_token": await form_token(client), **fields}
+        answer = await client.post(f"/webhooks/webhook-1/{action}", data=data)
+        looked = await client.get(f"/webhooks/webhook-1/{action}")
+    assert answer.status_code == status
+    assert console.webhooks.done == ([done] if done else [])
+    assert looked.status_code == 405  # nothing is done by following a link
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "no cookie", "another token", "another site"])
+async def test_forms_from_elsewhere_do_nothing(wrong: str) -> None:
+    console = Console()
+    async with console.client() as client:
+        data, headers = {"form_token": await form_token(client)}, {}
+        if wrong == "nothing":
+            data = {}
+        elif wrong == "no cookie":
+            client.cookies.clear()
+        elif wrong == "another token":
+            data = {"form_token": "x" * 43}
+        else:
+            headers = {"Sec-Fetch-Site": "cross-site"}
+        answer = await client.post("/webhooks/webhook-1/delete", data=data, headers=headers)
+    assert answer.status_code == 403
+    assert console.webhooks.done == []
+
+
+async def test_who_may_only_read_is_offered_nothing_else() -> None:
+    console = Console(role=Role.DOMAIN_ADMIN)
+    async with console.client() as client:
+        page = (await client.get("/webhooks")).text
+    assert "prometheus" in page
+    assert "/delete" not in page
+    assert "New webhook" not in page
+
+
+async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
+    async with Console(auth="jwt").client() as client:
+        for path in ("/", "/webhooks", "/events/event-1", "/live"):
+            answer = await client.get(path)
+            assert answer.status_code == 303
+            assert answer.headers["location"].startswith("/sign-in?next=%2F")
+
+
+async def test_signing_in_and_out() -> None:
+    async with Console(auth="jwt").client() as client:
+        token = await form_token(client, "/sign-in?next=/webhooks")
+        wrong = await client.post("/sign-in", data={"form_token": token, "token": "wrong"})
+        assert wrong.status_code == 401
+        assert "wrong" not in wrong.text.replace("went wrong", "")
+        right = await client.post("/sign-in", data={"form_token": token, "token": TOKEN, "next": "/webhooks"})
+        assert (right.status_code, right.headers["location"]) == (303, "/webhooks")
+        cookie = next(one for one in right.headers.get_list("set-cookie") if one.startswith("event_service_token="))
+        assert "HttpOnly" in cookie
+        assert "SameSite=strict" in cookie
+        page = await client.get("/webhooks")
+        assert page.status_code == 200
+        assert TOKEN not in page.text
+        out = await client.post("/sign-out", data={"form_token": token})
+        assert out.headers["location"] == "/sign-in"
+        assert (await client.get("/webhooks")).status_code == 303
+
+
+@pytest.mark.parametrize("there", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", ""])
+async def test_nobody_is_sent_elsewhere(there: str) -> None:
+    async with Console(auth="jwt").client() as client:
+        token = await form_token(client, "/sign-in")
+        answer = await client.post("/sign-in", data={"form_token": token, "token": TOKEN, "next": there})
+    assert answer.headers["location"] == "/"
+
+
+async def test_a_strangers_name_for_this_machine_is_refused() -> None:
+    async with Console().client("http://rebound.example:8080") as client:
+        assert (await client.get("/")).status_code == 403
+    async with Console().client("http://localhost:8080") as client:
+        assert (await client.get("/")).status_code == 200
