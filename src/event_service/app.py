@@ -14,15 +14,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from event_service._gen.event_service.v1 import ingest_pb2, webhooks_pb2
+from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
 from event_service.events.manager import EventManager
+from event_service.events.preview import Previewer
 from event_service.events.reading import DeliveryReader
+from event_service.events.replay import Replayer
 from event_service.events.watching import Watcher
 from event_service.http.app import build_app
+from event_service.http.cloud_eye import utc_now
+from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.fetcher import Fetcher
 from event_service.http.metrics import metrics_route
@@ -32,9 +36,11 @@ from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
+from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
+from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore
@@ -163,16 +169,17 @@ class App:
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
+        deliveries = DeliveryReader(
+            remote=remote,
+            sns=SnsTrust(Fetcher()),
+            endpoints=settings.plugin_endpoints,
+            threads=threads,
+            idempotency=timedelta(hours=settings.idempotency_hours),
+            same_body=timedelta(seconds=settings.same_body_seconds),
+        )
         events = EventManager(
             webhooks=webhooks,
-            deliveries=DeliveryReader(
-                remote=remote,
-                sns=SnsTrust(Fetcher()),
-                endpoints=settings.plugin_endpoints,
-                threads=threads,
-                idempotency=timedelta(hours=settings.idempotency_hours),
-                same_body=timedelta(seconds=settings.same_body_seconds),
-            ),
+            deliveries=deliveries,
             writer=writer,
             reader=SharedEventReader(reader, threads),
             duplicate_event_time=settings.duplicate_event_time,
@@ -182,7 +189,7 @@ class App:
             metrics=metrics,
         )
 
-        services = _services(events, webhooks)
+        services = _services(settings, events, webhooks, deliveries)
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)
         more_routes = [metrics_route(metrics)] if settings.metrics else []
@@ -264,9 +271,18 @@ def build(settings: Settings) -> App:
     return App(settings)
 
 
-def _services(events: EventManager, webhooks: WebhookManager) -> list[Service]:
+def _services(
+    settings: Settings, events: EventManager, webhooks: WebhookManager, deliveries: DeliveryReader
+) -> list[Service]:
     """What both doors answer, and which methods carry their own credentials."""
-    webhook_servicer = WebhookServicer(webhooks)
+    previewer = Previewer(
+        webhooks=webhooks,
+        deliveries=deliveries,
+        read_body=read_payload,
+        max_event_bytes=settings.max_event_bytes,
+        clock=utc_now,
+    )
+    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
         Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
         Service(
@@ -274,8 +290,9 @@ def _services(events: EventManager, webhooks: WebhookManager) -> list[Service]:
             IngestServicer(events),
             frozenset({"CreateBatch", "CreateStream"}),
         ),
-        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], webhook_servicer),
-        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], webhook_servicer),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer)),
+        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
+        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
     ]
 
 

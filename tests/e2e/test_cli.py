@@ -116,7 +116,7 @@ def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
     assert "not shown again" in made.out
     listed = run("webhook", "list", "name=for people")
     assert listed.out.splitlines()[0].split() == ["WEBHOOK", "STATE", "PARSER", "CALLS", "ERRORS", "PROJECT", "NAME"]
-    assert re.search(rf"{webhook_id} +ENABLED +native +0 +0 +project-1 +for people", listed.out)
+    assert re.search(rf"{webhook_id} +ENABLED +auto +0 +0 +project-1 +for people", listed.out)
     assert "1 of 1" in listed.out
     assert "holds until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
     assert "no longer holds" in run("webhook", "rotate-key", webhook_id).out

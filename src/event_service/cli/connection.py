@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
-from event_service._gen.event_service.v1 import webhooks_pb2
+from event_service._gen.event_service.v1 import events_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.cli.failures import USAGE, Failure, from_rpc_error
 
@@ -19,6 +19,7 @@ DEFAULT_TIMEOUT = 30.0
 LARGEST_EXACT = 2**53
 
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
+EVENTS = events_pb2.DESCRIPTOR.services_by_name["Events"]
 WEBHOOK = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]
 WEBHOOKS = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
 

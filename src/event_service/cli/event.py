@@ -1,7 +1,5 @@
 """`event-service event ...`: send events, and read them back."""
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ from rich.text import Text
 
 from event_service.cli import first_webhook
 from event_service.cli.configuration import load_settings
-from event_service.cli.connection import EVENT, Connection
+from event_service.cli.connection import EVENT, EVENTS, Connection
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.filters import EVENT_WORDS, HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
@@ -26,6 +24,7 @@ from event_service.cli.output import (
     print_table,
     styled,
 )
+from event_service.cli.payload import read_object
 
 app = typer.Typer(no_args_is_help=True, help="Send events and read them back.")
 
@@ -63,7 +62,7 @@ def send(
     Example: echo '{"event_key": "disk /", "title": "Disk full", "severity": "CRITICAL"}' | event-service event send
     """
     webhook_id, access_key = _sender(webhook_id, access_key)
-    request = {"webhook_id": webhook_id, "access_key": access_key, "data": _read_payload(payload)}
+    request = {"webhook_id": webhook_id, "access_key": access_key, "data": read_object(payload)}
     metadata = {"idempotency-key": idempotency_key} if idempotency_key else {}
     trailers = connection.call(EVENT, "create", request, metadata).trailers
     outcome = {
@@ -153,6 +152,34 @@ def get(
 
 @app.command()
 @takes_connection
+def replay(
+    connection: Connection,
+    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="An event for what could not be read.")],
+    as_json: Json = False,
+) -> None:
+    """Read a payload that could not be read when it came again, with today's parser, and store it once.
+
+    Example: event-service event list type=ERROR; event-service event replay event-0123456789ab
+    """
+    body = connection.call(EVENTS, "Replay", {"event_id": event_id}).body
+    outcome = {
+        "event_count": len(body.get("event_ids", [])),
+        "event_ids": body.get("event_ids", []),
+        "duplicate": body.get("duplicate", False),
+        "errors": body.get("faults", []),
+        "ignored": body.get("ignored", []),
+        "parser": body.get("parser", ""),
+    }
+    if as_json:
+        print_json(outcome)
+        return
+    _print_outcome(outcome)
+    for reason in outcome["ignored"]:
+        console().print(f"Left out: {reason}", style="yellow")
+
+
+@app.command()
+@takes_connection
 def stat(
     connection: Connection,
     condition: Filters = None,
@@ -213,26 +240,6 @@ def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
             exit_code=USAGE,
         )
     return first.webhook_id, first.access_key
-
-
-def _read_payload(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, or on standard input for `-`."""
-    name = "Standard input" if path == Path("-") else str(path)
-    try:
-        text = sys.stdin.buffer.read() if path == Path("-") else path.read_bytes()
-    except OSError as error:
-        raise Failure(f"{path} cannot be read: {error.strerror}.", exit_code=USAGE) from error
-    try:
-        payload = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise Failure(f"{name} is not JSON: {error}.", exit_code=USAGE) from error
-    if not isinstance(payload, dict):
-        raise Failure(f"{name} holds no JSON object.", 'For several events: {"results": [...]}', exit_code=USAGE)
-    return payload
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _print_outcome(outcome: Mapping[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """`event-service webhook ...`: where monitoring tools deliver."""
 
+import base64
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,12 +13,12 @@ from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import (
     STATE_STYLES,
     console,
-    print_document,
-    print_fields,
     print_json,
     print_table,
     styled,
 )
+from event_service.cli.payload import read_input
+from event_service.cli.webhook_output import numbers, print_preview, print_statistics, print_webhook, readable
 
 app = typer.Typer(no_args_is_help=True, help="Make and keep webhooks: where monitoring tools deliver.")
 
@@ -74,11 +76,53 @@ def create(
 @app.command()
 @takes_connection
 def get(connection: Connection, webhook_id: WebhookId, as_json: Json = False) -> None:
-    """Show one webhook.
+    """Show one webhook, and what became of its deliveries.
 
     Example: event-service webhook get webhook-0123456789ab
     """
-    answer(connection, "get", {"webhook_id": webhook_id}, as_json)
+    webhook = readable(connection.call(WEBHOOK, "get", {"webhook_id": webhook_id}).body)
+    statistics = numbers(connection.call(WEBHOOKS, "Statistics", {"webhook_id": webhook_id}).body)
+    if as_json:
+        print_json({**webhook, "statistics": statistics})
+        return
+    print_webhook(webhook)
+    print_statistics(statistics)
+
+
+@app.command("test")
+@takes_connection
+def preview(
+    connection: Connection,
+    webhook_id: WebhookId,
+    payload: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What the tool would send; - is standard input.")
+    ] = Path("-"),
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header", "-H", metavar="NAME:VALUE", help="A header the tool would send beside it; may be repeated."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a payload would become. Nothing is stored, and no signature is asked for.
+
+    Example: event-service webhook test webhook-0123456789ab < payload.json
+    """
+    body = base64.b64encode(read_input(payload)).decode()
+    request = {"webhook_id": webhook_id, "body": body, "headers": dict(map(parse_header, header or []))}
+    shown = connection.call(WEBHOOKS, "Test", request).body
+    outcome = {
+        "parser": shown.get("parser", ""),
+        "events": shown.get("events", []),
+        "faults": shown.get("faults", []),
+        "ignored": shown.get("ignored", []),
+        "message_id": shown.get("message_id", ""),
+    }
+    if as_json:
+        print_json(outcome)
+    else:
+        print_preview(outcome)
 
 
 @app.command("list")
@@ -255,10 +299,16 @@ def stat(
     )
 
 
-def readable(webhook: dict[str, Any]) -> dict[str, Any]:
-    """A WebhookInfo whose counters are numbers: protobuf's JSON writes 64-bit integers as strings."""
-    requests = webhook.get("requests", {})
-    return {**webhook, "requests": {name: int(requests.get(name, 0)) for name in ("total", "error")}}
+def parse_header(text: str) -> tuple[str, str]:
+    """`Name: value` of --header.
+
+    Raises:
+        Failure: there is no name or no colon.
+    """
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise Failure(f"{text!r} is not of the form name:value.", exit_code=USAGE)
+    return name.strip(), value.strip()
 
 
 def answer(connection: Connection, method: str, request: dict[str, Any], as_json: bool) -> None:
@@ -276,27 +326,3 @@ def done(as_json: bool, webhook_id: str, sentence: str) -> None:
         print_json({"webhook_id": webhook_id})
     else:
         console().print(sentence)
-
-
-def print_webhook(webhook: dict[str, Any]) -> None:
-    """One webhook, a field a line."""
-    plugin = webhook.get("plugin_info", {})
-    print_fields(
-        (
-            ("webhook", webhook.get("webhook_id", "")),
-            ("name", webhook.get("name", "")),
-            ("state", styled(webhook.get("state", ""), STATE_STYLES)),
-            ("access key", webhook.get("access_key", "")),
-            ("URL", webhook.get("webhook_url", "")),
-            ("parser", plugin.get("plugin_id", "")),
-            ("calls", f"{webhook['requests']['total']}, {webhook['requests']['error']} not understood"),
-            ("domain", webhook.get("domain_id", "")),
-            ("workspace", webhook.get("workspace_id", "")),
-            ("project", webhook.get("project_id", "")),
-            ("made", webhook.get("created_at", "")),
-        )
-    )
-    if plugin.get("options"):
-        print_document("options", plugin["options"])
-    if webhook.get("tags"):
-        print_document("tags", webhook["tags"])

@@ -311,6 +311,19 @@ class EventManager:
         self._accounts.drafts(webhook, len(outcomes) - duplicate, duplicate)
         return outcomes
 
+    async def store(
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest
+    ) -> CreateResult:
+        """Stores events that belong together and have been read already, once for the claim.
+
+        Raises:
+            EventServiceError: as `create`.
+        """
+        built = [build(draft, webhook, received_at, self._max_event_bytes) for draft in drafts]
+        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook), claim))
+        self._accounts.stored(webhook, parser_of(webhook), result, (), ())
+        return result
+
     async def get(self, scope: Scope, event_id: str) -> bytes:
         """One event as EventInfo bytes.
 

@@ -48,7 +48,7 @@ from event_service.normalize.result import (
     object_of,
     raw_object,
 )
-from event_service.normalize.unreadable import error_event
+from event_service.normalize.unreadable import error_event, is_error_event
 
 __all__ = [
     "AUTO",
@@ -59,6 +59,7 @@ __all__ = [
     "canonical_name",
     "endpoint_of",
     "error_event",
+    "is_error_event",
     "known_names",
     "option_faults",
     "parse",

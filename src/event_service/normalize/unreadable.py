@@ -28,6 +28,11 @@ def error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDr
     )
 
 
+def is_error_event(event_type: str, event_key: str, title: str) -> bool:
+    """Whether a stored event was made by `error_event`, or by upstream, whose keys are random."""
+    return event_type == EventType.ERROR and (event_key.startswith(KEY_PREFIX) or title.startswith(TITLE_PREFIX))
+
+
 def _description(item: BadItem) -> str:
     """Every fault on a line of its own, as many as fit, then how many more there are."""
     lines: list[str] = []

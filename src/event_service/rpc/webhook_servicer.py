@@ -1,9 +1,8 @@
-"""spaceone.api.monitoring.v1.Webhook and event_service.v1.Webhooks: decode, ask the manager, encode."""
+"""spaceone.api.monitoring.v1.Webhook: decode, ask the manager, encode."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
 from event_service.errors import InvalidArgument
 from event_service.identity.access import scope_of
@@ -15,11 +14,9 @@ from event_service.rpc.query_decode import message_to_dict
 from event_service.webhooks.info import InfoPage
 from event_service.wire.levels import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict
-from event_service.wire.timestamps import format_timestamp
 from event_service.wire.webhook_info import encode_webhooks_info, webhook_info
 
 DESCRIPTOR = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]
-OWN_DESCRIPTOR = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
 
 _EMPTY = b""  # a serialised google.protobuf.Empty
 
@@ -57,12 +54,11 @@ class Webhooks(Protocol):
     async def enable(self, scope: Scope, webhook_id: str) -> Webhook: ...
     async def disable(self, scope: Scope, webhook_id: str) -> Webhook: ...
     async def delete(self, scope: Scope, webhook_id: str) -> None: ...
-    async def rotate_key(self, scope: Scope, webhook_id: str, overlap: float = 0.0) -> tuple[Webhook, str]: ...
     def fields(self, webhook: Webhook, access_key: str = ...) -> Mapping[str, Any]: ...
 
 
 class WebhookServicer:
-    """Answers the methods of both services; each takes and gives serialised messages and refuses by EventServiceErrors.
+    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors.
 
     Who may call comes before what is asked: a caller without the right learns nothing of the request's faults.
     """
@@ -149,17 +145,6 @@ class WebhookServicer:
         message = decode(webhook_pb2.WebhookStatQuery, request)
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
         return encode_stored_struct(result, level=REPLY_LEVEL)
-
-    async def rotate_key(self, request: bytes, call: Call) -> bytes:
-        """RotateKeyRequest -> RotateKeyResponse, with access_key and webhook_url in clear this once."""
-        scope = scope_of(call.caller, "Webhook", "write")
-        message = decode(webhooks_pb2.RotateKeyRequest, request)
-        webhook, access_key = await self._manager.rotate_key(scope, message.webhook_id, message.overlap_seconds)
-        until = webhook.previous_key_expires_at
-        return webhooks_pb2.RotateKeyResponse(
-            webhook=webhook_info(self._manager.fields(webhook, access_key)),
-            previous_key_expires_at=format_timestamp(until) if until else "",
-        ).SerializeToString()
 
     def _encode(self, webhook: Webhook, access_key: str | None = None) -> bytes:
         fields = self._manager.fields(webhook, access_key) if access_key else self._manager.fields(webhook)

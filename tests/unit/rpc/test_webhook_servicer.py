@@ -1,3 +1,7 @@
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from google.protobuf import json_format, struct_pb2
 from hypothesis import HealthCheck, given, settings
@@ -14,10 +18,17 @@ from event_service.errors import (
     TooLarge,
     Unauthenticated,
 )
+from event_service.events.preview import Previewer
+from event_service.events.reading import DeliveryReader
+from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
+from event_service.model.activity import Ending
+from event_service.normalize.sns_trust import SnsTrust
+from event_service.rpc import webhook_servicer, webhooks_servicer
 from event_service.rpc.call import Call
 from event_service.rpc.methods import method_table
-from event_service.rpc.webhook_servicer import DESCRIPTOR, OWN_DESCRIPTOR, WebhookServicer
+from event_service.rpc.webhook_servicer import WebhookServicer
+from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.store.compile import MONGOMOCK
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
@@ -27,6 +38,7 @@ from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
 from event_service.wire.struct import encode_stored_struct
 from tests.contract.mongomock_database import make_database
+from tests.unit.normalize.sns_messages import confirmation, signed
 from tests.unit.wire.json_values import objects, scalars, texts
 
 SYSTEM = Principal(Role.SYSTEM_TOKEN, "d-1", "ws-1")
@@ -38,7 +50,7 @@ STRANGER = Principal(Role.WORKSPACE_OWNER, "d-2", "ws-1")
 
 CREATE = {"name": "hook", "project_id": "project-1", "plugin_info": {"plugin_id": "native"}}
 
-READS = ["get", "list", "stat"]
+READS = ["get", "list", "stat", "test", "statistics"]
 WRITES = ["create", "update", "update_plugin", "verify_plugin", "enable", "disable", "delete", "rotate_key"]
 
 MESSAGES = {
@@ -53,7 +65,41 @@ MESSAGES = {
     "list": (webhook_pb2.WebhookQuery, webhook_pb2.WebhooksInfo),
     "stat": (webhook_pb2.WebhookStatQuery, struct_pb2.Struct),
     "rotate_key": (webhooks_pb2.RotateKeyRequest, webhooks_pb2.RotateKeyResponse),
+    "test": (webhooks_pb2.TestRequest, webhooks_pb2.TestResponse),
+    "statistics": (webhooks_pb2.StatisticsRequest, webhooks_pb2.StatisticsResponse),
 }
+OWN = ("rotate_key", "test", "statistics")
+
+
+class Remote:
+    """No remote plugin is asked here."""
+
+
+class Both:
+    """The methods of both services by name."""
+
+    def __init__(self, manager, threads):
+        deliveries = DeliveryReader(
+            remote=Remote(),
+            sns=SnsTrust(None),
+            endpoints={},
+            threads=threads,
+            idempotency=timedelta(hours=24),
+            same_body=timedelta(seconds=60),
+        )
+        previewer = Previewer(
+            webhooks=manager,
+            deliveries=deliveries,
+            read_body=read_payload,
+            max_event_bytes=4_000_000,
+            clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+        )
+        self.manager = manager
+        self.spaceones = WebhookServicer(manager)
+        self.own = WebhooksServicer(manager, previewer)
+
+    def __getattr__(self, name):
+        return getattr(self.own if name in OWN else self.spaceones, name)
 
 
 @pytest.fixture
@@ -64,15 +110,14 @@ def database(monkeypatch):
 @pytest.fixture
 def servicer(database, tmp_path):
     threads = Threads(1)
-    yield WebhookServicer(
-        WebhookManager(
-            store=WebhookStore(database, 5000, list_limit=2, dialect=MONGOMOCK),
-            threads=threads,
-            sealer=Sealer(None, tmp_path / "secret.key"),
-            plugins=Plugins(),
-            base_url=lambda: "https://events.example",
-        )
+    manager = WebhookManager(
+        store=WebhookStore(database, 5000, list_limit=2, dialect=MONGOMOCK),
+        threads=threads,
+        sealer=Sealer(None, tmp_path / "secret.key"),
+        plugins=Plugins(),
+        base_url=lambda: "https://events.example",
     )
+    yield Both(manager, threads)
     threads.close()
 
 
@@ -93,8 +138,10 @@ def ask(servicer):
 
 
 def test_every_method_of_both_contracts_is_answered(servicer):
-    assert len(method_table(DESCRIPTOR, servicer)) == 10
-    assert list(method_table(OWN_DESCRIPTOR, servicer)) == ["/event_service.v1.Webhooks/RotateKey"]
+    assert len(method_table(webhook_servicer.DESCRIPTOR, servicer.spaceones)) == 10
+    assert list(method_table(webhooks_servicer.DESCRIPTOR, servicer.own)) == [
+        f"/event_service.v1.Webhooks/{name}" for name in ("RotateKey", "Test", "Statistics")
+    ]
 
 
 async def test_create_get_list(ask):
@@ -149,6 +196,8 @@ async def test_roles(ask, principal, may_read, may_write):
         "get": {"webhook_id": made["webhook_id"]},
         "list": {},
         "stat": {"query": {"distinct": "name"}},
+        "test": {"webhook_id": made["webhook_id"], "data": {"event_key": "k"}},
+        "statistics": {"webhook_id": made["webhook_id"]},
     }
     for method in [*READS, *WRITES[:6], "rotate_key", "delete"]:
         if may_read if method in READS else may_write:
@@ -173,8 +222,9 @@ async def test_a_webhook_id_is_required_and_a_foreign_one_unknown(ask, method):
     made = await ask("create", CREATE)
     with pytest.raises(RequiredParameter, match="webhook_id"):
         await ask(method, {})
+    more = {"data": 1} if method == "test" else {}
     with pytest.raises(NotFound):
-        await ask(method, {"webhook_id": made["webhook_id"]}, STRANGER)
+        await ask(method, {"webhook_id": made["webhook_id"], **more}, STRANGER)
 
 
 async def test_a_project_outside_the_tokens_is_denied(ask):
@@ -256,6 +306,76 @@ async def test_rotate_key(ask):
         await ask("rotate_key", {"webhook_id": made["webhook_id"], "overlap_seconds": 2**32 - 1})
 
 
+async def test_what_a_payload_would_become(ask, database):
+    plugin = {"plugin_id": "auto", "options": {"sentry_client_secret": "s", "timezone": "UTC"}}
+    webhook_id = (await ask("create", {**CREATE, "plugin_info": plugin}))["webhook_id"]
+    payload = {"results": [{"event_key": "k", "title": " disk full ", "severity": "error"}, {"event_key": 5}]}
+    body = base64.b64encode(json.dumps(payload).encode()).decode()
+    for sent in ({"data": payload}, {"body": body}):
+        shown = await ask("test", {"webhook_id": webhook_id, **sent})
+        good, bad = shown["events"]
+        assert (good["title"], good["severity"], good["raw_data"]) == (
+            "disk full", "ERROR", {"results": [payload["results"][0]]},
+        )  # fmt: skip
+        assert (bad["event_type"], bad["title"]) == ("ERROR", "Webhook Event Parsing Error - hook")
+        assert shown["faults"] == ["results[1].event_key: must be a string, not 5"]
+        assert shown["parser"] == "native"
+        assert not {"event_id", "alert_id"} & good.keys()
+    assert database["event"].count_documents({}) == 0
+    assert (await ask("statistics", {"webhook_id": webhook_id})).get("calls", "0") == "0"
+
+
+async def test_payloads_that_are_no_objects_or_no_json_or_ignored(ask):
+    webhook_id = (await ask("create", {**CREATE, "plugin_info": {}}))["webhook_id"]
+
+    async def shown(**given):
+        return await ask("test", {"webhook_id": webhook_id, **given})
+
+    assert [event["event_key"] for event in (await shown(data=[{"event_key": "a"}, {"event_key": "b"}]))["events"]] == [
+        "a", "b",
+    ]  # fmt: skip
+    not_json = await shown(body=base64.b64encode(b"oops").decode())
+    assert not_json["faults"][0].startswith("the body is not JSON")
+    assert not_json["events"][0]["raw_data"] == {"body": "oops"}
+    acknowledged = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
+    assert await shown(data=acknowledged) == {"ignored": ["acknowledge"], "parser": "pagerduty"}
+    event = {
+        "data": {"title": "t"},
+        "headers": {"CE-SpecVersion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "a.b"},
+    }
+    read = await shown(**event)
+    assert read["parser"] == "cloudevents"
+    assert read["message_id"]
+    subscription = await shown(data=signed(confirmation()))
+    assert subscription["events"][0]["additional_info"]["subscribe_url"]
+    for empty in ({}, {"data": {}}, {"body": ""}, {"body": base64.b64encode(b" \n").decode()}):
+        with pytest.raises(RequiredParameter, match="data"):
+            await shown(**empty)
+    with pytest.raises(RequiredParameter, match="webhook_id"):
+        await ask("test", {"data": 1})
+
+
+async def test_statistics(ask, servicer):
+    webhook_id = (await ask("create", CREATE))["webhook_id"]
+    assert await ask("statistics", {"webhook_id": webhook_id}) == {"webhook_id": webhook_id}
+    for error in ("", "title: must be a string"):
+        servicer.manager.count(webhook_id, error=bool(error))
+    servicer.manager.note(webhook_id, Ending(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
+    shown = await ask("statistics", {"webhook_id": webhook_id})
+    assert shown.pop("last_received_at") <= shown.pop("last_error_at")
+    assert shown == {
+        "webhook_id": webhook_id,
+        "calls": "2",
+        "stored": "3",
+        "errors": "1",
+        "duplicates": "2",
+        "unmatched_recoveries": "4",
+        "refused": "5",
+        "ignored": {"note": "2"},
+        "last_error": "title: must be a string",
+    }
+
+
 async def test_list_by_access_key_and_stat(ask):
     made = await ask("create", CREATE)
     await ask("create", {**CREATE, "name": "other"})
@@ -319,8 +439,20 @@ def requests_of(method):
             texts | st.just("webhook-1"),
             st.integers(0, 2**32 - 1),
         ),
+        "test": st.builds(
+            lambda data, headers: webhooks_pb2.TestRequest(webhook_id="webhook-1", data=value(data), headers=headers),
+            objects | st.lists(objects, max_size=3) | scalars,
+            st.dictionaries(texts, texts, max_size=2),
+        )
+        | st.builds(lambda body: webhooks_pb2.TestRequest(webhook_id="webhook-1", body=body), st.binary(max_size=60)),
     }.get(method, st.builds(lambda name: webhook_pb2.WebhookRequest(webhook_id=name), texts))
     return message.map(lambda one: one.SerializeToString()) | st.binary(max_size=60)
+
+
+def value(given):
+    message = struct_pb2.Struct()
+    message.MergeFromString(encode_stored_struct({"value": given}))
+    return message.fields["value"]
 
 
 def struct(value):

@@ -23,22 +23,44 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2 as spaceone_dot_api_dot_monitoring_dot_v1_dot_event__pb2
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2 as spaceone_dot_api_dot_monitoring_dot_v1_dot_webhook__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65vent_service/v1/webhooks.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a(spaceone/api/monitoring/v1/webhook.proto\"?\n\x10RotateKeyRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x17\n\x0foverlap_seconds\x18\x02 \x01(\r\"n\n\x11RotateKeyResponse\x12\x38\n\x07webhook\x18\x01 \x01(\x0b\x32\'.spaceone.api.monitoring.v1.WebhookInfo\x12\x1f\n\x17previous_key_expires_at\x18\x02 \x01(\t2\x93\x01\n\x08Webhooks\x12\x86\x01\n\tRotateKey\x12\".event_service.v1.RotateKeyRequest\x1a#.event_service.v1.RotateKeyResponse\"0\x82\xd3\xe4\x93\x02*\"%/event_service/v1/webhooks/rotate-key:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x65vent_service/v1/webhooks.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a&spaceone/api/monitoring/v1/event.proto\x1a(spaceone/api/monitoring/v1/webhook.proto\"?\n\x10RotateKeyRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x17\n\x0foverlap_seconds\x18\x02 \x01(\r\"n\n\x11RotateKeyResponse\x12\x38\n\x07webhook\x18\x01 \x01(\x0b\x32\'.spaceone.api.monitoring.v1.WebhookInfo\x12\x1f\n\x17previous_key_expires_at\x18\x02 \x01(\t\"\xd1\x01\n\x0bTestRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12&\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.google.protobuf.ValueH\x00\x12\x0e\n\x04\x62ody\x18\x03 \x01(\x0cH\x00\x12;\n\x07headers\x18\x04 \x03(\x0b\x32*.event_service.v1.TestRequest.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07payload\"\x8a\x01\n\x0cTestResponse\x12\x0e\n\x06parser\x18\x01 \x01(\t\x12\x35\n\x06\x65vents\x18\x02 \x03(\x0b\x32%.spaceone.api.monitoring.v1.EventInfo\x12\x0e\n\x06\x66\x61ults\x18\x03 \x03(\t\x12\x0f\n\x07ignored\x18\x04 \x03(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\"\'\n\x11StatisticsRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\xd3\x02\n\x12StatisticsResponse\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x04\x12\x0e\n\x06stored\x18\x03 \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x01(\x04\x12\x12\n\nduplicates\x18\x05 \x01(\x04\x12\x1c\n\x14unmatched_recoveries\x18\x06 \x01(\x04\x12\x42\n\x07ignored\x18\x07 \x03(\x0b\x32\x31.event_service.v1.StatisticsResponse.IgnoredEntry\x12\x0f\n\x07refused\x18\x08 \x01(\x04\x12\x18\n\x10last_received_at\x18\t \x01(\t\x12\x15\n\rlast_error_at\x18\n \x01(\t\x12\x12\n\nlast_error\x18\x0b \x01(\t\x1a.\n\x0cIgnoredEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x32\x92\x03\n\x08Webhooks\x12\x86\x01\n\tRotateKey\x12\".event_service.v1.RotateKeyRequest\x1a#.event_service.v1.RotateKeyResponse\"0\x82\xd3\xe4\x93\x02*\"%/event_service/v1/webhooks/rotate-key:\x01*\x12q\n\x04Test\x12\x1d.event_service.v1.TestRequest\x1a\x1e.event_service.v1.TestResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/event_service/v1/webhooks/test:\x01*\x12\x89\x01\n\nStatistics\x12#.event_service.v1.StatisticsRequest\x1a$.event_service.v1.StatisticsResponse\"0\x82\xd3\xe4\x93\x02*\"%/event_service/v1/webhooks/statistics:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'event_service.v1.webhooks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TESTREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_TESTREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_STATISTICSRESPONSE_IGNOREDENTRY']._loaded_options = None
+  _globals['_STATISTICSRESPONSE_IGNOREDENTRY']._serialized_options = b'8\001'
   _globals['_WEBHOOKS'].methods_by_name['RotateKey']._loaded_options = None
   _globals['_WEBHOOKS'].methods_by_name['RotateKey']._serialized_options = b'\202\323\344\223\002*\"%/event_service/v1/webhooks/rotate-key:\001*'
-  _globals['_ROTATEKEYREQUEST']._serialized_start=125
-  _globals['_ROTATEKEYREQUEST']._serialized_end=188
-  _globals['_ROTATEKEYRESPONSE']._serialized_start=190
-  _globals['_ROTATEKEYRESPONSE']._serialized_end=300
-  _globals['_WEBHOOKS']._serialized_start=303
-  _globals['_WEBHOOKS']._serialized_end=450
+  _globals['_WEBHOOKS'].methods_by_name['Test']._loaded_options = None
+  _globals['_WEBHOOKS'].methods_by_name['Test']._serialized_options = b'\202\323\344\223\002$\"\037/event_service/v1/webhooks/test:\001*'
+  _globals['_WEBHOOKS'].methods_by_name['Statistics']._loaded_options = None
+  _globals['_WEBHOOKS'].methods_by_name['Statistics']._serialized_options = b'\202\323\344\223\002*\"%/event_service/v1/webhooks/statistics:\001*'
+  _globals['_ROTATEKEYREQUEST']._serialized_start=195
+  _globals['_ROTATEKEYREQUEST']._serialized_end=258
+  _globals['_ROTATEKEYRESPONSE']._serialized_start=260
+  _globals['_ROTATEKEYRESPONSE']._serialized_end=370
+  _globals['_TESTREQUEST']._serialized_start=373
+  _globals['_TESTREQUEST']._serialized_end=582
+  _globals['_TESTREQUEST_HEADERSENTRY']._serialized_start=525
+  _globals['_TESTREQUEST_HEADERSENTRY']._serialized_end=571
+  _globals['_TESTRESPONSE']._serialized_start=585
+  _globals['_TESTRESPONSE']._serialized_end=723
+  _globals['_STATISTICSREQUEST']._serialized_start=725
+  _globals['_STATISTICSREQUEST']._serialized_end=764
+  _globals['_STATISTICSRESPONSE']._serialized_start=767
+  _globals['_STATISTICSRESPONSE']._serialized_end=1106
+  _globals['_STATISTICSRESPONSE_IGNOREDENTRY']._serialized_start=1060
+  _globals['_STATISTICSRESPONSE_IGNOREDENTRY']._serialized_end=1106
+  _globals['_WEBHOOKS']._serialized_start=1109
+  _globals['_WEBHOOKS']._serialized_end=1511
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,12 @@
 isort:skip_file
 What this service can do with webhooks beyond SpaceONE's contract."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf.internal import containers as _containers
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2 as _event_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2 as _webhook_pb2
 import builtins as _builtins
 import sys
@@ -70,3 +74,217 @@ class RotateKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RotateKeyResponse: _TypeAlias = RotateKeyResponse  # noqa: Y015
+
+@_typing.final
+class TestRequest(_message.Message):
+    """A delivery as a monitoring tool would make it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    """The webhook."""
+    body: _builtins.bytes
+    """The bytes of an HTTP body, as they are."""
+    @_builtins.property
+    def data(self) -> _struct_pb2.Value:
+        """Any JSON value."""
+
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers of the HTTP request, some formats speak through them: `sentry-hook-resource`, `ce-type`. Any case."""
+
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+        data: _struct_pb2.Value | None = ...,
+        body: _builtins.bytes = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "data", b"data", "headers", b"headers", "payload", b"payload", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["data", "body"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___TestRequest: _TypeAlias = TestRequest  # noqa: Y015
+
+@_typing.final
+class TestResponse(_message.Message):
+    """What would become of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARSER_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    FAULTS_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    parser: _builtins.str
+    """The name of the parser that reads it; empty where the body is not JSON."""
+    message_id: _builtins.str
+    """The sender's own id of the delivery: with the same one it is stored once. Empty where there is none."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.EventInfo]:
+        """The events it would become, in its order, those of type ERROR for what cannot be read at the end. They have no
+        event_id and no alert_id yet, and a recovery would be stored only if its alert is open.
+        """
+
+    @_builtins.property
+    def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What cannot be understood, each with its path."""
+
+    @_builtins.property
+    def ignored(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What would be left out on purpose, each with the reason."""
+
+    def __init__(
+        self,
+        *,
+        parser: _builtins.str = ...,
+        events: _abc.Iterable[_event_pb2.EventInfo] | None = ...,
+        faults: _abc.Iterable[_builtins.str] | None = ...,
+        ignored: _abc.Iterable[_builtins.str] | None = ...,
+        message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "faults", b"faults", "ignored", b"ignored", "message_id", b"message_id", "parser", b"parser"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TestResponse: _TypeAlias = TestResponse  # noqa: Y015
+
+@_typing.final
+class StatisticsRequest(_message.Message):
+    """Which webhook."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    """The webhook."""
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatisticsRequest: _TypeAlias = StatisticsRequest  # noqa: Y015
+
+@_typing.final
+class StatisticsResponse(_message.Message):
+    """Sums since the webhook was made, or since this service took its database over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class IgnoredEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    DUPLICATES_FIELD_NUMBER: _builtins.int
+    UNMATCHED_RECOVERIES_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    LAST_RECEIVED_AT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_AT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    """The webhook."""
+    calls: _builtins.int
+    """Deliveries with the right key."""
+    stored: _builtins.int
+    """Events that were stored, those of type ERROR included."""
+    errors: _builtins.int
+    """Events of type ERROR that stand for what could not be read."""
+    duplicates: _builtins.int
+    """Deliveries that had been stored before."""
+    unmatched_recoveries: _builtins.int
+    """Recoveries without an open alert, which were not stored."""
+    refused: _builtins.int
+    """Deliveries with the right key that were refused: not signed, too large, nested too deeply, an idempotency key that
+    came with another payload before.
+    """
+    last_received_at: _builtins.str
+    """When the newest delivery came: YYYY-MM-DDTHH:MM:SS.mmmZ. Absent before the first one."""
+    last_error_at: _builtins.str
+    """When the newest delivery came that was refused or could not be read. Absent where all could."""
+    last_error: _builtins.str
+    """What was wrong with it."""
+    @_builtins.property
+    def ignored(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What makes no event on purpose, by reason, such as `acknowledge`."""
+
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+        calls: _builtins.int = ...,
+        stored: _builtins.int = ...,
+        errors: _builtins.int = ...,
+        duplicates: _builtins.int = ...,
+        unmatched_recoveries: _builtins.int = ...,
+        ignored: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        refused: _builtins.int = ...,
+        last_received_at: _builtins.str = ...,
+        last_error_at: _builtins.str = ...,
+        last_error: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "duplicates", b"duplicates", "errors", b"errors", "ignored", b"ignored", "last_error", b"last_error", "last_error_at", b"last_error_at", "last_received_at", b"last_received_at", "refused", b"refused", "stored", b"stored", "unmatched_recoveries", b"unmatched_recoveries", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatisticsResponse: _TypeAlias = StatisticsResponse  # noqa: Y015

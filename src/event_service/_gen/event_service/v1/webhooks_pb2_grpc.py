@@ -40,6 +40,16 @@ class WebhooksStub:
                 request_serializer=event__service_dot_v1_dot_webhooks__pb2.RotateKeyRequest.SerializeToString,
                 response_deserializer=event__service_dot_v1_dot_webhooks__pb2.RotateKeyResponse.FromString,
                 _registered_method=True)
+        self.Test = channel.unary_unary(
+                '/event_service.v1.Webhooks/Test',
+                request_serializer=event__service_dot_v1_dot_webhooks__pb2.TestRequest.SerializeToString,
+                response_deserializer=event__service_dot_v1_dot_webhooks__pb2.TestResponse.FromString,
+                _registered_method=True)
+        self.Statistics = channel.unary_unary(
+                '/event_service.v1.Webhooks/Statistics',
+                request_serializer=event__service_dot_v1_dot_webhooks__pb2.StatisticsRequest.SerializeToString,
+                response_deserializer=event__service_dot_v1_dot_webhooks__pb2.StatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class WebhooksServicer:
@@ -54,6 +64,21 @@ class WebhooksServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Test(self, request, context):
+        """Shows what a payload would become, and stores nothing. No signature is asked for, no subscription confirmed and
+        nothing counted; a remote plugin is asked as it would be. Needs the right to read the webhook.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Statistics(self, request, context):
+        """Shows what became of a webhook's deliveries. Exact but for the last second of a process that was killed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WebhooksServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +86,16 @@ def add_WebhooksServicer_to_server(servicer, server):
                     servicer.RotateKey,
                     request_deserializer=event__service_dot_v1_dot_webhooks__pb2.RotateKeyRequest.FromString,
                     response_serializer=event__service_dot_v1_dot_webhooks__pb2.RotateKeyResponse.SerializeToString,
+            ),
+            'Test': grpc.unary_unary_rpc_method_handler(
+                    servicer.Test,
+                    request_deserializer=event__service_dot_v1_dot_webhooks__pb2.TestRequest.FromString,
+                    response_serializer=event__service_dot_v1_dot_webhooks__pb2.TestResponse.SerializeToString,
+            ),
+            'Statistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.Statistics,
+                    request_deserializer=event__service_dot_v1_dot_webhooks__pb2.StatisticsRequest.FromString,
+                    response_serializer=event__service_dot_v1_dot_webhooks__pb2.StatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +126,60 @@ class Webhooks:
             '/event_service.v1.Webhooks/RotateKey',
             event__service_dot_v1_dot_webhooks__pb2.RotateKeyRequest.SerializeToString,
             event__service_dot_v1_dot_webhooks__pb2.RotateKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Test(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_service.v1.Webhooks/Test',
+            event__service_dot_v1_dot_webhooks__pb2.TestRequest.SerializeToString,
+            event__service_dot_v1_dot_webhooks__pb2.TestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Statistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/event_service.v1.Webhooks/Statistics',
+            event__service_dot_v1_dot_webhooks__pb2.StatisticsRequest.SerializeToString,
+            event__service_dot_v1_dot_webhooks__pb2.StatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,112 @@
+"""Payloads that could not be read when they came, read again by today's parser and stored once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import InvalidArgument
+from event_service.events.batch import ClaimRequest, CreateResult
+from event_service.events.preview import Deliveries, ReadBody, Webhooks
+from event_service.events.reading import Delivery, claim_id_of, keep_subscription
+from event_service.model.event import EventDraft
+from event_service.model.scope import Scope
+from event_service.model.webhook import Webhook
+from event_service.normalize import error_event, is_error_event
+from event_service.wire.struct import struct_to_dict
+from event_service.wire.timestamps import parse_timestamp
+
+REPLAYED_FROM = "replayed_from"
+"""Name in additional_info: the ERROR event that an event was read from."""
+
+REMEMBERED = timedelta(days=3650)
+"""A replay is remembered longer than any sender's key: it must not be stored again next week."""
+
+
+class Events(Protocol):
+    """What is needed of `events/manager.py`."""
+
+    async def get(self, scope: Scope, event_id: str) -> bytes: ...
+    async def store(
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest
+    ) -> CreateResult: ...
+
+
+@dataclass(slots=True)
+class Replay:
+    """What became of the payload; see `CreateOutcome`. `parser` is the name of who read it."""
+
+    event_ids: list[str] = field(default_factory=list)
+    duplicate: bool = False
+    faults: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    parser: str = ""
+
+
+class Replayer:
+    """Replays.
+
+    Args:
+        clock: timezone-aware UTC, whole milliseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        webhooks: Webhooks,
+        deliveries: Deliveries,
+        events: Events,
+        read_body: ReadBody,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._webhooks = webhooks
+        self._deliveries = deliveries
+        self._events = events
+        self._read_body = read_body
+        self._clock = clock
+
+    async def replay(self, scope: Scope, event_id: str) -> Replay:
+        """Reads the payload of an ERROR event again.
+
+        Raises:
+            RequiredParameter: no event_id.
+            NotFound: the event or its webhook is missing, or somebody else's.
+            InvalidArgument: the event does not stand for what could not be read.
+            Overloaded, Unavailable: nothing is promised; ask again.
+        """
+        info = event_pb2.EventInfo.FromString(await self._events.get(scope, event_id))
+        if not is_error_event(info.event_type, info.event_key, info.title):
+            raise InvalidArgument.at("event_id", "stands for no payload that could not be read")
+        webhook = await self._webhooks.get_opened(scope, info.webhook_id)
+        first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()
+        payload, unreadable = self._payload_of(struct_to_dict(info.raw_data, path="raw_data"))
+        delivery = Delivery(payload=payload, received_at=first_received_at, unreadable=unreadable, path="raw_data")
+        parsed = await self._deliveries.parse(webhook, delivery)
+        keep_subscription(parsed)
+        replay = Replay(faults=parsed.faults, ignored=parsed.ignored, parser=parsed.source)
+        if not parsed.events:
+            return replay  # what still cannot be read is there already
+        for draft in parsed.events:
+            draft.additional_info = {**draft.additional_info, REPLAYED_FROM: event_id}
+            # Alerts and recoveries go by time, and this one was true long ago.
+            draft.occurred_at = draft.occurred_at or first_received_at
+        drafts = parsed.events + [
+            error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
+        ]
+        now = self._clock()
+        claim = ClaimRequest(claim_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
+        result = await self._events.store(webhook, drafts, now, claim)
+        replay.event_ids, replay.duplicate = list(result.event_ids), result.duplicate
+        replay.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
+        return replay
+
+    def _payload_of(self, raw_data: Mapping[str, Any]) -> tuple[Any, str]:
+        """What was delivered, and why it is no JSON, "" if it is: a payload that is no object was kept in one."""
+        if raw_data.keys() != {"body"}:
+            return raw_data, ""
+        body = raw_data["body"]
+        if isinstance(body, str) and body.strip():
+            payload, unreadable = self._read_body(body.encode())
+            return (raw_data if unreadable else payload), unreadable
+        return (raw_data if isinstance(body, dict) else body), ""
