@@ -46,8 +46,7 @@ def apt(*arguments: str) -> None:
 
 def library_folders() -> list[Path]:
     """Every folder of the unpacked packages that holds a shared library."""
-    folders = {path.parent for path in DEBIAN.rglob("*.so*") if path.is_file()}
-    return sorted(folder for folder in folders if folder.parent.name in {"usr", "lib"} or folder.name == "lib")
+    return sorted({path.parent for path in DEBIAN.rglob("lib*.so*") if path.is_file()})
 
 
 def write_starters() -> list[str]:

@@ -1,0 +1,82 @@
+"""Chromium without a window, remote-controlled: the one that `make test-tools` unpacked, or the machine's own."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service as Driver
+
+from tests.e2e.service import CHECKOUT
+
+UNPACKED = CHECKOUT / ".tools" / "debian"
+
+# No window, no root's sandbox, and no word to anybody but the pages under test.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find() -> tuple[str, str] | None:
+    """Where the browser and its driver are; None where there are none."""
+    # Debian's own starter reads /etc, where nothing was unpacked to.
+    browser, driver = UNPACKED / "usr/lib/chromium/chromium", UNPACKED / "usr/bin/chromedriver"
+    if browser.exists() and driver.exists():
+        return str(browser), str(driver)
+    installed = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    remote = shutil.which("chromedriver")
+    return (installed, remote) if installed and remote else None
+
+
+@contextmanager
+def open_browser(
+    profile: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
+) -> Iterator[webdriver.Chrome]:
+    """A browser with a fresh profile.
+
+    Args:
+        width, height: of the page; below 600 it is a phone's.
+        dark: what the user's system prefers.
+        scripts: whether pages may run any.
+    """
+    found = find()
+    assert found is not None
+    options = webdriver.ChromeOptions()
+    options.binary_location = found[0]
+    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        options.add_argument(flag)
+    if not scripts:
+        options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    folders = sorted({str(path.parent) for path in UNPACKED.rglob("lib*.so*") if path.is_file()})
+    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(folders)} if folders else dict(os.environ)
+    driver = webdriver.Chrome(options=options, service=Driver(found[1], env=environment))
+    try:
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        tell(driver, "Emulation.setEmulatedMedia", features=scheme)
+        size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        tell(driver, "Emulation.setDeviceMetricsOverride", **size)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def tell(driver: webdriver.Chrome, command: str, **arguments: Any) -> None:
+    """One command of the browser's own protocol."""
+    driver.execute_cdp_cmd(command, arguments)
+
+
+def complaints(driver: webdriver.Chrome) -> list[str]:
+    """What the browser has to say against the pages since it was last asked: errors, and what the policy forbade."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]

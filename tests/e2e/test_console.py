@@ -1,0 +1,188 @@
+"""The console in a real browser: seen, clicked, typed at, on a phone and in the dark."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from event_service.identity.issuing import generate_key, issue_token, write_key_pair
+from event_service.identity.principal import Role
+from tests.e2e.browser import complaints, find, open_browser
+from tests.e2e.service import Service
+
+pytestmark = [
+    pytest.mark.skipif(find() is None, reason="no chromium with its driver"),
+    pytest.mark.xdist_group("browser"),
+]
+
+HOSTILE = '</td><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    with open_browser(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The browser; the browser itself must have had nothing to complain about."""
+    yield browser
+    assert complaints(browser) == []
+
+
+def send(service: Service, webhook: tuple[str, str], **event: Any) -> None:
+    url = f"http://{service.http_address}/monitoring/v1/webhook/{webhook[0]}/{webhook[1]}/events"
+    httpx.post(url, json=event).raise_for_status()
+
+
+def visit(page: webdriver.Chrome, service: Service, path: str) -> None:
+    page.get(f"http://{service.http_address}{path}")
+
+
+def all_of(page: webdriver.Chrome, selector: str) -> list[WebElement]:
+    return page.find_elements(By.CSS_SELECTOR, selector)
+
+
+def one(page: webdriver.Chrome, selector: str) -> WebElement:
+    return page.find_element(By.CSS_SELECTOR, selector)
+
+
+def soon(page: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -> None:
+    WebDriverWait(page, 15, 0.05).until(condition)
+
+
+def titles(page: webdriver.Chrome) -> list[str]:
+    return [cell.text for cell in all_of(page, "#rows td.title a")]
+
+
+def test_from_the_list_to_an_event_and_its_alert(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    send(service, webhook, event_key="k", title="disk full", severity="CRITICAL", resources=["web-1"])
+    send(service, webhook, event_key="k", title="disk free", event_type="RECOVERY", severity="INFO")
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert titles(page) == ["disk free", "disk full"]
+    assert one(page, "#total").text == "2"
+    assert [row.get_attribute("class") for row in all_of(page, "#rows tr")] == ["severity-INFO", "severity-CRITICAL"]
+    assert all_of(page, ".histogram .bar.severity-CRITICAL")
+    one(page, "#rows tr:last-child td.title a").click()
+    assert one(page, "h1").text == "disk full"
+    assert '"severity": "CRITICAL"' in one(page, "pre").text
+    assert [link.text for link in all_of(page, ".timeline a")] == ["disk full", "disk free"]
+
+
+def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+    for severity in ("CRITICAL", "WARNING", "INFO"):
+        send(service, webhook, event_key=severity, title=f"it is {severity.lower()}", severity=severity)
+    visit(page, service, f"/?webhook={webhook[0]}")
+    one(page, ".chip.severity-WARNING").click()
+    soon(page, lambda _: titles(page) == ["it is warning"])
+    assert "severity=WARNING" in page.current_url
+    visit(page, service, f"/?webhook={webhook[0]}")
+    one(page, "body").send_keys("/")
+    assert page.switch_to.active_element.get_attribute("name") == "q"
+    page.switch_to.active_element.send_keys("title~critical", Keys.ENTER)
+    soon(page, lambda _: titles(page) == ["it is critical"])
+    visit(page, service, "/")
+    one(page, "body").send_keys(Keys.TAB)
+    assert page.switch_to.active_element.text == "Skip to content"
+
+
+def test_what_a_payload_smuggles_in_does_not_run(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    visit(page, service, f"/?webhook={webhook[0]}")
+    one(page, "#live").click()
+    send(service, webhook, event_key=HOSTILE, title=HOSTILE, severity="ERROR", resources=[HOSTILE], provider=HOSTILE)
+    soon(page, lambda _: len(all_of(page, "#rows tr")) == 1)
+    assert page.execute_script("return window.hacked") is None
+    page.refresh()
+    assert titles(page) == [HOSTILE]
+    one(page, "#rows td.title a").click()
+    assert one(page, "h1").text == HOSTILE
+    assert page.execute_script("return window.hacked") is None
+
+
+def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert one(page, "#empty").text.startswith("Nothing here")
+    one(page, "#live").click()
+    assert one(page, "#live").get_attribute("aria-pressed") == "true"
+    for number in range(3):
+        send(service, webhook, event_key=str(number), title=f"event {number}", severity="WARNING")
+    soon(page, lambda _: titles(page) == ["event 2", "event 1", "event 0"])
+    assert one(page, "#total").text == "3"
+    assert not all_of(page, "#empty")
+    one(page, "#live").click()
+    assert one(page, "#live").get_attribute("aria-pressed") == "false"
+
+
+def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: Service) -> None:
+    visit(page, service, "/webhooks")
+    one(page, 'input[name="name"]').send_keys("made in a browser", Keys.ENTER)
+    soon(page, lambda _: all_of(page, "#webhook-url"))
+    url, key = one(page, "#webhook-url").text, one(page, "#access-key").text
+    webhook_id = url.split("/")[-3]
+    assert httpx.post(url, json={"event_key": "k", "title": "t"}).status_code == 200
+    assert httpx.post(url, content=b"not json").status_code == 200
+
+    def row() -> WebElement:
+        return one(page, f"#{webhook_id}")
+
+    one(page, "a.primary").click()
+    soon(page, lambda _: all_of(page, f"#{webhook_id} + .last-error"))
+    assert [cell.text for cell in row().find_elements(By.CSS_SELECTOR, ".figure")] == ["2", "1"]
+    assert "not JSON" in one(page, f"#{webhook_id} + .last-error").text
+    row().find_element(By.XPATH, ".//button[text()='Disable']").click()
+    soon(page, lambda _: "disabled" in row().text)
+    row().find_element(By.XPATH, ".//button[text()='Enable']").click()
+    soon(page, lambda _: "enabled" in row().text)
+    row().find_element(By.XPATH, ".//summary[text()='New key']").click()
+    row().find_element(By.XPATH, ".//button[text()='Give it a new key']").click()
+    soon(page, lambda _: all_of(page, "#access-key"))
+    assert one(page, "#access-key").text != key
+    one(page, "a.primary").click()
+    row().find_element(By.XPATH, ".//summary[text()='Delete']").click()
+    row().find_element(By.XPATH, ".//button[starts-with(text(), 'Delete ')]").click()
+    soon(page, lambda _: not all_of(page, f"#{webhook_id}") and all_of(page, "h1"))
+
+
+def test_a_phone_in_the_dark_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
+    send(service, webhook, event_key="k", title="a long title " * 20, severity="ERROR", resources=["r" * 200])
+    with open_browser(tmp_path, width=360, height=740, dark=True, scripts=False) as phone:
+        for path in (f"/?webhook={webhook[0]}", "/webhooks"):
+            visit(phone, service, path)
+            body = one(phone, "body")
+            assert body.value_of_css_property("background-color") == "rgba(14, 16, 24, 1)"
+            assert one(phone, "html").get_property("scrollWidth") == 360
+        visit(phone, service, f"/?webhook={webhook[0]}")
+        assert not one(phone, "#live").is_displayed()
+        one(phone, 'input[name="q"]').send_keys("title~nothing", Keys.ENTER)
+        soon(phone, lambda _: all_of(phone, "#empty"))
+        assert complaints(phone) == []
+
+
+def test_signing_in_with_a_token(
+    browser: webdriver.Chrome, make_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    key, jwks = generate_key(), tmp_path / "jwks.json"
+    write_key_pair(key, tmp_path / "private.json", jwks)
+    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks)).start()
+    token = issue_token(key, Role.WORKSPACE_OWNER, domain_id="domain-1", workspace_id="workspace-1", expires_in=600)
+    visit(browser, service, "/webhooks")
+    for given, heading in (("wrong", "Sign in"), (token, "Webhooks")):
+        one(browser, 'input[name="token"]').send_keys(given, Keys.ENTER)
+        soon(browser, lambda _, heading=heading: [each.text for each in all_of(browser, "h1")] == [heading])
+    assert browser.execute_script("return document.cookie") == ""
+    one(browser, ".sign-out button").click()
+    soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])
+    complaints(browser)  # the refused token's 401 is one, as it should be
+    assert token not in service.log
