@@ -1,0 +1,384 @@
+"""Nobody sees what is not theirs: a tenant's answers are the same whether or not there are other tenants.
+
+Two domains share a database, and each has one of its own with only its documents in it. Both ask the same at the same
+moment, in every way the API has, and each must be answered in the shared database as in its own: rows, totals, values,
+statistics and refusals alike. So nothing of the other domain can be seen, nor counted, nor felt in a figure.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+from bson import ObjectId
+from google.protobuf import json_format, struct_pb2
+from google.protobuf.message import Message
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import EventServiceError, NotFound
+from event_service.events.manager import CreateOutcome
+from event_service.events.reading import CreateRequest
+from event_service.identity.access import scope_of
+from event_service.identity.principal import Principal, Role
+from event_service.model.scope import Scope
+from event_service.model.webhook import access_key_hash
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import parse_list_query
+from event_service.query.stat_query import parse_stat_query
+from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import EventServicer
+from event_service.settings import Settings
+from event_service.store import indexes
+from event_service.store.client import Database, close, connect, is_secantus
+from event_service.store.compile import MONGODB, SECANTUS
+from event_service.store.event_reader import EventReader, Page
+from event_service.store.shared_reader import SharedEventReader
+from event_service.store.threads import Threads
+from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.manager import WebhookManager
+from event_service.webhooks.plugins import Plugins
+from event_service.webhooks.sealing import Sealer
+from tests.contract import tenant_queries
+from tests.contract.conftest import MONGODB_URI
+from tests.contract.tenant_queries import Queries
+
+QUERIES = 2000
+DOMAINS = ("domain-a", "domain-b")
+EVENTS = 20
+WEBHOOKS = 6
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+CALLERS: dict[str, Callable[[str], Principal]] = {
+    "system": lambda domain: Principal(Role.SYSTEM_TOKEN, domain),
+    "admin": lambda domain: Principal(Role.DOMAIN_ADMIN, domain),
+    "owner": lambda domain: Principal(Role.WORKSPACE_OWNER, domain, "workspace-1"),
+    "member": lambda domain: Principal(Role.WORKSPACE_MEMBER, domain, "workspace-1", ("project-1", "project-2")),
+    "member of one": lambda domain: Principal(Role.WORKSPACE_MEMBER, domain, "workspace-1", ("project-1",)),
+    "member of nothing": lambda domain: Principal(Role.WORKSPACE_MEMBER, domain, "workspace-1", ()),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: a query and the fields beside it, or an id."""
+
+    query: dict[str, Any] = field(default_factory=dict)
+    equals: dict[str, str] = field(default_factory=dict)
+    access_key: str = ""
+    id: str = ""
+
+
+class Refusal(NamedTuple):
+    code: str
+    details: str
+
+
+def documents(domain: str, chance: Random) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Events and webhooks of one domain. Workspaces, projects, keys and values are named alike in both."""
+    mark, ids = domain[-1], count(1)
+    place = lambda: {  # noqa: E731
+        "domain_id": domain,
+        "workspace_id": chance.choice(("workspace-1", "workspace-1", "workspace-2")),
+        "project_id": chance.choice(("project-1", "project-2", "project-3")),
+    }
+    events = [
+        {
+            "_id": ObjectId(f"{number:08x}{mark * 16}"),
+            "event_id": f"event-{mark}{number:011x}",
+            "event_key": f"key-{chance.randrange(4)}",
+            "event_type": chance.choice(("ALERT", "RECOVERY", "ERROR")),
+            "title": chance.choice(("CPU high", "Disk full", f"only in {domain}", "")),
+            "description": chance.choice((None, "text", f"of {domain}")),
+            "severity": chance.choice(("CRITICAL", "WARNING", "NONE")),
+            "rule": chance.choice(("rule-1", None)),
+            "resources": chance.choice(([], ["web-1"], ["web-1", f"host-{mark}"], ["db-1", "web-2"])),
+            "provider": chance.choice(("aws", None)),
+            "account": chance.choice(("1234", f"account-{mark}")),
+            "raw_data": {
+                "n": chance.choice((0, 1, 2.5, 100)),
+                "s": chance.choice(("cpu", f"secret of {domain}")),
+                "list": chance.choice(([], [1, 2], ["x", mark])),
+                "items": [{"name": chance.choice(("a", mark)), "v": chance.randrange(4)} for _ in range(number % 3)],
+            },
+            "additional_info": chance.choice(({}, {"host": f"host-{mark}"}, {"cpu": {"load": 0.5}})),
+            "alert_id": chance.choice((f"alert-{mark}{chance.randrange(3)}", None)),
+            "webhook_id": f"webhook-{mark}{chance.randrange(WEBHOOKS)}",
+            "created_at": NOW - timedelta(days=chance.randrange(1000), hours=chance.randrange(3)),
+            "occurred_at": chance.choice((None, NOW - timedelta(days=chance.randrange(1000)))),
+            **place(),
+        }
+        for number in (next(ids) for _ in range(EVENTS))
+    ]
+    webhooks = [
+        {
+            "_id": ObjectId(f"{number + 0x1000:08x}{mark * 16}"),
+            "webhook_id": f"webhook-{mark}{number}",
+            "name": chance.choice(("grafana", f"hook of {domain}")),
+            "state": chance.choice(("ENABLED", "DISABLED")),
+            "plugin_info": {"plugin_id": chance.choice(("native", "grafana")), "options": {"n": number}},
+            "tags": {"team": chance.choice(("red", f"team {mark}")), "list": ["x", mark]},
+            "requests": {"total": chance.randrange(10), "error": 0},
+            "access_key_hashes": [access_key_hash(f"key of webhook-{mark}{number}")],
+            "created_at": NOW - timedelta(days=number),
+            **place(),
+        }
+        for number in range(WEBHOOKS)
+    ]
+    return events, webhooks
+
+
+class Events:
+    """What `EventServicer` needs of the manager to read events."""
+
+    def __init__(self, reader: SharedEventReader) -> None:
+        self._reader = reader
+
+    async def create(self, request: CreateRequest) -> CreateOutcome:
+        raise AssertionError("nothing is created here")
+
+    async def get(self, scope: Scope, event_id: str) -> bytes:
+        wire = await self._reader.get(scope, event_id)
+        if wire is None:
+            raise NotFound("event_id", event_id)
+        return wire
+
+    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
+        return await self._reader.list(scope, parse_list_query(query, equals, EVENT_FIELDS))
+
+    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS))
+
+
+@dataclass(frozen=True)
+class Side:
+    """What answers over one database."""
+
+    events: EventServicer
+    webhooks: WebhookManager
+
+    async def ask(self, rpc: str, who: Principal, request: Request) -> Any:
+        """The answer as JSON text, or code and text of the refusal. The order of groups and sets is left open."""
+        try:
+            return canonical(await METHODS[rpc](self, who, request))
+        except EventServiceError as error:
+            return Refusal(error.code, error.details)
+
+    async def list_events(self, who: Principal, request: Request) -> Any:
+        call = Call("list", {}, principal=who)
+        message = json_format.ParseDict({"query": request.query, **request.equals}, event_pb2.EventQuery())
+        reply = event_pb2.EventsInfo.FromString(await self.events.list(message.SerializeToString(), call))
+        return as_json(reply), call.trailers
+
+    async def get_event(self, who: Principal, request: Request) -> Any:
+        message = event_pb2.EventRequest(event_id=request.id)
+        call = Call("get", {}, principal=who)
+        return as_json(event_pb2.EventInfo.FromString(await self.events.get(message.SerializeToString(), call)))
+
+    async def stat_events(self, who: Principal, request: Request) -> Any:
+        call = Call("stat", {}, principal=who)
+        message = json_format.ParseDict({"query": request.query}, event_pb2.EventStatQuery())
+        reply = struct_pb2.Struct.FromString(await self.events.stat(message.SerializeToString(), call))
+        return unordered(as_json(reply))
+
+    async def list_webhooks(self, who: Principal, request: Request) -> Any:
+        scope = scope_of(who, "Webhook", "read", request.equals.get("project_id", ""))
+        page = await self.webhooks.list(scope, request.query, request.equals, request.access_key)
+        return page.rows, page.total_count, page.cut
+
+    async def get_webhook(self, who: Principal, request: Request) -> Any:
+        return self.webhooks.fields(await self.webhooks.get(scope_of(who, "Webhook"), request.id))
+
+    async def stat_webhooks(self, who: Principal, request: Request) -> Any:
+        return unordered(await self.webhooks.stat(scope_of(who, "Webhook"), request.query))
+
+
+METHODS: dict[str, Callable[[Side, Principal, Request], Awaitable[Any]]] = {
+    "Event.list": Side.list_events,
+    "Event.get": Side.get_event,
+    "Event.stat": Side.stat_events,
+    "Webhook.list": Side.list_webhooks,
+    "Webhook.get": Side.get_webhook,
+    "Webhook.stat": Side.stat_webhooks,
+}
+
+
+def as_json(message: Message) -> Any:
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def canonical(answer: Any) -> str:
+    return json.dumps(answer, sort_keys=True, default=str, ensure_ascii=False)
+
+
+def unordered(value: Any) -> Any:
+    """The answer with every list in one order: the database gives groups and sets in any."""
+    if isinstance(value, dict):
+        return {name: unordered(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return sorted((unordered(member) for member in value), key=canonical)
+    return value
+
+
+@dataclass(frozen=True)
+class Tenants:
+    """One database that both domains share, and one of each domain alone."""
+
+    shared: Side
+    alone: dict[str, Side]
+    values: list[Any]
+
+
+@pytest.fixture(scope="module", params=["embedded", *(["mongodb"] if MONGODB_URI else [])])
+def databases(request: pytest.FixtureRequest) -> Iterator[dict[str, Database]]:
+    """Filled databases by name: shared, domain-a, domain-b."""
+    uri = MONGODB_URI if request.param == "mongodb" else request.getfixturevalue("embedded_uri")
+    made = {name: connect(Settings(database=f"tenants_{name}"), uri) for name in ("shared", *DOMAINS)}
+    chance = Random(1)
+    filled = {domain: documents(domain, chance) for domain in DOMAINS}
+    for name, database in made.items():
+        indexes.ensure(database)
+        events = [event for domain in DOMAINS if name in ("shared", domain) for event in filled[domain][0]]
+        # As events come in: both domains' take turns.
+        database["event"].insert_many(sorted(events, key=lambda event: event["_id"]))
+        database["webhook"].insert_many(
+            [webhook for domain in DOMAINS if name in ("shared", domain) for webhook in filled[domain][1]]
+        )
+    yield made
+    for database in made.values():
+        database.client.drop_database(database.name)
+        close(database)
+
+
+@pytest.fixture
+def tenants(databases: dict[str, Database], tmp_path: Path) -> Iterator[Tenants]:
+    threads = Threads(2)
+    dialect = SECANTUS if is_secantus(databases["shared"]) else MONGODB
+
+    def side(database: Database) -> Side:
+        reader = EventReader(database["event"], list_limit=20, dialect=dialect)
+        webhooks = WebhookManager(
+            store=WebhookStore(database, 5000, list_limit=4, dialect=dialect),
+            threads=threads,
+            sealer=Sealer(None, tmp_path / "secret.key"),
+            plugins=Plugins(),
+            base_url=lambda: "https://events.example",
+        )
+        return Side(EventServicer(Events(SharedEventReader(reader, threads))), webhooks)
+
+    texts = {
+        value
+        for collection in ("event", "webhook")
+        for document in databases["shared"][collection].find({}, {"_id": False, "access_key_hashes": False})
+        for value in document.values()
+        if isinstance(value, str)
+    }
+    values = [0, 1, 2.5, 100, True, "", "2025-01-01", *sorted(texts)]
+    yield Tenants(side(databases["shared"]), {domain: side(databases[domain]) for domain in DOMAINS}, values)
+    threads.close()
+
+
+async def answers(tenants: Tenants, rpc: str, role: str, request: Request) -> list[Any]:
+    """Both domains ask at once; each must be answered as where it is alone."""
+    callers = {domain: CALLERS[role](domain) for domain in DOMAINS}
+    together = await asyncio.gather(
+        *(tenants.shared.ask(rpc, who, request) for who in callers.values()),
+        *(tenants.alone[domain].ask(rpc, who, request) for domain, who in callers.items()),
+    )
+    shared, alone = together[: len(DOMAINS)], together[len(DOMAINS) :]
+    for domain, one, other in zip(DOMAINS, shared, alone, strict=True):
+        assert one == other, f"{rpc} as {role} of {domain}: {request}"
+    for other, answer in zip(reversed(DOMAINS), shared, strict=True):
+        assert isinstance(answer, Refusal) or other not in answer or other in str(request), (
+            f"{rpc} as {role}: {request}"
+        )
+    return shared
+
+
+@pytest.mark.timeout(300)
+async def test_generated_queries(tenants: Tenants) -> None:
+    """2,000 of them, each asked by both domains in one of six roles."""
+    chance = Random(10)
+    resources = {
+        "Event": Queries(8, tenants.values, tenant_queries.FIELDS, tenant_queries.REQUEST_FIELDS),
+        "Webhook": Queries(9, tenants.values, tenant_queries.WEBHOOK_FIELDS, tenant_queries.WEBHOOK_REQUEST_FIELDS),
+    }
+    answered = 0
+    for _ in range(QUERIES):
+        resource = chance.choice(("Event", "Event", "Event", "Webhook"))
+        method = chance.choice(("list", "list", "list", "stat", "stat", "stat", "get"))
+        queries = resources[resource]
+        if method == "get":
+            request = Request(id=str(queries.value()))
+        elif method == "stat":
+            request = Request(queries.stat())
+        else:
+            key = f"key of {queries.value()}" if resource == "Webhook" and chance.random() < 0.1 else ""
+            request = Request(queries.list(), queries.equals(), access_key=key)
+        for answer in await answers(tenants, f"{resource}.{method}", chance.choice(list(CALLERS)), request):
+            answered += not isinstance(answer, Refusal)
+    # They would be worth little if most were refused.
+    assert answered > QUERIES * len(DOMAINS) * 0.6
+
+
+# A value for each field of the request, of the other domain where the field's values differ.
+FOREIGN = {
+    "event_id": "event-b00000000001", "event_key": "key-1", "event_type": "ALERT", "severity": "CRITICAL",
+    "resource": "host-b", "provider": "aws", "account": "account-b", "workspace_id": "workspace-1",
+    "project_id": "project-1", "alert_id": "alert-b1", "webhook_id": "webhook-b1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", CALLERS)
+async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants: Tenants, role: str) -> None:
+    """`"workspace_id" "domain_id"` is one word to Python, and filters nothing: there, everybody sees every domain."""
+    everything, _ = await answers(tenants, "Event.list", role, Request({"page": {"limit": 1000}}))
+    rows = json.loads(everything)[0].get("results", [])
+    assert FOREIGN.keys() == set(tenant_queries.REQUEST_FIELDS)
+    assert {row["domain_id"] for row in rows} <= {DOMAINS[0]}
+    assert bool(rows) is (role != "member of nothing")
+    for name, value in FOREIGN.items():
+        await answers(tenants, "Event.list", role, Request(equals={name: value}))
+    for filters in (
+        [{"k": "domain_id", "v": DOMAINS[1], "o": "eq"}],
+        [{"k": "domain_id", "v": list(DOMAINS), "o": "in"}],
+        [{"k": "domain_id", "v": DOMAINS[0], "o": "not"}],
+        [{"k": "workspace_iddomain_id", "v": DOMAINS[1], "o": "eq"}],
+        [{"k": "workspace_id", "v": True, "o": "exists"}],
+    ):
+        for place in ("filter", "filter_or"):
+            await answers(tenants, "Event.list", role, Request({place: filters}))
+
+
+@pytest.mark.parametrize("resource", ["Event", "Webhook"])
+@pytest.mark.parametrize("role", CALLERS)
+async def test_a_foreign_id_and_a_missing_one_are_refused_alike(tenants: Tenants, resource: str, role: str) -> None:
+    for foreign, missing in (("event-b00000000001", "event-c00000000001"), ("webhook-b1", "webhook-c1")):
+        refusals = [(await answers(tenants, f"{resource}.get", role, Request(id=one)))[0] for one in (foreign, missing)]
+        key = f"{resource.lower()}_id"
+        assert refusals == [
+            Refusal("NOT_FOUND", f"ERROR_NOT_FOUND: Resource cannot be found or access is denied. ({key} = {one})")
+            for one in (foreign, missing)
+        ]
+
+
+async def test_the_same_question_at_the_same_moment_is_not_shared_between_tenants(tenants: Tenants) -> None:
+    """Concurrent reads share queries: within a scope, never across."""
+    request = Request({"sort": [{"key": "title"}]})
+    callers = [(domain, role) for domain in DOMAINS for role in CALLERS]
+    expected = [
+        await tenants.alone[domain].ask("Event.list", CALLERS[role](domain), request) for domain, role in callers
+    ]
+    got = await asyncio.gather(
+        *(
+            tenants.shared.ask("Event.list", CALLERS[role](domain), request)
+            for _ in range(20)
+            for domain, role in callers
+        )
+    )
+    assert got == expected * 20
