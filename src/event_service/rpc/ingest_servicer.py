@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 
 from event_service._gen.event_service.v1 import ingest_pb2
@@ -14,6 +15,7 @@ from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import MAX_EVENT_IDS, checked_idempotency_key
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
+from event_service.wire.members import part
 from event_service.wire.struct import struct_to_dict, struct_wire
 from event_service.wire.timestamps import truncate
 
@@ -30,6 +32,8 @@ _MAX_REMARKS = 4
 _LONGEST_REMARK = 300
 
 
+Request = TypeVar("Request", ingest_pb2.CreateBatchRequest, ingest_pb2.CreateStreamRequest)
+Payloads: TypeAlias = Sequence[ingest_pb2.Payload | None]
 Reply: TypeAlias = ingest_pb2.CreateBatchResponse | ingest_pb2.CreateStreamResponse
 
 
@@ -53,15 +57,14 @@ class IngestServicer:
         Raises:
             EventServiceError: what every payload failed with, if it is worth sending all of them again.
         """
-        message = decode(ingest_pb2.CreateBatchRequest, request)
+        message, payloads = _read(ingest_pb2.CreateBatchRequest, request)
         if not message.webhook_id:
             raise RequiredParameter("webhook_id")
         if not message.access_key:
             raise RequiredParameter("access_key")
-        if not message.payloads:
+        if not payloads:
             raise RequiredParameter("payloads")
-        _check_number(message.payloads)
-        outcomes = await self._store(message.webhook_id, message.access_key, message.payloads, 0)
+        outcomes = await self._store(message.webhook_id, message.access_key, payloads, 0)
         reply = ingest_pb2.CreateBatchResponse()
         _add(reply, outcomes)
         return reply.SerializeToString()
@@ -75,12 +78,11 @@ class IngestServicer:
         sender: tuple[str, str] | None = None
         reply = ingest_pb2.CreateStreamResponse()
         while lot := await call.messages.take():
-            payloads: list[ingest_pb2.Payload] = []
+            payloads: list[ingest_pb2.Payload | None] = []
             for wire in lot:
-                message = decode(ingest_pb2.CreateStreamRequest, wire)
+                message, more = _read(ingest_pb2.CreateStreamRequest, wire)
                 sender = _sender_of(message, sender)
-                _check_number(message.payloads)
-                payloads.extend(message.payloads)
+                payloads += more
             if sender is None:
                 raise AssertionError("a lot is never empty")
             if len(reply.outcomes) + len(payloads) > MAX_STREAM:
@@ -92,16 +94,39 @@ class IngestServicer:
         return reply.SerializeToString()
 
     async def _store(
-        self, webhook_id: str, access_key: str, payloads: Sequence[ingest_pb2.Payload], position: int
+        self, webhook_id: str, access_key: str, payloads: Payloads, position: int
     ) -> list[CreateOutcome | EventServiceError]:
         outcomes = await self._manager.create_batch(webhook_id, access_key, _deliveries(payloads, position))
         _raise_if_in_vain(outcomes)
         return outcomes
 
 
-def _check_number(payloads: Sequence[ingest_pb2.Payload]) -> None:
+def _read(kind: type[Request], request: bytes) -> tuple[Request, Payloads]:
+    """A request and its payloads, with None for each of them that cannot be read: the others are stored all the same.
+
+    Raises:
+        InvalidArgument: it cannot be read at all, or holds too many.
+    """
+    payloads: Payloads
+    try:
+        message = kind.FromString(request)
+        payloads = message.payloads
+    except DecodeError:
+        try:
+            rest, members = part(request, kind.PAYLOADS_FIELD_NUMBER)
+        except ValueError:
+            rest, members = request, []
+        message, payloads = decode(kind, rest), [_payload(wire) for wire in members]
     if len(payloads) > MAX_BATCH:
         raise InvalidArgument.at("payloads", f"{len(payloads)} are too many for one message; at most {MAX_BATCH}")
+    return message, payloads
+
+
+def _payload(wire: bytes) -> ingest_pb2.Payload | None:
+    try:
+        return ingest_pb2.Payload.FromString(wire)
+    except DecodeError:
+        return None
 
 
 def _sender_of(message: ingest_pb2.CreateStreamRequest, before: tuple[str, str] | None) -> tuple[str, str]:
@@ -121,7 +146,7 @@ def _sender_of(message: ingest_pb2.CreateStreamRequest, before: tuple[str, str] 
     return before
 
 
-def _deliveries(payloads: Sequence[ingest_pb2.Payload], position: int) -> Iterator[Delivery | EventServiceError]:
+def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventServiceError]:
     """Each payload as it is asked for, or why it is refused.
 
     Args:
@@ -137,8 +162,10 @@ def _deliveries(payloads: Sequence[ingest_pb2.Payload], position: int) -> Iterat
             yield delivery
 
 
-def _delivery(payload: ingest_pb2.Payload, name: str, received_at: datetime) -> Delivery:
+def _delivery(payload: ingest_pb2.Payload | None, name: str, received_at: datetime) -> Delivery:
     path = f"{name}.data"
+    if payload is None:
+        raise InvalidArgument.at(path, "cannot be read: it is damaged, or nested too deeply")
     if not payload.data.fields:  # {} holds nothing that could be lost
         raise RequiredParameter(path)
     return Delivery(

@@ -13,6 +13,22 @@ def varint(number: int) -> bytes:
     return bytes(groups)
 
 
+def read_varint(wire: bytes, position: int) -> tuple[int, int]:
+    """The integer that begins at `position`, and where it ends.
+
+    Raises:
+        ValueError: it does not end, or has more than 64 bits.
+    """
+    number = shift = 0
+    for index in range(position, min(position + 10, len(wire))):
+        byte = wire[index]
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, index + 1
+        shift += 7
+    raise ValueError("not a varint")
+
+
 class Prefixes(dict[int, bytes]):
     """A field's tag followed by a length, by length: a look-up where a call would cost twice as much.
 

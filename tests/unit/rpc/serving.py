@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.identity.authenticator import Authenticator, NoAuthentication
@@ -38,12 +39,13 @@ def settings(**values: Any) -> Settings:
 async def serving(
     servicer: object,
     *,
+    descriptor: ServiceDescriptor = EVENT,
     authenticator: Authenticator = EVERYBODY,
     open_methods: Sequence[str] = ("create",),
     observe: Callable[[str, str, float], None] | None = None,
     **values: Any,
 ) -> AsyncIterator[GrpcServer]:
-    service = Service(EVENT, servicer, frozenset(open_methods))
+    service = Service(descriptor, servicer, frozenset(open_methods))
     server = GrpcServer(settings(**values), [service], authenticator, observe=observe)
     await server.start()
     try:
