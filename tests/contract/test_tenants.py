@@ -1,8 +1,9 @@
-"""Nobody sees what is not theirs: a tenant's answers are the same whether or not there are other tenants.
+"""Nobody sees what is not theirs: a caller's answers are the same whether or not there is anything else.
 
-Two domains share a database, and each has one of its own with only its documents in it. Both ask the same at the same
-moment, in every way the API has, and each must be answered in the shared database as in its own: rows, totals, values,
-statistics and refusals alike. So nothing of the other domain can be seen, nor counted, nor felt in a figure.
+Two domains share a database, and each caller has one that holds nothing but what this caller may see. Callers of both
+domains ask the same at the same moment, in every way the API has, and each must be answered in the shared database as
+in its own: rows, totals, values, statistics and refusals alike. So nothing foreign can be seen, nor counted, nor felt
+in a figure.
 """
 
 import asyncio
@@ -53,6 +54,16 @@ DOMAINS = ("domain-a", "domain-b")
 EVENTS = 20
 WEBHOOKS = 6
 NOW = datetime.now(UTC).replace(microsecond=0)
+
+SEES: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "system": lambda row: True,
+    "admin": lambda row: True,
+    "owner": lambda row: row["workspace_id"] == "workspace-1",
+    "member": lambda row: row["workspace_id"] == "workspace-1" and row["project_id"] in ("project-1", "project-2"),
+    "member of one": lambda row: row["workspace_id"] == "workspace-1" and row["project_id"] == "project-1",
+    "member of nothing": lambda row: False,
+}
+"""Which documents of their domain they may see."""
 
 CALLERS: dict[str, Callable[[str], Principal]] = {
     "system": lambda domain: Principal(Role.SYSTEM_TOKEN, domain),
@@ -227,28 +238,28 @@ def unordered(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Tenants:
-    """One database that both domains share, and one of each domain alone."""
+    """One database that both domains share, and one for each caller alone, by domain and role."""
 
     shared: Side
-    alone: dict[str, Side]
+    alone: dict[tuple[str, str], Side]
     values: list[Any]
 
 
 @pytest.fixture(scope="module", params=["embedded", *(["mongodb"] if MONGODB_URI else [])])
-def databases(request: pytest.FixtureRequest) -> Iterator[dict[str, Database]]:
-    """Filled databases by name: shared, domain-a, domain-b."""
+def databases(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Database]]:
+    """Filled databases: by domain and role, and the shared one under ("", "")."""
     uri = MONGODB_URI if request.param == "mongodb" else request.getfixturevalue("embedded_uri")
-    made = {name: connect(Settings(database=f"tenants_{name}"), uri) for name in ("shared", *DOMAINS)}
     chance = Random(1)
     filled = {domain: documents(domain, chance) for domain in DOMAINS}
-    for name, database in made.items():
-        indexes.ensure(database)
-        events = [event for domain in DOMAINS if name in ("shared", domain) for event in filled[domain][0]]
-        # As events come in: both domains' take turns.
-        database["event"].insert_many(sorted(events, key=lambda event: event["_id"]))
-        database["webhook"].insert_many(
-            [webhook for domain in DOMAINS if name in ("shared", domain) for webhook in filled[domain][1]]
-        )
+    made: dict[tuple[str, str], Database] = {}
+    for domain, role in [("", ""), *((domain, role) for domain in DOMAINS for role in SEES)]:
+        database = made[domain, role] = connect(Settings(database=f"tenants_{len(made)}"), uri)
+        for collection, kind in (("event", 0), ("webhook", 1)):
+            everything = [row for rows in filled.values() for row in rows[kind]]
+            seen = [row for row in everything if not role or (row["domain_id"] == domain and SEES[role](row))]
+            if seen:  # the domains take turns, as their documents come in
+                database[collection].insert_many(sorted(seen, key=lambda row: row["_id"]))
+    indexes.ensure(made["", ""])
     yield made
     for database in made.values():
         database.client.drop_database(database.name)
@@ -256,9 +267,9 @@ def databases(request: pytest.FixtureRequest) -> Iterator[dict[str, Database]]:
 
 
 @pytest.fixture
-def tenants(databases: dict[str, Database], tmp_path: Path) -> Iterator[Tenants]:
+def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Iterator[Tenants]:
     threads = Threads(2)
-    dialect = SECANTUS if is_secantus(databases["shared"]) else MONGODB
+    dialect = SECANTUS if is_secantus(databases["", ""]) else MONGODB
 
     def side(database: Database) -> Side:
         reader = EventReader(database["event"], list_limit=20, dialect=dialect)
@@ -274,12 +285,13 @@ def tenants(databases: dict[str, Database], tmp_path: Path) -> Iterator[Tenants]
     texts = {
         value
         for collection in ("event", "webhook")
-        for document in databases["shared"][collection].find({}, {"_id": False, "access_key_hashes": False})
+        for document in databases["", ""][collection].find({}, {"_id": False, "access_key_hashes": False})
         for value in document.values()
         if isinstance(value, str)
     }
     values = [0, 1, 2.5, 100, True, "", "2025-01-01", *sorted(texts)]
-    yield Tenants(side(databases["shared"]), {domain: side(databases[domain]) for domain in DOMAINS}, values)
+    sides = {name: side(database) for name, database in databases.items()}
+    yield Tenants(sides.pop(("", "")), sides, values)
     threads.close()
 
 
@@ -288,7 +300,7 @@ async def answers(tenants: Tenants, rpc: str, role: str, request: Request) -> li
     callers = {domain: CALLERS[role](domain) for domain in DOMAINS}
     together = await asyncio.gather(
         *(tenants.shared.ask(rpc, who, request) for who in callers.values()),
-        *(tenants.alone[domain].ask(rpc, who, request) for domain, who in callers.items()),
+        *(tenants.alone[domain, role].ask(rpc, who, request) for domain, who in callers.items()),
     )
     shared, alone = together[: len(DOMAINS)], together[len(DOMAINS) :]
     for domain, one, other in zip(DOMAINS, shared, alone, strict=True):
@@ -372,7 +384,7 @@ async def test_the_same_question_at_the_same_moment_is_not_shared_between_tenant
     request = Request({"sort": [{"key": "title"}]})
     callers = [(domain, role) for domain in DOMAINS for role in CALLERS]
     expected = [
-        await tenants.alone[domain].ask("Event.list", CALLERS[role](domain), request) for domain, role in callers
+        await tenants.alone[domain, role].ask("Event.list", CALLERS[role](domain), request) for domain, role in callers
     ]
     got = await asyncio.gather(
         *(
