@@ -19,10 +19,13 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
+from event_service.events.conditions import AlertRules
 from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
 from event_service.events.reading import DeliveryReader
 from event_service.events.replay import Replayer
+from event_service.events.surge_reports import SurgeReports
+from event_service.events.surges import Surges
 from event_service.events.watching import Watcher
 from event_service.http.app import build_app
 from event_service.http.cloud_eye import utc_now
@@ -140,11 +143,13 @@ class App:
         # Of their own: a create looks its webhook up, and must not wait behind slow lists.
         webhook_threads = Threads(2, name="webhooks")
         parts.callback(webhook_threads.close)
+        surges = Surges()
         committer = Committer(
             conditions=ConditionStore(database, timeout_ms),
             alerts=AlertStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms),
             claims=ClaimStore(database, timeout_ms),
+            surges=surges,
         )
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
 
@@ -158,7 +163,11 @@ class App:
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
         parts.push_async_callback(_cancel, mending)
 
-        remote = RemotePlugins(timeout=settings.plugin_timeout_seconds)
+        remote = RemotePlugins(
+            timeout=settings.plugin_timeout_seconds,
+            allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
+            known_endpoints=settings.plugin_endpoints.values(),
+        )
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
             store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, dialect=dialect),
@@ -182,13 +191,19 @@ class App:
             deliveries=deliveries,
             writer=writer,
             reader=SharedEventReader(reader, threads),
-            duplicate_event_time=settings.duplicate_event_time,
-            store_unmatched_recovery=settings.store_unmatched_recovery,
+            rules=AlertRules(
+                duplicate_event_time=timedelta(seconds=settings.duplicate_event_time),
+                store_unmatched_recovery=settings.store_unmatched_recovery,
+                alerts_per_minute=settings.alerts_per_minute,
+            ),
             idempotency_hours=settings.idempotency_hours,
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
         )
 
+        reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
+        reports.start()
+        parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
         services = _services(settings, events, webhooks, deliveries)
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)

@@ -52,13 +52,19 @@ class Settings(BaseSettings):
     default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys. Empty: made in the data directory.",
+        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys and webhooks' secrets. Empty: made in "
+        "the data directory.",
     )
 
     duplicate_event_time: int = Field(
         600, ge=0, description="Seconds after its newest alert event within which an alert takes further ones."
     )
     store_unmatched_recovery: bool = Field(False, description="Store recoveries that have no open alert.")
+    alerts_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Alerts a webhook may open in a minute; what is beyond them shares one. 0: any number.",
+    )
     idempotency_hours: int = Field(24, ge=1, description="Hours an idempotency key is remembered.")
     same_body_seconds: int = Field(
         60,
@@ -68,6 +74,10 @@ class Settings(BaseSettings):
     plugin_endpoints: dict[str, str] = Field(
         default_factory=dict,
         description="Remote plugins as a JSON object of plugin_id to grpc://HOST:PORT. A webhook's own endpoint wins.",
+    )
+    plugin_endpoint_hosts: str = Field(
+        "",
+        description="Hosts that the endpoints of webhooks may name, with commas between. Empty: any.",
     )
     plugin_timeout_seconds: float = Field(5.0, gt=0, description="How long a remote plugin may take for a payload.")
     retention_days: int = Field(0, ge=0, description="Days an event is kept. 0: for ever.")

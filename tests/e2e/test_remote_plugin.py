@@ -152,6 +152,24 @@ async def test_an_endpoint_that_is_none(remote: RemotePlugins, endpoint: str) ->
     assert kinds(await parse(remote, endpoint, {"a": 1})) == ["endpoint"]
 
 
+async def test_only_allowed_hosts_are_called(plugin: PluginProcess) -> None:
+    payload = {"alerts": [{"id": "a"}]}
+    elsewhere = f"grpc://127.0.0.1:{free_port()}"
+    for allowed, known, kind in (
+        (["127.0.0.1", "plugins.internal"], [], []),
+        (["plugins.internal"], [], ["endpoint"]),
+        (["plugins.internal"], [plugin.endpoint], []),
+        (["plugins.internal"], [elsewhere], ["endpoint"]),
+        ([], [], []),
+    ):
+        plugins = RemotePlugins(allowed_hosts=allowed, known_endpoints=known)
+        assert kinds(await parse(plugins, plugin.endpoint, payload)) == kind
+        if kind:
+            with pytest.raises(PluginVerifyFailed, match=r"host 127\.0\.0\.1 is not among"):
+                await plugins.init(plugin.endpoint, {})
+        await plugins.close()
+
+
 async def test_nonsense(remote: RemotePlugins) -> None:
     with PluginProcess(nonsense=True) as plugin:
         assert kinds(await parse(remote, plugin.endpoint, {"a": 1})) == ["malformed"]

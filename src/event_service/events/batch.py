@@ -18,6 +18,8 @@ class Entry:
     Attributes:
         stored: None while undecided, True once stored, False for a recovery that is not to be stored.
         was_stored: an earlier attempt had stored it.
+        admitted: whether it may open an alert; None where nobody had to ask. See `surges.py`.
+        surge_id: the condition of the surge it is tied to instead; "" for none.
     """
 
     built: BuiltEvent
@@ -27,6 +29,8 @@ class Entry:
     decision: Decision | None = None
     stored: bool | None = None
     was_stored: bool = False
+    admitted: bool | None = None
+    surge_id: str = ""
 
     def rename(self, event_id: str) -> None:
         """Gives the event another id."""

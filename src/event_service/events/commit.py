@@ -11,7 +11,7 @@ retry, by the next event of the same condition, or by `mend` at start. The batch
     alerts closed, conditions settled, claims completed
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,8 +21,9 @@ from event_service.events.batch import CreateItem, CreateResult, Entry, Outcome
 from event_service.events.building import BuiltEvent, new_event_id
 from event_service.events.claiming import Claiming, Claims
 from event_service.events.conditions import Decision, decide, effective_time, urgency_of
+from event_service.events.surges import Surges, folded, surge_condition_id, surge_draft, surge_key_of
 from event_service.model.condition import Alert, AlertState, Closing, ClosingReason, Condition
-from event_service.model.event import EventType
+from event_service.model.event import Event, EventDraft, EventType
 from event_service.store.event_writer import ConditionKey, Inserted, NewEvent, PastEvent
 from event_service.store.writer import DEFER, Defer
 from event_service.wire.event_info import encode_event
@@ -62,7 +63,10 @@ class Events(Protocol):
 class Committer:
     """The commit step of the group-commit writer. Not thread-safe: one writer thread calls it."""
 
-    def __init__(self, *, conditions: Conditions, alerts: Alerts, events: Events, claims: Claims) -> None:
+    def __init__(
+        self, *, conditions: Conditions, alerts: Alerts, events: Events, claims: Claims, surges: Surges | None = None
+    ) -> None:
+        self._surges = surges or Surges()
         self._conditions = conditions
         self._alerts = alerts
         self._events = events
@@ -119,12 +123,17 @@ class Committer:
             if entry.condition_id in closed:
                 entry.decision = None
                 continue
-            draft, received_at = entry.built.event.draft, entry.built.event.created_at
-            row, decision = decide(rows[entry.condition_id], draft, received_at, entry.object_id, item.rules)
+            event, before = entry.built.event, rows[entry.condition_id]
+            row, decision = decide(before, event.draft, event.created_at, entry.object_id, item.rules)
+            entry.surge_id = ""
+            if decision.opens is not None:
+                if item.rules.alerts_per_minute and not before.is_open and not self._admits(entry, decision, item):
+                    rows[entry.condition_id] = folded(before, row)
+                    self._fold(entry, item, rows, closed, opened)
+                    continue
+                opened.append(_new_alert(event, event.draft, decision))
             rows[entry.condition_id] = row
             entry.decision = decision
-            if decision.opens is not None:
-                opened.append(_new_alert(entry, decision))
             if decision.resolves:
                 closed.add(entry.condition_id)
         self._alerts.open(opened)
@@ -132,6 +141,36 @@ class Committer:
         outcomes = self._conditions.save([_open_until_settled(row, now) for row in written])
         saved = {row.condition_id for row, ok in zip(written, outcomes, strict=True) if ok}
         return rows, saved
+
+    def _admits(self, entry: Entry, decision: Decision, item: CreateItem) -> bool:
+        """Whether the entry may open its alert. It is counted once, however often it is decided."""
+        if decision.opens is AlertState.RESOLVED:  # an old event: nobody is alerted
+            return True
+        if entry.admitted is None:
+            entry.admitted = self._surges.admits(entry.key, entry.built.event.created_at, item.rules.alerts_per_minute)
+        return entry.admitted
+
+    def _fold(
+        self,
+        entry: Entry,
+        item: CreateItem,
+        rows: dict[str, Condition],
+        closed: Collection[str],
+        opened: list[Alert],
+    ) -> None:
+        """Ties the entry to the alert of its webhook's surge, which is opened where it is not; see `surges.py`."""
+        event, surge_id = entry.built.event, surge_condition_id(entry.key)
+        entry.decision, entry.surge_id = None, surge_id
+        if surge_id in closed:
+            return
+        if surge_id not in rows:
+            surge = replace(entry, key=surge_key_of(entry.key), condition_id=surge_id)
+            rows.update(self._rows({surge_id: surge}, event.created_at))
+        draft = surge_draft(item.rules.alerts_per_minute)
+        rows[surge_id], decision = decide(rows[surge_id], draft, event.created_at, entry.object_id, item.rules)
+        if decision.opens is not None:
+            opened.append(_new_alert(event, draft, decision))
+        entry.decision = Decision(event.draft.event_type, decision.alert)
 
     def _rows(self, first: Mapping[str, Entry], now: datetime) -> dict[str, Condition]:
         """The row of every condition of the batch; new ones take over what an upstream database knows.
@@ -186,7 +225,7 @@ class Committer:
         ready: list[tuple[CreateItem, Entry]] = []
         for item in items:
             for entry in item.entries:
-                if entry.stored is None and entry.decision is not None and entry.condition_id in saved:
+                if entry.stored is None and entry.decision is not None and _rows_saved(entry, saved):
                     if entry.decision.stored:
                         ready.append((item, entry))
                     else:
@@ -219,8 +258,11 @@ def _open_until_settled(row: Condition, now: datetime) -> Condition:
     return row._replace(is_open=row.is_open or recovered, unsettled_at=now)
 
 
-def _new_alert(entry: Entry, decision: Decision) -> Alert:
-    event, draft = entry.built.event, entry.built.event.draft
+def _rows_saved(entry: Entry, saved: Collection[str]) -> bool:
+    return entry.condition_id in saved and (not entry.surge_id or entry.surge_id in saved)
+
+
+def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
     if decision.alert is None or decision.opens is None:
         raise AssertionError("an alert is opened only under a name")
     at = effective_time(draft.occurred_at, event.created_at)

@@ -4,13 +4,16 @@ Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
 """
 
 import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from event_service.model.condition import AlertReference, AlertState, Closing, ClosingReason, Condition, Urgency
 from event_service.model.event import EventDraft, EventType, Severity
+from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 
 # An event cannot be much later than its receipt: a sender's clock that is ahead by years must not block its
 # alerts and recoveries until then.
@@ -27,11 +30,37 @@ class AlertRules:
         duplicate_event_time: how long after its newest ALERT was received an open alert takes further ones.
         auto_recovery: whether a RECOVERY resolves the alert it carries.
         store_unmatched_recovery: whether a RECOVERY without an open alert is stored.
+        alerts_per_minute: new alerts a webhook may open in a minute; 0: any number.
     """
 
     duplicate_event_time: timedelta
     auto_recovery: bool = True
     store_unmatched_recovery: bool = False
+    alerts_per_minute: int = 0
+
+
+def rules_of(defaults: AlertRules, options: Mapping[str, Any]) -> AlertRules:
+    """The rules of a webhook.
+
+    Args:
+        options: of the webhook. Checked when it is written; an upstream document may hold anything.
+    """
+    if not options:
+        return defaults
+    seconds, most = options.get("duplicate_event_time"), options.get("alerts_per_minute")
+    together = defaults.duplicate_event_time
+    if _is_number(seconds) and 0 <= seconds <= LONGEST_DUPLICATE_TIME:
+        together = timedelta(seconds=seconds)
+    return AlertRules(
+        duplicate_event_time=together,
+        auto_recovery=options.get("auto_recovery", True) is not False,
+        store_unmatched_recovery=defaults.store_unmatched_recovery,
+        alerts_per_minute=int(most) if _is_number(most) and most >= 0 else defaults.alerts_per_minute,
+    )
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class Decision(NamedTuple):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,11 +18,11 @@ from event_service.errors import EventServiceError, NotFound, RequiredParameter
 from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
 from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.building import BuiltEvent, build
-from event_service.events.conditions import AlertRules, condition_id_of
+from event_service.events.conditions import AlertRules, condition_id_of, rules_of
 from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
-from event_service.model.webhook import LONGEST_DUPLICATE_TIME, Webhook
+from event_service.model.webhook import Webhook
 from event_service.normalize import error_event
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
@@ -115,7 +116,7 @@ class EventManager:
     """The service layer of events.
 
     Args:
-        duplicate_event_time: seconds, unless the webhook says otherwise.
+        rules: how events are tied to alerts, unless the webhook says otherwise.
         idempotency_hours: how long an idempotency key is remembered.
         max_event_bytes: largest EventInfo that is stored.
         metrics: told what became of events and deliveries.
@@ -128,8 +129,7 @@ class EventManager:
         deliveries: DeliveryReader,
         writer: Writer,
         reader: Reader,
-        duplicate_event_time: int,
-        store_unmatched_recovery: bool,
+        rules: AlertRules,
         idempotency_hours: int,
         max_event_bytes: int,
         metrics: Metrics,
@@ -139,8 +139,7 @@ class EventManager:
         self._deliveries = deliveries
         self._writer = writer
         self._reader = reader
-        self._duplicate_event_time = duplicate_event_time
-        self._store_unmatched_recovery = store_unmatched_recovery
+        self._rules = partial(rules_of, rules)
         self._idempotency = timedelta(hours=idempotency_hours)
         self._max_event_bytes = max_event_bytes
 
@@ -155,7 +154,7 @@ class EventManager:
         """
         webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
         try:
-            prepared = await self._prepare(webhook, self._rules(webhook), request)
+            prepared = await self._prepare(webhook, self._rules(webhook.plugin.options), request)
             result = None
             if prepared.item is not None:
                 result = await self._writer.submit(prepared.item)
@@ -181,7 +180,7 @@ class EventManager:
             Unavailable: the webhook could not be looked up.
         """
         webhook = await self._webhooks.authenticate(webhook_id, access_key)
-        rules = self._rules(webhook)
+        rules = self._rules(webhook.plugin.options)
         prepared: list[_Prepared | EventServiceError] = []
         if self._deliveries.reads_remotely(webhook):
             rest = iter(deliveries)
@@ -286,7 +285,7 @@ class EventManager:
             EventServiceError: as `create`; some items may have been stored, and may be sent again.
         """
         built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
-        rules = self._rules(webhook)
+        rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         futures = [
             self._writer.submit(
@@ -312,15 +311,15 @@ class EventManager:
         return outcomes
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest | None
     ) -> CreateResult:
-        """Stores events that belong together and have been read already, once for the claim.
+        """Stores events that belong together and have been read already, once for the claim if there is one.
 
         Raises:
             EventServiceError: as `create`.
         """
         built = [build(draft, webhook, received_at, self._max_event_bytes) for draft in drafts]
-        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook), claim))
+        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook.plugin.options), claim))
         self._accounts.stored(webhook, parser_of(webhook), result, (), ())
         return result
 
@@ -347,18 +346,6 @@ class EventManager:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, EVENT_FIELDS)
         return await self._reader.stat(scope, parsed)
-
-    def _rules(self, webhook: Webhook) -> AlertRules:
-        options = webhook.plugin.options
-        seconds = options.get("duplicate_event_time")
-        # Checked when a webhook is written; an upstream document may hold anything.
-        if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_DUPLICATE_TIME:
-            seconds = self._duplicate_event_time
-        return AlertRules(
-            duplicate_event_time=timedelta(seconds=seconds),
-            auto_recovery=options.get("auto_recovery", True) is not False,
-            store_unmatched_recovery=self._store_unmatched_recovery,
-        )
 
 
 def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:

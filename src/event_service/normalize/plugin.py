@@ -9,7 +9,7 @@ Source: proto/spaceone/api/monitoring/plugin/.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -66,6 +66,8 @@ class RemotePlugins:
         pause: seconds it is left alone.
         most_endpoints: connections kept; the one that was not used for longest is closed for the next.
         max_answer_bytes: largest answer that is read.
+        allowed_hosts: hosts that may be called; empty for any. In lower case, IPv6 addresses without brackets.
+        known_endpoints: endpoints that may be called whatever their host is.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class RemotePlugins:
         pause: float = 30.0,
         most_endpoints: int = 64,
         max_answer_bytes: int = 16 * 1024 * 1024,
+        allowed_hosts: Collection[str] = (),
+        known_endpoints: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = timeout
@@ -83,6 +87,8 @@ class RemotePlugins:
         self._pause = pause
         self._most_endpoints = most_endpoints
         self._max_answer_bytes = max_answer_bytes
+        self._allowed_hosts = {host.lower() for host in allowed_hosts}
+        self._known_endpoints = frozenset(known_endpoints)
         self._clock = clock
         self._plugins: OrderedDict[str, _Plugin] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
@@ -199,7 +205,9 @@ class RemotePlugins:
         return _Failed(f"answered {code.name}: {details}", f"status-{code.name.lower()}")
 
     def _plugin(self, endpoint: str) -> _Plugin:
-        target = _target_of(endpoint)
+        host, target = _target_of(endpoint)
+        if self._allowed_hosts and host not in self._allowed_hosts and endpoint not in self._known_endpoints:
+            raise _Failed(f"may not be called: the host {host[:100]} is not among those the service allows", "endpoint")
         plugin = self._plugins.get(target)
         if plugin is None:
             plugin = _Plugin(self._connect(target), Breaker(self._failures, self._pause, self._clock))
@@ -241,8 +249,8 @@ def _as_it_is(wire: bytes) -> bytes:
     return wire
 
 
-def _target_of(endpoint: str) -> str:
-    """`host:port` of `grpc://host:port`."""
+def _target_of(endpoint: str) -> tuple[str, str]:
+    """The host, in lower case, and `host:port` of `grpc://host:port`."""
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname, parts.port
@@ -250,7 +258,7 @@ def _target_of(endpoint: str) -> str:
         host, port = None, None
     if not host or not port or parts.scheme != "grpc":
         raise _Failed(f"has no address: the endpoint must be grpc://HOST:PORT, not {endpoint[:100]!r}", "endpoint")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _plugin_options(options: Mapping[str, Any]) -> bytes:

@@ -87,7 +87,7 @@ class WebhookManager:
             PermissionDenied: another key, also where the webhook is disabled.
             WebhookDisabled: the right key of a disabled webhook.
         """
-        webhook = await self._find(webhook_id)
+        webhook = await self.find(webhook_id)
         if not is_key_of(webhook, access_key, self._clock()):
             raise PermissionDenied
         return enabled(webhook)
@@ -100,7 +100,7 @@ class WebhookManager:
             PermissionDenied: its key does not sign.
             Internal: the keys were sealed under another secret key.
         """
-        webhook = await self._find(webhook_id)
+        webhook = await self.find(webhook_id)
         sealed_keys = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
         if not sealed_keys:
             raise PermissionDenied
@@ -325,7 +325,12 @@ class WebhookManager:
         webhook.plugin.options = opened(webhook.plugin.options, self._sealer, webhook.webhook_id)
         return webhook
 
-    async def _find(self, webhook_id: str) -> Webhook:
+    async def find(self, webhook_id: str) -> Webhook:
+        """A webhook of whatever domain, for the service's own use, as it was less than a second ago.
+
+        Raises:
+            NotFound: no such webhook.
+        """
         webhook = await self._cache.get(webhook_id)
         if webhook is None:
             raise NotFound("webhook_id", webhook_id)

@@ -23,6 +23,8 @@ OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
 # Labels and options are notes, not payloads; every list of webhooks carries all of them.
 LARGEST = 64 * 1024
 
+MOST_ALERTS = 1_000_000
+
 _ENDPOINT = re.compile(r"grpc://(?:[^/\s:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 _CLOUD_EYE_PROJECT = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -32,6 +34,12 @@ def _duplicate_event_time(value: Any) -> str:
         return "must be a number of seconds"
     if not 0 <= value <= LONGEST_DUPLICATE_TIME:
         return f"must be between 0 and {LONGEST_DUPLICATE_TIME} seconds"
+    return ""
+
+
+def _alerts_per_minute(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_ALERTS or value % 1:
+        return f"must be a whole number between 0 (no cap) and {MOST_ALERTS}"
     return ""
 
 
@@ -56,6 +64,7 @@ Checks = Mapping[str, Callable[[Any], str]]
 
 OF_EVERY_PARSER: Checks = {
     "duplicate_event_time": _duplicate_event_time,
+    "alerts_per_minute": _alerts_per_minute,
     "auto_recovery": _flag,
     "endpoint": _endpoint,
 }

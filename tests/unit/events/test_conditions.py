@@ -1,10 +1,20 @@
 """The rules of alerts, one promise a test."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from event_service.events.conditions import AlertRules, Decision, alert_reference, condition_id_of, decide, urgency_of
+from event_service.events.conditions import (
+    AlertRules,
+    Decision,
+    alert_reference,
+    condition_id_of,
+    decide,
+    rules_of,
+    urgency_of,
+)
 from event_service.model.condition import AlertState, ClosingReason, Condition, Urgency
 from event_service.model.event import EventDraft, EventType, Severity
 
@@ -193,3 +203,28 @@ def test_conditions_are_apart_where_any_part_differs() -> None:
 def test_urgency(severity: Severity) -> None:
     high = severity in {Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE}
     assert urgency_of(severity) is (Urgency.HIGH if high else Urgency.LOW)
+
+
+DEFAULTS = AlertRules(timedelta(seconds=600), alerts_per_minute=7)
+
+
+@pytest.mark.parametrize(
+    ("options", "rules"),
+    [
+        ({}, DEFAULTS),
+        ({"timezone": "UTC"}, DEFAULTS),
+        ({"duplicate_event_time": 1.5}, replace(DEFAULTS, duplicate_event_time=timedelta(seconds=1.5))),
+        ({"auto_recovery": False}, replace(DEFAULTS, auto_recovery=False)),
+        ({"alerts_per_minute": 100.0}, replace(DEFAULTS, alerts_per_minute=100)),
+        ({"alerts_per_minute": 0}, replace(DEFAULTS, alerts_per_minute=0)),
+    ],
+)
+def test_a_webhooks_options_come_before_the_settings(options: dict[str, Any], rules: AlertRules) -> None:
+    assert rules_of(DEFAULTS, options) == rules
+
+
+@pytest.mark.parametrize("value", ["5", None, True, -1, float("nan"), float("inf"), 1e300, [], {}])
+def test_what_an_upstream_document_may_hold_changes_nothing(value: Any) -> None:
+    rules = rules_of(DEFAULTS, {"duplicate_event_time": value, "auto_recovery": value})
+    assert rules == DEFAULTS
+    assert rules_of(DEFAULTS, {"alerts_per_minute": value}).alerts_per_minute in (7, int(1e300))

@@ -1,0 +1,103 @@
+"""Surges are told when their minute is over, sooner or later, and at the latest when the service stops."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from event_service.errors import NotFound, Unavailable
+from event_service.events.batch import ClaimRequest, CreateResult
+from event_service.events.surge_reports import SurgeReports
+from event_service.events.surges import Surges
+from event_service.model.event import EventDraft
+from event_service.model.webhook import PluginInfo, Webhook
+from event_service.store.event_writer import ConditionKey
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Service:
+    """Webhooks and events in one, and a clock."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+        self.away = False
+        self.stored: list[tuple[str, str]] = []
+
+    async def find(self, webhook_id: str) -> Webhook:
+        if webhook_id == "gone":
+            raise NotFound("webhook_id", webhook_id)
+        return Webhook(webhook_id, "hook", "d", "w", "p", PluginInfo("auto"), NOON)
+
+    async def store(
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest | None
+    ) -> CreateResult:
+        if self.away:
+            raise Unavailable
+        assert claim is None
+        self.stored += [(webhook.webhook_id, draft.title) for draft in drafts]
+        return CreateResult(("event-1",))
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def surges() -> Surges:
+    return Surges()
+
+
+def reports(surges: Surges, service: Service) -> SurgeReports:
+    return SurgeReports(surges, webhooks=service, events=service, clock=lambda: service.now, interval=0.005)
+
+
+def fold(surges: Surges, webhook_id: str = "webhook-1") -> None:
+    for _ in range(2):
+        surges.admits(ConditionKey(webhook_id, "d", "w", "p", "k"), NOON, 1)
+
+
+TOLD = ("webhook-1", "1 event beyond 1 new alerts within a minute")
+
+
+async def test_told_when_the_minute_is_over(surges: Surges, service: Service) -> None:
+    telling = reports(surges, service)
+    telling.start()
+    fold(surges)
+    await asyncio.sleep(0.05)
+    assert service.stored == []
+    service.now += timedelta(minutes=1)
+    await asyncio.sleep(0.05)
+    assert service.stored == [TOLD]
+    await telling.close()
+    assert service.stored == [TOLD]
+
+
+async def test_told_later_where_the_database_is_away(surges: Surges, service: Service) -> None:
+    service.away = True
+    telling = reports(surges, service)
+    telling.start()
+    fold(surges)
+    service.now += timedelta(minutes=1)
+    await asyncio.sleep(0.05)
+    service.away = False
+    await asyncio.sleep(0.05)
+    assert service.stored == [TOLD]
+    await telling.close()
+
+
+async def test_told_at_the_end(surges: Surges, service: Service) -> None:
+    fold(surges, "gone")
+    fold(surges)
+    telling = reports(surges, service)
+    await telling.close()
+    assert service.stored == [TOLD]
+
+
+async def test_what_cannot_be_told_is_said(surges: Surges, service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    service.away = True
+    fold(surges)
+    await reports(surges, service).close()
+    assert "1 events of webhook-1" in caplog.text
