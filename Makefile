@@ -13,6 +13,8 @@ PYTHON ?= python3
 # Tests run in this many processes at once; arguments for pytest: make test ARGS='tests/unit -k query'
 WORKERS ?= 2
 ARGS ?=
+# Per cent of the code that the tests as a whole have to reach, counting what runs in their own processes only.
+COVERAGE ?= 90
 # Seconds a fuzz target runs and rounds a chaos test goes through.
 FUZZ_SECONDS ?= 600
 CHAOS_ROUNDS ?= 50
@@ -31,7 +33,7 @@ run: .make/run ## Set up, serve on an embedded database, make a first webhook an
 
 .PHONY: test
 test: .make/dev test-tools lint ## Set up and run every check: linters, types, imports, protos, tests with coverage
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
 .PHONY: lint
 lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code
