@@ -305,7 +305,7 @@ def _services(
             IngestServicer(events),
             frozenset({"CreateBatch", "CreateStream"}),
         ),
-        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer)),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events))),
         Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
         Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
     ]

@@ -1,6 +1,6 @@
 """Calls to a running server, with JSON-like dicts in and out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 from event_service._gen.event_service.v1 import events_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
@@ -68,18 +69,12 @@ class Connection:
         Raises:
             Failure: the server cannot be reached or has refused.
         """
-        description = service.methods_by_name[method]
-        request_class = message_factory.GetMessageClass(description.input_type)
-        reply_class = message_factory.GetMessageClass(description.output_type)
-        try:
-            message = json_format.ParseDict(dict(request), request_class())
-        except json_format.ParseError as error:
-            raise Failure(f"The request cannot be sent: {error}", exit_code=USAGE) from error
-        sent = {**({"token": self.token} if self.token else {}), **self.scope, **(metadata or {})}
+        message, reply_class = _message(service, method, request)
+        sent = {**self._identity(), **(metadata or {})}
         with self.open() as channel:
             rpc = channel.unary_unary(
                 f"/{service.full_name}/{method}",
-                request_serializer=request_class.SerializeToString,
+                request_serializer=type(message).SerializeToString,
                 response_deserializer=reply_class.FromString,
             )
             try:
@@ -90,6 +85,29 @@ class Connection:
         for key, value in call.trailing_metadata() or ():
             trailers.setdefault(key, []).append(value if isinstance(value, str) else value.decode("utf-8", "replace"))
         return Reply(_whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True)), trailers)
+
+    def stream(self, service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The replies of a server-streaming call, each as its JSON. The timeout does not count: it may go on for ever.
+
+        Raises:
+            Failure: as `call`, at any time.
+        """
+        message, reply_class = _message(service, method, request)
+        with self.open() as channel:
+            rpc = channel.unary_stream(
+                f"/{service.full_name}/{method}",
+                request_serializer=type(message).SerializeToString,
+                response_deserializer=reply_class.FromString,
+            )
+            try:
+                for reply in rpc(message, metadata=tuple(self._identity().items())):
+                    yield _whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True))
+            except grpc.RpcError as error:
+                raise from_rpc_error(error, self.server) from error
+
+    def _identity(self) -> dict[str, str]:
+        """Metadata that says who asks, and for whom."""
+        return {**({"token": self.token} if self.token else {}), **self.scope}
 
     def open(self) -> grpc.Channel:
         """A channel to the server; close it. Raises Failure where a certificate cannot be read."""
@@ -105,6 +123,17 @@ class Connection:
         except OSError as error:
             raise Failure(f"{error.filename} cannot be read: {error.strerror}.", exit_code=USAGE) from error
         return grpc.secure_channel(self.server, credentials, options=options)
+
+
+def _message(service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> tuple[Message, type[Message]]:
+    """The request as the method's message, and the class of its reply."""
+    description = service.methods_by_name[method]
+    request_class = message_factory.GetMessageClass(description.input_type)
+    try:
+        message = json_format.ParseDict(dict(request), request_class())
+    except json_format.ParseError as error:
+        raise Failure(f"The request cannot be sent: {error}", exit_code=USAGE) from error
+    return message, message_factory.GetMessageClass(description.output_type)
 
 
 def _whole_numbers(value: Any) -> Any:

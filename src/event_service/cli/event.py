@@ -25,8 +25,10 @@ from event_service.cli.output import (
     styled,
 )
 from event_service.cli.payload import read_object
+from event_service.cli.tail import tail
 
 app = typer.Typer(no_args_is_help=True, help="Send events and read them back.")
+app.command()(tail)
 
 Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)]
 

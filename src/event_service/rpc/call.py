@@ -25,6 +25,18 @@ class Inbox(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """What a servicer sees of `outbox.py`."""
+
+    async def send(self, message: bytes) -> None:
+        """Sends one reply, once the caller has room for it."""
+        ...
+
+    def check(self) -> None:
+        """Raises what `send` would, where there is nothing to send."""
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """What is known about a call beside its request.
@@ -38,6 +50,7 @@ class Call:
         principal: who calls; None only for methods that need no token.
         trailers: what goes back beside the reply; written through `trail`.
         inbox: what a client-streaming call sends; the request itself is then b"". None for all other calls.
+        outbox: where the replies of a server-streaming call go. None for all other calls.
     """
 
     method: str
@@ -48,6 +61,7 @@ class Call:
     principal: Principal | None = None
     trailers: list[tuple[str, str]] = field(default_factory=list)
     inbox: Inbox | None = None
+    outbox: Outbox | None = None
 
     @property
     def messages(self) -> Inbox:
@@ -55,6 +69,13 @@ class Call:
         if self.inbox is None:
             raise TypeError(f"{self.method} does not stream")
         return self.inbox
+
+    @property
+    def replies(self) -> Outbox:
+        """The outbox of a server-streaming call."""
+        if self.outbox is None:
+            raise TypeError(f"{self.method} does not stream its replies")
+        return self.outbox
 
     @property
     def caller(self) -> Principal:

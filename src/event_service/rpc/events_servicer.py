@@ -1,16 +1,26 @@
 """event_service.v1.Events: decode, ask, encode."""
 
-from typing import Protocol
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Protocol
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import RequiredParameter
 from event_service.events.replay import Replay
+from event_service.events.watching import News
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.rpc.call import Call
 from event_service.rpc.methods import decode
+from event_service.rpc.query_decode import message_to_dict
+from event_service.wire.varint import Prefixes
 
 DESCRIPTOR = events_pb2.DESCRIPTOR.services_by_name["Events"]
+
+QUIET_POLLS = 15
+"""Polls without an event after which a watcher hears the new token all the same."""
+
+_EVENT = Prefixes(1 << 3 | 2)  # WatchResponse.event
 
 
 class Replayer(Protocol):
@@ -19,11 +29,20 @@ class Replayer(Protocol):
     async def replay(self, scope: Scope, event_id: str) -> Replay: ...
 
 
+class Watcher(Protocol):
+    """What this servicer needs of `events/watching.py`."""
+
+    def watch(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
+    ) -> AsyncGenerator[News, None]: ...
+
+
 class EventsServicer:
     """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
 
-    def __init__(self, replayer: Replayer) -> None:
+    def __init__(self, replayer: Replayer, watcher: Watcher) -> None:
         self._replayer = replayer
+        self._watcher = watcher
 
     async def replay(self, request: bytes, call: Call) -> bytes:
         """ReplayRequest -> ReplayResponse, once what was understood is journalled."""
@@ -39,3 +58,23 @@ class EventsServicer:
             ignored=replay.ignored,
             parser=replay.parser,
         ).SerializeToString()
+
+    async def watch(self, request: bytes, call: Call) -> bytes:
+        """WatchRequest -> WatchResponse, again and again. Ends by an error, the caller's leaving among them."""
+        message = decode(events_pb2.WatchRequest, request)
+        scope = scope_of(call.caller, project_id=message.query.project_id)
+        equals = message_to_dict(message.query, "query")
+        query = equals.pop("query", {})
+        replies, quiet = call.replies, 0
+        async with aclosing(self._watcher.watch(scope, query, equals, message.resume_token)) as news:
+            async for one in news:
+                replies.check()
+                token = events_pb2.WatchResponse(resume_token=one.token).SerializeToString()
+                # Behind all but the last of several the token of before holds: some of them are still to come.
+                for position, wire in enumerate(one.events, 1):
+                    event = _EVENT[len(wire)] + wire
+                    await replies.send(event + token if position == len(one.events) else event)
+                quiet = 0 if one.events else quiet + 1
+                if quiet % QUIET_POLLS == 1:
+                    await replies.send(token)
+        return b""

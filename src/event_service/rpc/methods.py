@@ -37,15 +37,16 @@ def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, H
     """The servicer's methods by full name, `/package.Service/method`.
 
     A method named `RotateKey` in the contract is answered by `rotate_key`. One whose requests stream is a handler too:
-    its request is b"", and what is sent is in the call's inbox; `streaming_methods` names these.
+    its request is b"", and what is sent is in the call's inbox; one whose replies stream puts them into the call's
+    outbox, and what it returns is dropped. `streaming_methods` and `watching_methods` name these.
 
     Raises:
-        ValueError: the servicer lacks a method of the contract, or the contract streams replies.
+        ValueError: the servicer lacks a method of the contract, or the contract streams both ways.
     """
     table: dict[str, Handler] = {}
     for method in descriptor.methods:
-        if method.server_streaming:
-            raise ValueError(f"{method.full_name} streams its replies, for which there are no handlers yet")
+        if method.server_streaming and method.client_streaming:
+            raise ValueError(f"{method.full_name} streams both ways, for which there are no handlers yet")
         handler = getattr(servicer, _python_name(method.name), None)
         if handler is None:
             raise ValueError(f"{type(servicer).__name__} does not answer {method.full_name}")
@@ -57,6 +58,13 @@ def streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
     """The full names of the methods whose requests stream."""
     return frozenset(
         f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods if method.client_streaming
+    )
+
+
+def watching_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
+    """The full names of the methods whose replies stream."""
+    return frozenset(
+        f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods if method.server_streaming
     )
 
 

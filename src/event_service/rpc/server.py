@@ -23,7 +23,8 @@ from event_service.rpc.health import SERVICE as HEALTH
 from event_service.rpc.health import Health
 from event_service.rpc.inbox import Inbox
 from event_service.rpc.interceptors import Observer, errors, interceptors
-from event_service.rpc.methods import Handler, compose, method_table, streaming_methods
+from event_service.rpc.methods import Handler, compose, method_table, streaming_methods, watching_methods
+from event_service.rpc.outbox import Outbox
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.status import Failure, error_of, failure_of
 from event_service.rpc.tls import server_credentials, tls_files
@@ -79,7 +80,9 @@ class GrpcServer:
         self._admission = Admission(settings.grpc_max_calls, settings.grpc_memory_bytes)
         composed = self._compose(services, authenticator, observe)
         streaming = frozenset[str]().union(*(streaming_methods(service.descriptor) for service in services))
-        self._unary = {path: run for path, run in composed.items() if path not in streaming}
+        watching = frozenset[str]().union(*(watching_methods(service.descriptor) for service in services))
+        self._unary = {path: run for path, run in composed.items() if path not in streaming | watching}
+        self._server_streaming = {path: run for path, run in composed.items() if path in watching}
         self._client_streaming = {path: run for path, run in composed.items() if path in streaming}
         self._streams = {
             f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(self.health.watch),
@@ -150,7 +153,11 @@ class GrpcServer:
             path: grpc.stream_unary_rpc_method_handler(_carry_stream(path, run, self._admission))
             for path, run in self._client_streaming.items()
         }
-        return {**unary, **streaming, **self._streams}
+        watching = {
+            path: grpc.unary_stream_rpc_method_handler(_carry_replies(path, run, self._admission))
+            for path, run in self._server_streaming.items()
+        }
+        return {**unary, **streaming, **watching, **self._streams}
 
     def _compose(
         self, services: Sequence[Service], authenticator: Authenticator, observe: Observer | None
@@ -187,6 +194,17 @@ def _carry_stream(path: str, run: Handler, admission: Admission) -> Callable[[As
         async with Inbox(requests, admission) as inbox:
             call.inbox = inbox
             return await _answer(run, b"", call, context)
+
+    return carry
+
+
+def _carry_replies(path: str, run: Handler, admission: Admission) -> Callable[[bytes, _Context], Any]:
+    """The same for a method whose replies stream."""
+
+    async def carry(request: bytes, context: _Context) -> None:
+        call = _call(path, context)
+        call.outbox = Outbox(context.write, admission)
+        await _answer(run, request, call, context)
 
     return carry
 

@@ -44,7 +44,8 @@ def test_a_method_nobody_answers_is_found_at_start() -> None:
 
 def test_names_of_our_own_contract_become_python_names() -> None:
     descriptor = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
-    assert "/event_service.v1.Webhooks/RotateKey" in method_table(descriptor, Methods(rotate_key=echo, test=echo))
+    servicer = Methods(rotate_key=echo, test=echo, statistics=echo)
+    assert "/event_service.v1.Webhooks/RotateKey" in method_table(descriptor, servicer)
 
 
 def test_requests_are_decoded_or_refused() -> None:

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2 as spaceone_dot_api_dot_monitoring_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/events.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\"!\n\rReplayRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"g\n\x0eReplayResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x03 \x03(\t\x12\x0f\n\x07ignored\x18\x04 \x03(\t\x12\x0e\n\x06parser\x18\x05 \x01(\t2\x81\x01\n\x06\x45vents\x12w\n\x06Replay\x12\x1f.event_service.v1.ReplayRequest\x1a .event_service.v1.ReplayResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/event_service/v1/events/replay:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/events.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a&spaceone/api/monitoring/v1/event.proto\"[\n\x0cWatchRequest\x12\x35\n\x05query\x18\x01 \x01(\x0b\x32&.spaceone.api.monitoring.v1.EventQuery\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"[\n\rWatchResponse\x12\x34\n\x05\x65vent\x18\x01 \x01(\x0b\x32%.spaceone.api.monitoring.v1.EventInfo\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"!\n\rReplayRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"g\n\x0eReplayResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x03 \x03(\t\x12\x0f\n\x07ignored\x18\x04 \x03(\t\x12\x0e\n\x06parser\x18\x05 \x01(\t2\xcd\x01\n\x06\x45vents\x12w\n\x06Replay\x12\x1f.event_service.v1.ReplayRequest\x1a .event_service.v1.ReplayResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/event_service/v1/events/replay:\x01*\x12J\n\x05Watch\x12\x1e.event_service.v1.WatchRequest\x1a\x1f.event_service.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +35,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTS'].methods_by_name['Replay']._loaded_options = None
   _globals['_EVENTS'].methods_by_name['Replay']._serialized_options = b'\202\323\344\223\002$\"\037/event_service/v1/events/replay:\001*'
-  _globals['_REPLAYREQUEST']._serialized_start=81
-  _globals['_REPLAYREQUEST']._serialized_end=114
-  _globals['_REPLAYRESPONSE']._serialized_start=116
-  _globals['_REPLAYRESPONSE']._serialized_end=219
-  _globals['_EVENTS']._serialized_start=222
-  _globals['_EVENTS']._serialized_end=351
+  _globals['_WATCHREQUEST']._serialized_start=121
+  _globals['_WATCHREQUEST']._serialized_end=212
+  _globals['_WATCHRESPONSE']._serialized_start=214
+  _globals['_WATCHRESPONSE']._serialized_end=305
+  _globals['_REPLAYREQUEST']._serialized_start=307
+  _globals['_REPLAYREQUEST']._serialized_end=340
+  _globals['_REPLAYRESPONSE']._serialized_start=342
+  _globals['_REPLAYRESPONSE']._serialized_end=445
+  _globals['_EVENTS']._serialized_start=448
+  _globals['_EVENTS']._serialized_end=653
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,11 @@ class EventsStub:
                 request_serializer=event__service_dot_v1_dot_events__pb2.ReplayRequest.SerializeToString,
                 response_deserializer=event__service_dot_v1_dot_events__pb2.ReplayResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/event_service.v1.Events/Watch',
+                request_serializer=event__service_dot_v1_dot_events__pb2.WatchRequest.SerializeToString,
+                response_deserializer=event__service_dot_v1_dot_events__pb2.WatchResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServicer:
@@ -60,6 +65,18 @@ class EventsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """Tells events as they are received, until the caller leaves.
+
+        What is told is what Event.list would list with the same conditions, once it is stored, about in the order of
+        receipt and within a second or two. After an end of any kind, going on from the last token that was not empty loses
+        nothing, but may repeat the last ten seconds: an event_id that was seen before is the same event. A caller that
+        does not read for 30 s is cut off with RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -67,6 +84,11 @@ def add_EventsServicer_to_server(servicer, server):
                     servicer.Replay,
                     request_deserializer=event__service_dot_v1_dot_events__pb2.ReplayRequest.FromString,
                     response_serializer=event__service_dot_v1_dot_events__pb2.ReplayResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=event__service_dot_v1_dot_events__pb2.WatchRequest.FromString,
+                    response_serializer=event__service_dot_v1_dot_events__pb2.WatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -98,6 +120,33 @@ class Events:
             '/event_service.v1.Events/Replay',
             event__service_dot_v1_dot_events__pb2.ReplayRequest.SerializeToString,
             event__service_dot_v1_dot_events__pb2.ReplayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/event_service.v1.Events/Watch',
+            event__service_dot_v1_dot_events__pb2.WatchRequest.SerializeToString,
+            event__service_dot_v1_dot_events__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,84 @@
+"""`event-service event tail`: events as they come."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import grpc
+import typer
+from rich.text import Text
+
+from event_service.cli.connection import EVENTS, Connection
+from event_service.cli.failures import Failure
+from event_service.cli.filters import HELP, parse_filters
+from event_service.cli.options import Json, takes_connection
+from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, console, styled
+
+AGAIN_SECONDS = 1.0
+_REMEMBERED = 100_000
+_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+@takes_connection
+def tail(
+    connection: Connection,
+    condition: Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)] = None,
+    keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many events. 0: never.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show events as they come, until Ctrl-C. With --json one event a line.
+
+    Example: event-service event tail severity=CRITICAL,ERROR title~cpu
+    """
+    query: dict[str, Any] = {"filter": parse_filters(condition or ())}
+    if keyword:
+        query["keyword"] = keyword
+    for number, event in enumerate(watch(connection, query), 1):
+        if as_json:
+            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+        else:
+            console().print(line(event), soft_wrap=True)
+        sys.stdout.flush()
+        if number == count:
+            return
+
+
+def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Events as EventInfo's JSON, each once; goes on where it was when the server comes back.
+
+    Raises:
+        Failure: the server cannot be reached at all, or refuses.
+    """
+    token, seen = "", dict[str, None]()
+    while True:
+        try:
+            for reply in connection.stream(EVENTS, "Watch", {"query": {"query": query}, "resume_token": token}):
+                token = reply.get("resume_token", token)
+                event = reply.get("event")
+                if event and event["event_id"] not in seen:
+                    seen[event["event_id"]] = None
+                    yield event
+                    if len(seen) > _REMEMBERED:
+                        del seen[next(iter(seen))]
+        except Failure as failure:
+            error = failure.__cause__
+            if not token or not isinstance(error, grpc.RpcError) or error.code() not in _PASSING:
+                raise
+            time.sleep(AGAIN_SECONDS)
+
+
+def line(event: Mapping[str, Any]) -> Text:
+    """An event in one line: when, how severe, what, where, its id."""
+    title, severity = event.get("title") or event.get("event_key", ""), event.get("severity", "NONE")
+    parts = [
+        Text(event.get("created_at", "")[11:19], style="dim"),
+        Text(severity.ljust(8), style=SEVERITY_STYLES.get(severity, "")),
+        styled(event.get("event_type", ""), EVENT_TYPE_STYLES),
+        Text(" ".join(title.split()), style="bold"),
+        Text(", ".join(event.get("resources", []))),
+        Text(event.get("event_id", ""), style="dim"),
+    ]
+    return Text("  ").join(part for part in parts if part.plain)
