@@ -41,7 +41,7 @@ def check(as_json: Json = False) -> None:
     settings = load_settings({})
     with opened(settings) as database:
         found = list(inspect(database, settings.query_timeout_ms, settings.retention_days))
-        found += check_sealed_keys(settings, database)
+        found += check_sealed(settings, database)
     if as_json:
         print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
     else:
@@ -89,8 +89,8 @@ def migrate(as_json: Json = False) -> None:
 def backup(file: ArchiveFile, as_json: Json = False) -> None:
     """Write the database into a new file, readable by its owner only. Services may run meanwhile.
 
-    The file is a ZIP of what mongodump writes. No access key is in it in clear; what encrypts those of Cloud Eye
-    (EVENT_SERVICE_SECRET_KEY, or secret.key in the data directory) is to be kept beside it.
+    The file is a ZIP of what mongodump writes. No access key is in it in clear. What encrypts the secrets of webhooks
+    (EVENT_SERVICE_SECRET_KEY, or secret.key in the data directory) is not in it: keep it too, elsewhere.
 
     Example: event-service db backup events-2026-01-31.zip
     """
@@ -212,31 +212,34 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
-def check_sealed_keys(settings: Settings, database: "Database") -> "Iterator[Observation]":
-    """Whether the access keys that are kept encrypted can be opened. Says nothing where there are none."""
+def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observation]":
+    """Whether what webhooks keep encrypted (keys that sign, secrets among the options) can be opened."""
     from event_service.errors import Internal  # noqa: PLC0415 - heavy
-    from event_service.store.inspection import Observation, Verdict, sealed_keys  # noqa: PLC0415
+    from event_service.store.inspection import Observation, Verdict, webhooks  # noqa: PLC0415
     from event_service.webhooks.sealing import FILE_NAME, Sealer, SecretKeyError  # noqa: PLC0415
+    from event_service.webhooks.secret_options import holds_sealed, opened  # noqa: PLC0415
 
-    kept = list(sealed_keys(database))
+    what, advice = "encrypted secrets", "Set the EVENT_SERVICE_SECRET_KEY, or put back the secret.key, of back then."
+    kept = [webhook for webhook in webhooks(database) if webhook.sealed_keys or holds_sealed(webhook.plugin.options)]
     if not kept:
         return
-    advice = "Set the EVENT_SERVICE_SECRET_KEY, or put back the secret.key, that was there when they were made."
     if not settings.secret_key.get_secret_value() and not (settings.data_dir / FILE_NAME).exists():
-        yield Observation("encrypted keys", Verdict.FAULT, f"{len(kept)}, and no secret key to open them", advice)
+        yield Observation(what, Verdict.FAULT, f"in {len(kept)} webhooks, and no secret key to open them", advice)
         return
     lost = 0
     try:
         sealer = Sealer.from_settings(settings)
-        for webhook_id, sealed in kept:
+        for webhook in kept:
             try:
-                sealer.open(sealed, webhook_id)
+                opened(webhook.plugin.options, sealer, webhook.webhook_id)
+                for sealed in webhook.sealed_keys[:1]:
+                    sealer.open(sealed, webhook.webhook_id)
             except Internal:
                 lost += 1
     except SecretKeyError as error:
-        yield Observation("encrypted keys", Verdict.FAULT, str(error), advice)
+        yield Observation(what, Verdict.FAULT, str(error), advice)
         return
     if lost:
-        yield Observation("encrypted keys", Verdict.FAULT, f"{lost} of {len(kept)} cannot be opened", advice)
+        yield Observation(what, Verdict.FAULT, f"those of {lost} of {len(kept)} webhooks cannot be opened", advice)
     else:
-        yield Observation("encrypted keys", Verdict.OK, f"{len(kept)} can be opened")
+        yield Observation(what, Verdict.OK, f"those of {len(kept)} webhooks can be opened")

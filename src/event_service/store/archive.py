@@ -4,8 +4,8 @@
     monitoring/event.metadata.json     its indexes, as mongorestore reads them
     manifest.json                      what the archive holds, written last
 
-So `unzip` and `mongorestore` can restore it without this service. ZIP has a checksum for each member and its directory
-at the end: an archive that was cut off or changed is noticed before anything is restored.
+Laid out so, `unzip` and `mongorestore` can restore it without this service. ZIP has a checksum for each member and its
+directory at the end: an archive that was cut off or changed is noticed before anything is restored.
 """
 
 import json
@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
+
+from bson import json_util
 
 from event_service.wire.timestamps import format_timestamp
 
@@ -92,7 +94,8 @@ class ArchiveWriter:
                 count += held
                 yield held
         metadata = {"options": {}, "indexes": list(indexes), "collectionName": collection, "type": "collection"}
-        self._zip.writestr(f"{self._database}/{collection}.metadata.json", json.dumps(metadata))
+        written = json_util.dumps(metadata, json_options=json_util.CANONICAL_JSON_OPTIONS)
+        self._zip.writestr(f"{self._database}/{collection}.metadata.json", written)
         self._documents[collection] = count
 
     def close(self) -> Manifest:

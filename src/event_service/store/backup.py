@@ -11,14 +11,14 @@ No access key is in a backup in clear, also where the database still has it so.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import bson
 from bson.raw_bson import RawBSONDocument
 
 from event_service.store import indexes, schema
 from event_service.store.archive import ArchiveReader, ArchiveWriter, Manifest
-from event_service.store.client import Database, DatabaseSettingsError, Document
+from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.failures import database_errors
 from event_service.store.webhook_documents import without_clear_keys
 
@@ -86,8 +86,7 @@ def back_up(
     )
     with database_errors():
         for name in COLLECTIONS:
-            described = [_plain_index(index) for index in database[name].list_indexes()]
-            for count in archive.write(name, _read(database, name), described):
+            for count in archive.write(name, _read(database, name), list(database[name].list_indexes())):
                 progress(name, count)
     return archive.close()
 
@@ -97,15 +96,6 @@ def _read(database: Database, name: str) -> Iterable[bytes]:
     if name == indexes.WEBHOOK:
         return (bson.encode(without_clear_keys(document)) for document in database[name].find())
     return cast("Iterable[bytes]", database[name].find_raw_batches(batch_size=BATCH_DOCUMENTS))
-
-
-def _plain_index(index: Mapping[str, Any]) -> Document:
-    """An index as JSON."""
-    return {
-        name: dict(value) if name == "key" else value
-        for name, value in index.items()
-        if name == "key" or isinstance(value, str | int | float | bool)
-    }
 
 
 def restore(

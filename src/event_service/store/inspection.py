@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from event_service.model.webhook import Webhook
 from event_service.store import indexes, migration, schema
 from event_service.store.backup import contents
 from event_service.store.client import Database, is_secantus
@@ -55,16 +56,15 @@ def inspect(database: Database, timeout_ms: int, retention_days: int) -> Iterato
     yield from _left_to_close(database, timeout_ms)
 
 
-def sealed_keys(database: Database) -> Iterator[tuple[str, bytes]]:
-    """Every webhook whose key is kept encrypted: its id, and its newest key.
+def webhooks(database: Database) -> Iterator[Webhook]:
+    """Every webhook, of whatever domain.
 
     Raises:
         Unavailable: the database does not answer.
     """
     with database_errors():
-        for row in database[indexes.WEBHOOK].find({"sealed_keys.0": {"$exists": True}}):
-            webhook = webhook_of(row)
-            yield webhook.webhook_id, webhook.sealed_keys[0]
+        for row in database[indexes.WEBHOOK].find():
+            yield webhook_of(row)
 
 
 def _server(database: Database) -> Observation:

@@ -58,6 +58,11 @@ def opened(options: Options, sealer: Sealer, webhook_id: str) -> dict[str, Any]:
     }
 
 
+def holds_sealed(options: Options) -> bool:
+    """Whether a stored secret is among the options."""
+    return any(map(_is_sealed, options.values()))
+
+
 def with_kept_secrets(given: Options, before: Options) -> dict[str, Any]:
     """New options, with the secrets of before wherever their mask was sent back.
 

@@ -1,6 +1,7 @@
 """Access keys and tokens, right and wrong ones, through every door and every way to fail: nothing keeps or shows them.
 
-Each is a canary: a text that nothing else holds. They are looked for in all that the services have written and said.
+So are secrets that webhooks are given for other tools' signatures. Each is a canary: a text that nothing else holds.
+They are looked for in all that the services have written and said.
 Source: the Event API's rules, section 2 and difference 22.
 """
 
@@ -82,7 +83,7 @@ def aftermath(
 ) -> Aftermath:
     """Sends every canary everywhere, once."""
     what = Aftermath(trust, Door(plain_client))
-    webhooks = {name: make_webhook(what, name) for name in ("native", "cloud-eye")}
+    webhooks = {name: make_webhook(what, name) for name in ("native", "cloud-eye", "sentry")}
     for door in (Door(plain_client), Door(mutual_client), Door(http_client)):
         ask_with_keys(what, door, webhooks["native"])
         ask_with_tokens(what, door)
@@ -92,6 +93,7 @@ def aftermath(
     send_raw_http(what, webhooks["native"])
     ask_in_json(what, http_client, webhooks["native"])
     report_to_cloud_eye(what, http_client, webhooks["cloud-eye"])
+    handle_option_secrets(what, http_client, webhooks["sentry"])
     for door in (Door(plain_client), Door(mutual_client)):  # counters are written before webhooks are read
         what.ask(door, "Webhook", "list", {}, **trust.realm.metadata("DOMAIN_ADMIN"))
     return what
@@ -103,7 +105,13 @@ Webhook = dict[str, str]
 def make_webhook(what: Aftermath, name: str) -> Webhook:
     """A webhook whose first key was rotated away, and whose second one holds beside the third."""
     owner = what.trust.realm.metadata("WORKSPACE_OWNER")
-    plugin = {"plugin_id": name, "options": {"project_id": PROJECT} if name == "cloud-eye" else {}}
+    options: dict[str, Any] = {"project_id": PROJECT} if name == "cloud-eye" else {}
+    if name == "sentry":
+        options = {
+            "sentry_client_secret": what.canary("client secret"),
+            "pagerduty_secrets": [what.canary("old secret")],
+        }
+    plugin = {"plugin_id": name, "options": options}
     made = what.plain.ask(
         "Webhook", "create", {"name": name, "project_id": "project-1", "plugin_info": plugin}, **owner
     )
@@ -312,6 +320,31 @@ def report_to_cloud_eye(what: Aftermath, client: httpx.Client, webhook: Webhook)
             request = signed("POST", path, None, body, secret_key=key, access_key_id=webhook["webhook_id"], at=now)
             answer = client.post(path, content=body, headers=request.headers)
             what.said.append(f"{answer.text} {answer.headers}")
+
+
+def handle_option_secrets(what: Aftermath, client: httpx.Client, webhook: Webhook) -> None:
+    """Secrets among a webhook's options: shown, changed, asked about, and used on deliveries with a wrong signature."""
+    owner, this = what.trust.realm.metadata("WORKSPACE_OWNER"), {"webhook_id": webhook["webhook_id"]}
+    name = "plugin_info.options.sentry_client_secret"
+    secret = what.canaries["client secret"]
+    for method, request in (
+        ("get", this),
+        ("verify_plugin", this),
+        ("update_plugin", {**this, "options": {"sentry_client_secret": secret, "timezone": "nowhere"}}),
+        ("update_plugin", {**this, "options": {"sentry_client_secret": what.canary("new secret")}}),
+        ("update", {**this, "name": "renamed again"}),
+        ("list", {"query": {"filter": [{"k": name, "v": secret, "o": "eq"}]}}),
+        ("list", {"query": {"only": ["plugin_info"]}}),
+        ("list", {"query": {"only": ["name"], "add_fields": {"tags": "$plugin_info"}}}),
+        ("stat", {"query": {"distinct": name}}),
+        ("stat", {"query": {"distinct": "plugin_info"}}),
+        ("stat", {"query": {"aggregate": [{"group": {"fields": [{"k": "plugin_info", "n": "x", "o": "push"}]}}]}}),
+    ):
+        what.ask(what.plain, "Webhook", method, request, **owner)
+    url = f"/monitoring/v1/webhook/{webhook['webhook_id']}/{webhook['access_key']}/events"
+    for signature in ("", "0" * 64, secret):
+        answer = client.post(url, json={"event_key": "k"}, headers={"Sentry-Hook-Signature": signature})
+        what.said.append(f"{answer.text} {answer.headers}")
 
 
 def test_the_right_ones_got_in(aftermath: Aftermath) -> None:
