@@ -6,12 +6,13 @@ looks back `OVERLAP_SECONDS`, and what has been told before is remembered that l
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import InvalidArgument, NotFound
+from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate
 
@@ -20,6 +21,9 @@ POLL_SECONDS = 1.0
 
 ALLOWED = ("filter", "filter_or", "keyword")
 """What of a list's query makes sense here: conditions. The order is that of receipt, and every field is told."""
+
+MOST_WATCHERS = 256
+"""Each asks the store once a second."""
 
 _PAGE = 1000
 _TOLD_AT_ONCE = 100
@@ -61,15 +65,23 @@ class Watcher:
 
     Args:
         poll_seconds: between two looks at the store.
+        most: how many may watch at once.
         clock: aware UTC.
     """
 
     def __init__(
-        self, events: Events, *, poll_seconds: float = POLL_SECONDS, clock: Callable[[], datetime] = utc_now
+        self,
+        events: Events,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        most: int = MOST_WATCHERS,
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._events = events
         self._poll_seconds = poll_seconds
+        self._most = most
         self._clock = clock
+        self._watching = 0
 
     async def watch(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
@@ -81,12 +93,26 @@ class Watcher:
 
         Raises:
             InvalidArgument: something else in the query, or no token of ours.
+            Overloaded: too many are watching.
             EventServiceError: as `EventManager.list`; go on later with the last token.
         """
         for name in query:
             if name not in ALLOWED:
                 raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(ALLOWED)}")
         start = _start(token) if token else truncate(self._clock())
+        if self._watching >= self._most:
+            raise Overloaded("Too many are watching; ask again later.", retry_after=30.0)
+        self._watching += 1
+        try:
+            async with aclosing(self._news(scope, query, equals, start)) as news:
+                async for one in news:
+                    yield one
+        finally:
+            self._watching -= 1
+
+    async def _news(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
+    ) -> AsyncGenerator[News, None]:
         told: dict[str, datetime] = {}
         while True:
             asked_at = truncate(self._clock()) - timedelta(seconds=OVERLAP_SECONDS)

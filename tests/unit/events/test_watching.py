@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import InvalidArgument, NotFound
+from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.events import watching
 from event_service.events.watching import Watcher
 from event_service.model.scope import Scope
@@ -128,3 +128,13 @@ async def test_what_has_no_meaning_is_refused(query: dict[str, Any], token: str)
     async with aclosing(Watcher(FakeStore()).watch(SCOPE, query, {}, token)) as news:
         with pytest.raises(InvalidArgument):
             await anext(news)
+
+
+async def test_so_many_may_watch_and_no_more() -> None:
+    watcher = Watcher(FakeStore(), poll_seconds=0, most=1)
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as first:
+        await anext(first)
+        with pytest.raises(Overloaded):
+            await anext(watcher.watch(SCOPE, {}, {}))
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as later:
+        await anext(later)
