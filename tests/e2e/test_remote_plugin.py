@@ -1,19 +1,22 @@
 """Remote parsers as they are in the wild: they work, they are slow, they crash, they answer nonsense."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import pytest
 
 from event_service.errors import PluginVerifyFailed
 from event_service.model.event import EventType, Severity
 from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.result import Parsed
+from tests.e2e.deliveries import Collectors
 from tests.e2e.remote_plugin import PluginProcess
-from tests.e2e.service import free_port
+from tests.e2e.service import Service, free_port
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -192,3 +195,94 @@ async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
         parsed = await parse(plugins, f"grpc://{host}:{plugin.port}", {"alerts": [{"id": "a"}]})
         assert len(parsed.events) == 1
     await plugins.close()
+
+
+@pytest.fixture
+def collectors(service: Service) -> Iterator[Collectors]:
+    running = Collectors(service)
+    yield running
+    running.close()
+
+
+def error_of(collectors: Collectors, webhook_id: str) -> dict[str, Any]:
+    """The one event of a webhook, which stands for what could not be read."""
+    (row,) = collectors.events(webhook_id)
+    assert (row["event_type"], row["severity"]) == ("ERROR", "CRITICAL")
+    assert row["title"].startswith("Webhook Event Parsing Error - ")
+    return row
+
+
+def test_a_delivery_is_read_by_the_plugin(collectors: Collectors, plugin: PluginProcess) -> None:
+    webhook_id, url = collectors.webhook("remote", "plugin-remote", endpoint=plugin.endpoint, token="good")
+    payload = {"alerts": [{"id": "a"}, {"id": "b"}], "site": "Seoul"}
+    shown = collectors.test(webhook_id, json.dumps(payload).encode(), {})
+    assert [row["event_key"] for row in shown["events"]] == ["a", "b"]
+    assert collectors.post(url, payload).json() == {}
+    rows = collectors.events(webhook_id)
+    assert [row["event_key"] for row in rows] == ["a", "b"]
+    assert rows[1]["raw_data"] == {"alerts": [{"id": "b"}], "site": "Seoul"}
+    collectors.ask("/monitoring/v1/webhook/verify-plugin", webhook_id=webhook_id)
+    kept = collectors.ask("/monitoring/v1/webhook/get", webhook_id=webhook_id)["plugin_info"]
+    assert (kept["metadata"], kept["options"]["token"]) == ({"kept": True}, "************")
+
+
+def test_a_plugin_that_takes_too_long(collectors: Collectors, plugin: PluginProcess) -> None:
+    webhook_id, url = collectors.webhook("slow", "plugin-slow", endpoint=plugin.endpoint)
+    started = time.monotonic()
+    answer = collectors.post(url, {"do": "sleep", "seconds": 60})
+    assert answer.status_code == 200
+    assert time.monotonic() - started < 20
+    assert error_of(collectors, webhook_id)["description"] == "plugin: did not answer within 5 s"
+
+
+def test_a_plugin_that_refuses_and_one_that_answers_what_is_no_event(
+    collectors: Collectors, plugin: PluginProcess
+) -> None:
+    webhook_id, url = collectors.webhook("refuses", "plugin-refuses", endpoint=plugin.endpoint)
+    collectors.post(url, {"do": "refuse"})
+    assert "ERROR_PARSE_EVENT: the payload is not mine" in error_of(collectors, webhook_id)["description"]
+    webhook_id, url = collectors.webhook("half", "plugin-half", endpoint=plugin.endpoint)
+    collectors.post(url, {"do": "answer", "results": [{"event_key": "k"}, {"title": "no key"}]})
+    assert sorted(row["event_type"] for row in collectors.events(webhook_id)) == ["ALERT", "ERROR"]
+
+
+def test_a_plugin_that_answers_nonsense(collectors: Collectors) -> None:
+    with PluginProcess() as honest:
+        webhook_id, url = collectors.webhook("nonsense", "plugin-nonsense", endpoint=honest.endpoint)
+    with PluginProcess(nonsense=True, port=honest.port):
+        assert collectors.post(url, {"a": 1}).status_code == 200
+    assert error_of(collectors, webhook_id)["description"] == "plugin: the answer is no EventsInfo"
+
+
+def test_what_a_crashed_plugin_could_not_read_is_replayed_when_it_is_there_again(collectors: Collectors) -> None:
+    with PluginProcess() as plugin:
+        webhook_id, url = collectors.webhook("crashes", "plugin-crashes", endpoint=plugin.endpoint)
+        answer = collectors.post(url, {"do": "crash"})
+        assert (answer.status_code, answer.json()) == (200, {})
+        collectors.post(url, {"alerts": [{"id": "a"}]})
+        rows = collectors.events(webhook_id)
+        assert [row["raw_data"] for row in rows] == [{"do": "crash"}, {"alerts": [{"id": "a"}]}]
+        assert len({row["alert_id"] for row in rows}) == 1, "a broken plugin is one alert"
+        plugin.stop()
+        plugin.start()
+        request = {"event_id": rows[1]["event_id"]}
+        for _ in range(100):  # until the service has found it again
+            replay = collectors.ask("/event_service/v1/events/replay", **request)
+            if "faults" not in replay:
+                break
+            time.sleep(0.1)
+        (event_id,) = replay["event_ids"]
+        again = collectors.ask("/event_service/v1/events/replay", **request)
+        assert (again["event_ids"], again["duplicate"]) == ([event_id], True)
+    (replayed,) = [row for row in collectors.events(webhook_id) if row["event_type"] == "ALERT"]
+    assert (replayed["event_id"], replayed["event_key"]) == (event_id, "a")
+    assert replayed["additional_info"] == {"replayed_from": rows[1]["event_id"]}
+    assert replayed["occurred_at"] == rows[1]["created_at"]
+
+
+def test_a_plugin_that_is_not_there_when_the_webhook_is_made(service: Service) -> None:
+    plugin_info = {"plugin_id": "plugin-gone", "options": {"endpoint": f"grpc://127.0.0.1:{free_port()}"}}
+    with pytest.raises(grpc.RpcError) as caught:
+        service.call("Webhook", "create", {"name": "gone", "project_id": "project-1", "plugin_info": plugin_info})
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details().startswith("ERROR_PLUGIN_VERIFY_FAILED: ")

@@ -11,6 +11,7 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import error_event
 from event_service.normalize.result import Parsed
+from event_service.normalize.sns_trust import NOT_TRUSTED, trusted_topics
 from event_service.wire.event_info import check_size, encode_event
 
 ReadBody = Callable[[bytes], tuple[Any, str]]
@@ -96,7 +97,10 @@ class Previewer:
             unreadable=unreadable,
         )
         parsed = await self._deliveries.parse(webhook, delivery)
-        keep_subscription(parsed)
+        # The subscription of a topic that is trusted would be confirmed, if its signature holds: that makes no event.
+        topics = trusted_topics(webhook.plugin.options)
+        if not (parsed.subscription and parsed.subscription.message["TopicArn"] in topics):
+            keep_subscription(parsed, NOT_TRUSTED)
         drafts = parsed.events + [
             error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
         ]

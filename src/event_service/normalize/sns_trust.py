@@ -21,6 +21,8 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 CERTIFICATE_SECONDS = 24 * 3600.0
 CERTIFICATES_KEPT = 32
+NOT_TRUSTED = "The webhook has no option sns_topics that names the topic."
+
 AT_ONCE = 4
 """Addresses that are fetched at the same time: a flood of forged messages must not become one of requests."""
 
@@ -70,7 +72,7 @@ class SnsTrust:
             "" if it is confirmed, else one sentence that says why not.
         """
         if not topics:
-            return "The webhook has no option sns_topics that names the topic."
+            return NOT_TRUSTED
         try:
             await self.verify(subscription.message, topics, now)
             await self._get(sns_subscribe_url(subscription.message))

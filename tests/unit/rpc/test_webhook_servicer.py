@@ -38,7 +38,7 @@ from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
 from event_service.wire.struct import encode_stored_struct
 from tests.contract.mongomock_database import make_database
-from tests.unit.normalize.sns_messages import confirmation, signed
+from tests.unit.normalize.sns_messages import TOPIC, confirmation, signed
 from tests.unit.wire.json_values import objects, scalars, texts
 
 SYSTEM = Principal(Role.SYSTEM_TOKEN, "d-1", "ws-1")
@@ -348,6 +348,8 @@ async def test_payloads_that_are_no_objects_or_no_json_or_ignored(ask):
     assert read["message_id"]
     subscription = await shown(data=signed(confirmation()))
     assert subscription["events"][0]["additional_info"]["subscribe_url"]
+    await ask("update_plugin", {"webhook_id": webhook_id, "options": {"sns_topics": [TOPIC]}})
+    assert (await shown(data=signed(confirmation())))["ignored"] == ["subscription confirmation"]
     for empty in ({}, {"data": {}}, {"body": ""}, {"body": base64.b64encode(b" \n").decode()}):
         with pytest.raises(RequiredParameter, match="data"):
             await shown(**empty)
