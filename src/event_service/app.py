@@ -20,6 +20,7 @@ from event_service.errors import EventServiceError, Unavailable
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules
+from event_service.events.door import Door
 from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
 from event_service.events.reading import DeliveryReader
@@ -62,6 +63,7 @@ from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
+from event_service.webhooks.rates import WebhookRates
 from event_service.webhooks.sealing import Sealer
 
 MEND_EVERY_SECONDS = 60.0
@@ -163,6 +165,7 @@ class App:
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
         parts.push_async_callback(_cancel, mending)
 
+        door = Door(writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
         remote = RemotePlugins(
             timeout=settings.plugin_timeout_seconds,
             allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
@@ -175,6 +178,7 @@ class App:
             sealer=sealer,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
+            admit=door.admit,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
@@ -189,7 +193,7 @@ class App:
         events = EventManager(
             webhooks=webhooks,
             deliveries=deliveries,
-            writer=writer,
+            door=door,
             reader=SharedEventReader(reader, threads),
             rules=AlertRules(
                 duplicate_event_time=timedelta(seconds=settings.duplicate_event_time),
@@ -245,11 +249,7 @@ class App:
         parts.push_async_callback(lambda: probe.stop(self._left()))
         await grpc_server.start()
         parts.push_async_callback(lambda: _stop_both(grpc_server, http_server, self._left(_RESERVE_SECONDS)))
-        try:
-            await http_server.start()
-        except (OSError, ValueError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-            raise PortTaken(f"cannot listen on {settings.http_address}: {reason}") from error
+        await _start_http(http_server, settings.http_address)
         self._addresses = Addresses(
             _with_port(settings.grpc_address, grpc_server.port), _with_port(settings.http_address, http_server.port)
         )
@@ -336,6 +336,14 @@ def _watch(
     metrics.watch_reads(lambda: threads.pending)
     metrics.watch_calls(lambda: grpc_server.calls_under_way)
     metrics.watch_database(lambda: grpc_server.health.serving)
+
+
+async def _start_http(server: HttpServer, address: str) -> None:
+    try:
+        await server.start()
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise PortTaken(f"cannot listen on {address}: {reason}") from error
 
 
 async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: float) -> None:

@@ -102,6 +102,10 @@ class Settings(BaseSettings):
     write_queue: int = Field(
         4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED."
     )
+    webhook_rate: float = Field(
+        0, ge=0, description="Events a second one webhook may deliver; over it, RESOURCE_EXHAUSTED. 0: any number."
+    )
+    webhook_burst: int = Field(1000, ge=1, description="Events a webhook may deliver at once in spite of webhook_rate.")
     read_threads: int = Field(8, ge=1, description="Reads that may run in the database at once.")
     http_body_seconds: float = Field(30.0, gt=0, description="How long an HTTP request may take to arrive.")
     http_body_memory_bytes: int = Field(

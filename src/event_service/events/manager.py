@@ -98,9 +98,10 @@ class Webhooks(Counters, Protocol):
     def count(self, webhook_id: str, *, error: bool) -> None: ...
 
 
-class Writer(Protocol):
-    """What this manager needs of `store/writer.py`."""
+class Door(Protocol):
+    """What this manager needs of `events/door.py`."""
 
+    def admit(self, webhook_id: str) -> None: ...
     def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]": ...
 
 
@@ -127,7 +128,7 @@ class EventManager:
         *,
         webhooks: Webhooks,
         deliveries: DeliveryReader,
-        writer: Writer,
+        door: Door,
         reader: Reader,
         rules: AlertRules,
         idempotency_hours: int,
@@ -137,7 +138,7 @@ class EventManager:
         self._accounts = Accounts(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries
-        self._writer = writer
+        self._door = door
         self._reader = reader
         self._rules = partial(rules_of, rules)
         self._idempotency = timedelta(hours=idempotency_hours)
@@ -157,7 +158,7 @@ class EventManager:
             prepared = await self._prepare(webhook, self._rules(webhook.plugin.options), request)
             result = None
             if prepared.item is not None:
-                result = await self._writer.submit(prepared.item)
+                result = await self._door.submit(prepared.item)
         except EventServiceError as error:
             self._accounts.refused(webhook, error)
             raise
@@ -240,7 +241,7 @@ class EventManager:
         if isinstance(prepared, EventServiceError) or prepared.item is None:
             return prepared
         try:
-            prepared.answer = self._writer.submit(prepared.item)
+            prepared.answer = self._door.submit(prepared.item)
         except EventServiceError as error:
             return error
         return prepared
@@ -284,11 +285,12 @@ class EventManager:
         Raises:
             EventServiceError: as `create`; some items may have been stored, and may be sent again.
         """
+        self._door.admit(webhook.webhook_id)
         built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
         rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         futures = [
-            self._writer.submit(
+            self._door.submit(
                 CreateItem(
                     [entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, f"event:{identity}"), "", expire_at)
                 )
@@ -319,7 +321,7 @@ class EventManager:
             EventServiceError: as `create`.
         """
         built = [build(draft, webhook, received_at, self._max_event_bytes) for draft in drafts]
-        result = await self._writer.submit(CreateItem(_entries(built), self._rules(webhook.plugin.options), claim))
+        result = await self._door.submit(CreateItem(_entries(built), self._rules(webhook.plugin.options), claim))
         self._accounts.stored(webhook, parser_of(webhook), result, (), ())
         return result
 

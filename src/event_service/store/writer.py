@@ -141,19 +141,14 @@ class GroupCommit(Generic[Request, Outcome]):
         """When a commit last went well, in seconds of `time.monotonic`."""
         return self._last_success_at
 
-    def submit(self, request: Request) -> "asyncio.Future[Outcome]":
-        """Queues a request; await its outcome.
-
-        A caller that stops waiting does not stop the write: whether it took place is then not known.
+    def check(self, size: int = 0) -> None:
+        """Says what `submit` would say to a request of that many bytes, before anybody has taken pains over it.
 
         Raises:
-            Overloaded: the queue is full; `retry_after` says when there will be room.
-            Unavailable: the writer is closing, or the database is known to be away.
-            EventServiceError: what the commit found, for this request or for its batch.
+            Overloaded, Unavailable: as `submit`.
         """
         if self._refusing is not None:
             raise self._refusing.again()
-        size, weight = self._size_of(request), self._weight_of(request)
         wait = self._open_weight * self._pace.seconds
         if self._open and (
             len(self._open) >= self._queue_items
@@ -164,6 +159,19 @@ class GroupCommit(Generic[Request, Outcome]):
                 "Too many events are waiting to be written; send again.",
                 retry_after=min(max(wait / 2, _LEAST_RETRY), _MOST_RETRY),
             )
+
+    def submit(self, request: Request) -> "asyncio.Future[Outcome]":
+        """Queues a request; await its outcome.
+
+        A caller that stops waiting does not stop the write: whether it took place is then not known.
+
+        Raises:
+            Overloaded: the queue is full; `retry_after` says when there will be room.
+            Unavailable: the writer is closing, or the database is known to be away.
+            EventServiceError: what the commit found, for this request or for its batch.
+        """
+        size, weight = self._size_of(request), self._weight_of(request)
+        self.check(size)
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = self._loop.create_future()

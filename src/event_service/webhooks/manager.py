@@ -26,14 +26,12 @@ from event_service.webhooks.cache import WebhookCache
 from event_service.webhooks.counters import ActivityCounters, utc_now
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
-from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags
+from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
 from event_service.webhooks.plugins import DEFAULT, Plugins
 from event_service.webhooks.ports import Store, Threads
 from event_service.webhooks.sealing import Sealer
 from event_service.webhooks.secret_options import opened, sealed, with_kept_secrets
 from event_service.wire.timestamps import truncate
-
-LONGEST_NAME = 255
 
 # Seconds. Keys overlap while senders are changed over, not for ever.
 LONGEST_OVERLAP = 30 * 86_400
@@ -47,6 +45,7 @@ class WebhookManager:
     Args:
         base_url: under which senders reach the HTTP server, without a slash at its end. Asked at each use, since the
             port may be known only after start.
+        admit: raises Overloaded where a delivery of this webhook is too much.
         clock: aware UTC.
     """
 
@@ -58,6 +57,7 @@ class WebhookManager:
         sealer: Sealer,
         plugins: Plugins,
         base_url: Callable[[], str],
+        admit: Callable[[str], None] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -65,6 +65,7 @@ class WebhookManager:
         self._sealer = sealer
         self._plugins = plugins
         self._base_url = base_url
+        self._admit = admit
         self._clock = clock
         self._cache = WebhookCache(self._load)
         self._counters = ActivityCounters(lambda tallies: threads.run(store.add_activity, tallies), clock=clock)
@@ -86,11 +87,14 @@ class WebhookManager:
             NotFound: no such webhook.
             PermissionDenied: another key, also where the webhook is disabled.
             WebhookDisabled: the right key of a disabled webhook.
+            Overloaded, Unavailable: nobody could store what it delivers now.
         """
         webhook = await self.find(webhook_id)
         if not is_key_of(webhook, access_key, self._clock()):
             raise PermissionDenied
-        return enabled(webhook)
+        enabled(webhook)
+        self._admit(webhook_id)
+        return webhook
 
     async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]:
         """A webhook whose senders sign, be it disabled, and its keys in clear that hold now, newest first.
@@ -144,7 +148,7 @@ class WebhookManager:
             PermissionDenied: a project outside the scope.
             AlreadyExists: the name is taken.
         """
-        name = _name(name)
+        name = checked_name(name)
         if plugin_info is None:
             raise RequiredParameter("plugin_info")
         if not project_id:
@@ -225,7 +229,7 @@ class WebhookManager:
         _demand(webhook_id)
         if tags is not None:
             check_tags(tags)
-        changes = WebhookChanges(name=_name(name) if name else None, tags=None if tags is None else dict(tags))
+        changes = WebhookChanges(name=checked_name(name) if name else None, tags=None if tags is None else dict(tags))
         return await self._change(scope, webhook_id, changes)
 
     async def update_plugin(
@@ -388,12 +392,3 @@ def _found(webhook: Webhook | None, webhook_id: str) -> Webhook:
     if webhook is None:
         raise NotFound("webhook_id", webhook_id)
     return webhook
-
-
-def _name(name: str) -> str:
-    name = name.strip()
-    if not name:
-        raise RequiredParameter("name")
-    if len(name) > LONGEST_NAME:
-        raise InvalidArgument.at("name", f"must not have more than {LONGEST_NAME} characters")
-    return name

@@ -1,4 +1,4 @@
-"""What a webhook's options and labels may hold: checked when they are written, so that no delivery trips over them.
+"""What a webhook's name, options and labels may hold: checked when they are written, so that no delivery trips over them.
 
 Options the service does not know are kept as they are: they are the parser's own, or a remote plugin's.
 """
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from event_service.errors import InvalidArgument, TooLarge
+from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.levels import PAYLOAD_LEVEL
@@ -16,6 +16,8 @@ from event_service.wire.struct import encode_struct
 
 CLOUD_EYE = "cloud-eye"
 """The plugin_id of webhooks that Cloud Eye's SDKs report to: their access key signs and is never sent."""
+
+LONGEST_NAME = 255
 
 # Message level of plugin_info's Structs in `WebhooksInfo > WebhookInfo > WebhookPluginInfo > Struct`.
 OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
@@ -69,6 +71,21 @@ OF_EVERY_PARSER: Checks = {
     "endpoint": _endpoint,
 }
 OF_CLOUD_EYE: Checks = {"project_id": _cloud_eye_project}
+
+
+def checked_name(name: str) -> str:
+    """The name without blanks around it.
+
+    Raises:
+        RequiredParameter: nothing is left.
+        InvalidArgument: it is too long.
+    """
+    name = name.strip()
+    if not name:
+        raise RequiredParameter("name")
+    if len(name) > LONGEST_NAME:
+        raise InvalidArgument.at("name", f"must not have more than {LONGEST_NAME} characters")
+    return name
 
 
 def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
