@@ -1,4 +1,4 @@
-"""What a webhook's name, options and labels may hold: checked when they are written, so that no delivery trips over them.
+"""What a webhook's name, options and labels may hold: checked when written, so that no delivery trips over them.
 
 Options the service does not know are kept as they are: they are the parser's own, or a remote plugin's.
 """
