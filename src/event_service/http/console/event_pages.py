@@ -1,6 +1,5 @@
 """The pages about events: the list with its figures, one event, and the live view."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
@@ -14,7 +13,7 @@ from starlette.routing import Route
 from event_service.errors import EventServiceError, Overloaded, Unavailable
 from event_service.events.watching import Watcher
 from event_service.http.console import insight as figures
-from event_service.http.console.insight import Insight
+from event_service.http.console.insight import Insight, Insights
 from event_service.http.console.pages import Pages, WebhookNames
 from event_service.http.console.rendering import HEADERS
 from event_service.http.console.selection import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
@@ -69,6 +68,7 @@ class EventPages:
         self._is_ready = is_ready
         self._clock = clock
         self._live_views = 0
+        self._insights = Insights(events)
 
     def routes(self) -> list[Route]:
         guarded = self._pages.guarded
@@ -84,7 +84,8 @@ class EventPages:
         scope = self._pages.event_scope(request)
         selection = _selection(request)
         names = await self._pages.webhook_names(self._webhooks, principal)
-        now = self._clock()
+        # The same for a minute, so that what was counted for a selection can serve it again.
+        now = self._clock().replace(second=0, microsecond=0)
         rows, total, insight, fault, status = [], 0, Insight(), None, 200
         try:
             query = {
@@ -92,10 +93,9 @@ class EventPages:
                 "only": list(COLUMNS),
                 "page": {"start": (selection.page - 1) * PAGE_ROWS + 1, "limit": PAGE_ROWS},
             }
-            page, insight = await asyncio.gather(
-                self._events.list(scope, query, {}), figures.insight(self._events, scope, selection, now, names)
-            )
+            page = await self._events.list(scope, query, {})
             rows, total = [event_row(row, names) for row in page.rows], page.total_count
+            insight = await self._insights.get(scope, selection, now, names)
         except EventServiceError as error:
             if error.http_status >= 500:
                 raise

@@ -1,7 +1,9 @@
 """The pages about events."""
 
+import asyncio
 import json
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
@@ -9,6 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from event_service.errors import Unavailable
+from event_service.http.console import insight
 from event_service.model.scope import Scope
 from tests.unit.http.console.console_door import Console, FakeEvents, busy_webhook, event
 
@@ -156,6 +159,28 @@ async def test_figures_lead_to_what_they_count() -> None:
     assert "q=provider%3D%22google+cloud%22" in page
     assert "q=webhook%3Dwebhook-1" in page
     assert ">prometheus<" in page
+
+
+async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insight, "SECONDS", 0.01)
+    console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
+    counted, go_on, real = [], asyncio.Event(), console.events.stat
+
+    async def slow(scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        counted.append(query)
+        await go_on.wait()
+        return await real(scope, query)
+
+    monkeypatch.setattr(console.events, "stat", slow)
+    async with console.client() as client:
+        for _ in range(2):
+            page = (await client.get("/")).text
+            assert "still being counted" in page
+            assert "disk full" in page
+        go_on.set()
+        await asyncio.sleep(0.05)
+        assert ">aws<" in (await client.get("/")).text
+    assert len(counted) == 4  # one for each figure, whoever looks
 
 
 async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
