@@ -41,6 +41,7 @@ _MOST_DEFERRALS = 64  # of one item; then something is wrong, and the caller had
 _SECONDS_PER_WEIGHT = 0.01  # what a request that is heavier than a batch may take beyond COMMIT_SECONDS
 _PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
 _LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
+_FEW = 8
 
 
 class _Item(Generic[Request]):
@@ -65,6 +66,10 @@ class _Pace:
     def seconds(self) -> float:
         return self._seconds / self._weight
 
+    def within(self, seconds: float) -> int:
+        """How many events fit into a time; a few at least, to learn from."""
+        return max(_FEW, int(seconds / self.seconds))
+
     def take_note(self, seconds: float, weight: int) -> None:
         self._seconds = 0.9 * self._seconds + seconds
         self._weight = 0.9 * self._weight + weight
@@ -81,6 +86,7 @@ class GroupCommit(Generic[Request, Outcome]):
         weight_of: events it adds to a batch.
         queue_items, queue_bytes: what may wait; beyond it `submit` refuses.
         batch_weight, batch_bytes: what one commit takes at most. A request that is larger alone is a batch of its own.
+            On a slow database it takes less: what should be done in half of the time limit.
         longest_wait: seconds. What would wait longer, by the pace of the last batches, is refused as well, unless
             there is less than a batch before it: an answer that comes too late is work for nothing.
     """
@@ -227,7 +233,8 @@ class GroupCommit(Generic[Request, Outcome]):
         """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""
         batch: list[_Item[Request]] = []
         size = weight = 0
-        while weight < self._batch_weight:
+        most = min(self._batch_weight, self._pace.within(COMMIT_SECONDS / 2))
+        while weight < most:
             if self._next:
                 item = self._next.popleft()
             else:
@@ -241,7 +248,7 @@ class GroupCommit(Generic[Request, Outcome]):
                 item = taken
             if item.dropped:
                 continue
-            if batch and (size + item.size > self._batch_bytes or weight + item.weight > self._batch_weight):
+            if batch and (size + item.size > self._batch_bytes or weight + item.weight > most):
                 self._next.appendleft(item)
                 break
             batch.append(item)

@@ -272,6 +272,19 @@ async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, sto
     assert store.batches == [["first"], ["again"]], "what was answered is not written later"
 
 
+@pytest.mark.parametrize(("seconds", "most"), [(0.0001, 256), (0.03, 30), (0.5, 8)])
+async def test_a_slow_database_gets_what_it_can_write_in_time(store: Store, seconds: float, most: int) -> None:
+    writer: Writer = GroupCommit(store, longest_wait=1000)
+    for _ in range(100):
+        writer._pace.take_note(10 * seconds, 10)
+    first = await store.hold(writer)
+    others = [writer.submit(str(number)) for number in range(300)]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    await writer.close(5)
+    assert len(store.batches[1]) == most
+
+
 async def test_everybody_gets_an_error_of_their_own(writer: Writer, store: Store) -> None:
     def fail(batch: Batch) -> list[Any]:
         raise Unavailable
