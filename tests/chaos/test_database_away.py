@@ -162,8 +162,9 @@ async def test_a_connection_that_is_cut_at_a_write_ends_as_one_document(
             proxy.trap = trap = Trap(command, collection, before, proxy.reset, skip)
             answer = await caller.create(webhook, payload, key=f"key-{number}")
             assert trap.sprung.is_set()
-            assert answer.code is UNAVAILABLE, answer
-            assert answer.retry_after
+            # OK where the driver could repeat the write by itself; what was stored is held to one of each below.
+            assert answer.code in {OK, UNAVAILABLE}, answer
+            assert answer.code is OK or answer.retry_after
             assert answer.seconds < ANSWER_SECONDS
             while (answer := await caller.create(webhook, payload, key=f"key-{number}")).code is not OK:
                 assert answer.code is UNAVAILABLE, answer
