@@ -12,6 +12,7 @@ whatever crash on either side, it is stored once. See docs/batching.md.
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -38,7 +39,7 @@ _METHOD = "/event_service.v1.Ingest/CreateBatch"
 # Worth another attempt, whoever says so; and what only a connection or a proxy says, without the service's ERROR_X.
 _AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _AGAIN_IF_NOT_THE_SERVICE = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL", "ABORTED"})
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # seconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -46,7 +47,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
@@ -252,8 +253,9 @@ class EventClient:
             failures = failures + 1 if len(again) == len(batch) else bool(again)
             if again:
                 self._put_back(again, max(pause, _backoff(failures)))
-        for event in self._queue:
-            self._refuse(event, "CANCELLED", "the client was closed", uncertain=event.attempted)
+        for attempted in (True, False):
+            left = [event for event in self._queue if event.attempted is attempted]
+            self._refuse(left, "CANCELLED", "the client was closed", uncertain=attempted)
 
     def _take(self) -> "list[_Event]":
         """The next batch; waits for its first event. Empty once the client is closed and nothing is to be sent."""
@@ -293,8 +295,7 @@ class EventClient:
         except grpc.RpcError as error:
             return self._failed(batch, error)
         if len(reply.outcomes) != len(batch):
-            for event in batch:
-                self._refuse(event, "INTERNAL", "the service did not answer for each event", uncertain=True)
+            self._refuse(batch, "INTERNAL", "the service did not answer for each event", uncertain=True)
             return [], 0.0
         again: list[_Event] = []
         pause = 0.0
@@ -303,9 +304,9 @@ class EventClient:
                 self._settle(event, outcome)
             elif outcome.HasField("retry_delay"):
                 pause = max(pause, outcome.retry_delay.ToMilliseconds() / 1000)
-                again += self._again(event, code_pb2.Code.Name(outcome.code), outcome.message)
+                again += self._in_time([event], code_pb2.Code.Name(outcome.code), outcome.message)
             else:
-                self._refuse(event, code_pb2.Code.Name(outcome.code), outcome.message)
+                self._refuse([event], code_pb2.Code.Name(outcome.code), outcome.message)
         return again, pause
 
     def _ask(self, request: bytes) -> ingest_pb2.CreateBatchResponse:
@@ -327,22 +328,20 @@ class EventClient:
         retry_after = _retry_after(error)
         of_the_service = message.startswith("ERROR_")
         if retry_after is not None or code in _AGAIN or (code in _AGAIN_IF_NOT_THE_SERVICE and not of_the_service):
-            return [one for event in batch for one in self._again(event, code, message)], retry_after or 0.0
+            return self._in_time(batch, code, message), retry_after or 0.0
         if code == "RESOURCE_EXHAUSTED" and len(batch) > 1:  # more bytes than the service, or a proxy, takes at once
             half = len(batch) // 2
             first, pause = self._attempt(batch[:half])
             second, other_pause = self._attempt(batch[half:])
             return first + second, max(pause, other_pause)
-        for event in batch:
-            self._refuse(event, code, message)
+        self._refuse(batch, code, message)
         return [], 0.0
 
-    def _again(self, event: "_Event", code: str, message: str) -> "Sequence[_Event]":
-        """The event, unless its time is over."""
-        if not self._giving_up and time.monotonic() < event.give_up_at:
-            return (event,)
-        self._refuse(event, code, message, uncertain=True)
-        return ()
+    def _in_time(self, events: "Sequence[_Event]", code: str, message: str) -> "list[_Event]":
+        """Those that are to be sent again; the time of the others is over."""
+        now = math.inf if self._giving_up else time.monotonic()
+        self._refuse([event for event in events if event.give_up_at <= now], code, message, uncertain=True)
+        return [event for event in events if event.give_up_at > now]
 
     def _settle(self, event: "_Event", outcome: ingest_pb2.Outcome) -> None:
         self._forget(event)
@@ -356,15 +355,20 @@ class EventClient:
             )
         )
 
-    def _refuse(self, event: "_Event", code: str, message: str, *, uncertain: bool = False) -> None:
-        self._forget(event)
-        if not event.attempted and not event.future.set_running_or_notify_cancel():
-            return
-        _log.warning(
-            "an event was not stored",
-            extra={"code": code, "reason": message, "idempotency_key": event.key, "uncertain": uncertain},
-        )
-        event.future.set_exception(NotStored(code, message, uncertain=uncertain, idempotency_key=event.key))
+    def _refuse(self, events: "Sequence[_Event]", code: str, message: str, *, uncertain: bool = False) -> None:
+        wanted = []
+        for event in events:
+            self._forget(event)
+            if event.attempted or event.future.set_running_or_notify_cancel():
+                wanted.append(event)
+        if wanted:
+            _log.warning(
+                "%d events were not stored",
+                len(wanted),
+                extra={"code": code, "reason": message, "uncertain": uncertain, "first": wanted[0].key},
+            )
+        for event in wanted:
+            event.future.set_exception(NotStored(code, message, uncertain=uncertain, idempotency_key=event.key))
 
     def _forget(self, event: "_Event") -> None:
         with self._changed:
