@@ -35,6 +35,7 @@ pytestmark = pytest.mark.xdist_group("trust")
 
 EVENT = "/spaceone.api.monitoring.v1.Event"
 PROJECT = "0a1b2c3d"
+PIECE = 20  # characters of a canary that appear nowhere by chance
 
 
 @dataclass
@@ -63,17 +64,17 @@ class Aftermath:
         return self.canaries[what]
 
     def found_in(self, text: str | bytes) -> list[str]:
-        """What of the canaries is in a text, also as bytes and as the digest that the database has of it."""
-        where = text if isinstance(text, bytes) else text.encode()
+        """What of the canaries is in a text, be it a piece of one, or the bytes that a key's digits stand for."""
+        where = (text if isinstance(text, bytes) else text.encode()).lower()
         found = []
         for what, canary in self.canaries.items():
-            forms = {canary, canary[:32], canary.upper()}
-            if what.startswith("token"):
-                forms = {canary, canary.rpartition(".")[2]}
-            if any(form.encode() in where for form in forms if len(form) > 20):
+            secret = canary.rpartition(".")[2]  # of a token its signature: the rest of it is no secret
+            pieces = {secret[:PIECE], secret[-PIECE:], secret[PIECE : 2 * PIECE]}
+            forms = [piece.lower().encode() for piece in pieces if len(piece) == PIECE]
+            if re.fullmatch(r"[0-9a-f]{64}", canary):
+                forms.append(bytes.fromhex(canary).lower())
+            if any(form in where for form in forms):
                 found.append(what)
-            elif re.fullmatch(r"[0-9a-f]{64}", canary) and bytes.fromhex(canary) in where:
-                found.append(f"{what}, as bytes")
         return found
 
 
