@@ -138,7 +138,8 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
         return one(page, f"#{webhook_id}")
 
     one(page, "a.primary").click()
-    soon(page, lambda _: all_of(page, f"#{webhook_id} + .last-error"))
+    # Counters are written once a second: look again until they are.
+    soon(page, lambda _: page.refresh() or all_of(page, f"#{webhook_id} + .last-error"))
     assert [cell.text for cell in row().find_elements(By.CSS_SELECTOR, ".figure")] == ["2", "1"]
     assert "not JSON" in one(page, f"#{webhook_id} + .last-error").text
     row().find_element(By.XPATH, ".//button[text()='Disable']").click()

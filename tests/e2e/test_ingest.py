@@ -162,20 +162,6 @@ def test_a_stream_is_answered_once_for_all(
     assert [found[one.event_ids[0]] for one in reply.outcomes] == [f"stream-{number}" for number in range(300)]
 
 
-def test_a_large_batch_does_not_keep_others_waiting(
-    service: Service, webhook: Webhook, stub: ingest_pb2_grpc.IngestStub
-) -> None:
-    message = request(webhook, *(native(f"big-{number}", description="x" * 5000) for number in range(1000)))
-    call = stub.CreateBatch.future(message, timeout=60)
-    slowest = 0.0
-    while not call.done():
-        began = time.monotonic()
-        assert service.health() == "SERVING"
-        slowest = max(slowest, time.monotonic() - began)
-    assert slowest < 2.0
-    assert len(call.result().outcomes) == 1000
-
-
 def test_the_client_stores_everything_and_says_so(service: Service, webhook: Webhook) -> None:
     with EventClient(service.grpc_address, *webhook) as client:
         good = [client.send(native(f"client-{number}")) for number in range(500)]
