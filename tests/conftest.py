@@ -1,6 +1,20 @@
 """What every test of the project shares."""
 
+from pathlib import Path
+
+import pytest
+
 pytest_plugins = ["pytester", "tests.skips"]
+
+REAL_PROCESSES = {"e2e", "chaos"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real processes get a second try: on a busy machine one may miss its moment, a fault fails twice."""
+    for item in items:
+        if REAL_PROCESSES & set(Path(item.nodeid.split("::")[0]).parts):
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
 
 LONGEST_ID = 60
 
