@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from event_service.model.event import Event, EventDraft
 from event_service.store.client import Database
-from event_service.store.event_writer import EventWriter, Inserted, NewEvent, new_object_id
+from event_service.store.event_writer import EventWriter, Inserted, NewEvent
+from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
 EVENT = Event(

@@ -6,7 +6,8 @@ from typing import NamedTuple, TypeAlias
 
 from event_service.events.building import BuiltEvent
 from event_service.events.conditions import AlertRules, Decision
-from event_service.store.event_writer import ConditionKey, new_object_id
+from event_service.store.event_writer import ConditionKey
+from event_service.store.object_ids import new_object_id
 from event_service.store.writer import Defer
 from event_service.wire.event_info import encode_event
 

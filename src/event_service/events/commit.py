@@ -88,7 +88,7 @@ class Committer:
             rows, saved = self._tie_to_alerts(working)
             failures = self._insert(working, saved)
             self._close(rows[condition_id] for condition_id in saved)
-            self._claims.complete(item for item in working if item.finished)
+            self._claims.complete(item for item in working if item.claim and item.finished)
         return [
             outcome if outcome is not None else failures.get(id(item)) or _result(item)
             for item, outcome in zip(batch, settled, strict=True)
@@ -134,7 +134,7 @@ class Committer:
                 opened.append(_new_alert(event, event.draft, decision))
             rows[entry.condition_id] = row
             entry.decision = decision
-            if decision.resolves:
+            if decision.closings and decision.resolves:
                 closed.add(entry.condition_id)
         self._alerts.open(opened)
         written = list(rows.values())

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from bson import ObjectId
 from pymongo import UpdateOne
 
 from event_service.model.condition import Alert, AlertState, Closing
 from event_service.store.bulk import insert_each, write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
+from event_service.store.object_ids import object_id_of
 
 COLLECTION = "alert"
 
@@ -65,18 +65,18 @@ class AlertStore:
 
 
 def _identity(object_id: str, alert_id: str) -> dict[str, Any]:
-    return {"_id": ObjectId(object_id)} if object_id else {"alert_id": alert_id}
+    return {"_id": object_id_of(object_id)} if object_id else {"alert_id": alert_id}
 
 
 def _document(alert: Alert) -> dict[str, Any]:
     return {
-        "_id": ObjectId(alert.reference.object_id),
+        "_id": object_id_of(alert.reference.object_id),
         "alert_id": alert.reference.alert_id,
         "title": alert.title,
-        "state": alert.state.value,
+        "state": str(alert.state),
         "description": alert.description,
-        "urgency": alert.urgency.value,
-        "severity": alert.severity.value,
+        "urgency": str(alert.urgency),
+        "severity": str(alert.severity),
         "rule": alert.rule,
         "image_url": alert.image_url,
         "resources": alert.resources,

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bson import ObjectId
 from pymongo import UpdateOne
 
 from event_service.store.bulk import insert_each, write_updates
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
+from event_service.store.object_ids import object_id_of
 
 COLLECTION = "claim"
 
@@ -81,7 +81,7 @@ def _row(claim: Claim) -> dict[str, Any]:
     return {
         "_id": claim.claim_id,
         "digest": claim.digest,
-        "planned": [[ObjectId(object_id), event_id] for object_id, event_id in claim.planned],
+        "planned": [[object_id_of(object_id), event_id] for object_id, event_id in claim.planned],
         "expire_at": claim.expire_at,
     }
 

@@ -18,6 +18,7 @@ from event_service.store.failures import (
     translate_write,
     write_errors,
 )
+from event_service.store.object_ids import object_id_of
 
 COLLECTION = "condition"
 
@@ -118,7 +119,7 @@ def _row(condition: Condition) -> dict[str, Any]:
             {
                 "alert": _alert_value(closing.alert),
                 "reason": closing.reason.value,
-                "event": ObjectId(closing.event_object_id),
+                "event": object_id_of(closing.event_object_id),
                 "at": closing.at,
             }
             for closing in condition.closings
@@ -158,7 +159,7 @@ def _condition(row: dict[str, Any]) -> Condition:
 def _alert_value(alert: AlertReference | None) -> dict[str, Any] | None:
     if alert is None:
         return None
-    return {"id": ObjectId(alert.object_id) if alert.object_id else None, "alert_id": alert.alert_id}
+    return {"id": object_id_of(alert.object_id) if alert.object_id else None, "alert_id": alert.alert_id}
 
 
 def _alert(value: dict[str, Any] | None) -> AlertReference | None:

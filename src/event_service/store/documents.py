@@ -13,6 +13,7 @@ from bson import ObjectId
 
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
+from event_service.store.object_ids import object_id_of
 from event_service.wire.event_info import append_alert_id, encode_event, encode_event_info
 from event_service.wire.struct import encode_stored_struct
 
@@ -60,7 +61,7 @@ def event_document(
         "account": draft.account,
         "raw_data": escape_keys(draft.raw_data),
         "additional_info": escape_keys(draft.additional_info),
-        "alert": ObjectId(alert.object_id) if alert and alert.object_id else None,
+        "alert": object_id_of(alert.object_id) if alert and alert.object_id else None,
         "alert_id": alert_id or None,
         "webhook_id": event.webhook_id,
         "project_id": event.project_id,
@@ -143,26 +144,22 @@ def unescape_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
     return payload
 
 
-def _fits(payload: dict[str, Any]) -> bool:
-    """Whether an object can be stored as it is: a look, which is all that nearly every payload needs."""
-    names = "\n".join(payload)
-    if "$" in names or "\0" in names or ESCAPE in names or "" in payload:
-        return False
-    return _all_fit(payload.values())
-
-
-def _all_fit(members: Iterable[Any]) -> bool:
+def _fits(value: dict[str, Any] | list[Any]) -> bool:
+    """Whether an object or a list can be stored as it is: a look, which is all that nearly every payload needs."""
+    members: Iterable[Any] = value
+    if type(value) is dict:
+        names = "\n".join(value)
+        if "$" in names or "\0" in names or ESCAPE in names or "" in value:
+            return False
+        members = value.values()
     for member in members:
         kind = type(member)
         if kind is str or kind is float or kind is bool or member is None:
             continue
-        if kind is int:
-            fits = -_LARGEST_EXACT <= member <= _LARGEST_EXACT
-        elif kind is dict:
-            fits = _fits(member)
-        else:
-            fits = kind is list and _all_fit(member)
-        if not fits:
+        if kind is dict or kind is list:
+            if not _fits(member):
+                return False
+        elif kind is not int or not -_LARGEST_EXACT <= member <= _LARGEST_EXACT:
             return False
     return True
 
