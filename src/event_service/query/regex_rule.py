@@ -17,7 +17,7 @@ MAX_LENGTH = 512
 MAX_UNBOUNDED = 5
 MAX_COUNT = 1000
 """RE2's limit of a counted repeat, nested ones multiplied."""
-MAX_WAYS = 100_000
+MAX_WAYS = 50_000
 _MAX_NESTING = 50
 
 _SAME_EVERYWHERE = frozenset("dDwWsSbBAtnrf")
@@ -78,6 +78,11 @@ def checked_pattern(pattern: str) -> str:
     if parser.position < len(pattern):
         raise PatternFault("a ')' without '('")
     return _simplified(pattern, parser.repeats, ends=not parser.has_top_level_alternatives)
+
+
+def ways(pattern: str) -> int:
+    """Upper bound of the ways to match a pattern that was let through, unbounded repeats counted once."""
+    return _Parser(pattern).alternatives(0).ways
 
 
 def uses_character_sets(pattern: str) -> bool:

@@ -27,6 +27,7 @@ from event_service.query.filter import (
 from event_service.query.regex_rule import uses_character_sets
 from event_service.query.values import Value
 from event_service.store.documents import escape_key, escape_keys
+from event_service.store.python_patterns import bounded
 
 NOWHERE = "_absent"
 """A name no document has: what is asked of an unknown field is asked of this one."""
@@ -58,16 +59,18 @@ class Dialect:
             for a key there, though for a position in filters and sorts.
         unicode_sets: what makes \\d, \\w, \\s and \\b know letters beyond ASCII, set before a pattern; PCRE has to be
             told, Python is so anyway.
+        unlimited_patterns: patterns are matched by Python, which has no limit of steps as PCRE has.
     """
 
     embedded: bool = False
     positions: bool = False
     unicode_sets: str = "(*UCP)"
+    unlimited_patterns: bool = False
 
 
 MONGODB = Dialect()
-SECANTUS = Dialect(embedded=True, positions=True, unicode_sets="")
-MONGOMOCK = Dialect(positions=True, unicode_sets="")
+SECANTUS = Dialect(embedded=True, positions=True, unicode_sets="", unlimited_patterns=True)
+MONGOMOCK = Dialect(positions=True, unicode_sets="", unlimited_patterns=True)
 
 
 def compile_scope(scope: Scope) -> dict[str, Any]:
@@ -220,7 +223,7 @@ def _any_of(filters: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _expression(pattern: str, dialect: Dialect) -> dict[str, Any]:
     prefix = dialect.unicode_sets if uses_character_sets(pattern) else ""
-    return {"$regex": prefix + pattern, "$options": "i"}
+    return {"$regex": prefix + (bounded(pattern) if dialect.unlimited_patterns else pattern), "$options": "i"}
 
 
 def _literally(text: str) -> str:
