@@ -1,12 +1,16 @@
 """What tools send becomes what is expected of it, at a running service: shown beforehand, stored, and read back."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
+from bench.parsers import thousand_alerts
 from tests.e2e.deliveries import FIELDS, Collectors, Delivered, Sample, own_samples, shared_samples
 from tests.e2e.service import CHECKOUT, Service
 from tests.unit.normalize.test_payloads import EXPECTED as OWN_EXPECTED
@@ -113,3 +117,25 @@ def test_a_payload_of_our_own(deliver: Deliver, sample: Sample) -> None:
     assert delivered.shown.get("ignored", []) == expected.get("ignored", [])
     shown = [{name: row[name] for name in FIELDS if row.get(name)} for row in delivered.shown.get("events", [])]
     assert shown == expected["events"]
+
+
+def test_a_thousand_alerts_in_one_post_are_one_write(service: Service, collectors: Collectors) -> None:
+    webhook_id, url = collectors.webhook("thousand")
+    process = psutil.Process(service.pid)
+
+    def commits() -> int:
+        text = httpx.get(f"http://{service.http_address}/metrics").text
+        found = re.search(r"^event_service_commit_seconds_count (\d+)", text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    before, began = commits(), process.cpu_times()
+    answer = collectors.post(url, thousand_alerts())
+    ended = process.cpu_times()
+    assert answer.headers["event-count"] == "1000"
+    assert commits() == before + 1
+    cpu = ended.user + ended.system - began.user - began.system
+    print(f"1000 alerts: {cpu * 1000:.0f} ms of the service's CPU")
+    assert cpu < 1.0
+    rows = collectors.ask("/monitoring/v1/event/list", webhook_id=webhook_id, query={"page": {"limit": 1}})
+    assert rows["total_count"] == 1000
+    assert len(rows["results"][0]["raw_data"]["alerts"]) == 1

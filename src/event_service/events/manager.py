@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from event_service.errors import EventServiceError, NotFound, RequiredParameter
 from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
 from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
-from event_service.events.building import BuiltEvent, build
+from event_service.events.building import BuiltEvent, build, build_all
 from event_service.events.conditions import AlertRules, condition_id_of, rules_of
 from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
@@ -32,6 +32,9 @@ from event_service.store.event_writer import ConditionKey
 
 SLICE_SECONDS = 0.005
 """How long a batch is worked on before other calls get their turn on the event loop."""
+
+MANY_EVENTS = 100
+"""More events of one delivery are built in a thread: they would keep all other calls waiting for milliseconds."""
 
 REMOTE_AT_ONCE = 16
 """Payloads of one batch that a remote plugin is asked about at the same time."""
@@ -230,9 +233,11 @@ class EventManager:
         for draft in drafts:
             if draft.raw_data is delivery.payload:
                 draft.raw_wire = delivery.payload_wire
-        built = [
-            build(draft, webhook, delivery.received_at, self._max_event_bytes, path=delivery.path) for draft in drafts
-        ]
+        arguments = (drafts, webhook, delivery.received_at, self._max_event_bytes, delivery.path)
+        if len(drafts) > MANY_EVENTS:
+            built = await self._deliveries.aside(build_all, *arguments)
+        else:
+            built = build_all(*arguments)
         item = CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed))
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
@@ -320,7 +325,7 @@ class EventManager:
         Raises:
             EventServiceError: as `create`.
         """
-        built = [build(draft, webhook, received_at, self._max_event_bytes) for draft in drafts]
+        built = build_all(drafts, webhook, received_at, self._max_event_bytes)
         result = await self._door.submit(CreateItem(_entries(built), self._rules(webhook.plugin.options), claim))
         self._accounts.stored(webhook, parser_of(webhook), result, (), ())
         return result

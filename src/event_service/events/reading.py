@@ -142,6 +142,10 @@ class DeliveryReader:
             return await self._threads.run(parse, *arguments)
         return parse(*arguments)
 
+    def aside(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+        """Runs what would keep all other calls waiting in a thread."""
+        return self._threads.run(function, *arguments)
+
     async def _check_signature(self, options: Mapping[str, Any], topics: Collection[str], delivery: Delivery) -> None:
         """Checks whatever signatures the webhook demands.
 
