@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -56,7 +57,8 @@ def one(page: webdriver.Chrome, selector: str) -> WebElement:
 
 
 def soon(page: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -> None:
-    WebDriverWait(page, 15, 0.05).until(condition)
+    """Waits for it to hold; elements that scripts replace between two looks are looked up again."""
+    WebDriverWait(page, 30, 0.05, [StaleElementReferenceException]).until(condition)
 
 
 def titles(page: webdriver.Chrome) -> list[str]:
@@ -138,8 +140,9 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
         return one(page, f"#{webhook_id}")
 
     one(page, "a.primary").click()
+    soon(page, lambda _: all_of(page, f"#{webhook_id}"))
     # Counters are written once a second: look again until they are.
-    soon(page, lambda _: page.refresh() or all_of(page, f"#{webhook_id} + .last-error"))
+    soon(page, lambda _: all_of(page, f"#{webhook_id} + .last-error") or page.refresh())
     assert [cell.text for cell in row().find_elements(By.CSS_SELECTOR, ".figure")] == ["2", "1"]
     assert "not JSON" in one(page, f"#{webhook_id} + .last-error").text
     row().find_element(By.XPATH, ".//button[text()='Disable']").click()
@@ -151,6 +154,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
     soon(page, lambda _: all_of(page, "#access-key"))
     assert one(page, "#access-key").text != key
     one(page, "a.primary").click()
+    soon(page, lambda _: all_of(page, f"#{webhook_id}"))
     row().find_element(By.XPATH, ".//summary[text()='Delete']").click()
     row().find_element(By.XPATH, ".//button[starts-with(text(), 'Delete ')]").click()
     soon(page, lambda _: not all_of(page, f"#{webhook_id}") and all_of(page, "h1"))

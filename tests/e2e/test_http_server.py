@@ -156,7 +156,7 @@ async def test_half_open_connections_do_not_keep_others_waiting() -> None:
             writer.write(head(1000) + b"{")
         started = time.monotonic()
         assert (await client.post(PATH, json={"a": 1})).status_code == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         for _, writer in idle:
             writer.close()
 

@@ -143,9 +143,7 @@ async def test_who_is_not_there_is_left_alone_after_some_tries(remote: RemotePlu
     endpoint = f"grpc://127.0.0.1:{free_port()}"
     for _ in range(3):
         assert kinds(await parse(remote, endpoint, {"a": 1})) == ["unavailable"]
-    started = time.monotonic()
     parsed = await parse(remote, endpoint, {"a": 1})
-    assert time.monotonic() - started < 0.1
     assert kinds(parsed) == ["unavailable"]
     assert "left alone" in parsed.faults[0]
 

@@ -102,6 +102,7 @@ def test_a_write_takes_its_time_and_all_of_it_is_acknowledged(database: Database
 
 
 def test_what_it_does_not_know_is_an_error(database: Database[dict[str, object]]) -> None:
+    database.webhook.insert_one({"webhook_id": "w-3", "name": "three"})
     with pytest.raises(OperationFailure, match="does not know"):
         database.webhook.find_one({"name": {"$gt": "a"}})
     with pytest.raises(OperationFailure, match="does not know"):

@@ -72,11 +72,11 @@ async def test_too_large() -> None:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
 async def test_silence(head: bytes) -> None:
-    async with answering(head, b"", pause=5) as (url, _):
+    async with answering(head, b"", pause=20) as (url, _):
         started = time.monotonic()
         with pytest.raises(Unavailable):
             await Fetcher(seconds=0.1)(url)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 15
 
 
 async def test_an_answer_that_never_ends() -> None:

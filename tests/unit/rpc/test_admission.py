@@ -84,9 +84,7 @@ async def test_a_stop_waits_for_what_is_under_way_and_refuses_what_comes() -> No
 
 
 async def test_a_stop_with_nothing_under_way_is_at_once() -> None:
-    started = time.monotonic()
-    assert await Admission(1, 1).drain(10) == 0
-    assert time.monotonic() - started < 1
+    assert await asyncio.wait_for(Admission(1, 1).drain(60), 30) == 0
 
 
 async def test_what_outlasts_the_grace_is_answered_unavailable() -> None:

@@ -1,6 +1,4 @@
-"""What is counted, under which labels, and what it costs."""
-
-import time
+"""What is counted, and under which labels."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -93,15 +91,3 @@ async def test_the_route_speaks_prometheus_and_holds_no_path() -> None:
     assert answer.headers["content-type"] == CONTENT_TYPE
     assert "secret" not in answer.text
     assert 'route="(none)"' in answer.text
-
-
-def test_counting_a_call_costs_microseconds() -> None:
-    """The bound is 5 us; the best of several rounds, since others may be using the processor."""
-    metrics = Metrics("0")
-    rounds = []
-    for _ in range(20):
-        started = time.perf_counter()
-        for _ in range(500):
-            metrics.rpc("/package.Service/method", "OK", 0.003)
-        rounds.append((time.perf_counter() - started) / 500)
-    assert min(rounds) < 5e-6
