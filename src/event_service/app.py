@@ -40,6 +40,7 @@ from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
+from event_service.model.retention import Retention
 from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
@@ -61,6 +62,7 @@ from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
+from event_service.store.retention import Replacing, has_old_index
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rates import WebhookRates
@@ -143,6 +145,7 @@ class App:
         threads = Threads(settings.read_threads)
         parts.callback(threads.close)
         # Of their own: a create looks its webhook up, and must not wait behind slow lists.
+        retention = await self._keep_for(database, parts)
         webhook_threads = Threads(2, name="webhooks")
         parts.callback(webhook_threads.close)
         surges = Surges()
@@ -211,6 +214,7 @@ class App:
         services = _services(settings, events, webhooks, deliveries)
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)
+            retention=retention,
         more_routes = [metrics_route(metrics)] if settings.metrics else []
         if settings.console:
             more_routes += console_routes(
@@ -265,10 +269,17 @@ class App:
         while True:
             try:
                 embedded = client.is_secantus(database)
-                ensure(database, embedded=embedded, retention_days=self._settings.retention_days)
+                ensure(database, embedded=embedded)
             except Unavailable as error:
                 if time.monotonic() > give_up_at:
                     raise
+    async def _keep_for(self, database: client.Database, parts: contextlib.AsyncExitStack) -> Retention:
+        """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
+        retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
+        if await asyncio.to_thread(has_old_index, database):
+            parts.callback(Replacing(database, retention).stop)
+        return retention
+
                 _log.warning("the database does not answer yet: %s", error.__cause__ or error)
                 time.sleep(1)
             else:

@@ -4,16 +4,39 @@
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+SEVERITIES = ("NONE", "CRITICAL", "ERROR", "WARNING", "INFO", "NOT_AVAILABLE")
+"""As EventInfo names them; `model/event.py` is above this module."""
 
 
 def default_data_dir() -> Path:
     """The platform's data directory for this program, e.g. ~/.local/share/event-service on Linux."""
     return Path(platformdirs.user_data_dir("event-service"))
+
+
+def _days_by_severity(value: Any) -> Any:
+    """`INFO=7, CRITICAL=365` as a dictionary.
+
+    Raises:
+        ValueError: it is not like that.
+    """
+    pairs = value.items() if isinstance(value, dict) else [one.split("=") for one in value.split(",") if one.strip()]
+    days: dict[str, int] = {}
+    for pair in pairs:
+        if len(pair) != 2:
+            raise ValueError("must be like INFO=7,CRITICAL=365")
+        severity, number = str(pair[0]).strip().upper(), str(pair[1]).strip()
+        if severity not in SEVERITIES or severity in days:
+            raise ValueError(f"must name each severity once, out of {', '.join(SEVERITIES)}")
+        if not (number.isascii() and number.isdigit() and int(number) <= 36_500):
+            raise ValueError(f"{severity} must have a whole number of days between 0 (for ever) and 36500")
+        days[severity] = int(number)
+    return days
 
 
 class Settings(BaseSettings):
@@ -80,7 +103,12 @@ class Settings(BaseSettings):
         description="Hosts that the endpoints of webhooks may name, with commas between. Empty: any.",
     )
     plugin_timeout_seconds: float = Field(5.0, gt=0, description="How long a remote plugin may take for a payload.")
-    retention_days: int = Field(0, ge=0, description="Days an event is kept. 0: for ever.")
+    retention_days: int = Field(0, ge=0, le=36_500, description="Days an event is kept. 0: for ever.")
+    retention_by_severity: Annotated[dict[str, int], NoDecode, BeforeValidator(_days_by_severity)] = Field(
+        default_factory=dict,
+        description="Days for events of some severities: INFO=7,CRITICAL=365. 0: for ever. A webhook's option "
+        "retention_days wins.",
+    )
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
     max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")

@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from event_service.query.shapes import documented_shapes
 from event_service.store import indexes, schema
 from event_service.store.client import Database
-from event_service.store.indexes import CLAIM, EVENT, RETENTION, Building, diff, ensure, wanted
+from event_service.store.indexes import CLAIM, EVENT, Building, diff, ensure, wanted
 from event_service.store.schema import SchemaError
 from tests.contract.conftest import MONGODB_URI
 
@@ -20,14 +20,9 @@ def embedded(database_kind: str) -> bool:
     return database_kind == "embedded"
 
 
-def in_line(database: Database, embedded: bool, retention_days: int = 0) -> bool:
-    difference = diff(database, wanted(embedded=embedded, retention_days=retention_days))
+def in_line(database: Database, embedded: bool) -> bool:
+    difference = diff(database, wanted(embedded=embedded))
     return not (difference.missing or difference.changed or difference.not_unique)
-
-
-def retention_seconds(database: Database) -> list[Any]:
-    found = database[EVENT].list_indexes()
-    return [index["expireAfterSeconds"] for index in found if "expireAfterSeconds" in index]
 
 
 def test_a_new_database_gets_everything_and_a_second_start_nothing(
@@ -73,21 +68,13 @@ def test_ids_that_are_taken_twice_already_do_not_stop_the_service(database: Data
     assert [index.keys for index in diff(database, wanted(embedded=embedded)).not_unique] == [(("event_id", 1),)]
 
 
-def test_retention_can_be_switched_on_changed_and_off(database: Database, embedded: bool) -> None:
-    for days, seconds in ((0, []), (30, [30 * 86_400]), (7, [7 * 86_400]), (7, [7 * 86_400]), (0, [])):
-        ensure(database, embedded=embedded, retention_days=days)
-        assert retention_seconds(database) == seconds
-        assert in_line(database, embedded, days)
-
-
 def test_somebody_elses_retention_is_left_alone(database: Database, database_kind: str) -> None:
     if database_kind == "embedded":
         pytest.skip("embedded: nobody else has an embedded database")
     database[EVENT].create_index([("created_at", ASCENDING)], name="theirs", expireAfterSeconds=99)
-    ensure(database, embedded=False, retention_days=1)
     ensure(database, embedded=False)
-    assert retention_seconds(database) == [99]
-    assert RETENTION not in {index["name"] for index in database[EVENT].list_indexes()}
+    there = {index["name"]: index.get("expireAfterSeconds") for index in database[EVENT].list_indexes()}
+    assert there["theirs"] == 99
 
 
 def test_idempotency_keys_are_forgotten(database: Database, embedded: bool) -> None:

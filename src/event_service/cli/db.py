@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -18,13 +19,14 @@ from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings
 
 if TYPE_CHECKING:
+    from event_service.model.retention import Retention
     from event_service.store.client import Database
     from event_service.store.inspection import Observation
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check, migrate, back up and restore the database that the settings name: EVENT_SERVICE_MONGODB_URI, or the "
-    "embedded one of EVENT_SERVICE_DATA_DIR. Needs no running server.",
+    help="Check, migrate, prune, back up and restore the database that the settings name: EVENT_SERVICE_MONGODB_URI, "
+    "or the embedded one of EVENT_SERVICE_DATA_DIR. Needs no running server.",
 )
 
 ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
@@ -40,7 +42,7 @@ def check(as_json: Json = False) -> None:
 
     settings = load_settings({})
     with opened(settings) as database:
-        found = list(inspect(database, settings.query_timeout_ms, settings.retention_days))
+        found = list(inspect(database, settings.query_timeout_ms))
         found += check_sealed(settings, database)
     if as_json:
         print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
@@ -62,11 +64,13 @@ def migrate(as_json: Json = False) -> None:
     Services need not wait for it, and may run meanwhile; upstream's own must not, since they read the keys in clear. It
     may be stopped at any time, and run again.
     """
-    from event_service.store import indexes, migration  # noqa: PLC0415 - heavy
+    from event_service.store import indexes, migration, retention  # noqa: PLC0415 - heavy
 
     settings = load_settings({})
     with opened(settings) as database, progress_bar() as bar:
-        building = indexes.ensure(database, retention_days=settings.retention_days)
+        building = indexes.ensure(database)
+        if retention.has_old_index(database):
+            retention.replace_old_index(database, retention_of(settings))
         left = migration.backlog(database)
         task = bar.add_task("events", total=left.events)
         done = migration.migrate(
@@ -83,6 +87,50 @@ def migrate(as_json: Json = False) -> None:
     console().print(f"{done.keys} access keys hashed, {done.events} events given their finished reply.")
     if done.left:
         console().print(f"{done.left} events cannot hold it, and are put together whenever they are read.")
+
+
+@app.command()
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete events that are older than the settings and their webhooks' retention_days allow, and note on all others
+    when they go.
+
+    For events stored under other settings; new ones need nothing. Services may run meanwhile. It reads the whole
+    collection, may be stopped at any time, and run again.
+
+    Example: EVENT_SERVICE_RETENTION_DAYS=30 event-service db prune --dry-run
+    """
+    from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+
+    settings = load_settings({})
+    if not dry_run and not yes and not as_json and console().is_terminal:
+        typer.confirm("Delete the events that `--dry-run` counts?", abort=True)
+    with opened(settings) as database, progress_bar() as bar:
+        if not dry_run:
+            indexes.ensure(database)
+        task = bar.add_task("events", total=retention.event_count(database))
+        done = retention.prune(
+            database,
+            retention_of(settings),
+            datetime.now(UTC),
+            dry_run=dry_run,
+            progress=lambda looked_at: bar.update(task, completed=looked_at),
+        )
+    rows = sorted(done.deleted.items())
+    if as_json:
+        by_group = [{"webhook_id": group.webhook_id, "severity": group.severity, "events": n} for group, n in rows]
+        print_json({"dry_run": dry_run, "deleted": done.deleted.total(), "changed": done.changed, "groups": by_group})
+        return
+    if rows:
+        shown = [
+            (group.webhook_id or "-", done.names.get(group.webhook_id, "-"), group.severity, n) for group, n in rows
+        ]
+        print_table(("WEBHOOK", "NAME", "SEVERITY", "EVENTS"), [tuple(map(str, row)) for row in shown])
+    would = "would be " if dry_run else ""
+    console().print(f"{done.deleted.total()} events {would}deleted; {done.changed} {would}given another day to go.")
 
 
 @app.command()
@@ -172,6 +220,13 @@ def opened(settings: Settings, *, alone: bool = False, create: bool = False) -> 
         raise Failure(f"{error}.") from error
     except EventServiceError as error:
         raise Failure(error.message, "`event-service doctor` looks at everything the service needs.") from error
+
+
+def retention_of(settings: Settings) -> "Retention":
+    """How long these settings keep events."""
+    from event_service.model.retention import Retention  # noqa: PLC0415 - with what it is for
+
+    return Retention(settings.retention_days, settings.retention_by_severity)
 
 
 @contextmanager

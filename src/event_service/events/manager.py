@@ -21,6 +21,7 @@ from event_service.events.building import BuiltEvent, build, build_all
 from event_service.events.conditions import AlertRules, condition_id_of, rules_of
 from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
 from event_service.model.event import EventDraft
+from event_service.model.retention import Retention
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import error_event
@@ -124,6 +125,7 @@ class EventManager:
         idempotency_hours: how long an idempotency key is remembered.
         max_event_bytes: largest EventInfo that is stored.
         metrics: told what became of events and deliveries.
+        retention: how long events are kept; by default for ever.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class EventManager:
         idempotency_hours: int,
         max_event_bytes: int,
         metrics: Metrics,
+        retention: Retention | None = None,
     ) -> None:
         self._accounts = Accounts(metrics, webhooks)
         self._webhooks = webhooks
@@ -146,6 +149,7 @@ class EventManager:
         self._rules = partial(rules_of, rules)
         self._idempotency = timedelta(hours=idempotency_hours)
         self._max_event_bytes = max_event_bytes
+        self._retention = retention or Retention()
 
     async def create(self, request: CreateRequest) -> CreateOutcome:
         """Stores what a monitoring tool delivered. Returns once it is journalled.
@@ -238,7 +242,7 @@ class EventManager:
             built = await self._deliveries.aside(build_all, *arguments)
         else:
             built = build_all(*arguments)
-        item = CreateItem(_entries(built), rules, self._deliveries.claim(webhook, delivery, parsed))
+        item = CreateItem(self._entries(built, webhook), rules, self._deliveries.claim(webhook, delivery, parsed))
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
@@ -300,7 +304,7 @@ class EventManager:
                     [entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, f"event:{identity}"), "", expire_at)
                 )
             )
-            for entry, (_, identity) in zip(_entries(built), items, strict=True)
+            for entry, (_, identity) in zip(self._entries(built, webhook), items, strict=True)
         ]
         results = await asyncio.gather(*futures, return_exceptions=True)
         for result in results:
@@ -326,9 +330,23 @@ class EventManager:
             EventServiceError: as `create`.
         """
         built = build_all(drafts, webhook, received_at, self._max_event_bytes)
-        result = await self._door.submit(CreateItem(_entries(built), self._rules(webhook.plugin.options), claim))
+        result = await self._door.submit(
+            CreateItem(self._entries(built, webhook), self._rules(webhook.plugin.options), claim)
+        )
         self._accounts.stored(webhook, parser_of(webhook), result, (), ())
         return result
+
+    def _entries(self, built: Sequence[BuiltEvent], webhook: Webhook) -> list[Entry]:
+        self._retention.stamp([one.event for one in built], webhook.plugin.options)
+        entries = []
+        for one in built:
+            event = one.event
+            key = ConditionKey(
+                event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
+            )
+            name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
+            entries.append(Entry(one, key, name))
+        return entries
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         """One event as EventInfo bytes.
@@ -361,15 +379,3 @@ def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
         answer = one.answer if isinstance(one, _Prepared) else None
         if answer is not None and not answer.cancel() and not answer.cancelled():
             answer.exception()  # lest asyncio complains that nobody has asked for it
-
-
-def _entries(built: Sequence[BuiltEvent]) -> list[Entry]:
-    entries = []
-    for one in built:
-        event = one.event
-        key = ConditionKey(
-            event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
-        )
-        name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
-        entries.append(Entry(one, key, name))
-    return entries

@@ -72,6 +72,7 @@ class Event:
         event_id: `event-` and 12 hexadecimal digits.
         alert_id: "" only for a recovery that was stored without an open alert.
         created_at: when it was received, timezone-aware UTC, whole milliseconds.
+        expire_at: when it is deleted, likewise; None = never.
     """
 
     event_id: str
@@ -82,3 +83,4 @@ class Event:
     webhook_id: str
     created_at: datetime
     alert_id: str = ""
+    expire_at: datetime | None = None

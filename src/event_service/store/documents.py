@@ -20,6 +20,9 @@ from event_service.wire.struct import encode_stored_struct
 WIRE = "wire"
 """The field that holds the serialised EventInfo (bytes), alert_id included."""
 
+EXPIRE_AT = "expire_at"
+"""When the database deletes the event; missing where it is kept for ever."""
+
 TEXT_FIELDS = (
     "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url", "provider",
     "account", "domain_id", "workspace_id", "project_id", "alert_id", "webhook_id",
@@ -70,6 +73,8 @@ def event_document(
         "created_at": event.created_at,
         "occurred_at": draft.occurred_at,
     }
+    if event.expire_at is not None:
+        document[EXPIRE_AT] = event.expire_at
     finished = wire if wire is not None else encode_event(event)
     document[WIRE] = append_alert_id(finished, alert_id)
     return document

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
@@ -20,6 +19,7 @@ from pymongo.errors import DuplicateKeyError, InvalidOperation, OperationFailure
 from event_service.errors import EventServiceError
 from event_service.store import schema
 from event_service.store.client import Database, is_secantus
+from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ class Index:
         reason: what it is for.
         sparse: only documents that have the field are in it, the others cost nothing.
         expire_after: documents are deleted this many seconds after the time in the field.
-        given_name: instead of the one that MongoDB would give.
     """
 
     collection: str
@@ -51,11 +50,10 @@ class Index:
     unique: bool = False
     sparse: bool = False
     expire_after: int | None = None
-    given_name: str = ""
 
     @property
     def name(self) -> str:
-        return self.given_name or "_".join(f"{field}_{direction}" for field, direction in self.keys)
+        return "_".join(f"{field}_{direction}" for field, direction in self.keys)
 
     @property
     def model(self) -> IndexModel:
@@ -84,6 +82,8 @@ SELECTIVE = frozenset({"event_id", "event_key", "alert_id", "webhook_id", "proje
 
 _SHARED = (
     Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
+    # Sparse: events that are kept for ever cost nothing.
+    Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),
     Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
     Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
     Index(CLAIM, _ascending("expire_at"), "idempotency keys are forgotten", expire_after=0),
@@ -118,29 +118,16 @@ _EMBEDDED = (
 
 
 RETENTION = "event_service_retention"
+"""A TTL index on created_at that earlier versions made. `store/retention.py` takes it out of service."""
 
 
-def wanted(*, embedded: bool, retention_days: int = 0) -> list[Index]:
+def wanted(*, embedded: bool) -> list[Index]:
     """The indexes of all collections.
 
     Args:
         embedded: for SecantusDB.
-        retention_days: days an event is kept, 0 = for ever.
     """
-    if not embedded:
-        # Descending, since an upstream database may have one of its own that ascends.
-        return [*_MONGODB, *_retention((("created_at", DESCENDING),), retention_days)]
-    # The windows' index deletes at the same time.
-    retention = _retention(_ascending("created_at"), retention_days)
-    replaced = {index.keys for index in retention}
-    return [*(index for index in _EMBEDDED if index.collection != EVENT or index.keys not in replaced), *retention]
-
-
-def _retention(keys: tuple[tuple[str, int], ...], days: int) -> list[Index]:
-    if not days:
-        return []
-    seconds = int(timedelta(days=days).total_seconds())
-    return [Index(EVENT, keys, "old events go", expire_after=seconds, given_name=RETENTION)]
+    return list(_EMBEDDED if embedded else _MONGODB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +162,8 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
             found = there.get(index.keys)
             if found is None:
                 missing.append(index)
+            elif found["name"] == RETENTION:
+                continue
             elif found.get("expireAfterSeconds") != index.expire_after:
                 changed.append(index)
             elif index.unique and not found.get("unique"):
@@ -184,7 +173,7 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
     return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
 
 
-def ensure(database: Database, *, embedded: bool | None = None, retention_days: int = 0) -> "Building | None":
+def ensure(database: Database, *, embedded: bool | None = None) -> "Building | None":
     """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
 
     Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
@@ -202,12 +191,9 @@ def ensure(database: Database, *, embedded: bool | None = None, retention_days: 
     schema.ensure(database)
     if embedded is None:
         embedded = is_secantus(database)
-    difference = diff(database, wanted(embedded=embedded, retention_days=retention_days))
+    difference = diff(database, wanted(embedded=embedded))
     for index in difference.not_unique:
         log.warning("an index lets values be taken twice and is not ours to change", extra=_described(index))
-    if not retention_days and (EVENT, RETENTION) in difference.superfluous:
-        with database_errors(writing=True):
-            database[EVENT].drop_index(RETENTION)
     later: list[Index] = []
     for index in (*difference.changed, *difference.missing):
         with database_errors(writing=True):

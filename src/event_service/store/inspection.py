@@ -11,6 +11,7 @@ from event_service.store.backup import contents
 from event_service.store.client import Database, is_secantus
 from event_service.store.conditions import ConditionStore
 from event_service.store.failures import database_errors
+from event_service.store.retention import has_old_index
 from event_service.store.webhook_documents import webhook_of
 
 LEFT_BEHIND = timedelta(minutes=5)
@@ -39,7 +40,7 @@ class Observation:
     advice: str = ""
 
 
-def inspect(database: Database, timeout_ms: int, retention_days: int) -> Iterator[Observation]:
+def inspect(database: Database, timeout_ms: int) -> Iterator[Observation]:
     """Looks at everything, one thing after the other. Large collections are read as a whole.
 
     Raises:
@@ -50,7 +51,7 @@ def inspect(database: Database, timeout_ms: int, retention_days: int) -> Iterato
     yield version
     if version.verdict is Verdict.FAULT:
         return
-    yield _indexes(database, retention_days)
+    yield _indexes(database)
     yield from _documents(database)
     yield from _left_to_migrate(database)
     yield from _left_to_close(database, timeout_ms)
@@ -90,13 +91,17 @@ def _version(database: Database) -> Observation:
     return Observation("schema", Verdict.OK, f"version {version}")
 
 
-def _indexes(database: Database, retention_days: int) -> Observation:
-    wanted = indexes.wanted(embedded=is_secantus(database), retention_days=retention_days)
+def _indexes(database: Database) -> Observation:
+    wanted = indexes.wanted(embedded=is_secantus(database))
     difference = indexes.diff(database, wanted)
     lacking = [f"{index.collection}.{index.name}" for index in (*difference.missing, *difference.changed)]
     if lacking:
         advice = "The next start of a service makes them, and so does `event-service db migrate`."
         return Observation("indexes", Verdict.WARNING, f"missing: {', '.join(lacking)}", advice)
+    if has_old_index(database):
+        detail = f"{indexes.EVENT}.{indexes.RETENTION} of an earlier version deletes events by their receipt"
+        advice = "A running service replaces it in the background, and so does `event-service db migrate`."
+        return Observation("indexes", Verdict.WARNING, detail, advice)
     if difference.not_unique:
         names = ", ".join(f"{index.collection}.{index.name}" for index in difference.not_unique)
         advice = "Find the values that are there twice, drop the index, and start the service."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
+from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_of_option
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.levels import PAYLOAD_LEVEL
@@ -45,6 +46,12 @@ def _alerts_per_minute(value: Any) -> str:
     return ""
 
 
+def _retention_days(value: Any) -> str:
+    if days_of_option(value) is None:
+        return f"must be a whole number of days between 0 (for ever) and {LONGEST_RETENTION_DAYS}"
+    return ""
+
+
 def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
@@ -67,6 +74,7 @@ Checks = Mapping[str, Callable[[Any], str]]
 OF_EVERY_PARSER: Checks = {
     "duplicate_event_time": _duplicate_event_time,
     "alerts_per_minute": _alerts_per_minute,
+    OPTION: _retention_days,
     "auto_recovery": _flag,
     "endpoint": _endpoint,
 }
