@@ -59,7 +59,7 @@ class WebhookPages:
         ]
 
     async def list(self, request: Request) -> Response:
-        """All webhooks, and a form for a new one."""
+        """Webhooks, the newest first, and a form for a new one."""
         return await self._list(request, {}, None)
 
     async def create(self, request: Request) -> Response:
@@ -97,7 +97,14 @@ class WebhookPages:
     async def _list(self, request: Request, typed: Mapping[str, str], fault: EventServiceError | None) -> Response:
         principal = self._pages.principal(request)
         scope = scope_of(principal, "Webhook", "read")
-        page = await self._webhooks.list(scope, {"sort": [{"key": "created_at"}], "page": {"limit": PAGE_ROWS}}, {})
+        find, number = request.query_params.get("find", "").strip(), _page_number(request)
+        query: dict[str, Any] = {
+            "sort": [{"key": "created_at", "desc": True}],
+            "page": {"start": (number - 1) * PAGE_ROWS + 1, "limit": PAGE_ROWS},
+        }
+        if find:
+            query["keyword"] = find
+        page = await self._webhooks.list(scope, query, {})
         try:
             scope_of(principal, "Webhook", "write")
             may_write = True
@@ -107,6 +114,9 @@ class WebhookPages:
             "rows": page.rows,
             "activities": await self._activities(scope, [row["webhook_id"] for row in page.rows]),
             "total": page.total_count,
+            "find": find,
+            "page_number": number,
+            "pages": -(-page.total_count // PAGE_ROWS),
             "parsers": self._parsers,
             "typed": typed,
             "fault": fault,
@@ -131,6 +141,13 @@ class WebhookPages:
             "old_until": webhook.previous_key_expires_at,
         }
         return self._pages.page(request, "new_key.html", values)
+
+
+def _page_number(request: Request) -> int:
+    text = request.query_params.get("page", "1")
+    if not text.isdecimal() or len(text) > 6 or int(text) < 1:
+        raise InvalidArgument.at("page", "must be a number from 1 on")
+    return int(text)
 
 
 def _overlap(fields: Mapping[str, str]) -> float:

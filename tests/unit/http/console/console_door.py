@@ -107,6 +107,8 @@ class FakeWebhooks:
     webhook: Webhook = field(default_factory=webhook)
     done: list[tuple[Any, ...]] = field(default_factory=list)
     failure: EventServiceError | None = None
+    total: int = 1
+    asked: list[Mapping[str, Any]] = field(default_factory=list)
 
     async def create(
         self, scope: Scope, *, name: str, plugin_info: Mapping[str, Any] | None, project_id: str
@@ -122,7 +124,8 @@ class FakeWebhooks:
     async def list(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
     ) -> InfoPage:
-        return InfoPage([webhook_fields(self.webhook, "http://here")], 1)
+        self.asked.append(query)
+        return InfoPage([webhook_fields(self.webhook, "http://here")] if self.total else [], self.total)
 
     async def enable(self, scope: Scope, webhook_id: str) -> Webhook:
         self.done.append(("enable", webhook_id))

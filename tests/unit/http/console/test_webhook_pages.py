@@ -29,6 +29,27 @@ async def test_webhooks_with_their_counters_and_last_error() -> None:
     assert "2026-03-01 12:00:00" in page
 
 
+async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> None:
+    console = Console()
+    console.webhooks.total = 101
+    async with console.client() as client:
+        page = (await client.get("/webhooks?find=web%261&page=2")).text
+        wrong = await client.get("/webhooks?page=0")
+        console.webhooks.total = 0
+        nothing = (await client.get("/webhooks?find=x")).text
+    assert console.webhooks.asked[0] == {
+        "sort": [{"key": "created_at", "desc": True}],
+        "page": {"start": 51, "limit": 50},
+        "keyword": "web&1",
+    }
+    assert re.findall(r'rel="(prev|next)" href="([^"]+)"', page) == [
+        ("prev", "?find=web%261&amp;page=1"),
+        ("next", "?find=web%261&amp;page=3"),
+    ]
+    assert wrong.status_code == 400
+    assert "Nothing is called that." in nothing
+
+
 async def test_a_new_webhook_shows_its_key_once() -> None:
     console = Console()
     async with console.client() as client:
