@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from importlib.metadata import version
 
 from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service.certificates import tls_files
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
@@ -35,12 +37,13 @@ from event_service.http.console import console_routes
 from event_service.http.fetcher import Fetcher
 from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
+from event_service.http.tls import server_context
 from event_service.identity.authenticator import make_authenticator
+from event_service.model.retention import Retention
 from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
-from event_service.model.retention import Retention
 from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
@@ -57,12 +60,12 @@ from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
+from event_service.store.retention import Replacing, has_old_index
 from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
-from event_service.store.retention import Replacing, has_old_index
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rates import WebhookRates
@@ -79,7 +82,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a started service listens, HOST:PORT each."""
+    """Where a started service listens: gRPC's HOST:PORT, and HTTP's URL without a slash at its end."""
 
     grpc: str
     http: str
@@ -140,12 +143,12 @@ class App:
         database = client.connect(settings, uri)
         parts.callback(client.close, database)
         dialect = await asyncio.to_thread(self._prepare, database)
+        retention = await self._keep_for(database, parts)
 
         timeout_ms = settings.query_timeout_ms
         threads = Threads(settings.read_threads)
         parts.callback(threads.close)
         # Of their own: a create looks its webhook up, and must not wait behind slow lists.
-        retention = await self._keep_for(database, parts)
         webhook_threads = Threads(2, name="webhooks")
         parts.callback(webhook_threads.close)
         surges = Surges()
@@ -206,6 +209,7 @@ class App:
             idempotency_hours=settings.idempotency_hours,
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
+            retention=retention,
         )
 
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
@@ -214,7 +218,6 @@ class App:
         services = _services(settings, events, webhooks, deliveries)
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)
-            retention=retention,
         more_routes = [metrics_route(metrics)] if settings.metrics else []
         if settings.console:
             more_routes += console_routes(
@@ -241,6 +244,7 @@ class App:
                 observe=metrics.request,
             ),
             settings.http_address,
+            tls=_http_tls(settings),
         )
         self._http = http_server
         probe = Probe(
@@ -255,8 +259,15 @@ class App:
         parts.push_async_callback(lambda: _stop_both(grpc_server, http_server, self._left(_RESERVE_SECONDS)))
         await _start_http(http_server, settings.http_address)
         self._addresses = Addresses(
-            _with_port(settings.grpc_address, grpc_server.port), _with_port(settings.http_address, http_server.port)
+            _with_port(settings.grpc_address, grpc_server.port), _http_url(settings, http_server)
         )
+
+    async def _keep_for(self, database: client.Database, parts: contextlib.AsyncExitStack) -> Retention:
+        """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
+        retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
+        if await asyncio.to_thread(has_old_index, database):
+            parts.callback(Replacing(database, retention).stop)
+        return retention
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
         embedded = EmbeddedDatabase(self._settings.data_dir)
@@ -273,13 +284,6 @@ class App:
             except Unavailable as error:
                 if time.monotonic() > give_up_at:
                     raise
-    async def _keep_for(self, database: client.Database, parts: contextlib.AsyncExitStack) -> Retention:
-        """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
-        retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
-        if await asyncio.to_thread(has_old_index, database):
-            parts.callback(Replacing(database, retention).stop)
-        return retention
-
                 _log.warning("the database does not answer yet: %s", error.__cause__ or error)
                 time.sleep(1)
             else:
@@ -288,8 +292,9 @@ class App:
     def _base_url(self) -> str:
         if self._settings.public_url:
             return self._settings.public_url.rstrip("/")
-        port = self._http.port if self._http else 0
-        return f"http://{_with_port(self._settings.http_address, port)}"
+        if self._http is None:
+            raise RuntimeError("the service has not been started")
+        return _http_url(self._settings, self._http)
 
 
 def build(settings: Settings) -> App:
@@ -388,6 +393,15 @@ async def _cancel(task: "asyncio.Task[None]") -> None:
 
 def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> Call:
     return Call(method, metadata, request_id=request_id)
+
+
+def _http_tls(settings: Settings) -> ssl.SSLContext | None:
+    files = tls_files(settings)
+    return server_context(files) if files is not None and settings.http_tls else None
+
+
+def _http_url(settings: Settings, server: HttpServer) -> str:
+    return f"{server.scheme}://{_with_port(settings.http_address, server.port)}"
 
 
 def _with_port(address: str, port: int) -> str:

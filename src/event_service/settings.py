@@ -55,11 +55,14 @@ class Settings(BaseSettings):
     grpc_address: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
     http_address: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
     tls_cert_file: Path | None = Field(
-        None, description="PEM certificate chain of the gRPC port; replaced files are taken up. Empty: no TLS."
+        None, description="PEM certificate chain of both ports; replaced files are taken up. Empty: no TLS."
     )
     tls_key_file: Path | None = Field(None, description="PEM private key of tls_cert_file, not encrypted.")
     tls_client_ca_file: Path | None = Field(
-        None, description="PEM authorities of client certificates, which are then demanded (mTLS)."
+        None, description="PEM authorities of client certificates, which the gRPC port then demands (mTLS)."
+    )
+    http_tls: bool = Field(
+        True, description="Use tls_cert_file for HTTP too. false: plain HTTP, for a proxy in front that has TLS."
     )
     public_url: str = Field("", description="Address under which callers reach the HTTP server; used in webhook URLs.")
 

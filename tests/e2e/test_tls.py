@@ -1,9 +1,12 @@
 """TLS as the command line meets it; tests/e2e/trust has clients of their own, and mutual TLS."""
 
+import json
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.service import BIN, Service, clean_environment
@@ -41,7 +44,25 @@ def test_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Pa
     assert health(service, "--ca-file", tmp_path / "ca.pem", wait=60) == "SERVING"
     assert health(service, "--ca-file", tmp_path / "stranger-ca.pem") == "UNREACHABLE"
     assert health(service) == "UNREACHABLE"
+    assert f"https://{service.http_address}" in service.log
+    assert delivered(service, tmp_path / "ca.pem") == 200
+    with pytest.raises(httpx.ConnectError, match="certificate"):
+        delivered(service, tmp_path / "stranger-ca.pem")
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"http://{service.http_address}/healthz")
     assert service.stop() == 0
+
+
+def delivered(service: Service, trusted: Path) -> int:
+    """The status of an event posted to the URL of a new webhook, by somebody who trusts that authority."""
+    command = [BIN / "event-service", "webhook", "create", "--name", "n", "--project-id", "project-1", "--json"]
+    made = subprocess.run(
+        [*command, "--server", service.grpc_address, "--ca-file", service.folder.parent / "ca.pem"],
+        env=clean_environment(), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    url = json.loads(made.stdout)["webhook_url"]
+    assert url.startswith(f"https://{service.http_address}/")
+    return httpx.post(url, json={"event_key": "k"}, verify=ssl.create_default_context(cafile=trusted)).status_code
 
 
 def test_a_certificate_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from event_service.app import App, build
+from event_service.certificates import TlsError
 from event_service.cli import first_webhook
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
@@ -15,7 +16,6 @@ from event_service.cli.pasteable import lines_for
 from event_service.errors import EventServiceError
 from event_service.identity.key_set import KeySetError
 from event_service.rpc.server import PortTaken
-from event_service.rpc.tls import TlsError
 from event_service.settings import Settings
 from event_service.store.client import DatabaseSettingsError
 from event_service.store.embedded import EmbeddedDatabaseError
@@ -89,7 +89,7 @@ def announce(settings: Settings, app: App) -> None:
     print_fields(
         (
             ("  gRPC", app.addresses.grpc),
-            ("  HTTP", f"http://{app.addresses.http}"),
+            ("  HTTP", app.addresses.http),
             ("  database", database),
             ("  who may read", who),
         )

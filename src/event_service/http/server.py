@@ -6,6 +6,7 @@ uvicorn would log every path, and ours may hold access keys; `gate.py` logs the 
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -22,10 +23,19 @@ class HttpServer:
 
     Args:
         address: `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one.
+        tls: None for plain HTTP.
     """
 
-    def __init__(self, app: ASGIApp, address: str, connection: type[BoundedConnection] = BoundedConnection) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        address: str,
+        connection: type[BoundedConnection] = BoundedConnection,
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._address = address
+        self._scheme = "http" if tls is None else "https"
         self._config = uvicorn.Config(
             app,
             http=connection,
@@ -38,6 +48,7 @@ class HttpServer:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             backlog=BACKLOG,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -47,6 +58,11 @@ class HttpServer:
     def port(self) -> int:
         """The port that is listened on; 0 before the start."""
         return self._port
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return self._scheme
 
     async def start(self) -> None:
         """Listens; returns when connections are taken.

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
+from event_service.certificates import tls_files
 from event_service.errors import EventServiceError
 from event_service.identity.authenticator import Authenticator
 from event_service.rpc.admission import Admission
@@ -27,7 +28,7 @@ from event_service.rpc.methods import Handler, compose, method_table, streaming_
 from event_service.rpc.outbox import Outbox
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.status import Failure, error_of, failure_of
-from event_service.rpc.tls import server_credentials, tls_files
+from event_service.rpc.tls import server_credentials
 from event_service.settings import Settings
 
 _log = logging.getLogger(__name__)
