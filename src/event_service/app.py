@@ -59,6 +59,8 @@ from event_service.store.embedded import EmbeddedDatabase
 from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.indexes import ensure
+from event_service.store.expiry import Expiry
+from event_service.store.export_reader import ExportReader
 from event_service.store.probe import Probe
 from event_service.store.retention import Replacing, has_old_index
 from event_service.store.shared_reader import SharedEventReader
@@ -143,7 +145,7 @@ class App:
         database = client.connect(settings, uri)
         parts.callback(client.close, database)
         dialect = await asyncio.to_thread(self._prepare, database)
-        retention = await self._keep_for(database, parts)
+        retention = await self._keep_for(database, dialect, parts)
 
         timeout_ms = settings.query_timeout_ms
         threads = Threads(settings.read_threads)
@@ -262,7 +264,9 @@ class App:
             _with_port(settings.grpc_address, grpc_server.port), _http_url(settings, http_server)
         )
 
-    async def _keep_for(self, database: client.Database, parts: contextlib.AsyncExitStack) -> Retention:
+    async def _keep_for(
+        self, database: client.Database, dialect: Dialect, parts: contextlib.AsyncExitStack
+    ) -> Retention:
         """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
         retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
         if await asyncio.to_thread(has_old_index, database):
@@ -277,6 +281,10 @@ class App:
     def _prepare(self, database: client.Database) -> Dialect:
         """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster."""
         give_up_at = time.monotonic() + DATABASE_SECONDS
+        if dialect.embedded:
+            expiry = Expiry(database)
+            expiry.start()
+            parts.callback(expiry.stop)
         while True:
             try:
                 embedded = client.is_secantus(database)

@@ -1,0 +1,112 @@
+"""Deletes events whose time is over, on a database that cannot be trusted to do it itself.
+
+SecantusDB has TTL indexes, and deletes by them without letting go: 60,000 events that end in the same minute keep
+everybody waiting for longer than a write may take. So the embedded database has no such index on events. Once a minute
+this looks for what is over, oldest first, in narrow windows of the indexed time, and deletes it in small journalled
+writes with a pause after each that is as long as the write. Measured: 0.6 to 1.7 ms an event.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pymongo import ASCENDING
+from pymongo.errors import InvalidOperation
+
+from event_service.errors import EventServiceError
+from event_service.store.client import Database
+from event_service.store.documents import EXPIRE_AT
+from event_service.store.failures import database_errors
+
+_log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 60.0
+BATCH = 50
+"""Events of one write: some 50 ms."""
+
+_NARROWEST, _WIDEST = timedelta(seconds=1), timedelta(days=1)
+_FEW, _MANY = 200, 1000
+_OVERLAP = timedelta(minutes=1)
+"""Windows begin again a little before the last one's end: an event may have been stored since, late."""
+
+
+class Expiry:
+    """Sweeps in a thread of its own until it is stopped."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        every_seconds: float = EVERY_SECONDS,
+    ) -> None:
+        self._events = database["event"]
+        self._now = now
+        self._every_seconds = every_seconds
+        self._swept_until: datetime | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to sweep, the first time at once."""
+        self._thread = threading.Thread(target=self._run, name="expiry", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the write it is at, and does not wait for it."""
+        self._stopping.set()
+
+    def sweep(self) -> int:
+        """Deletes everything that is over. Returns how many events that were.
+
+        Raises:
+            Unavailable: the database failed. The next sweep goes on from there.
+        """
+        now, deleted, width = self._now(), 0, timedelta(minutes=1)
+        start = self._swept_until - _OVERLAP if self._swept_until else self._oldest(now)
+        while start is not None and start < now and not self._stopping.is_set():
+            end = min(start + width, now)
+            with database_errors():
+                window = {EXPIRE_AT: {"$gte": start, "$lt": end}}
+                ids = [row["_id"] for row in self._events.find(window, {"_id": True})]
+            if len(ids) > _MANY and width > _NARROWEST:
+                width = max(width / 4, _NARROWEST)
+                continue
+            for position in range(0, len(ids), BATCH):
+                if self._stopping.is_set():
+                    return deleted
+                deleted += self._delete(ids[position : position + BATCH])
+            if len(ids) < _FEW:
+                width = min(width * 4, _WIDEST)
+            start = self._swept_until = end
+        if start is None:
+            self._swept_until = now
+        return deleted
+
+    def _oldest(self, now: datetime) -> datetime | None:
+        with database_errors():
+            row = self._events.find_one(
+                {EXPIRE_AT: {"$lt": now}}, {"_id": False, EXPIRE_AT: True}, sort=[(EXPIRE_AT, ASCENDING)]
+            )
+        return None if row is None else row[EXPIRE_AT]
+
+    def _delete(self, ids: list[object]) -> int:
+        started = time.monotonic()
+        with database_errors(writing=True):
+            deleted = self._events.delete_many({"_id": {"$in": ids}}).deleted_count
+        self._stopping.wait(time.monotonic() - started)
+        return deleted
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if deleted := self.sweep():
+                    _log.info("deleted %d events whose time is over", deleted)
+            except EventServiceError as error:
+                if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
+                    return
+                _log.info("events whose time is over are still there", extra={"reason": str(error)})
+            if self._stopping.wait(self._every_seconds):
+                return
