@@ -43,7 +43,7 @@ from event_service.model.retention import Retention
 from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import EventServicer
+from event_service.rpc.event_servicer import EventServicer, LargePayloads
 from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, PortTaken, Service
@@ -153,6 +153,9 @@ class App:
         # Of their own: a create looks its webhook up, and must not wait behind slow lists.
         webhook_threads = Threads(2, name="webhooks")
         parts.callback(webhook_threads.close)
+        # One: what is large waits for what is large, and all other calls for neither.
+        large_threads = Threads(1, name="large")
+        parts.callback(large_threads.close)
         surges = Surges()
         committer = Committer(
             conditions=ConditionStore(database, timeout_ms),
@@ -194,7 +197,7 @@ class App:
             remote=remote,
             sns=SnsTrust(Fetcher()),
             endpoints=settings.plugin_endpoints,
-            threads=threads,
+            threads=large_threads,
             idempotency=timedelta(hours=settings.idempotency_hours),
             same_body=timedelta(seconds=settings.same_body_seconds),
         )
@@ -323,7 +326,11 @@ def _services(
     )
     replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
-        Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events), frozenset({"create"})),
+        Service(
+            event_pb2.DESCRIPTOR.services_by_name["Event"],
+            EventServicer(events, LargePayloads(webhooks.authenticate, deliveries.aside)),
+            frozenset({"create"}),
+        ),
         Service(
             ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
             IngestServicer(events),

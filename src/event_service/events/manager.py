@@ -35,7 +35,7 @@ SLICE_SECONDS = 0.005
 """How long a batch is worked on before other calls get their turn on the event loop."""
 
 MANY_EVENTS = 100
-"""More events of one delivery are built in a thread: they would keep all other calls waiting for milliseconds."""
+"""More events of one delivery are built in a thread, as those of a large one: all other calls would have to wait."""
 
 REMOTE_AT_ONCE = 16
 """Payloads of one batch that a remote plugin is asked about at the same time."""
@@ -238,7 +238,7 @@ class EventManager:
             if draft.raw_data is delivery.payload:
                 draft.raw_wire = delivery.payload_wire
         arguments = (drafts, webhook, delivery.received_at, self._max_event_bytes, delivery.path)
-        if len(drafts) > MANY_EVENTS:
+        if len(drafts) > MANY_EVENTS or delivery.is_large:
             built = await self._deliveries.aside(build_all, *arguments)
         else:
             built = build_all(*arguments)

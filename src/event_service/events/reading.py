@@ -21,7 +21,7 @@ from event_service.normalize.sns_trust import is_subscription, trusted_topics
 T = TypeVar("T")
 
 LARGE_BODY = 64 * 1024
-"""Parsing a larger body would keep all other calls waiting for milliseconds: it is done in a thread."""
+"""Reading a larger payload would keep all other calls waiting for milliseconds: it is done in a thread."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +47,11 @@ class Delivery:
     raw_body: bytes | None = None
     unreadable: str = ""
     path: str = "data"
+
+    @property
+    def is_large(self) -> bool:
+        """Whether whatever is done with the whole of it would keep all other calls waiting."""
+        return len(self.payload_wire or self.raw_body or b"") > LARGE_BODY
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,7 +143,7 @@ class DeliveryReader:
         if endpoint:
             return await self._remote.parse(endpoint, delivery.payload, plugin.options, delivery.received_at)
         arguments = (plugin.plugin_id, delivery.payload, delivery.headers, plugin.options, delivery.received_at)
-        if delivery.raw_body is not None and len(delivery.raw_body) > LARGE_BODY:
+        if delivery.is_large:
             return await self._threads.run(parse, *arguments)
         return parse(*arguments)
 

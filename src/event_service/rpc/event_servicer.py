@@ -1,13 +1,15 @@
 """spaceone.api.monitoring.v1.Event: decode, ask the manager, encode. The rules are the manager's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from google.protobuf import struct_pb2
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, RequiredParameter
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.reading import LARGE_BODY, CreateRequest
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
@@ -57,11 +59,28 @@ class Events(Protocol):
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
 
 
-class EventServicer:
-    """Answers the four methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
+class LargePayloads(NamedTuple):
+    """How payloads are taken that would keep all other calls waiting.
 
-    def __init__(self, manager: Events) -> None:
+    Attributes:
+        authenticate: webhook_id and access_key. A stranger's payload is not worth the pains.
+        aside: runs a function in a thread.
+    """
+
+    authenticate: Callable[[str, str], Awaitable[object]]
+    aside: Callable[..., Awaitable[tuple[dict[str, Any], bytes]]]
+
+
+class EventServicer:
+    """Answers the four methods; each takes and gives serialised messages and refuses by EventServiceErrors.
+
+    Args:
+        large: for payloads of more than LARGE_BODY bytes; None = as all others.
+    """
+
+    def __init__(self, manager: Events, large: LargePayloads | None = None) -> None:
         self._manager = manager
+        self._large = large
         self._lists = Shared(self._list)
         self._stats = Shared(self._stat)
 
@@ -72,19 +91,26 @@ class EventServicer:
         out, event-id-more and so on say how many.
         """
         message = decode(event_pb2.CreateEventRequest, request)
-        if not message.webhook_id:
+        webhook_id, access_key = message.webhook_id, message.access_key
+        if not webhook_id:
             raise RequiredParameter("webhook_id")
-        if not message.access_key:
+        if not access_key:
             raise RequiredParameter("access_key")
         if not message.data.fields:  # {} holds nothing that could be lost
             raise RequiredParameter("data")
+        if self._large is None or len(request) <= LARGE_BODY:
+            payload, payload_wire = _payload_of(message.data)
+        else:
+            await self._large.authenticate(webhook_id, access_key)
+            payload, payload_wire = await self._large.aside(_payload_of, message.data)
+        del message  # several times as large as the payload
         outcome = await self._manager.create(
             CreateRequest(
-                webhook_id=message.webhook_id,
-                access_key=message.access_key,
-                payload=struct_to_dict(message.data),
+                webhook_id=webhook_id,
+                access_key=access_key,
+                payload=payload,
                 received_at=truncate(datetime.now(UTC)),
-                payload_wire=struct_wire(message.data),
+                payload_wire=payload_wire,
                 idempotency_key=checked_idempotency_key(call.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )
         )
@@ -132,6 +158,15 @@ class EventServicer:
             raise RequiredParameter("query")
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
         return encode_stored_struct(result, level=REPLY_LEVEL)
+
+
+def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:
+    """A payload as JSON, and as it came.
+
+    Raises:
+        InvalidArgument: it could not be read back if it were stored.
+    """
+    return struct_to_dict(data), struct_wire(data)
 
 
 def checked_idempotency_key(given: str, path: str) -> str:

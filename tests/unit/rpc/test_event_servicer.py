@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.reading import LARGE_BODY, CreateRequest
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
+from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer, LargePayloads
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
 from tests.unit.rpc.serving import EVERYBODY, serving
@@ -144,6 +144,31 @@ async def test_create_refuses_what_would_poison_a_list(shape: str) -> None:
         await EventServicer(manager).create(request, call(None))
     assert caught.value.code == "INVALID_ARGUMENT"
     assert manager.asked == []
+
+
+async def test_a_large_payload_of_a_stranger_is_not_read() -> None:
+    done: list[str] = []
+
+    async def authenticate(webhook_id: str, access_key: str) -> None:
+        done.append("authenticate")
+        if access_key != "right":
+            raise PermissionDenied
+
+    async def aside(function: Any, *arguments: Any) -> Any:
+        done.append("read")
+        return function(*arguments)
+
+    manager = Manager()
+    servicer = EventServicer(manager, LargePayloads(authenticate, aside))
+    data = {"title": "x" * LARGE_BODY}
+    with pytest.raises(PermissionDenied):
+        await servicer.create(create_request(webhook_id="w", access_key="wrong", data=data), call())
+    assert done == ["authenticate"]
+    await servicer.create(create_request(webhook_id="w", access_key="right", data=data), call())
+    assert done == ["authenticate", "authenticate", "read"]
+    assert [asked.payload for asked in manager.asked] == [data]
+    await servicer.create(create_request(webhook_id="w", access_key="right", data={"title": "small"}), call())
+    assert len(done) == 3
 
 
 async def test_create_refuses_an_endless_idempotency_key() -> None:
