@@ -60,7 +60,6 @@ from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.indexes import ensure
 from event_service.store.expiry import Expiry
-from event_service.store.export_reader import ExportReader
 from event_service.store.probe import Probe
 from event_service.store.retention import Replacing, has_old_index
 from event_service.store.shared_reader import SharedEventReader
