@@ -273,6 +273,10 @@ class App:
         retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
         if await asyncio.to_thread(has_old_index, database):
             parts.callback(Replacing(database, retention).stop)
+        if dialect.embedded:
+            expiry = Expiry(database)
+            expiry.start()
+            parts.callback(expiry.stop)
         return retention
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
@@ -283,10 +287,6 @@ class App:
     def _prepare(self, database: client.Database) -> Dialect:
         """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster."""
         give_up_at = time.monotonic() + DATABASE_SECONDS
-        if dialect.embedded:
-            expiry = Expiry(database)
-            expiry.start()
-            parts.callback(expiry.stop)
         while True:
             try:
                 embedded = client.is_secantus(database)
