@@ -1,0 +1,144 @@
+"""Clients that send what nobody should: a client that behaves is served beside them as before, in bounded memory."""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.chaos import attacks
+from tests.chaos.caller import OK, Answer, Caller, percentile
+from tests.chaos.conftest import MakeService
+from tests.chaos.scale import LONG, scaled
+from tests.e2e.service import Service
+
+SECONDS = scaled(0.3, 10.0)
+MOST_MEMORY = 64 * attacks.MIB
+MOST_TIMES_SLOWER = 2.0
+# A p99 of a few milliseconds says more of the machine than of the service.
+LEAST_SECONDS = 0.01
+
+RESOURCE_EXHAUSTED, INVALID_ARGUMENT = "8", "3"
+EXPECTED: dict[str, set[str]] = {
+    "too_large": {RESOURCE_EXHAUSTED},
+    "compressed_bomb": {RESOURCE_EXHAUSTED},
+    "http_bomb": {"413", "cut off"},
+    "hundred_thousand_keys": {"0"},
+    "hundred_thousand_keys_http": {"200"},
+    "resets": {"reset"},
+}
+"""What these attacks are answered with; of all others it is enough that they harm nobody."""
+
+# The library's own weakness: nothing of ours is asked before the head of a request has ended.
+UNBOUNDED = {"headers_without_end"}
+
+
+class Healthy:
+    """A client that creates, gets and lists, a little of each, and writes down how it is served."""
+
+    def __init__(self, caller: Caller, webhook: tuple[str, str]) -> None:
+        self._caller = caller
+        self._webhook = webhook
+
+    async def run(self, ended: asyncio.Event) -> list[Answer]:
+        answers: list[Answer] = []
+        while not ended.is_set():
+            created = await self._caller.create(self._webhook, {"event_key": "healthy", "title": "I am well"})
+            answers.append(created)
+            if created.code is OK:
+                answers.append(await self._caller.get(created.trailers["event-id"]))
+            answers.append(await self._caller.list(webhook_id=self._webhook[0], query={"page": {"limit": 5}}))
+            await asyncio.sleep(0.02)
+        return answers
+
+
+async def attacked(service: Service, name: str, webhook: tuple[str, str]) -> Counter[str]:
+    """Runs an attack in a process of its own; what it was answered."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(attacks.__file__)),
+        name,
+        str(SECONDS),
+        service.grpc_address,
+        service.http_address,
+        *webhook,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, name
+    return Counter(json.loads(output))
+
+
+async def most_memory(service: Service, ended: asyncio.Event) -> int:
+    """The largest resident size, in bytes, until `ended`."""
+    process, most = psutil.Process(service.pid), 0
+    while not ended.is_set():
+        most = max(most, process.memory_info().rss)
+        await asyncio.sleep(0.02)
+    return most
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Connections that are gone are let go."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        await asyncio.sleep(0.1)
+
+
+@pytest.mark.timeout(scaled(180, 3600))
+async def test_a_healthy_client_is_served_beside_any_attack(make_service: MakeService) -> None:
+    service = make_service().start()
+    victim, healthy_webhook = service.create_webhook("attacked"), service.create_webhook("healthy")
+    service.create_event(healthy_webhook, {"event_key": "first"})
+    process = psutil.Process(service.pid)
+    files = process.num_fds()
+    faults: list[str] = []
+    async with Caller(service.grpc_address, 2) as caller:
+        healthy = Healthy(caller, healthy_webhook)
+
+        async def beside(work: "asyncio.Future[Counter[str]] | asyncio.Task[Counter[str]]") -> tuple[list[Answer], int]:
+            ended = asyncio.Event()
+            served = asyncio.ensure_future(healthy.run(ended))
+            memory = asyncio.ensure_future(most_memory(service, ended))
+            await work
+            ended.set()
+            return await served, await memory
+
+        async def nothing() -> Counter[str]:
+            await asyncio.sleep(SECONDS)
+            return Counter()
+
+        for name in attacks.ATTACKS:
+            quiet, _ = await beside(asyncio.ensure_future(nothing())) if LONG else ([], 0)
+            before = process.memory_info().rss
+            attack = asyncio.ensure_future(attacked(service, name, victim))
+            answers, memory = await beside(attack)
+            codes = Counter(answer.code.name for answer in answers)
+            if set(codes) != {"OK"}:
+                faults.append(f"{name}: the healthy client was answered {codes}")
+            if name in EXPECTED and not attack.result().keys() <= EXPECTED[name]:
+                faults.append(f"{name}: the attack was answered {attack.result()}")
+            if not LONG:
+                continue
+            p99 = [percentile([answer.seconds for answer in some], 0.99) for some in (quiet, answers)]
+            slower = max(p99[1], LEAST_SECONDS) / max(p99[0], LEAST_SECONDS)
+            more = memory - before
+            print(
+                f"{name:28} p99 {p99[0] * 1000:6.1f} -> {p99[1] * 1000:6.1f} ms ({slower:4.1f} times), "
+                f"+{more / attacks.MIB:5.1f} MiB, {dict(attack.result())}"
+            )
+            if slower > MOST_TIMES_SLOWER:
+                faults.append(f"{name}: p99 {slower:.1f} times what it was")
+            if more > MOST_MEMORY and name not in UNBOUNDED:
+                faults.append(f"{name}: {more / attacks.MIB:.0f} MiB more")
+    assert faults == []
+    await until(lambda: process.num_fds() <= files + 50)
+    assert service.health() == "SERVING"
+    assert service.stop() == 0
+    assert "Traceback" not in service.log, service.log[-3000:]
