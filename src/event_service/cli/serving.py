@@ -1,6 +1,7 @@
 """What `event-service serve` does: starts the service, says where it is, stops it on SIGTERM and SIGINT."""
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Coroutine
@@ -61,6 +62,7 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
             await asyncio.gather(starting, return_exceptions=True)
             return
         starting.result()
+        spare_the_garbage_collector()
         announce(settings, app)
         if first and is_for_trying_out(settings):
             await asyncio.to_thread(offer_first_webhook, settings, app.addresses.grpc)
@@ -68,6 +70,16 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     finally:
         stopped.cancel()
         await app.stop()
+
+
+def spare_the_garbage_collector() -> None:
+    """Has Python look for cycles of garbage seldom, and never in what the start has left.
+
+    An event on its way is a hundred objects of which none is in a cycle: looking for them took 15 % of a batch's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def is_for_trying_out(settings: Settings) -> bool:
