@@ -23,6 +23,7 @@ from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules
 from event_service.events.door import Door
+from event_service.events.exporting import Exporter
 from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
 from event_service.events.reading import DeliveryReader
@@ -58,8 +59,9 @@ from event_service.store.conditions import ConditionStore
 from event_service.store.embedded import EmbeddedDatabase
 from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
-from event_service.store.indexes import ensure
 from event_service.store.expiry import Expiry
+from event_service.store.export_reader import ExportReader
+from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
 from event_service.store.retention import Replacing, has_old_index
 from event_service.store.shared_reader import SharedEventReader
@@ -219,7 +221,13 @@ class App:
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        services = _services(settings, events, webhooks, deliveries)
+        services = _services(
+            settings,
+            events,
+            webhooks,
+            deliveries,
+            Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, dialect=dialect), threads.run),
+        )
         grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
         _watch(metrics, writer, threads, grpc_server)
         more_routes = [metrics_route(metrics)] if settings.metrics else []
@@ -313,7 +321,11 @@ def build(settings: Settings) -> App:
 
 
 def _services(
-    settings: Settings, events: EventManager, webhooks: WebhookManager, deliveries: DeliveryReader
+    settings: Settings,
+    events: EventManager,
+    webhooks: WebhookManager,
+    deliveries: DeliveryReader,
+    exporter: Exporter,
 ) -> list[Service]:
     """What both doors answer, and which methods carry their own credentials."""
     previewer = Previewer(
@@ -335,7 +347,7 @@ def _services(
             IngestServicer(events),
             frozenset({"CreateBatch", "CreateStream"}),
         ),
-        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events))),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events), exporter)),
         Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
         Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
     ]

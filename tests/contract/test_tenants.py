@@ -23,8 +23,10 @@ from google.protobuf.message import Message
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import EventServiceError, NotFound
+from event_service.events.exporting import Exporter
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
+from event_service.events.watching import ALLOWED
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
@@ -39,6 +41,7 @@ from event_service.store import indexes
 from event_service.store.client import Database, close, connect, is_secantus
 from event_service.store.compile import MONGODB, SECANTUS
 from event_service.store.event_reader import EventReader, Page
+from event_service.store.export_reader import ExportReader
 from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
@@ -171,6 +174,7 @@ class Side:
     """What answers over one database."""
 
     events: EventServicer
+    exporter: Exporter
     webhooks: WebhookManager
 
     async def ask(self, rpc: str, who: Principal, request: Request) -> Any:
@@ -190,6 +194,13 @@ class Side:
         message = event_pb2.EventRequest(event_id=request.id)
         call = Call("get", {}, principal=who)
         return as_json(event_pb2.EventInfo.FromString(await self.events.get(message.SerializeToString(), call)))
+
+    async def export_events(self, who: Principal, request: Request) -> Any:
+        scope = scope_of(who, "Event", "read", request.equals.get("project_id", ""))
+        query = {name: value for name, value in request.query.items() if name in ALLOWED}
+        parts = [part async for part in self.exporter.export(scope, query, request.equals, request.id)]
+        rows = [as_json(event_pb2.EventInfo.FromString(row)) for part in parts for row in part.events]
+        return rows, parts[-1].token if parts else ""
 
     async def stat_events(self, who: Principal, request: Request) -> Any:
         call = Call("stat", {}, principal=who)
@@ -212,6 +223,7 @@ class Side:
 METHODS: dict[str, Callable[[Side, Principal, Request], Awaitable[Any]]] = {
     "Event.list": Side.list_events,
     "Event.get": Side.get_event,
+    "Event.export": Side.export_events,
     "Event.stat": Side.stat_events,
     "Webhook.list": Side.list_webhooks,
     "Webhook.get": Side.get_webhook,
@@ -280,7 +292,8 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
             plugins=Plugins(),
             base_url=lambda: "https://events.example",
         )
-        return Side(EventServicer(Events(SharedEventReader(reader, threads))), webhooks)
+        exporter = Exporter(ExportReader(database["event"], dialect=dialect, page_rows=8), threads.run)
+        return Side(EventServicer(Events(SharedEventReader(reader, threads))), exporter, webhooks)
 
     texts = {
         value
@@ -332,8 +345,11 @@ async def test_generated_queries(tenants: Tenants) -> None:
         else:
             key = f"key of {queries.value()}" if resource == "Webhook" and chance.random() < 0.1 else ""
             request = Request(queries.list(), queries.equals(), access_key=key)
-        for answer in await answers(tenants, f"{resource}.{method}", chance.choice(list(CALLERS)), request):
+        role = chance.choice(list(CALLERS))
+        for answer in await answers(tenants, f"{resource}.{method}", role, request):
             answered += not isinstance(answer, Refusal)
+        if resource == "Event" and method == "list" and chance.random() < 0.04:
+            await answers(tenants, "Event.export", role, request)
     # They would be worth little if most were refused.
     assert answered > QUERIES * len(DOMAINS) * 0.6
 
@@ -365,6 +381,10 @@ async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants:
     ):
         for place in ("filter", "filter_or"):
             await answers(tenants, "Event.list", role, Request({place: filters}))
+            await answers(tenants, "Event.export", role, Request({place: filters}))
+    for number in range(1, EVENTS + 1, 5):
+        at = (NOW - timedelta(days=number * 40)).isoformat()
+        await answers(tenants, "Event.export", role, Request(id=f"{at}/event-b{number:011x}"))
 
 
 @pytest.mark.parametrize("resource", ["Event", "Webhook"])

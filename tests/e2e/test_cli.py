@@ -1,57 +1,19 @@
 """The command line against a running server: what people see, what programs read, what goes wrong."""
 
 import json
-import os
-import pty
 import re
-import select
 import subprocess
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from event_service import cli
-from tests.e2e.service import BIN, Service, clean_environment
+from tests.e2e.commands import CommandLine, Run, run
+from tests.e2e.service import BIN, Service
+from tests.e2e.terminal import in_a_terminal
 
-
-@dataclass(frozen=True)
-class Run:
-    """What a command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-CommandLine = Callable[..., Run]
-
-
-@pytest.fixture
-def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Runs `event-service ARGUMENTS` in this process against the shared service."""
-    for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
-    monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(service.data_dir))
-
-    def run(*arguments: str) -> Run:
-        monkeypatch.setattr("sys.argv", ["event-service", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Run(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
+__all__ = ["run"]
 
 
 @pytest.fixture
@@ -299,32 +261,6 @@ def test_doctor_finds_what_is_wrong(
     (fault,) = [finding for finding in json.loads(done.out) if finding["verdict"] == "fault"]
     assert fault["what"] == what
     assert fault["advice"]
-
-
-def in_a_terminal(*arguments: str, **settings: str) -> str:
-    """What a command writes to a terminal of 120 columns, colours included."""
-    master, slave = pty.openpty()
-    environment = clean_environment(**settings) | {"TERM": "xterm-256color", "COLUMNS": "120"}
-    process = subprocess.Popen(
-        [BIN / "event-service", *arguments], env=environment, stdin=slave, stdout=slave, stderr=slave, close_fds=True
-    )
-    os.close(slave)
-    shown, deadline = b"", time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not select.select([master], [], [], 0.1)[0]:
-            if process.poll() is not None:
-                break
-            continue
-        try:
-            piece = os.read(master, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(master)
-    assert process.wait(10) == 0, shown
-    return shown.decode()
 
 
 def test_severities_have_colours_in_a_terminal(service: Service, sent: str) -> None:

@@ -92,6 +92,11 @@ class Connection:
         Raises:
             Failure: as `call`, at any time.
         """
+        for reply in self.messages(service, method, request):
+            yield _whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True))
+
+    def messages(self, service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> Iterator[Message]:
+        """The same as messages, which costs a tenth where there are many."""
         message, reply_class = _message(service, method, request)
         with self.open() as channel:
             rpc = channel.unary_stream(
@@ -100,8 +105,7 @@ class Connection:
                 response_deserializer=reply_class.FromString,
             )
             try:
-                for reply in rpc(message, metadata=tuple(self._identity().items())):
-                    yield _whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True))
+                yield from rpc(message, metadata=tuple(self._identity().items()))
             except grpc.RpcError as error:
                 raise from_rpc_error(error, self.server) from error
 

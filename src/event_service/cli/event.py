@@ -10,6 +10,7 @@ from rich.text import Text
 from event_service.cli import first_webhook
 from event_service.cli.configuration import load_settings
 from event_service.cli.connection import EVENT, EVENTS, Connection
+from event_service.cli.export import export
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.filters import EVENT_WORDS, HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
@@ -29,6 +30,7 @@ from event_service.cli.tail import tail
 
 app = typer.Typer(no_args_is_help=True, help="Send events and read them back.")
 app.command()(tail)
+app.command()(export)
 
 Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)]
 

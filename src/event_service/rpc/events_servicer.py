@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import RequiredParameter
+from event_service.events.exporting import Part
 from event_service.events.replay import Replay
 from event_service.events.watching import News
 from event_service.identity.access import scope_of
@@ -20,7 +21,7 @@ DESCRIPTOR = events_pb2.DESCRIPTOR.services_by_name["Events"]
 QUIET_POLLS = 15
 """Polls without an event after which a watcher hears the new token all the same."""
 
-_EVENT = Prefixes(1 << 3 | 2)  # WatchResponse.event
+_EVENT = Prefixes(1 << 3 | 2)  # WatchResponse.event and ExportResponse.results
 
 
 class Replayer(Protocol):
@@ -37,12 +38,21 @@ class Watcher(Protocol):
     ) -> AsyncGenerator[News, None]: ...
 
 
+class Exporter(Protocol):
+    """What this servicer needs of `events/exporting.py`."""
+
+    def export(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
+    ) -> AsyncGenerator[Part, None]: ...
+
+
 class EventsServicer:
     """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
 
-    def __init__(self, replayer: Replayer, watcher: Watcher) -> None:
+    def __init__(self, replayer: Replayer, watcher: Watcher, exporter: Exporter) -> None:
         self._replayer = replayer
         self._watcher = watcher
+        self._exporter = exporter
 
     async def replay(self, request: bytes, call: Call) -> bytes:
         """ReplayRequest -> ReplayResponse, once what was understood is journalled."""
@@ -77,4 +87,19 @@ class EventsServicer:
                 quiet = 0 if one.events else quiet + 1
                 if quiet % QUIET_POLLS == 1:
                     await replies.send(token)
+        return b""
+
+    async def export(self, request: bytes, call: Call) -> bytes:
+        """ExportRequest -> ExportResponse, again and again until the last event.
+
+        One page is read once the caller has taken the one before: `send` returns when HTTP/2 has room for it.
+        """
+        message = decode(events_pb2.ExportRequest, request)
+        scope = scope_of(call.caller, project_id=message.query.project_id)
+        equals = message_to_dict(message.query, "query")
+        query = equals.pop("query", {})
+        async with aclosing(self._exporter.export(scope, query, equals, message.resume_token)) as parts:
+            async for part in parts:
+                token = events_pb2.ExportResponse(resume_token=part.token).SerializeToString()
+                await call.replies.send(b"".join([_EVENT[len(wire)] + wire for wire in part.events]) + token)
         return b""

@@ -29,7 +29,7 @@ def replayer() -> FakeReplayer:
 
 
 async def ask(replayer: FakeReplayer, request: bytes, principal: Principal | None = OWNER) -> bytes:
-    servicer = EventsServicer(replayer, None)  # type: ignore[arg-type]
+    servicer = EventsServicer(replayer, None, None)  # type: ignore[arg-type]
     return await servicer.replay(request, Call("/x", {}, principal=principal))
 
 

@@ -52,7 +52,7 @@ class Nobody:
 @asynccontextmanager
 async def watching(watcher: FakeWatcher, authenticator: Any = EVERYBODY) -> AsyncIterator[tuple[GrpcServer, Any]]:
     """A server, and a function that makes a call of Watch."""
-    servicer = EventsServicer(None, watcher)  # type: ignore[arg-type]  # nothing is replayed here
+    servicer = EventsServicer(None, watcher, None)  # type: ignore[arg-type]  # nothing is replayed here
     async with (
         serving(servicer, descriptor=DESCRIPTOR, authenticator=authenticator) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

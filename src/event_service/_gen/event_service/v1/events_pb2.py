@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2 as spaceone_dot_api_dot_monitoring_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/events.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a&spaceone/api/monitoring/v1/event.proto\"[\n\x0cWatchRequest\x12\x35\n\x05query\x18\x01 \x01(\x0b\x32&.spaceone.api.monitoring.v1.EventQuery\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"[\n\rWatchResponse\x12\x34\n\x05\x65vent\x18\x01 \x01(\x0b\x32%.spaceone.api.monitoring.v1.EventInfo\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"!\n\rReplayRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"g\n\x0eReplayResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x03 \x03(\t\x12\x0f\n\x07ignored\x18\x04 \x03(\t\x12\x0e\n\x06parser\x18\x05 \x01(\t2\xcd\x01\n\x06\x45vents\x12w\n\x06Replay\x12\x1f.event_service.v1.ReplayRequest\x1a .event_service.v1.ReplayResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/event_service/v1/events/replay:\x01*\x12J\n\x05Watch\x12\x1e.event_service.v1.WatchRequest\x1a\x1f.event_service.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/events.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a&spaceone/api/monitoring/v1/event.proto\"\\\n\rExportRequest\x12\x35\n\x05query\x18\x01 \x01(\x0b\x32&.spaceone.api.monitoring.v1.EventQuery\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"^\n\x0e\x45xportResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.spaceone.api.monitoring.v1.EventInfo\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"[\n\x0cWatchRequest\x12\x35\n\x05query\x18\x01 \x01(\x0b\x32&.spaceone.api.monitoring.v1.EventQuery\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"[\n\rWatchResponse\x12\x34\n\x05\x65vent\x18\x01 \x01(\x0b\x32%.spaceone.api.monitoring.v1.EventInfo\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"!\n\rReplayRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"g\n\x0eReplayResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12\x11\n\tduplicate\x18\x02 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x03 \x03(\t\x12\x0f\n\x07ignored\x18\x04 \x03(\t\x12\x0e\n\x06parser\x18\x05 \x01(\t2\x9c\x02\n\x06\x45vents\x12w\n\x06Replay\x12\x1f.event_service.v1.ReplayRequest\x1a .event_service.v1.ReplayResponse\"*\x82\xd3\xe4\x93\x02$\"\x1f/event_service/v1/events/replay:\x01*\x12J\n\x05Watch\x12\x1e.event_service.v1.WatchRequest\x1a\x1f.event_service.v1.WatchResponse0\x01\x12M\n\x06\x45xport\x12\x1f.event_service.v1.ExportRequest\x1a .event_service.v1.ExportResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENTS'].methods_by_name['Replay']._loaded_options = None
   _globals['_EVENTS'].methods_by_name['Replay']._serialized_options = b'\202\323\344\223\002$\"\037/event_service/v1/events/replay:\001*'
-  _globals['_WATCHREQUEST']._serialized_start=121
-  _globals['_WATCHREQUEST']._serialized_end=212
-  _globals['_WATCHRESPONSE']._serialized_start=214
-  _globals['_WATCHRESPONSE']._serialized_end=305
-  _globals['_REPLAYREQUEST']._serialized_start=307
-  _globals['_REPLAYREQUEST']._serialized_end=340
-  _globals['_REPLAYRESPONSE']._serialized_start=342
-  _globals['_REPLAYRESPONSE']._serialized_end=445
-  _globals['_EVENTS']._serialized_start=448
-  _globals['_EVENTS']._serialized_end=653
+  _globals['_EXPORTREQUEST']._serialized_start=121
+  _globals['_EXPORTREQUEST']._serialized_end=213
+  _globals['_EXPORTRESPONSE']._serialized_start=215
+  _globals['_EXPORTRESPONSE']._serialized_end=309
+  _globals['_WATCHREQUEST']._serialized_start=311
+  _globals['_WATCHREQUEST']._serialized_end=402
+  _globals['_WATCHRESPONSE']._serialized_start=404
+  _globals['_WATCHRESPONSE']._serialized_end=495
+  _globals['_REPLAYREQUEST']._serialized_start=497
+  _globals['_REPLAYREQUEST']._serialized_end=530
+  _globals['_REPLAYRESPONSE']._serialized_start=532
+  _globals['_REPLAYRESPONSE']._serialized_end=635
+  _globals['_EVENTS']._serialized_start=638
+  _globals['_EVENTS']._serialized_end=922
 # @@protoc_insertion_point(module_scope)

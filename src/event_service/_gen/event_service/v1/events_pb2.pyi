@@ -20,6 +20,64 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ExportRequest(_message.Message):
+    """Which events, and behind which one to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """The last event that was got, as `CREATED_AT/EVENT_ID`: a token of before, or made of an event's own two fields. "" for
+    the beginning. Where that event was deleted meanwhile, others of its millisecond may come again.
+    """
+    @_builtins.property
+    def query(self) -> _event_pb2.EventQuery:
+        """Conditions, as for Event.list. In its query there may be filter, filter_or and keyword, and nothing else."""
+
+    def __init__(
+        self,
+        *,
+        query: _event_pb2.EventQuery | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query", b"query", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    """Some events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Names the last of them: where to go on."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.EventInfo]:
+        """In order; at least one."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_event_pb2.EventInfo] | None = ...,
+        resume_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "resume_token", b"resume_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
+
+@_typing.final
 class WatchRequest(_message.Message):
     """Which events, and from when on."""
 

@@ -46,6 +46,11 @@ class EventsStub:
                 request_serializer=event__service_dot_v1_dot_events__pb2.WatchRequest.SerializeToString,
                 response_deserializer=event__service_dot_v1_dot_events__pb2.WatchResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/event_service.v1.Events/Export',
+                request_serializer=event__service_dot_v1_dot_events__pb2.ExportRequest.SerializeToString,
+                response_deserializer=event__service_dot_v1_dot_events__pb2.ExportResponse.FromString,
+                _registered_method=True)
 
 
 class EventsServicer:
@@ -77,6 +82,18 @@ class EventsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Export(self, request, context):
+        """Tells every event that matches, the oldest first, as fast as the caller reads, and ends with OK behind the last.
+
+        Events come whole, in the order of created_at, some in a message. After an end of any other kind, going on from the
+        last token neither leaves out nor repeats an event that was there all the time. What is received while an export
+        runs is in it or not; whoever exports one period after the other ends each ten seconds in the past. A caller that
+        does not read for 30 s is cut off with RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -89,6 +106,11 @@ def add_EventsServicer_to_server(servicer, server):
                     servicer.Watch,
                     request_deserializer=event__service_dot_v1_dot_events__pb2.WatchRequest.FromString,
                     response_serializer=event__service_dot_v1_dot_events__pb2.WatchResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=event__service_dot_v1_dot_events__pb2.ExportRequest.FromString,
+                    response_serializer=event__service_dot_v1_dot_events__pb2.ExportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -147,6 +169,33 @@ class Events:
             '/event_service.v1.Events/Watch',
             event__service_dot_v1_dot_events__pb2.WatchRequest.SerializeToString,
             event__service_dot_v1_dot_events__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/event_service.v1.Events/Export',
+            event__service_dot_v1_dot_events__pb2.ExportRequest.SerializeToString,
+            event__service_dot_v1_dot_events__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,130 @@
+"""Exports: everything once, in order, from any event on, and never what is another's."""
+
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.model.scope import Scope
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import parse_list_query
+from event_service.store.client import Database
+from event_service.store.compile import Dialect
+from event_service.store.export_reader import ExportReader, Position
+from tests.contract.reading import DOMAIN, NOON, dialect, stored
+
+__all__ = ["dialect"]
+
+
+@pytest.fixture
+def exporter(database: Database, dialect: Dialect) -> ExportReader:
+    return ExportReader(database["event"], dialect=dialect, page_rows=7)
+
+
+def exported(
+    exporter: ExportReader, scope: Scope = DOMAIN, position: Position | None = None, **query: object
+) -> list[str]:
+    """Ids, page after page to the end."""
+    where = parse_list_query(query, {}, EVENT_FIELDS).where
+    position = position or Position()
+    ids: list[str] = []
+    while rows := exporter.page(scope, where, position):
+        ids += [event_pb2.EventInfo.FromString(row).event_id for row in rows]
+        assert position.token.endswith(f"/{ids[-1]}")
+    return ids
+
+
+def test_everything_once_and_oldest_first(database: Database, exporter: ExportReader) -> None:
+    chance = Random(1)
+    # Far apart, close together, and more than a page of one millisecond; some as upstream stores them.
+    times = [NOON - timedelta(days=chance.randrange(3000)) for _ in range(15)]
+    times += [NOON + timedelta(milliseconds=number) for number in range(20)] + [NOON + timedelta(hours=1)] * 20
+    times += [NOON + timedelta(days=40_000)]  # a clock that is wrong
+    chance.shuffle(times)
+    made = [(at, number, stored(database, created_at=at, legacy=number % 5 == 0)) for number, at in enumerate(times)]
+    assert exported(exporter) == [event_id for _, _, event_id in sorted(made)]
+    assert exporter.page(DOMAIN, parse_list_query({}, {}, EVENT_FIELDS).where, Position(NOON)) != []
+
+
+def test_nothing_at_all(exporter: ExportReader) -> None:
+    assert exported(exporter) == []
+    assert exported(exporter, filter=[{"k": "created_at", "v": "2020", "o": "datetime_gte"}]) == []
+
+
+def test_from_any_event_on(database: Database, exporter: ExportReader) -> None:
+    times = [NOON] * 10 + [NOON + timedelta(seconds=number) for number in range(10)]
+    ids = [stored(database, created_at=at) for at in times]
+    for number, event_id in enumerate(ids):
+        position = exporter.position_of(DOMAIN, times[number], event_id)
+        assert exported(exporter, position=position) == ids[number + 1 :]
+
+
+def test_behind_an_event_that_is_gone_its_millisecond_comes_again(database: Database, exporter: ExportReader) -> None:
+    ids = [stored(database, created_at=at) for at in (NOON, NOON, NOON + timedelta(seconds=1))]
+    later = stored(database, created_at=NOON + timedelta(seconds=2))
+    database["event"].delete_one({"event_id": ids[1]})
+    position = exporter.position_of(DOMAIN, NOON, ids[1])
+    assert exported(exporter, position=position) == [ids[0], ids[2], later]
+
+
+def test_conditions_hold(database: Database, exporter: ExportReader) -> None:
+    ids = [stored(database, severity="CRITICAL" if number % 3 else "INFO") for number in range(30)]
+    critical = {"filter": [{"k": "severity", "v": "CRITICAL", "o": "eq"}]}
+    assert exported(exporter, **critical) == [event_id for number, event_id in enumerate(ids) if number % 3]
+    hour = [
+        {"k": "created_at", "v": NOON.isoformat(), "o": "datetime_gte"},
+        {"k": "created_at", "v": (NOON - timedelta(hours=1)).isoformat(), "o": "datetime_lt"},
+    ]
+    assert exported(exporter, filter=hour) == []
+
+
+def test_a_page_has_so_many_bytes(database: Database, dialect: Dialect) -> None:
+    exporter = ExportReader(database["event"], dialect=dialect, page_bytes=20_000)
+    sizes = [15_000, 1_000, 1_000, 15_000, 90_000, 1_000]
+    ids = [stored(database, raw_data={"text": "x" * size}) for size in sizes]
+    where, position, pages = parse_list_query({}, {}, EVENT_FIELDS).where, Position(), []
+    while rows := exporter.page(DOMAIN, where, position):
+        pages.append([event_pb2.EventInfo.FromString(row).event_id for row in rows])
+    assert pages == [ids[:4], ids[4:5], ids[5:]]
+
+
+SCOPES = {
+    "domain": Scope("d-1"),
+    "workspace": Scope("d-1", "w-1"),
+    "projects": Scope("d-1", "w-1", ("p-1", "p-2")),
+    "project": Scope("d-1", "w-1", ("p-2",)),
+    "nothing": Scope("d-1", "w-1", ()),
+    "other domain": Scope("d-2"),
+}
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_never_what_is_foreign(database: Database, exporter: ExportReader, name: str) -> None:
+    """Two domains in turn, in the same milliseconds; whatever event of whomever a token names."""
+    chance, scope = Random(2), SCOPES[name]
+    made = []
+    for number in range(60):
+        place = {
+            "domain_id": chance.choice(("d-1", "d-2")),
+            "workspace_id": chance.choice(("w-1", "w-2")),
+            "project_id": chance.choice(("p-1", "p-2", "p-3")),
+        }
+        at = NOON + timedelta(milliseconds=number // 8)
+        made.append((place, at, stored(database, created_at=at, **place)))
+    own = [
+        (at, event_id)
+        for place, at, event_id in made
+        if place["domain_id"] == scope.domain_id
+        and scope.workspace_id in (None, place["workspace_id"])
+        and (scope.projects is None or place["project_id"] in scope.projects)
+    ]
+    assert exported(exporter, scope) == [event_id for _, event_id in own]
+    anything = {"filter_or": [{"k": "domain_id", "v": "d-2", "o": "eq"}, {"k": "title", "v": "", "o": "contain"}]}
+    assert exported(exporter, scope, **anything) == [event_id for _, event_id in own]
+    for place, at, event_id in made[::7]:
+        position = exporter.position_of(scope, at, event_id)
+        mine = (at, event_id) in own
+        # A foreign event is as good as none: its millisecond is told from the beginning.
+        behind = own[own.index((at, event_id)) + 1 :] if mine else [one for one in own if one[0] >= at]
+        assert exported(exporter, scope, position) == [event_id for _, event_id in behind], place
