@@ -17,7 +17,7 @@ RUN python -m venv ${PREFIX} && python -m pip install --quiet --no-cache-dir --c
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-RUN ${PREFIX}/bin/python -m pip install --quiet --no-cache-dir --constraint constraints.txt "$(echo dist/*.whl)[embedded]"
+RUN ${PREFIX}/bin/python -m pip install --quiet --no-cache-dir --constraint constraints.txt "$(echo dist/*.whl)[embedded,otel]"
 
 FROM python:${PYTHON}-slim
 ARG PREFIX=/opt/event-service

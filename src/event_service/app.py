@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
+from starlette.routing import BaseRoute
+
 from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.certificates import tls_files
@@ -22,7 +24,6 @@ from event_service.errors import EventServiceError, Unavailable
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules
-from event_service.events.door import Door
 from event_service.events.exporting import Exporter
 from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
@@ -30,6 +31,7 @@ from event_service.events.reading import DeliveryReader
 from event_service.events.replay import Replayer
 from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
+from event_service.events.traced import make_delivery_reader, make_door, traced_commit
 from event_service.events.watching import Watcher
 from event_service.http.app import build_app
 from event_service.http.cloud_eye import utc_now
@@ -39,7 +41,7 @@ from event_service.http.fetcher import Fetcher
 from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
 from event_service.http.tls import server_context
-from event_service.identity.authenticator import make_authenticator
+from event_service.identity.authenticator import Authenticator, make_authenticator
 from event_service.model.retention import Retention
 from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
@@ -54,6 +56,7 @@ from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore
 from event_service.store.claims import ClaimStore
+from event_service.store.command_spans import CommandSpans
 from event_service.store.compile import MONGODB, SECANTUS, Dialect
 from event_service.store.conditions import ConditionStore
 from event_service.store.embedded import EmbeddedDatabase
@@ -69,6 +72,8 @@ from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
+from event_service.telemetry.otlp_metrics import start_metrics
+from event_service.telemetry.tracing import AsgiApp, Tracing, start_tracing, stop_within
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rates import WebhookRates
@@ -79,6 +84,9 @@ DATABASE_SECONDS = 30.0
 
 _RESERVE_SECONDS = 2.0
 """Of the grace period, for what is left to do when all calls are answered."""
+
+_TELEMETRY_SECONDS = 3.0
+"""What the last traces and metrics may take on their way out."""
 
 _log = logging.getLogger(__name__)
 
@@ -139,11 +147,12 @@ class App:
         settings = self._settings
         service_version = version("event-service")
         metrics = Metrics(service_version)
+        tracing = self._telemetry(metrics, service_version, parts)
         authenticator = make_authenticator(settings)
         sealer = Sealer.from_settings(settings)
 
         uri = settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
-        database = client.connect(settings, uri)
+        database = client.connect(settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(client.close, database)
         dialect = await asyncio.to_thread(self._prepare, database)
         retention = await self._keep_for(database, dialect, parts)
@@ -168,7 +177,7 @@ class App:
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
 
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
-            _measured(committer, reader, metrics),
+            _measured(traced_commit(tracing, committer), reader, metrics),
             size_of=lambda item: item.size,
             weight_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
@@ -177,7 +186,7 @@ class App:
         mending = asyncio.create_task(_mend_now_and_then(committer, threads))
         parts.push_async_callback(_cancel, mending)
 
-        door = Door(writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
+        door = make_door(tracing, writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
         remote = RemotePlugins(
             timeout=settings.plugin_timeout_seconds,
             allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
@@ -194,7 +203,8 @@ class App:
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
-        deliveries = DeliveryReader(
+        deliveries = make_delivery_reader(
+            tracing,
             remote=remote,
             sns=SnsTrust(Fetcher()),
             endpoints=settings.plugin_endpoints,
@@ -228,32 +238,33 @@ class App:
             deliveries,
             Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, dialect=dialect), threads.run),
         )
-        grpc_server = GrpcServer(settings, services, authenticator, observe=metrics.rpc)
+        grpc_server = GrpcServer(
+            settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
+        )
         _watch(metrics, writer, threads, grpc_server)
-        more_routes = [metrics_route(metrics)] if settings.metrics else []
-        if settings.console:
-            more_routes += console_routes(
-                settings,
-                events=events,
-                webhooks=webhooks,
-                authenticator=authenticator,
-                watcher=Watcher(events),
-                is_ready=lambda: grpc_server.health.serving,
-                version=service_version,
-            )
         http_server = HttpServer(
-            build_app(
-                settings,
-                events=events,
-                webhooks=webhooks,
-                authenticator=authenticator,
-                services=[service.descriptor for service in services],
-                methods=grpc_server.methods,
-                new_call=_http_call,
-                is_ready=lambda: grpc_server.health.serving,
-                version=service_version,
-                more_routes=more_routes,
-                observe=metrics.request,
+            _traced(
+                tracing,
+                build_app(
+                    settings,
+                    events=events,
+                    webhooks=webhooks,
+                    authenticator=authenticator,
+                    services=[service.descriptor for service in services],
+                    methods=grpc_server.methods,
+                    new_call=_http_call,
+                    is_ready=lambda: grpc_server.health.serving,
+                    version=service_version,
+                    more_routes=_more_routes(
+                        settings,
+                        metrics=metrics,
+                        events=events,
+                        webhooks=webhooks,
+                        authenticator=authenticator,
+                        grpc_server=grpc_server,
+                    ),
+                    observe=metrics.request,
+                ),
             ),
             settings.http_address,
             tls=_http_tls(settings),
@@ -286,6 +297,15 @@ class App:
             expiry.start()
             parts.callback(expiry.stop)
         return retention
+
+    def _telemetry(self, metrics: Metrics, service_version: str, parts: contextlib.AsyncExitStack) -> Tracing | None:
+        """Exports what OTEL_* ask for, until everything else has stopped."""
+        tracing = start_tracing(service_version, os.environ)
+        pusher = start_metrics(service_version, os.environ, metrics.collect)
+        for part in (tracing, pusher):
+            if part is not None:
+                parts.push_async_callback(stop_within, _TELEMETRY_SECONDS, part.stop)
+        return tracing
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
         embedded = EmbeddedDatabase(self._settings.data_dir)
@@ -354,7 +374,7 @@ def _services(
 
 
 def _measured(
-    committer: Committer, reader: EventReader, metrics: Metrics
+    committer: Callable[[Sequence[CreateItem]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
 ) -> Callable[[Sequence[CreateItem]], Sequence[Outcome]]:
     """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
 
@@ -369,6 +389,33 @@ def _measured(
         return outcomes
 
     return commit
+
+
+def _more_routes(
+    settings: Settings,
+    *,
+    metrics: Metrics,
+    events: EventManager,
+    webhooks: WebhookManager,
+    authenticator: Authenticator,
+    grpc_server: GrpcServer,
+) -> list[BaseRoute]:
+    routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
+    if settings.console:
+        routes += console_routes(
+            settings,
+            events=events,
+            webhooks=webhooks,
+            authenticator=authenticator,
+            watcher=Watcher(events),
+            is_ready=lambda: grpc_server.health.serving,
+            version=version("event-service"),
+        )
+    return routes
+
+
+def _traced(tracing: Tracing | None, application: AsgiApp) -> AsgiApp:
+    return application if tracing is None else tracing.http(application)
 
 
 def _watch(

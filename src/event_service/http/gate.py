@@ -29,6 +29,7 @@ from event_service.errors import (
 )
 from event_service.http.cloud_eye_errors import NO_API, CloudEyeError, cloud_eye_error
 from event_service.telemetry.request import request_id as current_request
+from event_service.telemetry.tracing import TRACE_ID
 
 CLOUD_EYE_PREFIX = "/V1.0/"
 REQUEST_ID = "request_id"
@@ -155,11 +156,11 @@ def _own_error(error: HTTPException, scope: Scope) -> EventServiceError:
 
 
 def _request_id(scope: Scope) -> str:
-    """The caller's own X-Request-Id where it has a harmless form, else 32 random hexadecimal digits."""
+    """The caller's own X-Request-Id where it has a harmless form, else 32 hexadecimal digits, its trace's or random."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _CALLERS_REQUEST_ID.fullmatch(value):
             return str(value.decode("ascii"))
-    return secrets.token_hex(16)
+    return scope.get("state", {}).get(TRACE_ID) or secrets.token_hex(16)
 
 
 def _route(scope: Scope) -> str:

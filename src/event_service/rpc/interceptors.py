@@ -157,12 +157,18 @@ async def errors(request: bytes, call: Call, proceed: Handler) -> bytes:
 
 
 def interceptors(
-    *, authenticator: Authenticator | None, admission: Admission, observe: Observer | None = None
+    *,
+    authenticator: Authenticator | None,
+    admission: Admission,
+    observe: Observer | None = None,
+    span: Interceptor | None = None,
 ) -> list[Interceptor]:
     """The list, outermost first.
 
     Args:
         authenticator: None for methods that need no token.
+        span: makes the call's OpenTelemetry span; None where nothing is traced.
     """
+    spans: list[Interceptor] = [] if span is None else [span]
     identity: list[Interceptor] = [] if authenticator is None else [Identity(authenticator)]
-    return [trace, Log(observe), deadline, admission, *identity, errors]
+    return [*spans, trace, Log(observe), deadline, admission, *identity, errors]

@@ -24,7 +24,7 @@ from event_service.rpc.health import SERVICE as HEALTH
 from event_service.rpc.health import Health
 from event_service.rpc.inbox import Inbox
 from event_service.rpc.interceptors import Observer, errors, interceptors
-from event_service.rpc.methods import Handler, compose, method_table, streaming_methods, watching_methods
+from event_service.rpc.methods import Handler, Interceptor, compose, method_table, streaming_methods, watching_methods
 from event_service.rpc.outbox import Outbox
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.status import Failure, error_of, failure_of
@@ -62,6 +62,7 @@ class GrpcServer:
         services: what it answers beside health and reflection.
         authenticator: who calls.
         observe: told of every call, for metrics.
+        span: makes each call's OpenTelemetry span; None where nothing is traced.
 
     Attributes:
         health: to be set serving when the service can do its work. It starts as not serving.
@@ -74,12 +75,13 @@ class GrpcServer:
         authenticator: Authenticator,
         *,
         observe: Observer | None = None,
+        span: Interceptor | None = None,
     ) -> None:
         self._settings = settings
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._admission = Admission(settings.grpc_max_calls, settings.grpc_memory_bytes)
-        composed = self._compose(services, authenticator, observe)
+        composed = self._compose(services, authenticator, observe, span)
         streaming = frozenset[str]().union(*(streaming_methods(service.descriptor) for service in services))
         watching = frozenset[str]().union(*(watching_methods(service.descriptor) for service in services))
         self._unary = {path: run for path, run in composed.items() if path not in streaming | watching}
@@ -161,10 +163,14 @@ class GrpcServer:
         return {**unary, **streaming, **watching, **self._streams}
 
     def _compose(
-        self, services: Sequence[Service], authenticator: Authenticator, observe: Observer | None
+        self,
+        services: Sequence[Service],
+        authenticator: Authenticator,
+        observe: Observer | None,
+        span: Interceptor | None,
     ) -> dict[str, Handler]:
-        closed = interceptors(authenticator=authenticator, admission=self._admission, observe=observe)
-        opened = interceptors(authenticator=None, admission=self._admission, observe=observe)
+        closed = interceptors(authenticator=authenticator, admission=self._admission, observe=observe, span=span)
+        opened = interceptors(authenticator=None, admission=self._admission, observe=observe, span=span)
         table: dict[str, Handler] = {}
         for service in services:
             for path, handler in method_table(service.descriptor, service.servicer).items():

@@ -9,7 +9,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient
 from pymongo.database import Database as PymongoDatabase
 from pymongo.errors import ConfigurationError, InvalidURI
-from pymongo.monitoring import ServerListener, TopologyListener
+from pymongo.monitoring import CommandListener, ServerListener, TopologyListener
 from pymongo.write_concern import WriteConcern
 
 from event_service.settings import Settings
@@ -37,13 +37,15 @@ class DatabaseSettingsError(Exception):
     """EVENT_SERVICE_MONGODB_URI cannot be used; the text is one line for the operator and holds no password."""
 
 
-def connect(settings: Settings, uri: str, *, listeners: Sequence[ServerListener | TopologyListener] = ()) -> Database:
+def connect(
+    settings: Settings, uri: str, *, listeners: Sequence[CommandListener | ServerListener | TopologyListener] = ()
+) -> Database:
     """The database to store in. Nothing is sent yet: the driver connects in the background.
 
     Args:
         uri: of a MongoDB, or of the embedded database. Time limits named in it win over ours; the write concern
             of this service does not change.
-        listeners: told by the driver's own monitoring when servers come and go.
+        listeners: told by the driver's own monitoring when servers come and go, or of every command.
 
     Raises:
         DatabaseSettingsError: the URI is malformed.

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from event_service.telemetry.request import request_id
+from event_service.telemetry.request import request_id, trace_id
 
 # What a log record has by itself; everything else was given as `extra`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
@@ -80,6 +80,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     # Handlers format in the thread and task that logs, so this is the request of the line.
     if "request_id" not in given and (current := request_id.get()):
         given["request_id"] = current
+    if not given.get("trace_id") and (current := trace_id.get()):
+        given["trace_id"] = current
     return given
 
 

@@ -4,13 +4,14 @@ No label holds an id, a key, a token or anything else a caller chooses: each lab
 counted as "other". What is called for every request costs a dictionary look-up and a few additions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
@@ -165,6 +166,10 @@ class Metrics:
     def watch_database(self, serving: Callable[[], bool]) -> None:
         """Where to look for whether the database answers."""
         self._database_up.set_function(lambda: float(serving()))
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything, for whoever translates it."""
+        return self._registry.collect()
 
     def text(self) -> bytes:
         """Everything, as `CONTENT_TYPE`."""

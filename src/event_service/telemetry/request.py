@@ -7,3 +7,6 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 The doors set it; `logging` reads it. The writer's thread works for many at once and has none.
 """
+
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
+"""The id of the W3C trace that the same work belongs to, 32 hexadecimal digits; "" where nothing is traced."""
