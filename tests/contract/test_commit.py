@@ -1,6 +1,7 @@
 """A batch of creates on a real store: what is written, and what a second attempt finds."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -284,6 +285,19 @@ def test_an_upstream_alert_is_taken_over(bench: Bench) -> None:
     bench.run(bench.item((RECOVERY, "a", 0)))
     assert bench.stored("a")[-1]["alert_id"] == "alert-old"
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")]
+
+
+def test_nobody_looks_for_the_past_of_a_webhook_that_upstream_never_knew(bench: Bench) -> None:
+    def look(_: object) -> None:
+        raise AssertionError("asked in vain")
+
+    events = SimpleNamespace(insert=bench.events.insert, existing=bench.events.existing, newest_alerts=look)
+    commit = bench.committer(events=events)
+    known, ours = bench.item((ALERT, "a", 0)), bench.item((ALERT, "b", 0))
+    ours.entries[0].has_past = False
+    assert isinstance(commit([ours])[0], CreateResult)
+    with pytest.raises(AssertionError, match="in vain"):
+        commit([known])
 
 
 def test_a_failing_database_is_the_callers_to_know(bench: Bench) -> None:

@@ -112,9 +112,17 @@ def test_no_key_is_stored(store: WebhookStore, database: Database) -> None:
 def test_field_names_are_upstreams(store: WebhookStore, database: Database) -> None:
     store.insert(make())
     (document,) = database["webhook"].find()
-    ours = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "_id"}
+    ours = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "made_by_event_service", "_id"}
     assert document.keys() - ours == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
     assert document["plugin_info"].keys() == upstream_document("x", "y")["plugin_info"].keys()
+
+
+def test_what_upstream_has_made_stays_upstreams(store: WebhookStore, database: Database) -> None:
+    """Whether a condition that is new here may have a past depends on it."""
+    store.insert(replace(make("webhook-1"), is_ours=True))
+    database["webhook"].insert_one(upstream_document("webhook-2", "key"))
+    found = [store.find_for_delivery(webhook_id) for webhook_id in ("webhook-1", "webhook-2", "webhook-2")]
+    assert [webhook is not None and webhook.is_ours for webhook in found] == [True, False, False]
 
 
 def test_an_id_is_taken_once(store: WebhookStore) -> None:

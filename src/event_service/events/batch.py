@@ -17,6 +17,7 @@ class Entry:
     """One event of a create on its way into the store.
 
     Attributes:
+        has_past: whether upstream may have stored events of its condition.
         stored: None while undecided, True once stored, False for a recovery that is not to be stored.
         was_stored: an earlier attempt had stored it.
         admitted: whether it may open an alert; None where nobody had to ask. See `surges.py`.
@@ -26,6 +27,7 @@ class Entry:
     built: BuiltEvent
     key: ConditionKey
     condition_id: str
+    has_past: bool = True
     object_id: str = field(default_factory=new_object_id)
     decision: Decision | None = None
     stored: bool | None = None

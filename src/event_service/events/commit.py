@@ -186,12 +186,12 @@ class Committer:
             is_recovery = first[condition_id].built.event.draft.event_type is EventType.RECOVERY
             under_way = row.unsettled_at is not None and now - row.unsettled_at < UNDER_WAY
             rows[condition_id] = self._adopt(row, trusted=under_way and not is_recovery)
-        missing = {condition_id: entry.key for condition_id, entry in first.items() if condition_id not in rows}
-        if not missing:
-            return rows
-        past = self._events.newest_alerts(list(missing.values()))
+        new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in rows}
+        with_past = [entry.key for entry in new.values() if entry.has_past]
+        past = self._events.newest_alerts(with_past) if with_past else {}
         states = self._alerts.states(event.alert.alert_id for event in past.values()) if past else {}
-        for condition_id, key in missing.items():
+        for condition_id, entry in new.items():
+            key = entry.key
             row = Condition(condition_id, key.webhook_id, key.event_key)
             if event := past.get(key):
                 state, resolved_at = states.get(event.alert.alert_id, (AlertState.TRIGGERED, None))

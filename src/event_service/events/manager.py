@@ -345,7 +345,7 @@ class EventManager:
                 event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
             )
             name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
-            entries.append(Entry(one, key, name))
+            entries.append(Entry(one, key, name, has_past=not webhook.is_ours))
         return entries
 
     async def get(self, scope: Scope, event_id: str) -> bytes:

@@ -45,6 +45,7 @@ class Webhook:
         sealed_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
             requests (Cloud Eye).
         capability: what upstream noted of the plugin; {} for our own webhooks.
+        is_ours: this service made it, not upstream, which therefore has never stored an event of it.
         requests_total, requests_error: authenticated calls, and those whose payload could not be parsed.
         activity: what became of them.
     """
@@ -62,6 +63,7 @@ class Webhook:
     sealed_keys: list[bytes] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
     capability: dict[str, Any] = field(default_factory=dict)
+    is_ours: bool = False
     requests_total: int = 0
     requests_error: int = 0
     activity: Activity = field(default_factory=Activity)

@@ -14,6 +14,8 @@ from event_service.store.documents import escape_keys, unescape_keys
 CLEAR_KEYS = ("access_key", "webhook_url")
 """Where upstream's documents hold the access key in clear."""
 
+_IS_OURS = "made_by_event_service"
+
 
 def webhook_document(webhook: Webhook) -> Document:
     """The document of a webhook: neither its key nor its URL, which would hold the key, is in it."""
@@ -35,6 +37,7 @@ def webhook_document(webhook: Webhook) -> Document:
         "workspace_id": webhook.workspace_id,
         "domain_id": webhook.domain_id,
         "created_at": webhook.created_at,
+        _IS_OURS: webhook.is_ours,
         **key_fields(webhook),
     }
 
@@ -66,6 +69,7 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
         sealed_keys=[bytes(one) for one in row.get("sealed_keys") or ()],
         tags=unescape_keys(_object(row.get("tags"))),
         capability=unescape_keys(_object(row.get("capability"))),
+        is_ours=row.get(_IS_OURS) is True,
         requests_total=int(requests.get("total") or 0),
         requests_error=int(requests.get("error") or 0),
         activity=activity_of(_object(row.get("activity"))),

@@ -169,6 +169,7 @@ class WebhookManager:
             plugin=await self._plugin(plugin_info),
             created_at=truncate(self._clock()),
             tags=dict(tags or {}),
+            is_ours=True,
         )
         keyless.plugin.options = sealed(keyless.plugin.options, self._sealer, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
