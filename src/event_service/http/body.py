@@ -71,8 +71,8 @@ class BodyReader:
         return b"".join(chunks)
 
 
-def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """The content of a compressed body; no more of it is unpacked than `limit` bytes.
+async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
+    """The content of a compressed body; no more of it is unpacked than `limit` bytes, and in a thread.
 
     Args:
         encoding: the Content-Encoding header, "" for none.
@@ -86,16 +86,21 @@ def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
         return body
     if name not in ("gzip", "x-gzip", "deflate"):
         raise InvalidArgument.at("content-encoding", f"must be gzip or deflate, not {name[:40]!r}")
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
-        content = unpacker.decompress(body, limit + 1)
+        content, is_whole = await asyncio.to_thread(_unpacked, body, limit + 1)
     except zlib.error:
         raise InvalidArgument.at("body", f"is not {name}, as content-encoding says") from None
     if len(content) > limit:
         raise _too_large(limit)
-    if not unpacker.eof:
+    if not is_whole:
         raise InvalidArgument.at("body", f"ends in the middle of its {name} stream")
     return content
+
+
+def _unpacked(body: bytes, most: int) -> tuple[bytes, bool]:
+    """At most so many bytes of what was compressed, and whether its end was reached."""
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    return unpacker.decompress(body, most), unpacker.eof
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -65,7 +65,7 @@ class Collector:
         # A stranger's body is not read: with a wrong key it ends here.
         await self._webhooks.authenticate(webhook_id, access_key)
         wire = await self._bodies.read(request, self._limit)
-        body = decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
+        body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
         payload, unreadable = read_payload(body)
         headers = joined_headers(request.scope["headers"])
         outcome = await self._events.create(

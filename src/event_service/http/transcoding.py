@@ -119,7 +119,7 @@ class Transcoder(Generic[CallT]):
 
         async def endpoint(request: Request) -> Response:
             wire = await self._bodies.read(request, self._limit)
-            body = decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
+            body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
             message = read_message(body, request_type())
             call = self._new_call(binding.name, _metadata(request), request.scope["state"][REQUEST_ID])
             reply = await answer(message.SerializeToString(), call)
