@@ -143,8 +143,3 @@ def test_a_bar_is_for_terminals(service: Service, many: str, tmp_path: Path) -> 
     assert "/1000" in plain(shown)
     assert COLOUR.search(shown)
     assert "holds 1000 events" in plain(shown).replace("\r\n", " ")
-    without = in_a_terminal(
-        "event", "export", f"webhook={many}", "-o", str(tmp_path / "b.csv"),
-        EVENT_SERVICE_SERVER=service.grpc_address, NO_COLOR="1",
-    )  # fmt: skip
-    assert not COLOUR.search(without)

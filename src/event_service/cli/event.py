@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from event_service.cli import first_webhook
+from event_service.cli.completion import event_conditions, fields_to_count_by
 from event_service.cli.configuration import load_settings
 from event_service.cli.connection import EVENT, EVENTS, Connection
 from event_service.cli.export import export
@@ -32,7 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Send events and read them back.")
 app.command()(tail)
 app.command()(export)
 
-Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)]
+Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)]
 
 # Steps of time that `stat --by` knows, as $dateToString formats.
 STEPS = {"minute": "%Y-%m-%d %H:%M", "hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -188,7 +189,12 @@ def stat(
     connection: Connection,
     condition: Filters = None,
     by: Annotated[
-        str, typer.Option(metavar="FIELD,...", help="What to count by: fields, and minute, hour, day, month.")
+        str,
+        typer.Option(
+            metavar="FIELD,...",
+            help="What to count by: fields, and minute, hour, day, month.",
+            autocompletion=fields_to_count_by,
+        ),
     ] = "severity",
     limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
     as_json: Json = False,

@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from event_service._gen.event_service.v1 import events_pb2
+from event_service.cli.completion import event_conditions, export_formats
 from event_service.cli.connection import EVENT, EVENTS, Connection
 from event_service.cli.export_file import (
     ROW,
@@ -43,9 +44,17 @@ _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 @takes_connection
 def export(
     connection: Connection,
-    condition: Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)] = None,
+    condition: Annotated[
+        list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)
+    ] = None,
     format_: Annotated[
-        str, typer.Option("--format", metavar="csv|ndjson", help="By default what the file's name ends in, else csv.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="csv|ndjson",
+            help="By default what the file's name ends in, else csv.",
+            autocompletion=export_formats,
+        ),
     ] = "",
     since: Annotated[str, typer.Option(metavar="TIME", help="Received since then: 2h, 2026-01-31.")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Received before that.")] = "",

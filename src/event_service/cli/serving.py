@@ -102,6 +102,7 @@ def announce(settings: Settings, app: App) -> None:
         (
             ("  gRPC", app.addresses.grpc),
             ("  HTTP", app.addresses.http),
+            ("  console", f"{app.addresses.http}/" if settings.console else ""),
             ("  database", database),
             ("  who may read", who),
         )

@@ -10,6 +10,7 @@ import grpc
 import typer
 from rich.text import Text
 
+from event_service.cli.completion import event_conditions
 from event_service.cli.connection import EVENTS, Connection
 from event_service.cli.failures import Failure
 from event_service.cli.filters import HELP, parse_filters
@@ -24,7 +25,9 @@ _PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 @takes_connection
 def tail(
     connection: Connection,
-    condition: Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)] = None,
+    condition: Annotated[
+        list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)
+    ] = None,
     keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many events. 0: never.")] = 0,
     as_json: Json = False,

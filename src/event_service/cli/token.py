@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,15 +10,17 @@ from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json
 from event_service.errors import EventServiceError
-from event_service.identity.issuing import Algorithm, generate_key, issue_token, read_private_key, write_key_pair
 from event_service.identity.principal import Role
+
+if TYPE_CHECKING:
+    from event_service.identity.issuing import Algorithm
 
 app = typer.Typer(
     no_args_is_help=True, help="Make the keys and the tokens of EVENT_SERVICE_AUTH=jwt. Needs no running server."
 )
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-ALGORITHMS: dict[str, Algorithm] = {"RS256": "RS256", "ES256": "ES256", "EDDSA": "EdDSA"}
+ALGORITHMS: "dict[str, Algorithm]" = {"RS256": "RS256", "ES256": "ES256", "EDDSA": "EdDSA"}
 
 
 @app.command()
@@ -38,6 +40,8 @@ def keygen(
 
     Example: event-service token keygen --private-key key.json --jwks jwks.json
     """
+    from event_service.identity.issuing import generate_key, write_key_pair  # noqa: PLC0415 - heavy
+
     chosen = ALGORITHMS.get(algorithm.upper())
     if chosen is None:
         raise Failure(f"No such algorithm: {algorithm}.", "One of ES256, RS256, EdDSA.", exit_code=USAGE)
@@ -75,6 +79,8 @@ def issue(
 
     Example: event-service token issue --role WORKSPACE_OWNER --domain-id d-1 --workspace-id w-1 --expires 30d
     """
+    from event_service.identity.issuing import issue_token, read_private_key  # noqa: PLC0415 - heavy
+
     try:
         chosen = Role(role.upper())
     except ValueError as error:

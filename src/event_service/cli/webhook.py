@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from event_service.cli.completion import webhook_conditions, webhook_ids
 from event_service.cli.connection import WEBHOOK, WEBHOOKS, Connection
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.filters import HELP, WEBHOOK_WORDS, parse_filters, parse_option
@@ -22,7 +23,7 @@ from event_service.cli.webhook_output import numbers, print_preview, print_stati
 
 app = typer.Typer(no_args_is_help=True, help="Make and keep webhooks: where monitoring tools deliver.")
 
-WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="The webhook.")]
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="The webhook.", autocompletion=webhook_ids)]
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="A name for people.")]
 ProjectId = Annotated[str, typer.Option("--project-id", metavar="PROJECT", help="The project its events belong to.")]
 Plugin = Annotated[
@@ -38,7 +39,7 @@ Options = Annotated[
     ),
 ]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A label; may be repeated.")]
-Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP)]
+Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=webhook_conditions)]
 
 UPGRADE_MODES = ("NONE", "MANUAL", "AUTO")
 

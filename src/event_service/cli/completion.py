@@ -1,0 +1,121 @@
+"""What the Tab key offers: fields of conditions, their values, webhooks of the server.
+
+Bash takes a word apart at `=`, so that in `severity=CRI` the word to complete is `CRI`, with `severity` and `=` as
+words before it; zsh and fish leave it whole. Both forms are known here. A field is offered with two operators, for a
+single candidate would be taken as a finished word.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from typer import Context
+
+from event_service.cli.connection import DEFAULT_SERVER, WEBHOOK, Connection
+from event_service.cli.failures import Failure
+from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldKind, FieldSet
+from event_service.query.short_filter import EVENT_WORDS, WEBHOOK_WORDS
+
+SEVERITIES = ("CRITICAL", "ERROR", "WARNING", "INFO", "NOT_AVAILABLE", "NONE")
+VALUES: Mapping[str, Sequence[str]] = {
+    "severity": SEVERITIES,
+    "event_type": ("ALERT", "RECOVERY", "ERROR"),
+    "state": ("ENABLED", "DISABLED"),
+    "since": ("1h", "24h", "7d", "30d"),
+    "until": ("1h", "24h", "7d", "30d"),
+}
+Candidate = tuple[str, str]
+"""What is offered, and a word about it."""
+
+STEPS = ("minute", "hour", "day", "month")
+_SERVER_SECONDS = 1.0
+_MOST_WEBHOOKS = 50
+
+
+def event_conditions(context: Context, incomplete: str) -> list[Candidate]:
+    """Conditions on events."""
+    return _conditions(context, incomplete, EVENT_FIELDS, EVENT_WORDS)
+
+
+def webhook_conditions(context: Context, incomplete: str) -> list[Candidate]:
+    """Conditions on webhooks."""
+    return _conditions(context, incomplete, WEBHOOK_FIELDS, WEBHOOK_WORDS)
+
+
+def webhook_ids(context: Context, incomplete: str) -> list[Candidate]:
+    """Webhooks of the server that the command would ask, with their names; none where it does not answer at once."""
+    given = context.params
+    connection = Connection(
+        given.get("server") or DEFAULT_SERVER,
+        given.get("token") or "",
+        given.get("ca_file"),
+        given.get("cert_file"),
+        given.get("key_file"),
+        _SERVER_SECONDS,
+    )
+    query: dict[str, Any] = {"only": ["webhook_id", "name"], "page": {"limit": _MOST_WEBHOOKS}}
+    if incomplete:
+        query["filter"] = [{"k": "webhook_id", "v": incomplete, "o": "contain"}]
+    try:
+        rows = connection.call(WEBHOOK, "list", {"query": query}).body.get("results", [])
+    except Failure:
+        return []
+    return [(row["webhook_id"], row.get("name", "")) for row in rows if row["webhook_id"].startswith(incomplete)]
+
+
+def fields_to_count_by(incomplete: str) -> list[Candidate]:
+    """Fields and steps of time, behind what stands before a comma."""
+    before, comma, begun = incomplete.rpartition(",")
+    return [
+        (f"{before}{comma}{name}", "")
+        for name in [*STEPS, *_fields(EVENT_FIELDS, EVENT_WORDS)]
+        if name.startswith(begun)
+    ]
+
+
+def export_formats(incomplete: str) -> list[Candidate]:
+    """csv and ndjson."""
+    return [(name, "") for name in ("csv", "ndjson") if name.startswith(incomplete)]
+
+
+def _conditions(context: Context, incomplete: str, fields: FieldSet, words: Mapping[str, str]) -> list[Candidate]:
+    before: Sequence[Any] = context.params.get("condition") or ()
+    field, equals, value = incomplete.partition("=")
+    if not incomplete and before and not set(str(before[-1]).rstrip("!")) & set("=~<>"):  # bash, behind the sign
+        return _values(context, _word(before[-1], words), "", "")
+    if len(before) > 1 and before[-1] == "=":  # bash, in the value
+        return _values(context, _word(before[-2], words), incomplete, "")
+    if equals:
+        return _values(context, _word(field, words), value, f"{field}=")
+    found = [
+        f"{name}{operator}"
+        for name in _fields(fields, words)
+        if name.startswith(incomplete)
+        for operator in ("=", "!=")
+    ]
+    for name in ("since", "until"):
+        if name.startswith(incomplete):
+            found += [f"{name}={age}" for age in VALUES[name]] if incomplete else [f"{name}="]
+    return [(one, "") for one in found]
+
+
+def _values(context: Context, field: str, begun: str, prefix: str) -> list[Candidate]:
+    """What the field may be compared with, behind what stands before a comma."""
+    if field == "webhook_id":
+        return [(prefix + webhook_id, name) for webhook_id, name in webhook_ids(context, begun)]
+    done, comma, last = begun.rpartition(",")
+    return [(f"{prefix}{done}{comma}{value}", "") for value in VALUES.get(field, ()) if value.startswith(last)]
+
+
+def _word(text: Any, words: Mapping[str, str]) -> str:
+    name = str(text).rstrip("!=")
+    return words.get(name, name)
+
+
+def _fields(fields: FieldSet, words: Mapping[str, str]) -> list[str]:
+    """Names of fields that can be compared, as people say them."""
+    said = {name: word for word, name in words.items()}
+    return [
+        said.get(name, name)
+        for name, kind in fields.kinds.items()
+        if kind is not FieldKind.DYNAMIC and name not in fields.unsearchable
+    ]
