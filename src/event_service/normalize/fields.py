@@ -86,7 +86,9 @@ def trimmed(value: Json) -> Json:
     if type(value) is str:
         return value.strip()
     if isinstance(value, dict):
-        return {name.strip(): trimmed(member) for name, member in value.items()}
+        return {
+            name.strip(): member.strip() if type(member) is str else trimmed(member) for name, member in value.items()
+        }
     if isinstance(value, list):
         return [trimmed(member) for member in value]
     return value

@@ -79,30 +79,28 @@ def encode_event(event: Event) -> bytes:
     draft = event.draft
     info = encode_struct(draft.additional_info, path="additional_info")
     raw = draft.raw_wire if draft.raw_wire is not None else encode_struct(draft.raw_data, path="raw_data")
-    parts: list[bytes] = []
-    _add_texts(
-        parts,
-        _BEFORE_RESOURCES,
-        (
-            event.event_id,
-            draft.event_key,
-            draft.event_type,
-            draft.title,
-            draft.description,
-            draft.severity,
-            draft.rule,
-            draft.image_url,
-        ),
-    )
-    for resource in draft.resources:
-        text = _text(resource, "resources")
-        parts += (_RESOURCE[len(text)], text)
-    _add_texts(parts, _AFTER_RESOURCES, (draft.provider, draft.account))
-    parts += (
+    try:
+        texts = event_pb2.EventInfo(
+            event_id=event.event_id,
+            event_key=draft.event_key,
+            event_type=draft.event_type,
+            title=draft.title,
+            description=draft.description,
+            severity=draft.severity,
+            rule=draft.rule,
+            image_url=draft.image_url,
+            resources=draft.resources,
+            provider=draft.provider,
+            account=draft.account,
+        ).SerializeToString()
+    except UnicodeEncodeError:
+        texts = encode_event_info({name: getattr(draft, name) for name in _TEXTS})  # says which of them it is
+    parts = [
+        texts,
         *(_INFO[len(info)], info, _RAW[len(raw)], raw),
         _owner(event.domain_id, event.workspace_id, event.project_id, event.webhook_id),
         _created_at(event.created_at),
-    )
+    ]
     if draft.occurred_at is not None:
         _add_texts(parts, _OCCURRED_AT, (format_timestamp(draft.occurred_at),))
     return b"".join(parts)
@@ -112,14 +110,11 @@ def _named(*names: str) -> _Fields:
     return tuple((name, _BY_NAME[name]) for name in names)
 
 
-_BEFORE_RESOURCES = _named(
-    "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url"
-)
-_AFTER_RESOURCES = _named("provider", "account")
+_TEXTS = ("event_key", "title", "description", "rule", "image_url", "resources", "provider", "account")
 _OWNER = _named("domain_id", "workspace_id", "project_id", "webhook_id")
 _CREATED_AT = _named("created_at")
 _OCCURRED_AT = _named("occurred_at")
-_RESOURCE, _INFO, _RAW = _BY_NAME["resources"], _BY_NAME["additional_info"], _BY_NAME["raw_data"]
+_INFO, _RAW = _BY_NAME["additional_info"], _BY_NAME["raw_data"]
 
 
 def _add_texts(parts: list[bytes], fields: _Fields, values: Iterable[str]) -> None:
