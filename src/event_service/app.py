@@ -175,6 +175,7 @@ class App:
             surges=surges,
         )
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
+        parts.callback(reader.close)
 
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
             _measured(traced_commit(tracing, committer), reader, metrics),

@@ -30,7 +30,7 @@ COLLECTIONS = (
     schema.COLLECTION,
     indexes.EVENT,
 )
-"""What is backed up, in this order. `health` and `bulk`'s barrier mean nothing elsewhere."""
+"""What is backed up, in this order. `health` and `bulk`'s barrier mean nothing elsewhere, tallies are counted anew."""
 
 BATCH_DOCUMENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -65,7 +65,7 @@ def contents(database: Database) -> Contents:
     with database_errors():
         names = database.list_collection_names()
         documents = {name: database[name].estimated_document_count() for name in COLLECTIONS if name in names}
-    own = {*COLLECTIONS, "health"}
+    own = {*COLLECTIONS, indexes.TALLY, "health"}
     others = sorted(name for name in names if name not in own and not name.startswith("system."))
     return Contents(documents, tuple(others))
 
@@ -125,6 +125,7 @@ def restore(
         if not replace:
             _demand_empty(database)
         schema.begin_restore(database, datetime.now(UTC))
+        database[indexes.TALLY].drop()
         for name in COLLECTIONS:
             if name == schema.COLLECTION:
                 continue

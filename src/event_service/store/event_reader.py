@@ -5,7 +5,7 @@ fields are encoded anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ import bson
 from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
-from event_service.query.fields import EVENT_FIELDS
+from event_service.query.fields import EVENT_FIELDS, SortKey
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.compile import (
@@ -25,18 +25,19 @@ from event_service.store.compile import (
     compile_scope,
     compile_sort,
 )
-from event_service.store.compile_list import compile_list_matches, compile_list_rows
-from event_service.store.compile_stat import compile_count
-from event_service.store.count_cache import CountCache
+from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, document_wire
+from event_service.store.event_totals import EventTotals
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
-from event_service.store.running_totals import RunningTotals
 from event_service.store.stat_reader import StatReader
-from event_service.store.time_windows import TimeWindows, serves
+from event_service.store.time_windows import Between, TimeWindows, between, serves, within
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
+
+DEEP = 200
+"""Rows before a page from which on it is looked for by counted hours."""
 
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
@@ -85,9 +86,8 @@ class EventReader:
         self._max_time_ms = max_time_ms
         self._max_reply_bytes = max_reply_bytes
         self._dialect = dialect
-        self._counts = CountCache()
-        self._windows = TimeWindows() if dialect.embedded else None
-        self._totals = RunningTotals(self._count_documents) if dialect.embedded else None
+        self._windows = TimeWindows()
+        self._totals = EventTotals(collection, max_time_ms=max_time_ms, dialect=dialect)
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
@@ -124,93 +124,98 @@ class EventReader:
         matching = compile_filter(scope, query.where, self._dialect)
         with database_errors():
             if query.count_only:
-                return Page([], self._count(matching, query))
-            rows, cut = self._page(matching, query)
-            return Page(rows, self._total(matching, query, len(rows), cut), cut)
+                return Page([], self._totals.total(scope, query, matching))
+            rows, cut = self._page(scope, matching, query)
+            return Page(rows, self._total(scope, matching, query, len(rows), cut), cut)
 
     def changed(self) -> None:
         """Events were stored or deleted: their number is counted anew, so that a writer sees its own writes."""
-        self._counts.changed()
+        self._totals.changed()
+
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        self._totals.close()
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
         """The reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query)
 
-    def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
+    def _page(self, scope: Scope, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
         if query.page.limit:
-            return list(self._encoded(matching, query, min(query.page.limit, _SERVER_ROWS))), False
+            return list(self._encoded(scope, matching, query, min(query.page.limit, _SERVER_ROWS))), False
         rows: list[bytes] = []
         size = 0
-        for row in self._encoded(matching, query, self._list_limit + 1):
+        for row in self._encoded(scope, matching, query, self._list_limit + 1):
             size += len(row)
             if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
                 return rows, True
             rows.append(row)
         return rows, False
 
-    def _total(self, matching: dict[str, Any], query: ListQuery, rows: int, cut: bool) -> int:
+    def _total(self, scope: Scope, matching: dict[str, Any], query: ListQuery, rows: int, cut: bool) -> int:
         """All matches: known without asking where the page has the last of them."""
         limit = query.page.limit
         if not cut and (limit is None or rows < limit) and (rows or not query.page.skip):
             return query.page.skip + rows
-        return self._count(matching, query)
+        return self._totals.total(scope, query, matching)
 
-    def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
-        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect)]
-        return self._counts.get(stages, lambda: self._count_now(matching, stages))
-
-    def _count_now(self, matching: dict[str, Any], stages: Sequence[dict[str, Any]]) -> int:
-        if len(stages) == 1:
-            return self._totals.total(matching) if self._totals else self._count_documents(matching)
-        return next((int(row["f0"]) for row in self._aggregate([*stages, compile_count()])), 0)
-
-    def _count_documents(self, matching: Mapping[str, Any]) -> int:
-        with database_errors():
-            return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
-
-    def _encoded(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
+    def _encoded(self, scope: Scope, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
             stages = compile_list_rows(query, EVENT_FIELDS, limit, self._dialect)
             return self._partial(self._aggregate([{"$match": matching}, *stages]), query)
         shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
-        if self._windows is not None and serves(query):
-            found = self._newest(self._windows, matching, query, {**shown, "created_at": 1}, limit)
-        else:
-            found = self._find(matching, query, shown, limit)
+        found = self._newest(scope, query, shown, limit) if serves(query) else None
+        if found is None:
+            found = self._find(matching, shown, query.sort, query.page.skip, limit)
         return self._whole(found) if query.only is None else self._partial(found, query)
 
     def _newest(
-        self, windows: TimeWindows, matching: dict[str, Any], query: ListQuery, shown: Mapping[str, Any], limit: int
-    ) -> Iterable[Mapping[str, Any]]:
-        order = compile_sort(None, EVENT_FIELDS)
+        self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int
+    ) -> Iterable[Mapping[str, Any]] | None:
+        """The default order where the plain query would be slow: far from the newest, and on the embedded database."""
+        times, skip = between(query.where), query.page.skip
+        place = self._totals.place(scope, query) if skip >= DEEP else None
+        if place is not None:
+            if place.past_the_end:
+                return []
+            times, skip = replace(times, before=place.before), place.skip
+        timeless = self._totals.timeless(scope, query)
+        if self._dialect.embedded:
+            return self._by_windows(timeless, times, {**shown, "created_at": 1}, skip, limit)
+        if place is None:
+            return None
+        window = (
+            {"created_at": {"$not": {"$gte": times.before}}} if times.undated else within(times.since, times.before)
+        )
+        return self._find(both(timeless, window), shown, None, skip, limit)
 
+    def _by_windows(
+        self, timeless: dict[str, Any], times: Between, shown: Mapping[str, Any], skip: int, limit: int
+    ) -> Iterable[Mapping[str, Any]]:
         def find(window: Mapping[str, Any], skip: int, most: int) -> Iterable[Mapping[str, Any]]:
-            return self._collection.find(
-                both(matching, window),
-                shown,
-                sort=order,
-                skip=skip,
-                limit=most,
-                batch_size=self._list_limit + 1,
-                max_time_ms=self._max_time_ms,
-            )
+            return self._find(both(timeless, window), shown, None, skip, most)
 
         def count(window: Mapping[str, Any]) -> int:
-            return self._count_documents(both(matching, window))
+            return self._totals.count(both(timeless, window))
 
-        reach = (query.page.skip + limit).bit_length()
-        everything = {name: matching[name] for name in _SCOPE_FIELDS if name in matching}
-        about = [(bson.encode(matching), reach), (bson.encode(everything), reach)]
-        return windows.page(query.where, about, query.page.skip, limit, find=find, count=count)
+        reach = (skip + limit).bit_length()
+        everything = {name: timeless[name] for name in _SCOPE_FIELDS if name in timeless}
+        about = [(bson.encode(timeless), reach), (bson.encode(everything), reach)]
+        return self._windows.page(times, about, skip, limit, find=find, count=count)
 
     def _find(
-        self, matching: dict[str, Any], query: ListQuery, projection: Mapping[str, Any], limit: int
+        self,
+        matching: Mapping[str, Any],
+        projection: Mapping[str, Any],
+        sort: tuple[SortKey, ...] | None,
+        skip: int,
+        limit: int,
     ) -> Iterable[Mapping[str, Any]]:
         return self._collection.find(
             matching,
             projection,
-            sort=compile_sort(query.sort, EVENT_FIELDS),
-            skip=query.page.skip,
+            sort=compile_sort(sort, EVENT_FIELDS),
+            skip=skip,
             limit=limit,
             batch_size=min(limit, self._list_limit + 1),
             max_time_ms=self._max_time_ms,

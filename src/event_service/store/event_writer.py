@@ -1,7 +1,7 @@
 """Inserts into the `event` collection, and the few look-ups that tying an event to its alert needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ from pymongo import DESCENDING
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
+from event_service.store import tally_keeping
 from event_service.store.bulk import find_by_id, insert_each
 from event_service.store.client import Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
+from event_service.store.tally_keeping import reopen
 
 COLLECTION = "event"
 
@@ -66,6 +68,7 @@ class EventWriter:
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._events = database[COLLECTION]
+        self._kept = database[tally_keeping.COLLECTION]
         self._timeout_ms = timeout_ms
 
     def insert(self, events: Sequence[NewEvent]) -> list[Inserted | EventServiceError]:
@@ -74,6 +77,7 @@ class EventWriter:
             return []
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
+        reopen(self._kept, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
         with database_errors(writing=True):
             failures = insert_each(self._events, documents)
         for failure in failures:

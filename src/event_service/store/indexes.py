@@ -25,6 +25,7 @@ from event_service.store.failures import database_errors
 log = logging.getLogger(__name__)
 
 EVENT, ALERT, CONDITION, CLAIM, WEBHOOK = "event", "alert", "condition", "claim", "webhook"
+TALLY = "event_tally"
 
 LARGE = 50_000
 """A collection with more documents is indexed in the background: the service starts meanwhile."""
@@ -85,6 +86,7 @@ _SHARED = (
     Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
     Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
     Index(CLAIM, _ascending("expire_at"), "idempotency keys are forgotten", expire_after=0),
+    Index(TALLY, _ascending("domain_id"), "the counted hours of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
 )
 

@@ -20,6 +20,7 @@ import bson
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
+from event_service.store.time_windows import Between, within
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,29 @@ class _Total:
     counting: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Matching:
+    """A filter that can be cut in two at a time."""
+
+    timeless: Mapping[str, Any]
+    between: Between
+
+    def until(self, mark: datetime | None) -> dict[str, Any]:
+        """What is older, and what has no time; None for everything."""
+        since, before = self.between.since, self.between.before
+        end = mark if before is None or (mark is not None and mark < before) else before
+        if self.between.undated and end is not None:
+            return both(self.timeless, {"created_at": {"$not": {"$gte": end}}})
+        return both(self.timeless, within(since, end))
+
+    def since(self, mark: datetime, further: datetime | None = None) -> dict[str, Any]:
+        """What is newer, up to a further time."""
+        since, before = self.between.since, self.between.before
+        begin = mark if since is None or mark > since else since
+        end = further if before is None or (further is not None and further < before) else before
+        return both(self.timeless, within(begin, end))
+
+
 def in_background(task: Callable[[], None]) -> None:
     """Runs a task in a thread of its own that does not keep the process alive."""
     threading.Thread(target=task, name="running-totals", daemon=True).start()
@@ -84,13 +108,18 @@ class RunningTotals:
         self._totals: OrderedDict[bytes, _Total] = OrderedDict()
         self._lock = threading.Lock()
 
-    def total(self, matching: Mapping[str, Any]) -> int:
+    def total(self, timeless: Mapping[str, Any], between: Between = Between()) -> int:  # noqa: B008 - a value
         """How many documents match now.
+
+        Args:
+            timeless: a filter without bounds of created_at.
+            between: those bounds.
 
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        key = bson.encode(matching)
+        matching = _Matching(timeless, between)
+        key = bson.encode({"filter": timeless, "since": between.since, "before": between.before})
         with self._lock:
             known = self._totals.get(key)
             if known:
@@ -103,18 +132,18 @@ class RunningTotals:
             self._count_again(known, key, matching)
         return self._up_to_now(known, matching)
 
-    def _count_all(self, key: bytes, matching: Mapping[str, Any]) -> int:
+    def _count_all(self, key: bytes, matching: _Matching) -> int:
         started = self._clock()
-        everything = self._count(matching)
+        everything = self._count(matching.until(None))
         took = self._clock() - started
         with self._lock:
             if took >= CHEAP:
                 self._totals.pop(key, None)  # next time with a mark
         return everything
 
-    def _count_older(self, key: bytes, matching: Mapping[str, Any]) -> _Total:
+    def _count_older(self, key: bytes, matching: _Matching) -> _Total:
         mark, started = self._now() - ON_THEIR_WAY, self._clock()
-        older = self._count(both(matching, {"created_at": {"$not": {"$gte": mark}}}))
+        older = self._count(matching.until(mark))
         total = _Total(older, mark, started, self._clock() - started)
         with self._lock:
             self._totals[key] = total
@@ -123,7 +152,7 @@ class RunningTotals:
                 self._totals.popitem(last=False)
         return total
 
-    def _count_again(self, known: _Total, key: bytes, matching: Mapping[str, Any]) -> None:
+    def _count_again(self, known: _Total, key: bytes, matching: _Matching) -> None:
         with self._lock:
             if known.counting:
                 return
@@ -138,20 +167,20 @@ class RunningTotals:
 
         self._later(task)
 
-    def _up_to_now(self, known: _Total, matching: Mapping[str, Any]) -> int:
+    def _up_to_now(self, known: _Total, matching: _Matching) -> int:
         with self._lock:
             older, mark = known.older, known.mark
-        newer = self._count(both(matching, {"created_at": {"$gte": mark}}))
+        newer = self._count(matching.since(mark))
         if newer > _MANY:
             self._move_mark(known, mark, matching)
         return older + newer
 
-    def _move_mark(self, known: _Total, mark: datetime, matching: Mapping[str, Any]) -> None:
+    def _move_mark(self, known: _Total, mark: datetime, matching: _Matching) -> None:
         """Counts what has become old enough in the meantime to the older ones."""
         further = self._now() - ON_THEIR_WAY
         if further <= mark:
             return
-        passed = self._count(both(matching, {"created_at": {"$gte": mark, "$lt": further}}))
+        passed = self._count(matching.since(mark, further))
         with self._lock:
             if known.mark == mark:
                 known.older, known.mark = known.older + passed, further

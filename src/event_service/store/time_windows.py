@@ -11,16 +11,18 @@ the plain query.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
-from event_service.query.filter import Compare, Comparison, Where
+from event_service.query.filter import Compare, Comparison, Condition, Where
 from event_service.query.list_query import ListQuery
 
 _FIRST = timedelta(hours=1)
 _NARROWEST = timedelta(seconds=10)
 _MOST_STEPS = 4
 _WIDER = 32
+_MOMENT = timedelta(milliseconds=1)  # times are stored in whole ones
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 _CAPACITY = 4096
 
@@ -34,6 +36,20 @@ Count = Callable[[Mapping[str, Any]], int]
 _LOWER = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL, Comparison.EQUAL})
 _UPPER = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.EQUAL})
 _SELECTIVE = frozenset({"event_id", "event_key", "alert_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Times of creation.
+
+    Attributes:
+        since, before: the first included, the second not; None for no bound.
+        undated: with those that have no time, which come after all others.
+    """
+
+    since: datetime | None = None
+    before: datetime | None = None
+    undated: bool = True
 
 
 def serves(query: ListQuery) -> bool:
@@ -59,22 +75,28 @@ class TimeWindows:
         self._lock = threading.Lock()
 
     def page(
-        self, where: Where, about: Sequence[object], skip: int, limit: int, *, find: Find, count: Count
+        self,
+        between: Between,
+        about: Sequence[object],
+        skip: int,
+        limit: int,
+        *,
+        find: Find,
+        count: Count,
     ) -> Iterator[Document]:
         """The documents from `skip` on, at most `limit`, newest first, as one plain query would give them.
 
         They must have their created_at with them.
 
         Args:
-            where: what was asked for; only its bounds on created_at are looked at, to look no further.
+            between: which times are asked for.
             about: what the query is about, from the particular to the general (hashable each): the next one about the
                 same, or else about something like it, starts with a width that fits.
         """
-        lowest, highest = bounds(where)
-        newest = self._now() if highest is None else min(self._now(), highest)
+        newest = self._now() if between.before is None else min(self._now(), between.before)
         last: Document = {}
         wanted = limit
-        for window in _windows(newest, lowest, self._width(about)):
+        for window in _windows(newest, between, self._width(about)):
             if skip:
                 there = count(window)
                 if there <= skip:
@@ -112,22 +134,80 @@ def bounds(where: Where) -> tuple[datetime, datetime | None]:
     return lowest, highest
 
 
-def _windows(newest: datetime, lowest: datetime, width: timedelta) -> Iterator[dict[str, Any]]:
+def between(where: Where) -> Between:
+    """The times of everything that is asked for."""
+    since: datetime | None = None
+    before: datetime | None = None
+    for each in where.every:
+        if not _is_about_time(each):
+            continue
+        moment = _whole(each.value)
+        if each.comparison in _LOWER:
+            begin = moment + _MOMENT if each.comparison is Comparison.GREATER else moment
+            since = begin if since is None else max(since, begin)
+        if each.comparison in _UPPER:
+            end = moment if each.comparison is Comparison.LESS else moment + _MOMENT
+            before = end if before is None else min(before, end)
+    return Between(since, before, undated=since is None and before is None)
+
+
+def timeless(where: Where) -> Where:
+    """What is asked for but for the times of `between`.
+
+    The embedded database reads one range of an indexed field, of the first condition on it that it meets: times have
+    to be in one condition.
+    """
+    return replace(where, every=tuple(each for each in where.every if not _is_about_time(each)))
+
+
+def _is_about_time(each: Condition) -> TypeGuard["_TimeComparison"]:
+    return (
+        isinstance(each, Compare)
+        and each.path.name == "created_at"
+        and isinstance(each.value, datetime)
+        and each.comparison is not Comparison.NOT_EQUAL
+    )
+
+
+class _TimeComparison(Protocol):
+    """A `Compare` with a time."""
+
+    comparison: Comparison
+    value: datetime
+
+
+def _whole(moment: datetime) -> datetime:
+    """In whole milliseconds, as the database compares it."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _windows(newest: datetime, between: Between, width: timedelta) -> Iterator[dict[str, Any]]:
     """Ranges of created_at, newest first; the first is `width` wide and open to the future."""
-    end: datetime | None = None
+    lowest = between.since or _EARLIEST
+    end = between.before
     for _ in range(_MOST_STEPS):
         begin = _before(newest, width)
         if begin <= lowest:
             break
-        yield {"created_at": {"$gte": begin} if end is None else {"$gte": begin, "$lt": end}}
+        yield within(begin, end)
         end = begin
         width = min(width, timedelta.max / _WIDER) * _WIDER
-    if end is None:
+    if not between.undated:
+        yield within(between.since, end)
+    elif end is None:
         yield {}  # the plain query
-    elif lowest == _EARLIEST:
-        yield {"created_at": {"$not": {"$gte": end}}}  # earlier ones, and after them those without a date
     else:
-        yield {"created_at": {"$gte": lowest, "$lt": end}}
+        yield {"created_at": {"$not": {"$gte": end}}}  # earlier ones, and after them those without a date
+
+
+def within(since: datetime | None, before: datetime | None) -> dict[str, Any]:
+    """Documents with a created_at between two times, as one condition; without any bound, all documents."""
+    bounds: dict[str, Any] = {}
+    if since is not None:
+        bounds["$gte"] = since
+    if before is not None:
+        bounds["$lt"] = before
+    return {"created_at": bounds} if bounds else {}
 
 
 def _width_of(last: Document, newest: datetime) -> timedelta:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
-from event_service.store.time_windows import TimeWindows, bounds, serves
+from event_service.store.time_windows import TimeWindows, between, bounds, serves
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
@@ -46,8 +46,9 @@ def inside(moment: Any, window: Mapping[str, Any]) -> bool:
 
 
 def page(windows: TimeWindows, documents: Documents, skip: int, limit: int, **query: Any) -> list[Any]:
-    where = asked(**query).where
-    found = windows.page(where, ["this", "all"], skip, limit, find=documents.find, count=documents.count)
+    found = windows.page(
+        between(asked(**query).where), ["this", "all"], skip, limit, find=documents.find, count=documents.count
+    )
     return [row["_id"] for row in found]
 
 
@@ -114,7 +115,7 @@ def test_a_narrow_window_is_enough_where_much_is_new() -> None:
         return documents.find(window, skip, limit)
 
     for _ in range(2):
-        list(windows.page(asked().where, ["this"], 0, 10, find=find, count=documents.count))
+        list(windows.page(between(asked().where), ["this"], 0, 10, find=find, count=documents.count))
     assert widest < 100
 
 

@@ -1,0 +1,358 @@
+"""Totals and positions from counted hours: what would take a look at every event takes a look at a few hours.
+
+A total is the sum of the hours that lie inside what is asked for, and a live count of the rest: of what is newer than
+the newest count, and of the hours that a bound of the question cuts through. So it is exact, whenever the hours were
+counted, and whoever counted them. `tally_keeping.py` says how they are kept.
+"""
+
+import logging
+import threading
+import time
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import bson
+
+from event_service.errors import EventServiceError
+from event_service.store.compile import both
+from event_service.store.tally_hours import Hour, Kind
+from event_service.store.tally_keeping import SETTLED, Keeper
+from event_service.store.tally_questions import Question
+from event_service.store.time_windows import within
+
+LOOK_AGAIN = 1.0
+"""Seconds: how soon it is known that another replica, or a late event, changed an hour."""
+
+LOOK_AGAIN_FOR_ALL = 30.0
+"""Seconds: how soon it is known that another replica began to count a domain."""
+
+MOVE_ON = timedelta(seconds=10)
+"""How far the newest count may fall behind while somebody asks."""
+
+TEND_EVERY = 60.0
+"""Seconds: how often the counts are moved on though nobody asks."""
+
+SHARE = 50
+"""Hours are counted again in one of this many parts of the time, at most."""
+
+_DOMAINS = 200
+_QUESTIONS = 64
+_EDGES = 512
+
+_log = logging.getLogger(__name__)
+
+Count = Callable[[Mapping[str, Any]], int]
+
+
+class Place(NamedTuple):
+    """Where a row stands: `skip` rows after the first that was created before a moment; or that there is none."""
+
+    before: datetime
+    skip: int
+    past_the_end: bool = False
+
+
+class _Whole(NamedTuple):
+    """The hours, by position, that lie inside two bounds, and those that a bound cuts through."""
+
+    first: int
+    end: int
+    cut: list[Hour]
+
+
+@dataclass(slots=True)
+class _Domain:
+    """What is known of a domain. Replaced as a whole when it changes, but for what is remembered.
+
+    Attributes:
+        hours: oldest first.
+        sums: by what a question allows, how many there are in all hours before each.
+        edges: counts of parts of hours.
+    """
+
+    revision: int
+    hours: list[Hour]
+    undated: Mapping[Kind, int]
+    looked_at: float
+    begins: list[datetime] = field(default_factory=list)
+    reopened: list[Hour] = field(default_factory=list)
+    sums: OrderedDict[object, list[int]] = field(default_factory=OrderedDict)
+    edges: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.begins = [hour.begin for hour in self.hours]
+        self.reopened = [hour for hour in self.hours if hour.reopened_at is not None]
+
+
+class Tallies:
+    """Counts of the domains that were asked about. Safe for many threads.
+
+    Args:
+        count: counts the events that match a filter; raises EventServiceError.
+        clock: monotonic seconds.
+        now: the present, UTC.
+        alone: without a thread of its own: only `tend` does what is done beside the answers.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        count: Count,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        alone: bool = False,
+    ) -> None:
+        self._keeper = keeper
+        self._count = count
+        self._clock = clock
+        self._now = now
+        self._domains: OrderedDict[str, _Domain | None] = OrderedDict()
+        self._missing_since: dict[str, float] = {}
+        self._wanted: set[str] = set()
+        self._turns: dict[str, int] = {}
+        self._audit_at: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._alone = alone
+
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        self._closed.set()
+        self._news.set()
+        if self._thread:
+            self._thread.join(2.0)
+
+    def want(self, domain_id: str) -> None:
+        """Has a domain counted, as it has many events. Returns at once."""
+        self._wanted.add(domain_id)
+        self._wake()
+
+    def total(self, question: Question, timeless: Mapping[str, Any]) -> int | None:
+        """How many events there are; None where they have to be counted.
+
+        Args:
+            timeless: the question as a filter, without its bounds of created_at.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database.
+        """
+        domain = self._current(question.domain_id)
+        if domain is None or not domain.hours:
+            return None
+        since, before = question.since, question.before
+        if since is not None and before is not None and since >= before:
+            return 0
+        self._wake_if_behind(domain)
+        whole = _whole_hours(domain, since, before)
+        total = question.counts(domain.undated) if since is None and before is None else 0
+        total += self._newest(domain, question, timeless)
+        total += sum(self._part(domain, timeless, hour, since, before) for hour in whole.cut)
+        sums = self._sums(domain, question)
+        total += sums[whole.end] - sums[whole.first]
+        for hour in domain.reopened:
+            if whole.first < whole.end and domain.begins[whole.first] <= hour.begin <= domain.begins[whole.end - 1]:
+                total += self._count(both(timeless, within(hour.begin, hour.until))) - question.counts(hour.kinds)
+        return total
+
+    def place(self, question: Question, timeless: Mapping[str, Any], skip: int) -> Place | None:
+        """Where the row is that `skip` newer ones come before, newest first; None where it has to be looked for.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database.
+        """
+        domain = self._current(question.domain_id)
+        if domain is None or not domain.hours or domain.reopened:
+            return None
+        since, before = question.since, question.before
+        whole = _whole_hours(domain, since, before)
+        first, end = whole.first, whole.end
+        newer = self._newest(domain, question, timeless)
+        if first >= end or newer > skip:
+            return None
+        above = [hour for hour in whole.cut if hour.begin > domain.begins[first]]
+        newer += sum(self._part(domain, timeless, hour, since, before) for hour in above)
+        if newer > skip:
+            return None
+        sums = self._sums(domain, question)
+        below = sums[end] - (skip - newer)
+        if below <= sums[first]:  # behind all whole hours
+            below_all = sum(
+                self._part(domain, timeless, hour, since, before) for hour in whole.cut if hour not in above
+            )
+            undated = question.counts(domain.undated) if since is None and before is None else 0
+            left = skip - newer - (sums[end] - sums[first])
+            return Place(domain.begins[first], left, past_the_end=left >= below_all + undated)
+        at = bisect_left(sums, below) - 1
+        return Place(domain.hours[at].until, skip - newer - (sums[end] - sums[at + 1]))
+
+    def tend(self) -> None:
+        """Counts what is wanted, moves the counts on, and counts again what has to be."""
+        for domain_id in list(self._wanted):
+            self._wanted.discard(domain_id)
+            started = self._clock()
+            if self._keeper.build(domain_id, self._now()):
+                _log.info("events are counted", extra={"domain_id": domain_id, "seconds": self._clock() - started})
+            with self._lock:
+                self._domains.pop(domain_id, None)
+                self._missing_since.pop(domain_id, None)
+            self._current(domain_id)
+        for domain_id in list(self._domains):
+            domain = self._current(domain_id)
+            if domain is None or not domain.hours:
+                continue
+            if self._now() - domain.hours[-1].until > SETTLED + timedelta(seconds=1):
+                self._keeper.move_on(domain_id, domain.hours[-1], self._now())
+                self._look_again(domain_id)
+            self._count_again(domain_id)
+
+    def _count_again(self, domain_id: str) -> None:
+        """Hours that were reopened or lose events, and otherwise one in its turn."""
+        domain, now = self._current(domain_id), self._now()
+        if domain is None or not domain.hours or self._clock() < self._audit_at.get(domain_id, 0.0):
+            return
+        started = self._clock()
+        due = [hour for hour in domain.reopened if hour.reopened_at and now - hour.reopened_at > SETTLED]
+        due += [hour for hour in domain.hours if hour.expires_from and hour.expires_from <= now]
+        turn = self._turns.get(domain_id, 0) % len(domain.hours)
+        self._turns[domain_id] = turn + 1
+        for hour in [*due, *(hour for hour in domain.hours[turn : turn + 1] if hour not in due)]:
+            again = self._keeper.count_again(domain_id, hour, now)
+            if hour not in due and again is not None and again.kinds != hour.kinds:
+                found = {"kept": sum(hour.kinds.values()), "stored": sum(again.kinds.values())}
+                _log.warning("an hour had been counted wrongly", extra={"hour": hour.begin.isoformat(), **found})
+        self._audit_at[domain_id] = self._clock() + (self._clock() - started) * SHARE
+        self._look_again(domain_id)
+
+    def _current(self, domain_id: str) -> _Domain | None:
+        """What is known of a domain, at most LOOK_AGAIN old."""
+        clock = self._clock()
+        with self._lock:
+            known = self._domains.get(domain_id)
+            missing_since = self._missing_since.get(domain_id)
+        if known is not None and clock - known.looked_at < LOOK_AGAIN:
+            return known
+        if known is None and missing_since is not None and clock - missing_since < LOOK_AGAIN_FOR_ALL:
+            return None
+        head = self._keeper.head(domain_id)
+        if head is None:
+            with self._lock:
+                self._domains.pop(domain_id, None)
+                self._missing_since[domain_id] = clock
+                if len(self._missing_since) > _DOMAINS:
+                    self._missing_since.clear()
+            return None
+        revision, undated = head
+        if known is None:
+            known = _Domain(revision, _sorted(self._keeper.load(domain_id)), undated, clock)
+        elif known.revision != revision:
+            newest = max((hour.changed_at for hour in known.hours if hour.changed_at), default=None)
+            hours = {hour.begin: hour for hour in known.hours}
+            hours.update((hour.begin, hour) for hour in self._keeper.load(domain_id, newest))
+            known = _Domain(revision, _sorted(hours.values()), undated, clock)
+        else:
+            known.looked_at = clock
+        with self._lock:
+            self._domains[domain_id] = known
+            self._domains.move_to_end(domain_id)
+            while len(self._domains) > _DOMAINS:
+                self._domains.popitem(last=False)
+        return known
+
+    def _look_again(self, domain_id: str) -> None:
+        with self._lock:
+            known = self._domains.get(domain_id)
+            if known is not None:
+                known.looked_at = float("-inf")
+
+    def _sums(self, domain: _Domain, question: Question) -> list[int]:
+        with self._lock:
+            known = domain.sums.get(question.allowed)
+        if known is None:
+            known = [0, *accumulate(question.counts(hour.kinds) for hour in domain.hours)]
+            with self._lock:
+                domain.sums[question.allowed] = known
+                while len(domain.sums) > _QUESTIONS:
+                    domain.sums.popitem(last=False)
+        return known
+
+    def _part(
+        self,
+        domain: _Domain,
+        timeless: Mapping[str, Any],
+        hour: Hour,
+        since: datetime | None,
+        before: datetime | None,
+    ) -> int:
+        """The events of a part of an hour. Remembered: an hour does not change while it is kept as it is."""
+        begin = hour.begin if since is None else max(hour.begin, since)
+        end = hour.until if before is None else min(hour.until, before)
+        if begin >= end:
+            return 0
+        matching = both(timeless, within(begin, end))
+        key = bson.encode(matching)
+        with self._lock:
+            known = domain.edges.get(key)
+        if known is None or hour.reopened_at is not None:
+            known = self._count(matching)
+            with self._lock:
+                domain.edges[key] = known
+                while len(domain.edges) > _EDGES:
+                    domain.edges.popitem(last=False)
+        return known
+
+    def _newest(self, domain: _Domain, question: Question, timeless: Mapping[str, Any]) -> int:
+        """What is newer than the newest count."""
+        top, before = domain.hours[-1].until, question.before
+        if before is not None and before <= top:
+            return 0
+        begin = top if question.since is None else max(question.since, top)
+        return self._count(both(timeless, within(begin, before)))
+
+    def _wake_if_behind(self, domain: _Domain) -> None:
+        if self._now() - domain.hours[-1].until > SETTLED + MOVE_ON or domain.reopened:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._alone or self._closed.is_set():
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="tallies", daemon=True)
+                self._thread.start()
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._news.wait(TEND_EVERY)
+            self._news.clear()
+            if self._closed.is_set():
+                return
+            try:
+                self.tend()
+            except EventServiceError as error:
+                _log.info("events could not be counted ahead", extra={"reason": str(error)})
+            self._closed.wait(1.0)  # however often somebody asks
+
+
+def _whole_hours(domain: _Domain, since: datetime | None, before: datetime | None) -> _Whole:
+    first = 0 if since is None else bisect_left(domain.begins, since)
+    end = len(domain.begins) if before is None else bisect_left(domain.begins, before)
+    cut = []
+    if since is not None and first and domain.hours[first - 1].until > since:
+        cut.append(domain.hours[first - 1])
+    if before is not None and end > first and domain.hours[end - 1].until > before:
+        end -= 1
+        cut.append(domain.hours[end])
+    return _Whole(first, max(first, end), cut)
+
+
+def _sorted(hours: Any) -> list[Hour]:
+    return sorted(hours, key=lambda hour: hour.begin)

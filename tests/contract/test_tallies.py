@@ -1,0 +1,230 @@
+"""Totals and places from counted hours are those of the plain query, whoever counted them and whatever came after."""
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from event_service.model.scope import Scope
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.list_query import ListQuery, parse_list_query
+from event_service.store import tally_keeping
+from event_service.store.client import Database
+from event_service.store.compile import Dialect, compile_filter
+from event_service.store.event_reader import EventReader
+from event_service.store.tallies import Tallies
+from event_service.store.tally_keeping import Keeper, reopen
+from event_service.store.tally_questions import question_of
+from event_service.store.time_windows import timeless
+from tests.contract.reading import NOON, dialect, reader, stored  # noqa: F401 - fixtures
+
+SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scope("d-1", "w-1", ()), Scope("d-2")]
+
+
+class World:
+    """Events, the time, and any number of replicas that count."""
+
+    def __init__(self, database: Database, dialect: Dialect) -> None:  # noqa: F811 - the fixture's value
+        self.events, self.kept = database["event"], database[tally_keeping.COLLECTION]
+        self.database, self.dialect = database, dialect
+        self.now, self.seconds = NOON, 0.0
+
+    def replica(self) -> Tallies:
+        keeper = Keeper(self.events, self.kept)
+        return Tallies(
+            keeper, self.events.count_documents, clock=lambda: self.seconds, now=lambda: self.now, alone=True
+        )
+
+    def later(self, **by: float) -> None:
+        self.now += timedelta(**by)
+        self.seconds += timedelta(**by).total_seconds()
+
+    def store(self, at: datetime, **values: Any) -> None:
+        stored(self.database, created_at=at, **values)
+
+    def check(self, tallies: Tallies, scope: Scope, query: ListQuery) -> None:
+        question = question_of(scope, query.where)
+        assert question is not None
+        without = compile_filter(scope, timeless(query.where), self.dialect)
+        plain = compile_filter(scope, query.where, self.dialect)
+        assert tallies.total(question, without) == self.events.count_documents(plain)
+
+
+def asked(**query: Any) -> ListQuery:
+    return parse_list_query(query, {}, EVENT_FIELDS, NOON)
+
+
+def since(moment: datetime, operator: str = "datetime_gte") -> dict[str, str]:
+    return {"k": "created_at", "v": moment.isoformat(), "o": operator}
+
+
+@pytest.fixture
+def world(database: Database, dialect: Dialect) -> World:  # noqa: F811
+    return World(database, dialect)
+
+
+@pytest.fixture
+def counted(world: World) -> Tallies:
+    """A replica that has counted events of half a day."""
+    chance = random.Random(6)
+    for _ in range(60):
+        world.store(
+            NOON - timedelta(milliseconds=chance.randrange(12 * 3_600_000)),
+            domain_id=chance.choice(["d-1", "d-1", "d-2"]),
+            project_id=chance.choice(["p-1", "p-2"]),
+            severity=chance.choice(["CRITICAL", "INFO"]),
+        )
+    for number in range(3):
+        world.store(NOON - timedelta(hours=8), severity="INFO", project_id=f"p-{number}")
+    world.events.insert_one({"event_id": "undated", "domain_id": "d-1", "workspace_id": "w-1", "project_id": "p-1"})
+    tallies = world.replica()
+    for domain_id in ("d-1", "d-2"):
+        tallies.want(domain_id)
+    tallies.tend()
+    return tallies
+
+
+def test_totals_are_those_of_the_plain_query(world: World, counted: Tallies) -> None:
+    chance = random.Random(8)
+    for scope in SCOPES:
+        world.check(counted, scope, asked())
+        world.check(counted, scope, asked(filter=[{"k": "severity", "v": ["CRITICAL", "ERROR"], "o": "in"}]))
+        for _ in range(6):
+            times = [
+                since(NOON - timedelta(minutes=chance.randrange(-100, 14 * 60)), operator)
+                for operator in chance.sample(["datetime_gte", "datetime_gt", "datetime_lt", "datetime_lte"], 2)
+            ]
+            world.check(counted, scope, asked(filter=[*times, {"k": "severity", "v": "INFO", "o": "eq"}]))
+            world.check(counted, scope, asked(filter=times[:1]))
+
+
+def test_what_is_not_about_kinds_and_times_is_left_alone() -> None:
+    for query in (
+        {"filter": [{"k": "title", "v": "x", "o": "eq"}]},
+        {"filter": [{"k": "severity", "v": "INFO", "o": "not"}]},
+        {"filter": [{"k": "severity", "v": None, "o": "eq"}]},
+        {"filter": [{"k": "severity", "v": ["INFO"], "o": "not_in"}]},
+        {"filter_or": [{"k": "severity", "v": "INFO", "o": "eq"}]},
+        {"keyword": "disk"},
+    ):
+        assert question_of(SCOPES[0], asked(**query).where) is None
+
+
+def test_new_events_count_at_once_and_on_every_replica(world: World, counted: Tallies) -> None:
+    other = world.replica()
+    for step in range(4):
+        world.later(minutes=17)
+        world.store(world.now - timedelta(seconds=step))
+        world.check(counted, SCOPES[0], asked())
+        world.check(other, SCOPES[0], asked())
+        (counted, other)[step % 2].tend()
+        world.later(seconds=2)
+        world.check(counted, SCOPES[0], asked())
+        world.check(other, SCOPES[0], asked())
+
+
+def test_a_new_process_knows_what_was_counted(world: World, counted: Tallies) -> None:
+    fresh = world.replica()
+    world.check(fresh, SCOPES[0], asked())
+    assert world.kept.count_documents({"domain_id": "d-1"}) > 5
+
+
+def test_replicas_that_count_at_the_same_time_agree(world: World, counted: Tallies) -> None:
+    keeper = Keeper(world.events, world.kept)
+    world.later(minutes=90)
+    world.store(world.now - timedelta(minutes=80))
+    newest = max(keeper.load("d-1"), key=lambda hour: hour.begin)
+    assert keeper.move_on("d-1", newest, world.now)
+    assert not keeper.move_on("d-1", newest, world.now)  # it has been moved on: nothing is added twice
+    world.later(seconds=2)
+    world.check(counted, SCOPES[0], asked())
+
+
+def test_a_late_event_counts_from_the_moment_it_is_stored(world: World, counted: Tallies) -> None:
+    for late in (NOON - timedelta(hours=5), NOON - timedelta(days=2), NOON - timedelta(seconds=50)):
+        reopen(world.kept, [("d-1", late), ("d-unknown", late)], world.now)
+        world.later(seconds=2)
+        world.check(counted, SCOPES[0], asked())
+        world.store(late)
+        world.check(counted, SCOPES[0], asked())
+        world.check(counted, SCOPES[0], asked(filter=[since(NOON - timedelta(hours=9))]))
+        world.later(minutes=2)
+        counted.tend()
+        world.later(minutes=2)
+        counted.tend()
+        world.later(seconds=2)
+        world.check(counted, SCOPES[0], asked())
+    assert not world.kept.count_documents({"reopened_at": {"$ne": None}, "domain_id": "d-1"})
+
+
+def test_events_that_are_deleted_in_their_time_are_missed_soon(world: World) -> None:
+    world.store(NOON - timedelta(hours=5))
+    world.store(NOON - timedelta(hours=5))
+    soon = NOON + timedelta(minutes=1)
+    world.events.update_one({}, {"$set": {"expire_at": soon}})
+    tallies = world.replica()
+    tallies.want("d-1")
+    tallies.tend()
+    world.check(tallies, SCOPES[0], asked())
+    world.later(minutes=2)
+    world.events.delete_many({"expire_at": {"$lt": world.now}})
+    tallies.tend()
+    world.check(tallies, SCOPES[0], asked())
+
+
+def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: Tallies) -> None:
+    world.events.delete_many({"project_id": "p-2"})
+    for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):
+        world.later(seconds=2)
+        counted.tend()
+    world.check(counted, SCOPES[0], asked())
+
+
+def test_forgotten_counts_are_not_used(world: World, counted: Tallies) -> None:
+    tally_keeping.forget(world.kept)
+    world.later(seconds=2)
+    question = question_of(SCOPES[0], asked().where)
+    assert question is not None
+    assert counted.total(question, {"domain_id": "d-1"}) is None
+
+
+def test_a_domain_with_too_many_kinds_is_counted_plainly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally_keeping, "MOST_KINDS", 1)
+    for number in range(4):
+        world.store(NOON - timedelta(hours=1), webhook_id=f"webhook-{number}")
+    tallies = world.replica()
+    tallies.want("d-1")
+    tallies.tend()
+    question = question_of(SCOPES[0], asked().where)
+    assert question is not None
+    assert tallies.total(question, {"domain_id": "d-1"}) is None
+
+
+@pytest.mark.parametrize("scope", SCOPES[:3], ids=["domain", "workspace", "project"])
+def test_pages_by_counted_hours_are_those_of_the_plain_query(
+    world: World,
+    counted: Tallies,
+    scope: Scope,
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("event_service.store.event_reader.DEEP", 0)
+    reader._totals.tallies = counted
+    order = [("created_at", -1), ("_id", -1)]
+    chance = random.Random(4)
+    for filters in (
+        [],
+        [{"k": "severity", "v": "INFO", "o": "eq"}],
+        [since(NOON - timedelta(hours=7, minutes=7))],
+        [since(NOON - timedelta(hours=3, minutes=7), "datetime_lt")],
+        [since(NOON - timedelta(hours=9, minutes=7)), since(NOON - timedelta(hours=3, minutes=7), "datetime_lte")],
+    ):
+        where = asked(filter=filters).where
+        plain = [row["event_id"] for row in world.events.find(compile_filter(scope, where, world.dialect), sort=order)]
+        for start in {1, 2, len(plain), len(plain) + 1, *(chance.randrange(1, len(plain) + 3) for _ in range(4))}:
+            query = asked(filter=filters, page={"start": max(start, 1), "limit": 7}, only=["event_id"])
+            rows = reader.list(scope, query).rows
+            assert [row[-18:].decode() if b"undated" not in row else "undated" for row in rows] == (
+                plain[max(start, 1) - 1 :][:7]
+            )
