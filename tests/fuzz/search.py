@@ -1,11 +1,22 @@
-"""How long a search is: 200 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz)."""
+"""How long a search is: 200 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz); where each of
+them is a call to a running service, 20 and 2,000.
+"""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-SEARCH = settings(
-    max_examples=10_000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 200,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-)
+IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+
+_UNHEALTHY = [
+    HealthCheck.too_slow,
+    HealthCheck.data_too_large,
+    HealthCheck.filter_too_much,
+    HealthCheck.function_scoped_fixture,
+]
+
+SEARCH = settings(max_examples=10_000 if IS_LONG else 200, deadline=None, suppress_health_check=_UNHEALTHY)
+CALLS = settings(max_examples=2000 if IS_LONG else 20, deadline=None, suppress_health_check=_UNHEALTHY)
+
+SECONDS = int(os.environ.get("EVENT_SERVICE_FUZZ_SECONDS", "3"))
+"""How long each coverage-guided target runs."""

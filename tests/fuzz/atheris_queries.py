@@ -1,0 +1,63 @@
+"""A coverage-guided search for queries that are neither understood nor refused, or that become operators of their own.
+
+    python -m tests.fuzz.atheris_queries [libFuzzer options] [corpus folder]
+
+The first byte chooses between a list and a statistic of events or webhooks, the rest is the query's JSON.
+"""
+
+import json
+import logging
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["event_service"]):
+    from event_service.errors import InvalidArgument
+    from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS
+    from event_service.query.list_query import parse_list_query
+    from event_service.query.stat_query import parse_stat_query
+    from event_service.store.compile import SECANTUS, compile_filter, compile_sort
+    from event_service.store.compile_list import compile_list_rows
+    from event_service.store.compile_stat import compile_stages
+
+from tests.unit.store.test_compile_operators import SCOPE, check_filter, check_roots, check_stages
+
+
+def one_input(data: bytes) -> None:
+    """Reads the bytes as a query. Anything but a tree that compiles to what is allowed, or a refusal, is a find."""
+    if not data:
+        return
+    try:
+        query = json.loads(data[1:])
+    except (ValueError, RecursionError):
+        return
+    fields = WEBHOOK_FIELDS if data[0] & 2 else EVENT_FIELDS
+    try:
+        if data[0] & 1:
+            statistic = parse_stat_query(query, fields)
+            where, stages = statistic.where, compile_stages(statistic, fields)
+        else:
+            listed = parse_list_query(query, {}, fields)
+            where, stages = listed.where, compile_list_rows(listed, fields, 10)
+            compile_sort(listed.sort, fields)
+    except InvalidArgument as refusal:
+        if not refusal.violations:
+            raise AssertionError("it does not say for what it is refused") from refusal
+        return
+    check_filter(compile_filter(SCOPE, where))
+    check_stages(stages)
+    check_roots(stages)
+    try:
+        compile_filter(SCOPE, where, SECANTUS)
+    except InvalidArgument:
+        return
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A coverage-guided search for bytes that are read as a payload and should not have been, or cannot be read back.
+
+    python -m tests.fuzz.atheris_structs [libFuzzer options] [corpus folder]
+
+The bytes are a serialised google.protobuf.Struct, or hardly.
+"""
+
+import logging
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["event_service"]):
+    from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+    from event_service.errors import InvalidArgument
+    from event_service.wire.event_info import encode_event_info, join_events_info
+    from event_service.wire.members import part
+    from event_service.wire.struct import decode_struct, encode_struct
+
+
+def one_input(data: bytes) -> None:
+    """Whatever is let in comes back equal, also inside a list as any client reads it."""
+    try:
+        rest, members = part(data, 1)
+    except ValueError:
+        members = []
+    else:
+        assert len(rest) + sum(map(len, members)) <= len(data)
+    try:
+        value = decode_struct(data)
+    except InvalidArgument:
+        return
+    wire = encode_struct(value)
+    assert decode_struct(wire) == value
+    reply = join_events_info([encode_event_info({"event_id": "event-1"}, raw_wire=wire)], 1)
+    (row,) = event_pb2.EventsInfo.FromString(reply).results
+    assert decode_struct(row.raw_data.SerializeToString()) == value
+
+
+def main() -> None:
+    logging.disable(logging.CRITICAL)
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
