@@ -62,7 +62,7 @@ bench: .make/dev test-tools ## Measure what a request costs
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: test-tools
-test-tools: .make/test-tools ## Unpack the Debian packages that tests use below .tools; no root needed
+test-tools: .make/test-tools ## Unpack programs that tests use below .tools; no root needed
 
 ##@ Make
 
@@ -118,6 +118,7 @@ endif
 	@$(INSTALL) --no-deps spaceone-api
 	@touch $@
 
-.make/test-tools: tools/debian_packages.py tools/debian_packages.txt .make/venv
+.make/test-tools: tools/debian_packages.py tools/debian_packages.txt tools/helm_binary.py .make/venv
 	@$(BIN)/python tools/debian_packages.py
+	@$(BIN)/python tools/helm_binary.py
 	@touch $@
