@@ -9,6 +9,7 @@ import pytest
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
+from event_service.query.stat_query import parse_stat_query
 from event_service.store import tally_keeping
 from event_service.store.client import Database
 from event_service.store.compile import Dialect, compile_filter
@@ -179,6 +180,40 @@ def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: 
         world.later(seconds=2)
         counted.tend()
     world.check(counted, SCOPES[0], asked())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [{"k": "severity", "n": "severity"}],
+        [{"k": "created_at", "n": "at", "date_format": "%Y-%m-%dT%H"}, {"k": "severity", "n": "severity"}],
+        [{"k": "webhook_id", "n": "hook"}, {"k": "created_at", "n": "day", "date_format": "%Y-%m-%d"}],
+        [{"k": "created_at", "n": "minute", "date_format": "%M"}],
+        [{"k": "account", "n": "account"}],
+    ],
+    ids=["severity", "hour and severity", "webhook and day", "minute", "account"],
+)
+def test_groups_are_those_of_the_plain_query(
+    world: World,
+    counted: Tallies,
+    reader: EventReader,  # noqa: F811
+    keys: list[dict[str, str]],
+) -> None:
+    world.later(minutes=30)
+    world.store(world.now, severity="INFO")
+    statistics = reader._statistics
+    for filters in (
+        [since(NOON - timedelta(hours=9, minutes=7)), since(NOON - timedelta(hours=2, minutes=7), "datetime_lt")],
+        [since(NOON - timedelta(hours=4, minutes=7)), {"k": "severity", "v": "INFO", "o": "eq"}],
+        [],
+    ):
+        group = {"keys": keys, "fields": [{"n": "count", "o": "count"}]}
+        order = [{"key": "count", "desc": True}, *({"key": key["n"]} for key in keys)]
+        query = parse_stat_query(
+            {"filter": filters, "aggregate": [{"group": group}, {"sort": order}, {"limit": 40}]}, EVENT_FIELDS, NOON
+        )
+        plain = statistics.stat(SCOPES[0], query)
+        assert statistics.stat(SCOPES[0], query, counted) == plain
 
 
 def test_forgotten_counts_are_not_used(world: World, counted: Tallies) -> None:

@@ -108,6 +108,17 @@ def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def compile_match(matching: Mapping[str, Any], dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+    """The $match stages of a filter.
+
+    The embedded database reads no index for a filter with $or, $and or $nor in it, so these get a stage of their own.
+    """
+    logical = {key: value for key, value in matching.items() if key.startswith("$")}
+    if not dialect.embedded or not logical:
+        return [{"$match": dict(matching)}]
+    return [{"$match": {key: value for key, value in matching.items() if key not in logical}}, {"$match": logical}]
+
+
 def compile_condition(condition: Condition, dialect: Dialect = MONGODB) -> dict[str, Any]:
     """One condition as a filter."""
     name = stored_name(condition.path)

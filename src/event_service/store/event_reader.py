@@ -21,6 +21,7 @@ from event_service.store.compile import (
     Dialect,
     both,
     compile_filter,
+    compile_match,
     compile_projection,
     compile_scope,
     compile_sort,
@@ -138,7 +139,7 @@ class EventReader:
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
         """The reply to a statistics query, as JSON. See `StatReader.stat`."""
-        return self._statistics.stat(scope, query)
+        return self._statistics.stat(scope, query, self._totals.tallies)
 
     def _page(self, scope: Scope, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
         if query.page.limit:
@@ -162,7 +163,7 @@ class EventReader:
     def _encoded(self, scope: Scope, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
             stages = compile_list_rows(query, EVENT_FIELDS, limit, self._dialect)
-            return self._partial(self._aggregate([{"$match": matching}, *stages]), query)
+            return self._partial(self._aggregate([*compile_match(matching, self._dialect), *stages]), query)
         shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
         found = self._newest(scope, query, shown, limit) if serves(query) else None
         if found is None:
@@ -211,10 +212,17 @@ class EventReader:
         skip: int,
         limit: int,
     ) -> Iterable[Mapping[str, Any]]:
+        order = compile_sort(sort, EVENT_FIELDS)
+        stages = compile_match(matching, self._dialect)
+        if len(stages) > 1:
+            page = [{"$skip": skip}] if skip else []
+            return self._aggregate(
+                [*stages, {"$sort": dict(order)}, *page, {"$limit": limit}, {"$project": dict(projection)}]
+            )
         return self._collection.find(
             matching,
             projection,
-            sort=compile_sort(sort, EVENT_FIELDS),
+            sort=order,
             skip=skip,
             limit=limit,
             batch_size=min(limit, self._list_limit + 1),

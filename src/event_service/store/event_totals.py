@@ -8,7 +8,7 @@ from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
 from event_service.query.list_query import ListQuery
-from event_service.store.compile import Dialect, compile_filter
+from event_service.store.compile import Dialect, compile_filter, compile_match
 from event_service.store.compile_list import compile_list_matches
 from event_service.store.compile_stat import compile_count
 from event_service.store.count_cache import CountCache
@@ -77,14 +77,15 @@ class EventTotals:
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
+        stages = compile_match(matching, self._dialect)
         with database_errors():
+            if len(stages) > 1:
+                return self._count_rows(stages)
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
 
     def _count_now(self, scope: Scope, query: ListQuery, stages: Sequence[dict[str, Any]]) -> int:
         if len(stages) > 1:
-            counting = [*stages, compile_count()]
-            rows = self._collection.aggregate(counting, maxTimeMS=self._max_time_ms, allowDiskUse=True)
-            return next((int(row["f0"]) for row in rows), 0)
+            return self._count_rows([*compile_match(stages[0]["$match"], self._dialect), *stages[1:]])
         if question := question_of(scope, query.where):
             known = self.tallies.total(question, self.timeless(scope, query))
             if known is not None:
@@ -97,3 +98,8 @@ class EventTotals:
         if time.monotonic() - started > CHEAP:
             self.tallies.want(scope.domain_id)
         return counted
+
+    def _count_rows(self, stages: Sequence[dict[str, Any]]) -> int:
+        counting = [*stages, compile_count()]
+        rows = self._collection.aggregate(counting, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+        return next((int(row["f0"]) for row in rows), 0)

@@ -1,6 +1,8 @@
 """Answers statistics queries over any collection."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from pymongo.collection import Collection
@@ -8,14 +10,19 @@ from pymongo.collection import Collection
 from event_service.errors import QueryError
 from event_service.model.scope import Scope
 from event_service.query.fields import FieldPath, FieldSet
+from event_service.query.filter import Where
 from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Count
-from event_service.store.compile import MONGODB, Dialect, compile_filter, stored_name
+from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_match, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
 from event_service.store.failures import database_errors
 from event_service.store.plain import members_at, plain, sorted_where_comparable, without_repetition
+from event_service.store.tallies import Tallies
+from event_service.store.tally_questions import question_of
+from event_service.store.tally_statistics import counted_group
+from event_service.store.time_windows import between, timeless, within
 
 MAX_ROWS = 100_000
 """Rows of a stat without page and limit: more would not be a statistic, and would not fit into a reply."""
@@ -44,21 +51,44 @@ class StatReader:
         self._max_time_ms = max_time_ms
         self._dialect = dialect
 
-    def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
+    def stat(self, scope: Scope, query: StatQuery, tallies: Tallies | None = None) -> dict[str, Any]:
         """The reply: `results`, and `total_count` (of rows or values before paging) where a page was asked for.
+
+        Args:
+            tallies: counted hours, to answer by what they can.
 
         Raises:
             QueryError: the data does not allow it: a size of no list, a date format of no date, too many rows.
             DeadlineExceeded, Unavailable: the database.
         """
-        matching = compile_filter(scope, query.where, self._dialect)
+        matching = self._matching(scope, query.where)
         with database_errors():
             if query.stages is None:
                 return self._distinct(matching, query)
+            if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:
+                return {"results": [_row(row, query.columns) for row in rows]}
             return self._aggregate(matching, query)
 
+    def _matching(self, scope: Scope, where: Where) -> dict[str, Any]:
+        if not self._dialect.embedded:
+            return compile_filter(scope, where, self._dialect)
+        times = between(where)
+        return both(compile_filter(scope, timeless(where), self._dialect), within(times.since, times.before))
+
+    def _from_tallies(self, scope: Scope, query: StatQuery, tallies: Tallies) -> Iterable[Mapping[str, Any]] | None:
+        question, group = question_of(scope, query.where), counted_group(query)
+        if question is None or group is None:
+            return None
+        kinds = compile_filter(scope, timeless(query.where), self._dialect)
+        stages = compile_stages(replace(query, stages=(query.stages or ())[:1]), self._fields, self._dialect)
+
+        def count_groups(since: datetime | None, before: datetime | None) -> Iterable[Mapping[str, Any]]:
+            return self._run([*compile_match(both(kinds, within(since, before)), self._dialect), *stages])
+
+        return tallies.groups(question, group, count_groups)
+
     def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
-        pipeline = [{"$match": matching}, *compile_stages(query, self._fields, self._dialect)]
+        pipeline = [*compile_match(matching, self._dialect), *compile_stages(query, self._fields, self._dialect)]
         reply: dict[str, Any] = {}
         rows_wanted = [*pipeline, {"$limit": MAX_ROWS + 1}]
         if query.page.limit:

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from event_service.store.compile import both
 from event_service.store.tally_hours import Hour, Kind
 from event_service.store.tally_keeping import SETTLED, Keeper
 from event_service.store.tally_questions import Question
+from event_service.store.tally_statistics import CountedGroup, CountGroups, Row
 from event_service.store.time_windows import within
 
 LOOK_AGAIN = 1.0
@@ -192,6 +193,39 @@ class Tallies:
             return Place(domain.begins[first], left, past_the_end=left >= below_all + undated)
         at = bisect_left(sums, below) - 1
         return Place(domain.hours[at].until, skip - newer - (sums[end] - sums[at + 1]))
+
+    def groups(self, question: Question, group: CountedGroup, count_groups: CountGroups) -> list[Row] | None:
+        """The rows of a group that only counts; None where they have to be asked of the database.
+
+        Args:
+            count_groups: groups the events between two times, if they are of the question's kinds.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database.
+        """
+        domain = self._current(question.domain_id)
+        if domain is None or not domain.hours:
+            return None
+        since, before = question.since, question.before
+        if since is not None and before is not None and since >= before:
+            return []
+        self._wake_if_behind(domain)
+        whole = _whole_hours(domain, since, before)
+        counted: Counter[tuple[str | None, ...]] = Counter()
+        if since is None and before is None:
+            group.add_undated(counted, domain.undated, question.allows)
+        for hour in domain.hours[whole.first : whole.end]:
+            if hour.reopened_at is None:
+                group.add_hour(counted, hour, question.allows)
+            else:
+                group.add_rows(counted, count_groups(hour.begin, hour.until))
+        for hour in whole.cut:
+            begin = hour.begin if since is None else max(hour.begin, since)
+            group.add_rows(counted, count_groups(begin, hour.until if before is None else min(hour.until, before)))
+        top = domain.hours[-1].until
+        if before is None or before > top:
+            group.add_rows(counted, count_groups(top if since is None else max(since, top), before))
+        return group.rows(counted)
 
     def tend(self) -> None:
         """Counts what is wanted, moves the counts on, and counts again what has to be."""

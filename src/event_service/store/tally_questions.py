@@ -28,9 +28,11 @@ class Question:
         """How many of these are asked for, whatever their time."""
         if not self.allowed:
             return sum(kinds.values())
-        return sum(
-            number for kind, number in kinds.items() if all(kind[place] in values for place, values in self.allowed)
-        )
+        return sum(number for kind, number in kinds.items() if self.allows(kind))
+
+    def allows(self, kind: Kind) -> bool:
+        """Whether events of this kind are asked for."""
+        return all(kind[place] in values for place, values in self.allowed)
 
 
 def question_of(scope: Scope, where: Where) -> Question | None:

@@ -14,6 +14,7 @@ from event_service.store.compile import (
     Dialect,
     both,
     compile_filter,
+    compile_match,
     compile_scope,
     compile_sort,
     value_of,
@@ -161,3 +162,10 @@ def test_rows_of_documents_never_show_more_than_the_fields() -> None:
     for aggregate in ([{"skip": 1}], [{"unwind": {"path": "resources"}}], [{"sort": [{"key": "nofield"}]}]):
         *_, last = stages(*aggregate)
         assert last == {"$project": dict.fromkeys([*EVENT_FIELDS.kinds, "_id", "alert"], 1)}
+
+
+def test_the_embedded_database_gets_alternatives_in_a_stage_of_their_own() -> None:
+    matching = {"domain_id": "d", "$or": [{"title": "a"}, {"title": "b"}]}
+    assert compile_match(matching, SECANTUS) == [{"$match": {"domain_id": "d"}}, {"$match": {"$or": matching["$or"]}}]
+    assert compile_match(matching, MONGODB) == [{"$match": matching}]
+    assert compile_match({"domain_id": "d"}, SECANTUS) == [{"$match": {"domain_id": "d"}}]
