@@ -43,6 +43,7 @@ lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, 
 	$(BIN)/lint-imports
 	$(BIN)/python tools/lint_protos.py
 	$(BIN)/python tools/generate_stubs.py --check
+	$(BIN)/python tools/api_reference.py --check
 
 .PHONY: format
 format: .make/dev ## Put the code in order
@@ -73,6 +74,7 @@ proto: .make/dev ## Generate the stubs from proto/
 .PHONY: docs
 docs: .make/dev ## Write the parts of the documentation that are made from the code
 	$(BIN)/python tools/settings_table.py
+	$(BIN)/python tools/api_reference.py
 
 .PHONY: dist
 dist: .make/dev ## Build the wheel and the source distribution into dist/

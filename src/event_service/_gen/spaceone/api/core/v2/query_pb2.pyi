@@ -26,6 +26,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class Filter(_message.Message):
     """One condition on one field. Each part may be given under its long or its short name; a oneof keeps "" and 0 apart
     from absent.
+
+    eq and not compare as MongoDB does: a list equals what it contains, and null equals a missing field. lt, lte, gt and
+    gte compare values of one type; on created_at and occurred_at the value is a date. exists takes true or false. contain
+    and not_contain look for a text in a text, whatever its case; in, not_in, contain_in, not_contain_in and regex_in take
+    a list, which may be empty. regex is unanchored, ignores case and is limited to what no server can choke on. match takes
+    an object that a member of a list must resemble. datetime_... take a date of ISO 8601, timediff_... take `now`,
+    `now/d`, `now/w` or `now/m` and maybe one difference such as `- 7d`, in UTC. Anything else is INVALID_ARGUMENT with
+    the path of the fault, such as `query.filter[0].v`.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -30,6 +30,10 @@ if _version_not_supported:
 class EventStub:
     """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+
+    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
+    `x_workspace_id` for whom it asks.
     """
 
     def __init__(self, channel):
@@ -63,13 +67,19 @@ class EventStub:
 class EventServicer:
     """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+
+    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
+    `x_workspace_id` for whom it asks.
     """
 
     def create(self, request, context):
         """Stores what a monitoring tool sent to a webhook. OK means stored and journalled; after anything else, send again.
-        Needs no token: the webhook's id and access key are the credential. With `idempotency-key` in the metadata,
-        sending again stores nothing new. The trailers `event-count`, `event-id`, `event-duplicate` and `event-error` say
-        what became of it.
+        Needs no token: the webhook's id and access key are the credential.
+
+        With `idempotency-key` in the metadata, sending again stores nothing new, for 24 hours; the same key with another
+        payload is ALREADY_EXISTS. What cannot be understood is stored as an event of type ERROR, and the call is OK. The
+        trailers `event-count`, `event-id` (at most 20), `event-duplicate` and `event-error` say what became of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +94,9 @@ class EventServicer:
 
     def list(self, request, context):
         """Events that match, a page at a time, the newest first unless sorted otherwise.
+
+        Without a limit there are 1,000 rows and 4 MiB at most; where this ended the page, the trailer `page-limit` says so.
+        An explicit limit is honoured. total_count may be a second old. Who wants everything asks event_service.v1.Events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +144,10 @@ def add_EventServicer_to_server(servicer, server):
 class Event:
     """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+
+    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
+    `x_workspace_id` for whom it asks.
     """
 
     @staticmethod
