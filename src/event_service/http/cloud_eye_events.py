@@ -21,6 +21,7 @@ EVENT_ID = "ces_event_id"
 
 _TAIL_ALPHABET = string.digits + string.ascii_letters
 _TAIL_LENGTH = 9
+_compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for each event
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Item = Mapping[str, Any]  # a valid EventItem
@@ -55,7 +56,7 @@ def occurrence(item: Item, project_id: str) -> str:
         detail.get("resource_id") or "",
         detail.get("resource_name") or "",
     ]
-    return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(_compact(parts).encode()).hexdigest()
 
 
 def new_event_id(received_at: datetime) -> str:

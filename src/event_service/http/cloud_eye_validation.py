@@ -33,6 +33,7 @@ _DIMENSION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 # Where each problem is: a path below the item, and what to do about it.
 _Problems = Iterator[tuple[str, str]]
 _Check = Callable[[Any], str | None]
+_Window = tuple[int, int]  # the earliest and the latest time an event may have, in milliseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +89,24 @@ def find_faults(body: Any, now: datetime, rules: Rules) -> list[Fault]:
         return [Fault("", f"the body must be an array of events, not {_kind(body)}")]
     if not 1 <= len(body) <= MAX_EVENTS:
         return [Fault("", f"the body must hold 1 to {MAX_EVENTS} events, not {len(body)}")]
+    margin = timedelta(seconds=rules.time_margin_seconds)
+    window = milliseconds_of(now - _PAST + margin), milliseconds_of(now + _FUTURE - margin)
     checks = _detail_checks(rules)
     return [
         Fault(f"[{index}]{path}", problem)
         for index, item in enumerate(body)
-        for path, problem in _item_problems(item, now, rules, checks)
+        for path, problem in _item_problems(item, window, checks)
     ]
 
 
-def _item_problems(item: Any, now: datetime, rules: Rules, checks: dict[str, _Check]) -> _Problems:
+def _item_problems(item: Any, window: _Window, checks: dict[str, _Check]) -> _Problems:
     if not isinstance(item, dict):
         yield "", f"must be an object, not {_kind(item)}"
         return
     for name, check in _ITEM_CHECKS.items():
         if problem := _mandatory(item.get(name), check):
             yield f".{name}", problem
-    if problem := _mandatory(item.get("time"), lambda value: _time_problem(value, now, rules.time_margin_seconds)):
+    if problem := _mandatory(item.get("time"), lambda value: _time_problem(value, window)):
         yield ".time", problem
     detail = item.get("detail")
     if not isinstance(detail, dict):
@@ -121,7 +124,7 @@ def _mandatory(value: Any, check: _Check) -> str | None:
     return "is mandatory" if value is None else check(value)
 
 
-def _time_problem(value: Any, now: datetime, margin_seconds: int) -> str | None:
+def _time_problem(value: Any, window: _Window) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int):
         problem = "must be an integer, the milliseconds since 1970-01-01 UTC"
         if isinstance(value, float):
@@ -129,8 +132,7 @@ def _time_problem(value: Any, now: datetime, margin_seconds: int) -> str | None:
         if isinstance(value, str):
             return f"{problem}: a number, not a string"
         return f"{problem}, not {_kind(value)}"
-    margin = timedelta(seconds=margin_seconds)
-    earliest, latest = milliseconds_of(now - _PAST + margin), milliseconds_of(now + _FUTURE - margin)
+    earliest, latest = window
     if earliest <= value <= latest:
         return None
     hint = ""

@@ -12,7 +12,7 @@ from typing import Any
 from event_service.wire.faults import NOT_FINITE, NOT_UNICODE, TOO_BIG, RefusedValueError, TooDeepError
 from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
 from event_service.wire.timestamps import format_timestamp
-from event_service.wire.varint import Prefixes
+from event_service.wire.varint import REMEMBERED, Prefixes
 
 # Tags of google/protobuf/struct.proto, each with the length of what follows.
 _FIRST = Prefixes(0x0A)  # Struct.fields, its entries' key, ListValue.values
@@ -25,6 +25,35 @@ _NULL = b"\x08\x00"
 _FALSE = b"\x20\x00"
 _TRUE = b"\x20\x01"
 _number: Callable[[int, float], bytes] = Layout("<Bd").pack
+
+
+class _Texts(dict[int, bytes]):
+    """What stands between an entry's key and its text: the tags and lengths of the Value and of the text in it."""
+
+    def __missing__(self, length: int) -> bytes:
+        before_text = _STRING[length]
+        before = _SECOND[len(before_text) + length] + before_text
+        if length < REMEMBERED:
+            self[length] = before
+        return before
+
+
+class _Names(dict[str, bytes]):
+    """An entry's key with its tag and length. Events of a kind have the same keys: a look-up is half of the work."""
+
+    def __missing__(self, key: str) -> bytes:
+        name = key.encode()
+        name = _FIRST[len(name)] + name
+        if len(name) <= _LONGEST_NAME:
+            if len(self) >= _MOST_NAMES:
+                self.clear()
+            self[key] = name
+        return name
+
+
+_TEXT = _Texts()
+_names = _Names()
+_LONGEST_NAME, _MOST_NAMES = 64, 4096
 
 
 def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = PAYLOAD_LEVEL) -> bytes:
@@ -63,12 +92,13 @@ def _write_object(value: Mapping[str, Any], level: int) -> bytes:
     parts: list[bytes] = []
     for key, member in value.items():
         try:
-            name = key.encode()
+            name = _names[key]
             if type(member) is str:
                 content = member.encode()
-                content = _STRING[len(content)] + content
+                before = _TEXT[len(content)]
             else:
                 content = _write_value(member, level + 2)
+                before = _SECOND[len(content)]
         except UnicodeEncodeError:
             raise _refused(NOT_UNICODE, key) from None
         except AttributeError:
@@ -76,10 +106,7 @@ def _write_object(value: Mapping[str, Any], level: int) -> bytes:
         except RefusedValueError as refused:
             refused.trail.append(key)
             raise
-        before_name = _FIRST[len(name)]
-        before_content = _SECOND[len(content)]
-        size = len(before_name) + len(name) + len(before_content) + len(content)
-        parts += (_FIRST[size], before_name, name, before_content, content)
+        parts += (_FIRST[len(name) + len(before) + len(content)], name, before, content)
     return b"".join(parts)
 
 

@@ -1,6 +1,6 @@
 """Protobuf's variable-length integers, and the tag and length before what is length-delimited."""
 
-_REMEMBERED = 1 << 14  # two bytes of length: beyond, writing the content costs more than writing its length
+REMEMBERED = 1 << 14  # two bytes of length: beyond, writing the content costs more than writing its length
 
 
 def varint(number: int) -> bytes:
@@ -42,6 +42,6 @@ class Prefixes(dict[int, bytes]):
 
     def __missing__(self, length: int) -> bytes:
         prefix = self._tag + varint(length)
-        if length < _REMEMBERED:
+        if length < REMEMBERED:
             self[length] = prefix
         return prefix
