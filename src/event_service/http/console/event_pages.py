@@ -74,6 +74,7 @@ class EventPages:
         guarded = self._pages.guarded
         return [
             Route("/", guarded(self.list)),
+            Route("/figures", guarded(self.figures)),
             Route("/events/{event_id}", guarded(self.event)),
             Route("/live", guarded(self.live)),
         ]
@@ -84,8 +85,7 @@ class EventPages:
         scope = self._pages.event_scope(request)
         selection = _selection(request)
         names = await self._pages.webhook_names(self._webhooks, principal)
-        # The same for a minute, so that what was counted for a selection can serve it again.
-        now = self._clock().replace(second=0, microsecond=0)
+        now = self._this_minute()
         rows, total, insight, fault, status = [], 0, Insight(), None, 200
         try:
             query = {
@@ -113,6 +113,19 @@ class EventPages:
             "types": TYPES,
         }
         return self._pages.page(request, "events.html", values, status)
+
+    async def figures(self, request: Request) -> Response:
+        """The figures of a list whose page could not wait for them, to be put into that page."""
+        principal = self._pages.principal(request)
+        scope = self._pages.event_scope(request)
+        selection = _selection(request)
+        names = await self._pages.webhook_names(self._webhooks, principal)
+        insight = await self._insights.get(scope, selection, self._this_minute(), names, figures.PATIENCE_SECONDS)
+        return self._pages.renderer.page("figures.html", {"selection": selection, "insight": insight})
+
+    def _this_minute(self) -> datetime:
+        """The same for a minute, so that what was counted for a selection can serve it again."""
+        return self._clock().replace(second=0, microsecond=0)
 
     async def event(self, request: Request) -> Response:
         """One event, and what else there is of its alert."""

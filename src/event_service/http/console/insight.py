@@ -13,8 +13,11 @@ from event_service.wire.timestamps import parse_timestamp
 
 BARS = 60
 TOP = 5
-SECONDS = 1.5
+SECONDS = 0.25
 """How long a page waits for figures before it shows the events without them."""
+
+PATIENCE_SECONDS = 15.0
+"""How long the script of the page waits for figures that were late."""
 
 KEPT = 64
 """Selections whose figures are being counted or kept."""
@@ -24,7 +27,8 @@ _FORMATS = (
     (timedelta(days=10), "%Y-%m-%dT%H", timedelta(hours=1)),
 )
 _DAY = ("%Y-%m-%d", timedelta(days=1))
-_BROKEN_DOWN_BY = {"provider": "provider", "resource": "resources", "webhook": "webhook_id"}
+_BROKEN_DOWN_BY = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
+"""Resources last: an event has many, so that they have to be counted one by one."""
 
 
 class Events(Protocol):
@@ -71,7 +75,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Insight:
-    """Everything beside the list. `late`: the figures took too long to be waited for."""
+    """Everything beside the list. `late`: some figures took too long to be waited for, and are missing."""
 
     bars: list[Bar] = field(default_factory=list)
     most: int = 0
@@ -83,67 +87,97 @@ class Insight:
 class Insights:
     """Counts what selections name, each once a minute at most.
 
-    Counting reads every event of the selection, which a small database is long busy with. So a page waits `SECONDS`
-    only; the counting goes on, and whoever comes back within a minute finds its figures.
+    Counting may read every event of the selection, which a small database is long busy with. So a page waits `SECONDS`
+    only and shows what there is by then; the counting goes on, and whoever comes back within a minute finds it done.
     """
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._counting: dict[tuple[Scope, Selection, datetime], asyncio.Task[Insight]] = {}
+        self._counting: dict[tuple[Scope, Selection, datetime], _Counting] = {}
 
-    async def get(self, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]) -> Insight:
-        """The figures of a selection, or that they are late.
+    async def get(
+        self,
+        scope: Scope,
+        selection: Selection,
+        now: datetime,
+        names: Mapping[str, str],
+        seconds: float | None = None,
+    ) -> Insight:
+        """The figures of a selection, as far as they are known in time.
 
         Args:
             now: the moment that the selection's time counts back from, the same for a minute.
             names: of webhooks, by id.
+            seconds: how long to wait; None for as long as a page does.
 
         Raises:
             EventServiceError: as the list of the same selection does.
         """
         key = (scope, replace(selection, page=1), now)
-        task = self._counting.get(key)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        counting = self._counting.get(key)
+        if counting is None or counting.has_failed:
             self._forget(now)
             if len(self._counting) >= KEPT:
                 return Insight(late=True)
-            task = self._counting[key] = asyncio.create_task(_insight(self._events, scope, key[1], now, names))
-            task.add_done_callback(_look_at)
-        done, _ = await asyncio.wait({task}, timeout=SECONDS)
+            counting = self._counting[key] = _Counting(self._events, scope, key[1], now, names)
+        await asyncio.wait({counting.task}, timeout=SECONDS if seconds is None else seconds)
         try:
-            return task.result() if done else Insight(late=True)
+            if counting.task.done():
+                counting.task.result()
         except (DeadlineExceeded, Overloaded):
-            return Insight(late=True)
+            return replace(counting.insight, late=True)
+        return counting.insight
 
     def _forget(self, now: datetime) -> None:
-        old = [key for key, task in self._counting.items() if key[2] < now and task.done()]
+        old = [key for key, counting in self._counting.items() if key[2] < now and counting.task.done()]
         for key in old:
             del self._counting[key]
 
 
-def _look_at(task: "asyncio.Task[Insight]") -> None:
+class _Counting:
+    """The figures of one selection, as they become known.
+
+    Attributes:
+        insight: what is known; late until all is.
+    """
+
+    def __init__(
+        self, events: Events, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
+    ) -> None:
+        self.insight = Insight(late=True)
+        self._events = events
+        self._scope = scope
+        self._selection = selection
+        self._names = names
+        self.task = asyncio.create_task(self._count(now))
+        self.task.add_done_callback(_look_at)
+
+    @property
+    def has_failed(self) -> bool:
+        return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
+
+    async def _count(self, now: datetime) -> None:
+        """One question after the other: side by side they would keep everybody else from the database."""
+        query = self._selection.query(now)
+        since, until = self._selection.bounds(now)
+        until = until or now + timedelta(minutes=1)
+        date_format, step = _resolution(since, until)
+        keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
+        rows = (await self._events.stat(self._scope, _counted(query, keys))).get("results", [])
+        bars, most = _bars(rows, since, until, step)
+        self.insight = Insight(bars, most, _severities(rows, self._selection), late=True)
+        for name, stored in _BROKEN_DOWN_BY.items():
+            stages = [{"unwind": {"path": "resources"}}] if stored == "resources" else []
+            answer = await self._events.stat(self._scope, _counted(query, [_key(stored)], stages, top=TOP))
+            shares = _shares(answer.get("results", []), name, stored, self._selection, self._names)
+            self.insight = replace(self.insight, breakdowns={**self.insight.breakdowns, name: shares})
+        self.insight = replace(self.insight, late=False)
+
+
+def _look_at(task: "asyncio.Task[None]") -> None:
     """Lest asyncio complains of an error that nobody has waited for."""
     if not task.cancelled():
         task.exception()
-
-
-async def _insight(
-    events: Events, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
-) -> Insight:
-    """One question after the other: side by side they would keep everybody else from the database."""
-    query = selection.query(now)
-    since, until = selection.bounds(now)
-    until = until or now + timedelta(minutes=1)
-    date_format, step = _resolution(since, until)
-    keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
-    rows = (await events.stat(scope, _counted(query, keys))).get("results", [])
-    breakdowns = {}
-    for name, stored in _BROKEN_DOWN_BY.items():
-        stages = [{"unwind": {"path": "resources"}}] if stored == "resources" else []
-        answer = await events.stat(scope, _counted(query, [_key(stored)], stages, top=TOP))
-        breakdowns[name] = _shares(answer.get("results", []), name, stored, selection, names)
-    bars, most = _bars(rows, since, until, step)
-    return Insight(bars, most, _severities(rows, selection), breakdowns)
 
 
 def _key(name: str) -> dict[str, str]:

@@ -183,6 +183,34 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
     assert len(counted) == 4  # one for each figure, whoever looks
 
 
+async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(insight, "SECONDS", 0.05)
+    statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resources": "web-1", "count": 60}]
+    console = Console(events=FakeEvents([event()], statistics))
+    go_on, real = asyncio.Event(), console.events.stat
+
+    async def slow_for_resources(scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "unwind" in query["aggregate"][0]:
+            await go_on.wait()
+        return await real(scope, query)
+
+    monkeypatch.setattr(console.events, "stat", slow_for_resources)
+    async with console.client() as client:
+        page = (await client.get("/?range=7d")).text
+        assert 'data-address="/figures?range=7d"' in page
+        assert 'class="bar severity-CRITICAL"' in page
+        assert ">web-1<" not in page
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        answer = await client.get("/figures?range=7d")
+        assert ">web-1<" in answer.text
+        assert "still being counted" not in answer.text
+        assert "<html" not in answer.text
+        assert_inert(answer.text)
+        assert 'data-address="/figures' not in (await client.get("/?range=7d")).text
+
+
 async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
         events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")])

@@ -109,8 +109,17 @@ function liveView() {
   window.addEventListener("pagehide", () => toggle(false));
 }
 
+/** Figures that the page did not wait for come when they are counted. */
+async function lateFigures() {
+  const figures = document.getElementById("figures");
+  if (!figures || !figures.dataset.address) return;
+  const answer = await fetch(figures.dataset.address, { credentials: "same-origin", redirect: "error" }).catch(() => null);
+  if (answer && answer.ok) figures.innerHTML = await answer.text(); // made by the service, which escapes what is put into it
+}
+
 foldTimeRange();
 searchOnChoice();
 shortenAddress();
 searchKey();
 liveView();
+lateFigures();
