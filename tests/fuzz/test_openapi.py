@@ -3,10 +3,11 @@ service, and each is one the document tells of, in the shape it tells.
 """
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import BIN, CHECKOUT, Service
+from tests.e2e.service import BIN, Service
 from tests.fuzz.search import IS_LONG
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.xdist_group("fuzz")]
@@ -22,7 +23,7 @@ EXAMPLES = 300 if IS_LONG else 2
 PHASES = "examples,coverage,fuzzing" if IS_LONG else "fuzzing"
 
 
-def test_every_route_answers_as_the_document_says(service: Service) -> None:
+def test_every_route_answers_as_the_document_says(service: Service, tmp_path: Path) -> None:
     service.create_webhook()
     done = subprocess.run(
         [
@@ -36,7 +37,7 @@ def test_every_route_answers_as_the_document_says(service: Service) -> None:
             "--generation-database=none",
             "--no-color",
         ],
-        cwd=CHECKOUT,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=None if IS_LONG else 100,
