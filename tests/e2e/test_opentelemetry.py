@@ -12,6 +12,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.e2e.otlp_receiver import OtlpReceiver, attributes
 from tests.e2e.service import Service
 
+pytestmark = pytest.mark.xdist_group("opentelemetry")
+
 GRPC_TRACE, HTTP_TRACE, PARENT = "a" * 32, "b" * 32, "c" * 16
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Check, migrate, prune, back up and restore the database that the settings name: EVENT_SERVICE_MONGODB_URI, "
-    "or the embedded one of EVENT_SERVICE_DATA_DIR. Needs no running server.",
+    help="Look after the database that the settings name: EVENT_SERVICE_MONGODB_URI, or the embedded one of "
+    "EVENT_SERVICE_DATA_DIR. Needs no running server.",
 )
 
 ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
@@ -55,6 +55,37 @@ def check(as_json: Json = False) -> None:
                 console().print(f"\n{one.what}: {one.advice}", markup=False)
     if any(one.verdict == "fault" for one in found):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def init(
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="Spread the collections over the shards; only through a mongos.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make collections and indexes, as the first start of a service does; for services that may not do so themselves.
+
+    With --sharded the events are spread by domain and time. It needs a user who may administer the cluster, is done
+    once, and cannot be taken back. docs/operations.md says when it is worth it.
+
+    Example: event-service db init --sharded
+    """
+    from event_service.store import indexes, sharding  # noqa: PLC0415 - heavy
+
+    with opened(load_settings({}), create=True) as database:
+        if not sharded:
+            building = indexes.ensure(database)
+            while building is not None and not building.wait(1.0):
+                pass
+        done = sharding.init(database) if sharded else sharding.Sharded((), (), ())
+    if as_json:
+        print_json({"sharded": done.done, "sharded_before": done.there, "sharded_otherwise": done.otherwise})
+        return
+    console().print("The collections and their indexes are there.")
+    for what, names in (("Spread", done.done), ("Spread before", done.there), ("Spread otherwise", done.otherwise)):
+        if names:
+            console().print(f"{what}: {', '.join(names)}")
 
 
 @app.command()

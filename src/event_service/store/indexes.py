@@ -109,6 +109,47 @@ _MONGODB = (
     Index(WEBHOOK, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST), "lists of webhooks"),
 )
 
+
+@dataclass(frozen=True, slots=True)
+class ShardKey:
+    """By what a collection is spread over the shards of a cluster.
+
+    Attributes:
+        keys: (field, 1 or "hashed").
+        reason: why these.
+    """
+
+    collection: str
+    keys: tuple[tuple[str, int | str], ...]
+    reason: str
+
+
+SHARD_KEYS = (
+    ShardKey(EVENT, (("domain_id", 1), ("created_at", 1)), "a caller's list is of one domain, newest first"),
+    # What is only ever asked for by `_id`, which on a cluster is unique only where it is the shard key.
+    ShardKey(ALERT, (("_id", "hashed"),), "opened and closed by `_id`"),
+    ShardKey(CONDITION, (("_id", "hashed"),), "read and compared-and-set by `_id`"),
+    ShardKey(CLAIM, (("_id", "hashed"),), "an idempotency key is taken once"),
+)
+"""Webhooks are few and stay where they are, and so does what says which version the database has."""
+
+
+def _on_shards(index: Index) -> Index:
+    """The same index on a sharded cluster.
+
+    A unique one must have the shard key in front there, so event_ids are not watched over: see docs/operations.md. The
+    lists of a domain are read backwards from an index that begins with the shard key, which needs one.
+    """
+    if index.collection != EVENT:
+        return index
+    if index.unique:
+        return dataclasses.replace(index, unique=False)
+    if index.keys[:2] == (("domain_id", ASCENDING), ("created_at", DESCENDING)):
+        ahead = _ascending(*(field for field, _ in index.keys))
+        return dataclasses.replace(index, keys=ahead)
+    return index
+
+
 # SecantusDB does not read an order from an index, looks at one index a query and only at whole prefixes of it, and
 # loses matches of two-sided ranges on indexed arrays. So: single fields, and no `resources`.
 _EMBEDDED = (
@@ -124,12 +165,15 @@ RETENTION = "event_service_retention"
 """A TTL index on created_at that earlier versions made. `store/retention.py` takes it out of service."""
 
 
-def wanted(*, embedded: bool) -> list[Index]:
+def wanted(*, embedded: bool, sharded: bool = False) -> list[Index]:
     """The indexes of all collections.
 
     Args:
         embedded: for SecantusDB.
+        sharded: for a cluster whose collections `store/sharding.py` has spread.
     """
+    if sharded:
+        return [_on_shards(index) for index in _MONGODB]
     return list(_EMBEDDED if embedded else _MONGODB)
 
 
@@ -194,7 +238,7 @@ def ensure(database: Database, *, embedded: bool | None = None) -> "Building | N
     schema.ensure(database)
     if embedded is None:
         embedded = is_secantus(database)
-    difference = diff(database, wanted(embedded=embedded))
+    difference = diff(database, wanted(embedded=embedded, sharded=schema.is_sharded(database)))
     for index in difference.not_unique:
         log.warning("an index lets values be taken twice and is not ours to change", extra=_described(index))
     later: list[Index] = []

@@ -92,7 +92,7 @@ def _version(database: Database) -> Observation:
 
 
 def _indexes(database: Database) -> Observation:
-    wanted = indexes.wanted(embedded=is_secantus(database))
+    wanted = indexes.wanted(embedded=is_secantus(database), sharded=schema.is_sharded(database))
     difference = indexes.diff(database, wanted)
     lacking = [f"{index.collection}.{index.name}" for index in (*difference.missing, *difference.changed)]
     if lacking:

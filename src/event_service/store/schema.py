@@ -41,6 +41,25 @@ def restoring_since(database: Database) -> datetime | None:
     return found if isinstance(found, datetime) else None
 
 
+def is_sharded(database: Database) -> bool:
+    """Whether `store/sharding.py` has spread the collections over a cluster.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    return bool((_read(database) or {}).get("sharded"))
+
+
+def note_sharded(database: Database) -> None:
+    """Notes that the collections are being spread. Only after `ensure`.
+
+    Raises:
+        Unavailable: the database failed.
+    """
+    with database_errors(writing=True):
+        database[COLLECTION].update_one({"_id": _ID}, {"$set": {"sharded": True}})
+
+
 def check(version: int, what: str) -> None:
     """
     Args:
