@@ -23,7 +23,7 @@ from pymongo.errors import InvalidOperation
 from event_service.errors import EventServiceError
 from event_service.model.retention import Retention
 from event_service.model.webhook import Webhook
-from event_service.store import indexes
+from event_service.store import indexes, tally_keeping
 from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
@@ -112,12 +112,16 @@ def prune(
                 yield row
 
     found = rows()
-    with database_errors(writing=True):
-        while (batch := list(islice(found, BATCH))) and not stop():
-            if not dry_run:
-                _write(database, batch)
-            result.deleted.update(row.group for row in batch if row.gone)
-            result.changed += sum(not row.gone for row in batch)
+    try:
+        with database_errors(writing=True):
+            while (batch := list(islice(found, BATCH))) and not stop():
+                if not dry_run:
+                    _write(database, batch)
+                result.deleted.update(row.group for row in batch if row.gone)
+                result.changed += sum(not row.gone for row in batch)
+    finally:
+        if not dry_run and (result.deleted or result.changed):
+            tally_keeping.forget(database[tally_keeping.COLLECTION])
     progress(looked_at)
     return result
 
