@@ -3,6 +3,7 @@
 An attack goes on for that many seconds and prints, as JSON, how often it had which answer.
 """
 
+import asyncio
 import contextlib
 import gzip
 import json
@@ -48,6 +49,7 @@ class Target:
 
 Attack = Callable[[Target], None]
 ATTACKS: dict[str, Attack] = {}
+"""All but `noise`, which is no attack by itself."""
 
 
 def attack(function: Attack) -> Attack:
@@ -104,6 +106,10 @@ def create_message(target: Target, struct_wire: bytes) -> bytes:
     return length_delimited(1, webhook_id) + length_delimited(2, access_key) + length_delimited(3, struct_wire)
 
 
+EVENT_KEY = length_delimited(1, b"event_key") + length_delimited(2, length_delimited(3, b"one"))
+"""A member of a Struct."""
+
+
 def many_keys(count: int) -> bytes:
     """A serialised Struct of an event with that many keys in additional_info."""
     none = b"\x08\x00"
@@ -112,10 +118,7 @@ def many_keys(count: int) -> bytes:
         for number in range(count)
     )
     info = length_delimited(2, length_delimited(5, keys))
-    event_key = length_delimited(2, length_delimited(3, b"many keys"))
-    return length_delimited(1, length_delimited(1, b"event_key") + event_key) + length_delimited(
-        1, length_delimited(1, b"additional_info") + info
-    )
+    return length_delimited(1, EVENT_KEY) + length_delimited(1, length_delimited(1, b"additional_info") + info)
 
 
 class Stream:
@@ -213,14 +216,6 @@ def compressed_bomb(target: Target) -> None:
     body = b"\1" + struct.pack(">I", len(bomb)) + bomb
     while target.goes_on:
         target.answers[call(target, body, grpc_encoding="gzip")] += 1
-
-
-@attack
-def hundred_thousand_keys(target: Target) -> None:
-    """Events that are large and allowed."""
-    body = message_frame(create_message(target, many_keys(100_000)))
-    while target.goes_on:
-        target.answers[call(target, body)] += 1
 
 
 @attack
@@ -359,17 +354,64 @@ def http_bomb(target: Target) -> None:
 
 
 @attack
+def hundred_thousand_keys(target: Target) -> None:
+    """Events that are large and allowed."""
+    body = message_frame(create_message(target, many_keys(100_000)))
+    while target.goes_on:
+        target.answers[call(target, body)] += 1
+
+
+@attack
 def hundred_thousand_keys_http(target: Target) -> None:
     body = json.dumps({"event_key": "many keys", "additional_info": {f"key {n}": None for n in range(100_000)}})
     while target.goes_on:
         target.answers[post(target, body.encode())] += 1
 
 
+NOISE_RATE = 400  # deliveries a second
+
+
+def noise(target: Target) -> None:
+    """Deliveries that are all in order, but too many, however long the answers take."""
+    first, other = heads(target)
+    body = message_frame(create_message(target, length_delimited(1, EVENT_KEY)))
+    began, sent, buffer = time.monotonic(), 0, b""
+    with http2(target) as connection:
+        connection.settimeout(0.001)
+        while target.goes_on or sum(target.answers.values()) < sent:
+            while target.goes_on and sent < (time.monotonic() - began) * NOISE_RATE:
+                head = frame(HEADERS, END_HEADERS, 2 * sent + 1, other if sent else first)
+                connection.sendall(head + frame(DATA, END_STREAM, 2 * sent + 1, body))
+                sent += 1
+            with contextlib.suppress(TimeoutError):
+                buffer += connection.recv(65_536)
+            while len(buffer) >= 9 and len(buffer) >= (end := 9 + int.from_bytes(buffer[:3], "big")):
+                kind, flags, payload, buffer = buffer[3], buffer[4], buffer[9:end], buffer[end:]
+                if kind in (SETTINGS, PING) and not flags & ACK:
+                    connection.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+                elif kind == HEADERS and flags & END_STREAM:
+                    target.answers[status_of(payload)] += 1
+
+
+async def run(name: str, seconds: float, grpc: str, http: str, webhook: tuple[str, str]) -> Counter[str]:
+    """Runs an attack in a process of its own; how often it had which answer.
+
+    Args:
+        grpc, http: HOST:PORT of the service.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, name, str(seconds), grpc, http, *webhook, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, name
+    return Counter(json.loads(output))
+
+
 def main() -> None:
     name, seconds, grpc, http, *webhook = sys.argv[1:]
     addresses = [(host, int(port)) for host, _, port in (grpc.rpartition(":"), http.rpartition(":"))]
     target = Target(addresses[0], addresses[1], (webhook[0], webhook[1]), time.monotonic() + float(seconds))
-    ATTACKS[name](target)
+    (noise if name == "noise" else ATTACKS[name])(target)
     print(json.dumps(target.answers))
 
 

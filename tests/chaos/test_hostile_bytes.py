@@ -1,12 +1,9 @@
 """Clients that send what nobody should: a client that behaves is served beside them as before, in bounded memory."""
 
 import asyncio
-import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -57,23 +54,6 @@ class Healthy:
         return answers
 
 
-async def attacked(service: Service, name: str, webhook: tuple[str, str]) -> Counter[str]:
-    """Runs an attack in a process of its own; what it was answered."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(attacks.__file__)),
-        name,
-        str(SECONDS),
-        service.grpc_address,
-        service.http_address,
-        *webhook,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, name
-    return Counter(json.loads(output))
-
-
 async def most_memory(service: Service, ended: asyncio.Event) -> int:
     """The largest resident size, in bytes, until `ended`."""
     process, most = psutil.Process(service.pid), 0
@@ -117,7 +97,9 @@ async def test_a_healthy_client_is_served_beside_any_attack(make_service: MakeSe
         for name in attacks.ATTACKS:
             quiet, _ = await beside(asyncio.ensure_future(nothing())) if LONG else ([], 0)
             before = process.memory_info().rss
-            attack = asyncio.ensure_future(attacked(service, name, victim))
+            attack = asyncio.ensure_future(
+                attacks.run(name, SECONDS, service.grpc_address, service.http_address, victim)
+            )
             answers, memory = await beside(attack)
             codes = Counter(answer.code.name for answer in answers)
             if set(codes) != {"OK"}:
