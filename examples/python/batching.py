@@ -1,0 +1,18 @@
+"""Sends a thousand events in a few calls; each is stored once, however often it has to be sent."""
+
+import os
+
+from event_service.client import EventClient
+
+with EventClient(
+    os.environ.get("EVENT_SERVICE_SERVER", "127.0.0.1:50051"),
+    os.environ["EVENT_SERVICE_WEBHOOK_ID"],
+    os.environ["EVENT_SERVICE_ACCESS_KEY"],
+) as client:
+    # `send` returns at once with a future; it waits only where more is queued than the client may hold.
+    futures = [
+        client.send({"event_key": f"job:{number}", "title": f"Job {number} failed", "severity": "WARNING"})
+        for number in range(1000)
+    ]
+    stored = [future.result(timeout=60) for future in futures]
+print(sum(one.event_count for one in stored), "events stored, the first as", stored[0].event_ids[0])

@@ -1,0 +1,119 @@
+"""examples/: each is run as its README says, where its tool is there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import CHECKOUT, Service
+
+EXAMPLES = CHECKOUT / "examples"
+MODULES = EXAMPLES / "node" / "node_modules"
+GO = shutil.which("go")
+CURL = shutil.which("curl")
+
+
+@pytest.fixture
+def environment(service: Service, webhook: tuple[str, str]) -> dict[str, str]:
+    """What examples/README.md says they read."""
+    return service.environment() | {
+        "EVENT_SERVICE_HTTP": f"http://{service.http_address}",
+        "EVENT_SERVICE_WEBHOOK_ID": webhook[0],
+        "EVENT_SERVICE_ACCESS_KEY": webhook[1],
+    }
+
+
+def run(environment: dict[str, str], *command: str | Path) -> str:
+    """What it prints; it must end well."""
+    done = subprocess.run(
+        list(map(str, command)), env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def stored(service: Service, environment: dict[str, str]) -> list[str]:
+    """The titles of the webhook's events."""
+    query = {"webhook_id": environment["EVENT_SERVICE_WEBHOOK_ID"], "query": {"page": {"limit": 2000}}}
+    return [row["title"] for row in service.call("Event", "list", query).get("results", [])]
+
+
+def test_send_and_list(service: Service, environment: dict[str, str]) -> None:
+    # The stubs of spaceone-api, and none of ours, as where the service is not installed.
+    (event_id,) = re.findall(r"event-[0-9a-f]{12}", run(environment, sys.executable, EXAMPLES / "python" / "send.py"))
+    assert stored(service, environment) == ["Disk full"]
+    listed = run(environment, sys.executable, EXAMPLES / "python" / "list.py")
+    assert f"{event_id} Disk full web-1" in listed
+    assert "INVALID_ARGUMENT ERROR_DB_QUERY | " in listed
+    assert "colour" in listed
+
+
+def test_watch(service: Service, webhook: tuple[str, str], environment: dict[str, str]) -> None:
+    watching = subprocess.Popen(
+        [sys.executable, EXAMPLES / "python" / "watch.py", "2"],
+        env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    stop = threading.Event()
+
+    def send() -> None:
+        while not stop.wait(0.3):
+            service.create_event(webhook, {"event_key": "k", "title": "seen", "severity": "CRITICAL"})
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        out, _ = watching.communicate(timeout=60)
+    finally:
+        stop.set()
+        sender.join()
+        watching.kill()
+    assert watching.returncode == 0
+    assert re.fullmatch(r"(\S+Z .+\n){2}", out)
+
+
+def test_batching(service: Service, environment: dict[str, str]) -> None:
+    assert run(environment, sys.executable, EXAMPLES / "python" / "batching.py").startswith("1000 events stored")
+    assert len(stored(service, environment)) == 1000
+
+
+def test_grpcurl(service: Service, environment: dict[str, str]) -> None:
+    for _ in range(2):
+        shown = run(environment, EXAMPLES / "shell" / "grpcurl.sh")
+    assert '"title": "Backup failed"' in shown
+    assert '"severity": "ERROR"' in shown
+    assert stored(service, environment) == ["Backup failed"]  # the second run repeats the idempotency key
+
+
+@pytest.mark.skipif(CURL is None, reason="curl is not everywhere")
+def test_curl(service: Service, environment: dict[str, str]) -> None:
+    assert "Certificate ends in 3 days" in run(environment, EXAMPLES / "shell" / "curl.sh")
+    assert stored(service, environment) == ["Certificate ends in 3 days"]
+
+
+@pytest.mark.skipif(not MODULES.exists() or not shutil.which("node"), reason="npm install --prefix examples/node")
+def test_node(service: Service, environment: dict[str, str]) -> None:
+    assert "Mail queue is long" in run(environment, "node", EXAMPLES / "node" / "events.js")
+    assert stored(service, environment) == ["Mail queue is long"]
+
+
+@pytest.mark.skipif(GO is None, reason="there is no Go")
+def test_go(service: Service, environment: dict[str, str], tmp_path: Path) -> None:
+    caches = {"GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod", "HOME": os.environ.get("HOME", str(tmp_path))}
+    assert "Connection pool is empty" in run(environment | caches, "go", "run", EXAMPLES / "go" / "main.go")
+    assert stored(service, environment) == ["Connection pool is empty"]
+
+
+def test_every_example_is_listed_and_run() -> None:
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    tests = Path(__file__).read_text(encoding="utf-8")
+    files = [path for path in EXAMPLES.rglob("*") if path.suffix in (".py", ".sh", ".js", ".go")]
+    own = [path for path in files if "node_modules" not in path.parts]
+    assert len(own) == 8
+    for path in own:
+        assert str(path.relative_to(CHECKOUT)) in text
+        assert path.name in tests
