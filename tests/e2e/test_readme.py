@@ -15,6 +15,7 @@ from tests.e2e.sessions import Meanings, blocks, steps
 README = CHECKOUT / "README.md"
 GRPC, HTTP, DATA_DIR = "127.0.0.1:50051", "127.0.0.1:8080", "/home/you/.local/share/event-service"
 LAST_LINE = "\ncurl "
+AMTOOL = CHECKOUT / ".tools" / "bin" / "amtool"
 
 
 def as_in_readme(text: str, service: Service) -> str:
@@ -91,6 +92,17 @@ def test_its_make_targets_exist() -> None:
     }
     assert named
     assert named <= targets
+
+
+@pytest.mark.skipif(not AMTOOL.exists(), reason="make test-tools has not unpacked it")
+def test_alertmanager_takes_its_configuration(tmp_path: Path) -> None:
+    (configuration,) = blocks(README, "yaml")
+    (tmp_path / "alertmanager.yml").write_text(configuration)
+    done = subprocess.run(
+        [AMTOOL, "check-config", "alertmanager.yml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 receivers" in done.stdout
 
 
 def test_its_links_lead_somewhere() -> None:
