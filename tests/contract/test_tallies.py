@@ -182,6 +182,16 @@ def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: 
     world.check(counted, SCOPES[0], asked())
 
 
+def test_what_somebody_else_brings_in_is_found_in_its_turn(world: World, counted: Tallies) -> None:
+    for ago in (timedelta(days=3), timedelta(days=3, hours=5), timedelta(days=1, hours=2), timedelta(hours=4)):
+        world.store(NOON - ago)
+    for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):
+        world.later(seconds=2)
+        counted.tend()
+    world.check(counted, SCOPES[0], asked())
+    world.check(world.replica(), SCOPES[0], asked())
+
+
 @pytest.mark.parametrize(
     "keys",
     [

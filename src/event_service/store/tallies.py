@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -20,7 +20,7 @@ import bson
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
-from event_service.store.tally_hours import Hour, Kind
+from event_service.store.tally_hours import HOUR, Hour, Kind
 from event_service.store.tally_keeping import SETTLED, Keeper
 from event_service.store.tally_questions import Question
 from event_service.store.tally_statistics import CountedGroup, CountGroups, Row
@@ -254,16 +254,27 @@ class Tallies:
             return
         started = self._clock()
         due = [hour for hour in domain.reopened if hour.reopened_at and now - hour.reopened_at > SETTLED]
-        due += [hour for hour in domain.hours if hour.expires_from and hour.expires_from <= now]
+        due += [hour for hour in domain.hours if hour.reopened_at is None and _loses_events(hour, now)]
         turn = self._turns.get(domain_id, 0) % len(domain.hours)
         self._turns[domain_id] = turn + 1
-        for hour in [*due, *(hour for hour in domain.hours[turn : turn + 1] if hour not in due)]:
-            again = self._keeper.count_again(domain_id, hour, now)
-            if hour not in due and again is not None and again.kinds != hour.kinds:
-                found = {"kept": sum(hour.kinds.values()), "stored": sum(again.kinds.values())}
-                _log.warning("an hour had been counted wrongly", extra={"hour": hour.begin.isoformat(), **found})
+        for hour in due:
+            self._keeper.count_again(domain_id, hour, now)
+        self._look_into(domain_id, domain.hours, turn)
         self._audit_at[domain_id] = self._clock() + (self._clock() - started) * SHARE
         self._look_again(domain_id)
+
+    def _look_into(self, domain_id: str, hours: Sequence[Hour], turn: int) -> None:
+        """Counts an hour again, and what is older, up to the next hour that is known."""
+        hour, now = hours[turn], self._now()
+        if hour.reopened_at is not None:
+            return
+        again = self._keeper.count_again(domain_id, hour, now)
+        if again is not None and again.kinds != hour.kinds and not _loses_events(hour, now):
+            found = {"kept": sum(hour.kinds.values()), "stored": sum(again.kinds.values())}
+            _log.warning("an hour had been counted wrongly", extra={"hour": hour.begin.isoformat(), **found})
+        older = hours[turn - 1].begin + HOUR if turn else None
+        if older != hour.begin and self._keeper.find_missed(domain_id, older, hour.begin, now):
+            _log.warning("events had not been counted", extra={"older_than": hour.begin.isoformat()})
 
     def _current(self, domain_id: str) -> _Domain | None:
         """What is known of a domain, at most LOOK_AGAIN old."""
@@ -386,6 +397,10 @@ def _whole_hours(domain: _Domain, since: datetime | None, before: datetime | Non
         end -= 1
         cut.append(domain.hours[end])
     return _Whole(first, max(first, end), cut)
+
+
+def _loses_events(hour: Hour, now: datetime) -> bool:
+    return hour.expires_from is not None and hour.expires_from <= now
 
 
 def _sorted(hours: Any) -> list[Hour]:

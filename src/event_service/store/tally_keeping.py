@@ -8,7 +8,8 @@ count is kept for all replicas and for the next start:
     late        who stores an event of a time that may be counted already reopens its hour before, see `reopen`;
                 it is counted live until it is counted again
     deleted     an hour of which events are to be deleted is counted again until they are gone
-    otherwise   every hour is counted again in turn; where that finds another number, it is mended and logged
+    otherwise   every hour is counted again in turn, and what is between it and the next; where that finds another
+                number, it is mended and logged
 
 Any replica may write any hour: each writing names the one it replaces, and who comes second looks again.
 """
@@ -133,28 +134,50 @@ class Keeper:
             if found := self._kept.find_one({"_id": _head_id(domain_id)}):
                 return not found.get("too_many")
             until = _whole(now - SETTLED)
-            oldest = self._oldest(until)
-            kinds = 0
-            newest = True
-            day = hour_of(until).replace(hour=0)
-            while day + timedelta(days=1) > oldest and kinds <= MOST_KINDS:
-                if newest or self._any(domain_id, day, day + timedelta(days=1)):
-                    for number in reversed(range(24)):
-                        begin = day + number * HOUR
-                        if begin > until:
-                            continue
-                        hour = self._counted(domain_id, begin, min(begin + HOUR, until), now)
-                        if hour.kinds or newest:
-                            self._kept.replace_one(
-                                {"_id": hour_id(domain_id, begin)}, hour_document(domain_id, hour), upsert=True
-                            )
-                            newest = False
-                        kinds += len(hour.kinds)
-                day -= timedelta(days=1)
+            newest = self._counted(domain_id, hour_of(until), until, now)
+            self._kept.replace_one(
+                {"_id": hour_id(domain_id, newest.begin)}, hour_document(domain_id, newest), upsert=True
+            )
+            kinds = len(newest.kinds) + self._count_span(domain_id, self._oldest(until), newest.begin, now)
             undated, _ = self._kinds({"domain_id": domain_id, "created_at": {"$not": {"$gte": _EPOCH}}})
             head = {"revision": 1, "undated": kinds_as_stored(undated), "too_many": kinds > MOST_KINDS}
             self._kept.update_one({"_id": _head_id(domain_id)}, {"$setOnInsert": head}, upsert=True)
             return kinds <= MOST_KINDS
+
+    def find_missed(self, domain_id: str, begin: datetime | None, until: datetime, now: datetime) -> int:
+        """Counts the hours of a time in which there were no events when it was counted.
+
+        Args:
+            begin: None for the beginning of time.
+
+        Returns:
+            How many kinds were found in them: events that somebody brought in by other ways than the service's own.
+        """
+        with database_errors(writing=True):
+            if not self._any(domain_id, begin or _EPOCH, until):
+                return 0
+            kinds = self._count_span(domain_id, begin or self._oldest(until), until, now)
+            _announce(self._kept, domain_id)
+            return kinds
+
+    def _count_span(self, domain_id: str, begin: datetime, until: datetime, now: datetime) -> int:
+        """Counts every hour that has events and begins between two times, newest first. Returns the number of kinds.
+
+        Stops when there are too many kinds.
+        """
+        kinds = 0
+        day = until.replace(hour=0, minute=0, second=0, microsecond=0)
+        while day + timedelta(days=1) > begin and kinds <= MOST_KINDS:
+            if self._any(domain_id, day, min(day + timedelta(days=1), until)):
+                hours = (day + number * HOUR for number in reversed(range(24)))
+                for start in (start for start in hours if hour_of(begin) <= start < until):
+                    hour = self._counted(domain_id, start, start + HOUR, now)
+                    if hour.kinds:
+                        wanted = {"_id": hour_id(domain_id, start)}
+                        self._kept.replace_one(wanted, hour_document(domain_id, hour), upsert=True)
+                    kinds += len(hour.kinds)
+            day -= timedelta(days=1)
+        return kinds
 
     def move_on(self, domain_id: str, newest: Hour, now: datetime) -> bool:
         """Counts what has settled since the newest hour was counted.
