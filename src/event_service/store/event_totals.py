@@ -91,13 +91,13 @@ class EventTotals:
             if known is not None:
                 return known
         started = time.monotonic()
-        if self._running:
-            counted = self._running.total(self.timeless(scope, query), between(query.where))
-        else:
-            counted = self.count(stages[0]["$match"])
-        if time.monotonic() - started > CHEAP:
-            self.tallies.want(scope.domain_id)
-        return counted
+        try:
+            if self._running:
+                return self._running.total(self.timeless(scope, query), between(query.where))
+            return self.count(stages[0]["$match"])
+        finally:  # also where it took too long
+            if time.monotonic() - started > CHEAP:
+                self.tallies.want(scope.domain_id)
 
     def _count_rows(self, stages: Sequence[dict[str, Any]]) -> int:
         counting = [*stages, compile_count()]
