@@ -7,13 +7,15 @@ import pytest
 pytest_plugins = ["pytester", "tests.skips"]
 
 REAL_PROCESSES = {"e2e", "chaos"}
+BROKEN_PROMISES = ["lost in round", "doubled in round"]
+"""What no busy machine excuses, and a second try would hide: such a fault shows now and then only."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes get a second try: on a busy machine one may miss its moment, a fault fails twice."""
     for item in items:
         if REAL_PROCESSES & set(Path(item.nodeid.split("::")[0]).parts):
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=BROKEN_PROMISES))
 
 
 LONGEST_ID = 60

@@ -10,10 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import bson
 
 from tests.contract.tcp_proxy import TcpProxy
 
 _HEADER = struct.Struct("<iiii")  # length, request id, response to, operation
+_LENGTH = struct.Struct("<i")
 _OP_MSG = 2013
 
 
@@ -41,6 +45,8 @@ class MongoProxy(TcpProxy):
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.trap: Trap | None = None
+        self.commands: list[dict[str, Any]] | None = None
+        """Every command that passes, once this is a list; of its documents only those in its own body."""
         self._answers: set[socket.socket] = set()  # clients whose next answer springs the trap
         super().__init__(target)
 
@@ -53,6 +59,8 @@ class MongoProxy(TcpProxy):
             while message := _read_message(source):
                 if self._springs(message, source, sink, is_reply):
                     continue
+                if self.commands is not None and not is_reply and _HEADER.unpack_from(message)[3] == _OP_MSG:
+                    self.commands.append(bson.decode(message[21 : 21 + _LENGTH.unpack_from(message, 21)[0]]))
                 if is_reply:
                     time.sleep(self.delay)
                     if self.silent:

@@ -97,3 +97,30 @@ def states(database: Database) -> dict[str, str]:
     """The state of each event_key's alert."""
     alerts = {row["alert_id"]: row["state"] for row in database["alert"].find()}
     return {row["event_key"]: alerts[row["alert"]["alert_id"]] for row in database["condition"].find()}
+
+
+def test_nothing_is_acknowledged_that_is_not_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
+    """Every write of a create asks for the journal, or is followed by one that does: the journal is one log."""
+    service = make_service(proxy.uri).start()
+    webhook = service.create_webhook()
+    service.create_event(webhook, {"event_key": "old"})
+    story = [
+        {"event_key": f"key-{number}", "event_type": kind} for kind in ("ALERT", "RECOVERY") for number in range(9)
+    ]
+    for number, payload in enumerate([{"event_key": "new"}, {"results": story}]):
+        proxy.commands = []
+        service.create_event(webhook, payload, idempotency_key=f"k{number}")
+        written, proxy.commands = proxy.commands, None
+        writes = [
+            (command, command.get("writeConcern", {}))
+            for command in written
+            if next(iter(command)) in {"insert", "update", "delete"} and "webhook" not in command.values()
+        ]
+        assert {"claim", "condition", "alert", "event"} <= {
+            str(command.get("insert") or command.get("update")) for command, _ in writes
+        }
+        late = [position for position, (_, concern) in enumerate(writes) if not concern.get("j")]
+        assert all(concern.get("w") == "majority" for _, concern in writes), writes
+        assert all(any(concern.get("j") for _, concern in writes[position:]) for position in late), writes
+        assert all(concern.get("j") for command, concern in writes if "insert" in command), writes
+    assert service.stop() == 0
