@@ -22,6 +22,9 @@ def draw(sections: dict[str, list[Any]]) -> None:
         _lines(points, "rows", "rows of a page", _Y_CPU, "pages.png", "cpu", logarithmic=True)
     if points := sections.get("growth"):
         _lines(points, "stored events", "stored events", _Y_CPU, "growth.png", "cpu", logarithmic=True)
+    if points := sections.get("stored"):
+        at_once = [point for point in points if point.at["in flight"] != 1]
+        _lines(at_once, "stored events", "stored events", _Y_CPU, "stored.png", "cpu", logarithmic=True)
 
 
 def _lines(
