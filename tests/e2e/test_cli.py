@@ -218,7 +218,7 @@ def test_what_goes_wrong_is_said(run: CommandLine, arguments: tuple[str, ...], s
 
 COMMANDS = {
     "webhook": "create get list update update-plugin verify-plugin enable disable rotate-key delete stat",
-    "event": "send list get stat",
+    "event": "send list get stat tail export replay",
     "token": "keygen issue",
     "db": "check migrate backup restore",
 }

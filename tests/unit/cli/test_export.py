@@ -1,0 +1,112 @@
+"""`event export` beside its file: formats, times, and servers that come and go."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+
+from event_service._gen.event_service.v1 import events_pb2
+from event_service.cli import export
+from event_service.cli.connection import Connection
+from event_service.cli.failures import Failure
+from event_service.wire.timestamps import parse_timestamp
+
+
+class Broken(grpc.RpcError):
+    """An rpc that ended with a code."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+
+def failure(code: grpc.StatusCode) -> Failure:
+    made = Failure(code.name)
+    made.__cause__ = Broken(code)
+    return made
+
+
+class Server(Connection):
+    """Answers each call with the next of what it was given: replies, and maybe a failure behind them."""
+
+    answers: list[list[str | Failure]]
+    asked: list[str]
+
+    def messages(
+        self, service: ServiceDescriptor, method: str, request: Mapping[str, Any]
+    ) -> Iterator[events_pb2.ExportResponse]:
+        self.asked.append(request["resume_token"])
+        for answer in self.answers.pop(0):
+            if isinstance(answer, Failure):
+                raise answer
+            yield events_pb2.ExportResponse(resume_token=answer)
+
+
+def told(*answers: list[str | Failure], token: str = "") -> tuple[list[str], list[str]]:
+    """The tokens that were told, and those that were asked with."""
+    server = Server.__new__(Server)
+    server.answers, server.asked = list(answers), []
+    return [reply.resume_token for reply in export._replies(server, {}, token)], server.asked
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "AGAIN_SECONDS", 0)
+
+
+AWAY, REFUSED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_it_goes_on_when_the_server_comes_back() -> None:
+    parts, asked = told(["a", "b", failure(AWAY)], [failure(AWAY)], ["c"])
+    assert (parts, asked) == (["a", "b", "c"], ["", "b", "b"])
+
+
+def test_a_server_that_was_never_there_is_said_at_once() -> None:
+    with pytest.raises(Failure, match="UNAVAILABLE"):
+        told([failure(AWAY)], ["a"])
+
+
+def test_a_resumed_export_waits_for_the_server() -> None:
+    assert told([failure(AWAY)], ["b"], token="a") == (["b"], ["a", "a"])
+
+
+def test_a_refusal_ends_it() -> None:
+    with pytest.raises(Failure, match="PERMISSION_DENIED"):
+        told(["a", failure(REFUSED)], ["b"])
+
+
+def test_patience_has_an_end() -> None:
+    with pytest.raises(Failure, match="UNAVAILABLE"):
+        told(["a", failure(AWAY)], *[[failure(AWAY)]] * 100)
+
+
+@pytest.mark.parametrize(
+    ("named", "path", "chosen"),
+    [
+        ("", None, "csv"),
+        ("", "a.csv", "csv"),
+        ("", "a", "csv"),
+        ("", "a.ndjson", "ndjson"),
+        ("", "a.JSONL", "ndjson"),
+        ("csv", "a.ndjson", "csv"),
+        ("ndjson", "a.csv", "ndjson"),
+    ],
+)
+def test_the_format_follows_from_the_name(named: str, path: str | None, chosen: str) -> None:
+    assert export._format(named, Path(path) if path else None) == chosen
+
+
+def test_an_age_becomes_a_date() -> None:
+    condition = export._absolute({"k": "created_at", "v": "now-2h", "o": "timediff_gte"})
+    assert condition["o"] == "datetime_gte"
+    age = datetime.now(UTC) - parse_timestamp(condition["v"])
+    assert timedelta(hours=2) <= age < timedelta(hours=2, minutes=5)
+    for other in ({"k": "title", "v": "now-2h", "o": "eq"}, {"k": "created_at", "v": "nonsense", "o": "timediff_gte"}):
+        assert export._absolute(other) == other
