@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from event_service.errors import DeadlineExceeded, Overloaded
 from event_service.http.console.selection import SEVERITIES, Selection
 from event_service.model.scope import Scope
-from event_service.wire.timestamps import parse_timestamp
+from event_service.wire.timestamps import format_timestamp, parse_timestamp
 
 BARS = 60
 TOP = 5
@@ -18,6 +18,9 @@ SECONDS = 0.25
 
 PATIENCE_SECONDS = 15.0
 """How long the script of the page waits for figures that were late."""
+
+MOST_TAKEN_APART = 5000
+"""About how many events the resources are counted of. Each event has to be read for it."""
 
 KEPT = 64
 """Selections whose figures are being counted or kept."""
@@ -167,10 +170,15 @@ class _Counting:
         bars, most = _bars(rows, since, until, step)
         self.insight = Insight(bars, most, _severities(rows, self._selection), late=True)
         for name, stored in _BROKEN_DOWN_BY.items():
-            stages = [{"unwind": {"path": "resources"}}] if stored == "resources" else []
-            answer = await self._events.stat(self._scope, _counted(query, [_key(stored)], stages, top=TOP))
+            label, asked, stages = name, query, []
+            if stored == "resources":
+                stages = [{"unwind": {"path": "resources"}}]
+                if newest := _newest(rows, MOST_TAKEN_APART):
+                    condition = {"k": "created_at", "v": format_timestamp(newest), "o": "datetime_gte"}
+                    label, asked = f"{name}, newest events", {**query, "filter": [*query["filter"], condition]}
+            answer = await self._events.stat(self._scope, _counted(asked, [_key(stored)], stages, top=TOP))
             shares = _shares(answer.get("results", []), name, stored, self._selection, self._names)
-            self.insight = replace(self.insight, breakdowns={**self.insight.breakdowns, name: shares})
+            self.insight = replace(self.insight, breakdowns={**self.insight.breakdowns, label: shares})
         self.insight = replace(self.insight, late=False)
 
 
@@ -227,6 +235,16 @@ def _bars(
         x = 100 * index / number
         bars.append(Bar(begin, begin + width, sum(counted.values()), x, 100 / number * 0.8, _segments(counted, most)))
     return bars, most
+
+
+def _newest(rows: Sequence[Mapping[str, Any]], most: int) -> datetime | None:
+    """The time since which there are about `most` events, by the counts over time; None where there are no more."""
+    left = most
+    for row in sorted((row for row in rows if row.get("at")), key=lambda row: str(row["at"]), reverse=True):
+        left -= int(row["count"])
+        if left < 0:
+            return parse_timestamp(row["at"])
+    return None
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

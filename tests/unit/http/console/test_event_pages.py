@@ -211,6 +211,31 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
         assert 'data-address="/figures' not in (await client.get("/?range=7d")).text
 
 
+async def test_resources_are_counted_of_the_newest_events_only_where_there_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    statistics = [
+        {"at": "2026-03-01T11", "severity": "CRITICAL", "count": 3000},
+        {"at": "2026-03-01T10", "severity": "INFO", "count": 1500},
+        {"at": "2026-03-01T09", "severity": "INFO", "count": 9000},
+        {"at": "2026-03-01T08", "severity": "INFO", "count": 9000},
+        {"resources": "web-1", "count": 60},
+    ]
+    console = Console(events=FakeEvents([event()], statistics))
+    asked, real = [], console.events.stat
+
+    async def noted(scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(query)
+        return await real(scope, query)
+
+    monkeypatch.setattr(console.events, "stat", noted)
+    async with console.client() as client:
+        page = (await client.get("/")).text
+    assert "Resource, newest events" in page
+    assert asked[-1]["filter"][-1] == {"k": "created_at", "v": "2026-03-01T09:00:00.000Z", "o": "datetime_gte"}
+    assert len(asked[-2]["filter"]) == 1
+
+
 async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
         events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")])
