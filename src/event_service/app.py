@@ -8,50 +8,30 @@ import asyncio
 import contextlib
 import logging
 import os
-import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from starlette.routing import BaseRoute
-
-from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
-from event_service.certificates import tls_files
+from event_service.assembly import grpc_services, http_tls, measured, watch, web_application
 from event_service.errors import EventServiceError, Unavailable
-from event_service.events.batch import CreateItem, CreateResult, Outcome
+from event_service.events.batch import CreateItem, CreateResult
 from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules
 from event_service.events.exporting import Exporter
 from event_service.events.manager import EventManager
-from event_service.events.preview import Previewer
-from event_service.events.reading import DeliveryReader
-from event_service.events.replay import Replayer
 from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
 from event_service.events.traced import make_delivery_reader, make_door, traced_commit
-from event_service.events.watching import Watcher
-from event_service.http.app import build_app
 from event_service.http.cloud_eye import utc_now
-from event_service.http.collector import read_payload
-from event_service.http.console import console_routes
 from event_service.http.fetcher import Fetcher
-from event_service.http.metrics import metrics_route
 from event_service.http.server import HttpServer
-from event_service.http.tls import server_context
-from event_service.identity.authenticator import Authenticator, make_authenticator
+from event_service.identity.authenticator import make_authenticator
 from event_service.model.retention import Retention
 from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
-from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import EventServicer, LargePayloads
-from event_service.rpc.events_servicer import EventsServicer
-from event_service.rpc.ingest_servicer import IngestServicer
-from event_service.rpc.server import GrpcServer, PortTaken, Service
-from event_service.rpc.webhook_servicer import WebhookServicer
-from event_service.rpc.webhooks_servicer import WebhooksServicer
+from event_service.rpc.server import GrpcServer, PortTaken
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore
@@ -73,7 +53,7 @@ from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.otlp_metrics import start_metrics
-from event_service.telemetry.tracing import AsgiApp, Tracing, start_tracing, stop_within
+from event_service.telemetry.tracing import Tracing, start_tracing, stop_within
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rates import WebhookRates
@@ -85,8 +65,8 @@ DATABASE_SECONDS = 30.0
 _RESERVE_SECONDS = 2.0
 """Of the grace period, for what is left to do when all calls are answered."""
 
-_TELEMETRY_SECONDS = 3.0
-"""What the last traces and metrics may take on their way out."""
+_TELEMETRY_SECONDS = (3.0, 0.5)
+"""What the last traces, and the last metrics, may take on their way out; and where the grace period is over."""
 
 _log = logging.getLogger(__name__)
 
@@ -178,7 +158,7 @@ class App:
         parts.callback(reader.close)
 
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
-            _measured(traced_commit(tracing, committer), reader, metrics),
+            measured(traced_commit(tracing, committer), reader, metrics),
             size_of=lambda item: item.size,
             weight_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
@@ -232,7 +212,7 @@ class App:
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        services = _services(
+        services = grpc_services(
             settings,
             events,
             webhooks,
@@ -242,34 +222,18 @@ class App:
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
         )
-        _watch(metrics, writer, threads, grpc_server)
-        http_server = HttpServer(
-            _traced(
-                tracing,
-                build_app(
-                    settings,
-                    events=events,
-                    webhooks=webhooks,
-                    authenticator=authenticator,
-                    services=[service.descriptor for service in services],
-                    methods=grpc_server.methods,
-                    new_call=_http_call,
-                    is_ready=lambda: grpc_server.health.serving,
-                    version=service_version,
-                    more_routes=_more_routes(
-                        settings,
-                        metrics=metrics,
-                        events=events,
-                        webhooks=webhooks,
-                        authenticator=authenticator,
-                        grpc_server=grpc_server,
-                    ),
-                    observe=metrics.request,
-                ),
-            ),
-            settings.http_address,
-            tls=_http_tls(settings),
+        watch(metrics, writer, threads, grpc_server)
+        application = web_application(
+            settings,
+            events=events,
+            webhooks=webhooks,
+            authenticator=authenticator,
+            services=services,
+            grpc_server=grpc_server,
+            metrics=metrics,
+            tracing=tracing,
         )
+        http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
         self._http = http_server
         probe = Probe(
             database,
@@ -305,8 +269,12 @@ class App:
         pusher = start_metrics(service_version, os.environ, metrics.collect)
         for part in (tracing, pusher):
             if part is not None:
-                parts.push_async_callback(stop_within, _TELEMETRY_SECONDS, part.stop)
+                parts.push_async_callback(self._send_last, part.stop)
         return tracing
+
+    async def _send_last(self, stop: Callable[[], None]) -> None:
+        longest, least = _TELEMETRY_SECONDS
+        await stop_within(max(min(self._left(), longest), least), stop)
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
         embedded = EmbeddedDatabase(self._settings.data_dir)
@@ -339,93 +307,6 @@ class App:
 def build(settings: Settings) -> App:
     """The service that these settings describe, not started yet."""
     return App(settings)
-
-
-def _services(
-    settings: Settings,
-    events: EventManager,
-    webhooks: WebhookManager,
-    deliveries: DeliveryReader,
-    exporter: Exporter,
-) -> list[Service]:
-    """What both doors answer, and which methods carry their own credentials."""
-    previewer = Previewer(
-        webhooks=webhooks,
-        deliveries=deliveries,
-        read_body=read_payload,
-        max_event_bytes=settings.max_event_bytes,
-        clock=utc_now,
-    )
-    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
-    return [
-        Service(
-            event_pb2.DESCRIPTOR.services_by_name["Event"],
-            EventServicer(events, LargePayloads(webhooks.authenticate, deliveries.aside)),
-            frozenset({"create"}),
-        ),
-        Service(
-            ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
-            IngestServicer(events),
-            frozenset({"CreateBatch", "CreateStream"}),
-        ),
-        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events), exporter)),
-        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
-        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
-    ]
-
-
-def _measured(
-    committer: Callable[[Sequence[CreateItem]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
-) -> Callable[[Sequence[CreateItem]], Sequence[Outcome]]:
-    """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
-
-    def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
-        started, failed = time.monotonic(), True
-        try:
-            outcomes = committer(batch)
-            failed = False
-        finally:
-            metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
-        reader.changed()
-        return outcomes
-
-    return commit
-
-
-def _more_routes(
-    settings: Settings,
-    *,
-    metrics: Metrics,
-    events: EventManager,
-    webhooks: WebhookManager,
-    authenticator: Authenticator,
-    grpc_server: GrpcServer,
-) -> list[BaseRoute]:
-    routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
-    if settings.console:
-        routes += console_routes(
-            settings,
-            events=events,
-            webhooks=webhooks,
-            authenticator=authenticator,
-            watcher=Watcher(events),
-            is_ready=lambda: grpc_server.health.serving,
-            version=version("event-service"),
-        )
-    return routes
-
-
-def _traced(tracing: Tracing | None, application: AsgiApp) -> AsgiApp:
-    return application if tracing is None else tracing.http(application)
-
-
-def _watch(
-    metrics: Metrics, writer: GroupCommit[CreateItem, CreateResult], threads: Threads, grpc_server: GrpcServer
-) -> None:
-    metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
-    metrics.watch_reads(lambda: threads.pending)
-    metrics.watch_calls(lambda: grpc_server.calls_under_way)
-    metrics.watch_database(lambda: grpc_server.health.serving)
 
 
 async def _start_http(server: HttpServer, address: str) -> None:
@@ -463,15 +344,6 @@ async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-
-
-def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> Call:
-    return Call(method, metadata, request_id=request_id)
-
-
-def _http_tls(settings: Settings) -> ssl.SSLContext | None:
-    files = tls_files(settings)
-    return server_context(files) if files is not None and settings.http_tls else None
 
 
 def _http_url(settings: Settings, server: HttpServer) -> str:

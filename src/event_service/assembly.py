@@ -1,0 +1,151 @@
+"""What `app.py` puts together of many parts, and starts: the tables of both doors. Nothing is started here."""
+
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+
+from starlette.routing import BaseRoute
+
+from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service.certificates import tls_files
+from event_service.events.batch import CreateItem, CreateResult, Outcome
+from event_service.events.exporting import Exporter
+from event_service.events.manager import EventManager
+from event_service.events.preview import Previewer
+from event_service.events.reading import DeliveryReader
+from event_service.events.replay import Replayer
+from event_service.events.watching import Watcher
+from event_service.http.app import build_app
+from event_service.http.cloud_eye import utc_now
+from event_service.http.collector import read_payload
+from event_service.http.console import console_routes
+from event_service.http.metrics import metrics_route
+from event_service.http.tls import server_context
+from event_service.identity.authenticator import Authenticator
+from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import EventServicer, LargePayloads
+from event_service.rpc.events_servicer import EventsServicer
+from event_service.rpc.ingest_servicer import IngestServicer
+from event_service.rpc.server import GrpcServer, Service
+from event_service.rpc.webhook_servicer import WebhookServicer
+from event_service.rpc.webhooks_servicer import WebhooksServicer
+from event_service.settings import Settings
+from event_service.store.event_reader import EventReader
+from event_service.store.threads import Threads
+from event_service.store.writer import GroupCommit
+from event_service.telemetry.metrics import Metrics
+from event_service.telemetry.tracing import AsgiApp, Tracing
+from event_service.webhooks.manager import WebhookManager
+
+
+def grpc_services(
+    settings: Settings,
+    events: EventManager,
+    webhooks: WebhookManager,
+    deliveries: DeliveryReader,
+    exporter: Exporter,
+) -> list[Service]:
+    """What both doors answer, and which methods carry their own credentials."""
+    previewer = Previewer(
+        webhooks=webhooks,
+        deliveries=deliveries,
+        read_body=read_payload,
+        max_event_bytes=settings.max_event_bytes,
+        clock=utc_now,
+    )
+    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
+    return [
+        Service(
+            event_pb2.DESCRIPTOR.services_by_name["Event"],
+            EventServicer(events, LargePayloads(webhooks.authenticate, deliveries.aside)),
+            frozenset({"create"}),
+        ),
+        Service(
+            ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
+            IngestServicer(events),
+            frozenset({"CreateBatch", "CreateStream"}),
+        ),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events), exporter)),
+        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
+        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
+    ]
+
+
+def measured(
+    committer: Callable[[Sequence[CreateItem]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
+) -> Callable[[Sequence[CreateItem]], Sequence[Outcome]]:
+    """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
+
+    def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
+        started, failed = time.monotonic(), True
+        try:
+            outcomes = committer(batch)
+            failed = False
+        finally:
+            metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
+        reader.changed()
+        return outcomes
+
+    return commit
+
+
+def web_application(
+    settings: Settings,
+    *,
+    events: EventManager,
+    webhooks: WebhookManager,
+    authenticator: Authenticator,
+    services: Sequence[Service],
+    grpc_server: GrpcServer,
+    metrics: Metrics,
+    tracing: Tracing | None,
+) -> AsgiApp:
+    """Everything that is answered over HTTP."""
+    routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
+    service_version = version("event-service")
+    if settings.console:
+        routes += console_routes(
+            settings,
+            events=events,
+            webhooks=webhooks,
+            authenticator=authenticator,
+            watcher=Watcher(events),
+            is_ready=lambda: grpc_server.health.serving,
+            version=service_version,
+        )
+    application = build_app(
+        settings,
+        events=events,
+        webhooks=webhooks,
+        authenticator=authenticator,
+        services=[service.descriptor for service in services],
+        methods=grpc_server.methods,
+        new_call=_http_call,
+        is_ready=lambda: grpc_server.health.serving,
+        version=service_version,
+        more_routes=routes,
+        observe=metrics.request,
+    )
+    return application if tracing is None else tracing.http(application)
+
+
+def watch(
+    metrics: Metrics, writer: GroupCommit[CreateItem, CreateResult], threads: Threads, grpc_server: GrpcServer
+) -> None:
+    """Where the metrics look when somebody asks."""
+    metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
+    metrics.watch_reads(lambda: threads.pending)
+    metrics.watch_calls(lambda: grpc_server.calls_under_way)
+    metrics.watch_database(lambda: grpc_server.health.serving)
+
+
+def http_tls(settings: Settings) -> ssl.SSLContext | None:
+    """What HTTP is encrypted with; None where it is not."""
+    files = tls_files(settings)
+    return server_context(files) if files is not None and settings.http_tls else None
+
+
+def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> Call:
+    return Call(method, metadata, request_id=request_id)
