@@ -96,7 +96,11 @@ def test_killed_in_the_middle_it_goes_on(
     assert kills
     done = process(service, *asked)
     assert (done.returncode, done.stdout) == (0, "")
-    assert exported(path) == ids
+    rows = exported(path)
+    # These words take away a test's second try: such a fault shows now and then only.
+    assert set(ids) <= set(rows), "events were lost in round 1"
+    assert len(rows) == len(set(rows)), "events were doubled in round 1"
+    assert rows == ids
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
     whole = tmp_path / "whole.csv"
     assert done.stderr.endswith("holds 1000 events.\n")
