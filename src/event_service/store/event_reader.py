@@ -4,8 +4,9 @@ A full row is the stored reply as it is: the query projects those bytes only and
 fields are encoded anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -32,6 +33,8 @@ from event_service.store.event_totals import EventTotals
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
 from event_service.store.stat_reader import StatReader
+from event_service.store.tallies import Place
+from event_service.store.tally_hours import hour_of
 from event_service.store.time_windows import Between, TimeWindows, between, serves, within
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -40,6 +43,10 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 DEEP = 200
 """Rows before a page from which on it is looked for by counted hours."""
 
+FAR = 2**31
+"""More rows than there are: the last row of a page without a limit is not looked for."""
+
+_MOMENT = timedelta(milliseconds=1)
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
 _SCOPE_FIELDS = ("domain_id", "workspace_id", "project_id")
@@ -175,14 +182,21 @@ class EventReader:
     ) -> Iterable[Mapping[str, Any]] | None:
         """The default order where the plain query would be slow: far from the newest, and on the embedded database."""
         times, skip = between(query.where), query.page.skip
-        place = self._totals.place(scope, query) if skip >= DEEP else None
+        place = self._totals.place(scope, query, skip) if skip >= DEEP else None
         if place is not None:
             if place.past_the_end:
                 return []
             times, skip = replace(times, before=place.before), place.skip
         timeless = self._totals.timeless(scope, query)
         if self._dialect.embedded:
-            return self._by_windows(timeless, times, {**shown, "created_at": 1}, skip, limit)
+            last = query.page.skip + limit
+            return self._by_windows(
+                timeless,
+                times,
+                {**shown, "created_at": 1},
+                (skip, limit),
+                lambda: self._totals.place(scope, query, last) if last < FAR else None,
+            )
         if place is None:
             return None
         window = (
@@ -191,7 +205,12 @@ class EventReader:
         return self._find(both(timeless, window), shown, None, skip, limit)
 
     def _by_windows(
-        self, timeless: dict[str, Any], times: Between, shown: Mapping[str, Any], skip: int, limit: int
+        self,
+        timeless: dict[str, Any],
+        times: Between,
+        shown: Mapping[str, Any],
+        page: tuple[int, int],
+        end: Callable[[], Place | None],
     ) -> Iterable[Mapping[str, Any]]:
         def find(window: Mapping[str, Any], skip: int, most: int) -> Iterable[Mapping[str, Any]]:
             return self._find(both(timeless, window), shown, None, skip, most)
@@ -199,10 +218,15 @@ class EventReader:
         def count(window: Mapping[str, Any]) -> int:
             return self._totals.count(both(timeless, window))
 
+        def begin() -> datetime | None:
+            place = end()
+            return hour_of(place.before - _MOMENT) if place else None
+
+        skip, limit = page
         reach = (skip + limit).bit_length()
         everything = {name: timeless[name] for name in _SCOPE_FIELDS if name in timeless}
         about = [(bson.encode(timeless), reach), (bson.encode(everything), reach)]
-        return self._windows.page(times, about, skip, limit, find=find, count=count)
+        return self._windows.page(times, about, skip, limit, find=find, count=count, begin=begin)
 
     def _find(
         self,

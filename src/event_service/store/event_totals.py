@@ -56,8 +56,8 @@ class EventTotals:
         stages = [{"$match": matching}, *compile_list_matches(query, self._dialect)]
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
 
-    def place(self, scope: Scope, query: ListQuery) -> Place | None:
-        """Where the page begins, for one that is far from the newest events and can be found by counted hours.
+    def place(self, scope: Scope, query: ListQuery, skip: int) -> Place | None:
+        """Where the row is that `skip` newer ones come before, if that can be found by counted hours.
 
         Raises:
             DeadlineExceeded, Unavailable: the database.
@@ -65,7 +65,7 @@ class EventTotals:
         question = question_of(scope, query.where)
         if question is None:
             return None
-        return self.tallies.place(question, self.timeless(scope, query), query.page.skip)
+        return self.tallies.place(question, self.timeless(scope, query), skip)
 
     def timeless(self, scope: Scope, query: ListQuery) -> dict[str, Any]:
         """What the list is about, without its times."""

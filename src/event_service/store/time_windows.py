@@ -83,6 +83,7 @@ class TimeWindows:
         *,
         find: Find,
         count: Count,
+        begin: Callable[[], datetime | None] = lambda: None,
     ) -> Iterator[Document]:
         """The documents from `skip` on, at most `limit`, newest first, as one plain query would give them.
 
@@ -92,11 +93,16 @@ class TimeWindows:
             between: which times are asked for.
             about: what the query is about, from the particular to the general (hashable each): the next one about the
                 same, or else about something like it, starts with a width that fits.
+            begin: asked where nothing is known about that: a time, about, since which there are enough for the page.
         """
         newest = self._now() if between.before is None else min(self._now(), between.before)
         last: Document = {}
         wanted = limit
-        for window in _windows(newest, between, self._width(about)):
+        width = self._width(about)
+        if width is None:
+            since = begin()
+            width = _FIRST if since is None else max(newest - since, _NARROWEST)
+        for window in _windows(newest, between, width):
             if skip:
                 there = count(window)
                 if there <= skip:
@@ -110,9 +116,9 @@ class TimeWindows:
                 break
         self._remember(about[0], timedelta.max if wanted else _width_of(last, newest))
 
-    def _width(self, about: Sequence[object]) -> timedelta:
+    def _width(self, about: Sequence[object]) -> timedelta | None:
         with self._lock:
-            return next((self._widths[each] for each in about if each in self._widths), _FIRST)
+            return next((self._widths[each] for each in about if each in self._widths), None)
 
     def _remember(self, about: object, width: timedelta) -> None:
         with self._lock:
