@@ -33,8 +33,8 @@ async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
         assert stopping < 8
         acknowledged = {name for name, answer in answers.items() if answer.code is OK and name.startswith("event-")}
         assert acknowledged, "the test has come too late"
-        # There was time for all of them: they are worked on to their end, and not only answered.
-        assert Counter(answers[name].code for name in in_flight)[OK] >= 0.9 * len(in_flight)
+        # There was time for them: they are worked on to their end, and not only answered.
+        assert Counter(answers[name].code for name in in_flight)[OK] >= scaled(0.3, 0.9) * len(in_flight)
         service.start()
         stored = Counter(row["event_key"] for row in events_of(service, webhook, "event_key"))
         assert acknowledged - stored.keys() == set()
