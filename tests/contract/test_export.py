@@ -2,10 +2,12 @@
 
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
@@ -87,6 +89,36 @@ def test_a_page_has_so_many_bytes(database: Database, dialect: Dialect) -> None:
     while rows := exporter.page(DOMAIN, where, position):
         pages.append([event_pb2.EventInfo.FromString(row).event_id for row in rows])
     assert pages == [ids[:4], ids[4:5], ids[5:]]
+
+
+def test_where_a_page_takes_too_long_it_is_looked_for_in_windows(
+    database: Database, exporter: ExportReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that gives up over more than two hours of events."""
+    times = [NOON + timedelta(hours=hour) for hour in (0, 0, 0, 1, 1, 30, 31, 31, 31, 31, 500, 501)]
+    ids = [stored(database, created_at=at, severity="ERROR" if at.hour % 2 else "INFO") for at in times]
+    read = exporter._read
+
+    def impatient(matching: dict[str, Any]) -> Any:
+        bounds = [matching["created_at"], *(clause.get("created_at", {}) for clause in matching.get("$and", ()))]
+        start = max(bound["$gte"] for bound in bounds if "$gte" in bound)
+        end = min((bound["$lt"] for bound in bounds if "$lt" in bound), default=times[-1] + timedelta(days=1))
+        within = [at for at in times if start <= at < end]
+        if within and within[-1] - within[0] > timedelta(hours=2):
+            raise DeadlineExceeded("The query took too long.")
+        return read(matching)
+
+    monkeypatch.setattr(exporter, "_read", impatient)
+    assert exported(exporter) == ids
+    errors = {"filter": [{"k": "severity", "v": "ERROR", "o": "eq"}]}
+    assert exported(exporter, **errors) == [one for one, at in zip(ids, times, strict=True) if at.hour % 2]
+
+    def hopeless(matching: dict[str, Any]) -> Any:
+        raise DeadlineExceeded("The query took too long.")
+
+    monkeypatch.setattr(exporter, "_read", hopeless)
+    with pytest.raises(DeadlineExceeded):
+        exported(exporter)
 
 
 SCOPES = {

@@ -2,7 +2,8 @@
 
 Nothing is held between two pages, in the database or here: who reads slowly, or leaves, costs nothing. MongoDB serves a
 page from an index that ends in (created_at, _id). The embedded database sorts whatever matches, so there a page is
-looked for in a narrow window of time, and in wider ones where there is little.
+looked for in a narrow window of time, and in wider ones where there is little; so it is on MongoDB once a page took too
+long, which happens where few of very many events match. A window that takes too long is tried narrower.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
 from event_service.query.filter import Where
 from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_scope
@@ -46,13 +48,15 @@ class Position:
         created_at: of the last event that was read, aware UTC; None at the beginning.
         event_id: of that event.
         row_id: its `_id`; None where it is gone, which leaves all of its millisecond still to be read.
-        searched_to: on the embedded database, the end of the windows that hold nothing more.
-        width: of the next window there.
+        windowed: pages are looked for in windows of time.
+        searched_to: the end of the windows that hold nothing more.
+        width: of the next window.
     """
 
     created_at: datetime | None = None
     event_id: str = ""
     row_id: Any = None
+    windowed: bool = False
     searched_to: datetime | None = None
     width: timedelta = field(default=_FIRST_WINDOW)
 
@@ -110,22 +114,32 @@ class ExportReader:
             DeadlineExceeded, Unavailable: the database.
         """
         matching = compile_filter(scope, where, self._dialect)
-        with database_errors():
-            while True:
-                documents = self._next(matching, where, position)
-                if not documents:
-                    return []
+        position.windowed = position.windowed or self._dialect.embedded
+        while True:
+            try:
+                with database_errors():
+                    documents = self._next(scope, matching, where, position)
+                    rows = self._wires(documents)
+            except DeadlineExceeded:
+                if position.windowed and position.width <= _NARROWEST:
+                    raise
+                position.width = max(position.width / _WIDER, _NARROWEST) if position.windowed else position.width
+                position.windowed = True
+                continue
+            if documents:
                 last = documents[-1]
                 position.created_at, position.event_id, position.row_id = _aware(last), last["event_id"], last["_id"]
-                if rows := self._wires(documents):
-                    return rows
+            if rows or not documents:
+                return rows
 
-    def _next(self, matching: Mapping[str, Any], where: Where, position: Position) -> list[dict[str, Any]]:
-        if not self._dialect.embedded:
+    def _next(
+        self, scope: Scope, matching: Mapping[str, Any], where: Where, position: Position
+    ) -> list[dict[str, Any]]:
+        if not position.windowed:
             lowest = {"$gte": position.created_at or _EARLIEST}
             return self._read(both(matching, {"created_at": lowest}, *_behind(position)))[0]
         _, highest = bounds(where)
-        start = position.searched_to or position.created_at or self._earliest(matching, where)
+        start = position.searched_to or position.created_at or self._earliest(scope, matching, where)
         while start is not None and (highest is None or start <= highest):
             end = start + position.width if start < datetime.now(UTC) + _AHEAD else None
             window = {"$gte": start} if end is None else {"$gte": start, "$lt": end}
@@ -142,11 +156,15 @@ class ExportReader:
             start = end
         return []
 
-    def _earliest(self, matching: Mapping[str, Any], where: Where) -> datetime | None:
+    def _earliest(self, scope: Scope, matching: Mapping[str, Any], where: Where) -> datetime | None:
         """When the first event that matches was created, or a bound below; None where nothing matches."""
         lowest, _ = bounds(where)
         if lowest > _EARLIEST:
             return lowest
+        if not self._dialect.embedded:
+            dated = both(compile_scope(scope), {"created_at": {"$gte": _EARLIEST}})
+            oldest = self._collection.find_one(dated, {"created_at": 1}, sort=_ORDER, max_time_ms=self._max_time_ms)
+            return None if oldest is None else _aware(oldest)
         first = {"$group": {"_id": None, "first": {"$min": "$created_at"}}}
         stages: list[Mapping[str, Any]] = [{"$match": matching}, first]
         found = next(iter(self._collection.aggregate(stages, maxTimeMS=self._max_time_ms)), None)
