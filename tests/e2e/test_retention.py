@@ -14,7 +14,6 @@ from pymongo import MongoClient
 from event_service.store.embedded import running_uri
 from tests.e2e.service import BIN, Service
 
-
 pytestmark = pytest.mark.xdist_group("retention")
 
 
