@@ -30,8 +30,8 @@ CHEAP = 0.05
 SHARE = 50
 """Everything is counted again after this many times the time it took."""
 
-ON_THEIR_WAY = timedelta(seconds=10)
-"""Events that are younger may still be waiting to be written."""
+ON_THEIR_WAY = timedelta(seconds=60)
+"""Events that are younger may still be waiting to be written, as to a database that was away."""
 
 _MANY = 2000
 _CAPACITY = 500

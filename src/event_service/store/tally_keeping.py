@@ -142,7 +142,11 @@ class Keeper:
             undated, _ = self._kinds({"domain_id": domain_id, "created_at": {"$not": {"$gte": _EPOCH}}})
             head = {"revision": 1, "undated": kinds_as_stored(undated), "too_many": kinds > MOST_KINDS}
             self._kept.update_one({"_id": _head_id(domain_id)}, {"$setOnInsert": head}, upsert=True)
-            return kinds <= MOST_KINDS
+        # Only now are late events announced; what came late until now is in here.
+        for hour in self.load(domain_id):
+            if hour.begin >= newest.begin - HOUR:
+                self.count_again(domain_id, hour, now)
+        return kinds <= MOST_KINDS
 
     def find_missed(self, domain_id: str, begin: datetime | None, until: datetime, now: datetime) -> int:
         """Counts the hours of a time in which there were no events when it was counted.
