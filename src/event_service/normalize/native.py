@@ -1,6 +1,6 @@
 """The service's own format: an event by the names of EventInfo, or several in `{"results": [...]}`.
 
-Source: the native table of section 3 of the Event API's rules (docs/guarantees.md); upstream's api-direct payload.
+Source: the native table of section 3 of the Event API's rules (docs/collectors.md); upstream's api-direct payload.
 """
 
 from collections.abc import Mapping
