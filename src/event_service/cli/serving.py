@@ -76,7 +76,7 @@ def spare_the_garbage_collector() -> None:
     """Has Python look for cycles of garbage seldom, and never in what the start has left.
 
     An event on its way is a hundred objects of which none is in a cycle: looking for them took 15 % of a batch's CPU.
-    Not still more seldom: a refused request waits for it, and 200 of 2 MB had the process grow to 565 MB at 20,000.
+    Not still more seldom: at 20,000 no more was saved, and whatever does stand in a cycle waits for it.
     """
     gc.collect()
     gc.freeze()

@@ -188,7 +188,9 @@ def _carry(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
     """The method as grpc.aio calls it."""
 
     async def carry(request: bytes, context: _Context) -> bytes:
-        return await _answer(run, request, _call(path, context), context)
+        answer = _answer(run, request, _call(path, context), context)
+        del request  # see _answer
+        return await answer
 
     return carry
 
@@ -237,6 +239,8 @@ async def _answer(run: Handler, request: bytes, call: Call, context: _Context) -
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))
         return reply
+    # What abort raises stands in a cycle with its frames, which would keep the request until garbage is collected.
+    del request
     # The call's own trailers tell of what was done; beside the details there would be no room for them.
     await context.abort(failure.code, failure.details, failure.trailers)
     raise AssertionError("abort always raises")
