@@ -39,7 +39,7 @@ def test_the_worked_example(tmp_path: Path) -> None:
     assert [Path(name).name for name, _ in files] == ["uptime-kuma-down.json", "uptime-kuma-up.json", "uptime_kuma.py"]
     for name, content in files:
         (tmp_path / name).write_text(content, encoding="utf-8")
-    (row,) = blocks("3", "python")
+    (row,) = blocks("3", "text")
     insert(normalize / "__init__.py", '    Format("native"', row)
     insert(normalize / "__init__.py", "    zabbix,", "    uptime_kuma,\n")
     (expected,) = blocks("4", "json")
