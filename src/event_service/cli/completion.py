@@ -52,7 +52,11 @@ def webhook_ids(context: Context, incomplete: str) -> list[Candidate]:
         given.get("key_file"),
         _SERVER_SECONDS,
     )
-    query: dict[str, Any] = {"only": ["webhook_id", "name"], "page": {"limit": _MOST_WEBHOOKS}}
+    query: dict[str, Any] = {
+        "only": ["webhook_id", "name"],
+        "sort": [{"key": "created_at", "desc": True}],
+        "page": {"limit": _MOST_WEBHOOKS},
+    }
     if incomplete:
         query["filter"] = [{"k": "webhook_id", "v": incomplete, "o": "contain"}]
     try:

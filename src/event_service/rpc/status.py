@@ -24,6 +24,7 @@ MAX_DETAILS_BYTES = 4 * 1024
 
 _LONGEST_FIELD = 200
 _LONGEST_DESCRIPTION = 300
+_LARGEST_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
 _ELLIPSIS = "..."
 
 _log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def error_of(exception: Exception, method: str, request_id: str) -> EventService
 def cut(text: str, size: int) -> str:
     """The text, shortened to `size` bytes as they are sent: percent-encoded, lone surrogates replaced."""
     text = text.encode(errors="replace").decode()
-    if len(text) * 3 > size and len(quote(text, safe=" ")) > size:
+    if len(text) * _LARGEST_CHARACTER > size and len(quote(text, safe=" ")) > size:
         room, position = size - len(_ELLIPSIS), 0
         for position, character in enumerate(text):  # noqa: B007 - where it ends is what is wanted
             room -= len(quote(character, safe=" "))
