@@ -60,7 +60,7 @@ def connect(
             retryReads=True,
             maxPoolSize=settings.read_threads + _SPARE_CONNECTIONS,
             event_listeners=list(listeners),
-            **_time_limits(uri, settings),
+            **_unless_named(uri, settings),
         )
     except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
         raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI cannot be used: {_first_line(error)}") from None
@@ -76,8 +76,12 @@ CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
 )
 
 
-def _time_limits(uri: str, settings: Settings) -> dict[str, Any]:
-    limits = {
+def _unless_named(uri: str, settings: Settings) -> dict[str, Any]:
+    options = {
+        # Where servers stream their state, SecantusDB never lets go of what its first answer has read: every write
+        # since then has to be kept, and within minutes of a busy service each look at a page waits. Asking twice
+        # a second finds a new primary as soon, and what fails is looked into at once.
+        "serverMonitoringMode": "poll",
         "heartbeatFrequencyMS": _HEARTBEAT_MS,
         "connectTimeoutMS": _CONNECT_MS,
         "serverSelectionTimeoutMS": _SERVER_SELECTION_MS,
@@ -85,7 +89,7 @@ def _time_limits(uri: str, settings: Settings) -> dict[str, Any]:
         "waitQueueTimeoutMS": _SERVER_SELECTION_MS,
     }
     named = uri.lower()
-    return {name: value for name, value in limits.items() if f"{name.lower()}=" not in named}
+    return {name: value for name, value in options.items() if f"{name.lower()}=" not in named}
 
 
 def _first_line(error: Exception) -> str:

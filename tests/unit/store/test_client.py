@@ -38,6 +38,7 @@ def test_time_limits_are_bounded_and_the_uri_may_overrule_them(connected: Databa
     assert options.pool_options.connect_timeout == 1.0
     assert options.pool_options.socket_timeout == 5.0
     assert options.pool_options.max_pool_size == 12
+    assert options.server_monitoring_mode == "poll"
 
 
 @pytest.mark.parametrize(
