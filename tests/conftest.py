@@ -17,10 +17,10 @@ BROKEN_PROMISES = ["lost in round", "doubled in round"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes get a second try: on a busy machine one may miss its moment, a fault fails twice."""
+    """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always."""
     for item in items:
         if REAL_PROCESSES & set(Path(item.nodeid.split("::")[0]).parts):
-            item.add_marker(pytest.mark.flaky(reruns=1, rerun_except=BROKEN_PROMISES))
+            item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=BROKEN_PROMISES))
 
 
 LONGEST_ID = 60

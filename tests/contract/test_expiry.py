@@ -45,6 +45,15 @@ def test_what_is_over_goes_and_nothing_else(database: Database, monkeypatch: pyt
     assert numbers(database) == {63, 99}
 
 
+def test_claims_go_too(database: Database) -> None:
+    clock = Clock()
+    clock.now = datetime(2100, 1, 1, tzinfo=UTC)  # mongomock deletes by a clock of its own, too
+    for number, days in ((1, -1), (2, 1)):
+        database["claim"].insert_one({"_id": number, "expire_at": clock.now + timedelta(days=days)})
+    assert Expiry(database, now=clock).sweep() == 1
+    assert [row["_id"] for row in database["claim"].find()] == [2]
+
+
 def test_what_ends_in_the_same_moment_is_no_obstacle(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(expiry, "_MANY", 5)
     database["event"].insert_many(

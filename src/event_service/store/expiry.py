@@ -1,9 +1,10 @@
-"""Deletes events whose time is over, on a database that cannot be trusted to do it itself.
+"""Deletes events and claims whose time is over, on a database that cannot be trusted to do it itself.
 
 SecantusDB has TTL indexes, and deletes by them without letting go: 60,000 events that end in the same minute keep
-everybody waiting for longer than a write may take. So the embedded database has no such index on events. Once a minute
-this looks for what is over, oldest first, in narrow windows of the indexed time, and deletes it in small journalled
-writes with a pause after each that is as long as the write. Measured: 0.6 to 1.7 ms an event.
+everybody waiting for longer than a write may take. And from one look to the next it stays in the state of the database
+that it saw, of which WiredTiger then has to keep every page. So `embedded_directory.py` switches that off. Once a
+minute this looks for what is over, oldest first, in narrow windows of the indexed time, and deletes it in small
+journalled writes with a pause after each that is as long as the write. Measured: 0.6 to 1.7 ms an event.
 """
 
 import logging
@@ -11,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pymongo import ASCENDING
+from pymongo.collection import Collection
 from pymongo.errors import InvalidOperation
 
 from event_service.errors import EventServiceError
@@ -42,10 +45,10 @@ class Expiry:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
-        self._events = database["event"]
+        self._collections = [database["event"], database["claim"]]
         self._now = now
         self._every_seconds = every_seconds
-        self._swept_until: datetime | None = None
+        self._swept_until: dict[str, datetime] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -59,43 +62,40 @@ class Expiry:
         self._stopping.set()
 
     def sweep(self) -> int:
-        """Deletes everything that is over. Returns how many events that were.
+        """Deletes everything that is over. Returns how many documents that were.
 
         Raises:
             Unavailable: the database failed. The next sweep goes on from there.
         """
+        return sum(self._sweep(collection) for collection in self._collections)
+
+    def _sweep(self, collection: Collection[dict[str, Any]]) -> int:
         now, deleted, width = self._now(), 0, timedelta(minutes=1)
-        start = self._swept_until - _OVERLAP if self._swept_until else self._oldest(now)
+        swept_until = self._swept_until.get(collection.name)
+        start = swept_until - _OVERLAP if swept_until else _oldest(collection, now)
         while start is not None and start < now and not self._stopping.is_set():
             end = min(start + width, now)
             with database_errors():
                 window = {EXPIRE_AT: {"$gte": start, "$lt": end}}
-                ids = [row["_id"] for row in self._events.find(window, {"_id": True})]
+                ids = [row["_id"] for row in collection.find(window, {"_id": True})]
             if len(ids) > _MANY and width > _NARROWEST:
                 width = max(width / 4, _NARROWEST)
                 continue
             for position in range(0, len(ids), BATCH):
                 if self._stopping.is_set():
                     return deleted
-                deleted += self._delete(ids[position : position + BATCH])
+                deleted += self._delete(collection, ids[position : position + BATCH])
             if len(ids) < _FEW:
                 width = min(width * 4, _WIDEST)
-            start = self._swept_until = end
+            start = self._swept_until[collection.name] = end
         if start is None:
-            self._swept_until = now
+            self._swept_until[collection.name] = now
         return deleted
 
-    def _oldest(self, now: datetime) -> datetime | None:
-        with database_errors():
-            row = self._events.find_one(
-                {EXPIRE_AT: {"$lt": now}}, {"_id": False, EXPIRE_AT: True}, sort=[(EXPIRE_AT, ASCENDING)]
-            )
-        return None if row is None else row[EXPIRE_AT]
-
-    def _delete(self, ids: list[object]) -> int:
+    def _delete(self, collection: Collection[dict[str, Any]], ids: list[object]) -> int:
         started = time.monotonic()
         with database_errors(writing=True):
-            deleted = self._events.delete_many({"_id": {"$in": ids}}).deleted_count
+            deleted = collection.delete_many({"_id": {"$in": ids}}).deleted_count
         self._stopping.wait(time.monotonic() - started)
         return deleted
 
@@ -103,10 +103,18 @@ class Expiry:
         while True:
             try:
                 if deleted := self.sweep():
-                    _log.info("deleted %d events whose time is over", deleted)
+                    _log.info("deleted %d documents whose time is over", deleted)
             except EventServiceError as error:
                 if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
                     return
-                _log.info("events whose time is over are still there", extra={"reason": str(error)})
+                _log.info("what is over is still there", extra={"reason": str(error)})
             if self._stopping.wait(self._every_seconds):
                 return
+
+
+def _oldest(collection: Collection[dict[str, Any]], now: datetime) -> datetime | None:
+    with database_errors():
+        row = collection.find_one(
+            {EXPIRE_AT: {"$lt": now}}, {"_id": False, EXPIRE_AT: True}, sort=[(EXPIRE_AT, ASCENDING)]
+        )
+    return None if row is None else row[EXPIRE_AT]
