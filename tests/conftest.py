@@ -19,7 +19,10 @@ BROKEN_PROMISES = ["lost in round", "doubled in round"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always."""
     for item in items:
-        if REAL_PROCESSES & set(Path(item.nodeid.split("::")[0]).parts):
+        path = Path(item.nodeid.split("::")[0])
+        if "e2e" in path.parts and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(path.stem))  # the tests of a module share a service
+        if REAL_PROCESSES & set(path.parts):
             item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=BROKEN_PROMISES))
 
 

@@ -4,7 +4,7 @@ Source: the Event API's rules, limits of a payload: protobuf's 100 message level
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import grpc
 import httpx
@@ -22,13 +22,6 @@ Door = Callable[[Service, Webhook, str], str]
 
 DEEPEST = ["o" * 33, "o" * 32 + "l", "o" + "l" * 48, "o" * 31 + "lll"]
 TOO_DEEP = ["o" * 34, "o" * 32 + "ll", "o" + "l" * 49, "o" * 31 + "llll", "o" * 60, "o" + "l" * 200, "o" * 5000]
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One of its own: what is stored here would slow the others down."""
-    with Service(tmp_path_factory.mktemp("depth")) as running:
-        yield running
 
 
 def called(service: Service, path: str, request: bytes, *, is_stream: bool = False) -> tuple[str, bytes]:

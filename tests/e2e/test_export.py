@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.xdist_group("export")
 
 DELIVERIES, EVENTS_EACH = 10, 100
 FORMULA = "=HYPERLINK(1)"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One of its own: what is stored here would slow the others down."""
-    with Service(tmp_path_factory.mktemp("export")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

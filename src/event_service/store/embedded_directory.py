@@ -24,11 +24,6 @@ from event_service.store.embedded_engine import MONGOD, SECANTUS, EmbeddedDataba
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this is not worth starting in: journal segments alone are 10 MB each."""
 
-_SECANTUS_SETTINGS = """\
-[storage]
-ttl_sweep_seconds = 0  # the service deletes what is over
-"""
-
 
 class DirectoryInUseError(EmbeddedDatabaseError):
     """A service is running on the data directory."""
@@ -65,7 +60,7 @@ class Directory:
             self._take_lock()
             self.check_space()
             self.record = self._read_record()
-            (self.path / "secantusd.toml").write_text(_SECANTUS_SETTINGS, encoding="utf-8")
+            (self.path / "secantusd.toml").write_text("# Left empty on purpose.\n", encoding="utf-8")
         except OSError as error:
             self._lock.close()
             raise self._unusable(error) from None

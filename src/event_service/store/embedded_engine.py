@@ -95,7 +95,7 @@ def _secantus() -> Engine:
     program = _script("secantusd-py")
 
     def command(files: Path, port: int) -> list[str]:
-        # A configuration of our own: otherwise it would pick one up in the working or home directory.
+        # A configuration of our own, empty: otherwise it would pick one up in the working or home directory.
         # Standalone: without change streams nobody reads its oplog, which costs a second copy of every document.
         return [
             sys.executable, str(program), "--config", str(files.with_name("secantusd.toml")), "--host", "127.0.0.1",

@@ -1,8 +1,7 @@
 """Deletes events and claims whose time is over, on a database that cannot be trusted to do it itself.
 
 SecantusDB has TTL indexes, and deletes by them without letting go: 60,000 events that end in the same minute keep
-everybody waiting for longer than a write may take. And from one look to the next it stays in the state of the database
-that it saw, of which WiredTiger then has to keep every page. So `embedded_directory.py` switches that off. Once a
+everybody waiting for longer than a write may take. So the embedded database has no such index. Once a
 minute this looks for what is over, oldest first, in narrow windows of the indexed time, and deletes it in small
 journalled writes with a pause after each that is as long as the write. Measured: 0.6 to 1.7 ms an event.
 """

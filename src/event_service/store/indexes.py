@@ -85,7 +85,6 @@ _SHARED = (
     Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
     Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
     Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
-    Index(CLAIM, _ascending("expire_at"), "idempotency keys are forgotten", expire_after=0),
     Index(TALLY, _ascending("domain_id"), "the counted hours of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
 )
@@ -94,6 +93,7 @@ _SHARED = (
 _MONGODB = (
     *_SHARED,
     Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),
+    Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten", expire_after=0),
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
     Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
     Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, asked for or as scope"),
@@ -155,6 +155,7 @@ def _on_shards(index: Index) -> Index:
 _EMBEDDED = (
     *_SHARED,
     Index(EVENT, _ascending(EXPIRE_AT), "old events go: `store/expiry.py` deletes them", sparse=True),
+    Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten: it deletes them too"),
     Index(EVENT, _ascending("created_at"), "the windows by which lists go back in time"),
     Index(EVENT, _ascending("event_key"), "the history of a key; and whether a condition that is new here has a past"),
     Index(EVENT, _ascending("alert_id"), "the events of an alert"),
