@@ -26,7 +26,7 @@ from event_service.errors import EventServiceError, NotFound
 from event_service.events.exporting import Exporter
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
-from event_service.events.watching import ALLOWED
+from event_service.events.watching import CONDITIONS
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
@@ -197,7 +197,7 @@ class Side:
 
     async def export_events(self, who: Principal, request: Request) -> Any:
         scope = scope_of(who, "Event", "read", request.equals.get("project_id", ""))
-        query = {name: value for name, value in request.query.items() if name in ALLOWED}
+        query = {name: value for name, value in request.query.items() if name in CONDITIONS}
         parts = [part async for part in self.exporter.export(scope, query, request.equals, request.id)]
         rows = [as_json(event_pb2.EventInfo.FromString(row)) for part in parts for row in part.events]
         return rows, parts[-1].token if parts else ""

@@ -1,5 +1,6 @@
 """The command line in this process, against the shared service: quick, and without a terminal."""
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -37,8 +38,9 @@ def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
     monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(service.data_dir))
 
-    def run(*arguments: str) -> Run:
+    def run(*arguments: str, stdin: str = "") -> Run:
         monkeypatch.setattr("sys.argv", ["event-service", *arguments])
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()

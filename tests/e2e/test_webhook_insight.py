@@ -3,39 +3,22 @@ what was wrong, and what can be read again."""
 
 import hashlib
 import hmac
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from event_service import cli
+from tests.e2e.commands import CommandLine, run
 from tests.e2e.deliveries import Collectors
 from tests.e2e.service import CHECKOUT, Service
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, notification, signed
 
+__all__ = ["run"]
+
 PAYLOADS = CHECKOUT / "tests" / "unit" / "normalize" / "payloads"
 
 ACKNOWLEDGED = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
-
-Run = Callable[..., "Done"]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit status."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
 
 
 @pytest.fixture
@@ -45,26 +28,7 @@ def collectors(service: Service) -> Iterator[Collectors]:
     running.close()
 
 
-@pytest.fixture
-def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `event-service ARGUMENTS` in this process against the shared service."""
-    for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
-
-    def run(*arguments: str, stdin: str = "") -> Done:
-        monkeypatch.setattr("sys.argv", ["event-service", *arguments])
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Done(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
-
-
-def test_what_a_payload_would_become(run: Run, collectors: Collectors) -> None:
+def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, _ = collectors.webhook("dry run")
     payload = (PAYLOADS / "alertmanager-firing.json").read_text()
     shown = run("webhook", "test", webhook_id, "--json", stdin=payload).json
@@ -92,7 +56,7 @@ def test_what_a_payload_would_become(run: Run, collectors: Collectors) -> None:
     assert collectors.events(webhook_id) == [], "nothing is stored"
 
 
-def test_what_became_of_deliveries(run: Run, collectors: Collectors) -> None:
+def test_what_became_of_deliveries(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("counted")
     fresh = run("webhook", "get", webhook_id, "--json").json
     assert (fresh["statistics"]["calls"], "last_received_at" in fresh["statistics"]) == (0, False)
@@ -125,7 +89,9 @@ def test_what_became_of_deliveries(run: Run, collectors: Collectors) -> None:
         assert " ".join(line.split()) in " ".join(text.split())
 
 
-def test_what_could_not_be_read_is_replayed_once_its_webhook_can_read_it(run: Run, collectors: Collectors) -> None:
+def test_what_could_not_be_read_is_replayed_once_its_webhook_can_read_it(
+    run: CommandLine, collectors: Collectors
+) -> None:
     webhook_id, url = collectors.webhook("doors", "mapping", mapping={"event_key": "nr", "title": "name"})
     collectors.post(url, {"number": 7, "label": "Door", "at": "2025-05-06T07:08:09Z"})
     (error,) = collectors.events(webhook_id)
@@ -152,7 +118,7 @@ def test_what_could_not_be_read_is_replayed_once_its_webhook_can_read_it(run: Ru
 
 
 def test_unsigned_deliveries_are_refused_where_a_signature_is_demanded(
-    run: Run, service: Service, collectors: Collectors
+    run: CommandLine, service: Service, collectors: Collectors
 ) -> None:
     secret = "s-" + hashlib.sha256(os.urandom(8)).hexdigest()
     webhook_id, url = collectors.webhook("sentry", sentry_client_secret=secret)

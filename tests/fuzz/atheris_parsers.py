@@ -7,8 +7,6 @@ The first byte chooses between automatic detection and one parser, the rest is t
 
 import contextlib
 import json
-import logging
-import sys
 from datetime import UTC, datetime
 
 import atheris
@@ -16,6 +14,8 @@ import atheris
 with atheris.instrument_imports(include=["event_service"]):
     from event_service.normalize import FORMATS, error_event, parse
     from event_service.normalize.result import Unreadable
+
+from tests.fuzz.atheris_run import fuzz
 
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -38,11 +38,5 @@ def one_input(data: bytes) -> None:
         error_event(item, webhook_id="webhook-1", webhook_name="w")
 
 
-def main() -> None:
-    logging.disable(logging.CRITICAL)
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input)

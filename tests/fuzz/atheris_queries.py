@@ -6,8 +6,6 @@ The first byte chooses between a list and a statistic of events or webhooks, the
 """
 
 import json
-import logging
-import sys
 
 import atheris
 
@@ -20,6 +18,7 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service.store.compile_list import compile_list_rows
     from event_service.store.compile_stat import compile_stages
 
+from tests.fuzz.atheris_run import fuzz
 from tests.unit.store.test_compile_operators import SCOPE, check_filter, check_roots, check_stages
 
 
@@ -53,11 +52,5 @@ def one_input(data: bytes) -> None:
         return
 
 
-def main() -> None:
-    logging.disable(logging.CRITICAL)
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input)

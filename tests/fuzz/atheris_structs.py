@@ -5,9 +5,6 @@
 The bytes are a serialised google.protobuf.Struct, or hardly.
 """
 
-import logging
-import sys
-
 import atheris
 
 with atheris.instrument_imports(include=["event_service"]):
@@ -16,6 +13,8 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service.wire.event_info import encode_event_info, join_events_info
     from event_service.wire.members import part
     from event_service.wire.struct import decode_struct, encode_struct
+
+from tests.fuzz.atheris_run import fuzz
 
 
 def one_input(data: bytes) -> None:
@@ -37,11 +36,5 @@ def one_input(data: bytes) -> None:
     assert decode_struct(row.raw_data.SerializeToString()) == value
 
 
-def main() -> None:
-    logging.disable(logging.CRITICAL)
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    main()
+    fuzz(one_input)

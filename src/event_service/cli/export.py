@@ -26,7 +26,7 @@ from event_service.cli.export_file import (
     read_notes,
     read_written,
 )
-from event_service.cli.failures import USAGE, Failure
+from event_service.cli.failures import AGAIN_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
 from event_service.cli.output import console
@@ -35,9 +35,7 @@ from event_service.query.dates import time_difference
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.timestamps import format_timestamp
 
-AGAIN_SECONDS = 1.0
 _ATTEMPTS = 30
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 _INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
 
 
@@ -218,10 +216,8 @@ def _replies(connection: Connection, query: Mapping[str, Any], token: str) -> It
                 yield reply
                 token, begun, failures = reply.resume_token, True, 0
         except Failure as failure:
-            error = failure.__cause__
             failures += 1
-            passing = isinstance(error, grpc.RpcError) and error.code() in _PASSING
-            if not begun or not passing or failures > _ATTEMPTS:
+            if not begun or not failure.is_passing or failures > _ATTEMPTS:
                 raise
             time.sleep(AGAIN_SECONDS)
         else:

@@ -6,20 +6,17 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-import grpc
 import typer
 from rich.text import Text
 
 from event_service.cli.completion import event_conditions
 from event_service.cli.connection import EVENTS, Connection
-from event_service.cli.failures import Failure
+from event_service.cli.failures import AGAIN_SECONDS, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, console, styled
 
-AGAIN_SECONDS = 1.0
 _REMEMBERED = 100_000
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 @takes_connection
@@ -67,8 +64,7 @@ def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str
                     if len(seen) > _REMEMBERED:
                         del seen[next(iter(seen))]
         except Failure as failure:
-            error = failure.__cause__
-            if not token or not isinstance(error, grpc.RpcError) or error.code() not in _PASSING:
+            if not token or not failure.is_passing:
                 raise
             time.sleep(AGAIN_SECONDS)
 

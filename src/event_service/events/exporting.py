@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from event_service.errors import InvalidArgument, Overloaded
-from event_service.events.watching import ALLOWED
+from event_service.events.watching import refuse_all_but_conditions
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.filter import Where
@@ -58,16 +58,14 @@ class Exporter:
         """What matches and is behind `token`. The next page is read when it is asked for, and not before.
 
         Args:
-            query, equals: as `EventManager.list` takes them; of the query only `ALLOWED`.
+            query, equals: as `EventManager.list` takes them; of the query only conditions.
 
         Raises:
             InvalidArgument, QueryError: something else in the query, or no token of ours.
             Overloaded: too many exports are running.
             DeadlineExceeded, Unavailable: the database; go on with the last token.
         """
-        for name in query:
-            if name not in ALLOWED:
-                raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(ALLOWED)}")
+        refuse_all_but_conditions(query)
         where = parse_list_query(query, equals, EVENT_FIELDS).where
         last = _parse_token(token) if token else None
         if self._running >= self._most:

@@ -19,8 +19,7 @@ from event_service.wire.timestamps import format_timestamp, parse_timestamp, tru
 OVERLAP_SECONDS = 10.0
 POLL_SECONDS = 1.0
 
-ALLOWED = ("filter", "filter_or", "keyword")
-"""What of a list's query makes sense here: conditions. The order is that of receipt, and every field is told."""
+CONDITIONS = ("filter", "filter_or", "keyword")
 
 MOST_WATCHERS = 256
 """Each asks the store once a second."""
@@ -56,6 +55,17 @@ class News:
     token: str
 
 
+def refuse_all_but_conditions(query: Mapping[str, Any]) -> None:
+    """Of a list's query only conditions make sense in a stream: the order is that of receipt, every field is told.
+
+    Raises:
+        InvalidArgument: something else is in it.
+    """
+    for name in query:
+        if name not in CONDITIONS:
+            raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(CONDITIONS)}")
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -89,16 +99,14 @@ class Watcher:
         """What is received from now on, or from `token` on, and matches. Never ends by itself; yields after each poll.
 
         Args:
-            query, equals: as `EventManager.list` takes them; of the query only `ALLOWED`.
+            query, equals: as `EventManager.list` takes them; of the query only conditions.
 
         Raises:
             InvalidArgument: something else in the query, or no token of ours.
             Overloaded: too many are watching.
             EventServiceError: as `EventManager.list`; go on later with the last token.
         """
-        for name in query:
-            if name not in ALLOWED:
-                raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(ALLOWED)}")
+        refuse_all_but_conditions(query)
         start = _start(token) if token else truncate(self._clock())
         if self._watching >= self._most:
             raise Overloaded("Too many are watching; ask again later.", retry_after=30.0)

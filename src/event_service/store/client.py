@@ -78,9 +78,8 @@ CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
 
 def _unless_named(uri: str, settings: Settings) -> dict[str, Any]:
     options = {
-        # Where servers stream their state, SecantusDB never lets go of what its first answer has read: every write
-        # since then has to be kept, and within minutes of a busy service each look at a page waits. Asking twice
-        # a second finds a new primary as soon, and what fails is looked into at once.
+        # Asking twice a second finds a new primary as soon as a stream of states does, and spares each server a
+        # connection and a thread that are held all the time.
         "serverMonitoringMode": "poll",
         "heartbeatFrequencyMS": _HEARTBEAT_MS,
         "connectTimeoutMS": _CONNECT_MS,

@@ -224,7 +224,8 @@ def _out_of_line(
 
 def _write(database: Database, batch: Iterable[_Row]) -> None:
     events = database[indexes.EVENT]
-    database[indexes.TALLY].delete_many({})  # counts know when the first event of an hour is to be deleted
+    # Counts know when the first event of an hour is to be deleted.
+    tally_keeping.forget(database[tally_keeping.COLLECTION])
     if gone := [row.object_id for row in batch if row.gone]:
         events.delete_many({"_id": {"$in": gone}})
     updates = [
