@@ -1,10 +1,15 @@
 """Services for the end-to-end tests. Every test talks to a real process over real sockets."""
 
+import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from event_service import cli
+from tests.e2e.commands import CommandLine, Run
+from tests.e2e.deliveries import Collectors
 from tests.e2e.foreign import ForeignClient
 from tests.e2e.service import Service
 
@@ -42,3 +47,31 @@ def foreign_client(service: Service) -> Iterator[ForeignClient]:
     """The shared service as a program with the stubs of spaceone-api sees it."""
     with ForeignClient(service.grpc_address) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def collectors(service: Service) -> Iterator[Collectors]:
+    """What monitoring tools do, against the shared service."""
+    running = Collectors(service)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Runs `event-service ARGUMENTS` in this process against the shared service."""
+    for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
+    monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(service.data_dir))
+
+    def run(*arguments: str, stdin: str = "") -> Run:
+        monkeypatch.setattr("sys.argv", ["event-service", *arguments])
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return Run(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.deliveries import Collectors
-from tests.e2e.service import CHECKOUT, Service, free_port
+from tests.e2e.service import CHECKOUT, free_port
 
 TOOLS = CHECKOUT / ".tools"
 PROGRAM = TOOLS / "bin" / "prometheus-alertmanager"
@@ -78,13 +78,6 @@ def wait_until(true: Callable[[], bool], seconds: float, explain: Callable[[], A
     while not true():
         assert time.monotonic() < deadline, explain()
         time.sleep(0.05)
-
-
-@pytest.fixture
-def collectors(service: Service) -> Iterator[Collectors]:
-    running = Collectors(service)
-    yield running
-    running.close()
 
 
 def alert(instance: str, **times: datetime) -> Row:

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import CommandLine, Run, run
+from tests.e2e.commands import CommandLine, Run
 from tests.e2e.service import BIN, Service
 from tests.e2e.terminal import in_a_terminal
-
-__all__ = ["run"]
 
 
 @pytest.fixture

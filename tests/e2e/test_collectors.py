@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -28,13 +28,6 @@ SAMPLES = shared_samples(SHARED / "samples") if SHARED.is_dir() else []
 OWN = own_samples(PAYLOADS, SAME_CONDITION)
 
 Deliver = Callable[[Sample], Delivered]
-
-
-@pytest.fixture(scope="module")
-def collectors(service: Service) -> Iterator[Collectors]:
-    running = Collectors(service)
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,25 +3,16 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
+from tests.e2e.commands import CommandLine
 from tests.e2e.deliveries import Collectors
-from tests.e2e.service import CHECKOUT, Service
-from tests.e2e.test_webhook_insight import Run, run  # noqa: F401 - a fixture
+from tests.e2e.service import CHECKOUT
 from tests.unit.normalize.test_docs import TEXT, block
 
 PAYLOADS = CHECKOUT / "tests" / "unit" / "normalize" / "payloads"
-
-
-@pytest.fixture
-def collectors(service: Service) -> Iterator[Collectors]:
-    running = Collectors(service)
-    yield running
-    running.close()
 
 
 def words(command: str) -> list[str]:
@@ -50,7 +41,7 @@ def payload(name: str) -> dict[str, Any]:
     return read
 
 
-def test_the_first_command(run: Run, collectors: Collectors) -> None:  # noqa: F811
+def test_the_first_command(run: CommandLine, collectors: Collectors) -> None:
     first = re.search(r"```\n(event-service webhook create .*)\n→", TEXT)
     assert first is not None
     made = run(*words(first[1])[1:], "--json").json
@@ -68,7 +59,7 @@ def test_every_parser_of_the_table_can_be_named(collectors: Collectors) -> None:
         collectors.webhook(f"document {name}", name, **options)
 
 
-def test_every_option_is_taken(run: Run) -> None:  # noqa: F811
+def test_every_option_is_taken(run: CommandLine) -> None:
     given = [option.replace("…", "x") for option in re.findall(r"--option ('[^']*'|[^\s`)]+)", TEXT)]
     options = [word for option in given for word in shlex.split(option)]
     names = {option.partition("=")[0] for option in options}
@@ -129,7 +120,7 @@ def test_the_commands(collectors: Collectors) -> None:
     assert rows[1]["occurred_at"] == "2025-11-01T00:00:00.000Z"
 
 
-def test_the_mapping(run: Run, collectors: Collectors) -> None:  # noqa: F811
+def test_the_mapping(run: CommandLine, collectors: Collectors) -> None:
     made = run(*words(block("sh", "report.checks"))[1:], "--json").json
     check = {"nr": 1, "what": "Door", "where": "hall", "colour": "red", "since": "2025-05-06T07:08:09Z"}
     for colour in ("red", "green"):
@@ -144,7 +135,7 @@ def test_the_mapping(run: Run, collectors: Collectors) -> None:  # noqa: F811
     assert (impossible.status, "plugin_info.options.mapping" in impossible.err) == (1, True)
 
 
-def test_the_commands_of_an_operator_exist(run: Run, collectors: Collectors) -> None:  # noqa: F811
+def test_the_commands_of_an_operator_exist(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("operator", "native")
     collectors.post(url, {"no": "key"})
     (event,) = collectors.events(webhook_id)

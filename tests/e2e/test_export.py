@@ -10,11 +10,9 @@ import pytest
 
 from event_service._gen.event_service.v1 import events_pb2, events_pb2_grpc
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from tests.e2e.commands import CommandLine, run
+from tests.e2e.commands import CommandLine
 from tests.e2e.service import BIN, Service
 from tests.e2e.terminal import COLOUR, in_a_terminal, plain
-
-__all__ = ["run"]
 
 pytestmark = pytest.mark.xdist_group("export")
 

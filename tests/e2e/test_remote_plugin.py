@@ -195,13 +195,6 @@ async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
     await plugins.close()
 
 
-@pytest.fixture
-def collectors(service: Service) -> Iterator[Collectors]:
-    running = Collectors(service)
-    yield running
-    running.close()
-
-
 def error_of(collectors: Collectors, webhook_id: str) -> dict[str, Any]:
     """The one event of a webhook, which stands for what could not be read."""
     (row,) = collectors.events(webhook_id)

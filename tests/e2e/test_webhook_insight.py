@@ -5,27 +5,16 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
-
-from tests.e2e.commands import CommandLine, run
+from tests.e2e.commands import CommandLine
 from tests.e2e.deliveries import Collectors
 from tests.e2e.service import CHECKOUT, Service
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, notification, signed
 
-__all__ = ["run"]
-
 PAYLOADS = CHECKOUT / "tests" / "unit" / "normalize" / "payloads"
 
 ACKNOWLEDGED = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
-
-
-@pytest.fixture
-def collectors(service: Service) -> Iterator[Collectors]:
-    running = Collectors(service)
-    yield running
-    running.close()
 
 
 def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -> None:
