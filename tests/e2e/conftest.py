@@ -14,9 +14,9 @@ from tests.e2e.foreign import ForeignClient
 from tests.e2e.service import Service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service on an embedded database, without authentication, for all tests of a module that need nothing else."""
+    """One service on an embedded database, without authentication, for all tests that need nothing else."""
     with Service(tmp_path_factory.mktemp("service")) as running:
         yield running
 
