@@ -1,13 +1,13 @@
 """Deletes events and claims whose time is over, on a database that cannot be trusted to do it itself.
 
 SecantusDB has TTL indexes, with two faults. It deletes by them without letting go: 60,000 events that end in the same
-minute keep everybody waiting for longer than a write may take. And its sweeper keeps the view of the database that it has
-read with until its next turn, a minute later. What was changed since then cannot leave the cache meanwhile (WiredTiger's
-"transaction range of IDs currently pinned" grows from turn to turn, without such an index it stays level), and each look
-at a page that has grown too large sleeps for a while: a busy service stood still for a minute.
+minute keep everybody waiting for longer than a write may take. And its sweeper keeps the view of the database that it
+has read with until its next turn, a minute later. What was changed since then cannot leave the cache meanwhile
+(WiredTiger's "transaction range of IDs currently pinned" grows from turn to turn, without such an index it stays
+level), and each look at a page that has grown too large sleeps for a while: a busy service stood still for a minute.
 
-So the embedded database has no such index. Once a minute this looks for what is over, oldest first, in narrow windows of
-the indexed time, and deletes it in small journalled writes with a pause after each that is as long as the write.
+So the embedded database has no such index. Once a minute this looks for what is over, oldest first, in narrow windows
+of the indexed time, and deletes it in small journalled writes with a pause after each that is as long as the write.
 Measured: 0.6 to 1.7 ms an event.
 """
 
