@@ -5,21 +5,12 @@ and, for the older one, version 7's documentation of the webhook notification ch
 """
 
 from datetime import datetime
-from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.alertmanager import TRUNCATED
-from event_service.normalize.fields import described, first, flat, text
+from event_service.normalize.fields import described, first, text
 from event_service.normalize.keys import joined_key
-from event_service.normalize.prometheus_labels import (
-    event_key_of,
-    event_type_of,
-    info_of,
-    note_truncation,
-    occurred_at_of,
-    resource_of,
-)
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, many, object_of, one
+from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
 from event_service.normalize.words import bare_title, named_severity, recovery_severity
 
 # Not what an alert is about, only what it is called and how bad it is.
@@ -48,33 +39,25 @@ def recognise_legacy(payload: Json, _headers: Headers) -> bool:
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event per member of `alerts`. groupKey is shared by alerts that have nothing to do with each other."""
-    body = object_of(payload)
-    status, truncated = body.get("status"), body.get("truncatedAlerts")
+    title = bare_title(text(object_of(payload).get("title")))
+    return parse_alerts(payload, lambda alert: _draft(alert, title))
 
-    def read(alert: dict[str, Any], path: str) -> EventDraft:
-        labels, annotations = flat(alert.get("labels")), flat(alert.get("annotations"))
-        event_type = event_type_of(alert, status)
-        name = labels.get("alertname", "")
-        info = info_of(alert, labels, annotations)
-        if truncated:
-            note_truncation(info, truncated)
-        return EventDraft(
-            event_key=event_key_of(alert, labels, path),
-            event_type=event_type,
-            title=first(name, annotations.get("summary")) or bare_title(text(body.get("title"))) or "Grafana alert",
-            description=first(annotations.get("description"), annotations.get("summary"), alert.get("valueString")),
-            severity=recovery_severity(named_severity(labels.get("severity")), event_type, Severity.ERROR),
-            rule=first(labels.get("rulename"), name),
-            image_url=first(alert.get("imageURL"), alert.get("panelURL")),
-            resources=resource_of({key: value for key, value in labels.items() if key not in _NO_RESOURCE}),
-            additional_info=info,
-            occurred_at=occurred_at_of(alert, event_type),
-        )
 
-    parsed = many(body, "alerts", read)
-    if text(truncated) not in {"", "0"}:
-        parsed.ignored.append(TRUNCATED)
-    return parsed
+def _draft(alert: Alert, group_title: str) -> EventDraft:
+    body, labels, annotations = alert.body, alert.labels, alert.annotations
+    name = labels.get("alertname", "")
+    return EventDraft(
+        event_key=alert.event_key,
+        event_type=alert.event_type,
+        title=first(name, annotations.get("summary")) or group_title or "Grafana alert",
+        description=first(annotations.get("description"), annotations.get("summary"), body.get("valueString")),
+        severity=recovery_severity(named_severity(labels.get("severity")), alert.event_type, Severity.ERROR),
+        rule=first(labels.get("rulename"), name),
+        image_url=first(body.get("imageURL"), body.get("panelURL")),
+        resources=resource_of({key: value for key, value in labels.items() if key not in _NO_RESOURCE}),
+        additional_info=alert.info,
+        occurred_at=alert.occurred_at,
+    )
 
 
 def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:

@@ -1,13 +1,13 @@
 """What Alertmanager's and Grafana's alerts have in common: labels, annotations, fingerprint, start and end."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from event_service.model.event import EventType
-from event_service.normalize.fields import text
+from event_service.model.event import EventDraft, EventType
+from event_service.normalize.fields import flat, text
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Json, Unreadable
+from event_service.normalize.result import Json, Parsed, Unreadable, many, object_of
 from event_service.normalize.times import moment
 
 # The first of these labels that an alert has names what it is about. The order is that of upstream's Prometheus plugin.
@@ -32,6 +32,50 @@ RESOURCE_LABELS = (
     "severity",
     "alertname",
 )
+
+_TRUNCATED = "alerts cut off by the sender"
+
+
+class Alert(NamedTuple):
+    """A member of `alerts`.
+
+    Attributes:
+        body: the member as it was sent.
+        info: its additional_info.
+    """
+
+    body: Mapping[str, Any]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    event_key: str
+    event_type: EventType
+    occurred_at: datetime | None
+    info: dict[str, Any]
+
+
+def parse_alerts(payload: Json, draft_of: Callable[[Alert], EventDraft]) -> Parsed:
+    """One event per member of `alerts`; what the sender's max_alerts cut off is lost, and said to be.
+
+    Raises:
+        Unreadable: there is no such list.
+    """
+    group = object_of(payload)
+    status, truncated = group.get("status"), text(group.get("truncatedAlerts"))
+    cut_off = truncated not in {"", "0"}
+
+    def read(body: dict[str, Any], path: str) -> EventDraft:
+        labels, annotations = flat(body.get("labels")), flat(body.get("annotations"))
+        event_type = event_type_of(body, status)
+        info = info_of(body, labels, annotations)
+        if cut_off:
+            info["truncated_alerts"] = truncated
+        key = event_key_of(body, labels, path)
+        return draft_of(Alert(body, labels, annotations, key, event_type, occurred_at_of(body, event_type), info))
+
+    parsed = many(group, "alerts", read)
+    if cut_off:
+        parsed.ignored.append(_TRUNCATED)
+    return parsed
 
 
 def event_type_of(alert: Mapping[str, Any], group_status: Json) -> EventType:
@@ -83,10 +127,3 @@ def info_of(alert: Mapping[str, Any], labels: dict[str, str], annotations: Mappi
     if ends_at is not None:
         info["ends_at"] = text(alert["endsAt"])
     return info
-
-
-def note_truncation(info: dict[str, Any], truncated: Json) -> None:
-    """Says in the event that members of its group were cut off by the sender's max_alerts, and are lost."""
-    count = text(truncated)
-    if count not in {"", "0"}:
-        info["truncated_alerts"] = count

@@ -3,7 +3,6 @@
 import pytest
 
 from event_service.model.event import EventType, Severity
-from event_service.normalize.alertmanager import TRUNCATED
 from tests.unit.normalize.examples import ABSENT, example, fault_paths, first_event, read
 
 
@@ -73,7 +72,7 @@ def test_an_end_that_is_unset_is_no_time() -> None:
 
 def test_alerts_that_the_sender_cut_off_are_told() -> None:
     parsed = read(example("alertmanager-firing"))
-    assert parsed.ignored == [TRUNCATED]
+    assert parsed.ignored == ["alerts cut off by the sender"]
     assert {event.additional_info["truncated_alerts"] for event in parsed.events} == {"3"}
     for none in (0, 0.0, None, ABSENT):
         assert read(example("alertmanager-firing", truncatedAlerts=none)).ignored == []
