@@ -46,7 +46,7 @@ from event_service.store.expiry import Expiry
 from event_service.store.export_reader import ExportReader
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
-from event_service.store.retention import Replacing, has_old_index
+from event_service.store.retention import has_old_index, replace_in_background
 from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
@@ -256,7 +256,7 @@ class App:
         """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
         retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
         if await asyncio.to_thread(has_old_index, database):
-            parts.callback(Replacing(database, retention).stop)
+            parts.callback(replace_in_background(database, retention).stop)
         if dialect.embedded:
             expiry = Expiry(database)
             expiry.start()

@@ -8,7 +8,7 @@ import pytest
 from event_service.model.retention import Retention
 from event_service.store import indexes, retention
 from event_service.store.client import Database
-from event_service.store.retention import Group, Replacing, has_old_index, prune, replace_old_index
+from event_service.store.retention import Group, has_old_index, prune, replace_in_background, replace_old_index
 from tests.contract.test_migration import upstream_event, upstream_webhook
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -127,7 +127,7 @@ def test_an_earlier_versions_index_stays_until_every_event_carries_its_day(
     assert has_old_index(database)
     replace_old_index(database, Retention(30), stop=lambda: True)
     assert has_old_index(database)
-    replacing = Replacing(database, Retention(30))
+    replacing = replace_in_background(database, Retention(30))
     assert replacing.wait(30)
     assert not has_old_index(database)
     for row in database["event"].find():

@@ -20,9 +20,9 @@ from typing import Any
 
 from pymongo import ASCENDING
 from pymongo.collection import Collection
-from pymongo.errors import InvalidOperation
 
 from event_service.errors import EventServiceError
+from event_service.store.background import connection_was_closed
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
@@ -109,7 +109,7 @@ class Expiry:
                 if deleted := self.sweep():
                     _log.info("deleted %d documents whose time is over", deleted)
             except EventServiceError as error:
-                if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
+                if connection_was_closed(error):
                     return
                 _log.info("what is over is still there", extra={"reason": str(error)})
             if self._stopping.wait(self._every_seconds):

@@ -7,17 +7,17 @@ index and nothing is sorted. A test holds every documented list (`query/shapes.p
 
 import dataclasses
 import logging
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import DuplicateKeyError, InvalidOperation, OperationFailure
+from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from event_service.errors import EventServiceError
 from event_service.store import schema
+from event_service.store.background import Background, Stopping
 from event_service.store.client import Database, is_secantus
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
@@ -30,7 +30,6 @@ TALLY = "event_tally"
 LARGE = 50_000
 """A collection with more documents is indexed in the background: the service starts meanwhile."""
 
-_RETRY_SECONDS = 5.0
 _CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
 
@@ -221,7 +220,7 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
     return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
 
 
-def ensure(database: Database, *, embedded: bool | None = None) -> "Building | None":
+def ensure(database: Database, *, embedded: bool | None = None) -> Background | None:
     """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
 
     Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
@@ -250,45 +249,24 @@ def ensure(database: Database, *, embedded: bool | None = None) -> "Building | N
             later.append(index)
         else:
             _make(database, index, replace=index in difference.changed)
-    return Building(database, later, replaced=difference.changed) if later else None
+    return build_in_background(database, later, replaced=difference.changed) if later else None
 
 
-class Building:
-    """Indexes that are being built in the background, one after the other, until they are there."""
+def build_in_background(database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> Background:
+    """Has indexes built in the background, one after the other, until all are there."""
+    left = list(indexes)
 
-    def __init__(self, database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> None:
-        self._database = database
-        self._indexes = list(indexes)
-        self._replaced = replaced
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._build, name="index-builder", daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether all were built within that time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Stops asking. What the server has begun it finishes by itself."""
-        self._stopping.set()
-
-    def _build(self) -> None:
-        for index in self._indexes:
+    def build(stopping: Stopping) -> None:
+        while left and not stopping():
+            index = left[0]
             log.warning("building an index on a large collection; lists may be slow meanwhile", extra=_described(index))
             started = time.monotonic()
-            while not self._stopping.is_set():
-                try:
-                    # Asked again while it is being built, the server lets us wait for the same build.
-                    _make(self._database, index, replace=index in self._replaced)
-                except Exception as error:
-                    if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
-                        return
-                    log.info("an index is not built yet", extra={**_described(index), "reason": str(error)})
-                    self._stopping.wait(_RETRY_SECONDS)
-                else:
-                    log.info("built an index", extra={**_described(index), "seconds": time.monotonic() - started})
-                    break
+            # Asked again while it is being built, the server lets us wait for the same build.
+            _make(database, index, replace=index in replaced)
+            log.info("built an index", extra={**_described(index), "seconds": time.monotonic() - started})
+            del left[0]
+
+    return Background("index-builder", build)
 
 
 def _make(database: Database, index: Index, *, replace: bool) -> None:

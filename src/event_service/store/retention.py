@@ -9,7 +9,6 @@ and run again.
 """
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +17,11 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from pymongo import ASCENDING, UpdateOne
-from pymongo.errors import InvalidOperation
 
-from event_service.errors import EventServiceError
 from event_service.model.retention import Retention
 from event_service.model.webhook import Webhook
 from event_service.store import indexes, tally_keeping
+from event_service.store.background import Background
 from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
@@ -35,7 +33,6 @@ _log = logging.getLogger(__name__)
 BATCH = 256
 """Events of one write: SecantusDB compares each document with the whole list of ids."""
 
-_RETRY_SECONDS = 5.0
 _LOOKED_AT = {"created_at": True, "severity": True, "webhook_id": True, EXPIRE_AT: True}
 
 Progress = Callable[[int], None]
@@ -174,37 +171,10 @@ def replace_old_index(
                     events.create_index([("created_at", ASCENDING)])
 
 
-class Replacing:
+def replace_in_background(database: Database, retention: Retention) -> Background:
     """`replace_old_index` in the background, until it has succeeded."""
-
-    def __init__(self, database: Database, retention: Retention) -> None:
-        self._database = database
-        self._retention = retention
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-        self._thread.start()
-
-    def wait(self, seconds: float) -> bool:
-        """Whether it was done within that time."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Ends it after the write it is at. It goes on at the next start."""
-        self._stopping.set()
-
-    def _run(self) -> None:
-        _log.warning("events of an earlier version are given the day they go; its TTL index is removed afterwards")
-        while not self._stopping.is_set():
-            try:
-                replace_old_index(self._database, self._retention, stop=self._stopping.is_set)
-            except EventServiceError as error:
-                if isinstance(error.__cause__, InvalidOperation):  # the connection was closed: the service ends
-                    return
-                _log.info("the old TTL index is still needed", extra={"reason": str(error)})
-                self._stopping.wait(_RETRY_SECONDS)
-            else:
-                return
+    _log.warning("events of an earlier version are given the day they go; its TTL index is removed afterwards")
+    return Background("retention", lambda stopping: replace_old_index(database, retention, stop=stopping))
 
 
 def _out_of_line(
