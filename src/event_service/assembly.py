@@ -55,16 +55,13 @@ def grpc_services(
         max_event_bytes=settings.max_event_bytes,
         clock=utc_now,
     )
+    large = LargePayloads(webhooks.authenticate, deliveries.aside)
     replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
-        Service(
-            event_pb2.DESCRIPTOR.services_by_name["Event"],
-            EventServicer(events, LargePayloads(webhooks.authenticate, deliveries.aside)),
-            frozenset({"create"}),
-        ),
+        Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events, large), frozenset({"create"})),
         Service(
             ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
-            IngestServicer(events),
+            IngestServicer(events, large),
             frozenset({"CreateBatch", "CreateStream"}),
         ),
         Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events), exporter)),

@@ -68,7 +68,7 @@ class LargePayloads(NamedTuple):
     """
 
     authenticate: Callable[[str, str], Awaitable[object]]
-    aside: Callable[..., Awaitable[tuple[dict[str, Any], bytes]]]
+    aside: Callable[..., Awaitable[Any]]
 
 
 class EventServicer:

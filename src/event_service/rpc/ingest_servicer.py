@@ -10,9 +10,9 @@ from google.rpc import code_pb2
 from event_service._gen.event_service.v1 import ingest_pb2
 from event_service.errors import EventServiceError, InvalidArgument, RequiredParameter
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import Delivery
+from event_service.events.reading import LARGE_BODY, Delivery
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import MAX_EVENT_IDS, checked_idempotency_key
+from event_service.rpc.event_servicer import MAX_EVENT_IDS, LargePayloads, checked_idempotency_key
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.members import part
@@ -46,10 +46,15 @@ class Events(Protocol):
 
 
 class IngestServicer:
-    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
+    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors.
 
-    def __init__(self, manager: Events) -> None:
+    Args:
+        large: for lots with a payload of more than LARGE_BODY bytes; None = as all others.
+    """
+
+    def __init__(self, manager: Events, large: LargePayloads | None = None) -> None:
         self._manager = manager
+        self._large = large
 
     async def create_batch(self, request: bytes, call: Call) -> bytes:
         """CreateBatchRequest -> CreateBatchResponse, once everything that is OK is journalled.
@@ -96,7 +101,11 @@ class IngestServicer:
     async def _store(
         self, webhook_id: str, access_key: str, payloads: Payloads, position: int
     ) -> list[CreateOutcome | EventServiceError]:
-        outcomes = await self._manager.create_batch(webhook_id, access_key, _deliveries(payloads, position))
+        deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position)
+        if self._large is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
+            await self._large.authenticate(webhook_id, access_key)
+            deliveries = await self._large.aside(list, deliveries)
+        outcomes = await self._manager.create_batch(webhook_id, access_key, deliveries)
         _raise_if_in_vain(outcomes)
         return outcomes
 

@@ -18,13 +18,15 @@ from event_service.errors import (
     InvalidArgument,
     NotFound,
     Overloaded,
+    PermissionDenied,
     RequiredParameter,
     TooLarge,
     Unavailable,
 )
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import Delivery
+from event_service.events.reading import LARGE_BODY, Delivery
 from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import LargePayloads
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import method_table, streaming_methods
 from event_service.rpc.server import GrpcServer
@@ -368,3 +370,29 @@ async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
             error = await failure(channel.stream_unary("/event_service.v1.Ingest/CreateStream")(iter([request])))
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_large_payloads_of_a_stranger_are_not_read() -> None:
+    done: list[str] = []
+
+    async def authenticate(webhook_id: str, access_key: str) -> None:
+        done.append("authenticate")
+        if access_key != "right":
+            raise PermissionDenied
+
+    async def aside(function: Any, *arguments: Any) -> Any:
+        done.append("read")
+        return function(*arguments)
+
+    manager = Manager()
+    servicer = IngestServicer(manager, LargePayloads(authenticate, aside))
+    payloads = [{"n": 1, "title": "small"}, {"n": 2, "title": "x" * LARGE_BODY}]
+    with pytest.raises(PermissionDenied):
+        await servicer.create_batch(batch(*payloads, access_key="wrong"), Call("/s/m", {}))
+    assert done == ["authenticate"]
+    await servicer.create_batch(batch(*payloads, access_key="right"), Call("/s/m", {}))
+    assert done == ["authenticate", "authenticate", "read"]
+    inbox = Inbox([batch(*payloads, access_key="right")], [batch({"n": 3})])
+    await servicer.create_stream(b"", Call("/s/m", {}, inbox=inbox))
+    assert done[3:] == ["authenticate", "read"]
+    assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]
