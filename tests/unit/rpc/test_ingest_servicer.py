@@ -392,7 +392,7 @@ async def test_large_payloads_of_a_stranger_are_not_read() -> None:
     assert done == ["authenticate"]
     await servicer.create_batch(batch(*payloads, access_key="right"), Call("/s/m", {}))
     assert done == ["authenticate", "authenticate", "read"]
-    inbox = Inbox([batch(*payloads, access_key="right")], [batch({"n": 3})])
+    inbox = Inbox([batch(*payloads, access_key="right")], [batch({"n": 3}, access_key="right")])
     await servicer.create_stream(b"", Call("/s/m", {}, inbox=inbox))
     assert done[3:] == ["authenticate", "read"]
     assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]
