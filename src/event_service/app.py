@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 
 from event_service.assembly import grpc_services, http_tls, measured, watch, web_application
@@ -24,6 +25,7 @@ from event_service.events.manager import EventManager
 from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
 from event_service.events.traced import make_delivery_reader, make_door, traced_commit
+from event_service.events.watching import Watcher
 from event_service.http.cloud_eye import utc_now
 from event_service.http.fetcher import Fetcher
 from event_service.http.server import HttpServer
@@ -35,6 +37,7 @@ from event_service.rpc.server import GrpcServer, PortTaken
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore
+from event_service.store.change_feed import ChangeFeed
 from event_service.store.claims import ClaimStore
 from event_service.store.command_spans import CommandSpans
 from event_service.store.compile import MONGODB, SECANTUS, Dialect
@@ -164,8 +167,7 @@ class App:
             queue_items=settings.write_queue,
         )
         parts.push_async_callback(lambda: writer.close(self._left()))
-        mending = asyncio.create_task(_mend_now_and_then(committer, threads))
-        parts.push_async_callback(_cancel, mending)
+        parts.push_async_callback(_cancel, asyncio.create_task(_mend_now_and_then(committer, threads)))
 
         door = make_door(tracing, writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
         remote = RemotePlugins(
@@ -212,12 +214,14 @@ class App:
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
+        watcher = Watcher(events, partial(ChangeFeed, database["event"]))
         services = grpc_services(
             settings,
             events,
             webhooks,
             deliveries,
-            Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, dialect=dialect), threads.run),
+            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, dialect=dialect), threads.run),
+            watcher=watcher,
         )
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
@@ -232,6 +236,7 @@ class App:
             grpc_server=grpc_server,
             metrics=metrics,
             tracing=tracing,
+            watcher=watcher,
         )
         http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
         self._http = http_server

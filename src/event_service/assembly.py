@@ -45,7 +45,9 @@ def grpc_services(
     events: EventManager,
     webhooks: WebhookManager,
     deliveries: DeliveryReader,
+    *,
     exporter: Exporter,
+    watcher: Watcher,
 ) -> list[Service]:
     """What both doors answer, and which methods carry their own credentials."""
     previewer = Previewer(
@@ -64,7 +66,7 @@ def grpc_services(
             IngestServicer(events, large),
             frozenset({"CreateBatch", "CreateStream"}),
         ),
-        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, Watcher(events), exporter)),
+        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, watcher, exporter)),
         Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
         Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
     ]
@@ -98,6 +100,7 @@ def web_application(
     grpc_server: GrpcServer,
     metrics: Metrics,
     tracing: Tracing | None,
+    watcher: Watcher,
 ) -> AsgiApp:
     """Everything that is answered over HTTP."""
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
@@ -108,7 +111,7 @@ def web_application(
             events=events,
             webhooks=webhooks,
             authenticator=authenticator,
-            watcher=Watcher(events),
+            watcher=watcher,
             is_ready=lambda: grpc_server.health.serving,
             version=service_version,
         )

@@ -1,6 +1,5 @@
 """The service is killed at every write of a batch: the next start, or sending again, makes good what it left behind."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from tests.chaos.conftest import MakeService
 from tests.chaos.mongodb_proxy import MongoProxy, Trap
 from tests.chaos.scale import scaled
 from tests.e2e.service import Service
+from tests.waiting import wait_until
 
 Write = tuple[str, str, int]
 
@@ -41,13 +41,6 @@ def database(database_uri: str, database_name: str) -> Iterator[Database]:
         yield client[database_name]
 
 
-def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.05)
-
-
 def name_of(point: tuple[Write, bool]) -> str:
     (command, collection, nth), before = point
     return f"{'before' if before else 'after'}-{command}-{collection}-{nth + 1}"
@@ -67,7 +60,7 @@ def test_a_crash_between_two_writes_of_a_batch_is_mended(
     past = datetime.now(UTC) - timedelta(minutes=2)
     database["condition"].update_many({"unsettled_at": {"$exists": True}}, {"$set": {"unsettled_at": past}})
     service.start()
-    until(lambda: database["condition"].count_documents({"unsettled_at": {"$exists": True}}) == 0)
+    wait_until(lambda: database["condition"].count_documents({"unsettled_at": {"$exists": True}}) == 0)
     recovered = database["event"].count_documents({"event_type": "RECOVERY"})
     assert states(database)["old"] == ("RESOLVED" if recovered else "TRIGGERED")
 

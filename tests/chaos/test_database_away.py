@@ -14,6 +14,7 @@ from tests.chaos.mongodb_proxy import MongoProxy, Trap
 from tests.chaos.scale import scaled
 from tests.chaos.test_crash_points import WRITES
 from tests.e2e.service import Service
+from tests.waiting import until
 
 AWAY_SECONDS = scaled(2.5, 10.0)
 ANSWER_SECONDS = scaled(5.0, 2.3)
@@ -139,13 +140,6 @@ def check_return(name: str, load: Load, returned: float) -> None:
 
 def ok_after(moment: float) -> Callable[[Answer], bool]:
     return lambda answer: answer.code is OK and answer.ended > moment
-
-
-async def until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.02)
 
 
 async def test_a_connection_that_is_cut_at_a_write_ends_as_one_document(

@@ -1,9 +1,7 @@
 """Clients that send what nobody should: a client that behaves is served beside them as before, in bounded memory."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Callable
 
 import psutil
 import pytest
@@ -13,6 +11,7 @@ from tests.chaos.caller import OK, Answer, Caller, percentile
 from tests.chaos.conftest import MakeService
 from tests.chaos.scale import LONG, scaled
 from tests.e2e.service import Service
+from tests.waiting import until
 
 SECONDS = scaled(0.3, 10.0)
 MOST_MEMORY = 64 * attacks.MIB
@@ -65,14 +64,6 @@ async def most_memory(service: Service, ended: asyncio.Event) -> int:
         most = max(most, process.memory_info().rss)
         await asyncio.sleep(0.02)
     return most
-
-
-async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Connections that are gone are let go."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not in time"
-        await asyncio.sleep(0.1)
 
 
 @pytest.mark.timeout(scaled(180, 3600))

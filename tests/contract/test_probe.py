@@ -17,6 +17,7 @@ from event_service.store.probe import Probe, State
 from event_service.store.threads import Threads
 from event_service.store.writer import GroupCommit
 from tests.contract.tcp_proxy import TcpProxy
+from tests.waiting import until
 
 
 @dataclass
@@ -73,15 +74,6 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
     threads.close()
     proxy.silent, proxy.delay = False, 0.0
     close(database)
-
-
-async def until(condition: Callable[[], bool], seconds: float) -> float:
-    """Seconds until the condition held."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "not in time"
-        await asyncio.sleep(0.01)
-    return time.monotonic() - started
 
 
 async def ended(call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:

@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 
 from tests.e2e.deliveries import Collectors
 from tests.e2e.service import CHECKOUT, free_port
+from tests.waiting import wait_until
 
 TOOLS = CHECKOUT / ".tools"
 PROGRAM = TOOLS / "bin" / "prometheus-alertmanager"
@@ -70,14 +69,6 @@ class Alertmanager:
             return httpx.get(f"{self._url}/-/ready").status_code == 200
         except httpx.TransportError:
             return False
-
-
-def wait_until(true: Callable[[], bool], seconds: float, explain: Callable[[], Any]) -> None:
-    """Waits for something to become true; fails with an explanation."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(0.05)
 
 
 def alert(instance: str, **times: datetime) -> Row:

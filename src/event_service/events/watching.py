@@ -1,15 +1,18 @@
-"""New events as they come, for live views and `Events.Watch`: whoever watches asks the store again and again.
+"""New events as they come, for live views and `Events.Watch`: whoever watches looks into the store again and again.
 
-An event is there for readers a moment after its time of receipt, and replicas' clocks differ a little. So each poll
-looks back `OVERLAP_SECONDS`, and what has been told before is remembered that long.
+When to look is told by the database's change stream where there is one, and by the clock elsewhere. An event is there
+for readers a moment after its time of receipt, and replicas' clocks differ a little. So each look goes back
+`OVERLAP_SECONDS`, and what has been told before is remembered that long.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, NotFound, Overloaded
@@ -18,11 +21,17 @@ from event_service.wire.timestamps import format_timestamp, parse_timestamp, tru
 
 OVERLAP_SECONDS = 10.0
 POLL_SECONDS = 1.0
+"""Between two looks where nobody tells of new events."""
+
+QUIET_SECONDS = 5.0
+"""Between two looks where somebody does, and has not."""
+
+_BREATH_SECONDS = 0.5  # after a look, however much is told of
 
 CONDITIONS = ("filter", "filter_or", "keyword")
 
 MOST_WATCHERS = 256
-"""Each asks the store once a second."""
+"""Each looks into the store once a second, or twice where there is always news."""
 
 _PAGE = 1000
 _TOLD_AT_ONCE = 100
@@ -40,6 +49,18 @@ class Events(Protocol):
 
     async def get(self, scope: Scope, event_id: str) -> bytes: ...
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
+
+
+class Feed(Protocol):
+    """What is needed of `store/change_feed.py`."""
+
+    @property
+    def live(self) -> bool: ...
+    def stop(self) -> None: ...
+
+
+OpenFeed: TypeAlias = Callable[[Callable[[], None]], Feed]
+"""Opens a feed that calls a function, in a thread of its own, whenever an event was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +95,8 @@ class Watcher:
     """Watches events.
 
     Args:
-        poll_seconds: between two looks at the store.
+        open_feed: while anybody watches, one feed is open for all of them. None = there is none.
+        poll_seconds: between two looks where the feed does not tell.
         most: how many may watch at once.
         clock: aware UTC.
     """
@@ -82,12 +104,17 @@ class Watcher:
     def __init__(
         self,
         events: Events,
+        open_feed: OpenFeed | None = None,
         *,
         poll_seconds: float = POLL_SECONDS,
         most: int = MOST_WATCHERS,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._events = events
+        self._open_feed = open_feed
+        self._feed: Feed | None = None
+        self._told = asyncio.Event()  # replaced by a new one each time it is set
+        self._telling = False
         self._poll_seconds = poll_seconds
         self._most = most
         self._clock = clock
@@ -111,18 +138,24 @@ class Watcher:
         if self._watching >= self._most:
             raise Overloaded("Too many are watching; ask again later.", retry_after=30.0)
         self._watching += 1
+        if self._feed is None and self._open_feed is not None:
+            self._feed = self._open_feed(partial(self._tell_from_outside, asyncio.get_running_loop()))
         try:
             async with aclosing(self._news(scope, query, equals, start)) as news:
                 async for one in news:
                     yield one
         finally:
             self._watching -= 1
+            if not self._watching and self._feed is not None:
+                self._feed.stop()
+                self._feed = None
 
     async def _news(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
     ) -> AsyncGenerator[News, None]:
         told: dict[str, datetime] = {}
         while True:
+            told_of_more = self._told
             asked_at = truncate(self._clock()) - timedelta(seconds=OVERLAP_SECONDS)
             async for found in self._pages(scope, query, equals, start):
                 new = [(event_id, received) for event_id, received in found if event_id not in told]
@@ -134,7 +167,32 @@ class Watcher:
             start = max(start, asked_at)
             told = {event_id: received for event_id, received in told.items() if received >= start}
             yield News((), format_timestamp(start))
-            await asyncio.sleep(self._poll_seconds)
+            await self._pause(told_of_more)
+
+    async def _pause(self, told_of_more: asyncio.Event) -> None:
+        """Until it is worth looking again.
+
+        Args:
+            told_of_more: of what was stored since the last look began.
+        """
+        breath = min(_BREATH_SECONDS, self._poll_seconds)
+        await asyncio.sleep(breath)
+        live = self._feed is not None and self._feed.live
+        longest = QUIET_SECONDS if live else self._poll_seconds - breath
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(told_of_more.wait(), longest)
+
+    def _tell_from_outside(self, loop: asyncio.AbstractEventLoop) -> None:
+        """For the feed's thread. Wakes the loop once, however much it is told of until it has noticed."""
+        if not self._telling:
+            self._telling = True
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody is waiting
+                loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self._told.set()
+        self._told = asyncio.Event()
 
     async def _pages(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime

@@ -1,6 +1,8 @@
 """Watching: everything once and in order, whatever becomes visible late, and on from a token."""
 
-from collections.abc import Mapping
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -138,3 +140,55 @@ async def test_so_many_may_watch_and_no_more() -> None:
             await anext(watcher.watch(SCOPE, {}, {}))
     async with aclosing(watcher.watch(SCOPE, {}, {})) as later:
         await anext(later)
+
+
+class FakeFeed:
+    """A feed that tests speak through."""
+
+    def __init__(self) -> None:
+        self.live = True
+        self.stopped = False
+        self.told: Callable[[], None] | None = None
+
+    def __call__(self, told: Callable[[], None]) -> "FakeFeed":
+        self.told = told
+        return self
+
+    def tell(self) -> None:
+        assert self.told is not None
+        thread = threading.Thread(target=self.told)
+        thread.start()
+        thread.join()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+async def test_it_is_looked_when_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 3600)
+    store, feed = FakeStore(), FakeFeed()
+    watcher = Watcher(store, feed, poll_seconds=0, clock=lambda: START)
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as news, aclosing(watcher.watch(SCOPE, {}, {})) as others:
+        assert (await anext(news)).events == (await anext(others)).events == ()
+        both = [asyncio.ensure_future(anext(news)), asyncio.ensure_future(anext(others))]
+        assert (await asyncio.wait(both, timeout=0.05))[0] == set()
+        store.events = {"new": START}
+        feed.tell()
+        for one in both:
+            (row,) = (await asyncio.wait_for(one, 10)).events
+            assert event_pb2.EventInfo.FromString(row).event_id == "new"
+        # Not live any more: the clock says when to look.
+        await anext(news)
+        feed.live = False
+        assert (await asyncio.wait_for(anext(news), 10)).events == ()
+        assert not feed.stopped
+    assert feed.stopped
+
+
+async def test_what_is_told_of_during_a_look_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "QUIET_SECONDS", 3600)
+    store, feed = FakeStore(), FakeFeed()
+    async with aclosing(Watcher(store, feed, poll_seconds=0, clock=lambda: START).watch(SCOPE, {}, {})) as news:
+        await anext(news)
+        feed.tell()
+        assert (await asyncio.wait_for(anext(news), 10)).events == ()

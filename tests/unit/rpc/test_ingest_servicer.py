@@ -33,6 +33,7 @@ from event_service.rpc.server import GrpcServer
 from event_service.wire.varint import Prefixes
 from tests.unit.rpc.serving import failure, serving
 from tests.unit.wire.nesting import nested_wire
+from tests.waiting import until
 
 SENDER = {"webhook_id": "webhook-1", "access_key": "key"}
 Answer = Callable[[Delivery], CreateOutcome | EventServiceError]
@@ -272,12 +273,6 @@ async def ingesting(manager: Manager, **settings: Any) -> AsyncIterator[tuple[Gr
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         yield server, ingest_pb2_grpc.IngestStub(channel)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        for _ in iter(holds, True):
-            await asyncio.sleep(0.01)
 
 
 def messages(*requests: bytes) -> list[ingest_pb2.CreateStreamRequest]:

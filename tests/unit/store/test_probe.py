@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -12,6 +12,7 @@ from event_service.errors import EventServiceError
 from event_service.store import probe as probe_module
 from event_service.store.client import Database
 from event_service.store.probe import Probe, State
+from tests.waiting import until
 
 
 class FakeDatabase:
@@ -85,14 +86,6 @@ async def watched(fake: FakeDatabase) -> AsyncIterator[Watched]:
     watched = Watched(fake)
     yield watched
     await watched.probe.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("it did not happen")
 
 
 async def test_a_store_that_takes_a_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:

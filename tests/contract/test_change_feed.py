@@ -1,0 +1,98 @@
+"""The change stream of a replica set, as SecantusDB offers it, and databases that have none."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from event_service.store.change_feed import ChangeFeed
+from event_service.store.client import Document
+from tests.e2e.service import free_port
+from tests.waiting import wait_until
+
+SERVER = Path(sys.executable).with_name("secantusd-py")
+
+
+class ReplicaSet:
+    """A replica set of one member, that can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._command = [SERVER, "--port", str(self.port), "--storage-path", folder, "--log-level", "WARNING"]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command)
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def replica_set(tmp_path: Path) -> Iterator[ReplicaSet]:
+    pytest.importorskip("secantus", reason="the embedded database has no wheel for this platform")
+    server = ReplicaSet(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def client(replica_set: ReplicaSet) -> Iterator[MongoClient[Document]]:
+    with MongoClient[Document](
+        f"mongodb://127.0.0.1:{replica_set.port}/?directConnection=true", serverSelectionTimeoutMS=1000
+    ) as client:
+        wait_until(lambda: answers(client))
+        yield client
+
+
+def answers(client: MongoClient[Document]) -> bool:
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        return False
+    return True
+
+
+def test_inserts_of_anybody_are_told_of(
+    replica_set: ReplicaSet, client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("event_service.store.change_feed._RETRY_SECONDS", 0.1)
+    told = threading.Event()
+    events = client["feed"]["event"]
+    feed = ChangeFeed(events, told.set)
+    wait_until(lambda: feed.live)
+    assert told.wait(10)
+
+    def is_told(change: Callable[[], object]) -> bool:
+        told.clear()
+        change()
+        return told.wait(3)
+
+    with MongoClient[Document](f"mongodb://127.0.0.1:{replica_set.port}/?directConnection=true") as other:
+        assert is_told(lambda: other["feed"]["event"].insert_one({"_id": 1}))
+        assert not is_told(lambda: other["feed"]["event"].update_one({"_id": 1}, {"$set": {"title": "t"}}))
+        assert not is_told(lambda: other["feed"]["alert"].insert_one({"_id": 1}))
+
+    replica_set.stop()
+    wait_until(lambda: not feed.live)
+    replica_set.start()
+    wait_until(lambda: feed.live)
+    assert is_told(lambda: events.insert_one({"_id": 2}))
+    feed.stop()
+    wait_until(lambda: not feed.live)
+
+
+def test_a_database_without_change_streams_is_left_alone(embedded_uri: str) -> None:
+    with MongoClient[Document](embedded_uri) as client:
+        feed = ChangeFeed(client["feed"]["event"], lambda: None)
+        wait_until(lambda: "change-feed" not in {thread.name for thread in threading.enumerate()})
+        assert not feed.live
