@@ -97,6 +97,7 @@ def test_conditions_are_literals_and_averages_are_of_matching_rows(
         ("%Y-%m-%d %H:%M:%S.%L", "2026-07-01 12:00:00.000"),
         ("%d %b %B%%", "01 Jul July%"),
         ("week", "week"),
+        ("$title %Y", "$title 2026"),
     ],
 )
 def test_date_formats(

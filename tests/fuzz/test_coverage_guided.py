@@ -61,7 +61,7 @@ def test_a_search_finds_nothing(target: str, tmp_path: Path) -> None:
             "-m",
             f"tests.fuzz.atheris_{target}",
             f"-max_total_time={SECONDS}",
-            f"-artifact_prefix={tmp_path}/",
+            f"-artifact_prefix={found.parent}/{target}-",
             "-timeout=10",
             str(found),
             str(seeds),

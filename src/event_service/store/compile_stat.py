@@ -117,22 +117,28 @@ def _key(key: GroupKey, dialect: Dialect) -> Any:
         return value
     if isinstance(key.date, DatePart):
         return {_DATE_PARTS[key.date]: value}
-    return _formatted(value, key.date)
+    return _formatted(value, key.date, dialect)
 
 
-def _formatted(value: Any, date_format: str) -> Any:
+def _formatted(value: Any, date_format: str, dialect: Dialect) -> Any:
     """The date in a format. Month names are written out here: $dateToString knows them since MongoDB 7 only."""
     pieces = _FORMAT_PIECES.findall(date_format)
     if not any(piece in {"%b", "%B"} for piece in pieces):
-        return {"$dateToString": {"format": date_format, "date": value}}
-    return {"$concat": [_format_piece(value, piece) for piece in pieces]}
+        return _date_text(value, date_format, dialect)
+    return {"$concat": [_format_piece(value, piece, dialect) for piece in pieces]}
 
 
-def _format_piece(value: Any, piece: str) -> Any:
+def _format_piece(value: Any, piece: str, dialect: Dialect) -> Any:
     if piece not in {"%b", "%B"}:
-        return {"$dateToString": {"format": piece, "date": value}}
+        return _date_text(value, piece, dialect)
     names = [month[:3] if piece == "%b" else month for month in _MONTHS]
     return {"$arrayElemAt": [{"$literal": names}, {"$subtract": [{"$month": value}, 1]}]}
+
+
+def _date_text(value: Any, date_format: str, dialect: Dialect) -> dict[str, Any]:
+    """MongoDB takes a format that begins with $ for a field's name and would show what is in that field."""
+    is_literal = not date_format.startswith("$") or dialect.embedded
+    return {"$dateToString": {"format": date_format if is_literal else {"$literal": date_format}, "date": value}}
 
 
 def _field(field: GroupField, dialect: Dialect) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from event_service.store.compile import (
     value_of,
 )
 from event_service.store.compile_stat import compile_stages
+from tests.unit.store.test_compile_operators import references
 
 DOMAIN = Scope("d-1")
 
@@ -156,6 +157,14 @@ def test_month_names_are_written_out() -> None:
     assert pieces[0]["$dateToString"]["format"] == "%Y "
     assert pieces[2]["$dateToString"]["format"] == "%%"
     assert pieces[1]["$arrayElemAt"][0]["$literal"][:2] == ["Jan", "Feb"]
+
+
+@pytest.mark.parametrize("text", ["$access_key", "$$ROOT", "$wire %Y"])
+def test_no_date_format_is_read_as_a_field(text: str) -> None:
+    """MongoDB evaluates formats. A webhook of upstream's holds its key in clear."""
+    for date_format in (text, f"{text} %b", f"%b{text}"):
+        (group,) = stages({"group": {"keys": [{"k": "created_at", "n": "d", "date_format": date_format}]}})
+        assert set(references(group)) == {"$created_at"}
 
 
 def test_rows_of_documents_never_show_more_than_the_fields() -> None:
