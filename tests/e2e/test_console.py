@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,22 @@ def one(page: webdriver.Chrome, selector: str) -> WebElement:
 def soon(page: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -> None:
     """Waits for it to hold; elements that scripts replace between two looks are looked up again."""
     WebDriverWait(page, 30, 0.05, [StaleElementReferenceException]).until(condition)
+
+
+def refuse_once(service: Service) -> None:
+    """Answers one request with 503 in the service's place: upon that a browser gives a stream up for good."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    host, port = service.http_address.rsplit(":", 1)
+    with HTTPServer((host, int(port)), Refusal) as proxy:
+        proxy.timeout = 30
+        proxy.handle_request()
 
 
 def mark(page: webdriver.Chrome) -> None:
@@ -181,6 +198,7 @@ def test_live_goes_on_after_the_service_was_away(
     mark(page)
     service.stop()
     soon(page, lambda _: "waiting" in (one(page, "#live").get_attribute("class") or ""))
+    refuse_once(service)
     service.start()
     send(service, webhook, event_key="2", title="after", severity="INFO")
     soon(page, lambda _: titles(page) == ["after", "before"])
