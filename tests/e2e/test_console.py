@@ -1,6 +1,8 @@
 """The console in a real browser: seen, clicked, typed at, on a phone and in the dark."""
 
+import sys
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
 from event_service.identity.issuing import generate_key, issue_token, write_key_pair
@@ -22,6 +25,11 @@ pytestmark = [
     pytest.mark.skipif(find() is None, reason="no chromium with its driver"),
     pytest.mark.xdist_group("browser"),
 ]
+
+# A service whose pages wait for no figures.
+IMPATIENT = (
+    "from event_service import cli; from event_service.http.console import insight; insight.SECONDS = 0; cli.main()"
+)
 
 HOSTILE = '</td><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
 
@@ -61,6 +69,37 @@ def soon(page: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -
     WebDriverWait(page, 30, 0.05, [StaleElementReferenceException]).until(condition)
 
 
+def refuse_once(service: Service) -> None:
+    """Answers one request with 503 in the service's place: upon that a browser gives a stream up for good."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    host, port = service.http_address.rsplit(":", 1)
+    with HTTPServer((host, int(port)), Refusal) as proxy:
+        proxy.timeout = 30
+        proxy.handle_request()
+
+
+def mark(page: webdriver.Chrome) -> None:
+    """Has the page remember that it was not loaded again."""
+    page.execute_script("window.marked = true")
+
+
+def is_marked(page: webdriver.Chrome) -> bool:
+    """Whether it is still the page that was marked."""
+    return page.execute_script("return window.marked === true")
+
+
+def focused(page: webdriver.Chrome) -> str | None:
+    """The id or name of what has the focus."""
+    return page.execute_script("return document.activeElement.id || document.activeElement.name")
+
+
 def titles(page: webdriver.Chrome) -> list[str]:
     return [cell.text for cell in all_of(page, "#rows td.title a")]
 
@@ -98,6 +137,83 @@ def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Ser
     assert page.switch_to.active_element.text == "Skip to content"
 
 
+def test_what_is_chosen_is_shown_without_loading_the_page_again(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    for number in range(51):
+        severity = "INFO" if number % 2 else "ERROR"
+        send(service, webhook, event_key=str(number), title=f"event {number}", severity=severity)
+    address = f"http://{service.http_address}/?webhook={webhook[0]}"
+    page.get(address)
+    mark(page)
+    one(page, ".chip.severity-INFO input").send_keys(Keys.SPACE)
+    soon(page, lambda _: one(page, "#total").text == "25")
+    chosen = address.replace("?", "?severity=INFO&")
+    assert page.current_url == chosen
+    assert focused(page) == "severity"
+    one(page, ".chip.severity-INFO").click()
+    soon(page, lambda _: one(page, "#total").text == "51")
+    one(page, "#older").click()
+    soon(page, lambda _: titles(page) == ["event 0"])
+    assert page.current_url == f"{address}&page=2"
+    assert not all_of(page, "#older")
+    assert one(page, "#state").get_attribute("textContent") == "51 events"
+    one(page, 'input[name="q"]').send_keys("since>", Keys.ENTER)
+    soon(page, lambda _: "since takes a time" in one(page, ".problem").text)
+    assert is_marked(page)
+    complaints(page)  # of the search's 400
+    for shown, total in ((f"{address}&page=2", "51"), (address, "51"), (chosen, "25")):
+        page.back()
+        soon(page, lambda _, shown=shown: page.current_url == shown)
+        soon(page, lambda _, total=total: one(page, "#total").text == total)
+    assert one(page, ".chip.severity-INFO input").is_selected()
+    assert one(page, 'input[name="q"]').get_property("value") == ""
+    assert page.execute_script("return localStorage.length") == 0
+
+
+def test_a_time_of_ones_own(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+    send(service, webhook, event_key="k", title="just now", severity="INFO")
+    visit(page, service, f"/?webhook={webhook[0]}")
+    mark(page)
+    assert not one(page, 'input[name="from"]').is_displayed()
+    Select(one(page, 'select[name="range"]')).select_by_value("custom")
+    assert focused(page) == "from"
+    assert titles(page) == ["just now"]
+    page.switch_to.active_element.send_keys("2001-01-01", Keys.TAB, "2001-02-01", Keys.ENTER)
+    soon(page, lambda _: titles(page) == [])
+    assert "from=2001-01-01&to=2001-02-01" in page.current_url
+    Select(one(page, 'select[name="range"]')).select_by_value("1h")
+    soon(page, lambda _: titles(page) == ["just now"])
+    assert "range=1h" in page.current_url
+    assert "from" not in page.current_url
+    assert is_marked(page)
+
+
+def test_live_goes_on_after_the_service_was_away(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    visit(page, service, f"/?webhook={webhook[0]}&live=on")
+    send(service, webhook, event_key="1", title="before", severity="INFO")
+    soon(page, lambda _: titles(page) == ["before"])
+    mark(page)
+    service.stop()
+    soon(page, lambda _: "waiting" in (one(page, "#live").get_attribute("class") or ""))
+    refuse_once(service)
+    service.start()
+    send(service, webhook, event_key="2", title="after", severity="INFO")
+    soon(page, lambda _: titles(page) == ["after", "before"])
+    soon(page, lambda _: "waiting" not in (one(page, "#live").get_attribute("class") or ""))
+    assert is_marked(page)
+    service.stop()
+    one(page, ".chip.severity-INFO").click()
+    soon(page, lambda _: not all_of(page, "#results"))  # the browser's own page, which says that nobody answers
+    service.start()
+    page.refresh()
+    soon(page, lambda _: titles(page) == ["after", "before"])
+    assert "severity=INFO" in page.current_url
+    assert not [one for one in complaints(page) if "Security Policy" in one]  # that nobody answered is as it should be
+
+
 def test_what_a_payload_smuggles_in_does_not_run(
     page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
 ) -> None:
@@ -116,15 +232,24 @@ def test_what_a_payload_smuggles_in_does_not_run(
 def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
     assert one(page, "#empty").text.startswith("Nothing here")
+    mark(page)
     one(page, "#live").click()
-    assert one(page, "#live").get_attribute("aria-pressed") == "true"
+    soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "true")
     for number in range(3):
         send(service, webhook, event_key=str(number), title=f"event {number}", severity="WARNING")
     soon(page, lambda _: titles(page) == ["event 2", "event 1", "event 0"])
     assert one(page, "#total").text == "3"
-    assert not all_of(page, "#empty")
+    assert not one(page, "#empty").is_displayed()
+    assert one(page, "#state").get_attribute("textContent") == "3 new"
+    one(page, ".chip.severity-WARNING").click()
+    soon(page, lambda _: "severity=WARNING&" in page.current_url)
+    send(service, webhook, event_key="4", title="event 4", severity="WARNING")
+    soon(page, lambda _: titles(page) == ["event 4", "event 2", "event 1", "event 0"])  # none of them twice
     one(page, "#live").click()
-    assert one(page, "#live").get_attribute("aria-pressed") == "false"
+    soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "false")
+    assert "live" not in page.current_url
+    assert is_marked(page)
+    assert focused(page) == "live"
 
 
 def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: Service) -> None:
@@ -180,13 +305,24 @@ def test_signing_in_with_a_token(
 ) -> None:
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
-    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks)).start()
+    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks))
+    service.command = (sys.executable, "-c", IMPATIENT, "serve")
+    service.start()
     token = issue_token(key, Role.WORKSPACE_OWNER, domain_id="domain-1", workspace_id="workspace-1", expires_in=600)
     visit(browser, service, "/webhooks")
     for given, heading in (("wrong", "Sign in"), (token, "Webhooks")):
         one(browser, 'input[name="token"]').send_keys(given, Keys.ENTER)
         soon(browser, lambda _, heading=heading: [each.text for each in all_of(browser, "h1")] == [heading])
     assert browser.execute_script("return document.cookie") == ""
+    visit(browser, service, "/?range=7d")
+    soon(browser, lambda _: all_of(browser, ".insight .histogram"))  # which the page did not wait for
+    assert not all_of(browser, "#figures .hint")
+    browser.delete_cookie("event_service_token")
+    one(browser, ".chip.severity-ERROR").click()
+    soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])
+    one(browser, 'input[name="token"]').send_keys(token, Keys.ENTER)
+    soon(browser, lambda _: all_of(browser, "#results"))
+    assert "severity=ERROR" in browser.current_url
     one(browser, ".sign-out button").click()
     soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])
     complaints(browser)  # the refused token's 401 is one, as it should be

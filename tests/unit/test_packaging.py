@@ -30,6 +30,9 @@ def test_wheel(dist: Path) -> None:
         metadata = Parser().parsestr(archive.read(metadata_name).decode())
     assert "event_service/py.typed" in names
     assert "event_service/_gen/spaceone/api/monitoring/v1/event_pb2.py" in names
+    assert {f"event_service/http/console/assets/{name}" for name in ("htmx.min.js", "sse.min.js", "README.md")} <= {
+        *names
+    }
     assert {name.split("/")[0].split("-")[0] for name in names} == {"event_service"}
     assert not [name for name in names if "__pycache__" in name]
     assert "embedded" in metadata.get_all("Provides-Extra", [])

@@ -1,10 +1,10 @@
 """The pages about events: the list with its figures, one event, and the live view."""
 
-import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -19,6 +19,7 @@ from event_service.http.console.rendering import HEADERS
 from event_service.http.console.selection import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
 from event_service.http.console.views import COLUMNS, event_row, event_view
 from event_service.model.scope import Scope
+from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
 LIVE_VIEWS = 64
@@ -74,9 +75,9 @@ class EventPages:
         guarded = self._pages.guarded
         return [
             Route("/", guarded(self.list)),
-            Route("/figures", guarded(self.figures)),
+            Route("/figures", guarded(self.figures, page="/")),
             Route("/events/{event_id}", guarded(self.event)),
-            Route("/live", guarded(self.live)),
+            Route("/live", guarded(self.live, page="/")),
         ]
 
     async def list(self, request: Request) -> Response:
@@ -86,6 +87,7 @@ class EventPages:
         selection = _selection(request)
         names = await self._pages.webhook_names(self._webhooks, principal)
         now = self._this_minute()
+        told_from = format_timestamp(self._clock())
         rows, total, insight, fault, status = [], 0, Insight(), None, 200
         try:
             query = {
@@ -106,13 +108,17 @@ class EventPages:
             "total": total,
             "pages": -(-total // PAGE_ROWS),
             "insight": insight,
+            "live_address": _live_address(selection, told_from) if selection.live and not fault else "",
             "fault": fault,
             "names": names,
             "ranges": RANGES,
             "severities": SEVERITIES,
             "types": TYPES,
         }
-        return self._pages.page(request, "events.html", values, status)
+        answer = self._pages.page(request, "events.html", values, status)
+        if request.headers.get("hx-request") == "true":
+            _name_address(request, answer, selection.address(page=selection.page))
+        return answer
 
     async def figures(self, request: Request) -> Response:
         """The figures of a list whose page could not wait for them, to be put into that page."""
@@ -143,7 +149,7 @@ class EventPages:
         return self._pages.page(request, "event.html", values)
 
     async def live(self, request: Request) -> Response:
-        """New events of a selection as server-sent events: rows of the table, in HTML.
+        """New events of a selection as server-sent events: each a row of the table, the last with what to go on from.
 
         Raises:
             Overloaded: too many live views are open.
@@ -176,10 +182,10 @@ class EventPages:
                 rows = [event_row(wire, names) for wire in one.events]
                 quiet = 0 if rows else quiet + 1
                 if rows:
-                    html = [self._pages.renderer.text("row.html", {"row": row}) for row in rows]
-                    yield f"id: {one.token}\nevent: rows\ndata: {json.dumps(html)}\n\n"
+                    html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
+                    yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], one.token)
                 elif quiet % _STILL_THERE_EVERY == 1:
-                    yield f"id: {one.token}\nevent: quiet\ndata: \n\n"
+                    yield _message("quiet", "", one.token)
         except EventServiceError:
             return  # the browser asks again, from the last id on
         finally:
@@ -192,3 +198,22 @@ def _selection(request: Request) -> Selection:
         return read_selection(parse_qs(request.url.query, max_num_fields=100))
     except ValueError:
         return Selection()
+
+
+def _live_address(selection: Selection, told_from: str) -> str:
+    """Where new events come from, without a gap to those on the page."""
+    address = selection.address("/live", live=False)
+    return f"{address}{'&' if '?' in address else '?'}{urlencode({'after': told_from})}"
+
+
+def _name_address(request: Request, answer: Response, address: str) -> None:
+    """Has htmx show the address of what it swaps in: without empty fields, and once in the history."""
+    shown = urlsplit(request.headers.get("hx-current-url", ""))
+    is_shown = address == shown._replace(scheme="", netloc="", fragment="").geturl()
+    answer.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = address
+
+
+def _message(name: str, data: str, token: str = "") -> str:
+    """A server-sent event. Every line is marked as data, so that no text in it can say anything else."""
+    lines = "".join(f"data: {line}\n" for line in re.split(r"\r\n|\r|\n", data))
+    return (f"id: {token}\n" if token else "") + f"event: {name}\n{lines}\n"

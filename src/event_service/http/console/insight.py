@@ -17,7 +17,7 @@ SECONDS = 0.25
 """How long a page waits for figures before it shows the events without them."""
 
 PATIENCE_SECONDS = 15.0
-"""How long the script of the page waits for figures that were late."""
+"""How long figures that were late are waited for when the page asks for them."""
 
 MOST_TAKEN_APART = 5000
 """About how many events the resources are counted of. Each event has to be read for it."""
@@ -116,7 +116,7 @@ class Insights:
         Raises:
             EventServiceError: as the list of the same selection does.
         """
-        key = (scope, replace(selection, page=1), now)
+        key = (scope, replace(selection, page=1, live=False), now)
         counting = self._counting.get(key)
         if counting is None or counting.has_failed:
             self._forget(now)

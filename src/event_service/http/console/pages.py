@@ -39,16 +39,20 @@ class Pages:
         self.renderer = renderer
         self._bodies = bodies
 
-    def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, with errors as pages, and the way to the sign-in for whoever is not known."""
+    def guarded(self, endpoint: Endpoint, page: str = "") -> Endpoint:
+        """The endpoint, with errors as pages, and the way to the sign-in for whoever is not known.
+
+        Args:
+            page: the path of the page that the answer is a part of, if it is no page itself.
+        """
 
         async def answer(request: Request) -> Response:
             try:
                 return await endpoint(request)
             except Unauthenticated:
-                there = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                there = (page or request.url.path) + (f"?{request.url.query}" if request.url.query else "")
                 back = f"?next={quote(there, safe='')}" if request.method == "GET" else ""
-                return RedirectResponse(f"/sign-in{back}", 303, HEADERS)
+                return _to_sign_in(request, f"/sign-in{back}")
             except EventServiceError as error:
                 return self.error(request, error)
 
@@ -104,3 +108,13 @@ class Pages:
         except EventServiceError:
             return {}
         return {row["webhook_id"]: row["name"] for row in page.rows}
+
+
+def _to_sign_in(request: Request, address: str) -> Response:
+    """Leads the whole page there, lest a part of it be replaced by the form for signing in."""
+    if request.headers.get("hx-request") == "true":
+        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": address})
+    if request.headers.get("accept") == "text/event-stream":
+        # A stream that is refused is asked for again and again; this one has the page ask for itself.
+        return Response("event: sign-in\ndata: \n\n", media_type="text/event-stream", headers=HEADERS)
+    return RedirectResponse(address, 303, HEADERS)

@@ -1,6 +1,9 @@
 """Templates to answers. All that is put into a template is escaped, and the browser is told to run nothing else."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -26,6 +29,24 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+HTMX_CONFIG = json.dumps(
+    {
+        # What the policy above forbids anyway: htmx need not try.
+        "allowEval": False,
+        "allowScriptTags": False,
+        "includeIndicatorStyles": False,
+        "selfRequestsOnly": True,
+        # Nothing of one signed-in person stays in the browser for the next; going back asks the service again.
+        "historyCacheSize": 0,
+        "refreshOnHistoryMiss": True,
+        # 400 is a list with a word about what was typed. Of other failures the script makes a page.
+        "responseHandling": [
+            {"code": "[23]..|400", "swap": True},
+            {"code": "...", "swap": False, "error": True},
+        ],
+    }
+)
+
 
 class Renderer:
     """Fills templates.
@@ -42,7 +63,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(common)
+        self._templates.globals.update({"htmx_config": HTMX_CONFIG, **common})
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
         """The template as HTML."""
@@ -53,11 +74,24 @@ class Renderer:
         return HTMLResponse(self.text(template, values), status, HEADERS)
 
 
-def asset(name: str) -> Response | None:
-    """A file that pages refer to; None where there is none of this name."""
+def asset(name: str, known_tags: str = "") -> Response | None:
+    """A file that pages refer to; None where there is none of this name.
+
+    Args:
+        known_tags: the tags of what the browser has kept, as If-None-Match names them. What it has is not sent again.
+    """
     kind = name.rpartition(".")[2]
-    source = files(_PACKAGE) / "assets" / name
-    if "/" in name or "\\" in name or kind not in _TYPES or not source.is_file():
+    content = None if "/" in name or "\\" in name or kind not in _TYPES else _content(name)
+    if content is None:
         return None
-    headers = {**HEADERS, "Content-Type": _TYPES[kind], "Cache-Control": "no-cache"}
-    return Response(source.read_bytes(), headers=headers)
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {**HEADERS, "Content-Type": _TYPES[kind], "Cache-Control": "no-cache", "ETag": tag}
+    if tag in known_tags:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers)
+
+
+@cache
+def _content(name: str) -> bytes | None:
+    source = files(_PACKAGE) / "assets" / name
+    return source.read_bytes() if source.is_file() else None

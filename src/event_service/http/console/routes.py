@@ -101,7 +101,7 @@ class _Doors:
         return answer
 
     async def asset(self, request: Request) -> Response:
-        found = asset(request.path_params["name"])
+        found = asset(request.path_params["name"], request.headers.get("if-none-match", ""))
         if found is None:
             raise NotFound("path", "as requested")
         return found

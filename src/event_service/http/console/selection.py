@@ -36,6 +36,7 @@ class Selection:
         range: a name of RANGES, or CUSTOM.
         since, until: ISO 8601, where the range is CUSTOM; "" for no bound.
         page: 1 for the newest events.
+        live: new events are shown as they come.
     """
 
     q: str = ""
@@ -46,6 +47,7 @@ class Selection:
     since: str = ""
     until: str = ""
     page: int = 1
+    live: bool = False
 
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """From when, and until when, events are looked at.
@@ -101,7 +103,7 @@ class Selection:
         pairs += [("range", there.range if there.range != "24h" else "")]
         if there.range == CUSTOM:
             pairs += [("from", there.since), ("to", there.until)]
-        pairs += [("page", str(there.page) if there.page > 1 else "")]
+        pairs += [("page", str(there.page) if there.page > 1 else ""), ("live", "on" if there.live else "")]
         text = urlencode([(name, value) for name, value in pairs if value])
         return f"{path}?{text}" if text else path
 
@@ -134,6 +136,7 @@ def read_selection(parameters: Mapping[str, list[str]]) -> Selection:
         since=one("from") if chosen == CUSTOM else "",
         until=one("to") if chosen == CUSTOM else "",
         page=min(max(int(page), 1), _LAST_PAGE) if page.isdecimal() and len(page) < 9 else 1,
+        live=one("live") == "on",
     )
 
 

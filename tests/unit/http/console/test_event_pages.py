@@ -1,10 +1,12 @@
 """The pages about events."""
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +17,7 @@ from event_service.http.console import insight
 from event_service.model.scope import Scope
 from tests.unit.http.console.console_door import Console, FakeEvents, busy_webhook, event
 
+SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
 
 
@@ -32,14 +35,16 @@ class Elements(HTMLParser):
 
 
 def assert_inert(page: str) -> None:
-    """Nothing in the page runs but the console's own script, and nothing leads to a script."""
+    """Nothing in the page runs but the console's own scripts; no link, and nothing of htmx, leads elsewhere."""
     for name, attributes in Elements(page).found:
         if name == "script":
-            assert attributes == {"src": "/console/console.js", "defer": None}
+            assert attributes in [{"src": f"/console/{script}", "defer": None} for script in SCRIPTS]
         assert name not in ("style", "iframe", "object", "embed", "base")
-        assert not [one for one in attributes if one.startswith("on") or one == "style"]
+        assert not [
+            one for one in attributes if one.startswith(("on", "hx-on", "hx-vals", "data-hx")) or one == "style"
+        ]
         assert (attributes.get("src") or "/").startswith("/console/") or name != "img"
-        for link in ("href", "action", "src"):
+        for link in ("href", "action", "src", "hx-get", "sse-connect"):
             assert (attributes.get(link) or "/").startswith(("/", "#"))
 
 
@@ -199,7 +204,7 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
     monkeypatch.setattr(console.events, "stat", slow_for_resources)
     async with console.client() as client:
         page = (await client.get("/?range=7d")).text
-        assert 'data-address="/figures?range=7d"' in page
+        assert 'hx-get="/figures?range=7d" hx-trigger="load"' in page
         assert 'class="bar severity-CRITICAL"' in page
         assert ">web-1<" not in page
         asyncio.get_running_loop().call_later(0.05, go_on.set)
@@ -208,7 +213,7 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
         assert "still being counted" not in answer.text
         assert "<html" not in answer.text
         assert_inert(answer.text)
-        assert 'data-address="/figures' not in (await client.get("/?range=7d")).text
+        assert 'hx-get="/figures' not in (await client.get("/?range=7d")).text
 
 
 async def test_resources_are_counted_of_the_newest_events_only_where_there_are_many(
@@ -258,19 +263,36 @@ async def test_pages_of_what_is_missing_or_away_say_so() -> None:
     assert "The database is away." in away.text
 
 
+def messages(stream: str) -> list[dict[str, str]]:
+    """A stream of server-sent events as a browser reads it: each one's id, event and data."""
+    found = []
+    for block in re.split(r"(?:\r\n|\r|\n){2}", stream):
+        message: dict[str, str] = {}
+        for line in re.split(r"\r\n|\r|\n", block):
+            name, _, value = line.partition(": ")
+            message[name] = f"{message[name]}\n{value}" if name == "data" and name in message else value
+        if "event" in message:
+            found.append(message)
+    return found
+
+
 async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
-    console = Console(events=FakeEvents([event(title=HOSTILE), event("event-2")]))
+    smuggled = "\revent: sign-in\ndata: x\r\n\r\n<hx-partial>"
+    console = Console(events=FakeEvents([event(title=HOSTILE + smuggled), event("event-2")]))
     answers = iter([True, True, True, True])
     console.is_ready = lambda: next(answers, False)
     async with console.client() as client:
         answer = await client.get("/live?severity=CRITICAL")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = re.findall(r"^id: (\S+)\nevent: rows\ndata: (.*)$", answer.text, re.MULTILINE)
-    [(token, rows)] = told  # once, though the store was asked several times
-    assert token == "2026-03-01T12:00:00.000Z"
-    [first, second] = json.loads(rows)
-    assert_inert(first)
-    assert 'id="event-2"' in second
+    told = [one for one in messages(answer.text) if one["event"] != "quiet"]
+    [first, second] = told  # once, though the store was asked several times
+    assert (first["event"], second["event"]) == ("row", "row")
+    assert first["data"].startswith('<tr id="event-1" class="severity-CRITICAL new">')
+    assert "&lt;hx-partial&gt;" in first["data"]
+    assert_inert(first["data"])
+    assert "id" not in first  # whoever is cut off here must hear of the second
+    assert second["id"] == "2026-03-01T12:00:00.000Z"
+    assert 'id="event-2"' in second["data"]
     assert console.events.queries[0]["filter"][0] == {"k": "severity", "v": ["CRITICAL"], "o": "in"}
 
 
@@ -279,10 +301,64 @@ async def test_no_live_view_of_a_service_that_is_not_ready() -> None:
         assert (await client.get("/live")).status_code == 503
 
 
-@pytest.mark.parametrize("name", ["console.css", "console.js", "icon.svg"])
+async def test_live_is_a_part_of_the_address_and_goes_on_from_what_the_page_shows() -> None:
+    async with Console(events=FakeEvents([event()])).client() as client:
+        off = (await client.get("/?severity=ERROR")).text
+        on = (await client.get("/?severity=ERROR&live=on")).text
+    button, pressed = (next(one for _, one in Elements(page).found if one.get("id") == "live") for page in (off, on))
+    assert (button["aria-pressed"], button["hx-get"]) == ("false", "/?severity=ERROR&live=on")
+    assert (pressed["aria-pressed"], pressed["hx-get"]) == ("true", "/?severity=ERROR")
+    assert "sse-connect" not in off
+    assert 'sse-connect="/live?severity=ERROR&amp;after=2026-03-01T12%3A00%3A00.000Z"' in on
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked", "header", "address"),
+    [
+        (
+            "/",
+            "/?q=&range=24h&webhook=&type=&from=&to=&severity=ERROR&page=2",
+            "hx-push-url",
+            "/?severity=ERROR&page=2",
+        ),
+        ("/?severity=ERROR", "/?q=&severity=ERROR", "hx-replace-url", "/?severity=ERROR"),
+    ],
+)
+async def test_htmx_shows_an_address_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1:8080{shown}"}
+    async with Console().client() as client:
+        answer = await client.get(asked, headers=headers)
+        plain = await client.get(asked)
+    assert {name: value for name, value in answer.headers.items() if name.startswith("hx-")} == {header: address}
+    assert not [name for name in plain.headers if name.startswith("hx-")]
+    assert "<html" in answer.text  # of which htmx takes the results
+
+
+async def test_htmx_evaluates_nothing_and_keeps_nothing() -> None:
+    async with Console().client() as client:
+        page = (await client.get("/")).text
+    config = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
+    told = json.loads(config or "")
+    assert (told["allowEval"], told["allowScriptTags"], told["includeIndicatorStyles"]) == (False, False, False)
+    assert (told["selfRequestsOnly"], told["historyCacheSize"]) == (True, 0)
+
+
+@pytest.mark.parametrize("name", ["console.css", *SCRIPTS, "icon.svg"])
 async def test_the_pages_files(name: str) -> None:
     async with Console().client() as client:
         answer = await client.get(f"/console/{name}")
+        again = await client.get(f"/console/{name}", headers={"If-None-Match": answer.headers["etag"]})
         missing = await client.get("/console/..%2Frendering.py")
+        undisclosed = await client.get("/console/README.md")
     assert answer.status_code == 200
-    assert missing.status_code == 404
+    assert (again.status_code, again.content) == (304, b"")
+    assert (missing.status_code, undisclosed.status_code) == (404, 404)
+
+
+def test_files_made_elsewhere_are_what_is_written_of_them() -> None:
+    assets = files("event_service.http.console") / "assets"
+    written = (assets / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \|.*\| 0BSD \| `([0-9a-f]{64})` \|$", written, re.MULTILINE)
+    assert [name for name, _ in rows] == ["htmx.min.js", "sse.min.js"]
+    for name, digest in rows:
+        assert hashlib.sha256((assets / name).read_bytes()).hexdigest() == digest

@@ -131,6 +131,17 @@ async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
+@pytest.mark.parametrize("path", ["/", "/figures", "/live"])
+async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -> None:
+    async with Console(auth="jwt").client() as client:
+        answer = await client.get(f"{path}?range=7d", headers={"HX-Request": "true"})
+        stream = await client.get(f"{path}?range=7d", headers={"Accept": "text/event-stream"})
+    assert (answer.status_code, answer.text) == (401, "")
+    assert answer.headers["hx-redirect"] == "/sign-in?next=%2F%3Frange%3D7d"
+    assert stream.headers["content-type"].startswith("text/event-stream")
+    assert stream.text == "event: sign-in\ndata: \n\n"
+
+
 async def test_signing_in_and_out() -> None:
     async with Console(auth="jwt").client() as client:
         token = await form_token(client, "/sign-in?next=/webhooks")
