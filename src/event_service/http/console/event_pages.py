@@ -1,6 +1,7 @@
 """The pages about events: the list with its figures, one event, and the live view."""
 
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -23,9 +24,9 @@ from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
 LIVE_VIEWS = 64
-"""Live views one process keeps up; each asks the store once a second."""
+"""Live views one process keeps up; they are watchers like others."""
 
-_STILL_THERE_EVERY = 15  # polls
+_STILL_THERE_SECONDS = 15.0  # proxies cut connections that have been silent for a minute
 
 
 class Rows(Protocol):
@@ -172,7 +173,7 @@ class EventPages:
         self, scope: Scope, query: Mapping[str, Any], token: str, names: Mapping[str, str]
     ) -> AsyncIterator[str]:
         self._live_views += 1
-        quiet = 0
+        said_at = float("-inf")
         news = self._watcher.watch(scope, query, {}, token)
         try:
             yield "retry: 3000\n\n"
@@ -180,11 +181,12 @@ class EventPages:
                 if not self._is_ready():
                     return
                 rows = [event_row(wire, names) for wire in one.events]
-                quiet = 0 if rows else quiet + 1
                 if rows:
+                    said_at = time.monotonic()
                     html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
                     yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], one.token)
-                elif quiet % _STILL_THERE_EVERY == 1:
+                elif time.monotonic() - said_at >= _STILL_THERE_SECONDS:
+                    said_at = time.monotonic()
                     yield _message("quiet", "", one.token)
         except EventServiceError:
             return  # the browser asks again, from the last id on
