@@ -5,6 +5,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.chaos.scale import LONG
+
 # How long an example takes is the machine's affair.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
@@ -17,12 +19,15 @@ BROKEN_PROMISES = ["lost in round", "doubled in round"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always."""
+    """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always.
+
+    Not so in `make chaos`, which has a machine of its own, and takes minutes for each.
+    """
     for item in items:
         path = Path(item.nodeid.split("::")[0])
         if "e2e" in path.parts and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(path.stem))  # the tests of a module share a service
-        if REAL_PROCESSES & set(path.parts):
+        if not LONG and REAL_PROCESSES & set(path.parts):
             item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=BROKEN_PROMISES))
 
 
