@@ -68,6 +68,9 @@ DATABASE_SECONDS = 30.0
 _RESERVE_SECONDS = 2.0
 """Of the grace period, for what is left to do when all calls are answered."""
 
+_EXIT_SECONDS = 0.5
+"""Of the grace period, for the process to end when everything has stopped."""
+
 _TELEMETRY_SECONDS = (3.0, 0.5)
 """What the last traces, and the last metrics, may take on their way out; and where the grace period is over."""
 
@@ -117,7 +120,8 @@ class App:
         answered Unavailable.
         """
         if self._stop_at is None:
-            self._stop_at = time.monotonic() + self._settings.grace_seconds
+            grace = self._settings.grace_seconds
+            self._stop_at = time.monotonic() + grace - min(_EXIT_SECONDS, grace / 4)
         await self._parts.aclose()
 
     def _left(self, reserve: float = 0.0) -> float:
