@@ -58,11 +58,47 @@ def cache(database, clock):
     return WebhookCache(database.load, monotonic=clock, kept=3)
 
 
-async def test_a_busy_webhook_costs_one_look_up_each_time_to_live(cache, database, clock):
+async def test_a_busy_webhook_costs_two_look_ups_each_time_to_live(cache, database, clock):
     for tenth in range(16):
         clock.now = tenth / 10 + 0.001
         assert await cache.get("one") is ONE
+        await settle()
+    assert database.asked == ["one"] * 4
+
+
+async def test_a_busy_webhook_keeps_nobody_waiting(cache, database, clock):
+    await cache.get("one")
+    clock.now = 0.5
+    database.slow = asyncio.Event()
+    for _ in range(3):
+        assert await asyncio.wait_for(cache.get("one"), 1) is ONE  # while it is being looked up
+        await settle()
     assert database.asked == ["one", "one"]
+    changed = database.rows["one"] = replace(ONE, name="changed")
+    clock.now = 0.85
+    late = asyncio.ensure_future(cache.get("one"))
+    await settle()
+    assert not late.done()  # what is known is too old now
+    database.slow.set()
+    assert (await late, await cache.get("one")) == (ONE, ONE)
+    clock.now = 1.0
+    await cache.get("one")
+    await settle()
+    assert await cache.get("one") is changed
+
+
+async def test_a_look_up_in_good_time_may_fail(cache, database, clock):
+    await cache.get("one")
+    database.rows["one"] = Unavailable("away")
+    clock.now = 0.5
+    assert await cache.get("one") is ONE
+    await settle()
+    clock.now = 0.79
+    assert await cache.get("one") is ONE
+    await settle()
+    clock.now = 0.81
+    with pytest.raises(Unavailable):
+        await cache.get("one")
 
 
 async def test_a_change_elsewhere_is_seen_within_a_second(cache, database, clock):
