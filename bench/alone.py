@@ -62,12 +62,12 @@ def floor(plan: Plan, say: Callable[[str], None]) -> list[Point]:
 
 
 def on_the_double(plan: Plan, say: Callable[[str], None]) -> list[Point]:
-    """Every rpc at 1, 16 and 64 in flight."""
+    """Every rpc at 1, 16 and 64 in flight; of batches, 64 would be more events than may wait to be written."""
     points = []
     with servers.double() as uri, servers.ours(uri) as target:
         real_clients.check(target)
         for rpc in ("create", "batch100", *READS, *VARIED):
-            for connections, streams in IN_FLIGHT:
+            for connections, streams in IN_FLIGHT if rpc != "batch100" else IN_FLIGHT[:-1]:
                 spent = measure(target, Load(rpc, connections, streams, plan.seconds), plan)
                 points.append(Point({"rpc": rpc, "in flight": connections * streams}, spent))
                 say(f"{rpc:8} {connections * streams:3} in flight {spent.cpu_us:7.0f} us {spent.per_second:7.0f} /s")

@@ -34,6 +34,7 @@ from event_service.settings import Settings
 _log = logging.getLogger(__name__)
 
 _CLOSING_SECONDS = 0.25  # for what is on the wire when all calls are answered, and for streams to end
+_PENDING = 8192  # calls that wait for their turn, of all connections
 
 
 class PortTaken(Exception):
@@ -264,6 +265,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", -1),
         # A client that opens more waits by itself.
         ("grpc.max_concurrent_streams", settings.grpc_max_calls_per_connection),
+        # What has come in and waits for its turn. Beyond it gRPC ends calls as CANCELLED, which tells a caller nothing:
+        # there is room until our own admission refuses them, also after a second in which none had its turn.
+        ("grpc.server.max_pending_requests", settings.grpc_max_calls + _PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", settings.grpc_max_calls + _PENDING),
         # A connection whose other end is gone is noticed; a client may ask as often itself.
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 import grpc
@@ -256,3 +257,33 @@ async def test_refusals_leave_the_connection_usable() -> None:
         for _ in range(100):
             assert (await failure(ask("get"))).code() is grpc.StatusCode.INVALID_ARGUMENT
             assert await ask("list", b"abc") == b"abc"
+
+
+async def test_a_rush_that_finds_the_event_loop_busy_is_answered_all_the_same() -> None:
+    """gRPC's own bound on what has come in and was not looked at yet ends calls as CANCELLED, which nobody repeats."""
+    connections, each = 4, 500
+
+    async def answer(request: bytes, call: Call) -> bytes:
+        if request == b"busy":
+            time.sleep(1)  # noqa: ASYNC251 - that is what is tested
+        return request
+
+    def rush(target: str) -> Counter[str]:
+        channels = [
+            grpc.insecure_channel(target, options=[("grpc.use_local_subchannel_pool", 1), ("number", number)])
+            for number in range(connections)
+        ]
+        for channel in channels:
+            grpc.channel_ready_future(channel).result(10)
+        asks = [channel.unary_unary("/spaceone.api.monitoring.v1.Event/get") for channel in channels]
+        busy = asks[0].future(b"busy", timeout=60)
+        calls = [ask.future(b"", timeout=60) for _ in range(each) for ask in asks]
+        codes = Counter(call.code().name for call in [busy, *calls])
+        for channel in channels:
+            channel.close()
+        return codes
+
+    async with serving(Methods(get=answer)) as server:
+        codes = await asyncio.to_thread(rush, f"127.0.0.1:{server.port}")
+    assert codes.total() == connections * each + 1
+    assert set(codes) <= {"OK", "RESOURCE_EXHAUSTED"}, codes
