@@ -65,7 +65,7 @@ def answers(client: MongoClient[Document]) -> bool:
 def test_inserts_of_anybody_are_told_of(
     replica_set: ReplicaSet, client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("event_service.store.change_feed._RETRY_SECONDS", 0.1)
+    monkeypatch.setattr("event_service.store.background._RETRY_SECONDS", 0.1)
     told = threading.Event()
     events = client["feed"]["event"]
     feed = ChangeFeed(events, told.set)

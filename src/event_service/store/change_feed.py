@@ -5,19 +5,20 @@ is not looked at: whoever is told asks by a query, which knows about scopes and 
 """
 
 import logging
-import threading
 from collections.abc import Callable
 
 from pymongo.collection import Collection
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure
 
+from event_service.errors import EventServiceError
+from event_service.store.background import Background, Stopping
 from event_service.store.client import Document
+from event_service.store.failures import database_errors
 
 _log = logging.getLogger(__name__)
 
 _PIPELINE: list[Document] = [{"$match": {"operationType": "insert"}}, {"$project": {"operationType": True}}]
 _LONGEST_WAIT_MS = 1000  # of the server for news; a feed that was stopped ends by then
-_RETRY_SECONDS = 5.0
 
 
 class ChangeFeed:
@@ -31,8 +32,7 @@ class ChangeFeed:
         self._events = events
         self._told = told
         self._live = False
-        self._stopping = threading.Event()
-        threading.Thread(target=self._run, name="change-feed", daemon=True).start()
+        self._following = Background("change-feed", self._follow)
 
     @property
     def live(self) -> bool:
@@ -41,27 +41,22 @@ class ChangeFeed:
 
     def stop(self) -> None:
         """Ends it, within a second."""
-        self._stopping.set()
+        self._following.stop()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except OperationFailure as error:  # the server has no change streams, or we may not read them
-                _log.debug("no change stream; the database is asked again and again instead: %s", error)
-                return
-            except PyMongoError as error:
-                _log.info("the change stream has ended; it is opened again", extra={"reason": str(error)})
-                self._stopping.wait(_RETRY_SECONDS)
-            finally:
-                if self._live:
-                    self._live = False
-                    self._told()
-
-    def _follow(self) -> None:
-        with self._events.watch(_PIPELINE, max_await_time_ms=_LONGEST_WAIT_MS) as stream:
-            self._live = True
-            self._told()  # what was stored before the stream was open has not been told of
-            while not self._stopping.is_set():
-                if stream.try_next() is not None:
-                    self._told()
+    def _follow(self, stopping: Stopping) -> None:
+        try:
+            with database_errors(), self._events.watch(_PIPELINE, max_await_time_ms=_LONGEST_WAIT_MS) as stream:
+                self._live = True
+                self._told()  # what was stored before the stream was open has not been told of
+                while not stopping():
+                    if stream.try_next() is not None:
+                        self._told()
+        except EventServiceError as error:
+            if not isinstance(error.__cause__, OperationFailure):
+                raise
+            # The server has no change streams, or we may not read them.
+            _log.debug("no change stream; the database is asked again and again instead: %s", error.__cause__)
+        finally:
+            if self._live:
+                self._live = False
+                self._told()

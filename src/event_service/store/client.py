@@ -30,7 +30,7 @@ _HEARTBEAT_MS = 500  # the least that drivers allow
 _CONNECT_MS = 1_000
 _SERVER_SELECTION_MS = 1_000
 _SOCKET_MARGIN_MS = 2_000  # past the server's own limit for a query, so that the server's answer wins
-_SPARE_CONNECTIONS = 8  # beside one for each read thread: writer, health, webhook counters, start-up
+_SPARE_CONNECTIONS = 8  # beside one for each read thread: writer, health, webhook counters, change feed, start-up
 
 
 class DatabaseSettingsError(Exception):
