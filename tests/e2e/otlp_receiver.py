@@ -1,7 +1,6 @@
 """A small OpenTelemetry collector: takes OTLP over HTTP, as protobuf, and keeps what it was sent."""
 
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -10,6 +9,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.waiting import wait_until
 
 
 class OtlpReceiver:
@@ -73,10 +74,7 @@ class OtlpReceiver:
 
     def wait_for(self, what: Callable[[], bool], seconds: float = 30.0) -> None:
         """Returns once `what` is so."""
-        give_up_at = time.monotonic() + seconds
-        while not what():
-            assert time.monotonic() < give_up_at, sorted({span.name for span in self.spans()})
-            time.sleep(0.05)
+        wait_until(what, seconds, lambda: sorted({span.name for span in self.spans()}))
 
 
 def attributes(span: Span) -> dict[str, str | int]:

@@ -8,8 +8,10 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.errors import PermissionDenied
 from event_service.identity.authenticator import Authenticator, NoAuthentication
 from event_service.rpc.call import Call
+from event_service.rpc.event_servicer import LargePayloads
 from event_service.rpc.methods import Handler
 from event_service.rpc.server import GrpcServer, Service
 from event_service.settings import Settings
@@ -72,3 +74,18 @@ async def failure(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
     except grpc.aio.AioRpcError as error:
         return error
     raise AssertionError(f"answered {reply!r}")
+
+
+def large_payloads(done: list[str]) -> LargePayloads:
+    """Lets in whoever has the key "right", and notes in `done` what is done: "authenticate", "read"."""
+
+    async def authenticate(webhook_id: str, access_key: str) -> None:
+        done.append("authenticate")
+        if access_key != "right":
+            raise PermissionDenied
+
+    async def aside(function: Callable[..., Any], *arguments: Any) -> Any:
+        done.append("read")
+        return function(*arguments)
+
+    return LargePayloads(authenticate, aside)

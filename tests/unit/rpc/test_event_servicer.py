@@ -19,10 +19,10 @@ from event_service.events.reading import LARGE_BODY, CreateRequest
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer, LargePayloads
+from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
-from tests.unit.rpc.serving import EVERYBODY, serving
+from tests.unit.rpc.serving import EVERYBODY, large_payloads, serving
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import nested, nested_wire
 
@@ -148,18 +148,8 @@ async def test_create_refuses_what_would_poison_a_list(shape: str) -> None:
 
 async def test_a_large_payload_of_a_stranger_is_not_read() -> None:
     done: list[str] = []
-
-    async def authenticate(webhook_id: str, access_key: str) -> None:
-        done.append("authenticate")
-        if access_key != "right":
-            raise PermissionDenied
-
-    async def aside(function: Any, *arguments: Any) -> Any:
-        done.append("read")
-        return function(*arguments)
-
     manager = Manager()
-    servicer = EventServicer(manager, LargePayloads(authenticate, aside))
+    servicer = EventServicer(manager, large_payloads(done))
     data = {"title": "x" * LARGE_BODY}
     with pytest.raises(PermissionDenied):
         await servicer.create(create_request(webhook_id="w", access_key="wrong", data=data), call())

@@ -26,12 +26,11 @@ from event_service.errors import (
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import LARGE_BODY, Delivery
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import LargePayloads
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import method_table, streaming_methods
 from event_service.rpc.server import GrpcServer
 from event_service.wire.varint import Prefixes
-from tests.unit.rpc.serving import failure, serving
+from tests.unit.rpc.serving import failure, large_payloads, serving
 from tests.unit.wire.nesting import nested_wire
 from tests.waiting import until
 
@@ -369,18 +368,8 @@ async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
 
 async def test_large_payloads_of_a_stranger_are_not_read() -> None:
     done: list[str] = []
-
-    async def authenticate(webhook_id: str, access_key: str) -> None:
-        done.append("authenticate")
-        if access_key != "right":
-            raise PermissionDenied
-
-    async def aside(function: Any, *arguments: Any) -> Any:
-        done.append("read")
-        return function(*arguments)
-
     manager = Manager()
-    servicer = IngestServicer(manager, LargePayloads(authenticate, aside))
+    servicer = IngestServicer(manager, large_payloads(done))
     payloads = [{"n": 1, "title": "small"}, {"n": 2, "title": "x" * LARGE_BODY}]
     with pytest.raises(PermissionDenied):
         await servicer.create_batch(batch(*payloads, access_key="wrong"), Call("/s/m", {}))

@@ -14,13 +14,12 @@ from event_service.identity.principal import Principal
 from event_service.rpc.call import Call
 from event_service.rpc.server import GrpcServer, PortTaken, Service, check_free, server_options
 from tests.unit.rpc.serving import EVENT, EVERYBODY, Methods, connected, failure, serving, settings
+from tests.waiting import until
 
 
 async def calls_under_way(server: GrpcServer, number: int) -> None:
     """Returns once that many calls are in the servicers."""
-    async with asyncio.timeout(5):
-        for _ in iter(lambda: server.calls_under_way == number, True):
-            await asyncio.sleep(0.01)
+    await until(lambda: server.calls_under_way == number, 5)
 
 
 class NobodyAuthenticated:
