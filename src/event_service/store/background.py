@@ -37,7 +37,7 @@ class Background:
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ends it after the write it is at, and does not wait for that. What the server has begun it finishes."""
+        """Has it end when it next asks, and does not wait for that. What the server has begun it finishes."""
         self._stopping.set()
 
     def _run(self) -> None:

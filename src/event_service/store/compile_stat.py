@@ -136,9 +136,13 @@ def _format_piece(value: Any, piece: str, dialect: Dialect) -> Any:
 
 
 def _date_text(value: Any, date_format: str, dialect: Dialect) -> dict[str, Any]:
-    """MongoDB takes a format that begins with $ for a field's name and would show what is in that field."""
-    is_literal = not date_format.startswith("$") or dialect.embedded
-    return {"$dateToString": {"format": date_format if is_literal else {"$literal": date_format}, "date": value}}
+    """MongoDB takes a format that begins with $ for a field's name and would show what is in that field.
+
+    The embedded database takes every format as it is written, and no $literal there.
+    """
+    is_taken_for_a_field = date_format.startswith("$") and not dialect.embedded
+    written: Any = {"$literal": date_format} if is_taken_for_a_field else date_format
+    return {"$dateToString": {"format": written, "date": value}}
 
 
 def _field(field: GroupField, dialect: Dialect) -> dict[str, Any]:
