@@ -19,7 +19,7 @@ from tests.waiting import until
 
 async def calls_under_way(server: GrpcServer, number: int) -> None:
     """Returns once that many calls are in the servicers."""
-    await until(lambda: server.calls_under_way == number, 5)
+    await until(lambda: server.calls_under_way == number)
 
 
 class NobodyAuthenticated:
@@ -196,21 +196,23 @@ async def test_an_old_connection_is_renewed_without_an_error() -> None:
 
 
 async def test_a_stop_answers_what_is_under_way_and_refuses_the_rest() -> None:
-    async def sleep(request: bytes, call: Call) -> bytes:
-        await asyncio.sleep(0.5)
+    answered = asyncio.Event()
+
+    async def wait(request: bytes, call: Call) -> bytes:
+        await answered.wait()
         return b"done"
 
-    async with serving(Methods(get=sleep)) as server, connected(server) as ask:
+    async with serving(Methods(get=wait)) as server, connected(server) as ask:
         server.health.set(True)
         under_way = [asyncio.ensure_future(ask("get")) for _ in range(50)]
         await calls_under_way(server, 50)
-        stopped = asyncio.ensure_future(server.stop(5))
-        await asyncio.sleep(0.05)
-        assert not server.health.serving
+        stopped = asyncio.ensure_future(server.stop(30))
+        await until(lambda: not server.health.serving)
         error = await failure(ask("get"))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
+        answered.set()
         assert await asyncio.gather(*under_way) == [b"done"] * 50
-        await asyncio.wait_for(stopped, 2)
+        await stopped
         assert (await failure(ask("get", timeout=1))).code() is grpc.StatusCode.UNAVAILABLE
 
 
