@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -141,7 +142,9 @@ class App:
         uri = settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
         database = client.connect(settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(client.close, database)
-        dialect = await asyncio.to_thread(self._prepare, database)
+        stopped = threading.Event()
+        parts.callback(stopped.set)
+        dialect = await asyncio.to_thread(self._prepare, database, stopped)
         retention = await self._keep_for(database, dialect, parts)
 
         timeout_ms = settings.query_timeout_ms
@@ -290,18 +293,21 @@ class App:
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 
-    def _prepare(self, database: client.Database) -> Dialect:
-        """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster."""
+    def _prepare(self, database: client.Database, stopped: threading.Event) -> Dialect:
+        """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster.
+
+        Until it is stopped: a cancelled start leaves its threads behind, and the process ends with the last of them.
+        """
         give_up_at = time.monotonic() + DATABASE_SECONDS
         while True:
             try:
                 embedded = client.is_secantus(database)
                 ensure(database, embedded=embedded)
             except Unavailable as error:
-                if time.monotonic() > give_up_at:
+                if stopped.is_set() or time.monotonic() > give_up_at:
                     raise
                 _log.warning("the database does not answer yet: %s", error.__cause__ or error)
-                time.sleep(1)
+                stopped.wait(1)
             else:
                 return SECANTUS if embedded else MONGODB
 

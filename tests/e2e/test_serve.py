@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.service import BIN, Service, clean_environment, free_port
+from tests.waiting import wait_until
 
 MakeService = Callable[..., Service]
 
@@ -59,6 +60,15 @@ def test_sigint_during_the_start_ends_it_well(make_service: MakeService) -> None
     assert service.process.wait(30) == 0
     service.start()
     assert service.stop() == 0
+
+
+def test_sigterm_ends_the_wait_for_a_database(make_service: MakeService) -> None:
+    service = make_service(EVENT_SERVICE_MONGODB_URI=f"mongodb://127.0.0.1:{free_port()}")
+    service.spawn()
+    wait_until(lambda: "the database does not answer yet" in service.log, 30)
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(15) == 0  # it would have waited 30 s for the database
 
 
 def test_the_first_webhook_is_made_once(make_service: MakeService) -> None:
