@@ -3,7 +3,8 @@
 The embedded database sorts everything that matches before it takes the first ten, seconds for 100,000 documents. A
 narrow range of the indexed time costs milliseconds. So the newest are looked for in the latest stretch of time, then in
 the one before it, and so on; together the windows cover everything, each document once, so that the answer is that of
-the plain query.
+the plain query. Where the last page about the same ended is remembered, so that a quiet hour after a burst of events
+does not make the next one read the whole burst.
 
     no date | everything before | window 3 | window 2 | window 1, which has no end: clocks run ahead
 """
@@ -19,8 +20,8 @@ from event_service.query.filter import Compare, Comparison, Condition, Where
 from event_service.query.list_query import ListQuery
 
 _FIRST = timedelta(hours=1)
-_NARROWEST = timedelta(seconds=10)
-_MOST_STEPS = 4
+_NARROWEST = timedelta(milliseconds=50)
+_MOST_STEPS = 7
 _WIDER = 32
 _MOMENT = timedelta(milliseconds=1)  # times are stored in whole ones
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
@@ -52,6 +53,24 @@ class Between:
     undated: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How far a page reached back.
+
+    Attributes:
+        oldest: when its last document was created, if it began with the newest of all.
+        width: twice the time that its documents span.
+        moving: the page before it ended elsewhere, so that the next one will probably do with later documents.
+    """
+
+    oldest: datetime | None
+    width: timedelta
+    moving: bool = False
+
+
+_EVERYTHING = _Reach(None, timedelta.max)
+
+
 def serves(query: ListQuery) -> bool:
     """True for the default order of many: no field is given that leaves but a few of them."""
     if query.sort is not None or query.unwind or query.add_fields:
@@ -63,7 +82,7 @@ def serves(query: ListQuery) -> bool:
 
 
 class TimeWindows:
-    """Finds pages of the default order, and remembers how wide a window filled a page.
+    """Finds pages of the default order, and remembers how far they reached back.
 
     Args:
         now: the present.
@@ -71,7 +90,7 @@ class TimeWindows:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._widths: OrderedDict[object, timedelta] = OrderedDict()
+        self._reached: OrderedDict[object, _Reach] = OrderedDict()
         self._lock = threading.Lock()
 
     def page(
@@ -92,40 +111,50 @@ class TimeWindows:
         Args:
             between: which times are asked for.
             about: what the query is about, from the particular to the general (hashable each): the next one about the
-                same, or else about something like it, starts with a width that fits.
+                same, or else about something like it, starts with windows that fit.
             begin: asked where nothing is known about that: a time, about, since which there are enough for the page.
         """
         newest = self._now() if between.before is None else min(self._now(), between.before)
-        last: Document = {}
+        first: datetime | None = None
+        last: datetime | None = None
         wanted = limit
-        width = self._width(about)
-        if width is None:
+        reach = self._reach(about)
+        if reach is None:
             since = begin()
-            width = _FIRST if since is None else max(newest - since, _NARROWEST)
-        for window in _windows(newest, between, width):
+            reach = _Reach(None, _FIRST if since is None else newest - since)
+        beginning = skip == 0
+        for window in _windows(newest, between, reach):
             if skip:
                 there = count(window)
                 if there <= skip:
                     skip -= there
                     continue
-            for last in find(window, skip, wanted):
+            for document in find(window, skip, wanted):
                 wanted -= 1
-                yield last
+                last = _created_at(document)
+                first = first or last
+                yield document
             skip = 0
             if not wanted:
                 break
-        self._remember(about[0], timedelta.max if wanted else _width_of(last, newest))
+        if wanted or last is None:
+            self._remember(about[0], _EVERYTHING)
+        else:
+            latest = first if beginning and first else newest
+            oldest = last if between.before is None else None
+            moving = reach.oldest not in {None, oldest}
+            self._remember(about[0], _Reach(oldest, min(latest - last, timedelta.max / 2) * 2, moving))
 
-    def _width(self, about: Sequence[object]) -> timedelta | None:
+    def _reach(self, about: Sequence[object]) -> _Reach | None:
         with self._lock:
-            return next((self._widths[each] for each in about if each in self._widths), None)
+            return next((self._reached[each] for each in about if each in self._reached), None)
 
-    def _remember(self, about: object, width: timedelta) -> None:
+    def _remember(self, about: object, reach: _Reach) -> None:
         with self._lock:
-            self._widths[about] = width
-            self._widths.move_to_end(about)
-            while len(self._widths) > _CAPACITY:
-                self._widths.popitem(last=False)
+            self._reached[about] = reach
+            self._reached.move_to_end(about)
+            while len(self._reached) > _CAPACITY:
+                self._reached.popitem(last=False)
 
 
 def bounds(where: Where) -> tuple[datetime, datetime | None]:
@@ -187,23 +216,36 @@ def _whole(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _windows(newest: datetime, between: Between, width: timedelta) -> Iterator[dict[str, Any]]:
-    """Ranges of created_at, newest first; the first is `width` wide and open to the future."""
+def _windows(newest: datetime, between: Between, reach: _Reach) -> Iterator[dict[str, Any]]:
+    """Ranges of created_at, newest first, the first of them open to the future."""
     lowest = between.since or _EARLIEST
     end = between.before
-    for _ in range(_MOST_STEPS):
-        begin = _before(newest, width)
+    for begin in _beginnings(newest, reach if end is None else replace(reach, oldest=None)):
         if begin <= lowest:
             break
         yield within(begin, end)
         end = begin
-        width = min(width, timedelta.max / _WIDER) * _WIDER
     if not between.undated:
         yield within(between.since, end)
     elif end is None:
         yield {}  # the plain query
     else:
         yield {"created_at": {"$not": {"$gte": end}}}  # earlier ones, and after them those without a date
+
+
+def _beginnings(newest: datetime, reach: _Reach) -> Iterator[datetime]:
+    """Where windows begin, each earlier than the one before it: at first no further back than the last page reached."""
+    width = max(reach.width, _NARROWEST)
+    begin = newest
+    if reach.oldest is not None:
+        begin = reach.oldest
+        if reach.moving and _before(newest, width) > begin:
+            yield _before(newest, width)
+        yield begin
+    for _ in range(_MOST_STEPS):
+        begin = _before(begin, width)
+        yield begin
+        width = min(width, timedelta.max / _WIDER) * _WIDER
 
 
 def within(since: datetime | None, before: datetime | None) -> dict[str, Any]:
@@ -216,13 +258,11 @@ def within(since: datetime | None, before: datetime | None) -> dict[str, Any]:
     return {"created_at": bounds} if bounds else {}
 
 
-def _width_of(last: Document, newest: datetime) -> timedelta:
-    """Twice the time that a page reaches back; without bound where it reaches to what has no date."""
-    oldest = last.get("created_at")
-    if not isinstance(oldest, datetime):
-        return timedelta.max
-    reached = newest - (oldest.replace(tzinfo=UTC) if oldest.tzinfo is None else oldest)
-    return max(min(reached, timedelta.max / 2) * 2, _NARROWEST)
+def _created_at(document: Document) -> datetime | None:
+    moment = document.get("created_at")
+    if not isinstance(moment, datetime):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _before(moment: datetime, width: timedelta) -> datetime:

@@ -119,6 +119,29 @@ def test_a_narrow_window_is_enough_where_much_is_new() -> None:
     assert widest < 100
 
 
+def test_a_burst_is_read_once_and_what_comes_after_it_is_not_waited_for() -> None:
+    """The newest ten after 5,000 events of one second, again and again while time passes and single ones come."""
+    burst = [NOW - timedelta(milliseconds=number / 5) for number in range(5000)]
+    later = NOW
+    windows = TimeWindows(lambda: later)
+    read: list[int] = []
+
+    def find(window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
+        read.append(documents.count(window))
+        return documents.find(window, skip, limit)
+
+    documents = Documents(list(burst))
+    for minutes in range(60):
+        later = NOW + timedelta(minutes=minutes)
+        documents = Documents([*burst, *(NOW + timedelta(minutes=each + 0.5) for each in range(minutes))])
+        read.clear()
+        found = windows.page(between(asked().where), ["this"], 0, 10, find=find, count=documents.count)
+        assert [row["_id"] for row in found] == [row["_id"] for row in documents.rows[:10]]
+        if minutes > 1:
+            assert sum(read) < 50
+            assert len(read) < 4
+
+
 def test_what_is_not_enough_for_a_page_is_asked_for_at_once_the_next_time() -> None:
     documents = Documents([NOW - timedelta(days=400), None])
     windows = TimeWindows(lambda: NOW)
