@@ -139,12 +139,7 @@ class App:
         authenticator = make_authenticator(settings)
         sealer = Sealer.from_settings(settings)
 
-        uri = settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
-        database = client.connect(settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
-        parts.callback(client.close, database)
-        stopped = threading.Event()
-        parts.callback(stopped.set)
-        dialect = await asyncio.to_thread(self._prepare, database, stopped)
+        database, dialect = await self._connect(tracing, parts)
         retention = await self._keep_for(database, dialect, parts)
 
         timeout_ms = settings.query_timeout_ms
@@ -292,6 +287,17 @@ class App:
         embedded = EmbeddedDatabase(self._settings.data_dir)
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
+
+    async def _connect(
+        self, tracing: Tracing | None, parts: contextlib.AsyncExitStack
+    ) -> tuple[client.Database, Dialect]:
+        """The database, ready for use."""
+        uri = self._settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
+        database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
+        parts.callback(client.close, database)
+        stopped = threading.Event()
+        parts.callback(stopped.set)
+        return database, await asyncio.to_thread(self._prepare, database, stopped)
 
     def _prepare(self, database: client.Database, stopped: threading.Event) -> Dialect:
         """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster.
