@@ -34,6 +34,8 @@ _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError,
     OverflowError,
 )  # fmt: skip
+_DAMAGED_MEMBER = (*_DAMAGE, OSError)
+"""The file could be opened, so an OSError speaks of its content: an offset before its beginning, or a bad sector."""
 
 
 class ArchiveError(Exception):
@@ -146,7 +148,7 @@ class ArchiveReader:
                 while head := member.read(_LENGTH.size):
                     count += 1
                     yield head + self._rest(member, head)
-        except _DAMAGE:
+        except _DAMAGED_MEMBER:
             raise self._damaged(collection) from None
         if count != self.manifest.documents[collection]:
             raise self._damaged(collection)
@@ -188,7 +190,7 @@ class ArchiveReader:
                 documents={str(name): int(count) for name, count in content["documents"].items()},
                 format=int(content["format"]),
             )
-        except (*_DAMAGE, TypeError, AttributeError):
+        except (*_DAMAGED_MEMBER, TypeError, AttributeError):
             raise ArchiveError(f"{self._path} is a ZIP file, but no backup of event-service") from None
 
 

@@ -1,5 +1,6 @@
 """The backup's file: what is written is read, and what was changed or cut off is noticed."""
 
+import contextlib
 import io
 import json
 import zipfile
@@ -7,8 +8,6 @@ from pathlib import Path
 
 import bson
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from event_service.store.archive import ArchiveError, ArchiveReader, ArchiveWriter, split
 
@@ -103,17 +102,14 @@ def test_a_later_format_names_who_made_it(tmp_path: Path) -> None:
 WHOLE = written()
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(at=st.integers(0, len(WHOLE) - 1), flipped=st.integers(1, 255))
-def test_a_changed_byte_is_noticed_or_does_not_matter(tmp_path: Path, at: int, flipped: int) -> None:
-    changed = bytearray(WHOLE)
-    changed[at] ^= flipped
-    try:
-        with ArchiveReader(kept(tmp_path, bytes(changed))) as archive:
+@pytest.mark.parametrize("flipped", [0x01, 0x80, 0xFF])
+def test_a_changed_byte_is_noticed_or_does_not_matter(tmp_path: Path, flipped: int) -> None:
+    for at in range(len(WHOLE)):
+        changed = bytearray(WHOLE)
+        changed[at] ^= flipped
+        with contextlib.suppress(ArchiveError), ArchiveReader(kept(tmp_path, bytes(changed))) as archive:
             archive.verify()
-            assert list(archive.documents("event")) == DOCUMENTS
-    except ArchiveError:
-        return
+            assert list(archive.documents("event")) == DOCUMENTS, at
 
 
 def test_split() -> None:
