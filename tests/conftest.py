@@ -1,5 +1,6 @@
 """What every test of the project shares."""
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -7,9 +8,11 @@ import pytest
 
 from tests.chaos.scale import LONG
 
-# How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# How long an example takes is the machine's affair. `make test` tries the same examples each time, so that a change is
+# what makes it fail; `make fuzz` looks for new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("fuzz", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 pytest_plugins = ["pytester", "tests.skips"]
 
@@ -18,6 +21,7 @@ BROKEN_PROMISES = ["lost in round", "doubled in round"]
 """What no busy machine excuses, and a second try would hide: such a fault shows now and then only."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always.
 

@@ -13,6 +13,10 @@ import pytest
 ALLOWED_FILE = Path(__file__).with_name("allowed_skips.txt")
 
 
+_GROUP = re.compile(r"@[^\]]*$")
+"""What pytest-xdist adds to the ids of tests that are to run in one process."""
+
+
 def read_allowed(text: str) -> list[re.Pattern[str]]:
     """The patterns of the ids that may be skipped. Raises ValueError for a line without a reason."""
     patterns = []
@@ -46,7 +50,7 @@ class SkipGate:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.skipped and not hasattr(report, "wasxfail"):
-            self.skipped[report.nodeid] = reason_of(report)
+            self.skipped[_GROUP.sub("", report.nodeid)] = reason_of(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.skipped:

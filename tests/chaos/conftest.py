@@ -17,6 +17,7 @@ MakeService = Callable[..., Service]
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All of this folder has a long form, and runs one after another: what is measured must not be disturbed."""
     folder = Path(__file__).parent
