@@ -9,18 +9,17 @@ import logging
 import threading
 import time
 from bisect import bisect_left
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import bson
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
-from event_service.store.tally_hours import HOUR, Hour, Kind
+from event_service.store.counted_domain import CountedDomain
+from event_service.store.tally_hours import HOUR, Hour
 from event_service.store.tally_keeping import SETTLED, Keeper
 from event_service.store.tally_questions import Question
 from event_service.store.tally_statistics import CountedGroup, CountGroups, Row
@@ -42,8 +41,6 @@ SHARE = 50
 """Hours are counted again in one of this many parts of the time, at most."""
 
 _DOMAINS = 200
-_QUESTIONS = 64
-_EDGES = 512
 
 _log = logging.getLogger(__name__)
 
@@ -56,38 +53,6 @@ class Place(NamedTuple):
     before: datetime
     skip: int
     past_the_end: bool = False
-
-
-class _Whole(NamedTuple):
-    """The hours, by position, that lie inside two bounds, and those that a bound cuts through."""
-
-    first: int
-    end: int
-    cut: list[Hour]
-
-
-@dataclass(slots=True)
-class _Domain:
-    """What is known of a domain. Replaced as a whole when it changes, but for what is remembered.
-
-    Attributes:
-        hours: oldest first.
-        sums: by what a question allows, how many there are in all hours before each.
-        edges: counts of parts of hours.
-    """
-
-    revision: int
-    hours: list[Hour]
-    undated: Mapping[Kind, int]
-    looked_at: float
-    begins: list[datetime] = field(default_factory=list)
-    reopened: list[Hour] = field(default_factory=list)
-    sums: OrderedDict[object, list[int]] = field(default_factory=OrderedDict)
-    edges: OrderedDict[bytes, int] = field(default_factory=OrderedDict)
-
-    def __post_init__(self) -> None:
-        self.begins = [hour.begin for hour in self.hours]
-        self.reopened = [hour for hour in self.hours if hour.reopened_at is not None]
 
 
 class Tallies:
@@ -113,7 +78,7 @@ class Tallies:
         self._count = count
         self._clock = clock
         self._now = now
-        self._domains: OrderedDict[str, _Domain | None] = OrderedDict()
+        self._domains: OrderedDict[str, CountedDomain | None] = OrderedDict()
         self._missing_since: dict[str, float] = {}
         self._wanted: set[str] = set()
         self._turns: dict[str, int] = {}
@@ -152,15 +117,14 @@ class Tallies:
         if since is not None and before is not None and since >= before:
             return 0
         self._wake_if_behind(domain)
-        whole = _whole_hours(domain, since, before)
+        whole = domain.whole(since, before)
         total = question.counts(domain.undated) if since is None and before is None else 0
         total += self._newest(domain, question, timeless)
         total += sum(self._part(domain, timeless, hour, since, before) for hour in whole.cut)
-        sums = self._sums(domain, question)
+        sums = domain.sums(question)
         total += sums[whole.end] - sums[whole.first]
-        for hour in domain.reopened:
-            if whole.first < whole.end and domain.begins[whole.first] <= hour.begin <= domain.begins[whole.end - 1]:
-                total += self._count(both(timeless, within(hour.begin, hour.until))) - question.counts(hour.kinds)
+        for hour in domain.reopened_in(whole):
+            total += self._count(both(timeless, within(hour.begin, hour.until))) - question.counts(hour.kinds)
         return total
 
     def place(self, question: Question, timeless: Mapping[str, Any], skip: int) -> Place | None:
@@ -173,7 +137,7 @@ class Tallies:
         if domain is None or not domain.hours or domain.reopened:
             return None
         since, before = question.since, question.before
-        whole = _whole_hours(domain, since, before)
+        whole = domain.whole(since, before)
         first, end = whole.first, whole.end
         newer = self._newest(domain, question, timeless)
         if first >= end or newer > skip:
@@ -182,7 +146,7 @@ class Tallies:
         newer += sum(self._part(domain, timeless, hour, since, before) for hour in above)
         if newer > skip:
             return None
-        sums = self._sums(domain, question)
+        sums = domain.sums(question)
         below = sums[end] - (skip - newer)
         if below <= sums[first]:  # behind all whole hours
             below_all = sum(
@@ -210,15 +174,12 @@ class Tallies:
         if since is not None and before is not None and since >= before:
             return []
         self._wake_if_behind(domain)
-        whole = _whole_hours(domain, since, before)
-        counted: Counter[tuple[str | None, ...]] = Counter()
+        whole = domain.whole(since, before)
+        counted = domain.groups(question, group, whole)
         if since is None and before is None:
             group.add_undated(counted, domain.undated, question.allows)
-        for hour in domain.hours[whole.first : whole.end]:
-            if hour.reopened_at is None:
-                group.add_hour(counted, hour, question.allows)
-            else:
-                group.add_rows(counted, count_groups(hour.begin, hour.until))
+        for hour in domain.reopened_in(whole):
+            group.add_rows(counted, count_groups(hour.begin, hour.until))
         for hour in whole.cut:
             begin = hour.begin if since is None else max(hour.begin, since)
             group.add_rows(counted, count_groups(begin, hour.until if before is None else min(hour.until, before)))
@@ -276,7 +237,7 @@ class Tallies:
         if older != hour.begin and self._keeper.find_missed(domain_id, older, hour.begin, now):
             _log.warning("events had not been counted", extra={"older_than": hour.begin.isoformat()})
 
-    def _current(self, domain_id: str) -> _Domain | None:
+    def _current(self, domain_id: str) -> CountedDomain | None:
         """What is known of a domain, at most LOOK_AGAIN old."""
         clock = self._clock()
         with self._lock:
@@ -296,12 +257,12 @@ class Tallies:
             return None
         revision, undated = head
         if known is None:
-            known = _Domain(revision, _sorted(self._keeper.load(domain_id)), undated, clock)
+            known = CountedDomain(revision, self._keeper.load(domain_id), undated, clock)
         elif known.revision != revision:
             newest = max((hour.changed_at for hour in known.hours if hour.changed_at), default=None)
             hours = {hour.begin: hour for hour in known.hours}
             hours.update((hour.begin, hour) for hour in self._keeper.load(domain_id, newest))
-            known = _Domain(revision, _sorted(hours.values()), undated, clock)
+            known = CountedDomain(revision, hours.values(), undated, clock)
         else:
             known.looked_at = clock
         with self._lock:
@@ -317,43 +278,23 @@ class Tallies:
             if known is not None:
                 known.looked_at = float("-inf")
 
-    def _sums(self, domain: _Domain, question: Question) -> list[int]:
-        with self._lock:
-            known = domain.sums.get(question.allowed)
-        if known is None:
-            known = [0, *accumulate(question.counts(hour.kinds) for hour in domain.hours)]
-            with self._lock:
-                domain.sums[question.allowed] = known
-                while len(domain.sums) > _QUESTIONS:
-                    domain.sums.popitem(last=False)
-        return known
-
     def _part(
         self,
-        domain: _Domain,
+        domain: CountedDomain,
         timeless: Mapping[str, Any],
         hour: Hour,
         since: datetime | None,
         before: datetime | None,
     ) -> int:
-        """The events of a part of an hour. Remembered: an hour does not change while it is kept as it is."""
+        """The events of a part of an hour."""
         begin = hour.begin if since is None else max(hour.begin, since)
         end = hour.until if before is None else min(hour.until, before)
         if begin >= end:
             return 0
         matching = both(timeless, within(begin, end))
-        key = bson.encode(matching)
-        with self._lock:
-            known = domain.edges.get(key)
-        if known is None or hour.reopened_at is not None:
-            known = self._count(matching)
-            with self._lock:
-                domain.edges[key] = known
-                while len(domain.edges) > _EDGES:
-                    domain.edges.popitem(last=False)
-        return known
+        return domain.part(bson.encode(matching), hour, lambda: self._count(matching))
 
-    def _newest(self, domain: _Domain, question: Question, timeless: Mapping[str, Any]) -> int:
+    def _newest(self, domain: CountedDomain, question: Question, timeless: Mapping[str, Any]) -> int:
         """What is newer than the newest count."""
         top, before = domain.hours[-1].until, question.before
         if before is not None and before <= top:
@@ -361,7 +302,7 @@ class Tallies:
         begin = top if question.since is None else max(question.since, top)
         return self._count(both(timeless, within(begin, before)))
 
-    def _wake_if_behind(self, domain: _Domain) -> None:
+    def _wake_if_behind(self, domain: CountedDomain) -> None:
         if self._now() - domain.hours[-1].until > SETTLED + MOVE_ON or domain.reopened:
             self._wake()
 
@@ -387,21 +328,5 @@ class Tallies:
             self._closed.wait(1.0)  # however often somebody asks
 
 
-def _whole_hours(domain: _Domain, since: datetime | None, before: datetime | None) -> _Whole:
-    first = 0 if since is None else bisect_left(domain.begins, since)
-    end = len(domain.begins) if before is None else bisect_left(domain.begins, before)
-    cut = []
-    if since is not None and first and domain.hours[first - 1].until > since:
-        cut.append(domain.hours[first - 1])
-    if before is not None and end > first and domain.hours[end - 1].until > before:
-        end -= 1
-        cut.append(domain.hours[end])
-    return _Whole(first, max(first, end), cut)
-
-
 def _loses_events(hour: Hour, now: datetime) -> bool:
     return hour.expires_from is not None and hour.expires_from <= now
-
-
-def _sorted(hours: Any) -> list[Hour]:
-    return sorted(hours, key=lambda hour: hour.begin)

@@ -15,6 +15,9 @@ from event_service.store.tally_hours import DIMENSIONS, Hour, Kind
 Row: TypeAlias = dict[str, Any]
 """A row as the $group gives it: `_id` with the keys by slot, and the counts by slot."""
 
+Groups: TypeAlias = Counter[tuple[str | None, ...]]
+"""How many events there are, by the values of a group's keys."""
+
 CountGroups = Callable[[datetime | None, datetime | None], Iterable[Mapping[str, Any]]]
 """(since, before) -> rows of the group over the events of that time."""
 
@@ -38,27 +41,25 @@ class CountedGroup:
     sort: tuple[tuple[bool, str, bool], ...]
     limit: int | None
 
-    def add_hour(self, groups: "Counter[tuple[str | None, ...]]", hour: Hour, allowed: Callable[[Kind], bool]) -> None:
+    def add_hour(self, groups: Groups, hour: Hour, allowed: Callable[[Kind], bool]) -> None:
         """Adds an hour's events."""
         texts = {format_: hour.begin.strftime(format_) for _, place, format_ in self.keys if place is None}
         for kind, number in hour.kinds.items():
             if allowed(kind):
                 groups[self._group(kind, texts)] += number
 
-    def add_undated(
-        self, groups: "Counter[tuple[str | None, ...]]", kinds: Mapping[Kind, int], allowed: Callable[[Kind], bool]
-    ) -> None:
+    def add_undated(self, groups: Groups, kinds: Mapping[Kind, int], allowed: Callable[[Kind], bool]) -> None:
         """Adds events without a time."""
         for kind, number in kinds.items():
             if allowed(kind):
                 groups[self._group(kind, {})] += number
 
-    def add_rows(self, groups: "Counter[tuple[str | None, ...]]", rows: Iterable[Mapping[str, Any]]) -> None:
+    def add_rows(self, groups: Groups, rows: Iterable[Mapping[str, Any]]) -> None:
         """Adds what the database has grouped."""
         for row in rows:
             groups[tuple(row["_id"].get(slot) for slot, _, _ in self.keys)] += int(row[self.counts[0]])
 
-    def rows(self, groups: "Counter[tuple[str | None, ...]]") -> list[Row] | None:
+    def rows(self, groups: Groups) -> list[Row] | None:
         """The rows; None where a key is missing from a row, which hours do not tell from null."""
         if any(value is None for key in groups for value in key):
             return None

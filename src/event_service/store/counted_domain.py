@@ -1,0 +1,122 @@
+"""The counted hours of one domain, as they are at one revision, and what questions have made of them."""
+
+import threading
+from bisect import bisect_left
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from datetime import datetime
+from itertools import accumulate
+from typing import Generic, NamedTuple, TypeVar
+
+from event_service.store.tally_hours import Hour, Kind
+from event_service.store.tally_questions import Question
+from event_service.store.tally_statistics import CountedGroup, Groups
+
+_QUESTIONS = 64
+_PARTS = 512
+_MOST_GROUPS = 5000
+"""What has more of them is worked out each time: it would fill the memory."""
+
+Value = TypeVar("Value")
+
+
+class Whole(NamedTuple):
+    """The hours, by position, that lie inside two bounds, and those that a bound cuts through."""
+
+    first: int
+    end: int
+    cut: list[Hour]
+
+
+class _Memo(Generic[Value]):
+    """What was worked out lately. Safe for many threads; two may work out the same at once.
+
+    Args:
+        capacity: values that are kept.
+        fits: which of them may be.
+    """
+
+    def __init__(self, capacity: int, fits: Callable[[Value], bool] = lambda _: True) -> None:
+        self._capacity = capacity
+        self._fits = fits
+        self._known: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, work_out: Callable[[], Value]) -> Value:
+        with self._lock:
+            if key in self._known:
+                return self._known[key]
+        value = work_out()
+        if self._fits(value):
+            with self._lock:
+                self._known[key] = value
+                while len(self._known) > self._capacity:
+                    self._known.popitem(last=False)
+        return value
+
+
+class CountedDomain:
+    """Replaced as a whole when its hours change.
+
+    Attributes:
+        revision: of the hours, as it is stored.
+        hours: oldest first.
+        undated: kinds of the events without a time.
+        looked_at: when the revision was last found to be this one, in monotonic seconds.
+        begins: of the hours.
+        reopened: hours of which more events are awaited.
+    """
+
+    def __init__(self, revision: int, hours: Iterable[Hour], undated: Mapping[Kind, int], looked_at: float) -> None:
+        self.revision = revision
+        self.hours = sorted(hours, key=lambda hour: hour.begin)
+        self.undated = undated
+        self.looked_at = looked_at
+        self.begins = [hour.begin for hour in self.hours]
+        self.reopened = [hour for hour in self.hours if hour.reopened_at is not None]
+        self._sums: _Memo[list[int]] = _Memo(_QUESTIONS)
+        self._groups: _Memo[Groups] = _Memo(_QUESTIONS, lambda groups: len(groups) <= _MOST_GROUPS)
+        self._parts: _Memo[int] = _Memo(_PARTS)
+
+    def whole(self, since: datetime | None, before: datetime | None) -> Whole:
+        """The hours between two times; None for no bound."""
+        first = 0 if since is None else bisect_left(self.begins, since)
+        end = len(self.begins) if before is None else bisect_left(self.begins, before)
+        cut = []
+        if since is not None and first and self.hours[first - 1].until > since:
+            cut.append(self.hours[first - 1])
+        if before is not None and end > first and self.hours[end - 1].until > before:
+            end -= 1
+            cut.append(self.hours[end])
+        return Whole(first, max(first, end), cut)
+
+    def reopened_in(self, whole: Whole) -> list[Hour]:
+        """Those of the whole hours of which more events are awaited."""
+        if whole.first >= whole.end:
+            return []
+        first, last = self.begins[whole.first], self.begins[whole.end - 1]
+        return [hour for hour in self.reopened if first <= hour.begin <= last]
+
+    def sums(self, question: Question) -> list[int]:
+        """How many events are asked for in all hours before each, and at last in all of them."""
+
+        def work_out() -> list[int]:
+            return [0, *accumulate(question.counts(hour.kinds) for hour in self.hours)]
+
+        return self._sums.get(question.allowed, work_out)
+
+    def groups(self, question: Question, group: CountedGroup, whole: Whole) -> Groups:
+        """The groups of some whole hours, reopened ones left out. A copy: the caller adds the rest."""
+
+        def work_out() -> Groups:
+            groups: Groups = Counter()
+            for hour in self.hours[whole.first : whole.end]:
+                if hour.reopened_at is None:
+                    group.add_hour(groups, hour, question.allows)
+            return groups
+
+        return self._groups.get((question.allowed, group.keys, whole.first, whole.end), work_out).copy()
+
+    def part(self, key: bytes, hour: Hour, count: Callable[[], int]) -> int:
+        """The events of a part of an hour: an hour does not change while it is kept as it is."""
+        return count() if hour.reopened_at is not None else self._parts.get(key, count)

@@ -1,0 +1,87 @@
+"""What a domain's hours are asked is worked out once, and stays what it was."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.stat_query import parse_stat_query
+from event_service.store.counted_domain import CountedDomain
+from event_service.store.tally_hours import HOUR, Hour, Kind
+from event_service.store.tally_questions import Question
+from event_service.store.tally_statistics import CountedGroup, counted_group
+
+NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
+QUESTION = Question("domain-1")
+SEVERE = Question("domain-1", ((2, frozenset({"CRITICAL"})),))
+
+
+def kind(severity: str, webhook: str = "webhook-1") -> Kind:
+    return ("workspace-1", "project-1", severity, "ALERT", webhook, None)
+
+
+def domain(*hours: Hour) -> CountedDomain:
+    return CountedDomain(1, hours, {}, 0.0)
+
+
+def hour(number: int, kinds: dict[Kind, int], *, reopened: bool = False) -> Hour:
+    begin = NOON + number * HOUR
+    return Hour(begin, begin + HOUR, kinds, reopened_at=NOON if reopened else None)
+
+
+def by(*fields: str) -> CountedGroup:
+    keys = [{"k": field, "n": field} for field in fields]
+    query = {"aggregate": [{"group": {"keys": keys, "fields": [{"n": "count", "o": "count"}]}}]}
+    group = counted_group(parse_stat_query(query, EVENT_FIELDS))
+    assert group is not None
+    return group
+
+
+def test_groups_are_the_callers_own() -> None:
+    counted = domain(hour(0, {kind("CRITICAL"): 2}), hour(1, {kind("CRITICAL"): 1, kind("INFO"): 4}))
+    first = counted.groups(QUESTION, by("severity"), counted.whole(None, None))
+    assert first == Counter({("INFO",): 4, ("CRITICAL",): 3})
+    first[("INFO",)] += 100
+    assert counted.groups(QUESTION, by("severity"), counted.whole(None, None))[("INFO",)] == 4
+
+
+def test_another_question_time_or_group_is_another_answer() -> None:
+    counted = domain(hour(0, {kind("CRITICAL"): 2}), hour(1, {kind("CRITICAL"): 1, kind("INFO", "webhook-2"): 4}))
+    everything = counted.whole(None, None)
+    assert counted.groups(QUESTION, by("severity"), everything).total() == 7
+    assert counted.groups(SEVERE, by("severity"), everything).total() == 3
+    assert counted.groups(QUESTION, by("webhook_id"), everything)[("webhook-2",)] == 4
+    assert counted.groups(QUESTION, by("severity"), counted.whole(NOON + HOUR, None)).total() == 5
+
+
+def test_hours_are_worked_out_once() -> None:
+    kinds = {kind("CRITICAL"): 2}
+    counted = domain(hour(0, kinds))
+    everything = counted.whole(None, None)
+    assert counted.groups(QUESTION, by("severity"), everything).total() == 2
+    assert counted.sums(QUESTION) == [0, 2]
+    kinds[kind("INFO")] = 5  # which no hour does
+    assert counted.groups(QUESTION, by("severity"), everything).total() == 2
+    assert counted.sums(QUESTION) == [0, 2]
+
+
+def test_very_many_groups_are_not_kept() -> None:
+    kinds = {kind("CRITICAL", f"webhook-{number}"): 1 for number in range(6000)}
+    counted = domain(hour(0, kinds))
+    everything = counted.whole(None, None)
+    assert len(counted.groups(QUESTION, by("webhook_id"), everything)) == 6000
+    kinds[kind("CRITICAL", "webhook-new")] = 1
+    assert len(counted.groups(QUESTION, by("webhook_id"), everything)) == 6001
+
+
+def test_reopened_hours_are_counted_live() -> None:
+    counted = domain(hour(0, {kind("INFO"): 1}), hour(1, {kind("INFO"): 2}, reopened=True), hour(2, {kind("INFO"): 4}))
+    everything = counted.whole(None, None)
+    assert counted.groups(QUESTION, by("severity"), everything).total() == 5
+    assert [one.begin for one in counted.reopened_in(everything)] == [NOON + HOUR]
+    assert counted.reopened_in(counted.whole(NOON + 2 * HOUR, None)) == []
+    assert counted.reopened_in(counted.whole(NOON + timedelta(days=9), None)) == []
+    asked: list[int] = []
+    for _ in range(2):
+        counted.part(b"1", counted.hours[1], lambda: asked.append(1) or 7)
+        counted.part(b"0", counted.hours[0], lambda: asked.append(0) or 7)
+    assert asked == [1, 0, 1]
