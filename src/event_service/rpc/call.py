@@ -1,6 +1,6 @@
 """One call as the servicers see it, whatever engine carries it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
@@ -27,6 +27,10 @@ class Inbox(Protocol):
 
 class Outbox(Protocol):
     """What a servicer sees of `outbox.py`."""
+
+    def require(self, still_allowed: Callable[[], object]) -> None:
+        """Has this asked before each reply."""
+        ...
 
     async def send(self, message: bytes) -> None:
         """Sends one reply, once the caller has room for it."""

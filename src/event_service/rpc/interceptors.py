@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from secrets import token_hex
 
@@ -143,6 +144,8 @@ class Identity:
 
     async def __call__(self, request: bytes, call: Call, proceed: Handler) -> bytes:
         call.principal = self._authenticate(call.metadata)
+        if call.outbox is not None:
+            call.outbox.require(partial(self._authenticate, call.metadata))
         return await proceed(request, call)
 
 

@@ -1,4 +1,6 @@
-"""The replies of a server-streaming call: sent as fast as the caller reads, and to nobody who does not read at all."""
+"""The replies of a server-streaming call: sent as fast as the caller reads, to nobody who does not read at all, and to
+nobody whose token has ended meanwhile.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,13 +26,22 @@ class Outbox:
         self._write = write
         self._admission = admission
         self._unread = unread
+        self._still_allowed: Callable[[], object] = lambda: None
+
+    def require(self, still_allowed: Callable[[], object]) -> None:
+        """Has the caller asked for again before each reply: a stream may last longer than the token it began with.
+
+        Args:
+            still_allowed: raises Unauthenticated once it does not hold any more.
+        """
+        self._still_allowed = still_allowed
 
     async def send(self, message: bytes) -> None:
         """Sends one reply.
 
         Raises:
             Overloaded: the caller does not read.
-            Unavailable: the server is stopping.
+            Unauthenticated, Unavailable: as `check`.
         """
         self.check()
         try:
@@ -43,6 +54,8 @@ class Outbox:
         """
         Raises:
             Unavailable: the server is stopping.
+            Unauthenticated: the caller's token has ended, or the key that signed it.
         """
         if self._admission.stopping:
             raise Unavailable(STOPPING)
+        self._still_allowed()

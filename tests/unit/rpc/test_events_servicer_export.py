@@ -111,6 +111,8 @@ class Replies:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
+    def require(self, still_allowed: object) -> None: ...
+
     async def send(self, message: bytes) -> None:
         self.sent.append(message)
 

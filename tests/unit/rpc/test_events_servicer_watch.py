@@ -95,6 +95,24 @@ async def test_who_may_not_read_is_told_nothing() -> None:
     assert watcher.asked == []
 
 
+async def test_a_stream_ends_with_its_callers_token() -> None:
+    class Revocable:
+        holds = True
+
+        def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+            if not self.holds:
+                raise Unauthenticated
+            return EVERYBODY.authenticate(metadata)
+
+    watcher, tokens = FakeWatcher(), Revocable()
+    async with watching(watcher, tokens) as (_, ask):
+        call = ask()
+        await anext(aiter(call))
+        tokens.holds = False
+        assert await refusal(call) is grpc.StatusCode.UNAUTHENTICATED
+        await asyncio.wait_for(watcher.left.wait(), 10)
+
+
 async def test_a_wrong_token_is_refused() -> None:
     async with watching(FakeWatcher()) as (_, ask):
         assert await refusal(ask(resume_token="wrong")) is grpc.StatusCode.INVALID_ARGUMENT

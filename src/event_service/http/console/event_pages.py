@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, Overloaded, Unavailable
-from event_service.events.watching import Watcher
+from event_service.events.watching import News, Watcher
 from event_service.http.console import insight as figures
 from event_service.http.console.insight import Insight, Insights
 from event_service.http.console.pages import Pages, WebhookNames
@@ -165,21 +165,20 @@ class EventPages:
             raise Unavailable("The service is not ready.", retry_after=5)
         names = await self._pages.webhook_names(self._webhooks, principal)
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        return StreamingResponse(
-            self._stream(scope, query, token, names), media_type="text/event-stream", headers=headers
-        )
+        news = self._watcher.watch(scope, query, {}, token)
+        return StreamingResponse(self._stream(request, news, names), media_type="text/event-stream", headers=headers)
 
     async def _stream(
-        self, scope: Scope, query: Mapping[str, Any], token: str, names: Mapping[str, str]
+        self, request: Request, news: AsyncGenerator[News, None], names: Mapping[str, str]
     ) -> AsyncIterator[str]:
         self._live_views += 1
         said_at = float("-inf")
-        news = self._watcher.watch(scope, query, {}, token)
         try:
             yield "retry: 3000\n\n"
             async for one in news:
                 if not self._is_ready():
                     return
+                self._pages.principal(request)  # whose token may have ended since
                 rows = [event_row(wire, names) for wire in one.events]
                 if rows:
                     said_at = time.monotonic()
@@ -189,7 +188,7 @@ class EventPages:
                     said_at = time.monotonic()
                     yield _message("quiet", "", one.token)
         except EventServiceError:
-            return  # the browser asks again, from the last id on
+            return  # the browser asks again, from the last id on, and is sent to sign in if that is what is wrong
         finally:
             self._live_views -= 1
             await news.aclose()

@@ -153,9 +153,10 @@ class FakeAuthenticator:
 
     needs_token: bool = False
     role: Role = Role.WORKSPACE_OWNER
+    refuses: bool = False
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        if self.needs_token and metadata["token"] != TOKEN:
+        if self.refuses or (self.needs_token and metadata["token"] != TOKEN):
             raise Unauthenticated
         return Principal(self.role, "domain-1", "workspace-1")
 
@@ -170,13 +171,16 @@ class Console:
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     is_ready: Callable[[], bool] = lambda: True
 
+    def __post_init__(self) -> None:
+        self.authenticator = FakeAuthenticator(self.auth != "none", self.role)
+
     def client(self, host: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
         settings = Settings(_env_file=None, auth=self.auth)
         routes = console_routes(
             settings,
             events=self.events,
             webhooks=self.webhooks,
-            authenticator=FakeAuthenticator(self.auth != "none", self.role),
+            authenticator=self.authenticator,
             watcher=Watcher(self.events, poll_seconds=0.001, clock=lambda: NOW),
             is_ready=self.is_ready,
             version="0",

@@ -14,8 +14,9 @@ import pytest
 
 from event_service.errors import Unavailable
 from event_service.http.console import insight
+from event_service.http.console.session import TOKEN_COOKIE
 from event_service.model.scope import Scope
-from tests.unit.http.console.console_door import Console, FakeEvents, busy_webhook, event
+from tests.unit.http.console.console_door import TOKEN, Console, FakeEvents, busy_webhook, event
 
 SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
@@ -294,6 +295,24 @@ async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
     assert second["id"] == "2026-03-01T12:00:00.000Z"
     assert 'id="event-2"' in second["data"]
     assert console.events.queries[0]["filter"][0] == {"k": "severity", "v": ["CRITICAL"], "o": "in"}
+
+
+async def test_the_live_view_ends_with_the_token() -> None:
+    console = Console(auth="jwt", events=FakeEvents([event()]))
+    asked = 0
+
+    def still_allowed() -> bool:  # asked before each look, by what also knows whether the service answers
+        nonlocal asked
+        asked += 1
+        console.authenticator.refuses = asked > 3
+        return True
+
+    console.is_ready = still_allowed
+    async with console.client() as client:
+        client.cookies.set(TOKEN_COOKIE, TOKEN)
+        answer = await client.get("/live")  # would go on for ever
+    assert answer.status_code == 200
+    assert asked == 4
 
 
 async def test_no_live_view_of_a_service_that_is_not_ready() -> None:

@@ -76,7 +76,7 @@ class EventsServicer:
         What is told is what Event.list would list with the same conditions, once it is stored, about in the order of
         receipt and within a second or two. After an end of any kind, going on from the last token that was not empty loses
         nothing, but may repeat the last ten seconds: an event_id that was seen before is the same event. A caller that
-        does not read for 30 s is cut off with RESOURCE_EXHAUSTED.
+        does not read for 30 s is cut off with RESOURCE_EXHAUSTED, and one whose token ends meanwhile with UNAUTHENTICATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
