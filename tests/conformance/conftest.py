@@ -38,6 +38,8 @@ def reader(embedded_uri: str) -> Iterator[EventReader]:
     """Reads the recorded events."""
     database = connect(Settings(database="conformance"), embedded_uri)
     database["event"].insert_many(read_events())
-    yield EventReader(database["event"], dialect=SECANTUS)
+    reading = EventReader(database["event"], dialect=SECANTUS)
+    yield reading
+    reading.close()
     database.client.drop_database("conformance")
     close(database)

@@ -1,6 +1,7 @@
 """Events to read, and what readers answer as JSON."""
 
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,8 +34,10 @@ def dialect(database: Database, database_kind: str) -> Dialect:
 
 
 @pytest.fixture
-def reader(database: Database, dialect: Dialect) -> EventReader:
-    return EventReader(database["event"], dialect=dialect)
+def reader(database: Database, dialect: Dialect) -> Iterator[EventReader]:
+    reading = EventReader(database["event"], dialect=dialect)
+    yield reading
+    reading.close()
 
 
 def stored(database: Database, *, legacy: bool = False, **values: Any) -> str:

@@ -283,9 +283,11 @@ def databases(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], 
 def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Iterator[Tenants]:
     threads = Threads(2)
     dialect = SECANTUS if is_secantus(databases["", ""]) else MONGODB
+    readers: list[EventReader] = []
 
     def side(database: Database) -> Side:
         reader = EventReader(database["event"], list_limit=20, dialect=dialect)
+        readers.append(reader)
         webhooks = WebhookManager(
             store=WebhookStore(database, 5000, list_limit=4, dialect=dialect),
             threads=threads,
@@ -306,6 +308,8 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
     values = [0, 1, 2.5, 100, True, "", "2025-01-01", *sorted(texts)]
     sides = {name: side(database) for name, database in databases.items()}
     yield Tenants(sides.pop(("", "")), sides, values)
+    for reader in readers:
+        reader.close()
     threads.close()
 
 
