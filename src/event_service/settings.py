@@ -115,6 +115,11 @@ class Settings(BaseSettings):
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
     max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")
+    grpc_compression: bool = Field(
+        False,
+        description="Take compressed gRPC requests (gzip, deflate). A few of them that unpack to very much cost "
+        "everybody time; without it they are UNIMPLEMENTED.",
+    )
     grpc_max_calls: int = Field(
         2048, ge=1, description="gRPC calls that may be under way at once; over it, RESOURCE_EXHAUSTED."
     )

@@ -277,6 +277,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         # Connections that never say anything are closed.
         ("grpc.server_handshake_timeout_ms", 10_000),
     ]
+    if not settings.grpc_compression:
+        # Only what is not compressed at all. gRPC unpacks a message before it looks at its length.
+        options.append(("grpc.compression_enabled_algorithms_bitset", 1))
     if settings.connection_age_seconds:
         options += [
             ("grpc.max_connection_age_ms", settings.connection_age_seconds * 1000),

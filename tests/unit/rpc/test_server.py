@@ -187,6 +187,18 @@ def test_connections_age_only_if_told_to() -> None:
     assert options["grpc.so_reuseport"] == 0
 
 
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_compressed_requests_are_taken_if_told_to(compression: grpc.Compression) -> None:
+    async with serving(Methods(), grpc_compression=True) as server, connected(server, compression=compression) as ask:
+        assert await ask("get", b"abc" * 1000) == b"abc" * 1000
+    async with serving(Methods()) as server, connected(server, compression=compression) as ask:
+        error = await failure(ask("get", b"abc" * 1000))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert "Compression algorithm" in (error.details() or "")
+    async with serving(Methods()) as server, connected(server) as ask:
+        assert await ask("get", b"abc" * 1000) == b"abc" * 1000
+
+
 async def test_an_old_connection_is_renewed_without_an_error() -> None:
     async with serving(Methods(), connection_age_seconds=1) as server, connected(server) as ask:
         until = time.monotonic() + 2.5
