@@ -122,7 +122,7 @@ class TimeWindows:
         if reach is None:
             since = begin()
             reach = _Reach(None, _FIRST if since is None else newest - since)
-        beginning = skip == 0
+        from_the_newest = skip == 0
         for window in _windows(newest, between, reach):
             if skip:
                 there = count(window)
@@ -137,13 +137,13 @@ class TimeWindows:
             skip = 0
             if not wanted:
                 break
-        if wanted or last is None:
-            self._remember(about[0], _EVERYTHING)
-        else:
-            latest = first if beginning and first else newest
-            oldest = last if between.before is None else None
+        if not wanted and last is not None:
+            latest = first if from_the_newest and first else newest
+            oldest = last if between.before is None else reach.oldest
             moving = reach.oldest not in {None, oldest}
             self._remember(about[0], _Reach(oldest, min(latest - last, timedelta.max / 2) * 2, moving))
+        elif between == Between():  # of another time than all there might be enough
+            self._remember(about[0], _EVERYTHING)
 
     def _reach(self, about: Sequence[object]) -> _Reach | None:
         with self._lock:

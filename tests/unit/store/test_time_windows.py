@@ -151,6 +151,27 @@ def test_what_is_not_enough_for_a_page_is_asked_for_at_once_the_next_time() -> N
     assert documents.finds == 1
 
 
+def test_a_time_with_little_in_it_says_nothing_of_all_times() -> None:
+    documents = Documents([NOW - timedelta(minutes=number) for number in range(5000)])
+    windows = TimeWindows(lambda: NOW)
+    read: list[int] = []
+
+    def find(window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
+        read.append(documents.count(window))
+        return documents.find(window, skip, limit)
+
+    def newest(**query: Any) -> int:
+        found = windows.page(between(asked(**query).where), ["this"], 0, 10, find=find, count=documents.count)
+        return len(list(found))
+
+    assert newest() == 10
+    assert newest(filter=[{"k": "created_at", "o": "gt", "v": (NOW - timedelta(minutes=3)).isoformat()}]) == 3
+    assert newest(filter=[{"k": "created_at", "o": "lt", "v": (NOW - timedelta(minutes=4997)).isoformat()}]) == 2
+    read.clear()
+    assert newest() == 10
+    assert sum(read) < 50
+
+
 @pytest.mark.parametrize(
     ("query", "served"),
     [
