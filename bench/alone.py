@@ -96,6 +96,17 @@ def by_page_size(plan: Plan, say: Callable[[str], None]) -> list[Point]:
     return points
 
 
+def by_batch_size(plan: Plan, say: Callable[[str], None]) -> list[Point]:
+    """CreateBatch of 1 to 300 payloads, one batch after the other. The cost is that of a whole batch."""
+    points = []
+    with servers.double() as uri, servers.ours(uri) as target:
+        for payloads in (1, 3, 10, 30, 100, 300):
+            spent = measure(target, Load(f"batch{payloads}", 1, 1, plan.seconds), plan)
+            points.append(Point({"rpc": "batch", "in flight": 1, "payloads": payloads}, spent))
+            say(f"batch({payloads:3}) {spent.cpu_us:7.0f} us, {spent.cpu_us / payloads:5.0f} a payload")
+    return points
+
+
 def by_stored_events(plan: Plan, say: Callable[[str], None]) -> list[Point]:
     """get, list and create from 10^3 to 10^6 events that the double pretends to hold."""
     points = []

@@ -20,6 +20,8 @@ def draw(sections: dict[str, list[Any]]) -> None:
         _lines(points, "offered per second", "offered load (calls a second)", "latency p99 (ms)", "latency.png", "p99")
     if points := sections.get("pages"):
         _lines(points, "rows", "rows of a page", _Y_CPU, "pages.png", "cpu", logarithmic=True)
+    if points := sections.get("batches"):
+        _lines(points, "payloads", "payloads of a CreateBatch", _Y_CPU, "batches.png", "cpu", logarithmic=True)
     if points := sections.get("growth"):
         _lines(points, "stored events", "stored events", _Y_CPU, "growth.png", "cpu", logarithmic=True)
     if points := sections.get("stored"):

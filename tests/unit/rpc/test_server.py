@@ -100,7 +100,10 @@ async def test_unknown_methods_are_unimplemented() -> None:
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 async def test_requests_over_the_limit_are_refused(compression: grpc.Compression) -> None:
-    async with serving(Methods(), max_message_bytes=100_000) as server, connected(server) as ask:
+    async with (
+        serving(Methods(), max_message_bytes=100_000, grpc_compression=True) as server,
+        connected(server) as ask,
+    ):
         assert len(await ask("get", bytes(100_000), compression=compression)) == 100_000
         error = await failure(ask("get", bytes(100_001), compression=compression))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
