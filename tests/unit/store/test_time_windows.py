@@ -21,15 +21,15 @@ def asked(**query: Any) -> ListQuery:
 
 
 class Documents:
-    """A collection that answers as the plain query would, and counts what it is asked."""
+    """A collection that answers as the plain query would, and notes how many rows each find would sort."""
 
     def __init__(self, moments: list[datetime | None]) -> None:
         rows = [{"_id": number, "created_at": moment} for number, moment in enumerate(moments)]
         self.rows = sorted(rows, key=lambda row: (row["created_at"] or FIRST, row["_id"]), reverse=True)
-        self.finds = 0
+        self.sorted: list[int] = []
 
     def find(self, window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
-        self.finds += 1
+        self.sorted.append(self.count(window))
         return [row for row in self.rows if inside(row["created_at"], window)][skip : skip + limit]
 
     def count(self, window: Mapping[str, Any]) -> int:
@@ -99,24 +99,17 @@ def test_the_next_page_starts_with_a_window_that_fits() -> None:
     documents = Documents([NOW - timedelta(days=100, seconds=number) for number in range(50)])
     windows = TimeWindows(lambda: NOW)
     page(windows, documents, 0, 10)
-    documents.finds = 0
+    documents.sorted.clear()
     page(windows, documents, 0, 10)
-    assert documents.finds == 1
+    assert len(documents.sorted) == 1
 
 
 def test_a_narrow_window_is_enough_where_much_is_new() -> None:
     documents = Documents([NOW - timedelta(seconds=number) for number in range(5000)])
     windows = TimeWindows(lambda: NOW)
-    widest = 0
-
-    def find(window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
-        nonlocal widest
-        widest = documents.count(window)
-        return documents.find(window, skip, limit)
-
     for _ in range(2):
-        list(windows.page(between(asked().where), ["this"], 0, 10, find=find, count=documents.count))
-    assert widest < 100
+        page(windows, documents, 0, 10)
+    assert documents.sorted[-1] < 100
 
 
 def test_a_burst_is_read_once_and_what_comes_after_it_is_not_waited_for() -> None:
@@ -124,52 +117,37 @@ def test_a_burst_is_read_once_and_what_comes_after_it_is_not_waited_for() -> Non
     burst = [NOW - timedelta(milliseconds=number / 5) for number in range(5000)]
     later = NOW
     windows = TimeWindows(lambda: later)
-    read: list[int] = []
-
-    def find(window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
-        read.append(documents.count(window))
-        return documents.find(window, skip, limit)
-
-    documents = Documents(list(burst))
     for minutes in range(60):
         later = NOW + timedelta(minutes=minutes)
         documents = Documents([*burst, *(NOW + timedelta(minutes=each + 0.5) for each in range(minutes))])
-        read.clear()
-        found = windows.page(between(asked().where), ["this"], 0, 10, find=find, count=documents.count)
-        assert [row["_id"] for row in found] == [row["_id"] for row in documents.rows[:10]]
+        assert page(windows, documents, 0, 10) == [row["_id"] for row in documents.rows[:10]]
         if minutes > 1:
-            assert sum(read) < 50
-            assert len(read) < 4
+            assert sum(documents.sorted) < 50
+            assert len(documents.sorted) < 4
 
 
 def test_what_is_not_enough_for_a_page_is_asked_for_at_once_the_next_time() -> None:
     documents = Documents([NOW - timedelta(days=400), None])
     windows = TimeWindows(lambda: NOW)
     assert page(windows, documents, 0, 10) == [0, 1]
-    documents.finds = 0
+    documents.sorted.clear()
     assert page(windows, documents, 0, 10) == [0, 1]
-    assert documents.finds == 1
+    assert len(documents.sorted) == 1
 
 
 def test_a_time_with_little_in_it_says_nothing_of_all_times() -> None:
     documents = Documents([NOW - timedelta(minutes=number) for number in range(5000)])
     windows = TimeWindows(lambda: NOW)
-    read: list[int] = []
-
-    def find(window: Mapping[str, Any], skip: int, limit: int) -> list[Mapping[str, Any]]:
-        read.append(documents.count(window))
-        return documents.find(window, skip, limit)
 
     def newest(**query: Any) -> int:
-        found = windows.page(between(asked(**query).where), ["this"], 0, 10, find=find, count=documents.count)
-        return len(list(found))
+        return len(page(windows, documents, 0, 10, **query))
 
     assert newest() == 10
     assert newest(filter=[{"k": "created_at", "o": "gt", "v": (NOW - timedelta(minutes=3)).isoformat()}]) == 3
     assert newest(filter=[{"k": "created_at", "o": "lt", "v": (NOW - timedelta(minutes=4997)).isoformat()}]) == 2
-    read.clear()
+    documents.sorted.clear()
     assert newest() == 10
-    assert sum(read) < 50
+    assert sum(documents.sorted) < 50
 
 
 @pytest.mark.parametrize(
