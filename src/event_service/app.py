@@ -43,7 +43,7 @@ from event_service.store.claims import ClaimStore
 from event_service.store.command_spans import CommandSpans
 from event_service.store.compile import MONGODB, SECANTUS, Dialect
 from event_service.store.conditions import ConditionStore
-from event_service.store.embedded import EmbeddedDatabase
+from event_service.store.embedded.database import EmbeddedDatabase
 from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.expiry import Expiry

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 from tests.chaos.mongodb_proxy import MongoProxy
 from tests.e2e.service import Service
 

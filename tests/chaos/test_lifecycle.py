@@ -18,7 +18,7 @@ from event_service.app import App, build
 from event_service.identity.key_file import KeySetError
 from event_service.rpc.server import PortTaken
 from event_service.settings import Settings
-from event_service.store.embedded import EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabaseError
 from tests.chaos.caller import OK, Caller
 from tests.chaos.scale import scaled
 from tests.e2e.service import BIN, CHECKOUT, clean_environment, free_port

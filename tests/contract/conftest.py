@@ -13,7 +13,7 @@ import pytest
 
 from event_service.settings import Settings
 from event_service.store.client import Database, close, connect
-from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 from tests.contract.mongomock_database import make_database
 
 MONGODB_URI = os.environ.get("EVENT_SERVICE_TEST_MONGODB_URI", "")

@@ -10,10 +10,11 @@ import pytest
 from bson import Binary, Decimal128, Int64, ObjectId, Regex
 
 from event_service.model.webhook import access_key_hash
-from event_service.store import backup, indexes, schema
-from event_service.store.archive import ArchiveError, ArchiveReader
-from event_service.store.backup import COLLECTIONS, RestoreRefused, back_up, contents, restore
+from event_service.store import indexes, schema
 from event_service.store.client import Database
+from event_service.store.maintenance import backup
+from event_service.store.maintenance.archive import ArchiveError, ArchiveReader
+from event_service.store.maintenance.backup import COLLECTIONS, RestoreRefused, back_up, contents, restore
 from event_service.store.schema import SchemaError
 from tests.contract.test_migration import upstream_event, upstream_webhook
 

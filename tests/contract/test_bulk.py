@@ -12,7 +12,7 @@ from pymongo.errors import BulkWriteError
 from event_service.settings import Settings
 from event_service.store.bulk import find_by_id, insert_each, write_updates
 from event_service.store.client import Database, close, connect
-from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 from event_service.store.failures import DUPLICATE_KEY, write_errors
 from tests.contract.tcp_proxy import TcpProxy
 

@@ -18,11 +18,11 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from event_service.settings import Settings
-from event_service.store import embedded as embedded_module
 from event_service.store.client import Database, close, connect
-from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
-from event_service.store.embedded_engine import SECANTUS, Engine, choose_engine
-from event_service.store.embedded_process import free_port, owns_listener
+from event_service.store.embedded import database as embedded_module
+from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.embedded.engine import SECANTUS, Engine, choose_engine
+from event_service.store.embedded.process import free_port, owns_listener
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -215,7 +215,7 @@ def test_a_refused_start_leaves_nothing_behind(data_dir: Path) -> None:
 
 def test_without_an_engine_the_remedy_is_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("event_service.store.embedded_engine.SECANTUS", "no-such-distribution")
+    monkeypatch.setattr("event_service.store.embedded.engine.SECANTUS", "no-such-distribution")
     text = refusal(data_dir)
     assert "pip install 'event-service[embedded]'" in text
     assert "EVENT_SERVICE_MONGODB_URI" in text
@@ -256,7 +256,7 @@ SERVICE = textwrap.dedent(
     """
     import sys, threading, time
     from pathlib import Path
-    from event_service.store.embedded import EmbeddedDatabase
+    from event_service.store.embedded.database import EmbeddedDatabase
     database = EmbeddedDatabase(Path(sys.argv[1]))
     # Not from the main thread: the child's life must not hang on the thread that asked for it.
     starter = threading.Thread(target=database.start)
@@ -397,7 +397,7 @@ FULL_DISK = textwrap.dedent(
     from event_service.errors import Unavailable
     from event_service.settings import Settings
     from event_service.store.client import connect
-    from event_service.store.embedded import EmbeddedDatabase, EmbeddedDatabaseError
+    from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
     from event_service.store.failures import database_errors
 
     place = Path(sys.argv[1])

@@ -9,11 +9,11 @@ from bson import ObjectId
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.model.scope import Scope
 from event_service.model.webhook import access_key_hash
-from event_service.store import migration
 from event_service.store.client import Database
 from event_service.store.documents import WIRE
 from event_service.store.event_reader import EventReader
-from event_service.store.migration import Backlog, Migrated, backlog, migrate
+from event_service.store.maintenance import migration
+from event_service.store.maintenance.migration import Backlog, Migrated, backlog, migrate
 
 NOW = datetime(2024, 2, 29, 23, 59, 59, 999_000, UTC)
 SCOPE = Scope("d-1", "ws-1")

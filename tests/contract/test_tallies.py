@@ -10,14 +10,14 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store import tally_keeping
 from event_service.store.client import Database
 from event_service.store.compile import Dialect, compile_filter
 from event_service.store.event_reader import EventReader
-from event_service.store.tallies import Tallies
-from event_service.store.tally_keeping import Keeper, reopen
-from event_service.store.tally_questions import question_of
 from event_service.store.time_windows import timeless
+from event_service.store.totals import tally_keeping
+from event_service.store.totals.tallies import Tallies
+from event_service.store.totals.tally_keeping import Keeper, reopen
+from event_service.store.totals.tally_questions import question_of
 from tests.contract.reading import NOON, dialect, reader, stored  # noqa: F401 - fixtures
 
 SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scope("d-1", "w-1", ()), Scope("d-2")]

@@ -15,7 +15,7 @@ import pytest
 from huaweicloudsdkces.v1 import CreateEventsRequest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, ServerResponseException
 
-from event_service.store.embedded import EmbeddedDatabase
+from event_service.store.embedded.database import EmbeddedDatabase
 from tests.e2e.cloud_eye_sdk import (
     Account,
     changing,

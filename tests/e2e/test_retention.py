@@ -11,7 +11,7 @@ import pytest
 from bson import CodecOptions
 from pymongo import MongoClient
 
-from event_service.store.embedded import running_uri
+from event_service.store.embedded.database import running_uri
 from tests.e2e.service import BIN, Service
 
 pytestmark = pytest.mark.xdist_group("retention")

@@ -21,7 +21,7 @@ from event_service.settings import Settings
 if TYPE_CHECKING:
     from event_service.model.retention import Retention
     from event_service.store.client import Database
-    from event_service.store.inspection import Observation
+    from event_service.store.maintenance.inspection import Observation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +38,7 @@ def check(as_json: Json = False) -> None:
 
     Ends with status 1 where something is at fault. Large collections are read as a whole.
     """
-    from event_service.store.inspection import inspect  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance.inspection import inspect  # noqa: PLC0415 - heavy
 
     settings = load_settings({})
     with opened(settings) as database:
@@ -71,7 +71,8 @@ def init(
 
     Example: event-service db init --sharded
     """
-    from event_service.store import indexes, sharding  # noqa: PLC0415 - heavy
+    from event_service.store import indexes  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance import sharding  # noqa: PLC0415
 
     with opened(load_settings({}), create=True) as database:
         if not sharded:
@@ -95,7 +96,8 @@ def migrate(as_json: Json = False) -> None:
     Services need not wait for it, and may run meanwhile; upstream's own must not, since they read the keys in clear. It
     may be stopped at any time, and run again.
     """
-    from event_service.store import indexes, migration, retention  # noqa: PLC0415 - heavy
+    from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance import migration  # noqa: PLC0415
 
     settings = load_settings({})
     with opened(settings) as database, progress_bar() as bar:
@@ -173,7 +175,7 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
 
     Example: event-service db backup events-2026-01-31.zip
     """
-    from event_service.store.backup import back_up, contents  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance.backup import back_up, contents  # noqa: PLC0415 - heavy
 
     if file.exists():
         raise Failure(f"{file} exists; a backup is not overwritten.", exit_code=USAGE)
@@ -209,8 +211,8 @@ def restore(
 
     Example: event-service db restore events-2026-01-31.zip
     """
-    from event_service.store.archive import ArchiveReader  # noqa: PLC0415 - heavy
-    from event_service.store.backup import restore as put_back  # noqa: PLC0415
+    from event_service.store.maintenance.archive import ArchiveReader  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance.backup import restore as put_back  # noqa: PLC0415
 
     if replace and not yes and not as_json and console().is_terminal:
         typer.confirm("Remove everything the database holds now?", abort=True)
@@ -237,10 +239,10 @@ def restore(
 def opened(settings: Settings, *, alone: bool = False, create: bool = False) -> Iterator["Database"]:
     """The database, with whatever goes wrong in it as a Failure."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
-    from event_service.store.archive import ArchiveError  # noqa: PLC0415
     from event_service.store.client import DatabaseSettingsError  # noqa: PLC0415
-    from event_service.store.embedded import DirectoryInUseError, EmbeddedDatabaseError  # noqa: PLC0415
-    from event_service.store.maintenance import opened as opened_database  # noqa: PLC0415
+    from event_service.store.embedded.database import DirectoryInUseError, EmbeddedDatabaseError  # noqa: PLC0415
+    from event_service.store.maintenance.archive import ArchiveError  # noqa: PLC0415
+    from event_service.store.maintenance.database import opened as opened_database  # noqa: PLC0415
 
     try:
         with opened_database(settings, alone=alone, create=create) as database:
@@ -263,7 +265,7 @@ def retention_of(settings: Settings) -> "Retention":
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
     """Turns what is wrong with the backup itself into a Failure."""
-    from event_service.store.archive import ArchiveError  # noqa: PLC0415 - heavy
+    from event_service.store.maintenance.archive import ArchiveError  # noqa: PLC0415 - heavy
 
     try:
         yield
@@ -301,7 +303,7 @@ def progress_bar() -> Progress:
 def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observation]":
     """Whether what webhooks keep encrypted (keys that sign, secrets among the options) can be opened."""
     from event_service.errors import Internal  # noqa: PLC0415 - heavy
-    from event_service.store.inspection import Observation, Verdict, webhooks  # noqa: PLC0415
+    from event_service.store.maintenance.inspection import Observation, Verdict, webhooks  # noqa: PLC0415
     from event_service.webhooks.sealing import FILE_NAME, Sealer, SecretKeyError  # noqa: PLC0415
     from event_service.webhooks.secret_options import holds_sealed, opened  # noqa: PLC0415
 

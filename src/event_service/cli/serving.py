@@ -19,7 +19,7 @@ from event_service.identity.key_set import KeySetError
 from event_service.rpc.server import PortTaken
 from event_service.settings import Settings
 from event_service.store.client import DatabaseSettingsError
-from event_service.store.embedded import EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabaseError
 from event_service.telemetry.logging import setup_logging
 from event_service.webhooks.sealing import SecretKeyError
 

@@ -29,13 +29,13 @@ from event_service.store.compile import (
 )
 from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, document_wire
-from event_service.store.event_totals import EventTotals
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
 from event_service.store.stat_reader import StatReader
-from event_service.store.tallies import Place
-from event_service.store.tally_hours import hour_of
 from event_service.store.time_windows import Between, TimeWindows, between, serves, within
+from event_service.store.totals.event_totals import EventTotals
+from event_service.store.totals.tallies import Place
+from event_service.store.totals.tally_hours import hour_of
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""

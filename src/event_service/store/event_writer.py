@@ -11,13 +11,13 @@ from pymongo import DESCENDING
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
-from event_service.store import tally_keeping
 from event_service.store.bulk import find_by_id, insert_each
 from event_service.store.client import Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
-from event_service.store.tally_keeping import reopen
+from event_service.store.totals import tally_keeping
+from event_service.store.totals.tally_keeping import reopen
 
 COLLECTION = "event"
 

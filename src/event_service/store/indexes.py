@@ -170,7 +170,7 @@ def wanted(*, embedded: bool, sharded: bool = False) -> list[Index]:
 
     Args:
         embedded: for SecantusDB.
-        sharded: for a cluster whose collections `store/sharding.py` has spread.
+        sharded: for a cluster whose collections `store/maintenance/sharding.py` has spread.
     """
     if sharded:
         return [_on_shards(index) for index in _MONGODB]

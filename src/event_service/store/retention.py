@@ -20,12 +20,13 @@ from pymongo import ASCENDING, UpdateOne
 
 from event_service.model.retention import Retention
 from event_service.model.webhook import Webhook
-from event_service.store import indexes, tally_keeping
+from event_service.store import indexes
 from event_service.store.background import Background
 from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
+from event_service.store.totals import tally_keeping
 from event_service.store.webhook_documents import webhook_of
 
 _log = logging.getLogger(__name__)

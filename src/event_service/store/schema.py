@@ -42,7 +42,7 @@ def restoring_since(database: Database) -> datetime | None:
 
 
 def is_sharded(database: Database) -> bool:
-    """Whether `store/sharding.py` has spread the collections over a cluster.
+    """Whether `store/maintenance/sharding.py` has spread the collections over a cluster.
 
     Raises:
         Unavailable: the database does not answer.

@@ -19,10 +19,10 @@ from event_service.store.compile import MONGODB, Dialect, both, compile_filter, 
 from event_service.store.compile_stat import compile_count, compile_stages
 from event_service.store.failures import database_errors
 from event_service.store.plain import members_at, plain, sorted_where_comparable, without_repetition
-from event_service.store.tallies import Tallies
-from event_service.store.tally_questions import question_of
-from event_service.store.tally_statistics import counted_group
 from event_service.store.time_windows import between, timeless, within
+from event_service.store.totals.tallies import Tallies
+from event_service.store.totals.tally_questions import question_of
+from event_service.store.totals.tally_statistics import counted_group
 
 MAX_ROWS = 100_000
 """Rows of a stat without page and limit: more would not be a statistic, and would not fit into a reply."""

@@ -17,9 +17,9 @@ import bson
 from bson.raw_bson import RawBSONDocument
 
 from event_service.store import indexes, schema
-from event_service.store.archive import ArchiveReader, ArchiveWriter, Manifest
 from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.failures import database_errors
+from event_service.store.maintenance.archive import ArchiveReader, ArchiveWriter, Manifest
 from event_service.store.webhook_documents import without_clear_keys
 
 COLLECTIONS = (

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from event_service.query.fields import Origin
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_stages import Accumulator, Group, GroupKey, Limit, Sort, Stage
-from event_service.store.tally_hours import DIMENSIONS, Hour, Kind
+from event_service.store.totals.tally_hours import DIMENSIONS, Hour, Kind
 
 Row: TypeAlias = dict[str, Any]
 """A row as the $group gives it: `_id` with the keys by slot, and the counts by slot."""

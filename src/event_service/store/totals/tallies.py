@@ -2,7 +2,7 @@
 
 A total is the sum of the hours that lie inside what is asked for, and a live count of the rest: of what is newer than
 the newest count, and of the hours that a bound of the question cuts through. So it is exact, whenever the hours were
-counted, and whoever counted them. `tally_keeping.py` says how they are kept.
+counted, and whoever counted them. `tally_keeping` says how they are kept.
 """
 
 import logging
@@ -18,12 +18,12 @@ import bson
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
-from event_service.store.counted_domain import CountedDomain
-from event_service.store.tally_hours import HOUR, Hour
-from event_service.store.tally_keeping import SETTLED, Keeper
-from event_service.store.tally_questions import Question
-from event_service.store.tally_statistics import CountedGroup, CountGroups, Row
 from event_service.store.time_windows import within
+from event_service.store.totals.counted_domain import CountedDomain
+from event_service.store.totals.tally_hours import HOUR, Hour
+from event_service.store.totals.tally_keeping import SETTLED, Keeper
+from event_service.store.totals.tally_questions import Question
+from event_service.store.totals.tally_statistics import CountedGroup, CountGroups, Row
 
 LOOK_AGAIN = 1.0
 """Seconds: how soon it is known that another replica, or a late event, changed an hour."""

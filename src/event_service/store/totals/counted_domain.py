@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
 
-from event_service.store.tally_hours import Hour, Kind
-from event_service.store.tally_questions import Question
-from event_service.store.tally_statistics import CountedGroup, Groups
+from event_service.store.totals.tally_hours import Hour, Kind
+from event_service.store.totals.tally_questions import Question
+from event_service.store.totals.tally_statistics import CountedGroup, Groups
 
 _QUESTIONS = 64
 _PARTS = 512

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_service.errors import Unavailable
-from event_service.store.running_totals import ON_THEIR_WAY, RunningTotals
+from event_service.store.totals.running_totals import ON_THEIR_WAY, RunningTotals
 
 START = datetime(2026, 7, 1, 12, tzinfo=UTC)
 MATCHING = {"domain_id": "d"}

@@ -24,7 +24,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from event_service.store.failures import database_errors
-from event_service.store.tally_hours import (
+from event_service.store.totals.tally_hours import (
     HOUR,
     Hour,
     Kind,

@@ -11,13 +11,13 @@ from event_service.query.list_query import ListQuery
 from event_service.store.compile import Dialect, compile_filter, compile_match
 from event_service.store.compile_list import compile_list_matches
 from event_service.store.compile_stat import compile_count
-from event_service.store.count_cache import CountCache
 from event_service.store.failures import database_errors
-from event_service.store.running_totals import CHEAP, RunningTotals
-from event_service.store.tallies import Place, Tallies
-from event_service.store.tally_keeping import COLLECTION, Keeper
-from event_service.store.tally_questions import question_of
 from event_service.store.time_windows import between, timeless
+from event_service.store.totals.count_cache import CountCache
+from event_service.store.totals.running_totals import CHEAP, RunningTotals
+from event_service.store.totals.tallies import Place, Tallies
+from event_service.store.totals.tally_keeping import COLLECTION, Keeper
+from event_service.store.totals.tally_questions import question_of
 
 
 class EventTotals:

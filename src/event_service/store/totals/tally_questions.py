@@ -6,8 +6,8 @@ from datetime import datetime
 
 from event_service.model.scope import Scope
 from event_service.query.filter import Compare, Comparison, OneOf, Where
-from event_service.store.tally_hours import DIMENSIONS, Kind
 from event_service.store.time_windows import between, timeless
+from event_service.store.totals.tally_hours import DIMENSIONS, Kind
 
 
 @dataclass(frozen=True, slots=True)

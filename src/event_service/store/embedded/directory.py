@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from event_service.store.embedded_engine import MONGOD, SECANTUS, EmbeddedDatabaseError, Engine
+from event_service.store.embedded.engine import MONGOD, SECANTUS, EmbeddedDatabaseError, Engine
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """Less free space than this is not worth starting in: journal segments alone are 10 MB each."""

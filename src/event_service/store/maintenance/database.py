@@ -6,7 +6,12 @@ from contextlib import closing, contextmanager
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.client import Database
-from event_service.store.embedded import DirectoryInUseError, EmbeddedDatabase, EmbeddedDatabaseError, running_uri
+from event_service.store.embedded.database import (
+    DirectoryInUseError,
+    EmbeddedDatabase,
+    EmbeddedDatabaseError,
+    running_uri,
+)
 
 LONGEST_QUERY_MS = 3_600_000
 """Nobody waits for an answer: counting or copying a large collection may take its time."""

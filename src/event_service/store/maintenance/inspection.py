@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from event_service.model.webhook import Webhook
-from event_service.store import indexes, migration, schema
-from event_service.store.backup import contents
+from event_service.store import indexes, schema
 from event_service.store.client import Database, is_secantus
 from event_service.store.conditions import ConditionStore
 from event_service.store.failures import database_errors
+from event_service.store.maintenance import migration
+from event_service.store.maintenance.backup import contents
 from event_service.store.retention import has_old_index
 from event_service.store.webhook_documents import webhook_of
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.counted_domain import CountedDomain
-from event_service.store.tally_hours import HOUR, Hour, Kind
-from event_service.store.tally_questions import Question
-from event_service.store.tally_statistics import CountedGroup, counted_group
+from event_service.store.totals.counted_domain import CountedDomain
+from event_service.store.totals.tally_hours import HOUR, Hour, Kind
+from event_service.store.totals.tally_questions import Question
+from event_service.store.totals.tally_statistics import CountedGroup, counted_group
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 QUESTION = Question("domain-1")

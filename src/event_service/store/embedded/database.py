@@ -11,9 +11,9 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-from event_service.store.embedded_directory import Directory, DirectoryInUseError, running_child
-from event_service.store.embedded_engine import EmbeddedDatabaseError, Engine, choose_engine
-from event_service.store.embedded_process import Child, StartFailedError, free_port, owns_listener
+from event_service.store.embedded.directory import Directory, DirectoryInUseError, running_child
+from event_service.store.embedded.engine import EmbeddedDatabaseError, Engine, choose_engine
+from event_service.store.embedded.process import Child, StartFailedError, free_port, owns_listener
 
 __all__ = ["DirectoryInUseError", "EmbeddedDatabase", "EmbeddedDatabaseError", "running_uri"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import bson
 import pytest
 
-from event_service.store.archive import ArchiveError, ArchiveReader, ArchiveWriter, split
+from event_service.store.maintenance.archive import ArchiveError, ArchiveReader, ArchiveWriter, split
 
 DOCUMENTS = [bson.encode({"_id": number, "text": "x" * number}) for number in range(50)]
 

@@ -1,6 +1,6 @@
 """Becomes the embedded database, and dies with its parent. A script of its own, run as
 
-    python -I -S embedded_child.py PARENT_PID COMMAND...
+    python -I -S child.py PARENT_PID COMMAND...
 
 Setting the death signal between fork and exec would run Python in the forked child of a program full of threads; here
 it happens in a fresh process, before that turns into the database. Only Linux has the signal; elsewhere the pid file

@@ -16,7 +16,7 @@ from pathlib import Path
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from event_service.store.embedded_engine import Engine
+from event_service.store.embedded.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Child:
     def __init__(self, engine: Engine, files: Path, port: int) -> None:
         self.port = port
         self._last_lines: deque[str] = deque(maxlen=30)
-        starter = Path(__file__).with_name("embedded_child.py")
-        self._process = subprocess.Popen(  # noqa: S603 - our own script and the program found by embedded_engine
+        starter = Path(__file__).with_name("child.py")
+        self._process = subprocess.Popen(  # noqa: S603 - our own script and the program found by `engine`
             [sys.executable, "-I", "-S", str(starter), str(os.getpid()), *engine.command(files, port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
