@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any, Protocol
 
+from cachetools import FIFOCache
 from joserfc import jws
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
@@ -69,9 +70,8 @@ class TokenVerifier:
         self._keys = keys
         self._rules = rules
         self._clock = clock
-        self._remembered = remembered
         self._key_set = keys.current()
-        self._known: dict[bytes, tuple[Principal, float]] = {}
+        self._known: FIFOCache[bytes, tuple[Principal, float]] = FIFOCache(remembered)
 
     def verify(self, token: str) -> Principal:
         """The bearer of `token`. For a SYSTEM_TOKEN domain and workspace are still empty.
@@ -100,8 +100,6 @@ class TokenVerifier:
             logger.debug("a token is refused: %s", refusal)
             # `from None`: the cause must not reach whatever prints the error.
             raise Unauthenticated from None
-        if len(self._known) >= self._remembered:
-            del self._known[next(iter(self._known))]
         self._known[digest] = principal, expires_at
         return principal
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cachetools import LRUCache
+
 from event_service.errors import EventServiceError, PermissionDenied
 from event_service.normalize import aws_sns
 from event_service.normalize.result import Json, Options, Subscription
@@ -52,7 +54,7 @@ class SnsTrust:
         self._fetch_at_once = asyncio.Semaphore(AT_ONCE)
         self._fetch = fetch
         self._monotonic = monotonic
-        self._certificates: dict[str, _Certificate] = {}
+        self._certificates: LRUCache[str, _Certificate] = LRUCache(CERTIFICATES_KEPT)
 
     async def verify(self, payload: Json, topics: Collection[str], now: datetime) -> None:
         """Makes sure that a payload is a message of one of these topics.
@@ -86,11 +88,8 @@ class SnsTrust:
         kept = self._certificates.get(url)
         if kept is None or now >= kept.expires_at:
             kept = _Certificate(asyncio.create_task(self._get(url)), now + CERTIFICATE_SECONDS)
-            self._certificates.pop(url, None)
             self._certificates[url] = kept
             kept.answer.add_done_callback(lambda answer: self._forget_failure(url, answer))
-            while len(self._certificates) > CERTIFICATES_KEPT:
-                del self._certificates[next(iter(self._certificates))]
         # Shielded: a caller that gives up must not take the answer from the others.
         return await asyncio.shield(kept.answer)
 

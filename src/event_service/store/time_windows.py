@@ -10,11 +10,12 @@ does not make the next one read the whole burst.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeGuard
+
+from cachetools import LRUCache
 
 from event_service.query.filter import Compare, Comparison, Condition, Where
 from event_service.query.list_query import ListQuery
@@ -90,7 +91,7 @@ class TimeWindows:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._reached: OrderedDict[object, _Reach] = OrderedDict()
+        self._reached: LRUCache[object, _Reach] = LRUCache(_CAPACITY)
         self._lock = threading.Lock()
 
     def page(
@@ -152,9 +153,6 @@ class TimeWindows:
     def _remember(self, about: object, reach: _Reach) -> None:
         with self._lock:
             self._reached[about] = reach
-            self._reached.move_to_end(about)
-            while len(self._reached) > _CAPACITY:
-                self._reached.popitem(last=False)
 
 
 def bounds(where: Where) -> tuple[datetime, datetime | None]:

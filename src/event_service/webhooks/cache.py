@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from cachetools import FIFOCache
+
 from event_service.model.webhook import Webhook
 
 # Disabling, rotating or deleting must reach every replica within one second, the look-up's own time included.
@@ -48,9 +50,8 @@ class WebhookCache:
     ) -> None:
         self._load = load
         self._time_to_live = time_to_live
-        self._kept = kept
         self._monotonic = monotonic
-        self._entries: dict[str, _Entry] = {}
+        self._entries: FIFOCache[str, _Entry] = FIFOCache(kept)
         self._flights: dict[str, _Flight] = {}
 
     async def get(self, webhook_id: str) -> Webhook | None:
@@ -95,7 +96,5 @@ class WebhookCache:
         webhook = answer.result()
         if webhook is None:
             return
-        if len(self._entries) >= self._kept:
-            del self._entries[next(iter(self._entries))]
         # Counted from the beginning of the look-up: that is how old the answer may be.
         self._entries[webhook_id] = _Entry(webhook, flight.began_at + self._time_to_live)

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+from cachetools import LRUCache
+
 from event_service.errors import Overloaded
 
 KEPT = 10_000
@@ -34,9 +36,8 @@ class WebhookRates:
         self._rate = rate
         self._burst = burst
         self._monotonic = monotonic
-        self._kept = kept
         # webhook_id -> its tokens, and when it had them. A full bucket is as good as none.
-        self._buckets: dict[str, tuple[float, float]] = {}
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(kept)
 
     def check(self, webhook_id: str) -> None:
         """Lets a delivery in, or not. Takes no token yet.
@@ -59,10 +60,8 @@ class WebhookRates:
         if not self._rate:
             return
         now = self._monotonic()
-        bucket = self._buckets.pop(webhook_id, None)
+        bucket = self._buckets.get(webhook_id)
         tokens = self._burst if bucket is None else self._tokens(bucket, now)
-        if len(self._buckets) >= self._kept:
-            del self._buckets[next(iter(self._buckets))]
         self._buckets[webhook_id] = tokens - events, now
 
     def _tokens(self, bucket: tuple[float, float], now: float) -> float:

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import bson
+from cachetools import LRUCache
 
 MAX_AGE = 1.0  # seconds
 _CHEAP = 0.05  # seconds: a count that takes longer is not asked for again just because something was stored
@@ -26,7 +26,7 @@ class CountCache:
     def __init__(self, max_age: float = MAX_AGE, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_age = max_age
         self._clock = clock
-        self._counts: OrderedDict[bytes, tuple[float, float, int]] = OrderedDict()
+        self._counts: LRUCache[bytes, tuple[float, float, int]] = LRUCache(_CAPACITY)
         self._lock = threading.Lock()
         self._changed = float("-inf")
 
@@ -37,14 +37,10 @@ class CountCache:
         with self._lock:
             known = self._counts.get(key)
             if known and self._holds(*known[:2]):
-                self._counts.move_to_end(key)
                 return known[2]
         counted = count()
         with self._lock:
             self._counts[key] = (started, self._clock() - started, counted)
-            self._counts.move_to_end(key)
-            while len(self._counts) > _CAPACITY:
-                self._counts.popitem(last=False)
         return counted
 
     def changed(self) -> None:

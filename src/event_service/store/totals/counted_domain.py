@@ -2,11 +2,13 @@
 
 import threading
 from bisect import bisect_left
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
+
+from cachetools import LRUCache
 
 from event_service.store.totals.tally_hours import Hour, Kind
 from event_service.store.totals.tally_questions import Question
@@ -37,9 +39,8 @@ class _Memo(Generic[Value]):
     """
 
     def __init__(self, capacity: int, fits: Callable[[Value], bool] = lambda _: True) -> None:
-        self._capacity = capacity
         self._fits = fits
-        self._known: OrderedDict[Hashable, Value] = OrderedDict()
+        self._known: LRUCache[Hashable, Value] = LRUCache(capacity)
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, work_out: Callable[[], Value]) -> Value:
@@ -50,8 +51,6 @@ class _Memo(Generic[Value]):
         if self._fits(value):
             with self._lock:
                 self._known[key] = value
-                while len(self._known) > self._capacity:
-                    self._known.popitem(last=False)
         return value
 
 

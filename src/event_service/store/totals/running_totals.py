@@ -10,13 +10,13 @@ the time.
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import bson
+from cachetools import LRUCache
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
@@ -105,7 +105,7 @@ class RunningTotals:
         self._later = later
         self._clock = clock
         self._now = now
-        self._totals: OrderedDict[bytes, _Total] = OrderedDict()
+        self._totals: LRUCache[bytes, _Total] = LRUCache(_CAPACITY)
         self._lock = threading.Lock()
 
     def total(self, timeless: Mapping[str, Any], between: Between = Between()) -> int:  # noqa: B008 - a value
@@ -122,8 +122,6 @@ class RunningTotals:
         key = bson.encode({"filter": timeless, "since": between.since, "before": between.before})
         with self._lock:
             known = self._totals.get(key)
-            if known:
-                self._totals.move_to_end(key)
         if known is None:
             known = self._count_older(key, matching)
         elif known.took < CHEAP:
@@ -147,9 +145,6 @@ class RunningTotals:
         total = _Total(older, mark, started, self._clock() - started)
         with self._lock:
             self._totals[key] = total
-            self._totals.move_to_end(key)
-            while len(self._totals) > _CAPACITY:
-                self._totals.popitem(last=False)
         return total
 
     def _count_again(self, known: _Total, key: bytes, matching: _Matching) -> None:

@@ -9,12 +9,12 @@ import logging
 import threading
 import time
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import bson
+from cachetools import LRUCache
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
@@ -78,11 +78,11 @@ class Tallies:
         self._count = count
         self._clock = clock
         self._now = now
-        self._domains: OrderedDict[str, CountedDomain | None] = OrderedDict()
-        self._missing_since: dict[str, float] = {}
+        self._domains: LRUCache[str, CountedDomain] = LRUCache(_DOMAINS)
+        self._missing_since: LRUCache[str, float] = LRUCache(_DOMAINS)
         self._wanted: set[str] = set()
-        self._turns: dict[str, int] = {}
-        self._audit_at: dict[str, float] = {}
+        self._turns: LRUCache[str, int] = LRUCache(_DOMAINS)
+        self._audit_at: LRUCache[str, float] = LRUCache(_DOMAINS)
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._closed = threading.Event()
@@ -252,8 +252,6 @@ class Tallies:
             with self._lock:
                 self._domains.pop(domain_id, None)
                 self._missing_since[domain_id] = clock
-                if len(self._missing_since) > _DOMAINS:
-                    self._missing_since.clear()
             return None
         revision, undated = head
         if known is None:
@@ -267,9 +265,6 @@ class Tallies:
             known.looked_at = clock
         with self._lock:
             self._domains[domain_id] = known
-            self._domains.move_to_end(domain_id)
-            while len(self._domains) > _DOMAINS:
-                self._domains.popitem(last=False)
         return known
 
     def _look_again(self, domain_id: str) -> None:
