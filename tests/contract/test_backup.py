@@ -33,13 +33,17 @@ def raw_batches(database_kind: str) -> None:
         pytest.skip("mongomock does not hand out documents as BSON")
 
 
+EVENTS = 100
+
+
 @pytest.fixture
-def filled(database: Database) -> Database:
-    """A database with something of everything."""
+def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A database with something of everything, and events for more than one batch."""
+    monkeypatch.setattr(backup, "BATCH_DOCUMENTS", 40)
     schema.ensure(database)
     indexes.ensure(database)
-    database["event"].insert_many([upstream_event(number, wire=b"x" * number) for number in range(2500)])
-    database["event"].insert_one(upstream_event(2500, raw_data=ODD))
+    database["event"].insert_many([upstream_event(number, wire=b"x" * number) for number in range(EVENTS)])
+    database["event"].insert_one(upstream_event(EVENTS, raw_data=ODD))
     database["condition"].insert_many([{"_id": f"{number:032x}", "version": 1, "closings": []} for number in range(7)])
     database["alert"].insert_many([{"alert_id": f"alert-{number}", "state": "TRIGGERED"} for number in range(5)])
     database["claim"].insert_one({"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)})
@@ -79,7 +83,7 @@ def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
         for row in before["webhook"]
     ]
     path = archived(filled, tmp_path)
-    filled["event"].delete_many({"event_id": {"$gt": "event-000000000100"}})
+    filled["event"].delete_many({"event_id": {"$gt": "event-000000000010"}})
     filled["event"].update_many({}, {"$set": {"title": "changed since"}})
     told: dict[str, int] = {}
     put_back(filled, path, replace=True, progress=lambda name, count: told.update({name: told.get(name, 0) + count}))
@@ -172,7 +176,7 @@ def test_an_upstream_database_stays_one(database: Database, tmp_path: Path) -> N
 def test_contents(filled: Database) -> None:
     found = contents(filled)
     assert found.others == ("note",)
-    assert found.documents["event"] == 2501
+    assert found.documents["event"] == EVENTS + 1
 
 
 def test_claims_are_read_before_the_events_they_speak_of() -> None:
