@@ -10,8 +10,9 @@ SHELL := /bin/bash
 
 # Any CPython from 3.11 on: make run PYTHON=python3.13
 PYTHON ?= python3
-# Tests run in this many processes at once; arguments for pytest: make test ARGS='tests/unit -k query'
-WORKERS ?= 2
+# Tests run in this many processes at once: one more than cores, since some of them wait. Arguments for pytest:
+# make test ARGS='tests/unit -k query'
+WORKERS ?= 3
 ARGS ?=
 # Per cent of the code that the tests as a whole have to reach, counting what runs in their own processes only.
 COVERAGE ?= 90

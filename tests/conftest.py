@@ -17,6 +17,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 pytest_plugins = ["pytester", "tests.skips"]
 
 REAL_PROCESSES = {"e2e", "chaos"}
+SEARCHES = {"fuzz", "chaos"}
+"""What they happen to come by is not thereby tested; and to measure it takes as long again as they do."""
+
 BROKEN_PROMISES = ["lost in round", "doubled in round"]
 """What no busy machine excuses, and a second try would hide: such a fault shows now and then only."""
 
@@ -31,8 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = Path(item.nodeid.split("::")[0])
         if "e2e" in path.parts and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(path.stem))  # the tests of a module share a service
+        if hasattr(getattr(item, "obj", None), "hypothesis") or any(map(item.get_closest_marker, SEARCHES)):
+            item.add_marker(pytest.mark.no_cover)
         if not LONG and REAL_PROCESSES & set(path.parts):
             item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=BROKEN_PROMISES))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-cov begins to measure a worker of pytest-xdist
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Ends what pytest-cov began when it did not know yet that it is in a worker: `no_cover` would go back to that."""
+    measuring = session.config.pluginmanager.get_plugin("_cov")
+    if hasattr(session.config, "workerinput") and measuring is not None and measuring.cov_controller is not None:
+        measuring.cov_controller.pause()
 
 
 LONGEST_ID = 60
