@@ -27,7 +27,6 @@ from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
 from event_service.events.traced import make_delivery_reader, make_door, traced_commit
 from event_service.events.watching import Watcher
-from event_service.http.cloud_eye import utc_now
 from event_service.http.fetcher import Fetcher
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
@@ -62,6 +61,7 @@ from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rates import WebhookRates
 from event_service.webhooks.sealing import Sealer
+from event_service.wire.timestamps import utc_now
 
 MEND_EVERY_SECONDS = 60.0
 DATABASE_SECONDS = 30.0

@@ -18,7 +18,6 @@ from event_service.events.reading import DeliveryReader
 from event_service.events.replay import Replayer
 from event_service.events.watching import Watcher
 from event_service.http.app import build_app
-from event_service.http.cloud_eye import utc_now
 from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
@@ -38,6 +37,7 @@ from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
 from event_service.webhooks.manager import WebhookManager
+from event_service.wire.timestamps import utc_now
 
 
 def grpc_services(

@@ -10,14 +10,14 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.model.scope import Scope
-from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate
+from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate, utc_now
 
 OVERLAP_SECONDS = 10.0
 POLL_SECONDS = 1.0
@@ -85,10 +85,6 @@ def refuse_all_but_conditions(query: Mapping[str, Any]) -> None:
     for name in query:
         if name not in CONDITIONS:
             raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(CONDITIONS)}")
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Watcher:

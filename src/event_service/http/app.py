@@ -9,16 +9,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
-from event_service.http import cloud_eye, collector
+from event_service.http import collector
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye import CloudEye, utc_now
-from event_service.http.cloud_eye_caller import Authenticator
-from event_service.http.cloud_eye_validation import Rules
+from event_service.http.cloud_eye import api as cloud_eye
+from event_service.http.cloud_eye.api import CloudEye
+from event_service.http.cloud_eye.validation import Rules
 from event_service.http.collector import Collector
 from event_service.http.gate import Gate, Observer
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
+from event_service.identity.authenticator import Authenticator
 from event_service.settings import Settings
+from event_service.wire.timestamps import utc_now
 
 
 class Events(cloud_eye.Events, collector.Events, Protocol):

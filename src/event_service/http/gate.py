@@ -27,7 +27,7 @@ from event_service.errors import (
     TooLarge,
     Unavailable,
 )
-from event_service.http.cloud_eye_errors import NO_API, CloudEyeError, cloud_eye_error
+from event_service.http.cloud_eye.errors import NO_API, CloudEyeError, cloud_eye_error
 from event_service.telemetry.request import request_id as current_request
 from event_service.telemetry.tracing import TRACE_ID
 

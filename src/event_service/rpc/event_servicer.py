@@ -1,7 +1,6 @@
 """spaceone.api.monitoring.v1.Event: decode, ask the manager, encode. The rules are the manager's."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
 from google.protobuf import struct_pb2
@@ -20,7 +19,7 @@ from event_service.rpc.sharing import Shared
 from event_service.wire.event_info import join_events_info
 from event_service.wire.levels import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
-from event_service.wire.timestamps import truncate
+from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = event_pb2.DESCRIPTOR.services_by_name["Event"]
 
@@ -109,7 +108,7 @@ class EventServicer:
                 webhook_id=webhook_id,
                 access_key=access_key,
                 payload=payload,
-                received_at=truncate(datetime.now(UTC)),
+                received_at=utc_now(),
                 payload_wire=payload_wire,
                 idempotency_key=checked_idempotency_key(call.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )

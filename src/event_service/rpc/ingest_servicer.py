@@ -1,7 +1,7 @@
 """event_service.v1.Ingest: decode, ask the manager, encode. The rules are the manager's."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError
@@ -17,7 +17,7 @@ from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.members import part
 from event_service.wire.struct import struct_to_dict, struct_wire
-from event_service.wire.timestamps import truncate
+from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
 
@@ -161,7 +161,7 @@ def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventS
     Args:
         position: of the first one, for field paths.
     """
-    received_at = truncate(datetime.now(UTC))
+    received_at = utc_now()
     for index, payload in enumerate(payloads, position):
         try:
             delivery = _delivery(payload, f"payloads[{index}]", received_at)

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ASCENDING
@@ -26,6 +26,7 @@ from event_service.store.background import connection_was_closed
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
+from event_service.wire.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Expiry:
         self,
         database: Database,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         every_seconds: float = EVERY_SECONDS,
     ) -> None:
         self._collections = [database["event"], database["claim"]]

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
 from event_service.store.totals import tally_keeping
 from event_service.store.webhook_documents import webhook_of
+from event_service.wire.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def replace_old_index(
     retention: Retention,
     *,
     stop: Callable[[], bool] = lambda: False,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    now: Callable[[], datetime] = utc_now,
 ) -> None:
     """Gives the events an earlier version has stored the day they go, and removes its TTL index on created_at.
 

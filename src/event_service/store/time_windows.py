@@ -19,6 +19,7 @@ from cachetools import LRUCache
 
 from event_service.query.filter import Compare, Comparison, Condition, Where
 from event_service.query.list_query import ListQuery
+from event_service.wire.timestamps import utc_now
 
 _FIRST = timedelta(hours=1)
 _NARROWEST = timedelta(milliseconds=50)
@@ -89,7 +90,7 @@ class TimeWindows:
         now: the present.
     """
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
         self._reached: LRUCache[object, _Reach] = LRUCache(_CAPACITY)
         self._lock = threading.Lock()

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from event_service.errors import EventServiceError
 from event_service.model.activity import Ending, Tally
+from event_service.wire.timestamps import utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -18,10 +19,6 @@ LONGEST_CLOSE = 2.0
 
 Tallies = Mapping[str, Tally]
 """webhook_id -> what is to be added"""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class ActivityCounters:

@@ -23,7 +23,7 @@ from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
-from event_service.webhooks.counters import ActivityCounters, utc_now
+from event_service.webhooks.counters import ActivityCounters
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
@@ -31,7 +31,7 @@ from event_service.webhooks.plugins import DEFAULT, Plugins
 from event_service.webhooks.ports import Store, Threads
 from event_service.webhooks.sealing import Sealer
 from event_service.webhooks.secret_options import opened, sealed, with_kept_secrets
-from event_service.wire.timestamps import truncate
+from event_service.wire.timestamps import truncate, utc_now
 
 # Seconds. Keys overlap while senders are changed over, not for ever.
 LONGEST_OVERLAP = 30 * 86_400

@@ -43,6 +43,11 @@ def truncate(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+def utc_now() -> datetime:
+    """The present, UTC, in whole milliseconds."""
+    return truncate(datetime.now(UTC))
+
+
 def _whole(moment: datetime) -> datetime:
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return truncate(moment)

@@ -28,7 +28,7 @@ from event_service.store.client import Database
 from tests.e2e.foreign import ForeignClient, Refused
 from tests.e2e.trust.command_line import CommandLine
 from tests.e2e.trust.conftest import Door, Trust
-from tests.unit.http.signing import signed
+from tests.unit.http.cloud_eye.signing import signed
 from tests.unit.wire.nesting import nested
 
 pytestmark = pytest.mark.xdist_group("trust")

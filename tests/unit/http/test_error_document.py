@@ -8,7 +8,7 @@ import pytest
 
 from event_service import errors
 from event_service.errors import EventServiceError, NotFound, RequiredParameter, WebhookDisabled
-from event_service.http.cloud_eye_errors import cloud_eye_error
+from event_service.http.cloud_eye.errors import cloud_eye_error
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "errors.md"
 ROWS = {

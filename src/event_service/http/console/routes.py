@@ -11,17 +11,17 @@ from starlette.routing import Route
 from event_service.errors import EventServiceError, NotFound
 from event_service.events.watching import Watcher
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye_caller import Authenticator
 from event_service.http.console import event_pages, views, webhook_pages
 from event_service.http.console.event_pages import EventPages
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
-from event_service.http.console.selection import utc_now
 from event_service.http.console.session import Sessions
 from event_service.http.console.webhook_pages import WebhookPages
 from event_service.identity.access import scope_of
+from event_service.identity.authenticator import Authenticator
 from event_service.normalize import known_names
 from event_service.settings import Settings
+from event_service.wire.timestamps import utc_now
 
 _MEMORY_BYTES = 4 * 1024 * 1024  # of forms under way
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -147,7 +147,3 @@ def _moment(text: str, name: str) -> datetime | None:
         return parse_timestamp(text)
     except ValueError:
         raise InvalidArgument.at(name, "must be a time, such as 2026-01-31T12:00") from None
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)

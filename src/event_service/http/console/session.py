@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_service.errors import PermissionDenied
-from event_service.http.cloud_eye_caller import Authenticator
+from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal
 from event_service.settings import Settings
 

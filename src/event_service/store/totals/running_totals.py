@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import bson
@@ -21,6 +21,7 @@ from cachetools import LRUCache
 from event_service.errors import EventServiceError
 from event_service.store.compile import both
 from event_service.store.time_windows import Between, within
+from event_service.wire.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class RunningTotals:
         *,
         later: Callable[[Callable[[], None]], None] = in_background,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._count = count
         self._later = later

@@ -10,7 +10,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import bson
@@ -24,6 +24,7 @@ from event_service.store.totals.tally_hours import HOUR, Hour
 from event_service.store.totals.tally_keeping import SETTLED, Keeper
 from event_service.store.totals.tally_questions import Question
 from event_service.store.totals.tally_statistics import CountedGroup, CountGroups, Row
+from event_service.wire.timestamps import utc_now
 
 LOOK_AGAIN = 1.0
 """Seconds: how soon it is known that another replica, or a late event, changed an hour."""
@@ -71,7 +72,7 @@ class Tallies:
         count: Count,
         *,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = utc_now,
         alone: bool = False,
     ) -> None:
         self._keeper = keeper

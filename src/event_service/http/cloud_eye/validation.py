@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from event_service.http.cloud_eye_events import milliseconds_of
+from event_service.http.cloud_eye.events import milliseconds_of
 
 MAX_EVENTS = 100
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from event_service.http.cloud_eye_signature import (
+from event_service.http.cloud_eye.signature import (
     SignatureRefused,
     SignedRequest,
     canonical_path,
@@ -17,7 +17,7 @@ from event_service.http.cloud_eye_signature import (
     parse_authorization,
     verify,
 )
-from tests.unit.http.signing import ACCESS_KEY_ID, NOW, SECRET_KEY, authorization_of, sdk_date, signed
+from tests.unit.http.cloud_eye.signing import ACCESS_KEY_ID, NOW, SECRET_KEY, authorization_of, sdk_date, signed
 
 _text = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 # The SDK cuts a path at `?` and `#` itself; `.` and `..` parts are resolved by its HTTP client before they are sent.

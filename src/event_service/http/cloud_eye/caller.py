@@ -11,7 +11,7 @@ A caller proves itself in one of three ways:
 The SDKs have no mode without a signature: where both headers are there, the token was put there on purpose and counts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -19,8 +19,8 @@ from typing import Protocol
 from starlette.requests import Request
 
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
-from event_service.http.cloud_eye_errors import BAD_SIGNATURE, NOT_ALLOWED, NOT_AUTHENTICATED, CloudEyeError
-from event_service.http.cloud_eye_signature import (
+from event_service.http.cloud_eye.errors import BAD_SIGNATURE, NOT_ALLOWED, NOT_AUTHENTICATED, CloudEyeError
+from event_service.http.cloud_eye.signature import (
     Authorization,
     SignatureRefused,
     SignedRequest,
@@ -29,6 +29,7 @@ from event_service.http.cloud_eye_signature import (
     verify,
 )
 from event_service.identity.access import scope_of
+from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState
@@ -43,12 +44,6 @@ class Webhooks(Protocol):
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
     async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]: ...
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None: ...
-
-
-class Authenticator(Protocol):
-    """What is needed of `identity/authenticator.py`."""
-
-    def authenticate(self, metadata: Mapping[str, str]) -> Principal: ...
 
 
 @dataclass(frozen=True, slots=True)

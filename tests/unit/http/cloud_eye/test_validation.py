@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from event_service.http.cloud_eye_events import milliseconds_of
-from event_service.http.cloud_eye_validation import Rules, find_faults, is_project_id
+from event_service.http.cloud_eye.events import milliseconds_of
+from event_service.http.cloud_eye.validation import Rules, find_faults, is_project_id
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 NOW_MS = milliseconds_of(NOW)

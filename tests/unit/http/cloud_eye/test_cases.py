@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from event_service.http.cloud_eye_events import milliseconds_of
+from event_service.http.cloud_eye.events import milliseconds_of
 from event_service.settings import Settings
-from tests.unit.http.cloud_eye_client import SignedClient
+from tests.unit.http.cloud_eye.client import SignedClient
 from tests.unit.http.fakes import NOW, Door
 
-FOLDER = Path(__file__).parents[4] / "shared" / "cloud-eye"
+FOLDER = Path(__file__).parents[5] / "shared" / "cloud-eye"
 FILE = FOLDER / "cases.jsonl"
 
 pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="the shared cases are not beside this checkout")

@@ -12,7 +12,7 @@ Source: "Reporting Events" of the Cloud Eye API reference, as the vendor's SDKs 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.requests import Request
@@ -20,10 +20,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import Unavailable
-from event_service.http import cloud_eye_caller, cloud_eye_queries
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye_caller import Callers, scope_of_webhook
-from event_service.http.cloud_eye_errors import (
+from event_service.http.cloud_eye import caller, queries
+from event_service.http.cloud_eye.caller import Caller, Callers, scope_of_webhook
+from event_service.http.cloud_eye.errors import (
     BAD_BODY,
     BAD_PARAMETER,
     BAD_PROJECT,
@@ -31,12 +31,14 @@ from event_service.http.cloud_eye_errors import (
     NO_CONTENT,
     CloudEyeError,
 )
-from event_service.http.cloud_eye_events import EVENT_ID, draft_of, new_event_id, occurrence
-from event_service.http.cloud_eye_queries import list_event_detail, list_events, promised_ids, read_selection
-from event_service.http.cloud_eye_validation import Rules, find_faults, is_event_name, is_project_id
+from event_service.http.cloud_eye.events import EVENT_ID, draft_of, new_event_id, occurrence
+from event_service.http.cloud_eye.queries import list_event_detail, list_events, promised_ids, read_selection
+from event_service.http.cloud_eye.validation import Rules, find_faults, is_event_name, is_project_id
 from event_service.http.json_body import NestedTooDeeply, NotJson, TooManyValues, parse_json
+from event_service.identity.authenticator import Authenticator
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
+from event_service.wire.timestamps import utc_now
 
 # Parsing and checking a larger body would keep all other calls waiting for too long.
 PARSED_IN_THREAD_BYTES = 256 * 1024
@@ -55,7 +57,7 @@ class DraftOutcome(Protocol):
     def duplicate(self) -> bool: ...
 
 
-class Events(cloud_eye_queries.Events, Protocol):
+class Events(queries.Events, Protocol):
     """What is needed of `events/manager.py`."""
 
     async def create_drafts(
@@ -63,16 +65,10 @@ class Events(cloud_eye_queries.Events, Protocol):
     ) -> Sequence[DraftOutcome]: ...
 
 
-class Webhooks(cloud_eye_caller.Webhooks, Protocol):
+class Webhooks(caller.Webhooks, Protocol):
     """What is needed of `webhooks/manager.py`."""
 
     def count(self, webhook_id: str, *, error: bool) -> None: ...
-
-
-def utc_now() -> datetime:
-    """The time of receipt: UTC, whole milliseconds."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 class CloudEye:
@@ -88,7 +84,7 @@ class CloudEye:
         *,
         events: Events,
         webhooks: Webhooks,
-        authenticator: cloud_eye_caller.Authenticator,
+        authenticator: Authenticator,
         bodies: BodyReader,
         rules: Rules,
         limit: int,
@@ -149,7 +145,7 @@ class CloudEye:
         selection = read_selection(request.scope["query_string"], filters, self._clock())
         return JSONResponse(await list_event_detail(self._events, scope, project_id, event_name, selection))
 
-    async def _receive(self, request: Request) -> tuple[cloud_eye_caller.Caller, bytes]:
+    async def _receive(self, request: Request) -> tuple[Caller, bytes]:
         """Who calls, proved, and the body. A stranger's body is not read."""
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:

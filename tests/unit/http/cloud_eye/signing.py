@@ -8,7 +8,7 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
 from huaweicloudsdkcore.signer.signer import Signer
 
-from event_service.http.cloud_eye_signature import SignedRequest
+from event_service.http.cloud_eye.signature import SignedRequest
 
 ACCESS_KEY_ID = "webhook-0123456789ab"
 SECRET_KEY = "5e" * 32

@@ -4,8 +4,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.unit.http.cloud_eye.signing import signed
 from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door
-from tests.unit.http.signing import signed
 
 
 class SignedClient:

@@ -18,7 +18,7 @@ from event_service.errors import (
     Unauthenticated,
     Unavailable,
 )
-from event_service.http.cloud_eye_errors import BAD_BODY, BAD_SIGNATURE, CloudEyeError, cloud_eye_error
+from event_service.http.cloud_eye.errors import BAD_BODY, BAD_SIGNATURE, CloudEyeError, cloud_eye_error
 
 
 def test_one_object_carries_both_documented_shapes() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from event_service.errors import InvalidArgument, Overloaded, Unavailable
-from event_service.http.cloud_eye_events import milliseconds_of, moment_of, new_event_id, occurrence
+from event_service.http.cloud_eye.events import milliseconds_of, moment_of, new_event_id, occurrence
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState
 from event_service.settings import Settings
-from tests.unit.http.cloud_eye_client import SignedClient
+from tests.unit.http.cloud_eye.client import SignedClient
 from tests.unit.http.fakes import ACCESS_KEY, NOW, PROJECT, TOKEN, WEBHOOK_ID, Door, cloud_eye_item, make_webhook
 
 PATH = f"/V1.0/{PROJECT}/events"

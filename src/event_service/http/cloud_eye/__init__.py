@@ -1,0 +1,1 @@
+"""The Cloud Eye API (Huawei) at the root of the HTTP address. `api` has its routes."""
