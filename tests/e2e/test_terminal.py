@@ -40,7 +40,7 @@ def commands(service: Service, sender: tuple[str, str], tmp_path_factory: pytest
     return {
         "list": (["event", "list", this], r"RECEIVED +SEVERITY[^\n]+\n.*CRITICAL +ALERT +Disk full"),
         "get": (["event", "get", event["event_id"]], r"severity +CRITICAL(.|\n)*raw_data\n\{"),
-        "stat": (["event", "stat", this], r"SEVERITY +EVENTS *\nCRITICAL +\d +█+"),
+        "stat": (["event", "stat", this], r"SEVERITY +EVENTS *\nCRITICAL +\d+ +█+"),
         "tail": (["event", "tail", this, "-n", "1"], r"CRITICAL  ALERT  Disk full"),
         "export": (["event", "export", this, "-o"], r"holds \d+ events?"),
         "webhook get": (["webhook", "get", sender[0]], r"state +ENABLED"),
