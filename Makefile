@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Where it is set, as in many containers, each start of a program would compile all of its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Any CPython from 3.11 on: make run PYTHON=python3.13
 PYTHON ?= python3
