@@ -200,7 +200,9 @@ class Tallies:
                 self._domains.pop(domain_id, None)
                 self._missing_since.pop(domain_id, None)
             self._current(domain_id)
-        for domain_id in list(self._domains):
+        with self._lock:
+            known = list(self._domains)
+        for domain_id in known:
             domain = self._current(domain_id)
             if domain is None or not domain.hours:
                 continue
