@@ -18,6 +18,8 @@ from event_service.store.maintenance.backup import COLLECTIONS, RestoreRefused, 
 from event_service.store.schema import SchemaError
 from tests.contract.test_migration import upstream_event, upstream_webhook
 
+EVENTS = 100
+
 # What a payload never holds, and an upstream database might.
 ODD = {
     "long": Int64(2**62),
@@ -31,9 +33,6 @@ ODD = {
 def raw_batches(database_kind: str) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock does not hand out documents as BSON")
-
-
-EVENTS = 100
 
 
 @pytest.fixture

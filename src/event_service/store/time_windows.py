@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from event_service.query.filter import Compare, Comparison, Condition, Where
 from event_service.query.list_query import ListQuery
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import truncate, utc_now
 
 _FIRST = timedelta(hours=1)
 _NARROWEST = timedelta(milliseconds=50)
@@ -175,7 +175,7 @@ def between(where: Where) -> Between:
     for each in where.every:
         if not _is_about_time(each):
             continue
-        moment = _whole(each.value)
+        moment = truncate(each.value)
         if each.comparison in _LOWER:
             begin = moment + _MOMENT if each.comparison is Comparison.GREATER else moment
             since = begin if since is None else max(since, begin)
@@ -208,11 +208,6 @@ class _TimeComparison(Protocol):
 
     comparison: Comparison
     value: datetime
-
-
-def _whole(moment: datetime) -> datetime:
-    """In whole milliseconds, as the database compares it."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _windows(newest: datetime, between: Between, reach: _Reach) -> Iterator[dict[str, Any]]:

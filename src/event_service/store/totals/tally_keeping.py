@@ -37,6 +37,7 @@ from event_service.store.totals.tally_hours import (
     read_counted,
     read_hour,
 )
+from event_service.wire.timestamps import truncate
 
 COLLECTION = "event_tally"
 
@@ -133,7 +134,7 @@ class Keeper:
         with database_errors(writing=True):
             if found := self._kept.find_one({"_id": _head_id(domain_id)}):
                 return not found.get("too_many")
-            until = _whole(now - SETTLED)
+            until = truncate(now - SETTLED)
             newest = self._counted(domain_id, hour_of(until), until, now)
             self._kept.replace_one(
                 {"_id": hour_id(domain_id, newest.begin)}, hour_document(domain_id, newest), upsert=True
@@ -189,7 +190,7 @@ class Keeper:
         Returns:
             False if another replica was faster, or an event of that hour is still awaited: then look again later.
         """
-        until = _whole(now - SETTLED)
+        until = truncate(now - SETTLED)
         hour = newest
         while hour.until < until:
             if hour.is_over:
@@ -233,7 +234,7 @@ class Keeper:
 
     def _counted(self, domain_id: str, begin: datetime, until: datetime, now: datetime) -> Hour:
         kinds, expires_from = self._kinds({"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": until}})
-        return Hour(begin, until, kinds, expires_from, None, _whole(now))
+        return Hour(begin, until, kinds, expires_from, None, truncate(now))
 
     def _further(self, domain_id: str, hour: Hour, until: datetime, now: datetime) -> Hour:
         more = self._counted(domain_id, hour.until, until, now)  # begins where the hour ended
@@ -241,7 +242,7 @@ class Keeper:
         for kind, number in more.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + number
         expiries = [each for each in (hour.expires_from, more.expires_from) if each is not None]
-        return _later_than(hour, Hour(hour.begin, until, kinds, min(expiries, default=None), None, _whole(now)))
+        return _later_than(hour, Hour(hour.begin, until, kinds, min(expiries, default=None), None, truncate(now)))
 
     def _kinds(self, matching: Mapping[str, Any]) -> tuple[dict[Kind, int], datetime | None]:
         with database_errors():
@@ -274,8 +275,3 @@ def _later_than(old: Hour, new: Hour) -> Hour:
     if old.changed_at is None or new.changed_at is None or new.changed_at > old.changed_at:
         return new
     return replace(new, changed_at=old.changed_at + timedelta(milliseconds=1))
-
-
-def _whole(moment: datetime) -> datetime:
-    """In whole milliseconds, as it is stored."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
