@@ -9,6 +9,7 @@ import typer
 
 from event_service.cli.configuration import load_settings, refuse_open_door
 from event_service.cli.failures import Failure
+from event_service.imports import without_collecting
 
 
 def serve(
@@ -55,7 +56,8 @@ def serve(
     settings = load_settings({name: value for name, value in flags.items() if value is not None})
     if not insecure:
         refuse_open_door(settings)
-    from event_service.cli import serving  # noqa: PLC0415 - heavy
+    with without_collecting():
+        from event_service.cli import serving  # noqa: PLC0415 - heavy
 
     try:
         serving.run(serving.serve_until_stopped(settings, first=first))
