@@ -14,7 +14,7 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("fuzz", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-pytest_plugins = ["pytester", "tests.skips"]
+pytest_plugins = ["pytester", "tests.reruns", "tests.skips"]
 
 REAL_PROCESSES = {"e2e", "chaos"}
 SEARCHES = {"fuzz", "chaos"}
