@@ -10,6 +10,7 @@ import pytest
 from bson import ObjectId
 
 from event_service.settings import Settings
+from event_service.store import indexes
 from event_service.store.client import close, connect
 from event_service.store.compile import SECANTUS
 from event_service.store.event_reader import EventReader
@@ -37,6 +38,7 @@ def read_events() -> list[dict[str, Any]]:
 def reader(embedded_uri: str) -> Iterator[EventReader]:
     """Reads the recorded events."""
     database = connect(Settings(database="conformance"), embedded_uri)
+    indexes.ensure(database)
     database["event"].insert_many(read_events())
     reading = EventReader(database["event"], dialect=SECANTUS)
     yield reading

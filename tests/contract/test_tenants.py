@@ -53,7 +53,7 @@ from tests.contract import tenant_queries
 from tests.contract.conftest import MONGODB_URI
 from tests.contract.tenant_queries import Queries
 
-QUERIES = scaled(500, 2000)
+QUERIES = scaled(250, 2000)
 DOMAINS = ("domain-a", "domain-b")
 EVENTS = 20
 WEBHOOKS = 6

@@ -90,7 +90,7 @@ def test_a_pattern_is_taken_apart() -> None:
         parse("a)")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(PATTERNS, st.lists(SHORT_TEXTS, min_size=5, max_size=5))
 def test_matches_what_it_matched(pattern: str, texts: list[str]) -> None:
     try:
