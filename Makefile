@@ -26,6 +26,9 @@ BIN := .venv/bin
 # Modules are compiled when they are first imported: most of what is installed never is.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
 
+# What builds packages: the first two this one, the others grpcurl's, which has no wheel to download.
+BACKENDS := hatchling editables setuptools wheel
+
 ##@ Use
 
 .PHONY: run
@@ -108,7 +111,7 @@ endif
 	@$(PYTHON) tools/check_python.py
 	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(INSTALL) pip hatchling editables
+	@$(INSTALL) pip $(BACKENDS)
 	@mkdir -p .make && touch $@
 
 .make/run: .make/venv pyproject.toml constraints.txt

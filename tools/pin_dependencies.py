@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "constraints.txt"
 HEADER = "# Every package of the environment, pinned by `make constraints`. What is wanted, and why: pyproject.toml.\n"
+# As in the Makefile: what builds packages, since nothing is built in isolation.
+BACKENDS = ("hatchling", "editables", "setuptools", "wheel")
 # Its dependencies are versions of grpcio and protobuf that are years old.
 WITHOUT_DEPENDENCIES = "spaceone-api==2.0.435"
 
@@ -27,10 +29,10 @@ def main() -> None:
         run(sys.executable, "-m", "venv", folder)
         python = Path(folder) / "bin" / "python"
         pip = (python, "-m", "pip", "--disable-pip-version-check", "--quiet")
-        run(*pip, "install", "--upgrade", "pip", "hatchling", "editables")
+        run(*pip, "install", "--upgrade", "pip", *BACKENDS)
         run(*pip, "install", "--no-build-isolation", "--editable", ".[embedded]", "--group", "dev")
         run(*pip, "install", "--no-deps", WITHOUT_DEPENDENCIES)
-        frozen = run(*pip, "freeze", "--all", "--exclude-editable", "--exclude", "setuptools")
+        frozen = run(*pip, "freeze", "--all", "--exclude-editable")
     TARGET.write_text(HEADER + "".join(line + "\n" for line in frozen.splitlines() if "==" in line))
     print(f"{TARGET.name}: {frozen.count('==')} packages")
 
