@@ -56,11 +56,7 @@ def test_a_crash_between_two_writes_of_a_batch_is_mended(
     payload = {"results": [{"event_key": "old", "event_type": "RECOVERY"}, {"event_key": "new"}]}
 
     crash(service, proxy, point, lambda: service.create_event(webhook, payload, idempotency_key="k"))
-    # A start leaves alone what may still be under way at another replica: this crash is made to look a minute old.
-    past = datetime.now(UTC) - timedelta(minutes=2)
-    database["condition"].update_many({"unsettled_at": {"$exists": True}}, {"$set": {"unsettled_at": past}})
-    service.start()
-    wait_until(lambda: database["condition"].count_documents({"unsettled_at": {"$exists": True}}) == 0)
+    start_later(service, database)
     recovered = database["event"].count_documents({"event_type": "RECOVERY"})
     assert states(database)["old"] == ("RESOLVED" if recovered else "TRIGGERED")
 
@@ -76,6 +72,32 @@ def test_a_crash_between_two_writes_of_a_batch_is_mended(
     assert service.stop() == 0
 
 
+def test_a_crash_between_two_parts_of_a_heavy_batch_is_mended(
+    make_service: MakeService, proxy: MongoProxy, database: Database
+) -> None:
+    """Events of more bytes than one command takes are written by several."""
+    service = make_service(proxy.uri).start()
+    webhook = service.create_webhook()
+    service.create_event(webhook, {"event_key": "old"})
+    heavy = [{"event_key": f"heavy-{number}", "text": "x" * 2_200_000} for number in range(4)]
+    payload = {"results": [{"event_key": "old", "event_type": "RECOVERY"}, *heavy]}
+
+    crash(
+        service,
+        proxy,
+        (("insert", "event", 1), True),
+        lambda: service.create_event(webhook, payload, idempotency_key="k"),
+    )
+    assert 1 < database["event"].count_documents({}) < 6
+    start_later(service, database)
+    for _ in range(2):
+        service.create_event(webhook, payload, idempotency_key="k")
+    assert sorted(database["event"].distinct("event_key")) == [*(event["event_key"] for event in heavy), "old"]
+    assert database["event"].count_documents({}) == 6
+    assert states(database) == {"old": "RESOLVED", **{event["event_key"]: "TRIGGERED" for event in heavy}}
+    assert service.stop() == 0
+
+
 def crash(service: Service, proxy: MongoProxy, point: tuple[Write, bool], send: Callable[[], None]) -> None:
     """Kills the service when what is sent gets to the given write."""
     (command, collection, skip), before = point
@@ -84,6 +106,15 @@ def crash(service: Service, proxy: MongoProxy, point: tuple[Write, bool], send: 
         send()
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
     assert proxy.trap.sprung.is_set()
+
+
+def start_later(service: Service, database: Database) -> None:
+    """Starts it again, and waits until it has closed what it left to be closed."""
+    # A start leaves alone what may still be under way at another replica: this crash is made to look a minute old.
+    past = datetime.now(UTC) - timedelta(minutes=2)
+    database["condition"].update_many({"unsettled_at": {"$exists": True}}, {"$set": {"unsettled_at": past}})
+    service.start()
+    wait_until(lambda: database["condition"].count_documents({"unsettled_at": {"$exists": True}}) == 0)
 
 
 def states(database: Database) -> dict[str, str]:

@@ -9,11 +9,12 @@ import pytest
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from event_service.errors import TooLarge
 from event_service.settings import Settings
 from event_service.store.bulk import find_by_id, insert_each, write_updates
 from event_service.store.client import Database, close, connect
 from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
-from event_service.store.failures import DUPLICATE_KEY, write_errors
+from event_service.store.failures import DUPLICATE_KEY, translate_write, write_errors
 from tests.contract.tcp_proxy import TcpProxy
 
 
@@ -47,6 +48,29 @@ def test_a_refused_document_is_named_and_the_others_are_stored(database: Databas
         (5, DUPLICATE_KEY),
     ]
     assert {row["_id"]: row["name"] for row in rows.find()} == {1: "a", 2: "b", 3: "c", 4: "x", 5: "e"}
+
+
+def test_documents_of_more_than_one_command_are_all_inserted(database: Database) -> None:
+    rows = database["rows"]
+    rows.insert_many([{"_id": number} for number in (2, 19, 39)])
+    failures = insert_each(rows, [{"_id": number, "text": "x" * 1_000_000} for number in range(40)])
+    assert [(failure.index, failure.code) for failure in failures] == [
+        (number, DUPLICATE_KEY) for number in (2, 19, 39)
+    ]
+    assert rows.count_documents({"text": {"$exists": True}}) == 37
+
+
+def test_a_document_that_is_too_large_is_refused_alone(embedded_uri: str) -> None:
+    database = connect(Settings(database="test_too_large"), embedded_uri)
+    rows = database["rows"]
+    try:
+        failures = insert_each(rows, [{"_id": number, "text": "x" * (number * 9_000_000)} for number in range(3)])
+        assert [failure.index for failure in failures] == [2]
+        assert type(translate_write(failures[0])) is TooLarge
+        assert [row["_id"] for row in rows.find({}, {"_id": True}, sort=[("_id", 1)])] == [0, 1]
+    finally:
+        database.client.drop_database(database.name)
+        close(database)
 
 
 def test_a_connection_that_breaks_before_the_answer_is_tried_once_more(embedded_uri: str) -> None:

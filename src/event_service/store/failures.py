@@ -29,12 +29,13 @@ from event_service.errors import (
 )
 
 DUPLICATE_KEY = 11000
+DOCUMENT_TOO_LARGE = 10334
 
 _RETRY_SOON = 0.5  # seconds: an election, a restart
 _RETRY_LATER = 5.0  # seconds: somebody has to make room or mend something first
 
 _TIME_LIMIT = 50
-_TOO_LARGE = frozenset({10334, 17280, 17419, 17420, 13548})
+_TOO_LARGE = frozenset({DOCUMENT_TOO_LARGE, 17280, 17419, 17420, 13548})
 # InternalError and UnknownError (what the embedded database answers to everything while its disk is full),
 # OutOfDiskSpace, and not being authorised.
 _NEEDS_THE_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
