@@ -39,6 +39,7 @@ Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception |
 
 _MOST_DEFERRALS = 64  # of one item; then something is wrong, and the caller had better send again
 _SECONDS_PER_WEIGHT = 0.01  # what a request that is heavier than a batch may take beyond COMMIT_SECONDS
+_SECONDS_PER_BYTE = 1e-7  # the same for one that has more bytes
 _PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
 _LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
 _FEW = 8
@@ -80,7 +81,7 @@ class GroupCommit(Generic[Request, Outcome]):
 
     Args:
         commit: writes a batch and says for each member how it went. Called in the writer's thread, under
-            `time_limit(COMMIT_SECONDS)`, or more for a request that is heavier than a whole batch. If it raises, every
+            `time_limit(COMMIT_SECONDS)`, or more for a request that is larger than a whole batch. If it raises, every
             member of the batch gets that error, and the writer goes on with the next batch.
         size_of: bytes a request adds to a batch.
         weight_of: events it adds to a batch.
@@ -260,8 +261,11 @@ class GroupCommit(Generic[Request, Outcome]):
         started = time.monotonic()
         self._last_batch = len(batch)
         weight = sum(item.weight for item in batch)
+        size = sum(item.size for item in batch)
+        longer = max(weight - self._batch_weight, 0) * _SECONDS_PER_WEIGHT
+        longer += max(size - self._batch_bytes, 0) * _SECONDS_PER_BYTE
         try:
-            with time_limit(COMMIT_SECONDS + max(weight - self._batch_weight, 0) * _SECONDS_PER_WEIGHT):
+            with time_limit(COMMIT_SECONDS + longer):
                 outcomes = self._commit([item.request for item in batch])
             if len(outcomes) != len(batch):
                 raise AssertionError("a commit must answer every request of its batch")  # noqa: TRY301

@@ -208,7 +208,15 @@ async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
     await writer.close(5)
 
 
-async def test_a_heavy_request_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"weight_of": len, "batch_weight": 10},
+        {"size_of": lambda name: len(name) * 100_000, "batch_bytes": 1_000_000},
+    ],
+    ids=["events", "bytes"],
+)
+async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
 
     @contextlib.contextmanager
@@ -217,7 +225,7 @@ async def test_a_heavy_request_may_take_longer(monkeypatch: pytest.MonkeyPatch) 
         yield
 
     monkeypatch.setattr("event_service.store.writer.time_limit", limit)
-    writer: Writer = GroupCommit(list, weight_of=len, batch_weight=10)
+    writer: Writer = GroupCommit(list, **measures)
     await writer.submit("x" * 10)
     await writer.submit("x" * 110)
     assert limits == [1.8, 2.8]
