@@ -229,6 +229,7 @@ class GroupCommit(Generic[Request, Outcome]):
     def _run(self) -> None:
         while batch := self._take():
             self._write(batch)
+            del batch  # or it is kept until the next one comes
 
     def _take(self) -> list[_Item[Request]]:
         """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,9 +12,14 @@ import pytest
 
 from event_service.errors import AlreadyExists, EventServiceError, Internal, Overloaded, TooLarge, Unavailable
 from event_service.store.writer import DEFER, GroupCommit
+from tests.waiting import until
 
 Batch = Sequence[str]
 Writer = GroupCommit[str, str]
+
+
+class Request:
+    """Something to be written, that can be referred to weakly."""
 
 
 class Store:
@@ -58,6 +64,17 @@ async def test_an_idle_writer_writes_at_once(writer: Writer, store: Store) -> No
     assert await writer.submit("a") == "stored a"
     assert store.batches == [["a"]]
     assert (writer.depth, writer.depth_bytes, writer.last_batch) == (0, 0, 1)
+
+
+async def test_an_idle_writer_keeps_nothing_of_its_last_batch() -> None:
+    writer: GroupCommit[Request, int] = GroupCommit(lambda batch: [1] * len(batch))
+    request = Request()
+    kept = weakref.ref(request)
+    outcome = writer.submit(request)
+    del request
+    assert await outcome == 1
+    await until(lambda: kept() is None)
+    await writer.close(5)
 
 
 async def test_what_comes_in_during_a_write_is_the_next_batch(writer: Writer, store: Store) -> None:
