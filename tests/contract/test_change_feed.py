@@ -92,6 +92,24 @@ def test_inserts_of_anybody_are_told_of(
     assert told.call_count == 7
 
 
+def test_a_collection_that_is_dropped_is_followed_anew(
+    client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("event_service.store.background._RETRY_SECONDS", 0.1)
+    told = Mock()
+    events = client["feed"]["event"]
+    events.insert_one({"_id": 1})
+    feed = ChangeFeed(events, told)
+    wait_until(lambda: feed.live)
+    events.drop()
+    wait_until(lambda: told.call_count >= 3)  # live, not live, live again
+    wait_until(lambda: feed.live)
+    events.insert_one({"_id": 2})
+    wait_until(lambda: told.call_count >= 4)
+    feed.stop()
+    wait_until(lambda: not feed.live)
+
+
 def test_a_database_without_change_streams_is_left_alone(embedded_uri: str) -> None:
     with MongoClient[Document](embedded_uri) as client:
         feed = ChangeFeed(client["feed"]["event"], lambda: None)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from event_service.errors import EventServiceError
+from event_service.errors import EventServiceError, Unavailable
 from event_service.store.background import Background, Stopping
 from event_service.store.client import Document
 from event_service.store.failures import database_errors
@@ -48,9 +48,11 @@ class ChangeFeed:
             with database_errors(), self._events.watch(_PIPELINE, max_await_time_ms=_LONGEST_WAIT_MS) as stream:
                 self._live = True
                 self._told()  # what was stored before the stream was open has not been told of
-                while not stopping():
+                while stream.alive and not stopping():
                     if stream.try_next() is not None:
                         self._told()
+                if not stopping():
+                    raise Unavailable("The collection was dropped or renamed, which ends its change stream.")
         except EventServiceError as error:
             if not isinstance(error.__cause__, OperationFailure):
                 raise
