@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from event_service.errors import EventServiceError
+
 Question = TypeVar("Question", bound=Hashable)
 Answer = TypeVar("Answer")
 
@@ -56,7 +58,7 @@ class Shared(Generic[Question, Answer]):
         except Exception as error:  # whatever it is, it belongs to those who asked
             for future in following:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(error.again() if isinstance(error, EventServiceError) else error)
         else:
             for future in following:
                 if not future.done():
