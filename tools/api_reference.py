@@ -18,9 +18,9 @@ HEADER = """# API reference
 
 <!-- written by `make docs` from the comments of proto/; change those -->
 
-Services are asked over gRPC, and, where an HTTP line says so, by JSON over HTTP too (`/openapi.json` describes that).
-The server describes itself by reflection: `grpcurl -plaintext 127.0.0.1:50051 list`. What errors mean is in
-[errors.md](errors.md).
+Services are asked over gRPC, and, where an HTTP line says so, by JSON over HTTP too, sent with
+`Content-Type: application/json` (`/openapi.json` describes that). The server describes itself by reflection:
+`grpcurl -plaintext 127.0.0.1:50051 list`. What errors mean is in [errors.md](errors.md).
 
 """
 

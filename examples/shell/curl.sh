@@ -10,6 +10,6 @@ curl -sS --fail-with-body -H "Idempotency-Key: certificate-shop" \
 echo
 
 curl -sS --fail-with-body ${EVENT_SERVICE_TOKEN:+-H "Authorization: Bearer $EVENT_SERVICE_TOKEN"} \
-  -d '{"event_key": "certificate:shop", "query": {"page": {"limit": 5}}}' \
+  -H "Content-Type: application/json" -d '{"event_key": "certificate:shop", "query": {"page": {"limit": 5}}}' \
   "$http/monitoring/v1/event/list"
 echo

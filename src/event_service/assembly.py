@@ -122,6 +122,9 @@ def web_application(
         authenticator=authenticator,
         services=[service.descriptor for service in services],
         methods=grpc_server.methods,
+        open_methods={
+            f"/{service.descriptor.full_name}/{name}" for service in services for name in service.open_methods
+        },
         new_call=_http_call,
         is_ready=lambda: grpc_server.health.serving,
         version=service_version,

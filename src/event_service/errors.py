@@ -20,6 +20,7 @@
     ├── DeadlineExceeded           the caller's own deadline has passed
     ├── RequestTimeout             HTTP only: the body did not arrive in time
     ├── MethodNotAllowed           HTTP only: the address is right, the method is not
+    ├── UnsupportedMediaType       HTTP only: the body is not said to be JSON
     ├── Unimplemented
     └── Internal                   a fault of ours
 
@@ -183,6 +184,10 @@ class RequestTimeout(EventServiceError):
 
 class MethodNotAllowed(EventServiceError):
     code, http_status, reason = "UNIMPLEMENTED", 405, "ERROR_METHOD_NOT_ALLOWED"
+
+
+class UnsupportedMediaType(EventServiceError):
+    code, http_status, reason = "INVALID_ARGUMENT", 415, "ERROR_UNSUPPORTED_MEDIA_TYPE"
 
 
 class Unimplemented(EventServiceError):

@@ -64,7 +64,11 @@ class Settings(BaseSettings):
     http_tls: bool = Field(
         True, description="Use tls_cert_file for HTTP too. false: plain HTTP, for a proxy in front that has TLS."
     )
-    public_url: str = Field("", description="Address under which callers reach the HTTP server; used in webhook URLs.")
+    public_url: str = Field(
+        "",
+        description="Address under which callers reach the HTTP server; used in webhook URLs. With auth=none on "
+        "loopback it is the only other name that is answered by.",
+    )
 
     auth: Literal["none", "jwt"] = Field(
         "none", description="Who may read: everybody on loopback, or bearers of a JWT."

@@ -1,6 +1,6 @@
 """The HTTP application: all routes behind the gate. `server.py` serves it, `event_service/app.py` wires it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
 from event_service.http import collector
+from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.cloud_eye import api as cloud_eye
 from event_service.http.cloud_eye.api import CloudEye
@@ -39,6 +40,7 @@ def build_app(
     authenticator: Authenticator,
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
+    open_methods: Collection[str],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
     is_ready: Callable[[], bool],
     version: str,
@@ -49,7 +51,7 @@ def build_app(
     """Puts the routes together.
 
     Args:
-        services, methods, new_call: as `transcoding.Transcoder` takes them.
+        services, methods, open_methods, new_call: as `transcoding.Transcoder` takes them.
         is_ready: whether events can be stored.
         version: of this service.
         more_routes: what else is served, e.g. metrics and the console.
@@ -59,17 +61,24 @@ def build_app(
     Raises:
         ValueError: a service has a method that nothing answers.
     """
+    callers = RequestAuthenticator(settings, authenticator)
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=settings.http_body_memory_bytes)
     collectors = Collector(
         events=events, webhooks=webhooks, bodies=bodies, limit=settings.max_message_bytes, clock=clock
     )
     transcoder = Transcoder(
-        services=services, methods=methods, new_call=new_call, bodies=bodies, limit=settings.max_message_bytes
+        services=services,
+        methods=methods,
+        open_methods=open_methods,
+        authenticator=callers,
+        new_call=new_call,
+        bodies=bodies,
+        limit=settings.max_message_bytes,
     )
     cloud = CloudEye(
         events=events,
         webhooks=webhooks,
-        authenticator=authenticator,
+        authenticator=callers,
         bodies=bodies,
         rules=Rules(settings.cloud_eye_rules, settings.cloud_eye_time_margin_seconds),
         limit=settings.cloud_eye_max_body_bytes,

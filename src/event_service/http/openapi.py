@@ -38,6 +38,7 @@ _STATUSES = {
     "408": "The body did not arrive in time.",
     "409": "The idempotency key was used with another payload, or the name is taken.",
     "413": "The body is too large.",
+    "415": "The body is not said to be JSON: Content-Type must be application/json.",
     "429": "Too much at once; send again after Retry-After.",
     "500": "A fault of the service.",
     "501": "This is not offered.",

@@ -7,7 +7,7 @@ protobuf's JSON names too.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from event_service.errors import InvalidArgument, TooLarge
+from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
+from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
@@ -81,7 +82,8 @@ class Transcoder(Generic[CallT]):
 
     Args:
         methods: the functions that answer, by `/package.Service/method`; they authenticate the caller by the call's
-            metadata.
+            metadata, once more: a token that has held is remembered.
+        open_methods: those of them whose requests carry their own credentials; nobody asks for a token there.
         new_call: makes the call a method is given, of its name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` stands as `x_domain_id` too) and the request id.
         limit: bytes of a body.
@@ -92,12 +94,16 @@ class Transcoder(Generic[CallT]):
         *,
         services: Sequence[ServiceDescriptor],
         methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
+        open_methods: Collection[str],
+        authenticator: RequestAuthenticator,
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
         limit: int,
     ) -> None:
         self._services = services
         self._methods = methods
+        self._open_methods = open_methods
+        self._authenticator = authenticator
         self._new_call = new_call
         self._bodies = bodies
         self._limit = limit
@@ -117,11 +123,18 @@ class Transcoder(Generic[CallT]):
         request_type = GetMessageClass(binding.method.input_type)
         reply_type = GetMessageClass(binding.method.output_type)
 
+        needs_token = binding.name not in self._open_methods
+
         async def endpoint(request: Request) -> Response:
+            metadata = _metadata(request)
+            # A stranger's body is not read.
+            if needs_token:
+                self._authenticator.authenticate(request, metadata)
+            _check_content_type(request.headers.get("content-type", ""))
             wire = await self._bodies.read(request, self._limit)
             body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
             message = read_message(body, request_type())
-            call = self._new_call(binding.name, _metadata(request), request.scope["state"][REQUEST_ID])
+            call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
             reply = await answer(message.SerializeToString(), call)
             headers = dict(call.trailers)
             if len(reply) > WRITTEN_IN_THREAD_BYTES:
@@ -167,6 +180,17 @@ def write_message(message: Message) -> dict[str, Any]:
 
 def _write_reply(reply: bytes, reply_type: type[Message], headers: dict[str, str]) -> Response:
     return JSONResponse(write_message(reply_type.FromString(reply)), headers=headers)
+
+
+def _check_content_type(given: str) -> None:
+    """None is as good as JSON's.
+
+    Raises:
+        UnsupportedMediaType: it is another one. Browsers let any page send forms and text/plain anywhere, and ask
+            before they send JSON.
+    """
+    if given.partition(";")[0].strip().lower() not in ("application/json", ""):
+        raise UnsupportedMediaType("The body must be JSON, sent with the header Content-Type: application/json.")
 
 
 def _metadata(request: Request) -> dict[str, str]:

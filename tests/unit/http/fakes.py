@@ -13,6 +13,7 @@ from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.app import build_app
 from event_service.http.gate import Gate
+from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal, Role
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
@@ -181,6 +182,8 @@ class Door:
     events: FakeEvents = field(default_factory=FakeEvents)
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     handlers: dict[str, Handler] = field(default_factory=dict)
+    open_methods: frozenset[str] = frozenset()
+    authenticator: Authenticator = field(default_factory=FakeAuthenticator)
     ready: bool = True
     now: datetime = NOW
     observed: list[tuple[str, str, int]] = field(default_factory=list)
@@ -193,9 +196,10 @@ class Door:
             self.settings,
             events=self.events,
             webhooks=self.webhooks,
-            authenticator=FakeAuthenticator(),
+            authenticator=self.authenticator,
             services=[service],
             methods=methods | self.handlers,
+            open_methods=self.open_methods,
             new_call=FakeCall,
             is_ready=lambda: self.ready,
             version="0",
@@ -203,8 +207,9 @@ class Door:
             clock=lambda: self.now,
         )
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app()), base_url="http://127.0.0.1:8080")
+    def client(self, token: str = "", base_url: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app()), base_url=base_url, headers=headers)
 
 
 def cloud_eye_item(**fields: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
-from tests.unit.http.fakes import Door, FakeCall
+from tests.unit.http.fakes import TOKEN, Door, FakeCall
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
 LIST = "/spaceone.api.monitoring.v1.Event/list"
@@ -42,7 +43,7 @@ def test_paths_are_those_of_the_contract() -> None:
 
 
 async def test_a_call() -> None:
-    async with Door().client() as client:
+    async with Door().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", json={"event_id": "event-1"})
     assert answer.status_code == 200
     assert answer.json() == {"event_id": "event-1", "event_key": answer.headers["x-request-id"]}
@@ -57,12 +58,12 @@ async def test_metadata_is_the_headers() -> None:
         return b""
 
     door = Door(handlers={LIST: remember})
-    async with door.client() as client:
-        headers = {"Authorization": "Bearer abc", "X-Domain-Id": "domain-1", "X-Workspace-Id": "w"}
+    async with door.client(TOKEN) as client:
+        headers = {"X-Domain-Id": "domain-1", "X-Workspace-Id": "w"}
         await client.post("/monitoring/v1/event/list", headers=headers)
     [call] = seen
     assert call.method == LIST
-    assert call.metadata["authorization"] == "Bearer abc"
+    assert call.metadata["authorization"] == f"Bearer {TOKEN}"
     assert (call.metadata["x_domain_id"], call.metadata["x_workspace_id"]) == ("domain-1", "w")
 
 
@@ -74,7 +75,7 @@ async def test_errors_of_the_method() -> None:
         raise NotFound("event_id", "x")
 
     door = Door(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
-    async with door.client() as client:
+    async with door.client(TOKEN) as client:
         refused = await client.post("/monitoring/v1/event/list")
         missed = await client.post("/monitoring/v1/event/stat")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -83,6 +84,48 @@ async def test_errors_of_the_method() -> None:
         "code": "ERROR_NOT_FOUND",
         "message": "Resource cannot be found or access is denied. (event_id = x)",
     }
+
+
+async def test_a_stranger_s_body_is_not_read() -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            read.append(b"x" * 1000)
+            yield read[-1]
+
+    async with Door().client("another.token") as client:
+        answer = await client.post("/monitoring/v1/event/list", content=body())
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert len(read) <= 1
+
+
+async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> None:
+    async with Door(open_methods=frozenset({LIST})).client() as client:
+        assert (await client.post("/monitoring/v1/event/list")).status_code == 200
+        assert (await client.post("/monitoring/v1/event/stat")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        (None, 200),
+        ("text/plain", 415),
+        ("text/plain; application/json", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+    ],
+)
+async def test_what_a_form_may_send_is_refused(content_type: str | None, status: int) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    async with Door().client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/list", content=b"{}", headers=headers)
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["detail"]["code"] == "ERROR_UNSUPPORTED_MEDIA_TYPE"
+        assert "Content-Type: application/json" in answer.json()["detail"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +197,7 @@ async def test_large_replies_do_not_hold_up_others() -> None:
         return wire
 
     door = Door(handlers={LIST: answer})
-    async with door.client() as client:
+    async with door.client(TOKEN) as client:
         listing = asyncio.create_task(client.post("/monitoring/v1/event/list"))
         while not listing.done():
             await client.get("/healthz")

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import Unavailable
+from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.cloud_eye import caller, queries
 from event_service.http.cloud_eye.caller import Caller, Callers, scope_of_webhook
@@ -35,7 +36,6 @@ from event_service.http.cloud_eye.events import EVENT_ID, draft_of, new_event_id
 from event_service.http.cloud_eye.queries import list_event_detail, list_events, promised_ids, read_selection
 from event_service.http.cloud_eye.validation import Rules, find_faults, is_event_name, is_project_id
 from event_service.http.json_body import NestedTooDeeply, NotJson, TooManyValues, parse_json
-from event_service.identity.authenticator import Authenticator
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
 from event_service.wire.timestamps import utc_now
@@ -84,7 +84,7 @@ class CloudEye:
         *,
         events: Events,
         webhooks: Webhooks,
-        authenticator: Authenticator,
+        authenticator: RequestAuthenticator,
         bodies: BodyReader,
         rules: Rules,
         limit: int,

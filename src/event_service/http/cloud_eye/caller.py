@@ -19,6 +19,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
+from event_service.http.authentication import RequestAuthenticator
 from event_service.http.cloud_eye.errors import BAD_SIGNATURE, NOT_ALLOWED, NOT_AUTHENTICATED, CloudEyeError
 from event_service.http.cloud_eye.signature import (
     Authorization,
@@ -29,7 +30,6 @@ from event_service.http.cloud_eye.signature import (
     verify,
 )
 from event_service.identity.access import scope_of
-from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState
@@ -86,7 +86,7 @@ class Callers:
         clock: the server's time, timezone-aware.
     """
 
-    def __init__(self, webhooks: Webhooks, authenticator: Authenticator, clock: Callable[[], datetime]) -> None:
+    def __init__(self, webhooks: Webhooks, authenticator: RequestAuthenticator, clock: Callable[[], datetime]) -> None:
         self._webhooks = webhooks
         self._authenticator = authenticator
         self._clock = clock
@@ -96,6 +96,7 @@ class Callers:
 
         Raises:
             CloudEyeError: 401 or 403.
+            PermissionDenied: as `RequestAuthenticator.authenticate`.
         """
         token = request.headers.get("x-auth-token", "").strip()
         authorization = request.headers.get("authorization", "").strip().encode("latin-1")
@@ -157,7 +158,7 @@ class Callers:
         # HTTP proxies drop header names with underscores, gRPC metadata has them.
         metadata = {name.replace("-", "_"): value for name, value in request.headers.items()}
         try:
-            return self._authenticator.authenticate({**metadata, "token": token})
+            return self._authenticator.authenticate(request, {**metadata, "token": token})
         except Unauthenticated as refusal:
             raise CloudEyeError(NOT_AUTHENTICATED, refusal.message) from None
 

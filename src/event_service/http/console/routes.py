@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from event_service.errors import EventServiceError, NotFound
 from event_service.events.watching import Watcher
+from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.console import event_pages, views, webhook_pages
 from event_service.http.console.event_pages import EventPages
@@ -55,7 +56,7 @@ def console_routes(
         {"version": version, "number": views.number, "clock": views.clock, "iso": views.iso, "words": views.words}
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
-    pages = Pages(renderer, Sessions(settings, authenticator), bodies)
+    pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
     about_events = EventPages(pages, events=events, webhooks=webhooks, watcher=watcher, is_ready=is_ready, clock=clock)
     about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=known_names())
     doors = _Doors(pages)
@@ -86,7 +87,7 @@ class _Doors:
         given = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
         there = _own_address(fields.get("next", ""))
         try:
-            scope_of(self._pages.sessions.check(*given))
+            scope_of(self._pages.sessions.check(request, *given))
         except EventServiceError as error:
             values = {"fault": error, "next": there}
             return self._pages.page(request, "sign_in.html", values, error.http_status)

@@ -5,7 +5,6 @@ any replica knows everybody. Forms carry a second, random cookie's value in a fi
 send a form, but it can neither read nor set that cookie.
 """
 
-import ipaddress
 import secrets
 from urllib.parse import urlsplit
 
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_service.errors import PermissionDenied
-from event_service.identity.authenticator import Authenticator
+from event_service.http.authentication import RequestAuthenticator
 from event_service.identity.principal import Principal
 from event_service.settings import Settings
 
@@ -27,35 +26,31 @@ FORM_FIELD = "form_token"
 class Sessions:
     """Knows the users of the console by their cookies."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
+    def __init__(self, settings: Settings, authenticator: RequestAuthenticator) -> None:
         self.needs_token = settings.auth != "none"
         self._authenticator = authenticator
-        self._public = urlsplit(settings.public_url)
-        self._guard_host = not self.needs_token and _is_loopback(settings.http_address)
+        self._is_public_over_tls = urlsplit(settings.public_url).scheme == "https"
 
     def principal(self, request: Request) -> Principal:
         """Who sends the request.
 
         Raises:
             Unauthenticated: nobody has signed in, or the token has ended.
-            PermissionDenied: no sign-in is asked for, and the request came by a name that is not this machine's: a
-                page elsewhere that had its own name point here would otherwise read what only loopback may.
+            PermissionDenied: no sign-in is asked for, and a page from elsewhere may have sent the request.
         """
-        if self._guard_host and not self._is_ours(request.url.hostname or ""):
-            raise PermissionDenied
         cookies = request.cookies
         return self.check(
-            cookies.get(TOKEN_COOKIE, ""), cookies.get(DOMAIN_COOKIE, ""), cookies.get(WORKSPACE_COOKIE, "")
+            request, cookies.get(TOKEN_COOKIE, ""), cookies.get(DOMAIN_COOKIE, ""), cookies.get(WORKSPACE_COOKIE, "")
         )
 
-    def check(self, token: str, domain_id: str, workspace_id: str) -> Principal:
+    def check(self, request: Request, token: str, domain_id: str, workspace_id: str) -> Principal:
         """Who bears a token, acting for a domain and workspace if it is the system's.
 
         Raises:
-            Unauthenticated: it does not hold.
+            Unauthenticated, PermissionDenied: as `principal`.
         """
         return self._authenticator.authenticate(
-            {"token": token, "x_domain_id": domain_id, "x_workspace_id": workspace_id}
+            request, {"token": token, "x_domain_id": domain_id, "x_workspace_id": workspace_id}
         )
 
     def sign_in(self, request: Request, answer: Response, token: str, domain_id: str, workspace_id: str) -> None:
@@ -89,23 +84,6 @@ class Sessions:
         if from_elsewhere or not known or not secrets.compare_digest(known.encode(), form_token.encode()):
             raise PermissionDenied
 
-    def _is_ours(self, host: str) -> bool:
-        if host == "localhost" or host.endswith(".localhost") or host == self._public.hostname:
-            return True
-        try:
-            ipaddress.ip_address(host.strip("[]"))
-        except ValueError:
-            return False
-        return True
-
     def _keep(self, request: Request, answer: Response, name: str, value: str) -> None:
-        secure = request.url.scheme == "https" or self._public.scheme == "https"
+        secure = request.url.scheme == "https" or self._is_public_over_tls
         answer.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,102 @@
+"""Where nobody is asked for a token, no web page of a stranger is answered: by whatever route, but for those with a
+credential of their own."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from event_service.identity.authenticator import NoAuthentication
+from event_service.settings import Settings
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door, cloud_eye_item
+
+LIST = "/monitoring/v1/event/list"
+CLOUD_EYE = f"/V1.0/{PROJECT}/events"
+DELIVERY = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
+HERE = "127.0.0.1:8080"
+
+
+def door(**settings: Any) -> Door:
+    return Door(
+        settings=Settings(_env_file=None, **settings), authenticator=NoAuthentication("domain-1", "workspace-1")
+    )
+
+
+async def lists(door: Door, **headers: str) -> httpx.Response:
+    async with door.client() as client:
+        return await client.post(LIST, json={}, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "public_url"),
+    [
+        (HERE, None, ""),
+        (HERE, f"http://{HERE}", ""),
+        ("localhost:8080", "http://localhost:8080", ""),
+        ("events.localhost", "https://events.localhost", ""),
+        ("[::1]:8080", "http://[::1]:8080", ""),
+        ("10.0.0.7", None, ""),
+        ("events.example", None, "https://events.example/"),
+        ("events.example", "https://events.example", "https://events.example"),
+        (HERE, "https://events.example", "https://events.example"),
+        ("Events.Example", "https://events.example", "https://events.example"),
+    ],
+)
+async def test_what_may_come(host: str, origin: str | None, public_url: str) -> None:
+    headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+    assert (await lists(door(public_url=public_url), **headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "public_url"),
+    [
+        ("rebound.example:8080", None, ""),
+        ("rebound.example:8080", "http://rebound.example:8080", ""),
+        ("rebound.example", None, "https://events.example"),
+        ("localhost.example", None, ""),
+        ("127.0.0.1.example", None, ""),
+        ("re_bound.example", None, ""),
+        ("rebound.example:99999", None, ""),
+        ("[", None, ""),
+        ("", None, ""),
+        (HERE, "https://evil.example", ""),
+        (HERE, "http://127.0.0.1:3000", ""),
+        (HERE, "http://localhost:8080", ""),
+        (HERE, "null", ""),
+        (HERE, "", ""),
+        (HERE, f"http://{HERE}@evil.example", ""),
+        (HERE, "https://evil.example", "https://events.example"),
+    ],
+)
+async def test_what_may_not(host: str, origin: str | None, public_url: str) -> None:
+    headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
+    answer = await lists(door(public_url=public_url), **headers)
+    assert (answer.status_code, answer.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
+    assert "EVENT_SERVICE_PUBLIC_URL" in answer.json()["detail"]["message"]
+
+
+@pytest.mark.parametrize("settings", [{"auth": "jwt"}, {"http_address": "0.0.0.0:8080", "insecure": True}])
+async def test_elsewhere_tokens_and_networks_decide(settings: dict[str, Any]) -> None:
+    answer = await lists(door(**settings), Host="events.example", Origin="https://pages.example")
+    assert answer.status_code == 200
+
+
+async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None:
+    rebound = {"Host": "rebound.example:8080"}
+    async with door().client() as client:
+        for headers in ({"X-Auth-Token": "anything"}, {"Authorization": "Bearer anything"}):
+            assert (await client.get(CLOUD_EYE, headers=headers)).status_code == 200
+            refused = await client.get(CLOUD_EYE, headers=headers | rebound)
+            assert (refused.status_code, refused.json()["error_code"]) == (403, "ces.0017")
+
+
+async def test_what_has_a_credential_of_its_own_comes_from_anywhere() -> None:
+    headers = {"Host": "host.docker.internal:8080", "Origin": "https://pages.example"}
+    key = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
+    async with door().client() as client:
+        assert (await client.post(DELIVERY, json={"a": 1}, headers=headers)).status_code == 200
+        reported = await client.post(CLOUD_EYE, content=json.dumps([cloud_eye_item()]), headers=headers | key)
+        assert reported.status_code == 201
+        for path in ("/healthz", "/readyz", "/openapi.json"):
+            assert (await client.get(path, headers=headers)).status_code == 200
