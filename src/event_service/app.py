@@ -151,6 +151,9 @@ class App:
         # One: what is large waits for what is large, and all other calls for neither.
         large_threads = Threads(1, name="large")
         parts.callback(large_threads.close)
+        # Not the same: the credentials of a CreateBatch as JSON are in what is read here, so a stranger's is read too.
+        json_threads = Threads(1, name="json")
+        parts.callback(json_threads.close)
         surges = Surges()
         committer = Committer(
             conditions=ConditionStore(database, timeout_ms),
@@ -239,6 +242,7 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
+            aside=json_threads.run,
         )
         http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
         self._http = http_server

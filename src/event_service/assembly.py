@@ -2,8 +2,9 @@
 
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from starlette.routing import BaseRoute
 
@@ -101,8 +102,13 @@ def web_application(
     metrics: Metrics,
     tracing: Tracing | None,
     watcher: Watcher,
+    aside: Callable[..., Awaitable[Any]],
 ) -> AsgiApp:
-    """Everything that is answered over HTTP."""
+    """Everything that is answered over HTTP.
+
+    Args:
+        aside: runs a function in a thread, for large JSON.
+    """
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
     service_version = version("event-service")
     if settings.console:
@@ -126,6 +132,7 @@ def web_application(
             f"/{service.descriptor.full_name}/{name}" for service in services for name in service.open_methods
         },
         new_call=_http_call,
+        aside=aside,
         is_ready=lambda: grpc_server.health.serving,
         version=service_version,
         more_routes=routes,

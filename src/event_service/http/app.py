@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
@@ -42,6 +42,7 @@ def build_app(
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
+    aside: Callable[..., Awaitable[Any]],
     is_ready: Callable[[], bool],
     version: str,
     more_routes: Sequence[BaseRoute] = (),
@@ -51,7 +52,7 @@ def build_app(
     """Puts the routes together.
 
     Args:
-        services, methods, open_methods, new_call: as `transcoding.Transcoder` takes them.
+        services, methods, open_methods, new_call, aside: as `transcoding.Transcoder` takes them.
         is_ready: whether events can be stored.
         version: of this service.
         more_routes: what else is served, e.g. metrics and the console.
@@ -74,6 +75,7 @@ def build_app(
         new_call=new_call,
         bodies=bodies,
         limit=settings.max_message_bytes,
+        aside=aside,
     )
     cloud = CloudEye(
         events=events,

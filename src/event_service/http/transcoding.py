@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
+from event_service.events.reading import LARGE_BODY
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.collector import joined_headers
@@ -87,6 +88,7 @@ class Transcoder(Generic[CallT]):
         new_call: makes the call a method is given, of its name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` stands as `x_domain_id` too) and the request id.
         limit: bytes of a body.
+        aside: runs a function in a thread, for large bodies.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Transcoder(Generic[CallT]):
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
         limit: int,
+        aside: Callable[..., Awaitable[Any]],
     ) -> None:
         self._services = services
         self._methods = methods
@@ -107,6 +110,7 @@ class Transcoder(Generic[CallT]):
         self._new_call = new_call
         self._bodies = bodies
         self._limit = limit
+        self._aside = aside
 
     def routes(self) -> list[Route]:
         """One route for each method.
@@ -133,7 +137,10 @@ class Transcoder(Generic[CallT]):
             _check_content_type(request.headers.get("content-type", ""))
             wire = await self._bodies.read(request, self._limit)
             body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
-            message = read_message(body, request_type())
+            if len(body) > LARGE_BODY:
+                message = await self._aside(read_message, body, request_type())
+            else:
+                message = read_message(body, request_type())
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
             reply = await answer(message.SerializeToString(), call)
             headers = dict(call.trailers)

@@ -186,6 +186,7 @@ class Door:
     authenticator: Authenticator = field(default_factory=FakeAuthenticator)
     ready: bool = True
     now: datetime = NOW
+    put_aside: list[Callable[..., Any]] = field(default_factory=list)
     observed: list[tuple[str, str, int]] = field(default_factory=list)
 
     def app(self) -> Gate:
@@ -201,11 +202,16 @@ class Door:
             methods=methods | self.handlers,
             open_methods=self.open_methods,
             new_call=FakeCall,
+            aside=self.aside,
             is_ready=lambda: self.ready,
             version="0",
             observe=lambda method, route, status, _seconds: self.observed.append((method, route, status)),
             clock=lambda: self.now,
         )
+
+    async def aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.put_aside.append(function)
+        return function(*arguments)
 
     def client(self, token: str = "", base_url: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}

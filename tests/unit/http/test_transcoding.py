@@ -11,6 +11,7 @@ from google.protobuf import empty_pb2, struct_pb2
 from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
+from event_service.events.reading import LARGE_BODY
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
 from tests.unit.http.fakes import TOKEN, Door, FakeCall
@@ -98,6 +99,16 @@ async def test_a_stranger_s_body_is_not_read() -> None:
         answer = await client.post("/monitoring/v1/event/list", content=body())
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert len(read) <= 1
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+async def test_a_large_body_is_read_beside_all_other_calls(is_large: bool) -> None:
+    door = Door()
+    size = LARGE_BODY + 1 if is_large else LARGE_BODY
+    async with door.client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
+    assert answer.json()["event_id"] == "event-1"
+    assert door.put_aside == ([read_message] if is_large else [])
 
 
 async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> None:
