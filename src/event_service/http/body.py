@@ -12,6 +12,8 @@ DRAINED_BYTES = 64 * 1024 * 1024
 
 RETRY_AFTER_SECONDS = 1.0
 
+_PIECE_BYTES = 4096
+
 
 class BodyReader:
     """Reads bodies for all routes of one server.
@@ -98,9 +100,29 @@ async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _unpacked(body: bytes, most: int) -> tuple[bytes, bool]:
-    """At most so many bytes of what was compressed, and whether its end was reached."""
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    return unpacker.decompress(body, most), unpacker.eof
+    """At most so many bytes of what was compressed, and whether its end was reached.
+
+    Several members are one content (RFC 1952, 2.2). Zeros behind the last are padding, as they are to gunzip.
+
+    Raises:
+        zlib.error: it is not compressed, or something else follows.
+    """
+    content = bytearray()
+    position, unpacker = 0, _unpacker()
+    while position < len(body) and len(content) < most:
+        if unpacker.eof:
+            if not body[position] and not any(body[position:]):
+                break
+            unpacker = _unpacker()
+        # By pieces: what is left behind a member is copied, which for many small ones would be all of it every time.
+        piece = body[position : position + _PIECE_BYTES]
+        content += unpacker.decompress(piece, most - len(content))
+        position += len(piece) - len(unpacker.unused_data)
+    return bytes(content), unpacker.eof
+
+
+def _unpacker() -> "zlib._Decompress":
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -117,8 +117,18 @@ async def test_the_idempotency_key_and_the_outcome() -> None:
     assert answer.headers["event-error"] == "severity: m%C3%BCll%0Ax"
 
 
+MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
+
+
 @pytest.mark.parametrize(
-    ("encoding", "packed"), [("gzip", gzip.compress(b'{"a": 1}')), ("deflate", zlib.compress(b'{"a": 1}'))]
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(b'{"a": 1}')),
+        ("deflate", zlib.compress(b'{"a": 1}')),
+        ("gzip", MEMBERS),
+        ("gzip", gzip.compress(b"") * 1000 + MEMBERS),
+        ("gzip", MEMBERS + b"\0" * 5000),
+    ],
 )
 async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
     door = Door()
@@ -130,7 +140,16 @@ async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("br", b"x"), ("gzip", b"not gzip"), ("gzip", gzip.compress(b'{"a": 1}')[:-9]), ("deflate", b"\x00")],
+    [
+        ("br", b"x"),
+        ("gzip", b""),
+        ("gzip", b"not gzip"),
+        ("gzip", gzip.compress(b'{"a": 1}')[:-9]),
+        ("gzip", MEMBERS[:-1]),
+        ("gzip", MEMBERS + b"garbage"),
+        ("gzip", MEMBERS + b"\0garbage"),
+        ("deflate", b"\x00"),
+    ],
 )
 async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
     async with Door().client() as client:
@@ -138,9 +157,9 @@ async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
     assert answer.status_code == 400
 
 
-async def test_a_bomb_is_not_unpacked() -> None:
+@pytest.mark.parametrize("bomb", [gzip.compress(b" " * 5_000_000), gzip.compress(b" " * 6000) * 2])
+async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
     door = Door(settings=Settings(max_message_bytes=10_000))
-    bomb = gzip.compress(b" " * 5_000_000)
     async with door.client() as client:
         answer = await client.post(PATH, content=bomb, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
