@@ -172,7 +172,8 @@ class App:
             queue_items=settings.write_queue,
         )
         parts.push_async_callback(lambda: writer.close(self._left()))
-        parts.push_async_callback(_cancel, asyncio.create_task(_mend_now_and_then(committer, threads)))
+        mending = mend_now_and_then(committer.mend, threads, MEND_EVERY_SECONDS)
+        parts.push_async_callback(_cancel, asyncio.create_task(mending))
 
         door = make_door(tracing, writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
         remote = RemotePlugins(
@@ -346,15 +347,21 @@ async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: fl
     await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
 
 
-async def _mend_now_and_then(committer: Committer, threads: Threads) -> None:
-    """Finishes, at start and every minute, what a process that died left half done."""
+async def mend_now_and_then(mend: Callable[[datetime], int], threads: Threads, interval: float) -> None:
+    """Finishes, at start and then every `interval` seconds, what a process that died left half done.
+
+    Args:
+        mend: `Committer.mend`.
+    """
     while True:
         try:
-            if mended := await threads.run(committer.mend, datetime.now(UTC)):
+            if mended := await threads.run(mend, datetime.now(UTC)):
                 _log.warning("closed %d alerts that an earlier process had left to be closed", mended)
         except EventServiceError as error:  # the database may be away; there is another time
             _log.info("could not look for alerts that were left to be closed: %s", error)
-        await asyncio.sleep(MEND_EVERY_SECONDS)
+        except Exception:  # a row that cannot be read, say: the rows of the next minute may be others
+            _log.exception("could not close alerts that were left to be closed")
+        await asyncio.sleep(interval)
 
 
 async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
@@ -367,8 +374,7 @@ async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
 
 async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _http_url(settings: Settings, server: HttpServer) -> str:

@@ -61,7 +61,11 @@ class Events(Protocol):
 
 
 class Committer:
-    """The commit step of the group-commit writer. Not thread-safe: one writer thread calls it."""
+    """The commit step of the group-commit writer: one writer thread calls it.
+
+    `mend` may run in another thread meanwhile. They share nothing but the database, where compare-and-set keeps them
+    apart as it keeps the writers and the mending of several replicas apart.
+    """
 
     def __init__(
         self, *, conditions: Conditions, alerts: Alerts, events: Events, claims: Claims, surges: Surges | None = None

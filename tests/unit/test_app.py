@@ -1,0 +1,39 @@
+"""What the composition root runs by itself."""
+
+import asyncio
+import logging
+from datetime import datetime
+
+import pytest
+
+from event_service.app import mend_now_and_then
+from event_service.errors import Unavailable
+from event_service.store.threads import Threads
+
+
+async def test_mending_goes_on_after_any_failure(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes: list[int | Exception] = [KeyError("row"), Unavailable(), 2]
+    threads = Threads(1)
+    finished = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def mend(now: datetime) -> int:
+        assert now.tzinfo is not None
+        if not outcomes:
+            loop.call_soon_threadsafe(finished.set)
+            return 0
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    with caplog.at_level(logging.INFO):
+        task = asyncio.create_task(mend_now_and_then(mend, threads, 0))
+        await asyncio.wait({task, asyncio.ensure_future(finished.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    threads.close()
+    assert finished.is_set()
+    assert task.cancelled()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR, logging.INFO, logging.WARNING]
+    assert "KeyError: 'row'" in caplog.text
