@@ -1,12 +1,13 @@
 """Tells, once its minute is over, how many events of a webhook were tied to one alert instead of opening their own."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from event_service.errors import EventServiceError, NotFound
+from event_service.errors import DeadlineExceeded, EventServiceError, NotFound
 from event_service.events.batch import ClaimRequest, CreateResult
 from event_service.events.surges import Surge, Surges, report_of
 from event_service.model.event import EventDraft
@@ -54,6 +55,7 @@ class SurgeReports:
         self._clock = clock
         self._interval = interval
         self._waiting: list[Surge] = []
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,30 +64,37 @@ class SurgeReports:
 
     async def close(self) -> None:
         """Tells of all surges there are, be their minute over or not. While the writer still takes events."""
+        self._closing.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # Not cancelled: a report that is being stored would be stored a second time.
+            await self._task
         self._waiting += self._surges.take_over()
         await self._report()
         for surge in self._waiting:
             _log.warning("%d events of %s beyond its cap were not reported", surge.folded, surge.key.webhook_id)
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._interval)
             self._waiting += self._surges.take_over(self._clock())
             await self._report()
 
     async def _report(self) -> None:
-        """Stores what can be stored; the rest has another time."""
+        """Stores what can be stored and drops what never will be; the rest has another time."""
         while self._waiting:
             surge = self._waiting[0]
+            webhook_id = surge.key.webhook_id
             try:
-                webhook = await self._webhooks.find(surge.key.webhook_id)
+                webhook = await self._webhooks.find(webhook_id)
                 await self._events.store(webhook, [report_of(surge)], self._clock(), None)
             except NotFound:
-                _log.info("the webhook of a surge is gone: %s", surge.key.webhook_id)
+                _log.info("the webhook of a surge is gone: %s", webhook_id)
             except EventServiceError as error:
-                _log.info("a surge cannot be reported yet: %s", error)
-                return
+                if error.retry_after is not None or isinstance(error, DeadlineExceeded):  # the database is slow
+                    _log.info("a surge cannot be reported yet: %s", error)
+                    return
+                _log.warning("%d events of %s beyond its cap are not reported: %s", surge.folded, webhook_id, error)
+            except Exception:  # whatever it is, it is about this surge; the others have their turn
+                _log.exception("%d events of %s beyond its cap are not reported", surge.folded, webhook_id)
             self._waiting.pop(0)

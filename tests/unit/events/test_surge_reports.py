@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from event_service.errors import NotFound, Unavailable
+from event_service.errors import Internal, NotFound, Unavailable
 from event_service.events.batch import ClaimRequest, CreateResult
 from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
@@ -23,11 +23,17 @@ class Service:
     def __init__(self) -> None:
         self.now = NOON
         self.away = False
+        self.unreadable: Exception | None = None
+        self.storing = asyncio.Event()
+        self.answered = asyncio.Event()
+        self.answered.set()
         self.stored: list[tuple[str, str]] = []
 
     async def find(self, webhook_id: str) -> Webhook:
         if webhook_id == "gone":
             raise NotFound("webhook_id", webhook_id)
+        if webhook_id == "unreadable" and self.unreadable is not None:
+            raise self.unreadable
         return Webhook(webhook_id, "hook", "d", "w", "p", PluginInfo("auto"), NOON)
 
     async def store(
@@ -37,6 +43,8 @@ class Service:
             raise Unavailable
         assert claim is None
         self.stored += [(webhook.webhook_id, draft.title) for draft in drafts]
+        self.storing.set()
+        await self.answered.wait()
         return CreateResult(("event-1",))
 
 
@@ -101,3 +109,34 @@ async def test_what_cannot_be_told_is_said(surges: Surges, service: Service, cap
     fold(surges)
     await reports(surges, service).close()
     assert "1 events of webhook-1" in caplog.text
+
+
+async def test_a_report_that_is_being_stored_when_the_service_stops_is_stored_once(
+    surges: Surges, service: Service
+) -> None:
+    service.answered.clear()
+    fold(surges)
+    service.now += timedelta(minutes=1)
+    telling = reports(surges, service)
+    telling.start()
+    await service.storing.wait()
+    closing = asyncio.create_task(telling.close())
+    await asyncio.sleep(0)
+    service.answered.set()
+    await closing
+    assert service.stored == [TOLD]
+
+
+@pytest.mark.parametrize("error", [Internal("sealed under another key"), ValueError("no key")])
+async def test_what_never_can_be_told_keeps_nothing_from_being_told(
+    surges: Surges, service: Service, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    service.unreadable = error
+    fold(surges, "unreadable")
+    fold(surges)
+    telling = reports(surges, service)
+    telling.start()
+    await telling.close()
+    assert service.stored == [TOLD]
+    assert caplog.text.count("1 events of unreadable") == 1
+    assert str(error) in caplog.text
