@@ -160,6 +160,10 @@ class Watcher:
                     some = new[position : position + _TOLD_AT_ONCE]
                     until = max(start, min(some[-1][1], asked_at))
                     yield News(await self._whole(scope, [event_id for event_id, _ in some]), format_timestamp(until))
+                # The next page begins with this one's last millisecond, the next look no earlier than `asked_at`:
+                # what is before both is not found again. A token may be years old.
+                if found and (last := found[-1][1]) < asked_at:
+                    told = {event_id: received for event_id, received in told.items() if received >= last}
             start = max(start, asked_at)
             told = {event_id: received for event_id, received in told.items() if received >= start}
             yield News((), format_timestamp(start))

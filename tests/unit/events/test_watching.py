@@ -109,6 +109,23 @@ async def test_more_than_a_page_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert (await watched.told(2))[0] == list(watched.store.events)
 
 
+async def test_of_what_is_long_over_little_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_PAGE", 7)
+    store = FakeStore({f"a{number:03}": START + timedelta(milliseconds=number // 3) for number in range(100)})
+    store.events |= {f"b{number:03}": START + timedelta(hours=1, milliseconds=number) for number in range(20)}
+    watcher = Watcher(store, poll_seconds=0, clock=lambda: START + timedelta(hours=1))
+    told, remembered = [], []
+    async with aclosing(watcher._news(SCOPE, {}, {}, START)) as news:
+        async for one in news:
+            told += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
+            assert news.ag_frame is not None
+            remembered.append(len(news.ag_frame.f_locals["told"]))
+            if remembered[-2:] == [20, 20]:  # the second look has told nothing
+                break
+    assert told == list(store.events)
+    assert max(remembered) < 7 + 3 + 20
+
+
 async def test_events_that_were_deleted_meanwhile_are_left_out() -> None:
     watched = Watched()
     watched.store.events = {"gone": START, "there": START}
