@@ -27,7 +27,7 @@ from event_service.rpc.interceptors import Observer, errors, interceptors
 from event_service.rpc.methods import Handler, Interceptor, compose, method_table, streaming_methods, watching_methods
 from event_service.rpc.outbox import Outbox
 from event_service.rpc.reflection import Reflection
-from event_service.rpc.status import Failure, error_of, failure_of
+from event_service.rpc.status import failure_of
 from event_service.rpc.tls import server_credentials
 from event_service.settings import Settings
 
@@ -229,13 +229,10 @@ def _call(path: str, context: _Context) -> Call:
 
 
 async def _answer(run: Handler, request: bytes, call: Call, context: _Context) -> bytes:
-    failure: Failure
     try:
         reply = await run(request, call)
     except EventServiceError as error:
         failure = failure_of(error, call.request_id)
-    except Exception as exception:
-        failure = failure_of(error_of(exception, call.method, call.request_id), call.request_id)
     else:
         if call.trailers:
             context.set_trailing_metadata(tuple(call.trailers))

@@ -189,14 +189,28 @@ async def test_a_timeout_inside_a_servicer_is_a_fault_of_ours() -> None:
     assert caught.value.code == "INTERNAL"
 
 
+async def test_a_fault_on_the_way_to_a_servicer_is_observed_as_one() -> None:
+    class Broken:
+        def authenticate(self, metadata: Mapping[str, str]) -> Principal:
+            raise KeyError("kid")
+
+    seen: list[str] = []
+    listed = interceptors(
+        authenticator=Broken(), admission=Admission(1, 1), observe=lambda method, code, seconds: seen.append(code)
+    )
+    with pytest.raises(Internal):
+        await compose(listed, echo)(b"", call())
+    assert seen == ["INTERNAL"]
+
+
 async def test_the_list_is_in_its_order() -> None:
     admission = Admission(1, 1)
     names = [
         getattr(one, "__name__", type(one).__name__)
         for one in interceptors(authenticator=EVERYBODY, admission=admission)
     ]
-    assert names == ["trace", "Log", "deadline", "Admission", "Identity", "errors"]
+    assert names == ["trace", "Log", "errors", "deadline", "Admission", "Identity"]
     names = [
         getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, admission=admission)
     ]
-    assert names == ["trace", "Log", "deadline", "Admission", "errors"]
+    assert names == ["trace", "Log", "errors", "deadline", "Admission"]
