@@ -125,7 +125,10 @@ class Settings(BaseSettings):
         "everybody time; without it they are UNIMPLEMENTED.",
     )
     grpc_max_calls: int = Field(
-        2048, ge=1, description="gRPC calls that may be under way at once; over it, RESOURCE_EXHAUSTED."
+        2048,
+        ge=1,
+        description="gRPC calls that may be under way at once; over it, RESOURCE_EXHAUSTED. Streams of Health.Watch "
+        "and of reflection are counted apart, each up to as many.",
     )
     grpc_max_calls_per_connection: int = Field(
         1024, ge=1, description="gRPC calls one connection may have under way; a client that has more waits by itself."

@@ -1,7 +1,7 @@
 """grpc.health.v1, following what the service knows about itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 
 import grpc
@@ -96,7 +96,9 @@ class Health:
         reply: bytes = HealthListResponse(statuses=statuses).SerializeToString()
         return reply
 
-    async def watch(self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> AsyncIterator[bytes]:
+    async def watch(
+        self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
+    ) -> AsyncGenerator[bytes, None]:
         """The state now, and again whenever it changes, until the caller leaves or the server stops."""
         try:
             service = decode(HealthCheckRequest, request).service

@@ -3,7 +3,7 @@
 grpcio-reflection knows v1alpha only. v1 is the same messages under another package name, so one servicer answers both.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
 import grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
@@ -14,6 +14,8 @@ from event_service.rpc.methods import decode
 
 SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 _ALSO = "grpc.reflection.v1.ServerReflection"  # not listed: its file is not here to be described
+
+METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in (SERVICE, _ALSO))
 
 
 class Reflection:
@@ -28,7 +30,7 @@ class Reflection:
 
     async def answer(
         self, requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """One reply for each request of the stream."""
 
         async def decoded() -> AsyncIterator[ServerReflectionRequest]:
@@ -40,8 +42,3 @@ class Reflection:
                 yield reply.SerializeToString()
         except InvalidArgument as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
-
-    def stream_methods(self) -> "dict[str, grpc.RpcMethodHandler[bytes, bytes]]":
-        """ServerReflectionInfo of both versions by full name."""
-        handler = grpc.stream_stream_rpc_method_handler(self.answer)
-        return {f"/{service}/ServerReflectionInfo": handler for service in (SERVICE, _ALSO)}

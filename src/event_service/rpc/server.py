@@ -8,15 +8,16 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service.certificates import tls_files
-from event_service.errors import EventServiceError
+from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
 from event_service.rpc.admission import Admission
 from event_service.rpc.call import Call
@@ -26,6 +27,7 @@ from event_service.rpc.inbox import Inbox
 from event_service.rpc.interceptors import Observer, errors, interceptors
 from event_service.rpc.methods import Handler, Interceptor, compose, method_table, streaming_methods, watching_methods
 from event_service.rpc.outbox import Outbox
+from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.status import failure_of
 from event_service.rpc.tls import server_credentials
@@ -88,9 +90,11 @@ class GrpcServer:
         self._unary = {path: run for path, run in composed.items() if path not in streaming | watching}
         self._server_streaming = {path: run for path, run in composed.items() if path in watching}
         self._client_streaming = {path: run for path, run in composed.items() if path in streaming}
+        watch = _bounded(self.health.watch, settings.grpc_max_calls)
+        reflect = _bounded(Reflection([*names, HEALTH]).answer, settings.grpc_max_calls)
         self._streams = {
-            f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(self.health.watch),
-            **Reflection([*names, HEALTH]).stream_methods(),
+            f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch),
+            **{path: grpc.stream_stream_rpc_method_handler(reflect) for path in REFLECTION_METHODS},
         }
         self._server: grpc.aio.Server | None = None
         self._port = 0
@@ -183,6 +187,29 @@ class GrpcServer:
 
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_Sent = TypeVar("_Sent")
+
+
+def _bounded(
+    stream: Callable[[_Sent, _Context], AsyncGenerator[bytes, None]], most: int
+) -> Callable[[_Sent, _Context], AsyncGenerator[bytes, None]]:
+    """A stream that passes by the interceptors, at most so many times at once: it needs no token, and may stay open."""
+    under_way = 0
+
+    async def bounded(sent: _Sent, context: _Context) -> AsyncGenerator[bytes, None]:
+        nonlocal under_way
+        if under_way >= most:
+            failure = failure_of(Overloaded("Too many of these streams are open."))
+            await context.abort(failure.code, failure.details, failure.trailers)
+        under_way += 1
+        try:
+            async with aclosing(stream(sent, context)) as replies:
+                async for reply in replies:
+                    yield reply
+        finally:
+            under_way -= 1
+
+    return bounded
 
 
 def _carry(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:

@@ -74,3 +74,21 @@ async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
     await asyncio.wait_for(stopped, 2)
     server.health.set(True)
     assert not server.health.serving
+
+
+async def test_so_many_may_watch_and_whoever_asks_once_is_answered() -> None:
+    async with (
+        serving(Methods(), grpc_max_calls=2) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest()
+        watching = [stub.Watch(request) for _ in range(2)]
+        for one in watching:
+            assert (await one.read()).status == NOT_SERVING
+        assert await stub.Watch(request).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await stub.Check(request)).status == NOT_SERVING
+        watching[0].cancel()
+        while (later := await stub.Watch(request).read()) is grpc.aio.EOF:
+            pass  # the server has not heard of it yet
+        assert later.status == NOT_SERVING

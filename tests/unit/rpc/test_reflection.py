@@ -65,3 +65,19 @@ async def test_garbage_is_refused(method: grpc.aio.StreamStreamMultiCallable[byt
         yield b"\xff"
 
     assert await method(garbage()).code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_so_many_may_be_answered_at_once() -> None:
+    async with (
+        serving(Methods(), grpc_max_calls=1) as server,
+        grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
+    ):
+        old, new = (
+            channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+            for version in ("v1alpha", "v1")
+        )
+        first = old()
+        await first.write(ServerReflectionRequest(list_services="").SerializeToString())
+        assert await first.read() is not grpc.aio.EOF
+        assert await new().code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        first.cancel()
