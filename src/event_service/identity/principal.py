@@ -22,7 +22,7 @@ class Principal:
         domain_id: "" only for a SYSTEM_TOKEN whose call named no `x_domain_id`.
         workspace_id: "" where the role is not tied to one.
         projects: the projects the token names. For a WORKSPACE_MEMBER never None, and empty means nothing at all;
-            for the other roles None where the token does not restrict `project_id`.
+            for the other roles what a request may name as its `project_id`, None = anything: no part of their scope.
         permissions: prefixes of permission names such as `monitoring:Event.read`; empty = not restricted.
     """
 

@@ -32,8 +32,9 @@ class EventStub:
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
 
     Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
-    `x_workspace_id` for whom it asks.
+    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
+    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
+    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
     """
 
     def __init__(self, channel):
@@ -69,8 +70,9 @@ class EventServicer:
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
 
     Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
-    `x_workspace_id` for whom it asks.
+    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
+    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
+    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
     """
 
     def create(self, request, context):
@@ -146,8 +148,9 @@ class Event:
     google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
 
     Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain, workspace and projects are part of every query. A SYSTEM_TOKEN says by `x_domain_id` and
-    `x_workspace_id` for whom it asks.
+    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
+    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
+    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
     """
 
     @staticmethod
