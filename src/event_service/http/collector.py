@@ -17,8 +17,8 @@ from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader, decompressed
-from event_service.http.json_body import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.model.webhook import Webhook
+from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 

@@ -26,7 +26,7 @@ from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader, decompressed
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
-from event_service.http.json_body import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
 WRITTEN_IN_THREAD_BYTES = 64 * 1024

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
 from event_service.normalize.fields import described, headline, text
+from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     BadItem,
+    Fault,
     Headers,
     Json,
     Options,
@@ -25,6 +28,7 @@ from event_service.normalize.result import (
     one,
 )
 from event_service.normalize.times import moment
+from event_service.wire.struct_encode import encode_struct
 
 SUBSCRIPTION = "subscription confirmation"
 UNSUBSCRIBED = "unsubscribe confirmation"
@@ -58,7 +62,10 @@ def parse(
     elif kind == "UnsubscribeConfirmation":
         parsed = Parsed(ignored=[UNSUBSCRIBED])
     else:
-        parsed = _read_notification(message, options, received_at, read_inner)
+        try:
+            parsed = _read_notification(message, options, received_at, read_inner)
+        except Unreadable as refusal:
+            parsed = Parsed(bad_items=[BadItem(refusal.faults, message)])
     if not parsed.message_id and (message_id := text(message.get("MessageId"))):
         parsed.message_id = f"sns:{message_id}"
     return parsed
@@ -73,6 +80,7 @@ def _read_notification(
         parsed.source = "aws-cloudwatch"
     else:
         parsed = (read_inner(inner, options, received_at) if inner is not None else None) or _free_text(message)
+    _set_aside_what_is_too_deep(parsed)
     several = len(parsed.events) + len(parsed.bad_items) > 1
     items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
     for item in items:
@@ -85,9 +93,22 @@ def _json_of(written: Json) -> Json:
     if not isinstance(written, str) or written.lstrip()[:1] not in {"{", "["}:
         return None
     try:
-        return json.loads(written)
-    except (ValueError, RecursionError):
+        return read_inner_json(written.encode("utf-8", "surrogatepass"), "Message")
+    except ValueError:
         return None
+
+
+def _set_aside_what_is_too_deep(parsed: Parsed) -> None:
+    """Makes an event a bad item whose additional_info could not be stored: the message can, which is but a text."""
+    events, parsed.events = parsed.events, []
+    for event in events:
+        try:
+            encode_struct(event.additional_info, path="additional_info")
+        except InvalidArgument as refusal:
+            faults = [Fault(violation.field, violation.description) for violation in refusal.violations]
+            parsed.bad_items.append(BadItem(faults, event.raw_data))
+        else:
+            parsed.events.append(event)
 
 
 def _free_text(message: dict[str, Any]) -> Parsed:

@@ -6,7 +6,6 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -15,6 +14,7 @@ from urllib.parse import unquote
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import described, headline, mapping, text, texts
 from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
+from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     BadItem,
@@ -96,7 +96,7 @@ def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
         raise Unreadable(faults)
     source, full_type, subject = (text(event.get(name)) for name in ("source", "type", "subject"))
     kind, type_state = _split_type(full_type)
-    data = _data_of(event)
+    data = _data_of(event, prefix)
     named = NamedFields.of(mapping(data))
     state = named.state() or type_state or State.FIRING
     if state is State.ACKNOWLEDGED:
@@ -130,18 +130,23 @@ def _split_type(full_type: str) -> tuple[str, State | None]:
 _NO_SUFFIX = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
 
 
-def _data_of(event: Mapping[str, Any]) -> Json:
-    """`data`, or `data_base64` decoded, as JSON where it is some."""
+def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
+    """`data`, or `data_base64` decoded, as JSON where it is some.
+
+    Raises:
+        Unreadable: it is JSON that could not be stored.
+    """
     if event.get("data") is not None:
         return event["data"]
     encoded = event.get("data_base64")
     if not isinstance(encoded, str):
         return None
     try:
-        decoded = base64.b64decode(encoded, validate=True).decode()
+        content = base64.b64decode(encoded, validate=True)
+        decoded = content.decode()
     except (binascii.Error, ValueError):
         return None
     try:
-        return json.loads(decoded)
-    except (ValueError, RecursionError):
+        return read_inner_json(content, f"{prefix}data_base64")
+    except ValueError:
         return decoded

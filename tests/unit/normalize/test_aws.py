@@ -93,6 +93,24 @@ def test_json_that_nobody_knows_is_read_by_its_subject() -> None:
     assert (event.title, event.description) == ("Odd", '{"foo": 1}')
 
 
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ('{"event_key": "a", "additional_info": {"v": NaN}}', "Message"),
+        ('{"event_key": "a", "additional_info": {"v": 1e999}}', "Message"),
+        ('{"event_key": "a", "title": "\\udc00"}', "Message"),
+        ('{"results": [{"event_key": "a\\ud83d"}, {"event_key": "b"}]}', "Message"),
+        ('{"event_key": "a", "additional_info": ' + '{"a":' * 120 + "1" + "}" * 121, "additional_info"),
+    ],
+    ids=["NaN", "infinite", "half a pair", "half a pair in a batch", "deep"],
+)
+def test_what_could_not_be_stored_of_a_message_is_a_fault_and_the_message_is_kept(message: str, path: str) -> None:
+    payload = sns_message() | {"Message": message}
+    parsed = read(payload)
+    assert (parsed.events, fault_paths(parsed)) == ([], [path])
+    assert (parsed.bad_items[0].raw_data, parsed.message_id) == (payload, "sns:m-1")
+
+
 def test_an_empty_message_is_a_fault() -> None:
     assert fault_paths(read(sns_message() | {"Message": " "})) == ["Message"]
 

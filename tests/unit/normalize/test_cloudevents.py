@@ -1,5 +1,6 @@
 """CloudEvents in their three shapes."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -68,3 +69,10 @@ def test_what_an_event_must_have() -> None:
 @pytest.mark.parametrize("encoded", ["!!", "/w==", 5, ABSENT])
 def test_data_that_cannot_be_decoded_is_no_data(encoded: Any) -> None:
     assert first_event(example("cloudevents-base64", data_base64=encoded)).title == "org.example.plant.pressure"
+
+
+@pytest.mark.parametrize("data", [b'{"title": NaN}', b'{"title": 1e999}', b'{"title": "\\ud83d"}'])
+def test_encoded_json_that_could_not_be_stored_is_a_fault(data: bytes) -> None:
+    event = example("cloudevents-base64", data_base64=base64.b64encode(data).decode())
+    assert fault_paths(read(event)) == ["data_base64"]
+    assert fault_paths(read([event, event])) == ["[0].data_base64", "[1].data_base64"]

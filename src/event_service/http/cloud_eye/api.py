@@ -35,9 +35,9 @@ from event_service.http.cloud_eye.errors import (
 from event_service.http.cloud_eye.events import EVENT_ID, draft_of, new_event_id, occurrence
 from event_service.http.cloud_eye.queries import list_event_detail, list_events, promised_ids, read_selection
 from event_service.http.cloud_eye.validation import Rules, find_faults, is_event_name, is_project_id
-from event_service.http.json_body import NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
+from event_service.wire.json_text import NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.wire.timestamps import utc_now
 
 # Parsing and checking a larger body would keep all other calls waiting for too long.

@@ -18,6 +18,10 @@ class NotJson(Exception):
     """The text of a body is not JSON; says why."""
 
 
+class NotWritable(NotJson):
+    """JSON to whoever wrote it, but it holds what JSON cannot write: NaN, an infinity, half of a surrogate pair."""
+
+
 class TooManyValues(Exception):
     """The text may be JSON, but it holds more than `MAX_VALUES` values."""
 
@@ -35,7 +39,8 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
             a key counts and such an integer becomes a double, as google.protobuf.Struct would have it.
 
     Raises:
-        NotJson: the body is not UTF-8, or not JSON, or holds what JSON cannot write again.
+        NotJson: the body is not UTF-8, or not JSON.
+        NotWritable: it holds what JSON cannot write again.
         NestedTooDeeply: some thousand brackets inside one another.
         TooManyValues: more than a million values.
     """
@@ -58,7 +63,7 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
     except RecursionError:
         raise NestedTooDeeply from None
     except UnicodeEncodeError:
-        raise NotJson("half of a surrogate pair is not a character") from None
+        raise NotWritable("half of a surrogate pair is not a character") from None
     except json.JSONDecodeError as error:
         raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     return value
@@ -98,13 +103,13 @@ def _may_hold_large_numbers(body: bytes) -> bool:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise NotJson(f"{name} is not JSON")
+    raise NotWritable(f"{name} is not JSON")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise NotJson(f"the number {_shortened(text)} is too large")
+        raise NotWritable(f"the number {_shortened(text)} is too large")
     return number
 
 
