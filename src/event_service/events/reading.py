@@ -8,6 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from event_service.events.batch import ClaimRequest
@@ -15,6 +16,7 @@ from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
 from event_service.normalize.aws_sns import SUBSCRIPTION
 from event_service.normalize.result import Json, Subscription
+from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.signatures import check_shared_secrets
 from event_service.normalize.sns_trust import is_subscription, trusted_topics
 
@@ -137,12 +139,14 @@ class DeliveryReader:
             InvalidArgument: the payload could not be read back if it were stored.
         """
         plugin = webhook.plugin
+        mask = partial(without_routing_keys, delivery.payload, delivery.payload_wire or delivery.raw_body)
+        payload = await self._threads.run(mask) if delivery.is_large else mask()
         if delivery.unreadable:
-            return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], delivery.payload)])
+            return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], payload)])
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
         if endpoint:
-            return await self._remote.parse(endpoint, delivery.payload, plugin.options, delivery.received_at)
-        arguments = (plugin.plugin_id, delivery.payload, delivery.headers, plugin.options, delivery.received_at)
+            return await self._remote.parse(endpoint, payload, plugin.options, delivery.received_at)
+        arguments = (plugin.plugin_id, payload, delivery.headers, plugin.options, delivery.received_at)
         if delivery.is_large:
             return await self._threads.run(parse, *arguments)
         return parse(*arguments)

@@ -4,7 +4,6 @@ Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 and https://developer.pagerduty.com/docs/webhooks/v3-overview/
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -13,11 +12,11 @@ from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import described, first, mapping, objects, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.times import moment
 from event_service.normalize.words import named_severity, recovery_severity
 
 _ACTIONS = ("trigger", "acknowledge", "resolve")
-_MASK = "sha256:"
 
 _INCIDENT_TYPES = {
     "incident.triggered": EventType.ALERT,
@@ -42,7 +41,7 @@ def recognise_webhook(payload: Json, headers: Headers) -> bool:
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event. The routing key, which is a credential, is kept as its hash only, in raw_data too."""
-    masked = _masked(object_of(payload))
+    masked = object_of(without_routing_keys(payload))
     try:
         return one(masked, _read(masked))
     except Unreadable as refusal:
@@ -119,12 +118,3 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
     if event_id := text(event.get("id")):
         parsed.message_id = f"pagerduty:{event_id}"
     return parsed
-
-
-def _masked(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with its routing key hashed. A replayed one, whose key is hashed already, stays as it is."""
-    routing_key = text(event.get("routing_key"))
-    if not routing_key or routing_key.startswith(_MASK):
-        return event
-    digest = hashlib.sha256(routing_key.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return {**event, "routing_key": _MASK + digest}

@@ -1,5 +1,8 @@
 """How a delivery is read: by which parser, after which signature, and what it is remembered by."""
 
+import base64
+import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -131,6 +134,59 @@ async def test_what_is_no_json_and_what_is_large(reader: DeliveryReader) -> None
     assert parsed.faults == ["the body is not JSON"]
     large = {"event_key": "k", "x": "x" * 100_000}
     assert len((await reader.read(webhook(), delivery(large, raw_body=b"x" * 100_000))).events) == 1
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+PAGE = {"routing_key": SECRET, "event_action": "trigger", "dedup_key": "d", "payload": {"summary": "s", "source": "x"}}
+ENCODED = {
+    **{"specversion": "1.0", "id": "1", "source": "/s", "type": "a.b"},
+    "data_base64": base64.b64encode(json.dumps(PAGE).encode()).decode(),
+}
+
+
+@pytest.mark.parametrize(
+    ("plugin_id", "payload"),
+    [
+        ("auto", PAGE),
+        ("auto", [PAGE, {**PAGE, "event_action": "odd"}]),
+        ("auto", {"events": [PAGE, PAGE]}),
+        ("auto", {**notification(), "Message": json.dumps(PAGE)}),
+        ("auto", {**notification(), "Message": json.dumps([PAGE, PAGE], indent=1)}),
+        ("auto", {**notification(), "Message": json.dumps({**notification(), "Message": json.dumps(PAGE)})}),
+        ("auto", {**notification(), "Message": json.dumps(PAGE)[:-1] + ', "x": NaN}'}),
+        ("auto", {**ENCODED, "data_base64": None, "data": PAGE}),
+        ("auto", ENCODED),
+        ("auto", [ENCODED, ENCODED]),
+        ("auto", {**notification(), "Message": json.dumps(ENCODED)}),
+        ("native", PAGE),
+        ("far", PAGE),
+    ],
+)
+@pytest.mark.parametrize("with_body", [True, False])
+async def test_a_routing_key_of_pagerduty_is_nowhere(
+    reader: DeliveryReader, plugin_id: str, payload: Any, with_body: bool
+) -> None:
+    raw_body = json.dumps(payload).encode() if with_body else None
+    parsed = await reader.read(webhook(plugin_id), delivery(payload, raw_body=raw_body))
+    assert parsed.events or parsed.bad_items
+    assert SECRET not in str(parsed)
+    kept = json.dumps([item.raw_data for item in (*parsed.events, *parsed.bad_items)])
+    decoded = base64.b64decode(found[1]) if (found := re.search(r'data_base64\\*": \\*"([^"\\]+)', kept)) else b""
+    assert SECRET.encode() not in decoded
+    assert plugin_id == "far" or "sha256:" in kept + decoded.decode()
+
+
+async def test_a_routing_key_in_what_is_no_json_is_nowhere(reader: DeliveryReader) -> None:
+    for body in (f"{json.dumps(PAGE)} and more", json.dumps({**notification(), "Message": json.dumps(PAGE)})[:-1]):
+        given = delivery({"body": body}, raw_body=body.encode(), unreadable="the body is not JSON")
+        (item,) = (await reader.read(webhook(), given)).bad_items
+        assert item.raw_data["body"] == body.replace(SECRET, "sha256:3eb1bd439947eb76") != body
+
+
+async def test_a_routing_key_of_another_tool_stays(reader: DeliveryReader) -> None:
+    queue = {"title": "full", "routing_key": "orders.eu", "text": '{"routing_key": "orders.eu"}'}
+    (event,) = (await reader.read(webhook(), delivery(queue))).events
+    assert event.raw_data is queue
 
 
 def test_what_a_delivery_is_remembered_by(reader: DeliveryReader) -> None:
