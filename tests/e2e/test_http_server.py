@@ -66,6 +66,21 @@ async def test_two_requests_on_one_connection() -> None:
         writer.close()
 
 
+async def test_an_offer_to_upgrade_is_declined_and_its_body_read() -> None:
+    """As Java's HttpClient and `curl --http2` make it with every first request."""
+    door = Door()
+    async with serving(door) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(2):
+            writer.write(head(7, "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"))
+            await asyncio.sleep(0.05)
+            writer.write(b'{"a":1}')
+            answer = await asyncio.wait_for(reader.readuntil(b"{}"), 5)
+            assert answer.startswith(b"HTTP/1.1 200 OK")
+        writer.close()
+    assert len(door.events.requests) == 2
+
+
 async def test_headers_that_do_not_come() -> None:
     async with serving(Door()) as server:
         started = time.monotonic()

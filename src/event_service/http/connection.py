@@ -1,5 +1,5 @@
 """One HTTP connection with limits that uvicorn leaves open: how long and how large a request's head may be, and how
-long a client may leave its answer unread.
+long a client may leave its answer unread. What is offered beside HTTP/1.1 is declined with its request intact.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import secrets
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
@@ -44,7 +45,12 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._chunk_size = len(data)
         self._head_size += self._chunk_size
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+            return
         if self._in_head and self._head_size > self.head_bytes and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
 
@@ -61,9 +67,35 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_head_timer()
         super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP."""
-        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+    def _should_upgrade(self) -> bool:
+        """uvicorn asks this once the headers offer another protocol: `_parse` sees to those."""
+        return True
+
+    def _parse(self, data: bytes) -> None:
+        """Takes an offer of another protocol (h2c, TLS, WebSocket) for not made, as RFC 9110, 7.8 lets a server do.
+
+        The parser stops behind the headers of such a request, takes its body for that protocol's, and cannot be told
+        otherwise. So another parser gets the head without the offer, and goes on with the body.
+
+        Raises:
+            httptools.HttpParserError: not HTTP.
+        """
+        unread = memoryview(data)
+        while unread:
+            try:
+                self.parser.feed_data(unread)
+            except httptools.HttpParserUpgrade as offer:
+                unread = unread[offer.args[0] :]
+            else:
+                return
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                raise httptools.HttpParserError("a tunnel is asked for")
+            head = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode("ascii"))]
+            head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            self.parser.feed_data(b"\r\n".join([*head, b"\r\n"]))
 
     def pause_writing(self) -> None:
         super().pause_writing()

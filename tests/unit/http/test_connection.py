@@ -1,0 +1,135 @@
+"""One HTTP connection, fed by hand: requests that offer another protocol arrive as if they did not (RFC 9110, 7.8)."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from event_service.http.connection import BoundedConnection
+
+Arrived = tuple[str, str, bytes]  # method, path with query, body
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Exchange:
+    """A connection and what the application behind it was given."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Arrived] = []
+        self.headers: list[dict[str, str]] = []
+        self.wire = Wire()
+        self._state = ServerState()
+        config = uvicorn.Config(
+            self._answer, interface="asgi3", ws="none", lifespan="off", log_config=None, proxy_headers=False
+        )
+        self._connection = BoundedConnection(config, self._state, {})
+        self._connection.connection_made(self.wire)
+
+    async def feed(self, parts: Iterable[bytes]) -> None:
+        """Hands each part over as one read of the socket, and waits until all is answered."""
+        for part in parts:
+            self._connection.data_received(part)
+        async with asyncio.timeout(5):
+            while self._state.tasks:
+                await asyncio.wait(self._state.tasks)
+        self._connection.connection_lost(None)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        self.arrived.append((request.method, request.url.path, await request.body()))
+        self.headers.append(dict(request.headers))
+        await Response("ok")(scope, receive, send)
+
+
+def offering(protocol: str, framing: bytes, *more: bytes) -> bytes:
+    lines = [b"POST /x HTTP/1.1", b"Host: h", b"Connection: Upgrade, HTTP2-Settings", f"uPgrade: {protocol}".encode()]
+    return b"\r\n".join([*lines, *more, framing])
+
+
+COUNTED = b"Content-Length: 6\r\n\r\nGET / "
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n3\r\nGET\r\n5;x=y\r\n / HT\r\n0\r\n\r\n"
+BARE = b"\r\n"
+SEVERAL = (
+    offering("h2c", COUNTED, b"HTTP2-Settings: AAMAAABk", b"Empty:")
+    + offering("TLS/1.2", CHUNKED)
+    + offering("websocket", BARE)
+    + b"GET /last HTTP/1.1\r\nHost: h\r\n\r\n"
+)
+ARRIVED = [("POST", "/x", b"GET / "), ("POST", "/x", b"GET / HT"), ("POST", "/x", b""), ("GET", "/last", b"")]
+
+
+async def test_offers_in_requests_on_one_connection_cut_anywhere() -> None:
+    for cut in range(len(SEVERAL)):
+        exchange = Exchange()
+        await exchange.feed([SEVERAL[:cut], SEVERAL[cut:]])
+        assert exchange.arrived == ARRIVED, SEVERAL[:cut]
+        assert exchange.wire.written.count(b"HTTP/1.1 200 OK") == len(ARRIVED)
+
+
+async def test_offers_that_arrive_byte_by_byte() -> None:
+    exchange = Exchange()
+    await exchange.feed(SEVERAL[at : at + 1] for at in range(len(SEVERAL)))
+    assert exchange.arrived == ARRIVED
+
+
+async def test_only_the_offer_is_gone() -> None:
+    exchange = Exchange()
+    await exchange.feed([offering("h2c", COUNTED, b"Empty:", b"X: \xff y"), offering("h2c", COUNTED)])
+    assert exchange.headers[0] == {
+        "host": "h",
+        "connection": "Upgrade, HTTP2-Settings",
+        "empty": "",
+        "x": "\xff y",
+        "content-length": "6",
+    }
+
+
+async def test_an_offer_of_an_old_client_ends_its_connection_as_without() -> None:
+    exchange = Exchange()
+    await exchange.feed([offering("h2c", COUNTED).replace(b"HTTP/1.1", b"HTTP/1.0")])
+    assert exchange.arrived == ARRIVED[:1]
+    assert exchange.wire.closed
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n",
+        offering("h2c", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ],
+)
+async def test_what_cannot_be_taken_for_a_request(request_: bytes) -> None:
+    exchange = Exchange()
+    await exchange.feed([request_])
+    assert exchange.arrived == []
+    assert exchange.wire.written.startswith(b"HTTP/1.1 400 ")
+    assert exchange.wire.closed
