@@ -43,6 +43,8 @@ _SECONDS_PER_BYTE = 1e-7  # the same for one that has more bytes
 _PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
 _LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
 _FEW = 8
+_MANY = 32  # events; from here on a batch tells more of them than of its commit
+_FIRST_GUESS = 0.001  # seconds for an event
 
 
 class _Item(Generic[Request]):
@@ -58,22 +60,28 @@ class _Item(Generic[Request]):
 
 
 class _Pace:
-    """How long an event takes, by the last batches; small ones, which say little, count little."""
+    """How long writing takes, by the last batches: so much for each commit, and so much more for each event in it."""
 
     def __init__(self) -> None:
+        self._commit_seconds, self._event_seconds = 0.0, _FIRST_GUESS
         self._seconds, self._weight = 0.1, 100.0
 
-    @property
-    def seconds(self) -> float:
-        return self._seconds / self._weight
+    def wait(self, weight: int, batch_weight: int) -> float:
+        """Seconds until that many events are written, in full batches."""
+        return weight * (self._event_seconds + self._commit_seconds / batch_weight)
 
     def within(self, seconds: float) -> int:
-        """How many events fit into a time; a few at least, to learn from."""
-        return max(_FEW, int(seconds / self.seconds))
+        """How many events surely fit into a commit of that time, were all of it theirs; a few at least, to learn."""
+        return max(_FEW, int(seconds * self._weight / self._seconds))
 
     def take_note(self, seconds: float, weight: int) -> None:
         self._seconds = 0.9 * self._seconds + seconds
         self._weight = 0.9 * self._weight + weight
+        # Normalised least mean squares: small batches tell how long a commit takes, large ones how long an event does.
+        surprise = seconds - self._commit_seconds - weight * self._event_seconds
+        step = 0.3 * surprise / (1 + (weight / _MANY) ** 2)
+        self._commit_seconds = max(0.0, self._commit_seconds + step)
+        self._event_seconds = max(0.0, self._event_seconds + step * weight / _MANY**2)
 
 
 class GroupCommit(Generic[Request, Outcome]):
@@ -156,7 +164,7 @@ class GroupCommit(Generic[Request, Outcome]):
         """
         if self._refusing is not None:
             raise self._refusing.again()
-        wait = self._open_weight * self._pace.seconds
+        wait = self._pace.wait(self._open_weight, self._batch_weight)
         if self._open and (
             len(self._open) >= self._queue_items
             or self._open_bytes + size > self._queue_bytes

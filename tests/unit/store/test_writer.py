@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from event_service.errors import AlreadyExists, EventServiceError, Internal, Overloaded, TooLarge, Unavailable
-from event_service.store.writer import DEFER, GroupCommit
+from event_service.store.writer import DEFER, GroupCommit, _Pace
 from tests.waiting import until
 
 Batch = Sequence[str]
@@ -223,6 +223,41 @@ async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
     store.gate.set()
     await asyncio.gather(first, second)
     await writer.close(5)
+
+
+FULL = 256  # events in a batch
+
+
+def pace_after(commit: float, event: float, sizes: Sequence[int]) -> _Pace:
+    """Of batches of those sizes, on a database that takes `commit` and for each event `event` seconds."""
+    pace = _Pace()
+    for size in sizes:
+        pace.take_note(commit + size * event, size)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("commit", "event", "size"),
+    [
+        pytest.param(0.01, 0.001, 1, id="one event at a time"),
+        pytest.param(0.03, 0.001, 1, id="one at a time on a busy machine"),
+        pytest.param(0.1, 0.001, 1, id="one at a time, far away"),
+        pytest.param(0.1, 0.001, 8, id="a few callers, far away"),
+        pytest.param(0.01, 0.0003, FULL, id="already busy"),
+    ],
+)
+@pytest.mark.parametrize("batches", [1, 60, 10_000])
+def test_small_batches_do_not_make_a_burst_seem_long(commit: float, event: float, size: int, batches: int) -> None:
+    assert pace_after(commit, event, [size] * batches).wait(800, FULL) < 2
+
+
+@pytest.mark.parametrize("event", [0.003, 0.005, 0.01])
+def test_the_time_of_many_events_is_known_after_a_few_batches(event: float) -> None:
+    pace = pace_after(0.01, event, [1] * 100)
+    for _ in range(10):
+        size = min(FULL, pace.within(0.9))
+        pace.take_note(0.01 + size * event, size)
+    assert pace.wait(4 * FULL, FULL) == pytest.approx(4 * (0.01 + FULL * event), rel=0.15)
 
 
 @pytest.mark.parametrize(
