@@ -3,11 +3,14 @@
 `docs/settings.md` and the README's table are checked against this file by a test.
 """
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SEVERITIES = ("NONE", "CRITICAL", "ERROR", "WARNING", "INFO", "NOT_AVAILABLE")
@@ -39,21 +42,77 @@ def _days_by_severity(value: Any) -> Any:
     return days
 
 
+def _endpoints(value: Any) -> Any:
+    """A JSON object of plugin_id to grpc://HOST:PORT as a dictionary.
+
+    Raises:
+        ValueError: it is not like that.
+    """
+    try:
+        endpoints = json.loads(value or "{}") if isinstance(value, str) else value
+    except ValueError:
+        endpoints = None
+    if not isinstance(endpoints, dict):
+        raise ValueError('must be a JSON object, such as {"my-plugin": "grpc://plugins:50051"}')  # noqa: TRY004
+    for plugin_id, endpoint in endpoints.items():
+        if not _is_url(endpoint, "grpc") or not urlsplit(endpoint).port:
+            raise ValueError(f"{plugin_id} must have grpc://HOST:PORT, and not {endpoint!r}")
+    return endpoints
+
+
+def _is_url(text: Any, *schemes: str) -> bool:
+    """Whether it names a host, and a port only if there may be such a one."""
+    try:
+        parts = urlsplit(text)
+        return isinstance(text, str) and parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except (ValueError, AttributeError):
+        return False
+
+
+def _address(text: str) -> str:
+    port = re.fullmatch(r"(?:[^\s:/\[\]]*|\[[^\s/\[\]]+\]):([0-9]{1,5})", text)
+    if port is None or int(port[1]) > 65_535:
+        raise ValueError(f"must be HOST:PORT with a port up to 65535, and not {text!r}")
+    return text
+
+
+def _public_url(text: str) -> str:
+    if text and not _is_url(text, "http", "https"):
+        raise ValueError("must be an address such as https://events.example.org")
+    return text
+
+
+def _mongodb_uri(uri: SecretStr) -> SecretStr:
+    if uri.get_secret_value() and not uri.get_secret_value().startswith(("mongodb://", "mongodb+srv://")):
+        raise ValueError("must begin with mongodb:// or mongodb+srv://")
+    return uri
+
+
+def _database(name: str) -> str:
+    """MongoDB's own rules: mongodb.com/docs/manual/reference/limits, "Restrictions on Database Names"."""
+    if not 0 < len(name.encode()) < 64 or re.search(r'[/\\. "$*<>:|?\0]', name):
+        raise ValueError('must have 1 to 63 bytes, and none of / \\ . " $ * < > : | ? or a blank')
+    return name
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
 class Settings(BaseSettings):
     """Settings of one service process. Every field's description is what the README shows."""
 
     model_config = SettingsConfigDict(env_prefix="EVENT_SERVICE_", extra="ignore", frozen=True)
 
-    mongodb_uri: SecretStr = Field(
+    mongodb_uri: Annotated[SecretStr, AfterValidator(_mongodb_uri)] = Field(
         SecretStr(""), description="MongoDB to store in. Empty: an embedded database in the data directory."
     )
-    database: str = Field("monitoring", min_length=1, description="Database name.")
+    database: Annotated[str, AfterValidator(_database)] = Field("monitoring", description="Database name.")
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Embedded database, generated keys, first webhook."
     )
 
-    grpc_address: str = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
-    http_address: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
+    grpc_address: Address = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
+    http_address: Address = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
     tls_cert_file: Path | None = Field(
         None, description="PEM certificate chain of both ports; replaced files are taken up. Empty: no TLS."
     )
@@ -64,7 +123,7 @@ class Settings(BaseSettings):
     http_tls: bool = Field(
         True, description="Use tls_cert_file for HTTP too. false: plain HTTP, for a proxy in front that has TLS."
     )
-    public_url: str = Field(
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         "",
         description="Address under which callers reach the HTTP server; used in webhook URLs. With auth=none on "
         "loopback it is the only other name that is answered by.",
@@ -101,7 +160,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Seconds within which an equal HTTP body is a repetition, if it has times in it. 0: never.",
     )
-    plugin_endpoints: dict[str, str] = Field(
+    plugin_endpoints: Annotated[dict[str, str], NoDecode, BeforeValidator(_endpoints)] = Field(
         default_factory=dict,
         description="Remote plugins as a JSON object of plugin_id to grpc://HOST:PORT. A webhook's own endpoint wins.",
     )

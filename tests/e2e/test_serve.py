@@ -123,8 +123,11 @@ def test_insecure_insists(make_service: MakeService) -> None:
     assert service.stop() == 0
 
 
-def test_authentication_without_keys_is_refused(tmp_path: Path) -> None:
-    assert_one_clear_line(refused_start(tmp_path, EVENT_SERVICE_AUTH="jwt"), "EVENT_SERVICE_JWKS_FILE")
+@pytest.mark.parametrize("keys", [{}, {"EVENT_SERVICE_JWKS_FILE": "/nonexistent"}], ids=["unnamed", "missing"])
+def test_authentication_without_keys_is_refused(keys: dict[str, str], tmp_path: Path) -> None:
+    done = refused_start(tmp_path, EVENT_SERVICE_AUTH="jwt", **keys)
+    assert_one_clear_line(done, "EVENT_SERVICE_JWKS_FILE")
+    assert done.returncode == 2
 
 
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -1,12 +1,31 @@
 """The settings as the command line reads them, and what it refuses to do with them."""
 
+import difflib
 import ipaddress
+import os
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from event_service.cli.failures import USAGE, Failure
 from event_service.settings import Settings
+
+PREFIX = "EVENT_SERVICE_"
+# Names of ours that are no settings of a service: of its clients, of deploy/ and examples/, of tests; and those of
+# Kubernetes, which tells every pod where a Service called event-service is.
+OTHERS = re.compile(
+    PREFIX
+    + r"(SERVER|TOKEN|CA_FILE|WEBHOOK_ID|ACCESS_KEY|IMAGE|JWKS|HTTP|TEST_.+|FUZZ_.+|(SERVICE_(HOST|PORT)|PORT)(_.+)?)"
+)
+# Where pydantic's own words would puzzle somebody who has typed an environment variable.
+WORDS = {
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
+}
 
 
 def load_settings(overrides: dict[str, Any]) -> Settings:
@@ -18,10 +37,24 @@ def load_settings(overrides: dict[str, Any]) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        faults = [
-            f"EVENT_SERVICE_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()
-        ]
+        faults = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {_in_words(fault)}" for fault in error.errors()]
         raise Failure("; ".join(faults), "The README says what each setting takes.", exit_code=USAGE) from error
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return WORDS.get(fault["type"], said)
+
+
+def without_effect(settings: Settings) -> Iterator[str]:
+    """What is set and does nothing, each with its reason: mistyped names, and keys that nothing is checked by."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known and not OTHERS.fullmatch(name.upper()):
+            near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+            yield f"{name} is no setting" + (f"; is {near[0]} meant?" if near else "")
+    if settings.jwks_file is not None and settings.auth == "none":
+        yield f"{PREFIX}JWKS_FILE is set, and no token is asked for: that takes {PREFIX}AUTH=jwt"
 
 
 def refuse_open_door(settings: Settings) -> None:

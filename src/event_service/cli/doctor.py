@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from event_service.cli.configuration import is_loopback, load_settings
+from event_service.cli.configuration import is_loopback, load_settings, without_effect
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
 from event_service.cli.health import UNREACHABLE_WORD, ask
@@ -67,7 +67,9 @@ def doctor(
     except Failure as failure:
         findings = [Finding("settings", "fault", failure.message, failure.hint)]
     else:
-        findings = [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
+        advice = "Unset it, or mend it."
+        findings = [Finding("settings", "warning", reason, advice) for reason in without_effect(settings)]
+        findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
         findings += [finding for check in CHECKS for finding in check(settings)]
         findings += check_server(server or settings.grpc_address)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from event_service.cli.configuration import load_settings, refuse_open_door
-from event_service.cli.failures import Failure
+from event_service.cli.failures import FAILED, USAGE, Failure
 from event_service.imports import without_collecting
 
 
@@ -62,4 +62,8 @@ def serve(
     try:
         serving.run(serving.serve_until_stopped(settings, first=first))
     except serving.START_FAILURES as error:
-        raise Failure(str(error), "`event-service doctor` looks at everything the service needs.") from error
+        raise Failure(
+            str(error),
+            "`event-service doctor` looks at everything the service needs.",
+            exit_code=USAGE if type(error) in serving.WRONG_SETTINGS else FAILED,
+        ) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import sys
 from collections.abc import Coroutine
@@ -11,6 +12,7 @@ from typing import Any
 from event_service.app import App, build
 from event_service.certificates import TlsError
 from event_service.cli import first_webhook
+from event_service.cli.configuration import without_effect
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
 from event_service.cli.pasteable import lines_for
@@ -23,16 +25,11 @@ from event_service.store.embedded.database import EmbeddedDatabaseError
 from event_service.telemetry.logging import setup_logging
 from event_service.webhooks.sealing import SecretKeyError
 
-# What ends a start; each says why in one line.
-START_FAILURES = (
-    DatabaseSettingsError,
-    EmbeddedDatabaseError,
-    EventServiceError,
-    KeySetError,
-    PortTaken,
-    SecretKeyError,
-    TlsError,
-)
+# What ends a start; each says why in one line. The first ones are settings that cannot be used.
+WRONG_SETTINGS = (DatabaseSettingsError, KeySetError, SecretKeyError, TlsError)
+START_FAILURES = (*WRONG_SETTINGS, EmbeddedDatabaseError, EventServiceError, PortTaken)
+
+_log = logging.getLogger(__name__)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -48,6 +45,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     """Starts, says so, waits for a signal, stops. A signal during the start ends that."""
     setup_logging(settings.log_level)
+    for reason in without_effect(settings):
+        _log.warning(reason)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

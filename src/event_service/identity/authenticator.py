@@ -87,4 +87,8 @@ def make_authenticator(settings: Settings, *, clock: Callable[[], float] = time.
     if settings.jwks_file is None:
         raise KeySetError("EVENT_SERVICE_AUTH=jwt needs EVENT_SERVICE_JWKS_FILE")
     rules = Rules(settings.system_token_max_age, settings.token_audience)
-    return TokenAuthentication(TokenVerifier(KeyFile(settings.jwks_file), rules, clock=clock))
+    try:
+        keys = KeyFile(settings.jwks_file)
+    except KeySetError as error:
+        raise KeySetError(f"EVENT_SERVICE_JWKS_FILE: {error}") from error
+    return TokenAuthentication(TokenVerifier(keys, rules, clock=clock))

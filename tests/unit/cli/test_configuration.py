@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli.configuration import is_loopback, load_settings, refuse_open_door
+from event_service.cli.configuration import is_loopback, load_settings, refuse_open_door, without_effect
 from event_service.cli.failures import Failure
 
 
@@ -16,6 +16,81 @@ def test_every_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "EVENT_SERVICE_LIST_LIMIT" in caught.value.message
     assert "EVENT_SERVICE_AUTH" in caught.value.message
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PLUGIN_ENDPOINTS", "nonsense", 'must be a JSON object, such as {"my-plugin": "grpc://plugins:50051"}'),
+        ("PLUGIN_ENDPOINTS", "[]", "must be a JSON object"),
+        ("PLUGIN_ENDPOINTS", '{"a": 1}', "a must have grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "http://x"}', "a must have grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x"}', "a must have grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x:99999"}', "a must have grpc://HOST:PORT"),
+        ("DATABASE", "a/b.c d", "must have 1 to 63 bytes, and none of"),
+        ("DATABASE", "", "must have 1 to 63 bytes"),
+        ("DATABASE", "é" * 32, "must have 1 to 63 bytes"),
+        ("GRPC_ADDRESS", "127.0.0.1:99999", "must be HOST:PORT with a port up to 65535"),
+        ("GRPC_ADDRESS", "127.0.0.1", "must be HOST:PORT"),
+        ("GRPC_ADDRESS", "::1:50051", "must be HOST:PORT"),
+        ("HTTP_ADDRESS", "nonsense", "must be HOST:PORT"),
+        ("HTTP_ADDRESS", "http://127.0.0.1:8080", "must be HOST:PORT"),
+        ("PUBLIC_URL", "nonsense", "must be an address such as https://events.example.org"),
+        ("PUBLIC_URL", "https://", "must be an address such as"),
+        ("MONGODB_URI", "nonsense", "must begin with mongodb:// or mongodb+srv://"),
+        ("CONSOLE", "perhaps", "must be true or false"),
+        ("LIST_LIMIT", "many", "must be a whole number"),
+        ("LIST_LIMIT", "0", "must be greater than or equal to 1"),
+        ("WEBHOOK_RATE", "fast", "must be a number"),
+        ("RETENTION_BY_SEVERITY", "INFO", "must be like INFO=7,CRITICAL=365"),
+    ],
+)
+def test_a_faulty_setting_is_refused_in_the_words_of_who_set_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"EVENT_SERVICE_{name}", value)
+    with pytest.raises(Failure) as caught:
+        load_settings({})
+    assert caught.value.message.startswith(f"EVENT_SERVICE_{name}: {said}")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PLUGIN_ENDPOINTS", ""),
+        ("PLUGIN_ENDPOINTS", '{"a": "grpc://[::1]:50051"}'),
+        ("GRPC_ADDRESS", ":50051"),
+        ("GRPC_ADDRESS", "[::]:0"),
+        ("PUBLIC_URL", ""),
+        ("PUBLIC_URL", "https://events.example.org/below/"),
+        ("MONGODB_URI", "mongodb+srv://user:word@cluster.example.org/?retryWrites=true"),
+    ],
+)
+def test_what_can_be_used_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"EVENT_SERVICE_{name}", value)
+    load_settings({})
+
+
+def test_what_is_set_without_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENT_SERVICE_RETENTION_DAY", "30")
+    monkeypatch.setenv("EVENT_SERVICE_XYZZY", "1")
+    monkeypatch.setenv("EVENT_SERVICE_JWKS_FILE", "keys.json")
+    assert list(without_effect(load_settings({}))) == [
+        "EVENT_SERVICE_RETENTION_DAY is no setting; is EVENT_SERVICE_RETENTION_DAYS meant?",
+        "EVENT_SERVICE_XYZZY is no setting",
+        "EVENT_SERVICE_JWKS_FILE is set, and no token is asked for: that takes EVENT_SERVICE_AUTH=jwt",
+    ]
+
+
+def test_names_that_are_no_settings_of_a_service_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        *("SERVER", "TOKEN", "CA_FILE", "WEBHOOK_ID", "ACCESS_KEY", "IMAGE", "JWKS", "HTTP"),
+        *("TEST_ROUNDS", "FUZZ_SECONDS", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_GRPC"),
+        *("PORT", "PORT_50051_TCP", "PORT_50051_TCP_ADDR"),
+    ):
+        monkeypatch.setenv(f"EVENT_SERVICE_{name}", "x")
+    assert list(without_effect(load_settings({}))) == []
 
 
 def test_the_command_line_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
