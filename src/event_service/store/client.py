@@ -1,5 +1,6 @@
 """The connection to MongoDB: what is promised on every write, and how long anything may take."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC
 from typing import Any, TypeAlias
@@ -8,10 +9,11 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient
 from pymongo.database import Database as PymongoDatabase
-from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError, ServerSelectionTimeoutError
 from pymongo.monitoring import CommandListener, ServerListener, TopologyListener
 from pymongo.write_concern import WriteConcern
 
+from event_service.errors import Unavailable
 from event_service.settings import Settings
 from event_service.store.failures import database_errors
 
@@ -62,7 +64,7 @@ def connect(
             event_listeners=list(listeners),
             **_unless_named(uri, settings),
         )
-    except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
+    except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:  # OSError: a file it names
         raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI cannot be used: {_first_line(error)}") from None
     return client.get_database(settings.database, codec_options=CODEC_OPTIONS, write_concern=JOURNALLED)
 
@@ -93,6 +95,23 @@ def _unless_named(uri: str, settings: Settings) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def check_reachable(database: Database, seconds: float = 2.0) -> None:
+    """Asks the server of EVENT_SERVICE_MONGODB_URI whether it is there and takes its user.
+
+    Raises:
+        Unavailable: for the operator, with the addresses and the cause, and without a password.
+    """
+    try:
+        with time_limit(seconds):
+            database.client.admin.command("ping")
+    except ServerSelectionTimeoutError as error:
+        # `a:1: [Errno 111] Connection refused (configured timeouts: ...),b:2: ..., Timeout: 1.0s, Topology ...`
+        tried = re.sub(r" \(configured timeouts:[^)]*\)|\[Errno -?\d+\] ", "", _first_line(error))
+        raise Unavailable(f"cannot reach {tried.partition(', Timeout:')[0]} (EVENT_SERVICE_MONGODB_URI)") from None
+    except PyMongoError as error:
+        raise Unavailable(f"{_first_line(error).partition(', full error')[0]} (EVENT_SERVICE_MONGODB_URI)") from None
 
 
 def close(database: Database) -> None:

@@ -6,8 +6,9 @@ from datetime import UTC
 import pytest
 from pymongo.write_concern import WriteConcern
 
+from event_service.errors import Unavailable
 from event_service.settings import Settings
-from event_service.store.client import Database, DatabaseSettingsError, close, connect
+from event_service.store.client import Database, DatabaseSettingsError, check_reachable, close, connect
 
 
 @pytest.fixture
@@ -42,7 +43,14 @@ def test_time_limits_are_bounded_and_the_uri_may_overrule_them(connected: Databa
 
 
 @pytest.mark.parametrize(
-    "uri", ["mongodb://", "http://user:hunter2@x", "mongodb://user:hunter2@x:99999/", "mongodb://a:b:c@x"]
+    "uri",
+    [
+        "mongodb://",
+        "http://user:hunter2@x",
+        "mongodb://user:hunter2@x:99999/",
+        "mongodb://a:b:c@x",
+        "mongodb://user:hunter2@x/?tls=true&tlsCAFile=/nonexistent",
+    ],
 )
 def test_a_malformed_uri_is_one_line_without_the_password(settings: Settings, uri: str) -> None:
     with pytest.raises(DatabaseSettingsError) as caught:
@@ -51,3 +59,11 @@ def test_a_malformed_uri_is_one_line_without_the_password(settings: Settings, ur
     assert text.startswith("EVENT_SERVICE_MONGODB_URI")
     assert "\n" not in text
     assert "hunter2" not in text
+
+
+def test_a_server_that_is_not_there_is_named_with_the_cause(settings: Settings) -> None:
+    database = connect(settings, "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=250")
+    with pytest.raises(Unavailable) as caught:
+        check_reachable(database)
+    close(database)
+    assert caught.value.message == "cannot reach 127.0.0.1:1: Connection refused (EVENT_SERVICE_MONGODB_URI)"

@@ -30,10 +30,12 @@ def opened(settings: Settings, *, alone: bool = False, create: bool = False) -> 
     Raises:
         EmbeddedDatabaseError: there is none, it cannot be started, or it must not be shared.
         DatabaseSettingsError: EVENT_SERVICE_MONGODB_URI cannot be used.
+        Unavailable: nothing answers there.
     """
     patient = settings.model_copy(update={"query_timeout_ms": LONGEST_QUERY_MS})
     if uri := settings.mongodb_uri.get_secret_value():
         with _connected(patient, uri) as database:
+            client.check_reachable(database)
             yield database
         return
     if not create and not (settings.data_dir / "database").is_dir():
