@@ -8,8 +8,6 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
-from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.certificates import tls_files
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.exporting import Exporter
@@ -24,6 +22,7 @@ from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.http.tls import server_context
 from event_service.identity.authenticator import Authenticator
+from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer, LargePayloads
 from event_service.rpc.events_servicer import EventsServicer
@@ -61,15 +60,11 @@ def grpc_services(
     large = LargePayloads(webhooks.authenticate, deliveries.aside)
     replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
-        Service(event_pb2.DESCRIPTOR.services_by_name["Event"], EventServicer(events, large), frozenset({"create"})),
-        Service(
-            ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
-            IngestServicer(events, large),
-            frozenset({"CreateBatch", "CreateStream"}),
-        ),
-        Service(events_pb2.DESCRIPTOR.services_by_name["Events"], EventsServicer(replayer, watcher, exporter)),
-        Service(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], WebhookServicer(webhooks)),
-        Service(webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"], WebhooksServicer(webhooks, previewer)),
+        Service(event_servicer.DESCRIPTOR, EventServicer(events, large), event_servicer.OPEN_METHODS),
+        Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, large), ingest_servicer.OPEN_METHODS),
+        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
+        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
+        Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
     ]
 
 

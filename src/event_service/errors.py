@@ -21,7 +21,6 @@
     ├── RequestTimeout             HTTP only: the body did not arrive in time
     ├── MethodNotAllowed           HTTP only: the address is right, the method is not
     ├── UnsupportedMediaType       HTTP only: the body is not said to be JSON
-    ├── Unimplemented
     └── Internal                   a fault of ours
 
 Each class knows its gRPC status code (by name, so that nothing here imports grpc), its HTTP status
@@ -188,10 +187,6 @@ class MethodNotAllowed(EventServiceError):
 
 class UnsupportedMediaType(EventServiceError):
     code, http_status, reason = "INVALID_ARGUMENT", 415, "ERROR_UNSUPPORTED_MEDIA_TYPE"
-
-
-class Unimplemented(EventServiceError):
-    code, http_status, reason = "UNIMPLEMENTED", 501, "ERROR_UNIMPLEMENTED"
 
 
 class Internal(EventServiceError):

@@ -16,9 +16,10 @@ from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database, is_secantus
-from event_service.store.compile import MONGODB, MONGOMOCK, SECANTUS, Dialect
+from event_service.store.compile import MONGODB, SECANTUS, Dialect
 from event_service.store.documents import event_document
 from event_service.store.event_reader import EventReader
+from tests.contract.mongomock_database import MONGOMOCK
 
 DOMAIN = Scope("d-1")
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)

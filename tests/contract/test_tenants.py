@@ -31,6 +31,7 @@ from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.model.webhook import access_key_hash
+from event_service.normalize.plugin import RemotePlugins
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
@@ -292,7 +293,7 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
             store=WebhookStore(database, 5000, list_limit=4, dialect=dialect),
             threads=threads,
             sealer=Sealer(None, tmp_path / "secret.key"),
-            plugins=Plugins(),
+            plugins=Plugins({}, RemotePlugins()),
             base_url=lambda: "https://events.example",
         )
         exporter = Exporter(ExportReader(database["event"], dialect=dialect, page_rows=8), threads.run)

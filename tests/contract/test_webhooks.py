@@ -15,9 +15,10 @@ from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
-from event_service.store.compile import MONGODB, MONGOMOCK, SECANTUS
+from event_service.store.compile import MONGODB, SECANTUS
 from event_service.store.webhook_reader import WebhookPage
 from event_service.store.webhooks import WebhookChanges, WebhookStore
+from tests.contract.mongomock_database import MONGOMOCK
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DOMAIN = Scope("d-1")

@@ -41,7 +41,6 @@ _STATUSES = {
     "415": "The body is not said to be JSON: Content-Type must be application/json.",
     "429": "Too much at once; send again after Retry-After.",
     "500": "A fault of the service.",
-    "501": "This is not offered.",
     "503": "The database is away; send again after Retry-After.",
     "504": "It took too long.",
 }

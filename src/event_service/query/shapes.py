@@ -1,7 +1,7 @@
 """The lists that are documented and therefore have to be fast: every scope, alone and with each request field.
 
-The store's indexes are checked against these (`store/indexes.py`), so that a field cannot be added to the request
-without an index, and no index is kept that nothing needs.
+Tests hold the indexes of `store/indexes.py` against these, so that a field cannot be added to the request without an
+index, and no index is kept that nothing needs.
 """
 
 from dataclasses import dataclass

@@ -31,11 +31,6 @@ class Rows:
         self.field_set = fields
         self.columns = columns or Columns()
 
-    @property
-    def are_documents(self) -> bool:
-        """No group, count or project has been made of them yet."""
-        return self.columns.fields is None
-
     def find(self, key: object, at: str) -> FieldPath:
         """Where a key leads: to a field of the documents, to a key or a field of the last group, or nowhere.
 

@@ -21,6 +21,9 @@ from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
 
+OPEN_METHODS = frozenset({"CreateBatch", "CreateStream"})
+"""They need no token: the pair webhook_id and access_key is the credential."""
+
 MAX_BATCH = 1000
 """Payloads of one message."""
 

@@ -70,7 +70,6 @@ class Dialect:
 
 MONGODB = Dialect()
 SECANTUS = Dialect(embedded=True, positions=True, unicode_sets="", unlimited_patterns=True)
-MONGOMOCK = Dialect(positions=True, unicode_sets="", unlimited_patterns=True)
 
 
 def compile_scope(scope: Scope) -> dict[str, Any]:

@@ -28,7 +28,6 @@ TEXT_FIELDS = (
     "account", "domain_id", "workspace_id", "project_id", "alert_id", "webhook_id",
 )  # fmt: skip
 DATE_FIELDS = ("created_at", "occurred_at")
-DYNAMIC_FIELDS = ("additional_info", "raw_data")
 
 
 def event_document(

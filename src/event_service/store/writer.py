@@ -125,7 +125,6 @@ class GroupCommit(Generic[Request, Outcome]):
         self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop touches these two
         self._open_bytes = 0
         self._open_weight = 0
-        self._last_batch = 0
         self._last_success_at = float("-inf")
         self._pace = _Pace()
         self._refusing: EventServiceError | None = None
@@ -145,11 +144,6 @@ class GroupCommit(Generic[Request, Outcome]):
     def depth_bytes(self) -> int:
         """The same in bytes."""
         return self._open_bytes
-
-    @property
-    def last_batch(self) -> int:
-        """How many requests the last batch held."""
-        return self._last_batch
 
     @property
     def last_success_at(self) -> float:
@@ -268,7 +262,6 @@ class GroupCommit(Generic[Request, Outcome]):
 
     def _write(self, batch: list[_Item[Request]]) -> None:
         started = time.monotonic()
-        self._last_batch = len(batch)
         weight = sum(item.weight for item in batch)
         size = sum(item.size for item in batch)
         longer = max(weight - self._batch_weight, 0) * _SECONDS_PER_WEIGHT

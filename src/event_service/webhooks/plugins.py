@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol
 
-from event_service.errors import InvalidArgument, PluginVerifyFailed, Unimplemented
+from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names
 from event_service.webhooks.options import OPTIONS_LEVEL, check_options
 from event_service.wire.struct import encode_struct
@@ -29,11 +29,11 @@ class Plugins:
 
     Args:
         endpoints: the settings' table, plugin_id -> grpc://host:port.
-        remote: how plugin servers are asked; None where this service does not ask any.
+        remote: how plugin servers are asked.
     """
 
-    def __init__(self, endpoints: Mapping[str, str] | None = None, remote: RemotePlugins | None = None) -> None:
-        self._endpoints = dict(endpoints or {})
+    def __init__(self, endpoints: Mapping[str, str], remote: RemotePlugins) -> None:
+        self._endpoints = dict(endpoints)
         self._remote = remote
 
     def check(self, plugin_id: str, options: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Plugins:
             PluginVerifyFailed: the remote plugin does not answer as agreed.
         """
         endpoint = self._endpoint(plugin_id, options)
-        if not endpoint or self._remote is None:
+        if not endpoint:
             return {}
         metadata = await self._remote.init(endpoint, options)
         try:
@@ -71,12 +71,9 @@ class Plugins:
 
         Raises:
             PluginVerifyFailed: it is not, or does not.
-            Unimplemented: it is remote, and this service asks none.
         """
         endpoint = self._endpoint(plugin_id, options)
         if endpoint:
-            if self._remote is None:
-                raise Unimplemented("This service does not ask remote plugins.")
             await self._remote.verify(endpoint, options)
             return
         try:

@@ -161,30 +161,6 @@ def join_events_info(rows: Sequence[bytes], total_count: int) -> bytes:
     return b"".join(parts)
 
 
-def check_readable(
-    payload: Mapping[str, Any], max_bytes: int, *, wire: bytes | None = None, path: str = "data"
-) -> bytes:
-    """Makes sure that an event with this payload can be stored and read back inside a list, before anything is stored.
-
-    Args:
-        payload: what will be raw_data.
-        max_bytes: the largest EventInfo that is stored, in bytes.
-        wire: the payload as serialised Struct, if it has passed `decode_struct`: then it is not looked through again.
-        path: what the caller knows the payload as.
-
-    Returns:
-        the payload as serialised Struct.
-
-    Raises:
-        InvalidArgument: nested too deeply for protobuf, NaN, infinite, or otherwise not JSON.
-        TooLarge: over the limit already.
-    """
-    if wire is None:
-        wire = encode_struct(payload, path=path)
-    check_size(wire, max_bytes, path=path)
-    return wire
-
-
 def check_size(wire: bytes, max_bytes: int, *, path: str = "data") -> None:
     """Refuses what is larger than an event may be: a payload's Struct, or a finished EventInfo.
 

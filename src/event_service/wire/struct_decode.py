@@ -8,20 +8,17 @@ from math import copysign
 from typing import Any
 
 from google.protobuf import struct_pb2
-from google.protobuf.message import DecodeError
 
-from event_service.errors import InvalidArgument
 from event_service.wire.faults import NOT_FINITE, RefusedValueError, TooDeepError
 from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
 
 _MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: they stay floats
 
 
-def decode_struct(wire: bytes, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
-    """The object that a serialised google.protobuf.Struct holds.
+def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
+    """The object a Struct message holds.
 
     Args:
-        wire: the Struct's bytes, from anybody.
         path: what the caller knows the object as; the start of every field path in an error.
         level: the message level it will be read at, see `levels`.
 
@@ -30,17 +27,8 @@ def decode_struct(wire: bytes, *, path: str = "data", level: int = PAYLOAD_LEVEL
         a float). A Value without a kind is None. Of equal keys the last wins.
 
     Raises:
-        InvalidArgument: not a Struct, not UTF-8, nested too deeply, NaN or infinite numbers.
+        InvalidArgument: nested too deeply, NaN or infinite numbers.
     """
-    try:
-        message = struct_pb2.Struct.FromString(wire)
-    except DecodeError:
-        raise InvalidArgument.at(path, "is not a valid google.protobuf.Struct") from None
-    return struct_to_dict(message, path=path, level=level)
-
-
-def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
-    """The object a Struct message holds; values and errors as in `decode_struct`."""
     try:
         return _read_object(message, level)
     except RefusedValueError as refused:
@@ -54,7 +42,7 @@ def struct_wire(message: struct_pb2.Struct) -> bytes:
 
 
 def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOAD_LEVEL) -> Any:
-    """What a Value message holds; values and errors as in `decode_struct`."""
+    """What a Value message holds; values and errors as in `struct_to_dict`."""
     try:
         return _read_value(message, level)
     except RefusedValueError as refused:
@@ -62,7 +50,7 @@ def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOA
 
 
 def list_to_python(message: struct_pb2.ListValue, *, path: str, level: int = PAYLOAD_LEVEL) -> list[Any]:
-    """What a ListValue message holds; values and errors as in `decode_struct`."""
+    """What a ListValue message holds; values and errors as in `struct_to_dict`."""
     try:
         return _read_list(message, level)
     except RefusedValueError as refused:

@@ -23,13 +23,13 @@ from event_service.events.reading import DeliveryReader
 from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import Ending
+from event_service.normalize.plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc import webhook_servicer, webhooks_servicer
 from event_service.rpc.call import Call
 from event_service.rpc.methods import method_table
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
-from event_service.store.compile import MONGOMOCK
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.keys import MASK
@@ -37,7 +37,7 @@ from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
 from event_service.wire.struct import encode_stored_struct
-from tests.contract.mongomock_database import make_database
+from tests.contract.mongomock_database import MONGOMOCK, make_database
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, signed
 from tests.unit.wire.json_values import objects, scalars, texts
 
@@ -114,7 +114,7 @@ def servicer(database, tmp_path):
         store=WebhookStore(database, 5000, list_limit=2, dialect=MONGOMOCK),
         threads=threads,
         sealer=Sealer(None, tmp_path / "secret.key"),
-        plugins=Plugins(),
+        plugins=Plugins({}, RemotePlugins()),
         base_url=lambda: "https://events.example",
     )
     yield Both(manager, threads)

@@ -13,19 +13,17 @@ from event_service.errors import (
     RequiredParameter,
     TooLarge,
     Unavailable,
-    Unimplemented,
     WebhookDisabled,
 )
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState, access_key_hash
-from event_service.store.compile import MONGOMOCK
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
-from tests.contract.mongomock_database import make_database
+from tests.contract.mongomock_database import MONGOMOCK, make_database
 
 SCOPE = Scope("d-1", "ws-1")
 MEMBER = Scope("d-1", "ws-1", ("project-1",))
@@ -482,14 +480,6 @@ class TestOthers:
         database["webhook"].update_one({"webhook_id": built_in.webhook_id}, {"$set": {"plugin_info.plugin_id": "gone"}})
         with pytest.raises(PluginVerifyFailed):
             await manager.verify_plugin(SCOPE, built_in.webhook_id)
-
-    async def test_remote_plugins_where_none_are_asked(self, make_manager):
-        manager = make_manager(plugins=Plugins())
-        info = {"plugin_id": "plugin-mine", "options": {"endpoint": "grpc://127.0.0.1:2"}}
-        webhook, _ = await create(manager, plugin_info=info)
-        assert webhook.plugin.metadata == {}
-        with pytest.raises(Unimplemented):
-            await manager.verify_plugin(SCOPE, webhook.webhook_id)
 
     async def test_list_by_access_key(self, manager):
         webhook, key = await create(manager)

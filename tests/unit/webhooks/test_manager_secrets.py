@@ -6,14 +6,13 @@ import pytest
 
 from event_service.errors import Internal, InvalidArgument
 from event_service.model.scope import Scope
-from event_service.store.compile import MONGOMOCK
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
-from tests.contract.mongomock_database import make_database
+from tests.contract.mongomock_database import MONGOMOCK, make_database
 
 SCOPE = Scope("d-1", "ws-1")
 OPTIONS = {"sentry_client_secret": "s-1", "pagerduty_secrets": ["p-1"], "timezone": "UTC"}

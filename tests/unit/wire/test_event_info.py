@@ -13,7 +13,6 @@ from event_service.errors import InvalidArgument, TooLarge
 from event_service.model.event import Event, EventDraft, EventType, Severity
 from event_service.wire.event_info import (
     append_alert_id,
-    check_readable,
     check_size,
     encode_event,
     encode_event_info,
@@ -122,24 +121,16 @@ def test_a_row_of_megabytes() -> None:
     assert [len(event.description) for event in reply.results] == [3_000_000, 3_000_000]
 
 
-def test_readable_payloads_come_back_as_bytes() -> None:
-    payload = nested("o" * 33)
-    wire = check_readable(payload, 4096)
-    assert wire == encode_struct(payload)
-    assert check_readable(payload, 4096, wire=wire) is wire
-
-
 def test_thirty_two_objects_around_two_lists_are_refused() -> None:
     payload = nested("o" * 32 + "ll")
     request = json_format.ParseDict({"data": payload}, event_pb2.CreateEventRequest())
     event_pb2.CreateEventRequest.FromString(request.SerializeToString())  # as a request it parses
     with pytest.raises(InvalidArgument, match="nested too deeply"):
-        check_readable(payload, 4096)
+        encode_struct(payload)
 
 
 def test_too_large_is_not_worth_sending_again() -> None:
-    for refusing in (lambda: check_readable({"a": "x" * 100}, 100), lambda: check_size(b"x" * 101, 100)):
-        with pytest.raises(TooLarge) as caught:
-            refusing()
-        assert caught.value.retry_after is None
+    with pytest.raises(TooLarge) as caught:
+        check_size(b"x" * 101, 100)
+    assert caught.value.retry_after is None
     check_size(b"x" * 100, 100)

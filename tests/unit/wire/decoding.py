@@ -1,0 +1,17 @@
+"""Reading bytes as the servicers do."""
+
+from typing import Any
+
+from google.protobuf import struct_pb2
+
+from event_service.rpc.methods import decode
+from event_service.wire.struct import struct_to_dict
+
+
+def decode_struct(wire: bytes) -> dict[str, Any]:
+    """What a serialised Struct holds, under the path `data`.
+
+    Raises:
+        InvalidArgument: the bytes are none, or hold what cannot be taken.
+    """
+    return struct_to_dict(decode(struct_pb2.Struct, wire))
