@@ -5,7 +5,7 @@
 
 What is sent while a call is under way goes with the next one, so a lone event leaves at once and a flood leaves in full
 batches. Every event gets an idempotency key when it is handed over and keeps it: however often it is sent again, after
-whatever crash on either side, it is stored once. See docs/batching.md.
+whatever crash on either side, it is stored once. See Ingest in docs/api.md.
 
     callers   send > queue
     sender    queue > batch > CreateBatch, one at a time > futures; what is worth sending again goes back to the front

@@ -1,6 +1,6 @@
 """Every knob of the service: environment variables EVENT_SERVICE_*, read once at start.
 
-`docs/settings.md` and the README's table are checked against this file by a test.
+The README's table of them is written from this file by `make docs`.
 """
 
 import json

@@ -26,7 +26,7 @@ VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 # Below this an embedded database soon stops taking writes.
 SMALL_DISK = 1024**3
-# Cloud Eye refuses requests signed further away than 15 minutes; far less already disturbs the order of events.
+# Seconds since 1970, June 2025: before this service was written. A clock that says less was never set.
 CLOCK_EARLIEST = 1_750_000_000
 
 
