@@ -65,6 +65,11 @@ class EventServiceError(Exception):
         self.violations = tuple(violations)
         self.retry_after = retry_after
 
+    @classmethod
+    def at(cls, field: str, problem: str) -> Self:
+        """The error for one faulty field."""
+        return cls(f"{field}: {problem}", violations=[FieldViolation(field, problem)])
+
     @property
     def details(self) -> str:
         """`ERROR_X: message`, the shape upstream's clients split at the first colon."""
@@ -83,11 +88,6 @@ class EventServiceError(Exception):
 
 class InvalidArgument(EventServiceError):
     code, http_status, reason = "INVALID_ARGUMENT", 400, "ERROR_INVALID_PARAMETER"
-
-    @classmethod
-    def at(cls, field: str, problem: str) -> "InvalidArgument":
-        """The error for one faulty field."""
-        return cls(f"{field}: {problem}", violations=[FieldViolation(field, problem)])
 
 
 class RequiredParameter(InvalidArgument):

@@ -101,7 +101,7 @@ def read_payload(body: bytes) -> tuple[Any, str]:
     except NestedTooDeeply:
         raise InvalidArgument.at("data", "is nested too deeply") from None
     except TooManyValues:
-        raise TooLarge(f"data: more than {MAX_VALUES} values.") from None
+        raise TooLarge.at("data", f"more than {MAX_VALUES} values") from None
     if payload == {}:
         raise RequiredParameter("data")
     return payload, ""

@@ -147,7 +147,7 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
 def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
     """The error a caller is to see for one of the driver's."""
     if isinstance(error, DocumentTooLarge):
-        return TooLarge("The event is too large to be stored.")
+        return _too_large(writing=writing)
     if isinstance(error, BulkWriteError):
         return _of_bulk(error)
     if isinstance(error, OperationFailure):
@@ -157,7 +157,7 @@ def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
         return Unavailable(retry_after=_RETRY_SOON)
     # What BSON cannot hold: an integer beyond 64 bits, half of a surrogate pair, NUL in a regular expression.
     if writing:
-        return InvalidArgument(f"The value cannot be stored: {_plain(error)}")
+        return InvalidArgument.at("data", f"holds a value that cannot be stored: {_plain(error)}")
     return _refused_query(f"The query holds a value that cannot be stored or looked for: {_plain(error)}")
 
 
@@ -179,10 +179,16 @@ def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
     if code in _NEEDS_THE_OPERATOR:
         return Unavailable("The database cannot do its work at present; send again later.", retry_after=_RETRY_LATER)
     if code in _TOO_LARGE:
-        return TooLarge("The event is too large to be stored.")
+        return _too_large(writing=writing)
     if writing:
         return Internal(f"The database refused a write (code {code}).")
     return _refused_query(f"The database cannot answer this query: {_plain(message)}")
+
+
+def _too_large(*, writing: bool) -> TooLarge:
+    if writing:
+        return TooLarge.at("data", "the event takes more than the 16 MiB of a database document; send less of it")
+    return TooLarge.at("query", "it or its result takes more than the 16 MiB of a database document; ask for less")
 
 
 def _refused_query(message: str) -> QueryError:

@@ -122,4 +122,4 @@ def check_tags(tags: Mapping[str, Any]) -> None:
 
 def _check_size(wire: bytes, field: str) -> None:
     if len(wire) > LARGEST:
-        raise TooLarge(f"{field}: {len(wire)} bytes, at most {LARGEST} are kept.")
+        raise TooLarge.at(field, f"{len(wire)} bytes, at most {LARGEST} are kept")

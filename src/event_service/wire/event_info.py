@@ -168,7 +168,8 @@ def check_size(wire: bytes, max_bytes: int, *, path: str = "data") -> None:
         TooLarge: sending the same again does not help.
     """
     if len(wire) > max_bytes:
-        raise TooLarge(f"{path}: an event of {len(wire)} bytes is over the limit of {max_bytes} bytes")
+        limit = f"the limit of {max_bytes} bytes (EVENT_SERVICE_MAX_EVENT_BYTES)"
+        raise TooLarge.at(path, f"an event of {len(wire)} bytes is over {limit}")
 
 
 def _text(value: str, name: str) -> bytes:

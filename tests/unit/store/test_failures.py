@@ -90,17 +90,22 @@ def test_a_write_the_database_refuses_is_ours() -> None:
     assert type(raised_for(OperationFailure("Document failed validation", 121), writing=True)) is Internal
 
 
-def test_what_is_too_large_is_told_so() -> None:
-    assert type(raised_for(DocumentTooLarge("BSON document too large"), writing=True)) is TooLarge
-    assert type(raised_for(OperationFailure("object to insert too large", 10334), writing=True)) is TooLarge
+@pytest.mark.parametrize("error", [DocumentTooLarge("too large"), OperationFailure("object too large", 10334)])
+@pytest.mark.parametrize(("writing", "field"), [(True, "data"), (False, "query")])
+def test_what_is_too_large_is_told_so(error: Exception, writing: bool, field: str) -> None:
+    seen = raised_for(error, writing=writing)
+    assert type(seen) is TooLarge
+    assert [violation.field for violation in seen.violations] == [field]
+    assert "16 MiB" in seen.message
 
 
 @pytest.mark.parametrize("value", [{"n": 2**64}, {"a\0b": 1}, {"text": "\ud800"}])
 def test_what_bson_cannot_hold_is_the_callers_fault(value: dict[str, Any]) -> None:
     with pytest.raises(QueryError), database_errors():
         bson.encode(value)
-    with pytest.raises(InvalidArgument), database_errors(writing=True):
+    with pytest.raises(InvalidArgument) as caught, database_errors(writing=True):
         bson.encode(value)
+    assert [violation.field for violation in caught.value.violations] == ["data"]
 
 
 def test_other_errors_pass() -> None:

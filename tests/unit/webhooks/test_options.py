@@ -72,8 +72,9 @@ def test_what_could_not_be_read_back_is_refused(check, field):
         with pytest.raises(InvalidArgument) as caught:
             check(refused)
         assert caught.value.violations[0].field.startswith(field)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLarge) as too_large:
         check({"a": "x" * 65_536})
+    assert too_large.value.violations[0].field == field
 
 
 def test_project_id_is_cloud_eyes_option_only():

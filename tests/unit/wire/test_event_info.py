@@ -133,4 +133,5 @@ def test_too_large_is_not_worth_sending_again() -> None:
     with pytest.raises(TooLarge) as caught:
         check_size(b"x" * 101, 100)
     assert caught.value.retry_after is None
+    assert [violation.field for violation in caught.value.violations] == ["data"]
     check_size(b"x" * 100, 100)
