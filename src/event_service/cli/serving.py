@@ -25,11 +25,11 @@ from event_service.store.embedded.database import EmbeddedDatabaseError
 from event_service.telemetry.logging import setup_logging
 from event_service.webhooks.sealing import SecretKeyError
 
+_log = logging.getLogger(__name__)
+
 # What ends a start; each says why in one line. The first ones are settings that cannot be used.
 WRONG_SETTINGS = (DatabaseSettingsError, KeySetError, SecretKeyError, TlsError)
 START_FAILURES = (*WRONG_SETTINGS, EmbeddedDatabaseError, EventServiceError, PortTaken)
-
-_log = logging.getLogger(__name__)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -62,13 +62,19 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
             return
         starting.result()
         spare_the_garbage_collector()
+        _log.info(
+            "serving",
+            extra={"version": version("event-service"), "grpc": app.addresses.grpc, "http": app.addresses.http},
+        )
         announce(settings, app)
         if first and is_for_trying_out(settings):
             await asyncio.to_thread(offer_first_webhook, settings, app.addresses.grpc)
         await stopped
+        _log.info("stopping")
     finally:
         stopped.cancel()
         await app.stop()
+    _log.info("stopped")
 
 
 def spare_the_garbage_collector() -> None:

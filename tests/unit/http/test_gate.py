@@ -119,6 +119,24 @@ async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture
         assert wrong not in text
 
 
+async def test_a_refusal_is_logged_with_whom_it_met_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "httpx")
+    caplog.set_level(logging.INFO, "event_service")
+    door = Door()
+    async with door.client() as client:
+        await client.post(PATH, json={"a": 1})
+        await client.get("/healthz")
+        assert caplog.records == []
+        await client.post(PATH, content=b"")
+        await client.post("/V1.0/p/alarms", json={})
+    refused, missing = (vars(record) for record in caplog.records)
+    assert (refused["webhook_id"], refused["status"]) == (WEBHOOK_ID, 400)
+    assert refused["error_code"] == "ERROR_REQUIRED_PARAMETER"
+    assert "data" in refused["error"]
+    assert refused["peer"]
+    assert (missing["status"], "webhook_id" in missing) == (404, False)
+
+
 async def test_answers_are_observed_by_route() -> None:
     door = Door()
     async with door.client() as client:
