@@ -49,18 +49,18 @@ class TokenAuthentication:
         """The token's bearer. What a SYSTEM_TOKEN acts for is in the metadata x_domain_id and x_workspace_id.
 
         Raises:
-            Unauthenticated: as the protocol says.
+            Unauthenticated: as the protocol says; or a SYSTEM_TOKEN is to act for another domain than the one its key
+                is bound to.
         """
         token = bearer_token(metadata)
         if not token:
             raise Unauthenticated
         principal = self._verifier.verify(token)
         if principal.role is Role.SYSTEM_TOKEN:
-            return replace(
-                principal,
-                domain_id=metadata.get("x_domain_id", ""),
-                workspace_id=metadata.get("x_workspace_id", ""),
-            )
+            domain_id = metadata.get("x_domain_id", "")
+            if domain_id and principal.domain_id not in ("", domain_id):
+                raise Unauthenticated  # a key of one domain that signs for another
+            return replace(principal, domain_id=domain_id, workspace_id=metadata.get("x_workspace_id", ""))
         return principal
 
 

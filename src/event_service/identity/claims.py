@@ -41,10 +41,15 @@ class Rules:
     audience: str = ""
 
 
-def principal_of(claims: Mapping[str, Any], now: float, rules: Rules) -> tuple[Principal, float]:
+def principal_of(
+    claims: Mapping[str, Any], now: float, rules: Rules, *, key_domain_id: str = ""
+) -> tuple[Principal, float]:
     """The bearer of a token, and until when (s since 1970) the token holds.
 
-    For a SYSTEM_TOKEN the domain and workspace are empty: each call names them in its metadata.
+    For a SYSTEM_TOKEN the domain is its key's and the workspace empty: each call names both in its metadata.
+
+    Args:
+        key_domain_id: the only domain that the key which signed the token signs for; "" = every domain.
 
     Raises:
         TokenRefusedError: the claims are incomplete, contradict each other or are not in force.
@@ -62,7 +67,7 @@ def principal_of(claims: Mapping[str, Any], now: float, rules: Rules) -> tuple[P
     if not domain_id:
         raise TokenRefusedError("did is missing")
     if kind == SYSTEM_TOKEN:
-        return Principal(Role.SYSTEM_TOKEN, ""), expires_at
+        return Principal(Role.SYSTEM_TOKEN, key_domain_id), expires_at
     return _bearer(claims, domain_id), expires_at
 
 

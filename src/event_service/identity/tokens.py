@@ -18,7 +18,7 @@ from joserfc.jws import JWSRegistry
 
 from event_service.errors import Unauthenticated
 from event_service.identity.claims import SYSTEM_TOKEN, Rules, TokenRefusedError, principal_of
-from event_service.identity.key_set import ALGORITHMS, KeySet
+from event_service.identity.key_set import ALGORITHMS, KeySet, VerificationKey
 from event_service.identity.principal import Principal
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class TokenVerifier:
         self._known: FIFOCache[bytes, tuple[Principal, float]] = FIFOCache(remembered)
 
     def verify(self, token: str) -> Principal:
-        """The bearer of `token`. For a SYSTEM_TOKEN domain and workspace are still empty.
+        """The bearer of `token`. A SYSTEM_TOKEN's domain is the only one it may act for, "" where it may for any.
 
         Raises:
             Unauthenticated: whatever is wrong with it, with one text.
@@ -94,8 +94,8 @@ class TokenVerifier:
                 return principal
             del self._known[digest]
         try:
-            claims = signed_claims(token, key_set)
-            principal, expires_at = principal_of(claims, now, self._rules)
+            claims, key = signed_claims(token, key_set)
+            principal, expires_at = principal_of(claims, now, self._rules, key_domain_id=key.domain_id)
         except TokenRefusedError as refusal:
             logger.debug("a token is refused: %s", refusal)
             # `from None`: the cause must not reach whatever prints the error.
@@ -104,8 +104,8 @@ class TokenVerifier:
         return principal
 
 
-def signed_claims(token: str, key_set: KeySet) -> Mapping[str, Any]:
-    """The claims of a compact JWS that one of the keys has signed for the domain the claims name.
+def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], VerificationKey]:
+    """The claims of a compact JWS that one of the keys has signed for the domain the claims name, and that key.
 
     Raises:
         TokenRefusedError: it is no such token.
@@ -136,7 +136,7 @@ def signed_claims(token: str, key_set: KeySet) -> Mapping[str, Any]:
     for candidate in candidates[:MOST_CANDIDATES]:
         try:
             if jws.validate_compact(signature, candidate.key, registry=REGISTRY):
-                return claims
+                return claims, candidate
         except (JoseError, ValueError, TypeError) as error:
             raise TokenRefusedError("the signature cannot be checked") from error
     raise TokenRefusedError("no key of this domain has signed it")

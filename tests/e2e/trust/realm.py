@@ -25,7 +25,10 @@ ROLES: dict[str, dict[str, Any]] = {
 
 
 class Realm:
-    """Keys and tokens. `any` signs for every domain, `domain-1` and `domain-2` for their own, `system` for the system.
+    """Keys and tokens.
+
+    `any` signs for every domain, `domain-1` and `domain-2` for their own, `system` for the system, and `domain-root`
+    for the system in one domain only.
 
     Args:
         jwks: the key set file of the services, written here.
@@ -37,7 +40,8 @@ class Realm:
             "any": generate_key("RS256", key_id="any"),
             "domain-1": generate_key("ES256", key_id="domain-1", domain_id="domain-1"),
             "domain-2": generate_key("EdDSA", key_id="domain-2", domain_id="domain-2"),
-            "system": generate_key("ES256", key_id="system", domain_id="domain-root", system=True),
+            "system": generate_key("ES256", key_id="system", system=True),
+            "domain-root": generate_key("ES256", key_id="domain-root", domain_id="domain-root", system=True),
         }
         self.publish(*self.keys.values())
 

@@ -77,7 +77,7 @@ WRONG: dict[str, Callable[[Realm], str]] = {
         realm.claims("DOMAIN_ADMIN"), realm.keys["domain-2"], kid=None
     ),
     "our key for another domain": lambda realm: borrowed(realm, "domain-1", did="domain-2"),
-    "the system's key for a domain": lambda realm: borrowed(realm, "system"),
+    "the root domain's key for another": lambda realm: borrowed(realm, "domain-root"),
     "a system token by a domain's key": lambda realm: sign(
         realm.claims("SYSTEM_TOKEN", did="domain-1"), realm.keys["domain-1"]
     ),
@@ -126,6 +126,12 @@ def test_a_bearer_is_the_same_as_a_token(door: Door, trust: Trust) -> None:
 def test_a_token_that_holds(door: Door, trust: Trust, role: str, key: str, changes: dict[str, Any]) -> None:
     caller = {**trust.realm.metadata(role), "token": trust.realm.token(role, key, **changes)}
     assert door.code("Event", "list", {}, **caller) == "OK"
+
+
+def test_a_system_token_by_a_domains_key_reads_no_other_domain(door: Door, trust: Trust) -> None:
+    token = trust.realm.token("SYSTEM_TOKEN", "domain-root")
+    assert door.code("Event", "list", {}, token=token, x_domain_id="domain-root") == "OK"
+    assert refusal(door, token=token, x_domain_id="domain-1") == REFUSAL
 
 
 @pytest.fixture

@@ -62,6 +62,18 @@ def test_a_system_token_acts_for_whom_its_call_names(authenticator):
     assert authenticator.authenticate({"token": token}).domain_id == ""
 
 
+def test_a_system_token_of_a_domains_key_acts_for_no_other_domain():
+    key = generate_key("ES256", key_id="system", domain_id="domain-1", system=True)
+    authenticator = TokenAuthentication(verifier(key))
+    token = sign(claims(typ="SYSTEM_TOKEN", rol=None), key)
+    assert scope_of(authenticator.authenticate({"token": token, "x_domain_id": "domain-1"})) == Scope("domain-1")
+    for _ in range(2):  # the second time of the verifier's memory
+        with pytest.raises(Unauthenticated):
+            authenticator.authenticate({"token": token, "x_domain_id": "domain-2"})
+    # Its own is not taken for granted: the metadata is mandatory.
+    assert authenticator.authenticate({"token": token}).domain_id == ""
+
+
 def test_others_cannot_choose_their_domain(authenticator):
     metadata = {"token": sign(claims()), "x_domain_id": "domain-7", "x_workspace_id": "workspace-7"}
     assert scope_of(authenticator.authenticate(metadata)) == Scope("domain-1")
