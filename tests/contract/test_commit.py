@@ -268,9 +268,14 @@ def test_a_closing_is_left_undone_for_a_minute_from_its_receipt_however_old_its_
     assert bench.commit.mend(NOON + timedelta(seconds=161)) == 1
 
 
-def test_an_upstream_alert_is_taken_over(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "state",
+    [{"state": "TRIGGERED"}, {"state": None}, {"state": "FOO"}, {"state": []}, {"resolved_at": "once"}],
+    ids=str,
+)
+def test_an_upstream_alert_is_taken_over(bench: Bench, state: dict[str, Any]) -> None:
     owner = {"domain_id": "domain", "workspace_id": "workspace", "project_id": "project", "webhook_id": "webhook"}
-    bench.database["alert"].insert_one({"alert_id": "alert-old", "state": "TRIGGERED", **owner})
+    bench.database["alert"].insert_one({"alert_id": "alert-old", **state, **owner})
     for minutes, kind in [(-90, "ALERT"), (-80, "ALERT"), (-70, "RECOVERY")]:
         bench.database["event"].insert_one(
             {

@@ -54,14 +54,25 @@ class AlertStore:
             write_updates(self._alerts, writes)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
-        """State and resolved_at of the stored alerts among `alert_ids`."""
+        """State and resolved_at of the stored alerts among `alert_ids`.
+
+        An upstream database may hold anything. What is not RESOLVED is open, so that a recovery can still end it.
+        """
         wanted = {"alert_id": {"$in": list(alert_ids)}}
         fields = {"_id": False, "alert_id": True, "state": True, "resolved_at": True}
         with database_errors():
             return {
-                row["alert_id"]: (AlertState(row["state"]), row.get("resolved_at"))
+                row["alert_id"]: (_state(row.get("state")), _date(row.get("resolved_at")))
                 for row in self._alerts.find(wanted, fields, max_time_ms=self._timeout_ms)
             }
+
+
+def _state(value: Any) -> AlertState:
+    return AlertState(value) if isinstance(value, str) and value in set(AlertState) else AlertState.TRIGGERED
+
+
+def _date(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None
 
 
 def _identity(object_id: str, alert_id: str) -> dict[str, Any]:
