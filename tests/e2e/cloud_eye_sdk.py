@@ -30,11 +30,12 @@ class Account:
     project_id: str = field(default_factory=lambda: uuid4().hex)
     access_key_id: str = ""
     secret_key: str = ""
+    owner: str = "project-1"  # the service's own project
 
     def __post_init__(self) -> None:
         if not self.access_key_id:
             plugin = {"plugin_id": "cloud-eye", "options": {"project_id": self.project_id}}
-            request = {"name": "cloud eye", "project_id": "project-1", "plugin_info": plugin}
+            request = {"name": "cloud eye", "project_id": self.owner, "plugin_info": plugin}
             made = self.service.call("Webhook", "create", request)
             self.access_key_id, self.secret_key = made["webhook_id"], made["access_key"]
 

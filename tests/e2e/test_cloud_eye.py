@@ -163,6 +163,21 @@ def test_sixteen_clients_report_the_same_twice(account: Account) -> None:
     assert sorted(row["additional_info"]["ces_event_id"] for row in account.stored()) == sorted(ids[:5])
 
 
+def test_an_event_is_the_same_with_another_webhook_of_its_project(account: Account) -> None:
+    same = request(event("diskFull", event_state="warning"), event("diskFull", event_state="incident"))
+    second = Account(account.service, account.project_id)
+    stranger = Account(account.service, account.project_id, owner="project-2")
+    ids, again, other = (
+        [entry.event_id for entry in reporter.client().create_events(same).body]
+        for reporter in (account, second, stranger)
+    )
+    assert again == ids
+    assert not {*other} & {*ids}, "one project hides no events of another"
+    rows = [(row["webhook_id"], row["project_id"]) for row in account.stored()]
+    expected = [(account.access_key_id, "project-1")] * 2 + [(stranger.access_key_id, "project-2")] * 2
+    assert sorted(rows) == sorted(expected)
+
+
 def test_two_replicas_answer_with_the_same_ids(make_service: Callable[..., Service], tmp_path: Path) -> None:
     database = EmbeddedDatabase(tmp_path / "database")
     uri = database.start()

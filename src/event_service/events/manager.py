@@ -6,6 +6,7 @@ validate (query) > scoped read (store).
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -285,8 +286,8 @@ class EventManager:
 
         Args:
             webhook: authenticated.
-            items: (event, identity); the identity is remembered like an idempotency key, and at least two hours.
-                Events must have `always_store`.
+            items: (event, identity); the identity is remembered like an idempotency key, but for all webhooks of the
+                project, and at least two hours. Events must have `always_store`.
 
         Returns:
             For each item what became of it. All are journalled.
@@ -298,11 +299,10 @@ class EventManager:
         built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
         rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
+        project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
         futures = [
             self._door.submit(
-                CreateItem(
-                    [entry], rules, ClaimRequest(claim_id_of(webhook.webhook_id, f"event:{identity}"), "", expire_at)
-                )
+                CreateItem([entry], rules, ClaimRequest(claim_id_of(project, f"event:{identity}"), "", expire_at))
             )
             for entry, (_, identity) in zip(self._entries(built, webhook), items, strict=True)
         ]

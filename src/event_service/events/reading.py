@@ -203,9 +203,9 @@ def keep_subscription(parsed: Parsed, refusal: str = "") -> None:
     parsed.subscription = None
 
 
-def claim_id_of(webhook_id: str, key: str) -> str:
-    """The name under which a key is remembered: per webhook, 64 hexadecimal digits."""
-    return hashlib.sha256(f"{len(webhook_id)}:{webhook_id}{key}".encode("utf-8", "surrogatepass")).hexdigest()
+def claim_id_of(owner: str, key: str) -> str:
+    """The name under which a key is remembered: per owner, which mostly is a webhook's id, 64 hexadecimal digits."""
+    return hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _digest(payload: Any) -> str:

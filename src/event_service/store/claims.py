@@ -21,10 +21,10 @@ COLLECTION = "claim"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One idempotency key of one webhook.
+    """One idempotency key of one webhook, or one identity of an event in one project.
 
     Attributes:
-        claim_id: digest of webhook and key.
+        claim_id: digest of the two.
         digest: digest of the payload it came with; the same key with another one is refused. "" = any payload.
         planned: (`_id` as 24 hexadecimal digits, event_id) of each event of the payload, in order.
         stored: event_ids that were stored, once the work is complete; None before.
