@@ -1,7 +1,9 @@
-"""Reading request bodies within limits: how large one may be, how long it may take, what all of them may hold."""
+"""Reading request bodies within limits: how large one may be, how long it may take, what all hold until answered."""
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -20,7 +22,7 @@ class BodyReader:
 
     Args:
         seconds: how long a body may take to arrive.
-        memory_bytes: what the bodies that are still arriving may hold together.
+        memory_bytes: what the bodies that arrive or wait for their answer may hold together.
     """
 
     def __init__(self, *, seconds: float, memory_bytes: int) -> None:
@@ -28,8 +30,29 @@ class BodyReader:
         self._memory_bytes = memory_bytes
         self._held = 0
 
-    async def read(self, request: Request, limit: int) -> bytes:
-        """The body as it was on the wire.
+    @asynccontextmanager
+    async def read(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The content of a body, unpacked if it came compressed. Its bytes count as held until the context is left.
+
+        Args:
+            limit: bytes, on the wire and unpacked.
+
+        Raises:
+            InvalidArgument, TooLarge: as `decompressed`.
+            TooLarge, RequestTimeout, Overloaded, ClientDisconnect: as `read_wire`.
+        """
+        async with self.read_wire(request, limit) as wire:
+            content = await decompressed(wire, request.headers.get("content-encoding", ""), limit)
+            more = len(content) - len(wire)
+            try:
+                self._hold(more)
+                yield content
+            finally:
+                self._held -= more
+
+    @asynccontextmanager
+    async def read_wire(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        """The body as it was on the wire, held as long.
 
         Args:
             limit: bytes.
@@ -37,7 +60,7 @@ class BodyReader:
         Raises:
             TooLarge: it is larger than `limit`.
             RequestTimeout: it did not arrive in time.
-            Overloaded: too many bodies are arriving at once.
+            Overloaded: too many bodies are under way at once.
             ClientDisconnect: nobody waits for an answer any more.
         """
         declared = request.headers.get("content-length", "")
@@ -48,29 +71,32 @@ class BodyReader:
         chunks: list[bytes] = []
         size = held = 0
         try:
-            async with asyncio.timeout(self._seconds):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size <= limit:
-                        held += len(chunk)
-                        self._held += len(chunk)
-                        chunks.append(chunk)
-                        if self._held > self._memory_bytes:
-                            raise Overloaded(
-                                "Too many large requests are arriving at once; send again.",
-                                retry_after=RETRY_AFTER_SECONDS,
-                            )
-                    else:
-                        chunks.clear()
-                        if size > limit + DRAINED_BYTES:
-                            break
-        except TimeoutError:
-            raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
+            try:
+                async with asyncio.timeout(self._seconds):
+                    async for chunk in request.stream():
+                        size += len(chunk)
+                        if size <= limit:
+                            chunks.append(chunk)
+                            held += len(chunk)
+                            self._hold(len(chunk))
+                        else:
+                            chunks.clear()
+                            if size > limit + DRAINED_BYTES:
+                                break
+            except TimeoutError:
+                raise RequestTimeout(f"The body did not arrive within {self._seconds:g} s.") from None
+            if size > limit:
+                raise _too_large(limit)
+            body = b"".join(chunks)
+            chunks.clear()
+            yield body
         finally:
             self._held -= held
-        if size > limit:
-            raise _too_large(limit)
-        return b"".join(chunks)
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > self._memory_bytes:
+            raise Overloaded("Too many large requests are under way; send again.", retry_after=RETRY_AFTER_SECONDS)
 
 
 async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:

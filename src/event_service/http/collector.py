@@ -16,7 +16,7 @@ from starlette.routing import Route
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
-from event_service.http.body import BodyReader, decompressed
+from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
 from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
@@ -64,22 +64,21 @@ class Collector:
         webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
         # A stranger's body is not read: with a wrong key it ends here.
         await self._webhooks.authenticate(webhook_id, access_key)
-        wire = await self._bodies.read(request, self._limit)
-        body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
-        payload, unreadable = read_payload(body)
-        headers = joined_headers(request.scope["headers"])
-        outcome = await self._events.create(
-            CreateRequest(
-                webhook_id=webhook_id,
-                access_key=access_key,
-                payload=payload,
-                received_at=self._clock(),
-                idempotency_key=headers.get("idempotency-key", ""),
-                headers=headers,
-                raw_body=body,
-                unreadable=unreadable,
+        async with self._bodies.read(request, self._limit) as body:
+            payload, unreadable = read_payload(body)
+            headers = joined_headers(request.scope["headers"])
+            outcome = await self._events.create(
+                CreateRequest(
+                    webhook_id=webhook_id,
+                    access_key=access_key,
+                    payload=payload,
+                    received_at=self._clock(),
+                    idempotency_key=headers.get("idempotency-key", ""),
+                    headers=headers,
+                    raw_body=body,
+                    unreadable=unreadable,
+                )
             )
-        )
         return JSONResponse({}, headers=outcome_headers(outcome))
 
 

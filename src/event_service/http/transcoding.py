@@ -23,7 +23,7 @@ from starlette.routing import Route
 from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
 from event_service.events.reading import LARGE_BODY
 from event_service.http.authentication import RequestAuthenticator
-from event_service.http.body import BodyReader, decompressed
+from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
 from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
@@ -135,14 +135,13 @@ class Transcoder(Generic[CallT]):
             if needs_token:
                 self._authenticator.authenticate(request, metadata)
             _check_content_type(request.headers.get("content-type", ""))
-            wire = await self._bodies.read(request, self._limit)
-            body = await decompressed(wire, request.headers.get("content-encoding", ""), self._limit)
-            if len(body) > LARGE_BODY:
-                message = await self._aside(read_message, body, request_type())
-            else:
-                message = read_message(body, request_type())
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
-            reply = await answer(message.SerializeToString(), call)
+            async with self._bodies.read(request, self._limit) as body:
+                if len(body) > LARGE_BODY:
+                    message = await self._aside(read_message, body, request_type())
+                else:
+                    message = read_message(body, request_type())
+                reply = await answer(message.SerializeToString(), call)
             headers = dict(call.trailers)
             if len(reply) > WRITTEN_IN_THREAD_BYTES:
                 return await asyncio.to_thread(_write_reply, reply, reply_type, headers)

@@ -1,5 +1,6 @@
 """The webhook route: whatever is authentic reaches the manager, as it was sent."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from event_service.events.manager import CreateOutcome
+from event_service.events.reading import CreateRequest
 from event_service.model.webhook import WebhookState
 from event_service.settings import Settings
 from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, Door
@@ -172,6 +174,29 @@ async def test_the_size_limit(size: int, status: int) -> None:
         answer = await client.post(PATH, content=b'"' + b"x" * (size - 2) + b'"')
     assert answer.status_code == status
     assert len(door.events.requests) == (status == 200)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
+    door = Door(settings=Settings(http_body_memory_bytes=3000))
+    content = b'"' + b"x" * 2000 + b'"'
+    body, headers = (gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else (content, {})
+    store, arrived, stored = door.events.create, asyncio.Event(), asyncio.Event()
+
+    async def wait_and_store(request: CreateRequest) -> CreateOutcome:
+        arrived.set()
+        await stored.wait()
+        return await store(request)
+
+    door.events.create = wait_and_store  # type: ignore[method-assign]
+    async with door.client() as client:
+        first = asyncio.create_task(client.post(PATH, content=body, headers=headers))
+        await arrived.wait()
+        refused = await asyncio.wait_for(client.post(PATH, content=content), 10)
+        stored.set()
+        assert (await first).status_code == 200
+        assert (await client.post(PATH, content=content)).status_code == 200
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
 async def test_too_much_at_once() -> None:

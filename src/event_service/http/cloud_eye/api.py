@@ -11,7 +11,8 @@ Source: "Reporting Events" of the Cloud Eye API reference, as the vendor's SDKs 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -109,17 +110,17 @@ class CloudEye:
 
     async def report(self, request: Request) -> Response:
         """Stores the events of a request, each once, and answers with their ids in order."""
-        caller, body = await self._receive(request)
-        project_id = _project_id(request)
-        webhook = await self._callers.reporting_webhook(caller, project_id)
-        received_at = self._clock()
-        try:
-            items = await self._read_items(body, received_at)
-        except CloudEyeError:
-            self._webhooks.count(webhook.webhook_id, error=True)
-            raise
-        self._webhooks.count(webhook.webhook_id, error=False)
-        ids = await self._store(webhook, project_id, items, received_at)
+        async with self._receive(request) as (caller, body):
+            project_id = _project_id(request)
+            webhook = await self._callers.reporting_webhook(caller, project_id)
+            received_at = self._clock()
+            try:
+                items = await self._read_items(body, received_at)
+            except CloudEyeError:
+                self._webhooks.count(webhook.webhook_id, error=True)
+                raise
+            self._webhooks.count(webhook.webhook_id, error=False)
+            ids = await self._store(webhook, project_id, items, received_at)
         answer = [
             {"event_id": event_id, "event_name": item["event_name"]} for event_id, item in zip(ids, items, strict=True)
         ]
@@ -127,17 +128,17 @@ class CloudEye:
 
     async def overview(self, request: Request) -> Response:
         """What was reported, by event name."""
-        caller, _ = await self._receive(request)
-        project_id = _project_id(request)
-        scope = self._callers.reading_scope(caller, project_id)
+        async with self._receive(request) as (caller, _):
+            project_id = _project_id(request)
+            scope = self._callers.reading_scope(caller, project_id)
         selection = read_selection(request.scope["query_string"], ("event_name",), self._clock())
         return JSONResponse(await list_events(self._events, scope, project_id, selection))
 
     async def detail(self, request: Request) -> Response:
         """The events of one name."""
-        caller, _ = await self._receive(request)
-        project_id = _project_id(request)
-        scope = self._callers.reading_scope(caller, project_id)
+        async with self._receive(request) as (caller, _):
+            project_id = _project_id(request)
+            scope = self._callers.reading_scope(caller, project_id)
         event_name = request.path_params["event_name"]
         if not is_event_name(event_name):
             raise CloudEyeError(BAD_PARAMETER, "event_name must be 1 to 64 letters, digits and underscores")
@@ -145,15 +146,17 @@ class CloudEye:
         selection = read_selection(request.scope["query_string"], filters, self._clock())
         return JSONResponse(await list_event_detail(self._events, scope, project_id, event_name, selection))
 
-    async def _receive(self, request: Request) -> tuple[Caller, bytes]:
+    @asynccontextmanager
+    async def _receive(self, request: Request) -> AsyncIterator[tuple[Caller, bytes]]:
         """Who calls, proved, and the body. A stranger's body is not read."""
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:
-            await self._bodies.read(request, self._limit)
+            async with self._bodies.read_wire(request, self._limit):
+                pass
         caller = await self._callers.identify(request)
-        body = await self._bodies.read(request, self._limit)
-        caller.check_signature(request, body)
-        return caller, body
+        async with self._bodies.read_wire(request, self._limit) as body:
+            caller.check_signature(request, body)
+            yield caller, body
 
     async def _read_items(self, body: bytes, received_at: datetime) -> list[dict[str, Any]]:
         if not body.strip():

@@ -90,11 +90,11 @@ class Pages:
             PermissionDenied: it was sent from elsewhere.
             InvalidArgument: it is no form.
         """
-        body = await self._bodies.read(request, FORM_BYTES)
-        try:
-            parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS)
-        except ValueError:
-            raise InvalidArgument.at("body", "is not a form") from None
+        async with self._bodies.read_wire(request, FORM_BYTES) as body:
+            try:
+                parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS)
+            except ValueError:
+                raise InvalidArgument.at("body", "is not a form") from None
         fields = {name: values[-1] for name, values in parsed.items()}
         self.sessions.check_form(request, fields.get(FORM_FIELD, ""))
         return fields
