@@ -163,7 +163,8 @@ class _Counting:
         """One question after the other: side by side they would keep everybody else from the database."""
         query = self._selection.query(now)
         since, until = self._selection.bounds(now)
-        until = until or now + timedelta(minutes=1)
+        # Nothing is received later than now, and years of empty bars would end beyond the last of all years.
+        until = min(until or now + timedelta(minutes=1), now + timedelta(days=1))
         date_format, step = _resolution(since, until)
         keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
         rows = (await self._events.stat(self._scope, _counted(query, keys))).get("results", [])
@@ -214,12 +215,13 @@ def _resolution(since: datetime | None, until: datetime) -> tuple[str, timedelta
 def _bars(
     rows: Sequence[Mapping[str, Any]], since: datetime | None, until: datetime, step: timedelta
 ) -> tuple[list[Bar], int]:
-    """At most about BARS bars of whole steps, oldest first, and the count of the highest."""
-    dated = [(parse_timestamp(row["at"]), str(row.get("severity") or "NONE"), int(row["count"])) for row in rows]
+    """At most about BARS bars of whole steps, oldest first, and the count of the highest, of rows that have a time."""
+    dated = [
+        (parse_timestamp(row["at"]), str(row.get("severity") or "NONE"), int(row["count"])) for row in _dated(rows)
+    ]
     if not dated:
         return [], 0
-    first = since or min(at for at, _, _ in dated)
-    first = _floor(first, step)
+    first = _floor(min(since or min(at for at, _, _ in dated), until), step)
     slots = max(1, -(-(until - first) // step))
     width = step * -(-slots // BARS)
     number = max(1, -(-(until - first) // width))
@@ -240,11 +242,16 @@ def _bars(
 def _newest(rows: Sequence[Mapping[str, Any]], most: int) -> datetime | None:
     """The time since which there are about `most` events, by the counts over time; None where there are no more."""
     left = most
-    for row in sorted((row for row in rows if row.get("at")), key=lambda row: str(row["at"]), reverse=True):
+    for row in sorted(_dated(rows), key=lambda row: str(row["at"]), reverse=True):
         left -= int(row["count"])
         if left < 0:
             return parse_timestamp(row["at"])
     return None
+
+
+def _dated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What upstream has stored may lack the time of its receipt."""
+    return [row for row in rows if row.get("at")]
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

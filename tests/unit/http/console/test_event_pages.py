@@ -167,6 +167,25 @@ async def test_figures_lead_to_what_they_count() -> None:
     assert ">prometheus<" in page
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        "range=custom&from=0001-01-01T00:00&to=9999-12-31T23:59",
+        "range=custom&from=9999-12-31T23:59",
+        "range=custom&from=2026-03-01T11:00&to=2026-02-01T11:00",
+        "range=all",
+    ],
+)
+@pytest.mark.parametrize("at", [None, "2026-03-01", "0001-01-01", "9999-12-31"])
+async def test_figures_of_any_time(times: str, at: str | None) -> None:
+    """An event that upstream has stored may be of any time, or of none."""
+    statistics = [{"at": at, "severity": "CRITICAL", "count": 1}, {"provider": "google", "count": 60}]
+    async with Console(events=FakeEvents(statistics=statistics)).client() as client:
+        page = await client.get(f"/?{times}")
+    assert page.status_code == 200
+    assert ">google<" in page.text
+
+
 async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insight, "SECONDS", 0.01)
     console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
