@@ -159,7 +159,6 @@ _BY_NAME: dict[str, tuple[Format, ...]] = {
 # The ids of upstream's plugins whose format is built in here.
 _ALIASES = {
     "": AUTO,
-    "cloud_eye": "cloud-eye",
     "plugin-api-direct-mon-webhook": "native",
     "plugin-aws-cloudwatch-mon-webhook": "aws",
     "plugin-aws-phd-mon-webhook": "aws",

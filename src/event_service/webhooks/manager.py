@@ -17,7 +17,6 @@ from event_service.errors import (
 from event_service.model.activity import Ending
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
-from event_service.normalize import canonical_name
 from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
@@ -366,7 +365,7 @@ class WebhookManager:
         kept = 1 if overlap else 0
         hashes = [access_key_hash(access_key), *webhook.key_hashes[:kept]]
         sealed_keys: list[bytes] = []
-        if canonical_name(webhook.plugin.plugin_id) == CLOUD_EYE:
+        if webhook.plugin.plugin_id == CLOUD_EYE:
             sealed_keys = [self._sealer.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
         until = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
         renewed = replace(webhook, key_hashes=hashes, sealed_keys=sealed_keys, previous_key_expires_at=until)

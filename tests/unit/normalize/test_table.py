@@ -31,7 +31,8 @@ def test_a_name_for_every_tool() -> None:
         ("", AUTO),
         ("auto", AUTO),
         ("native", "native"),
-        ("cloud_eye", "cloud-eye"),
+        ("cloud-eye", "cloud-eye"),
+        ("cloud_eye", None),  # its API asks for webhooks of the one id
         ("plugin-prometheus-mon-webhook", "alertmanager"),
         ("plugin-grafana-mon-webhook", "grafana"),
         ("plugin-aws-sns-mon-webhook", "aws"),
