@@ -3,6 +3,7 @@
 The README's table of them is written from this file by `make docs`.
 """
 
+import ipaddress
 import json
 import re
 from pathlib import Path
@@ -229,3 +230,14 @@ class Settings(BaseSettings):
     )
     grace_seconds: float = Field(20.0, ge=0, description="How long a stop waits for calls in flight.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+
+def is_loopback(address: str) -> bool:
+    """Whether HOST:PORT can be reached from this machine only. A name other than localhost counts as not."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

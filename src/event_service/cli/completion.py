@@ -12,13 +12,13 @@ from typer import Context
 
 from event_service.cli.connection import DEFAULT_SERVER, WEBHOOK, Connection
 from event_service.cli.failures import Failure
+from event_service.model.event import EventType, Severity
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldKind, FieldSet
 from event_service.query.short_filter import EVENT_WORDS, WEBHOOK_WORDS
 
-SEVERITIES = ("CRITICAL", "ERROR", "WARNING", "INFO", "NOT_AVAILABLE", "NONE")
 VALUES: Mapping[str, Sequence[str]] = {
-    "severity": SEVERITIES,
-    "event_type": ("ALERT", "RECOVERY", "ERROR"),
+    "severity": tuple(Severity),
+    "event_type": tuple(EventType),
     "state": ("ENABLED", "DISABLED"),
     "since": ("1h", "24h", "7d", "30d"),
     "until": ("1h", "24h", "7d", "30d"),

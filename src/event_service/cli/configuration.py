@@ -1,7 +1,6 @@
 """The settings as the command line reads them, and what it refuses to do with them."""
 
 import difflib
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from event_service.cli.failures import USAGE, Failure
-from event_service.settings import Settings
+from event_service.settings import Settings, is_loopback
 
 PREFIX = "EVENT_SERVICE_"
 # Names of ours that are no settings of a service: of its clients, of deploy/ and examples/, of tests; and those of
@@ -73,14 +72,3 @@ def refuse_open_door(settings: Settings) -> None:
                 "or insist with --insecure.",
                 exit_code=USAGE,
             )
-
-
-def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT can be reached from this machine only. A name other than localhost counts as not."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from event_service.cli.configuration import is_loopback, load_settings, without_effect
+from event_service.cli.configuration import load_settings, without_effect
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
 from event_service.cli.health import UNREACHABLE_WORD, ask
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
-from event_service.settings import Settings
+from event_service.settings import Settings, is_loopback
 
 Verdict = Literal["ok", "warning", "fault"]
 VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}

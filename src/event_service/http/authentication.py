@@ -14,7 +14,7 @@ from starlette.requests import Request
 from event_service.errors import PermissionDenied
 from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal
-from event_service.settings import Settings
+from event_service.settings import Settings, is_loopback
 
 _FROM_ELSEWHERE = (
     "Nobody is asked for a token here, so requests of web pages from elsewhere are refused, and requests by a name "
@@ -29,7 +29,7 @@ class RequestAuthenticator:
     def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._public = urlsplit(settings.public_url)
-        self._is_guarded = settings.auth == "none" and _is_loopback(settings.http_address)
+        self._is_guarded = settings.auth == "none" and is_loopback(settings.http_address)
 
     def authenticate(self, request: Request, metadata: Mapping[str, str]) -> Principal:
         """Who sends the request. Nothing is read of it but its headers.
@@ -72,11 +72,3 @@ def _is_this_machine(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -17,6 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from event_service.telemetry.request import VERBS
+
 # When each counter began, once more as a sample of its own: half as much again to say, and nobody asks for it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -27,7 +29,6 @@ OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
-_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class Metrics:
@@ -114,7 +115,7 @@ class Metrics:
 
     def request(self, verb: str, route: str, status: int, seconds: float) -> None:
         """An HTTP request was answered; `route` is the template that matched, never the path itself."""
-        if verb not in _VERBS:
+        if verb not in VERBS:
             verb = OTHER
         count = self._known_requests.get((verb, route, status))
         if count is None:

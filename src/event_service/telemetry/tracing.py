@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from event_service.telemetry.request import VERBS
 from event_service.telemetry.request import trace_id as current_trace_id
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _CODES = (
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
-_VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 CallT = TypeVar("CallT", bound="Call")
 Scope = MutableMapping[str, Any]
@@ -175,7 +175,7 @@ class Tracing:
                 await app(scope, receive, send)
                 return
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            verb = scope["method"] if scope["method"] in _VERBS else "_OTHER"
+            verb = scope["method"] if scope["method"] in VERBS else "_OTHER"
             with self.tracer.start_as_current_span(
                 verb,
                 context=self._extract(headers),

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli.configuration import is_loopback, load_settings, refuse_open_door, without_effect
+from event_service.cli.configuration import load_settings, refuse_open_door, without_effect
 from event_service.cli.failures import Failure
+from event_service.settings import is_loopback
 
 
 def test_every_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
