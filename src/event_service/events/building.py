@@ -1,12 +1,15 @@
 """From a parser's draft to a finished, serialised event that is ready to be stored."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from event_service.errors import TooLarge
 from event_service.model.event import Event, EventDraft
 from event_service.model.webhook import Webhook
+from event_service.normalize import Parsed, error_event
+from event_service.normalize.result import MOST_BYTES
 from event_service.wire.event_info import check_size, encode_event
 from event_service.wire.struct import encode_struct
 
@@ -16,6 +19,10 @@ class BuiltEvent(NamedTuple):
 
     event: Event
     wire: bytes
+
+
+class TooMuch(TooLarge):
+    """The events of one delivery are over MOST_BYTES together."""
 
 
 def new_event_id() -> str:
@@ -56,27 +63,45 @@ def build_all(
 
     Raises:
         InvalidArgument, TooLarge: as `build`, for the first of them.
+        TooMuch: sending fewer of them at a time helps.
     """
-    if len(drafts) > 1:
-        _serialise_raw_data(drafts)
-    return [build(draft, webhook, received_at, max_event_bytes, path=path) for draft in drafts]
+    if len(drafts) == 1:
+        return [build(drafts[0], webhook, received_at, max_event_bytes, path=path)]
+    built = []
+    written: dict[tuple[str, int], bytes] = {}
+    room = MOST_BYTES
+    for draft in drafts:
+        if draft.raw_wire is None:
+            draft.raw_wire = _raw_wire(draft, written)
+        one = build(draft, webhook, received_at, max_event_bytes, path=path)
+        room -= len(one.wire)
+        if room < 0:
+            raise TooMuch(f"{path}: {len(drafts)} events are over the limit of {MOST_BYTES} bytes; send it in parts")
+        built.append(one)
+    return built
 
 
-def _serialise_raw_data(drafts: Iterable[EventDraft]) -> None:
-    """Gives each draft its raw_wire.
+def all_drafts(parsed: Parsed, webhook: Webhook) -> list[EventDraft]:
+    """The events of a payload, then those that stand for what could not be read of it."""
+    return parsed.events + [
+        error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
+    ]
+
+
+def _raw_wire(draft: EventDraft, written: dict[tuple[str, int], bytes]) -> bytes:
+    """The draft's raw_data, serialised.
 
     Of a payload with a thousand members each event keeps one, and all keep what is around them: the very same objects.
     A serialised Struct is its fields one after the other, so each of them is written once.
+
+    Args:
+        written: fields that have been, by their name and the identity of their value.
     """
-    written: dict[tuple[str, int], bytes] = {}
-    for draft in drafts:
-        if draft.raw_wire is not None:
-            continue
-        parts: list[bytes] = []
-        for name, value in draft.raw_data.items():
-            field = (name, id(value))
-            wire = written.get(field)
-            if wire is None:
-                wire = written[field] = encode_struct({name: value}, path="raw_data")
-            parts.append(wire)
-        draft.raw_wire = b"".join(parts)
+    parts: list[bytes] = []
+    for name, value in draft.raw_data.items():
+        field = (name, id(value))
+        wire = written.get(field)
+        if wire is None:
+            wire = written[field] = encode_struct({name: value}, path="raw_data")
+        parts.append(wire)
+    return b"".join(parts)

@@ -20,12 +20,12 @@ from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
 from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
 from event_service.events.building import BuiltEvent, build, build_all
 from event_service.events.conditions import AlertRules, condition_id_of, rules_of
-from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, claim_id_of
+from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, build_delivery, claim_id_of
 from event_service.model.event import EventDraft
 from event_service.model.retention import Retention
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import error_event
+from event_service.normalize import Parsed
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
@@ -222,27 +222,20 @@ class EventManager:
 
     async def _prepare(self, webhook: Webhook, rules: AlertRules, delivery: Delivery) -> _Prepared:
         """What is known of a delivery before it is stored, and what is to be stored, if anything."""
+        parsed = Parsed()
         try:
             parsed = await self._deliveries.read(webhook, delivery)
-        except EventServiceError:
-            self._webhooks.count(webhook.webhook_id, error=False)
-            raise
+            arguments = (parsed, webhook, delivery, self._max_event_bytes)
+            if len(parsed.events) + len(parsed.bad_items) > MANY_EVENTS or delivery.is_large:
+                parsed, built = await self._deliveries.aside(build_delivery, *arguments)
+            else:
+                parsed, built = build_delivery(*arguments)
+        finally:
+            self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
-        drafts = parsed.events + [
-            error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
-        ]
-        self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         parser = parsed.source or parser_of(webhook)
-        if not drafts:
+        if not built:
             return _Prepared(outcome, parser)
-        for draft in drafts:
-            if draft.raw_data is delivery.payload:
-                draft.raw_wire = delivery.payload_wire
-        arguments = (drafts, webhook, delivery.received_at, self._max_event_bytes, delivery.path)
-        if len(drafts) > MANY_EVENTS or delivery.is_large:
-            built = await self._deliveries.aside(build_all, *arguments)
-        else:
-            built = build_all(*arguments)
         item = CreateItem(self._entries(built, webhook), rules, self._deliveries.claim(webhook, delivery, parsed))
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 

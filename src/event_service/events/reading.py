@@ -6,16 +6,16 @@ Source: docs/collectors.md; "Parsing" and "Idempotency" of the Event API's rules
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from event_service.events.batch import ClaimRequest
+from event_service.events.building import BuiltEvent, TooMuch, all_drafts, build_all
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
 from event_service.normalize.aws_sns import SUBSCRIPTION
-from event_service.normalize.result import Json, Subscription
+from event_service.normalize.result import Json, Subscription, raw_object
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.signatures import check_shared_secrets
 from event_service.normalize.sns_trust import is_subscription, trusted_topics
@@ -139,8 +139,7 @@ class DeliveryReader:
             InvalidArgument: the payload could not be read back if it were stored.
         """
         plugin = webhook.plugin
-        mask = partial(without_routing_keys, delivery.payload, delivery.payload_wire or delivery.raw_body)
-        payload = await self._threads.run(mask) if delivery.is_large else mask()
+        payload = await self._threads.run(_masked, delivery) if delivery.is_large else _masked(delivery)
         if delivery.unreadable:
             return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], payload)])
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
@@ -185,6 +184,41 @@ class DeliveryReader:
             expire_at = delivery.received_at + self._same_body
             return ClaimRequest(claim_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
         return None
+
+
+def _masked(delivery: Delivery) -> Json:
+    """The payload without PagerDuty's credentials."""
+    return without_routing_keys(delivery.payload, delivery.payload_wire or delivery.raw_body)
+
+
+def build_delivery(
+    parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int
+) -> tuple[Parsed, list[BuiltEvent]]:
+    """The finished events of a delivery: of what was read, then those that stand for what could not be.
+
+    What is too much to be split becomes one event that stands for all of it. Were it refused, the tool would not send
+    it again, and nothing authentic is to be lost.
+
+    Returns:
+        What became of the payload after all, and its events.
+
+    Raises:
+        InvalidArgument, TooLarge: an event could not be read back if it were stored.
+    """
+
+    def build(parsed: Parsed) -> list[BuiltEvent]:
+        drafts = all_drafts(parsed, webhook)
+        for draft in drafts:
+            if draft.raw_data is delivery.payload:
+                draft.raw_wire = delivery.payload_wire
+        return build_all(drafts, webhook, delivery.received_at, max_event_bytes, delivery.path)
+
+    try:
+        return parsed, build(parsed)
+    except TooMuch as error:
+        whole = BadItem([Fault("", error.message, "too-much")], raw_object(_masked(delivery)))
+    parsed = replace(parsed, events=[], bad_items=[whole], ignored=[])
+    return parsed, build(parsed)
 
 
 def keep_subscription(parsed: Parsed, refusal: str = "") -> None:

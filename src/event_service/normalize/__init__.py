@@ -35,6 +35,8 @@ from event_service.normalize import (
 )
 from event_service.normalize.options import option_faults
 from event_service.normalize.result import (
+    MOST_EVENTS,
+    MOST_FIELDS,
     BadItem,
     Fault,
     Headers,
@@ -45,8 +47,10 @@ from event_service.normalize.result import (
     Recogniser,
     Subscription,
     Unreadable,
+    check_split,
     object_of,
     raw_object,
+    too_much,
 )
 from event_service.normalize.unreadable import error_event, is_error_event
 
@@ -96,7 +100,11 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
 
 def _read_list(members: list[Json], headers: Headers, options: Options, received_at: datetime) -> Parsed:
     """Each member by the format it has; for a list that as a whole has none."""
+    check_split(len(members), 1, "")
+    if members and not any(isinstance(member, dict) for member in members):
+        raise Unreadable.at("", "must be a list of JSON objects")
     parsed = Parsed(ignored=[] if members else ["empty list"])
+    fields = 0
     for index, member in enumerate(members):
         path = f"[{index}]"
         try:
@@ -109,6 +117,10 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
         parsed.events += part.events
         parsed.bad_items += part.bad_items
         parsed.ignored += part.ignored
+        # Each member keeps to the bounds by itself; here they all do together.
+        fields += sum(len(event.raw_data) for event in part.events) + sum(len(item.raw_data) for item in part.bad_items)
+        if len(parsed.events) + len(parsed.bad_items) > MOST_EVENTS or fields > MOST_FIELDS:
+            raise too_much("", f"holds more than the {MOST_EVENTS} events that one delivery makes at most")
     return parsed
 
 

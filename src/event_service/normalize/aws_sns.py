@@ -16,6 +16,7 @@ from event_service.normalize.fields import described, headline, text
 from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
+    MOST_BYTES,
     BadItem,
     Fault,
     Headers,
@@ -24,8 +25,10 @@ from event_service.normalize.result import (
     Parsed,
     Subscription,
     Unreadable,
+    check_split,
     object_of,
     one,
+    too_much,
 )
 from event_service.normalize.times import moment
 from event_service.wire.struct_encode import encode_struct
@@ -81,10 +84,19 @@ def _read_notification(
     else:
         parsed = (read_inner(inner, options, received_at) if inner is not None else None) or _free_text(message)
     _set_aside_what_is_too_deep(parsed)
-    several = len(parsed.events) + len(parsed.bad_items) > 1
     items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
+    several = len(items) > 1
+    check_split(len(items), len(message), "Message")
+    room = MOST_BYTES
     for item in items:
-        item.raw_data = {**message, "Message": json.dumps(item.raw_data)} if several else message
+        if several:
+            left = json.dumps(item.raw_data)
+            room -= len(left)
+            if room < 0:
+                raise too_much("Message", f"makes {len(items)} events that repeat what is around them")
+            item.raw_data = {**message, "Message": left}
+        else:
+            item.raw_data = message
     return parsed
 
 

@@ -18,6 +18,7 @@ from event_service.normalize.result import (
     Options,
     Parsed,
     Unreadable,
+    check_split,
     object_of,
     raw_object,
 )
@@ -42,6 +43,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     """One event per item of the array, or of the one item. Each carries itself only as raw_data."""
     parsed = Parsed()
     several = isinstance(payload, list)
+    if several:
+        check_split(len(payload), 1, "")
     for index, member in enumerate(payload if several else [payload]):
         path = f"[{index}]" if several else ""
         try:

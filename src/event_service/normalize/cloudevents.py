@@ -24,6 +24,7 @@ from event_service.normalize.result import (
     Options,
     Parsed,
     Unreadable,
+    check_split,
     object_of,
     one,
     raw_object,
@@ -54,6 +55,7 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
         parsed = one(event, _read(event, ""))
         parsed.message_id = _delivery_id(event)
         return parsed
+    check_split(len(payload), 1, "")
     parsed = Parsed()
     ids: list[str] = []
     for index, member in enumerate(payload):

@@ -7,7 +7,7 @@
 Source of the language: https://jmespath.org/specification.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,7 +19,17 @@ from jmespath.parser import ParsedResult
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import described, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, Unreadable, raw_object
+from event_service.normalize.result import (
+    BadItem,
+    Fault,
+    Headers,
+    Json,
+    Options,
+    Parsed,
+    Unreadable,
+    check_split,
+    raw_object,
+)
 from event_service.normalize.times import moment
 from event_service.normalize.words import State, bare_title, named_severity, named_state, recovery_severity
 
@@ -78,9 +88,10 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
         found = _search(expressions, "items", payload)
         if not isinstance(found, list):
             raise Unreadable.at("options.mapping.items", "must find a list", "mapping")
+        alone = _each_alone(payload, expressions["items"], found)
         members = [
-            (f"{expressions['items']}[{index}].", member, _left_alone(payload, expressions["items"], member))
-            for index, member in enumerate(found)
+            (f"{expressions['items']}[{index}].", member, raw_data)
+            for index, (member, raw_data) in enumerate(zip(found, alone, strict=True))
         ]
     parsed = Parsed()
     for prefix, member, raw_data in members:
@@ -172,15 +183,20 @@ def _compile(expression: str) -> ParsedResult:
     return jmespath.compile(expression)
 
 
-def _left_alone(payload: Json, expression: str, member: Json) -> Mapping[str, Any]:
-    """The payload with that member only in the list, where the expression is a plain path; else the member."""
+def _each_alone(payload: Json, expression: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
+    """The payload with one member only in the list, for each; where the expression is no plain path, the member."""
     names = expression.strip().removesuffix("[]").removesuffix("[*]").split(".")
     if not (isinstance(payload, dict) and all(name.isidentifier() for name in names)):
-        return raw_object(member)
-    rebuilt = {**payload}
-    inner = rebuilt
+        check_split(len(members), 1, expression)
+        return [raw_object(member) for member in members]
+    around: list[Mapping[str, Any]] = [payload]
     for name in names[:-1]:
-        inner[name] = {**mapping(inner.get(name))}
-        inner = inner[name]
-    inner[names[-1]] = [member]
-    return rebuilt
+        around.append(mapping(around[-1].get(name)))
+    check_split(len(members), sum(map(len, around)), expression)
+    alone = []
+    for member in members:
+        rebuilt: Json = [member]
+        for name, level in zip(reversed(names), reversed(around), strict=True):
+            rebuilt = {**level, name: rebuilt}
+        alone.append(rebuilt)
+    return alone

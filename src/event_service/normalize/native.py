@@ -9,7 +9,18 @@ from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import clipped, trimmed
-from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, Unreadable, raw_object
+from event_service.normalize.result import (
+    BadItem,
+    Fault,
+    Headers,
+    Json,
+    Options,
+    Parsed,
+    Unreadable,
+    check_split,
+    raw_object,
+    split,
+)
 from event_service.wire.timestamps import parse_timestamp
 
 _TYPES = {name.value: name for name in EventType}
@@ -35,6 +46,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     """
     parsed = Parsed()
     if isinstance(payload, list):
+        check_split(len(payload), 1, "")
         for index, member in enumerate(payload):
             _read_into(parsed, member, f"[{index}]", raw_object(member))
         return parsed
@@ -49,8 +61,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         parsed.bad_items.append(BadItem([Fault("results", "must be a list of events")], payload))
     else:
         name = "results" if "results" in payload else next(key for key in payload if key.strip() == "results")
-        for index, member in enumerate(results):
-            _read_into(parsed, member, f"results[{index}]", {**payload, name: [member]})
+        for index, (member, raw_data) in enumerate(zip(results, split(payload, name, results), strict=True)):
+            _read_into(parsed, member, f"results[{index}]", raw_data)
     return parsed
 
 

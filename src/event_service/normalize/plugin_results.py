@@ -5,7 +5,7 @@ those with `resources`. A field at its default is not on the wire, so that sever
 simply absent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,9 @@ from google.protobuf.message import DecodeError
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
 from event_service.normalize.native import read_event
-from event_service.normalize.result import BadItem, Fault, Parsed, Unreadable
+from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, Unreadable, split
 from event_service.normalize.times import moment
 from event_service.wire.struct import struct_to_dict
-
-MOST_RESULTS = 10_000
 
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
 _TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")
@@ -37,14 +35,14 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
             where the payload holds one list that is as long as the answer, else all of it.
 
     Raises:
-        Unreadable: it is no EventsInfo, or absurdly many events.
+        Unreadable: it is no EventsInfo, or absurdly many events, or the payload is too much to be split.
     """
     try:
         results = event_pb2.EventsInfo.FromString(answer).results
     except DecodeError as error:
         raise Unreadable.at("plugin", "the answer is no EventsInfo", "malformed") from error
-    if len(results) > MOST_RESULTS:
-        raise Unreadable.at("plugin", f"the answer holds more than {MOST_RESULTS} events", "too-many")
+    if len(results) > MOST_EVENTS:
+        raise Unreadable.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
     parsed = Parsed()
     for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
         path = f"plugin.results[{index}]"
@@ -80,9 +78,9 @@ def _is_sane(written: str, received_at: datetime) -> bool:
     )
 
 
-def _raw_data_of(payload: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+def _raw_data_of(payload: Mapping[str, Any], count: int) -> Sequence[Mapping[str, Any]]:
     if count > 1:
         lists = [name for name, value in payload.items() if isinstance(value, list) and len(value) == count]
         if len(lists) == 1:
-            return [{**payload, lists[0]: [member]} for member in payload[lists[0]]]
+            return split(payload, lists[0], payload[lists[0]])
     return [payload] * count

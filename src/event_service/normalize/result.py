@@ -12,6 +12,16 @@ Json: TypeAlias = Any  # dict, list, str, int, float, bool or None, as json.load
 Headers: TypeAlias = Mapping[str, str]  # names in lower case
 Options: TypeAlias = Mapping[str, Any]  # plugin_info.options of the webhook
 
+MOST_EVENTS = 10_000
+"""Events of one delivery. They are written in one go, and everybody else waits that long: a few seconds at most."""
+
+MOST_BYTES = 32 * 1024 * 1024
+"""Bytes of all events of one delivery. They are twice the largest request, as each may repeat what it was read from;
+only what is repeated in all of them is more."""
+
+MOST_FIELDS = 1_000_000
+"""Fields of all objects that one delivery's events keep as raw_data: as many as a body may have values."""
+
 _index = re.compile(r"\[\d+\]")
 
 
@@ -139,6 +149,40 @@ def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
     return Parsed(events=[outcome])
 
 
+def too_much(path: str, problem: str) -> Unreadable:
+    """The refusal of what would become more events, or larger ones, than one delivery may."""
+    return Unreadable.at(path, f"{problem}; send it in parts", "too-much")
+
+
+def check_split(count: int, fields: int, path: str) -> None:
+    """Refuses to split a list before the pains are taken.
+
+    Args:
+        count: its members.
+        fields: of the objects around each of them, which all events repeat.
+        path: of the list.
+
+    Raises:
+        Unreadable: over MOST_EVENTS or MOST_FIELDS.
+    """
+    if count > MOST_EVENTS:
+        raise too_much(path, f"holds {count} members, and one delivery makes {MOST_EVENTS} events at most")
+    if count * fields > MOST_FIELDS:
+        raise too_much(path, f"holds {count} members, and each event would repeat the {fields} fields around them")
+
+
+def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
+    """The payload once for each of the members it has under `name`, with only that one left in it.
+
+    Raises:
+        Unreadable: there is too much of it.
+    """
+    if len(members) == 1:
+        return [payload]
+    check_split(len(members), len(payload), name)
+    return [{**payload, name: [member]} for member in members]
+
+
 def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str], EventDraft | str]) -> Parsed:
     """The result for a payload that holds a list of events under `name`.
 
@@ -147,14 +191,16 @@ def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str
 
     Returns:
         Each event and bad item with the payload as its raw_data in which only that member is left.
+
+    Raises:
+        Unreadable: there is no such list, or it is too much for one delivery.
     """
     members = payload.get(name)
     if not isinstance(members, list):
         raise Unreadable.at(name, "must be a list")
     parsed = Parsed()
-    for index, member in enumerate(members):
+    for index, (member, raw_data) in enumerate(zip(members, split(payload, name, members), strict=True)):
         path = f"{name}[{index}]"
-        raw_data = {**payload, name: [member]} if len(members) > 1 else payload
         try:
             outcome = read(object_of(member, path), path)
         except Unreadable as refusal:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, TooLarge
-from event_service.events.building import build, build_all
+from event_service.events.building import TooMuch, build, build_all
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
 from event_service.wire.struct import struct_to_dict
@@ -46,3 +46,12 @@ def test_what_cannot_be_read_back_is_refused_with_its_path() -> None:
         build_all(drafts, WEBHOOK, NOW, 1 << 22)
     with pytest.raises(TooLarge, match="payloads"):
         build_all([EventDraft("k"), EventDraft("k", title="x" * 2000)], WEBHOOK, NOW, 1000, "payloads[3].data")
+
+
+def test_events_that_are_too_much_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts = [EventDraft("k", raw_data={"around": "x" * 1000, "alerts": [number]}) for number in range(5)]
+    assert len(build_all(drafts, WEBHOOK, NOW, 2000)) == 5
+    monkeypatch.setattr("event_service.events.building.MOST_BYTES", 4000)
+    with pytest.raises(TooMuch, match=r"^data: 5 events are over the limit of 4000 bytes; send it in parts$"):
+        build_all(drafts, WEBHOOK, NOW, 2000)
+    assert len(build_all(drafts[:1], WEBHOOK, NOW, 2000)) == 1

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from event_service.errors import PermissionDenied
-from event_service.events.reading import Delivery, DeliveryReader, keep_subscription
-from event_service.model.event import EventDraft
+from event_service.errors import PermissionDenied, TooLarge
+from event_service.events.reading import Delivery, DeliveryReader, build_delivery, keep_subscription
+from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
 from event_service.normalize import parse
 from event_service.normalize.result import Parsed
 from event_service.normalize.sns_trust import SnsTrust
+from event_service.wire.struct import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
 
 ENDPOINT = "grpc://127.0.0.1:1"
@@ -208,3 +209,24 @@ def test_what_a_delivery_is_remembered_by(reader: DeliveryReader) -> None:
     assert claim_of(incident, raw_body=b"same").expire_at == NOW + timedelta(seconds=60)
     names = {by_key.claim_id, by_message.claim_id, claim_of(incident, raw_body=b"same").claim_id}
     assert len(names) == 3
+
+
+def test_what_is_too_much_to_be_split_is_one_event_that_keeps_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("event_service.events.building.MOST_BYTES", 10_000)
+    payload = {"around": "x" * 5000, "alerts": [{"title": "a"}, {"title": "b"}, 5]}
+    given = delivery(payload, payload_wire=encode_struct(payload))
+    parsed, built = build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), given, 8000)
+    (event,) = (one.event for one in built)
+    assert event.draft.event_type is EventType.ERROR
+    assert event.draft.raw_data == payload
+    assert parsed.faults == ["data: 3 events are over the limit of 10000 bytes; send it in parts"]
+    assert (parsed.events, parsed.source) == ([], "generic")
+    with pytest.raises(TooLarge):  # as every payload that no event can hold
+        build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), given, 4000)
+
+
+def test_what_can_be_read_and_what_cannot_are_built_together() -> None:
+    payload = {"alerts": [{"title": "a"}, 5]}
+    parsed, built = build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), delivery(payload), 8000)
+    assert [one.event.draft.event_type for one in built] == [EventType.ALERT, EventType.ERROR]
+    assert parsed.faults == ["alerts[1]: must be a JSON object"]

@@ -7,8 +7,8 @@ import pytest
 
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.model.event import EventType, Severity
-from event_service.normalize.plugin_results import MOST_RESULTS, read_results
-from event_service.normalize.result import Unreadable
+from event_service.normalize.plugin_results import read_results
+from event_service.normalize.result import MOST_EVENTS, Unreadable
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -60,7 +60,7 @@ def test_no_answer_is_refused_whole() -> None:
     with pytest.raises(Unreadable, match="no EventsInfo"):
         read_results(b"\xff", {}, RECEIVED)
     with pytest.raises(Unreadable, match="more than"):
-        read_results(answer(*[{}] * (MOST_RESULTS + 1)), {}, RECEIVED)
+        read_results(answer(*[{}] * (MOST_EVENTS + 1)), {}, RECEIVED)
 
 
 def test_nan_in_a_struct_is_a_fault_with_its_path() -> None:
