@@ -47,7 +47,7 @@ from event_service.normalize.result import (
     Recogniser,
     Subscription,
     Unreadable,
-    check_split,
+    check_members,
     object_of,
     raw_object,
     too_much,
@@ -100,9 +100,7 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
 
 def _read_list(members: list[Json], headers: Headers, options: Options, received_at: datetime) -> Parsed:
     """Each member by the format it has; for a list that as a whole has none."""
-    check_split(len(members), 1, "")
-    if members and not any(isinstance(member, dict) for member in members):
-        raise Unreadable.at("", "must be a list of JSON objects")
+    check_members(members)
     parsed = Parsed(ignored=[] if members else ["empty list"])
     fields = 0
     for index, member in enumerate(members):

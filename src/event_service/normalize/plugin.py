@@ -8,7 +8,7 @@ Source: proto/spaceone/api/monitoring/plugin/.
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,18 @@ from event_service._gen.spaceone.api.monitoring.plugin import webhook_pb2
 from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize.breaker import Breaker
 from event_service.normalize.plugin_results import read_results
-from event_service.normalize.result import BadItem, Fault, Json, Options, Parsed, Unreadable, raw_object
+from event_service.normalize.result import (
+    MOST_EVENTS,
+    BadItem,
+    Fault,
+    Json,
+    Options,
+    Parsed,
+    Unreadable,
+    check_members,
+    raw_object,
+    too_much,
+)
 from event_service.wire.struct import encode_struct, struct_to_dict
 from event_service.wire.varint import varint
 
@@ -96,7 +107,7 @@ class RemotePlugins:
     async def parse(self, endpoint: str, payload: Json, options: Options, received_at: datetime) -> Parsed:
         """What the plugin makes of a payload.
 
-        A list cannot travel (the protocol takes objects only): its members are sent one by one.
+        A list cannot travel (the protocol takes objects only): its members are sent one by one, a few at a time.
 
         Args:
             endpoint: `grpc://host:port`.
@@ -104,22 +115,40 @@ class RemotePlugins:
 
         Returns:
             Events that passed the rules of the native format, and a bad item for everything else: no answer in time,
-            an error, nonsense.
+            an error, nonsense. One for the whole of a list that is too much for one delivery, or holds no object.
 
         Raises:
             InvalidArgument: the payload itself could not be read back if it were stored.
         """
-        members = payload if isinstance(payload, list) else [payload]
-        gate = asyncio.Semaphore(_MEMBERS_AT_ONCE)
         deadline = self._clock() + self._timeout
+        if not isinstance(payload, list):
+            parsed = await self._parse_object(endpoint, payload, "", options, received_at, deadline=deadline)
+            parsed.source = "plugin"
+            return parsed
+        waiting = deque(enumerate(payload))
+        parts: dict[int, Parsed] = {}
+        room = MOST_EVENTS
 
-        async def parse_member(index: int, member: Json) -> Parsed:
-            async with gate:
-                path = f"[{index}]" if isinstance(payload, list) else ""
-                return await self._parse_object(endpoint, member, path, options, received_at, deadline=deadline)
+        async def parse_members() -> None:
+            nonlocal room
+            while waiting and room >= 0:
+                index, member = waiting.popleft()
+                part = parts[index] = await self._parse_object(
+                    endpoint, member, f"[{index}]", options, received_at, deadline=deadline
+                )
+                room -= len(part.events) + len(part.bad_items)
 
+        try:
+            check_members(payload)
+            await asyncio.gather(*(parse_members() for _ in range(_MEMBERS_AT_ONCE)))
+            if room < 0:
+                raise too_much("", f"makes more than the {MOST_EVENTS} events that one delivery makes at most")
+        except Unreadable as refusal:
+            return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source="plugin")
+        finally:
+            waiting.clear()  # where one failed, the others end with what they are at
         parsed = Parsed(source="plugin")
-        for part in await asyncio.gather(*(parse_member(index, member) for index, member in enumerate(members))):
+        for _, part in sorted(parts.items()):
             parsed.events += part.events
             parsed.bad_items += part.bad_items
         return parsed

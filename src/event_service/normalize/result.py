@@ -171,6 +171,17 @@ def check_split(count: int, fields: int, path: str) -> None:
         raise too_much(path, f"holds {count} members, and each event would repeat the {fields} fields around them")
 
 
+def check_members(members: Sequence[Json]) -> None:
+    """Refuses a list of payloads that is not worth looking at one by one.
+
+    Raises:
+        Unreadable: it is too long, or nothing in it is an object.
+    """
+    check_split(len(members), 1, "")
+    if members and not any(isinstance(member, dict) for member in members):
+        raise Unreadable.at("", "must be a list of JSON objects")
+
+
 def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
     """The payload once for each of the members it has under `name`, with only that one left in it.
 

@@ -1,0 +1,74 @@
+"""Lists that a remote plugin is to read: what is not worth a call is not sent, and not all at once."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
+from event_service.errors import InvalidArgument
+from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.result import MOST_EVENTS, Parsed
+
+RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+class Plugin(RemotePlugins):
+    """Answers every call with the same events; remembers how many calls there were, and how many at once."""
+
+    def __init__(self, events: int = 1) -> None:
+        super().__init__()
+        results = [event_pb2.EventInfo(event_key="k", title="t")] * events
+        self.answer = event_pb2.EventsInfo(results=results).SerializeToString()
+        self.calls = self.under_way = self.most = 0
+
+    async def _call(self, endpoint: str, method: str, request: bytes, deadline: float) -> bytes:
+        self.calls += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        return self.answer
+
+
+async def parse(plugin: RemotePlugins, payload: Any, options: Mapping[str, Any] | None = None) -> Parsed:
+    return await plugin.parse("grpc://127.0.0.1:1", payload, options or {}, RECEIVED)
+
+
+async def test_members_are_sent_a_few_at_a_time_and_keep_their_order() -> None:
+    plugin = Plugin()
+    payload = [5 if number == 3 else {"n": number} for number in range(50)]
+    parsed = await parse(plugin, payload)
+    assert [event.raw_data for event in parsed.events] == [one for one in payload if isinstance(one, dict)]
+    assert parsed.faults == ["[3]: must be a JSON object"]
+    assert (plugin.calls, plugin.most) == (49, 8)
+
+
+@pytest.mark.parametrize("payload", [[1] * 300, [{}] * (MOST_EVENTS + 1)])
+async def test_a_list_that_is_not_worth_a_call_is_kept_whole(payload: list[Any]) -> None:
+    plugin = Plugin()
+    parsed = await parse(plugin, payload)
+    (item,) = parsed.bad_items
+    assert item.raw_data == {"body": payload}
+    assert (parsed.events, plugin.calls) == ([], 0)
+
+
+async def test_a_plugin_that_makes_too_many_events_of_a_list_is_not_asked_on() -> None:
+    plugin = Plugin(events=MOST_EVENTS // 4)
+    payload = [{"n": number} for number in range(100)]
+    parsed = await parse(plugin, payload)
+    (item,) = parsed.bad_items
+    assert (item.raw_data, item.faults[0].kind) == ({"body": payload}, "too-much")
+    assert parsed.events == []
+    assert plugin.calls <= 16
+
+
+async def test_a_member_that_could_not_be_read_back_ends_the_others() -> None:
+    plugin = Plugin()
+    with pytest.raises(InvalidArgument):
+        await parse(plugin, [{"n": 1}, {"n": float("nan")}, *[{"n": 2}] * 100])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert plugin.calls <= 16
