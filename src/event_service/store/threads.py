@@ -90,14 +90,14 @@ class Threads:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             future, context, function, arguments = call
-            if future.done():
-                continue
-            try:
-                value = context.run(function, *arguments)
-            except BaseException as error:  # whatever it is, it belongs to the caller
-                self._answer(future, _set_exception, error)
-            else:
-                self._answer(future, _set_result, value)
+            if not future.done():
+                try:
+                    value = context.run(function, *arguments)
+                except BaseException as error:  # whatever it is, it belongs to the caller
+                    self._answer(future, _set_exception, error)
+                else:
+                    self._answer(future, _set_result, value)
+                    del value
             del call, future, context, function, arguments  # keep nothing alive while waiting
 
     @staticmethod

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
 
 from event_service.errors import NotFound, Overloaded, Unavailable
 from event_service.store.threads import Threads
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -21,6 +23,24 @@ async def test_a_call_runs_in_a_worker_thread_and_answers(threads: Threads) -> N
     name, total = await threads.run(lambda *numbers: (threading.current_thread().name, sum(numbers)), 1, 2)
     assert (name.startswith("store-"), total) == (True, 3)
     assert threads.pending == 0
+
+
+class Thing:
+    """An argument or a result, that can be referred to weakly."""
+
+
+async def test_idle_threads_keep_nothing_of_their_calls(threads: Threads) -> None:
+    argument, result = Thing(), threads.run(Thing)
+    kept = [weakref.ref(argument), weakref.ref(await result)]
+    await threads.run(id, argument)
+    gate = threading.Event()
+    running = [threads.run(gate.wait, 10) for _ in range(2)]
+    dropped = threads.run(id, argument)
+    dropped.cancel()
+    gate.set()
+    await asyncio.gather(*running)
+    del argument, result, dropped
+    await until(lambda: [reference() for reference in kept] == [None, None])
 
 
 async def test_an_error_reaches_the_caller(threads: Threads) -> None:
