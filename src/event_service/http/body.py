@@ -5,7 +5,7 @@ import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from event_service.errors import InvalidArgument, Overloaded, RequestTimeout, TooLarge
 
@@ -153,6 +153,3 @@ def _unpacker() -> "zlib._Decompress":
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit} bytes.")
-
-
-__all__ = ["BodyReader", "ClientDisconnect", "decompressed"]

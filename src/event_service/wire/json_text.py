@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 
 _LARGEST_INTEGER = 2**63 - 1
 _SMALLEST_INTEGER = -(2**63)
-# Only bodies with such an escape pay for looking at their texts one by one.
 # Sixteen million bytes of `[],` would be 350 MB of lists and seconds without an answer to anybody else.
 MAX_VALUES = 1_000_000
 _CONTAINER = re.compile(r"[ \t\r\n]*[\[{]")
+# Only bodies with such an escape pay for looking at their texts one by one.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
