@@ -49,9 +49,9 @@ class BoundedConnection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
-            return
-        if self._in_head and self._head_size > self.head_bytes and not self.transport.is_closing():
+            if not self._head_is_too_large():  # the parser of URLs has a limit too
+                self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+        if self._head_is_too_large() and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
 
     def on_message_begin(self) -> None:
@@ -63,9 +63,9 @@ class BoundedConnection(HttpToolsProtocol):
             self._start_head_timer()
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()
         self._in_head = False
         self._stop_head_timer()
-        super().on_headers_complete()
 
     def _should_upgrade(self) -> bool:
         """uvicorn asks this once the headers offer another protocol: `_parse` sees to those."""
@@ -105,6 +105,9 @@ class BoundedConnection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stop_unread_timer()
         super().resume_writing()
+
+    def _head_is_too_large(self) -> bool:
+        return self._in_head and self._head_size > self.head_bytes
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)

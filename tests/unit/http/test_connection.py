@@ -1,4 +1,4 @@
-"""One HTTP connection, fed by hand: requests that offer another protocol arrive as if they did not (RFC 9110, 7.8)."""
+"""One HTTP connection, fed by hand."""
 
 import asyncio
 from collections.abc import Iterable
@@ -70,6 +70,9 @@ class Exchange:
         await Response("ok")(scope, receive, send)
 
 
+# --- requests that offer another protocol arrive as if they did not (RFC 9110, 7.8) -----------------------------------
+
+
 def offering(protocol: str, framing: bytes, *more: bytes) -> bytes:
     lines = [b"POST /x HTTP/1.1", b"Host: h", b"Connection: Upgrade, HTTP2-Settings", f"uPgrade: {protocol}".encode()]
     return b"\r\n".join([*lines, *more, framing])
@@ -133,3 +136,17 @@ async def test_what_cannot_be_taken_for_a_request(request_: bytes) -> None:
     assert exchange.arrived == []
     assert exchange.wire.written.startswith(b"HTTP/1.1 400 ")
     assert exchange.wire.closed
+
+
+# --- large heads ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read", [32_768, 262_144])
+@pytest.mark.parametrize(
+    "head", [b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"x" * 66_000), b"GET / HTTP/1.1\r\nX: " + b"x" * 66_000]
+)
+async def test_a_head_that_is_too_large(head: bytes, read: int) -> None:
+    exchange = Exchange()
+    await exchange.feed(head[at : at + read] for at in range(0, len(head), read))
+    assert exchange.wire.written.startswith(b"HTTP/1.1 431 ")
+    assert exchange.wire.written.count(b"HTTP/1.1 ") == 1
