@@ -15,6 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from event_service.errors import (
@@ -117,6 +118,8 @@ def error_response(error: Exception, scope: Scope) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, HTTPException):
         headers.update(error.headers or {})
+        if "Allow" in headers:
+            headers["Allow"] = _allowed_methods(scope)
         error = _own_error(error, scope)
     if isinstance(error, TooLarge | RequestTimeout):
         # The rest of the body may still be on its way: it must not be read as the next request.
@@ -174,6 +177,13 @@ def _own_error(error: HTTPException, scope: Scope) -> EventServiceError:
     if error.status_code == 405:
         return MethodNotAllowed(f"The method {scope['method'][:20]} is not allowed here.")
     return InvalidArgument(str(error.detail))
+
+
+def _allowed_methods(scope: Scope) -> str:
+    """The methods of all routes of a path; the router names those of the first."""
+    routes = [route for route in scope["router"].routes if isinstance(route, Route)]
+    matching = [route.methods or () for route in routes if route.matches(scope)[0] is not Match.NONE]
+    return ", ".join(sorted(set[str]().union(*matching)))
 
 
 def _request_id(scope: Scope) -> str:

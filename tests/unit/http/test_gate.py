@@ -91,6 +91,7 @@ async def test_wrong_paths_and_methods() -> None:
     assert (cloud_missing.status_code, cloud_missing.json()["error_code"]) == (404, "APIGW.0101")
     assert (cloud_slash.status_code, cloud_slash.json()["error_code"]) == (404, "APIGW.0101")
     assert (cloud_method.status_code, cloud_method.json()["error_code"]) == (405, "APIGW.0101")
+    assert cloud_method.headers["allow"] == "GET, HEAD, POST"
 
 
 async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture) -> None:
