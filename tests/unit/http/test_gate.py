@@ -94,6 +94,26 @@ async def test_wrong_paths_and_methods() -> None:
     assert cloud_method.headers["allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        (f"{PATH}%0a", "ERROR_NOT_FOUND"),
+        ("/monitoring/v1/event/list%0A", "ERROR_NOT_FOUND"),
+        (f"/V1.0/{PROJECT}/events%0a", "APIGW.0101"),
+        (f"/V1.0/{PROJECT}%0a/events", "APIGW.0101"),
+    ],
+)
+async def test_a_line_feed_is_part_of_no_path(path: str, code: str) -> None:
+    door = Door()
+    headers = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
+    async with door.client() as client:
+        answer = await client.post(path, json=[{}], headers=headers)
+    assert answer.status_code == 404
+    body = answer.json()
+    assert (body.get("error_code") or body["detail"]["code"]) == code
+    assert not door.events.requests
+
+
 async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     door = Door()
