@@ -156,3 +156,19 @@ def test_what_the_data_does_not_allow_is_the_callers_fault(
     ):
         with pytest.raises(QueryError):
             statistic(reader, *stages)
+
+
+def test_keys_that_became_values_are_those_of_the_payload(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no $substrCP")
+    payload = {"$x": 1, "n\0l": 1, "": 1, "plain": 1, "␛": 1, "␛␛0": 1, "\0␛\0": 1, "a␛": 1}
+    stored(database, raw_data={"of": payload}, title="␛$genuine")
+    stored(database)
+    project = {"project": {"fields": [{"k": "raw_data.of", "n": "x", "o": "object_to_array"}]}}
+    shown = [row.get("x") for row in statistic(reader, project)]
+    assert shown == [[{"k": key, "v": 1} for key in payload], None]
+    group = {"group": {"keys": [{"k": "x.k", "n": "key"}], "fields": [{"o": "count", "n": "c"}]}}
+    keys = [row["key"] for row in statistic(reader, project, {"unwind": {"path": "x"}}, group)]
+    assert sorted(keys) == sorted(payload)

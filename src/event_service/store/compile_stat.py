@@ -24,6 +24,7 @@ from event_service.query.stat_stages import (
 from event_service.query.unwind import Unwind
 from event_service.store.compile import COMPARISONS, MONGODB, Dialect, stored_name, stored_value, value_of
 from event_service.store.compile_list import compile_unwind
+from event_service.store.documents import ESCAPE
 
 _DATE_PARTS = {DatePart.YEAR: "$year", DatePart.MONTH: "$month", DatePart.DAY: "$dayOfMonth"}
 _ACCUMULATORS = {
@@ -181,4 +182,24 @@ def _project(project: Project, dialect: Dialect) -> dict[str, Any]:
 
 def _projected(field: ProjectField, dialect: Dialect) -> Any:
     value = value_of(field.path, dialect)
-    return {_PROJECT_OPERATORS[field.operator]: value} if field.operator else value
+    if field.operator is None:
+        return value
+    made = {_PROJECT_OPERATORS[field.operator]: value}
+    return _with_given_keys(made) if field.operator is ProjectOperator.OBJECT_TO_ARRAY else made
+
+
+def _with_given_keys(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of an object, `k` as the payload had it: here keys become values, which no reply unescapes."""
+    stored = "$$entry.k"
+    is_escaped = {"$eq": [{"$substrCP": [stored, 0, 1]}, ESCAPE]}
+    pieces = {"$split": [{"$substrCP": [stored, 1, {"$strLenCP": stored}]}, ESCAPE * 2]}
+    zeros = {"$map": {"input": pieces, "as": "piece", "in": _joined({"$split": ["$$piece", f"{ESCAPE}0"]}, "\0")}}
+    key = {"$cond": [is_escaped, _joined(zeros, ESCAPE), stored]}
+    return {"$map": {"input": entries, "as": "entry", "in": {"k": key, "v": "$$entry.v"}}}
+
+
+def _joined(texts: dict[str, Any], separator: str) -> dict[str, Any]:
+    """The texts of a list with a separator between them."""
+    longer = {"$concat": ["$$value", separator, "$$this"]}
+    first = {"$eq": ["$$value", None]}
+    return {"$reduce": {"input": texts, "initialValue": None, "in": {"$cond": [first, "$$this", longer]}}}

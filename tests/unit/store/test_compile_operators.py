@@ -27,7 +27,7 @@ EXPRESSIONS = {
     "$literal", "$cond", "$eq", "$ne", "$lt", "$lte", "$gt", "$gte", "$in", "$and", "$or", "$not", "$sum", "$avg",
     "$max", "$min", "$first", "$last", "$push", "$addToSet", "$mergeObjects", "$size", "$arrayToObject",
     "$objectToArray", "$year", "$month", "$dayOfMonth", "$dateToString", "$concat", "$arrayElemAt", "$subtract", "$let",
-    "$isArray",
+    "$isArray", "$map", "$reduce", "$split", "$substrCP", "$strLenCP",
 }  # fmt: skip
 ROOTS = {*EVENT_FIELDS.kinds, *WEBHOOK_FIELDS.kinds, "_id", "alert", "_absent"}
 
