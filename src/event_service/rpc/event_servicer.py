@@ -137,7 +137,11 @@ class EventServicer:
         return reply
 
     async def stat(self, request: bytes, call: Call) -> bytes:
-        """EventStatQuery -> Struct."""
+        """EventStatQuery -> Struct.
+
+        Raises:
+            InvalidArgument: a result is nested so deeply that no client could read the reply.
+        """
         return await self._stats((call.caller, request))
 
     async def _list(self, question: _Question) -> tuple[bytes, int]:
@@ -156,7 +160,8 @@ class EventServicer:
         if not message.HasField("query"):
             raise RequiredParameter("query")
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        return encode_stored_struct(result, level=REPLY_LEVEL)
+        asked = "query.aggregate" if message.query.aggregate else "query.distinct"
+        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=asked)
 
 
 def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:

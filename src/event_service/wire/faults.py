@@ -37,8 +37,8 @@ class TooDeepError(RefusedValueError):
 
     def __init__(self) -> None:
         super().__init__(
-            f"nested too deeply: an event must fit into {MAX_LEVEL} protobuf message levels inside a list, "
-            "of which a nested object or list takes three in an object and two in a list"
+            f"nested too deeply: with what stands around it in a reply it must fit into {MAX_LEVEL} protobuf message "
+            "levels, of which a nested object or list takes three in an object and two in a list"
         )
 
     def at(self, root: str) -> InvalidArgument:

@@ -74,15 +74,23 @@ def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = 
         raise refused.at(path) from None
 
 
-def encode_stored_struct(value: Mapping[str, Any], *, level: int = PAYLOAD_LEVEL) -> bytes:
+def encode_stored_struct(value: Mapping[str, Any], *, level: int = PAYLOAD_LEVEL, whole_at: str = "") -> bytes:
     """Like `encode_struct` for what others have put into the database, which must not make a whole list unreadable.
 
     Numbers that are not finite or do not fit become null, lone surrogates the replacement character, what is nested
     too deeply null, and values of types that JSON does not have their text.
+
+    Args:
+        whole_at: where given, what is nested too deeply is refused under this field path.
+
+    Raises:
+        InvalidArgument: as `whole_at` says.
     """
     try:
         return _write_object(value, level)
-    except RefusedValueError:
+    except RefusedValueError as refused:
+        if whole_at and isinstance(refused, TooDeepError):
+            raise refused.at(whole_at) from None
         return _write_object(_readable(value, level), level)
 
 

@@ -217,6 +217,16 @@ async def test_stat_answers_a_struct() -> None:
     assert manager.asked == [(Scope("domain-1", "workspace-1"), {"aggregate": [{"limit": 0}]})]
 
 
+async def test_stat_cuts_nothing_off() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(31):
+        deep = {"a": deep}
+    servicer = EventServicer(Manager(result={"results": [{"x": [deep]}]}))
+    request = json_format.ParseDict({"query": {"aggregate": [{"limit": 1}]}}, event_pb2.EventStatQuery())
+    with pytest.raises(InvalidArgument, match=r"^query\.aggregate: nested too deeply"):
+        await servicer.stat(request.SerializeToString(), call())
+
+
 async def test_stat_without_a_query_asks_for_nothing() -> None:
     with pytest.raises(RequiredParameter, match=r"\(key = query\)"):
         await EventServicer(Manager()).stat(b"", call())
