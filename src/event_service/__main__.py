@@ -1,12 +1,19 @@
 """`python -m event_service` and the `event-service` command."""
 
+import signal
+
 from event_service.imports import without_collecting
 
 
 def main() -> None:
     """Runs the command line; `cli.main` says how it ends."""
+    heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if heeds_interrupts:  # Ctrl-C just ends it while it imports: nothing has begun that could be left half done
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     with without_collecting():
         from event_service.cli import main as command_line  # noqa: PLC0415 - only so it is cheap
+    if heeds_interrupts:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     command_line()
 
 

@@ -1,0 +1,27 @@
+"""What `event-service` does before its own modules are imported."""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from event_service import __main__ as program
+
+
+def test_interrupts_end_it_in_silence_until_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.append(signal.getsignal(signal.SIGINT))
+
+    class CommandLine(ModuleType):
+        @property
+        def main(self) -> Callable[[], None]:
+            look()
+            return look
+
+    monkeypatch.setitem(sys.modules, "event_service.cli", CommandLine("event_service.cli"))
+    program.main()
+    assert seen == [signal.SIG_DFL, signal.default_int_handler]
