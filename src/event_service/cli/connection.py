@@ -1,5 +1,6 @@
 """Calls to a running server, with JSON-like dicts in and out."""
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ class Connection:
         ca_file: trusted root certificates (PEM); given = TLS. `cert_file` and `key_file`: our own, for mutual TLS.
         timeout: seconds a call may take.
         scope: metadata that says what a SYSTEM_TOKEN acts for: x_domain_id, x_workspace_id.
+        name: what the server's certificate must hold for; "" = the host of `server`.
     """
 
     server: str = DEFAULT_SERVER
@@ -52,6 +54,7 @@ class Connection:
     key_file: Path | None = None
     timeout: float = DEFAULT_TIMEOUT
     scope: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
     def call(
         self,
@@ -114,19 +117,42 @@ class Connection:
         return {**({"token": self.token} if self.token else {}), **self.scope}
 
     def open(self) -> grpc.Channel:
-        """A channel to the server; close it. Raises Failure where a certificate cannot be read."""
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        """A channel to the server; close it.
+
+        Raises:
+            Failure: a certificate cannot be used, or is given without the others it needs.
+        """
+        options: list[tuple[str, Any]] = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+        ]
+        if (self.cert_file is None) != (self.key_file is None) or (self.cert_file and not self.ca_file):
+            hint = "A certificate of our own takes all three: --ca-file, --cert-file and --key-file."
+            raise Failure("The files for TLS are not complete.", hint, exit_code=USAGE)
         if self.ca_file is None:
             return grpc.insecure_channel(self.server, options=options)
+        if self.name:
+            options.append(("grpc.ssl_target_name_override", self.name))
+        return grpc.secure_channel(self.server, self._credentials(self.ca_file), options=options)
+
+    def _credentials(self, ca_file: Path) -> grpc.ChannelCredentials:
+        """What the files hold. Raises Failure where gRPC would only say that the server is unavailable."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        file, what = ca_file, "certificate (PEM)"
         try:
-            credentials = grpc.ssl_channel_credentials(
-                root_certificates=self.ca_file.read_bytes(),
+            context.load_verify_locations(ca_file)
+            if self.cert_file is not None:
+                file, what = self.cert_file, "certificate (PEM) for the key of --key-file"
+                context.load_cert_chain(self.cert_file, self.key_file, password=str)
+            return grpc.ssl_channel_credentials(
+                root_certificates=ca_file.read_bytes(),
                 private_key=self.key_file.read_bytes() if self.key_file else None,
                 certificate_chain=self.cert_file.read_bytes() if self.cert_file else None,
             )
+        except ssl.SSLError as error:
+            raise Failure(f"{file} holds no {what}: {error.reason or error}.", exit_code=USAGE) from error
         except OSError as error:
-            raise Failure(f"{error.filename} cannot be read: {error.strerror}.", exit_code=USAGE) from error
-        return grpc.secure_channel(self.server, credentials, options=options)
+            raise Failure(f"{error.filename or file} cannot be read: {error.strerror}.", exit_code=USAGE) from error
 
 
 def _message(service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> tuple[Message, type[Message]]:

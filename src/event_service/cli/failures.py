@@ -49,21 +49,49 @@ HINTS = {
     grpc.StatusCode.INTERNAL: "A fault of the service. Its log has the details.",
 }
 
+# What grpc 1.85's details say of a connection that came about and was of no use.
+HANDSHAKES = (
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "The certificate of {} does not come from an authority that --ca-file holds, or is not valid now.",
+        "Give the certificate of the authority that issued it: --ca-file FILE or EVENT_SERVICE_CA_FILE.",
+    ),
+    (
+        "Hostname Verification Check failed",
+        "The certificate of {} is for another name.",
+        "Give --server the name that is in the certificate.",
+    ),
+    ("WRONG_VERSION_NUMBER", "{} does not speak TLS.", "Leave out --ca-file, and unset EVENT_SERVICE_CA_FILE."),
+    (
+        "Socket closed",
+        "{} closes the connection.",
+        "A server with TLS does so: give --ca-file FILE (or EVENT_SERVICE_CA_FILE), and --cert-file and --key-file "
+        "if it asks for a certificate.",
+    ),
+)
+
 
 def from_rpc_error(error: grpc.RpcError, server: str) -> Failure:
     """The failure behind an error of an rpc to `server`."""
     code, details = error.code(), error.details() or ""
     # The service's own errors carry an ERROR_X word; without one the answer came from the transport.
     if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("ERROR_"):
-        return Failure(
-            f"Nothing answers at {server}.",
-            "Start the service with `event-service serve`, or name another with --server HOST:PORT "
-            "or EVENT_SERVICE_SERVER.",
-            exit_code=UNREACHABLE,
-        )
+        return Failure(*_unavailable(details, server), exit_code=UNREACHABLE)
     word, _, sentence = details.partition(": ")
     message = f"{sentence} [{word}]" if word.startswith("ERROR_") else details or code.name
     return Failure(message, _advice(error, message) or HINTS.get(code, ""))
+
+
+def _unavailable(details: str, server: str) -> tuple[str, str]:
+    """What happened, and what to do, where no answer came. gRPC tells the reason in its details only."""
+    for sign, message, hint in HANDSHAKES:
+        if sign in details:
+            return message.format(server), hint
+    return (
+        f"Nothing answers at {server}.",
+        "Start the service with `event-service serve`, or name another with --server HOST:PORT "
+        "or EVENT_SERVICE_SERVER.",
+    )
 
 
 def _advice(error: grpc.RpcError, message: str) -> str:

@@ -1,5 +1,6 @@
 """What `event-service` does before its own modules are imported."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -23,5 +24,9 @@ def test_interrupts_end_it_in_silence_until_it_is_imported(monkeypatch: pytest.M
             return look
 
     monkeypatch.setitem(sys.modules, "event_service.cli", CommandLine("event_service.cli"))
+    monkeypatch.setattr(sys, "argv", ["event-service", "health"])
+    monkeypatch.setenv("GRPC_VERBOSITY", "")
+    monkeypatch.delenv("GRPC_VERBOSITY")
     program.main()
     assert seen == [signal.SIG_DFL, signal.default_int_handler]
+    assert os.environ["GRPC_VERBOSITY"] == "NONE"
