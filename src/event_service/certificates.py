@@ -7,9 +7,13 @@ import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from event_service.settings import Settings
 
@@ -79,6 +83,23 @@ def tls_files(settings: Settings) -> TlsFiles | None:
     if certificate is None and key is None and client_ca is None:
         return None
     raise TlsError("TLS needs both EVENT_SERVICE_TLS_CERT_FILE and EVENT_SERVICE_TLS_KEY_FILE")
+
+
+def ends_at(certificate: Path) -> datetime:
+    """When the first certificate of a PEM file ends, UTC. Raises OSError and ValueError."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def name_in(certificate: Path) -> str:
+    """A host name or an address that the first certificate of a PEM file holds for. Raises OSError and ValueError."""
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    try:
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(common[0].value) if common else ""
+    held = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    return held[0].replace("*", "any") if held else ""
 
 
 class Follower(Generic[T]):

@@ -44,6 +44,9 @@ def test_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Pa
     assert health(service, "--ca-file", tmp_path / "ca.pem", wait=60) == "SERVING"
     assert health(service, "--ca-file", tmp_path / "stranger-ca.pem") == "UNREACHABLE"
     assert health(service) == "UNREACHABLE"
+    own = service.environment()
+    own.pop("EVENT_SERVICE_SERVER", "")
+    assert subprocess.run(HEALTH, env=own, capture_output=True, check=False).stdout == b"SERVING\n"
     assert f"https://{service.http_address}" in service.log
     assert delivered(service, tmp_path / "ca.pem") == 200
     with pytest.raises(httpx.ConnectError, match="certificate"):

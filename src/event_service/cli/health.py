@@ -1,36 +1,73 @@
 """`event-service health`: one word about a running server, for scripts and container health checks."""
 
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import grpc
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from event_service.cli.configuration import load_settings
 from event_service.cli.connection import Connection
-from event_service.cli.failures import FAILED, UNREACHABLE
+from event_service.cli.failures import FAILED, UNREACHABLE, USAGE, Failure
 from event_service.cli.options import takes_connection
+from event_service.settings import Settings
 
 PAUSE = 0.2
 # What a start looks like from outside until the server listens.
 UNREACHABLE_WORD = "UNREACHABLE"
+# What a client dials for a service that listens on every address.
+LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound
 
 
 @takes_connection
 def health(
+    context: typer.Context,
     connection: Connection,
     wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait so long at most for it to be SERVING.")] = 0.0,
 ) -> None:
     """Print SERVING, NOT_SERVING or UNREACHABLE; only the first ends with status 0.
 
+    Without --server it asks the service of this environment: at EVENT_SERVICE_GRPC_ADDRESS, under TLS where
+    EVENT_SERVICE_TLS_CERT_FILE is set.
+
     Example: event-service serve & event-service health --wait 30
     """
+    source = context.get_parameter_source("server")
+    if source is None or source.name == "DEFAULT":
+        connection = as_own(connection, load_settings({}))
     deadline = time.monotonic() + wait
     while (word := ask(connection)) != "SERVING" and time.monotonic() < deadline:
         time.sleep(PAUSE)
     typer.echo(word)
     if word != "SERVING":
         raise typer.Exit(UNREACHABLE if word == UNREACHABLE_WORD else FAILED)
+
+
+def as_own(connection: Connection, settings: Settings) -> Connection:
+    """The connection with the address and the certificate of these settings' service.
+
+    Certificates that it already names stay. The service's own is also shown as ours where it asks for one: it often
+    holds for both.
+
+    Raises:
+        Failure: the certificate cannot be read.
+    """
+    host, _, port = settings.grpc_address.rpartition(":")
+    connection = replace(connection, server=f"{LOCAL.get(host, host)}:{port}")
+    certificate = settings.tls_cert_file
+    if certificate is None or connection.ca_file is not None:
+        return connection
+    from event_service.certificates import name_in  # noqa: PLC0415 - heavy
+
+    try:
+        connection = replace(connection, ca_file=certificate, name=name_in(certificate))
+    except (OSError, ValueError) as error:
+        raise Failure(f"EVENT_SERVICE_TLS_CERT_FILE: {certificate}: {error}", exit_code=USAGE) from error
+    if settings.tls_client_ca_file is not None and connection.cert_file is None:
+        connection = replace(connection, cert_file=certificate, key_file=settings.tls_key_file)
+    return connection
 
 
 def ask(connection: Connection) -> str:
