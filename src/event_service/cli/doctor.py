@@ -7,7 +7,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +18,7 @@ import typer
 from event_service.cli.configuration import load_settings, without_effect
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
-from event_service.cli.health import UNREACHABLE_WORD, ask
+from event_service.cli.health import UNREACHABLE_WORD, as_own, ask
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings, is_loopback
@@ -28,6 +30,8 @@ VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 SMALL_DISK = 1024**3
 # Seconds since 1970, June 2025: before this service was written. A clock that says less was never set.
 CLOCK_EARLIEST = 1_750_000_000
+# Most authorities renew certificates a month before they end.
+CERTIFICATE_SOON = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def doctor(
         findings = [Finding("settings", "warning", reason, advice) for reason in without_effect(settings)]
         findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
         findings += [finding for check in CHECKS for finding in check(settings)]
-        findings += check_server(server or settings.grpc_address)
+        findings += check_server(settings, server)
     if as_json:
         print_json([{name: getattr(finding, name) for name in Finding.__slots__} for finding in findings])
     else:
@@ -107,11 +111,19 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Which database would be used, and whether its program is there."""
-    if settings.mongodb_uri.get_secret_value():
-        yield Finding(
-            "database", "ok", f"{settings.database} at EVENT_SERVICE_MONGODB_URI; the server says if it answers"
-        )
+    """Whether the MongoDB of the settings answers, or there is a program to embed."""
+    from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
+    from event_service.store import client  # noqa: PLC0415 - heavy
+
+    if uri := settings.mongodb_uri.get_secret_value():
+        try:
+            database = client.connect(settings, uri)
+            with closing(database.client):
+                client.check_reachable(database)
+        except (EventServiceError, client.DatabaseSettingsError) as error:
+            yield Finding("database", "fault", str(error), "Start it, or mend EVENT_SERVICE_MONGODB_URI.")
+        else:
+            yield Finding("database", "ok", f"{settings.database} at EVENT_SERVICE_MONGODB_URI, which answers")
         return
     programs = [name for name in ("mongod", "secantusd-py") if find_program(name)]
     if programs:
@@ -145,6 +157,35 @@ def check_identity(settings: Settings) -> Iterator[Finding]:
     yield Finding("authentication", "ok", f"jwt, {len(keys)} keys in {settings.jwks_file}")
 
 
+def check_tls(settings: Settings) -> Iterator[Finding]:
+    """Whether the certificates can be used, and how long."""
+    from event_service.certificates import TlsError, ends_at, tls_files  # noqa: PLC0415 - heavy
+
+    try:
+        files = tls_files(settings)
+        if files is None:
+            return
+        files.context()
+        end = ends_at(files.certificate)
+    except (TlsError, OSError, ValueError) as error:
+        yield Finding("TLS", "fault", str(error), "Mend EVENT_SERVICE_TLS_CERT_FILE, _KEY_FILE and _CLIENT_CA_FILE.")
+        return
+    left = end - datetime.now(UTC)
+    verdict: Verdict = "ok" if left > CERTIFICATE_SOON else "warning" if left > timedelta() else "fault"
+    advice = "" if verdict == "ok" else "Replace the files with a newer certificate: the service takes it up by itself."
+    yield Finding("TLS", verdict, f"{files.certificate} holds until {end:%Y-%m-%d %H:%M} UTC", advice)
+
+
+def check_secret_key(settings: Settings) -> Iterator[Finding]:
+    """Whether secrets can be encrypted with the key of the settings."""
+    from event_service.webhooks.sealing import Sealer, SecretKeyError  # noqa: PLC0415 - heavy
+
+    try:
+        Sealer.from_settings(settings)
+    except SecretKeyError as error:
+        yield Finding("secret key", "fault", str(error), "Without it a key is made in the data directory.")
+
+
 def check_files(settings: Settings) -> Iterator[Finding]:
     """Whether files that hold secrets are readable by their owner only."""
     for path in sorted(settings.data_dir.glob("*")) if settings.data_dir.is_dir() else ():
@@ -168,25 +209,34 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     check_data_dir,
     check_database,
     check_identity,
+    check_tls,
+    check_secret_key,
     check_files,
     check_clock,
 )
 
 
-def check_server(address: str) -> Iterator[Finding]:
-    """Whether a server answers at the address, and how it is."""
+def check_server(settings: Settings, server: str | None = None) -> Iterator[Finding]:
+    """Whether a server answers at the address, or else at the settings' own, and how it is."""
+    try:
+        connection = as_own(Connection(), settings)
+    except Failure:
+        return  # `check_tls` says why
+    if server is not None:
+        connection = replace(connection, server=server)
+    address = connection.server
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
             pass
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         yield Finding("server", "warning", f"nothing answers at {address}", "Start it: event-service serve")
         return
-    word = ask(Connection(server=address))
+    word = ask(connection)
     if word == "SERVING":
         yield Finding("server", "ok", f"{address} is serving")
     elif word == UNREACHABLE_WORD:
-        advice = f"Another program listens on {address}, or the service wants TLS."
+        advice = f"Another program listens on {address}, or the service has other certificates or none."
         yield Finding("server", "fault", f"{address} listens and gives no health", advice)
     else:
         advice = "Its database is away or refuses writes; the service's log says which."
