@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from event_service.cli.configuration import load_settings
 from event_service.cli.doctor import VERDICT_STYLES
 from event_service.cli.failures import FAILED, USAGE, Failure
-from event_service.cli.options import Json
+from event_service.cli.options import Json, Yes, confirm
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings
 
@@ -125,7 +125,7 @@ def migrate(as_json: Json = False) -> None:
 @app.command()
 def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Delete events that are older than the settings and their webhooks' retention_days allow, and note on all others
@@ -139,8 +139,8 @@ def prune(
     from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
 
     settings = load_settings({})
-    if not dry_run and not yes and not as_json and console().is_terminal:
-        typer.confirm("Delete the events that `--dry-run` counts?", abort=True)
+    if not dry_run and not yes and not as_json:
+        confirm("Delete the events that `--dry-run` counts?")
     with opened(settings) as database, progress_bar() as bar:
         if not dry_run:
             indexes.ensure(database)
@@ -201,7 +201,7 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
 def restore(
     file: ArchiveFile,
     replace: Annotated[bool, typer.Option("--replace", help="Remove what the database holds now.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Put a backup into the database, which must be empty, and make its indexes. Stop the services first.
@@ -214,8 +214,8 @@ def restore(
     from event_service.store.maintenance.archive import ArchiveReader  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.backup import restore as put_back  # noqa: PLC0415
 
-    if replace and not yes and not as_json and console().is_terminal:
-        typer.confirm("Remove everything the database holds now?", abort=True)
+    if replace and not yes and not as_json:
+        confirm("Remove everything the database holds now?")
     with (
         readable(file),
         ArchiveReader(file) as archive,

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from event_service.cli.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, Connection
+from event_service.cli.failures import USAGE, Failure
 
 SERVER_PANEL = "The server, and who asks"
 
@@ -63,6 +65,18 @@ WorkspaceId = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. With --json nobody is asked either.")]
+
+
+def confirm(question: str) -> None:
+    """Ends the command unless somebody says yes.
+
+    Raises:
+        Failure: nobody is there to be asked.
+    """
+    if not sys.stdin.isatty():
+        raise Failure("This asks first, and standard input is no terminal.", "Give --yes.", exit_code=USAGE)
+    typer.confirm(question, abort=True, err=True)
 
 
 def connect(

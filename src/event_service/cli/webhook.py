@@ -10,7 +10,7 @@ from event_service.cli.completion import webhook_conditions, webhook_ids
 from event_service.cli.connection import WEBHOOK, WEBHOOKS, Connection
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.filters import HELP, WEBHOOK_WORDS, parse_filters, parse_option
-from event_service.cli.options import Json, takes_connection
+from event_service.cli.options import Json, Yes, confirm, takes_connection
 from event_service.cli.output import (
     STATE_STYLES,
     console,
@@ -266,12 +266,12 @@ def rotate_key(
 def delete(
     connection: Connection,
     webhook_id: WebhookId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Remove a webhook. Its events stay; what is sent to it from now on is refused."""
-    if not yes and not as_json and console().is_terminal:
-        typer.confirm(f"Delete {webhook_id}?", abort=True)
+    if not yes and not as_json:
+        confirm(f"Delete {webhook_id}?")
     connection.call(WEBHOOK, "delete", {"webhook_id": webhook_id})
     done(as_json, webhook_id, f"{webhook_id} is deleted.")
 

@@ -35,7 +35,8 @@ def test_there_and_back_again(
     assert made["documents"]["event"] >= 5
     assert Path("backup.zip").stat().st_mode & 0o777 == 0o600
     assert "is not overwritten" in line.refusal("db", "backup", "backup.zip")
-    assert "Stop the service first" in line.refusal("db", "restore", "backup.zip", "--replace")
+    assert "asks first" in line.refusal("db", "restore", "backup.zip", "--replace")
+    assert "Stop the service first" in line.refusal("db", "restore", "backup.zip", "--replace", "--yes")
     with zipfile.ZipFile("backup.zip") as archive:
         assert not any(webhook["access_key"].encode() in archive.read(name) for name in archive.namelist())
 

@@ -1,0 +1,48 @@
+"""Commands that destroy something ask first, and do nothing where nobody can be asked."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from event_service import cli
+
+COMMANDS = [
+    ("webhook", "delete", "webhook-1", "--server", "127.0.0.1:1"),
+    ("db", "prune"),
+    ("db", "restore", "--replace", "absent.zip"),
+]
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(tmp_path))
+
+
+def status(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["event-service", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
+def test_without_a_terminal_they_want_yes(
+    command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(monkeypatch, *command) == 2
+    assert "This asks first" in capsys.readouterr().err
+    status(monkeypatch, *command, "--yes")
+    assert "This asks first" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
+def test_in_a_terminal_no_ends_them(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(_question: str, *, abort: bool, err: bool) -> None:
+        assert abort
+        assert err
+        raise typer.Abort
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(typer, "confirm", no)
+    assert status(monkeypatch, *command) == 1
