@@ -236,7 +236,11 @@ class EventManager:
         parser = parsed.source or parser_of(webhook)
         if not built:
             return _Prepared(outcome, parser)
-        item = CreateItem(self._entries(built, webhook), rules, self._deliveries.claim(webhook, delivery, parsed))
+        if delivery.is_large:
+            claim = await self._deliveries.aside(self._deliveries.claim, webhook, delivery, parsed)
+        else:
+            claim = self._deliveries.claim(webhook, delivery, parsed)
+        item = CreateItem(self._entries(built, webhook), rules, claim)
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:

@@ -5,7 +5,7 @@ Source: docs/collectors.md; "Parsing" and "Idempotency" of the Event API's rules
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -19,11 +19,9 @@ from event_service.normalize.result import Json, Subscription, raw_object
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.signatures import check_shared_secrets
 from event_service.normalize.sns_trust import is_subscription, trusted_topics
+from event_service.wire.json_text import LARGE_BODY
 
 T = TypeVar("T")
-
-LARGE_BODY = 64 * 1024
-"""Reading a larger payload would keep all other calls waiting for milliseconds: it is done in a thread."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -173,9 +171,8 @@ class DeliveryReader:
         """
         if delivery.idempotency_key:
             expire_at = delivery.received_at + self._idempotency
-            return ClaimRequest(
-                claim_id_of(webhook.webhook_id, f"key:{delivery.idempotency_key}"), _digest(delivery.payload), expire_at
-            )
+            digest = _digest(delivery.payload, 2 if delivery.is_large else 0)
+            return ClaimRequest(claim_id_of(webhook.webhook_id, f"key:{delivery.idempotency_key}"), digest, expire_at)
         if parsed.message_id:
             expire_at = delivery.received_at + self._idempotency
             return ClaimRequest(claim_id_of(webhook.webhook_id, f"message:{parsed.message_id}"), "", expire_at)
@@ -242,6 +239,32 @@ def claim_id_of(owner: str, key: str) -> str:
     return hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _digest(payload: Any) -> str:
-    body = json.dumps(payload, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(body.encode()).hexdigest()
+def _digest(payload: Any, levels: int) -> str:
+    """Of the payload as JSON with sorted keys and no blanks.
+
+    Args:
+        levels: are written member by member, since no other thread runs while `json` writes.
+    """
+    digest = hashlib.sha256()
+    for piece in _pieces(payload, levels):
+        digest.update(piece.encode())
+    return digest.hexdigest()
+
+
+def _pieces(value: Any, levels: int) -> Iterator[str]:
+    if levels and value and isinstance(value, dict):
+        before = "{"
+        for name, member in sorted(value.items()):
+            yield f"{before}{json.dumps(name)}:"
+            yield from _pieces(member, levels - 1)
+            before = ","
+        yield "}"
+    elif levels and value and isinstance(value, list):
+        before = "["
+        for member in value:
+            yield before
+            yield from _pieces(member, levels - 1)
+            before = ","
+        yield "]"
+    else:
+        yield json.dumps(value, sort_keys=True, separators=(",", ":"))

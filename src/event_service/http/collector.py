@@ -4,6 +4,7 @@ Any content type is read as JSON. What is authentic but no JSON is stored as an 
 tool sends with the right key is lost; the answer is 200 with `{}`, as upstream's.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
-from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 
@@ -65,7 +66,10 @@ class Collector:
         # A stranger's body is not read: with a wrong key it ends here.
         await self._webhooks.authenticate(webhook_id, access_key)
         async with self._bodies.read(request, self._limit) as body:
-            payload, unreadable = read_payload(body)
+            if len(body) > LARGE_BODY:
+                payload, unreadable = await asyncio.to_thread(read_payload, body)
+            else:
+                payload, unreadable = read_payload(body)
             headers = joined_headers(request.scope["headers"])
             outcome = await self._events.create(
                 CreateRequest(

@@ -21,12 +21,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
-from event_service.events.reading import LARGE_BODY
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
-from event_service.wire.json_text import MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
 WRITTEN_IN_THREAD_BYTES = 64 * 1024

@@ -8,7 +8,7 @@ from google.protobuf import struct_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, RequiredParameter
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import LARGE_BODY, CreateRequest
+from event_service.events.reading import CreateRequest
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
@@ -17,6 +17,7 @@ from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
 from event_service.rpc.sharing import Shared
 from event_service.wire.event_info import join_events_info
+from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.levels import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
 from event_service.wire.timestamps import utc_now

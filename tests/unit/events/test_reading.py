@@ -1,6 +1,7 @@
 """How a delivery is read: by which parser, after which signature, and what it is remembered by."""
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -8,8 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from event_service.errors import PermissionDenied, TooLarge
+from event_service.events import reading
 from event_service.events.reading import Delivery, DeliveryReader, build_delivery, keep_subscription
 from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
@@ -18,6 +21,7 @@ from event_service.normalize.result import Parsed
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.wire.struct import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
+from tests.unit.wire.json_values import values
 
 ENDPOINT = "grpc://127.0.0.1:1"
 
@@ -230,3 +234,11 @@ def test_what_can_be_read_and_what_cannot_are_built_together() -> None:
     parsed, built = build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), delivery(payload), 8000)
     assert [one.event.draft.event_type for one in built] == [EventType.ALERT, EventType.ERROR]
     assert parsed.faults == ["alerts[1]: must be a JSON object"]
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+@given(payload=values)
+def test_the_digest_is_that_of_the_sorted_json(payload: Any, levels: int) -> None:
+    """Digests are compared with those that other replicas, and earlier releases, have stored."""
+    written = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+    assert reading._digest(payload, levels) == hashlib.sha256(written.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import threading
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
+from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
 from event_service.settings import Settings
+from event_service.wire.json_text import LARGE_BODY
 from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, Door
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
@@ -207,3 +210,21 @@ async def test_too_much_at_once() -> None:
     assert answer.status_code == 429
     assert answer.headers["retry-after"] == "1"
     assert again.status_code == 200
+
+
+async def test_a_large_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+
+    def read(body: bytes) -> tuple[Any, str]:
+        names.append(threading.current_thread().name)
+        return read_payload(body)
+
+    monkeypatch.setattr("event_service.http.collector.read_payload", read)
+    door = Door()
+    async with door.client() as client:
+        await client.post(PATH, json={"event_key": "k"})
+        await client.post(PATH, json={"event_key": "k", "title": "x" * LARGE_BODY})
+        empty = await client.post(PATH, content=b" " * (LARGE_BODY + 1))
+    assert [name == threading.current_thread().name for name in names] == [True, False, False]
+    assert [request.payload["event_key"] for request in door.events.requests] == ["k", "k"]
+    assert empty.status_code == 400

@@ -11,9 +11,9 @@ from google.protobuf import empty_pb2, struct_pb2
 from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
-from event_service.events.reading import LARGE_BODY
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
+from event_service.wire.json_text import LARGE_BODY
 from tests.unit.http.fakes import TOKEN, Door, FakeCall
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]

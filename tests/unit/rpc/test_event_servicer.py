@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import LARGE_BODY, CreateRequest
+from event_service.events.reading import CreateRequest
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
+from event_service.wire.json_text import LARGE_BODY
 from tests.unit.rpc.serving import EVERYBODY, large_payloads, serving
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import nested, nested_wire

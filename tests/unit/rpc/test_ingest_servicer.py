@@ -24,11 +24,12 @@ from event_service.errors import (
     Unavailable,
 )
 from event_service.events.manager import CreateOutcome
-from event_service.events.reading import LARGE_BODY, Delivery
+from event_service.events.reading import Delivery
 from event_service.rpc.call import Call
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import method_table, streaming_methods
 from event_service.rpc.server import GrpcServer
+from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.varint import Prefixes
 from tests.unit.rpc.serving import failure, large_payloads, serving
 from tests.unit.wire.nesting import nested_wire

@@ -105,3 +105,13 @@ def test_any_bytes_are_json_or_refused(body: bytes) -> None:
     for unique_keys in (True, False):
         with contextlib.suppress(NotJson, NestedTooDeeply):
             parse_json(body, unique_keys=unique_keys)
+
+
+def test_a_large_body_lets_other_threads_in_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"a": [{"b": 1, "b": 2}, {}, []], "c": {"d": null}, "c": {"e": 1.5}}'
+    value = parse_json(body)
+    calls: list[object] = []
+    monkeypatch.setattr("event_service.wire.json_text.LARGE_BODY", len(body) - 1)
+    monkeypatch.setattr("event_service.wire.json_text._object", lambda pairs: calls.append(pairs) or dict(pairs))
+    assert parse_json(body) == value == {"a": [{"b": 2}, {}, []], "c": {"e": 1.5}}
+    assert len(calls) == 5
