@@ -326,7 +326,7 @@ class EventManager:
         Raises:
             EventServiceError: as `create`.
         """
-        built = build_all(drafts, webhook, received_at, self._max_event_bytes)
+        built = await self._deliveries.aside(build_all, drafts, webhook, received_at, self._max_event_bytes)
         result = await self._door.submit(
             CreateItem(self._entries(built, webhook), self._rules(webhook.plugin.options), claim)
         )

@@ -1,21 +1,28 @@
 """What a payload would become: read like a delivery, and not stored. For people who set a tool up."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from event_service.events.reading import Delivery, keep_subscription
-from event_service.model.event import Event
+from event_service.events.reading import Delivery, build_delivery, keep_subscription
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import error_event
 from event_service.normalize.result import Parsed
 from event_service.normalize.sns_trust import NOT_TRUSTED, trusted_topics
-from event_service.wire.event_info import check_size, encode_event
+from event_service.wire.event_info import encode_event
+
+T = TypeVar("T")
 
 ReadBody = Callable[[bytes], tuple[Any, str]]
 """The payload in the bytes of a body, and why it is no JSON, "" if it is; as `http/collector.py` has it."""
+
+
+MOST_SHOWN = 100
+"""Events, and remarks of a kind, of one preview. Who sets a tool up looks at the first few."""
+
+SHOWN_BYTES = 3 * 1024 * 1024
+"""Bytes of a preview's events: clients take 4 MiB. The first event is shown whatever its size."""
 
 
 class Webhooks(Protocol):
@@ -28,6 +35,7 @@ class Deliveries(Protocol):
     """What is needed of `events/reading.py`."""
 
     async def parse(self, webhook: Webhook, delivery: Delivery) -> Parsed: ...
+    def aside(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,9 @@ class Preview:
 
     Attributes:
         parser: its name; "" where the body is not JSON.
-        events: EventInfo bytes, without event_id and alert_id; those for what cannot be read come last.
-        faults, ignored: as `CreateOutcome` has them.
+        events: EventInfo bytes, without event_id and alert_id; those for what cannot be read come last. The first
+            ones, where they are over MOST_SHOWN or SHOWN_BYTES; `ignored` then says how many more there are.
+        faults, ignored: as `CreateOutcome` has them, the first MOST_SHOWN.
         message_id: what the delivery would be remembered by; "" for nothing.
     """
 
@@ -88,35 +97,39 @@ class Previewer:
         unreadable, raw_body = "", None
         if is_body:
             raw_body = payload
-            payload, unreadable = self._read_body(raw_body)
+            payload, unreadable = await self._deliveries.aside(self._read_body, raw_body)
         delivery = Delivery(
             payload=payload,
             received_at=self._clock(),
             headers={name.lower(): value for name, value in headers.items()},
             raw_body=raw_body,
             unreadable=unreadable,
+            unhurried=True,
         )
         parsed = await self._deliveries.parse(webhook, delivery)
         # The subscription of a topic that is trusted would be confirmed, if its signature holds: that makes no event.
         topics = trusted_topics(webhook.plugin.options)
         if not (parsed.subscription and parsed.subscription.message["TopicArn"] in topics):
             keep_subscription(parsed, NOT_TRUSTED)
-        drafts = parsed.events + [
-            error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
-        ]
-        events = []
-        for draft in drafts:
-            wire = encode_event(
-                Event(
-                    event_id="",
-                    draft=draft,
-                    domain_id=webhook.domain_id,
-                    workspace_id=webhook.workspace_id,
-                    project_id=webhook.project_id,
-                    webhook_id=webhook.webhook_id,
-                    created_at=delivery.received_at,
-                )
-            )
-            check_size(wire, self._max_event_bytes)
-            events.append(wire)
-        return Preview(parsed.source, events, parsed.faults, parsed.ignored, parsed.message_id)
+        return await self._deliveries.aside(_preview, parsed, webhook, delivery, self._max_event_bytes)
+
+
+def _preview(parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int) -> Preview:
+    parsed, built = build_delivery(parsed, webhook, delivery, max_event_bytes)
+    events: list[bytes] = []
+    room = SHOWN_BYTES
+    for one in built[:MOST_SHOWN]:
+        wire = encode_event(replace(one.event, event_id=""))
+        room -= len(wire)
+        if room < 0 and events:
+            break
+        events.append(wire)
+    ignored = _first(parsed.ignored)
+    if len(events) < len(built):
+        ignored.append(f"{len(built) - len(events)} more events, which are not shown")
+    return Preview(parsed.source, events, _first(parsed.faults), ignored, parsed.message_id)
+
+
+def _first(remarks: Sequence[str]) -> list[str]:
+    more = len(remarks) - MOST_SHOWN
+    return [*remarks[:MOST_SHOWN], f"and {more} more"] if more > 0 else list(remarks)

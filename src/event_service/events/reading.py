@@ -37,6 +37,7 @@ class Delivery:
         raw_body: what the payload was parsed from, byte for byte, for signatures; None where it came by gRPC.
         unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" where it is.
         path: what the sender knows the payload as, for errors.
+        unhurried: it is taken for large whatever its size: nobody sends many of its kind, or waits for microseconds.
     """
 
     payload: Any
@@ -47,11 +48,12 @@ class Delivery:
     raw_body: bytes | None = None
     unreadable: str = ""
     path: str = "data"
+    unhurried: bool = False
 
     @property
     def is_large(self) -> bool:
         """Whether whatever is done with the whole of it would keep all other calls waiting."""
-        return len(self.payload_wire or self.raw_body or b"") > LARGE_BODY
+        return self.unhurried or len(self.payload_wire or self.raw_body or b"") > LARGE_BODY
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Payloads that could not be read when they came, read again by today's parser and stored once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -80,8 +80,10 @@ class Replayer:
             raise InvalidArgument.at("event_id", "stands for no payload that could not be read")
         webhook = await self._webhooks.get_opened(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()
-        payload, unreadable = self._payload_of(struct_to_dict(info.raw_data, path="raw_data"))
-        delivery = Delivery(payload=payload, received_at=first_received_at, unreadable=unreadable, path="raw_data")
+        payload, unreadable = await self._deliveries.aside(self._payload_of, info)
+        delivery = Delivery(
+            payload=payload, received_at=first_received_at, unreadable=unreadable, path="raw_data", unhurried=True
+        )
         parsed = await self._deliveries.parse(webhook, delivery)
         keep_subscription(parsed)
         replay = Replay(faults=parsed.faults, ignored=parsed.ignored, parser=parsed.source)
@@ -101,8 +103,9 @@ class Replayer:
         replay.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
         return replay
 
-    def _payload_of(self, raw_data: Mapping[str, Any]) -> tuple[Any, str]:
+    def _payload_of(self, info: event_pb2.EventInfo) -> tuple[Any, str]:
         """What was delivered, and why it is no JSON, "" if it is: a payload that is no object was kept in one."""
+        raw_data = struct_to_dict(info.raw_data, path="raw_data")
         if raw_data.keys() != {"body"}:
             return raw_data, ""
         body = raw_data["body"]

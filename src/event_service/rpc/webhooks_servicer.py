@@ -1,5 +1,6 @@
 """event_service.v1.Webhooks: decode, ask the managers, encode."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import RequiredParameter
 from event_service.events.preview import Preview
+from event_service.events.reading import LARGE_BODY
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
@@ -60,7 +62,10 @@ class WebhooksServicer:
         if not message.webhook_id:
             raise RequiredParameter("webhook_id")
         kind = message.WhichOneof("payload")
-        if kind is None or (payload := _payload(message)) in ({}, b""):  # {} holds nothing that could be lost
+        if kind is None:
+            raise RequiredParameter("data")
+        payload = _payload(message) if len(request) <= LARGE_BODY else await asyncio.to_thread(_payload, message)
+        if payload in ({}, b""):  # {} holds nothing that could be lost
             raise RequiredParameter("data")
         preview = await self._previewer.preview(
             scope, message.webhook_id, payload, dict(message.headers), is_body=kind == "body"

@@ -56,17 +56,24 @@ class Events:
         return CreateResult(("event-2",), duplicate, self.unmatched)
 
 
-def replayer(events: Events, plugin_id: str = "auto") -> Replayer:
-    deliveries = DeliveryReader(
+def deliveries_on(threads: Here) -> DeliveryReader:
+    return DeliveryReader(
         remote=Remote(),
         sns=SnsTrust(Amazon()),
         endpoints={},
-        threads=Here(),
+        threads=threads,
         idempotency=timedelta(hours=24),
         same_body=timedelta(0),
     )
+
+
+def replayer(events: Events, plugin_id: str = "auto") -> Replayer:
     return Replayer(
-        webhooks=Webhooks(plugin_id), deliveries=deliveries, events=events, read_body=read_payload, clock=lambda: NOW
+        webhooks=Webhooks(plugin_id),
+        deliveries=deliveries_on(Here()),
+        events=events,
+        read_body=read_payload,
+        clock=lambda: NOW,
     )
 
 

@@ -153,16 +153,17 @@ class TestResponse(_message.Message):
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.EventInfo]:
         """The events it would become, in its order, those of type ERROR for what cannot be read at the end. They have no
-        event_id and no alert_id yet, and a recovery would be stored only if its alert is open.
+        event_id and no alert_id yet, and a recovery would be stored only if its alert is open. The first 100, and 3 MiB
+        of them: `ignored` says how many more there are.
         """
 
     @_builtins.property
     def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What cannot be understood, each with its path."""
+        """What cannot be understood, each with its path; the first 100."""
 
     @_builtins.property
     def ignored(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What would be left out on purpose, each with the reason."""
+        """What would be left out on purpose, each with the reason; the first 100."""
 
     def __init__(
         self,
