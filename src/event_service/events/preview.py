@@ -14,8 +14,8 @@ from event_service.wire.event_info import encode_event
 
 T = TypeVar("T")
 
-ReadBody = Callable[[bytes], tuple[Any, str]]
-"""The payload in the bytes of a body, and why it is no JSON, "" if it is; as `http/collector.py` has it."""
+ReadBody = Callable[[bytes, Mapping[str, str]], tuple[Any, str]]
+"""The payload in a body with these headers, and why it is no JSON, "" if it is; as `http/collector.py` has it."""
 
 
 MOST_SHOWN = 100
@@ -43,7 +43,7 @@ class Preview:
     """What a payload would become.
 
     Attributes:
-        parser: its name; "" where the body is not JSON.
+        parser: its name; "" where the body is not JSON and none reads its text.
         events: EventInfo bytes, without event_id and alert_id; those for what cannot be read come last. The first
             ones, where they are over MOST_SHOWN or SHOWN_BYTES; `ignored` then says how many more there are.
         faults, ignored: as `CreateOutcome` has them, the first MOST_SHOWN.
@@ -94,14 +94,15 @@ class Previewer:
             RequiredParameter, InvalidArgument, TooLarge: the payload would be refused.
         """
         webhook = await self._webhooks.get_opened(scope, webhook_id)
+        headers = {name.lower(): value for name, value in headers.items()}
         unreadable, raw_body = "", None
         if is_body:
             raw_body = payload
-            payload, unreadable = await self._deliveries.aside(self._read_body, raw_body)
+            payload, unreadable = await self._deliveries.aside(self._read_body, raw_body, headers)
         delivery = Delivery(
             payload=payload,
             received_at=self._clock(),
-            headers={name.lower(): value for name, value in headers.items()},
+            headers=headers,
             raw_body=raw_body,
             unreadable=unreadable,
             unhurried=True,

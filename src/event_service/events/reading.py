@@ -139,16 +139,11 @@ class DeliveryReader:
             InvalidArgument: the payload could not be read back if it were stored.
         """
         plugin = webhook.plugin
-        payload = await self._threads.run(_masked, delivery) if delivery.is_large else _masked(delivery)
-        if delivery.unreadable:
-            return Parsed(bad_items=[BadItem([Fault("", delivery.unreadable, "not-json")], payload)])
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
-        if endpoint:
+        if endpoint and not delivery.unreadable:
+            payload = await self._threads.run(_masked, delivery) if delivery.is_large else _masked(delivery)
             return await self._remote.parse(endpoint, payload, plugin.options, delivery.received_at)
-        arguments = (plugin.plugin_id, payload, delivery.headers, plugin.options, delivery.received_at)
-        if delivery.is_large:
-            return await self._threads.run(parse, *arguments)
-        return parse(*arguments)
+        return await self._threads.run(_parse, webhook, delivery) if delivery.is_large else _parse(webhook, delivery)
 
     def aside(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
         """Runs what would keep all other calls waiting in a thread."""
@@ -188,6 +183,18 @@ class DeliveryReader:
 def _masked(delivery: Delivery) -> Json:
     """The payload without PagerDuty's credentials."""
     return without_routing_keys(delivery.payload, delivery.payload_wire or delivery.raw_body)
+
+
+def _parse(webhook: Webhook, delivery: Delivery) -> Parsed:
+    plugin = webhook.plugin
+    return parse(
+        plugin.plugin_id,
+        _masked(delivery),
+        delivery.headers,
+        plugin.options,
+        delivery.received_at,
+        not_json=delivery.unreadable,
+    )
 
 
 def build_delivery(

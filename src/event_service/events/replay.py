@@ -110,6 +110,6 @@ class Replayer:
             return raw_data, ""
         body = raw_data["body"]
         if isinstance(body, str) and body.strip():
-            payload, unreadable = self._read_body(body.encode())
+            payload, unreadable = self._read_body(body.encode(), {})
             return (raw_data if unreadable else payload), unreadable
         return (raw_data if isinstance(body, dict) else body), ""

@@ -1,7 +1,8 @@
 """POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: what monitoring tools deliver.
 
-Any content type is read as JSON. What is authentic but no JSON is stored as an ERROR event all the same, so nothing a
-tool sends with the right key is lost; the answer is 200 with `{}`, as upstream's.
+Any content type is read as JSON. What is authentic but no JSON, nor a text that its headers explain, is stored as an
+ERROR event all the same, so nothing that a tool sends with the right key is lost; the answer is 200 with `{}`, as
+upstream's.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
+from event_service.normalize.cloudevents import is_binary
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
@@ -66,11 +68,11 @@ class Collector:
         # A stranger's body is not read: with a wrong key it ends here.
         await self._webhooks.authenticate(webhook_id, access_key)
         async with self._bodies.read(request, self._limit) as body:
-            if len(body) > LARGE_BODY:
-                payload, unreadable = await asyncio.to_thread(read_payload, body)
-            else:
-                payload, unreadable = read_payload(body)
             headers = joined_headers(request.scope["headers"])
+            if len(body) > LARGE_BODY:
+                payload, unreadable = await asyncio.to_thread(read_payload, body, headers)
+            else:
+                payload, unreadable = read_payload(body, headers)
             outcome = await self._events.create(
                 CreateRequest(
                     webhook_id=webhook_id,
@@ -86,8 +88,14 @@ class Collector:
         return JSONResponse({}, headers=outcome_headers(outcome))
 
 
-def read_payload(body: bytes) -> tuple[Any, str]:
+def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
     """The JSON value of a body and "", or its text as an object and why it is not JSON.
+
+    Args:
+        headers: names in lower case. Of a binary CloudEvent they say all that must be said: its body may be empty.
+
+    Returns:
+        None as the value of an empty body.
 
     Raises:
         RequiredParameter: the body holds nothing that could be lost.
@@ -95,6 +103,8 @@ def read_payload(body: bytes) -> tuple[Any, str]:
         TooLarge: it holds too many values.
     """
     if not body.strip():
+        if is_binary(headers):
+            return None, ""
         raise RequiredParameter("data")
     try:
         payload = parse_json(body)
@@ -105,7 +115,7 @@ def read_payload(body: bytes) -> tuple[Any, str]:
         raise InvalidArgument.at("data", "is nested too deeply") from None
     except TooManyValues:
         raise TooLarge.at("data", f"more than {MAX_VALUES} values") from None
-    if payload == {}:
+    if payload == {} and not is_binary(headers):
         raise RequiredParameter("data")
     return payload, ""
 

@@ -7,7 +7,7 @@ Source: the order of detection is that of docs/collectors.md.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -76,11 +76,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One row of the table."""
+    """One row of the table.
+
+    Attributes:
+        reads_text: whether the headers say that a body which is no JSON, a str then, is of this format.
+    """
 
     name: str
     recognise: Recogniser
     parse: Parser
+    reads_text: Callable[[Headers], bool] = lambda _headers: False
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
@@ -125,6 +130,9 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
 # The order of automatic detection: the first that recognises a payload reads it.
 FORMATS = (
     Format("aws-sns", aws_sns.recognise, partial(aws_sns.parse, read_inner=_read_inside_sns)),
+    Format(
+        "aws-sns-raw", aws_sns.recognise_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
+    ),
     Format("aws-cloudwatch", aws_cloudwatch.recognise, aws_cloudwatch.parse),
     Format("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
     Format("aws-health", aws_health.recognise, aws_health.parse),
@@ -138,7 +146,7 @@ FORMATS = (
     Format("zabbix", zabbix.recognise, zabbix.parse),
     Format("pagerduty", pagerduty.recognise, pagerduty.parse),
     Format("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
-    Format("cloudevents", cloudevents.recognise, cloudevents.parse),
+    Format("cloudevents", cloudevents.recognise, cloudevents.parse, cloudevents.reads_text),
     Format("cloud-eye", cloud_eye.recognise, cloud_eye.parse),
     Format("opsgenie", opsgenie.recognise, opsgenie.parse),
     Format("newrelic", newrelic.recognise, newrelic.parse),
@@ -161,7 +169,7 @@ _BY_NAME: dict[str, tuple[Format, ...]] = {
     AUTO: (*FORMATS, _LIST),
     **{row.name: (row,) for row in (*FORMATS, MAPPING)},
     # One tool, several formats.
-    "aws": _formats("aws-sns", "aws-cloudwatch", "aws-cloudwatch-eventbridge", "aws-health", "aws-eventbridge"),
+    "aws": tuple(row for row in FORMATS if row.name.startswith("aws-")),
     "grafana": _formats("grafana", "grafana-legacy"),
     "pagerduty": _formats("pagerduty", "pagerduty-webhook"),
 }
@@ -204,25 +212,34 @@ def endpoint_of(plugin_id: str, options: Options, endpoints: Mapping[str, str]) 
     return endpoint if isinstance(endpoint, str) and endpoint else endpoints.get(plugin_id, "")
 
 
-def parse(plugin_id: str, payload: Json, headers: Headers, options: Options, received_at: datetime) -> Parsed:
+def parse(
+    plugin_id: str, payload: Json, headers: Headers, options: Options, received_at: datetime, *, not_json: str = ""
+) -> Parsed:
     """Reads a payload with a built-in parser; remote plugins are plugin.py's.
 
     Args:
         plugin_id: a name of the table, `auto`, or one of upstream's plugin ids.
-        payload: any JSON value; numbers may be doubles.
+        payload: any JSON value; numbers may be doubles. Of a body that is no JSON, `{"body": its text}`.
         headers: of the HTTP request or the rpc's metadata, names in lower case; {} where there are none.
         options: the webhook's.
         received_at: timezone-aware UTC.
+        not_json: why the body is no JSON; only a format that its headers name reads it then. "" where it is JSON.
 
     Returns:
         Never an exception: what cannot be read is in `bad_items`, to be stored as `error_event(...)`.
     """
     name = canonical_name(plugin_id)
+    text_format = _format_of_text(name, headers, options) if not_json else None
+    if not_json and text_format is None:
+        return Parsed(bad_items=[BadItem([Fault("", not_json, "not-json")], payload)])
     if name is None:
         fault = Fault("plugin_info.plugin_id", f"no parser is known by the name {plugin_id!r}", "unknown")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))])
     try:
-        row = MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
+        if text_format is not None:
+            row, payload = text_format, payload["body"]
+        else:
+            row = MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
         parsed = row.parse(payload, headers, options, received_at)
     except Unreadable as refusal:
         return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=name)
@@ -238,6 +255,13 @@ def parse(plugin_id: str, payload: Json, headers: Headers, options: Options, rec
     if not parsed.message_id and (message_id := headers.get("x-amz-sns-message-id")):
         parsed.message_id = f"sns:{message_id}"  # raw message delivery: the envelope is in the headers
     return parsed
+
+
+def _format_of_text(name: str | None, headers: Headers, options: Options) -> Format | None:
+    """The format that reads a body which is no JSON; None where what reads the webhook's deliveries takes JSON only."""
+    if name is None or custom.given(options) or endpoint_of(name, options, {}):
+        return None
+    return next((row for row in _BY_NAME[name] if row.reads_text(headers)), None)
 
 
 def _select(name: str, payload: Json, headers: Headers) -> Format:

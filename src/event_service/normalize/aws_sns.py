@@ -74,6 +74,29 @@ def parse(
     return parsed
 
 
+def is_raw(headers: Headers) -> bool:
+    """Whether the message came by raw delivery: it is the body, and what would be around it is in the headers."""
+    return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
+
+
+def recognise_raw(payload: Json, headers: Headers) -> bool:
+    """Whether the body is a text. JSON of a tool is that tool's, as it is in an envelope."""
+    return is_raw(headers) and not isinstance(payload, (dict, list))
+
+
+def parse_raw(
+    payload: Json, headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
+) -> Parsed:
+    """The same as in the envelope, which is made of the headers and kept in raw_data. They name no subject."""
+    message = {
+        "Type": "Notification",
+        "MessageId": headers.get("x-amz-sns-message-id", ""),
+        "TopicArn": headers.get("x-amz-sns-topic-arn", ""),
+        "Message": payload if isinstance(payload, str) else json.dumps(payload),
+    }
+    return parse(message, headers, options, received_at, read_inner=read_inner)
+
+
 def _read_notification(
     message: dict[str, Any], options: Options, received_at: datetime, read_inner: ReadInner
 ) -> Parsed:

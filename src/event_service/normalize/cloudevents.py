@@ -36,8 +36,19 @@ _REQUIRED = ("source", "type")
 _BINARY_PREFIX = "ce-"
 
 
+def is_binary(headers: Headers) -> bool:
+    """Whether the attributes are in the headers: the body is the data then, of any type, and may be empty."""
+    return "ce-specversion" in headers
+
+
+def reads_text(headers: Headers) -> bool:
+    """Whether a body that is no JSON is data all the same: not where the sender says that it is JSON."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return is_binary(headers) and not media_type.endswith(("/json", "+json"))
+
+
 def recognise(payload: Json, headers: Headers) -> bool:
-    if "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents"):
+    if is_binary(headers) or headers.get("content-type", "").startswith("application/cloudevents"):
         return True
     member = payload[0] if isinstance(payload, list) and payload else payload
     return isinstance(member, dict) and "specversion" in member and "type" in member and "source" in member
@@ -45,7 +56,7 @@ def recognise(payload: Json, headers: Headers) -> bool:
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event, or one per member of a batch. A binary one is kept in raw_data in its structured form."""
-    if "ce-specversion" in headers:
+    if is_binary(headers):
         event = _from_binary(payload, headers)
         parsed = one(event, _read(event, ""))
         parsed.message_id = _delivery_id(event)
@@ -76,14 +87,14 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
 
 def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
     """The structured form: attributes from the headers, which are percent-encoded, and the body as data."""
-    attributes = {
+    attributes: dict[str, Any] = {
         name.removeprefix(_BINARY_PREFIX): unquote(value)
         for name, value in headers.items()
         if name.startswith(_BINARY_PREFIX)
     }
     if content_type := headers.get("content-type"):
         attributes["datacontenttype"] = content_type
-    return {**attributes, "data": payload}
+    return attributes if payload is None else {**attributes, "data": payload}
 
 
 def _delivery_id(event: Mapping[str, Any]) -> str:

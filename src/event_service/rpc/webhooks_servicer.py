@@ -9,12 +9,12 @@ from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import RequiredParameter
 from event_service.events.preview import Preview
-from event_service.events.reading import LARGE_BODY
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.rpc.call import Call
 from event_service.rpc.methods import decode
+from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.struct import value_to_python
 from event_service.wire.timestamps import format_timestamp
 from event_service.wire.webhook_info import webhook_info
@@ -65,7 +65,7 @@ class WebhooksServicer:
         if kind is None:
             raise RequiredParameter("data")
         payload = _payload(message) if len(request) <= LARGE_BODY else await asyncio.to_thread(_payload, message)
-        if payload in ({}, b""):  # {} holds nothing that could be lost
+        if payload == {}:  # {} holds nothing that could be lost
             raise RequiredParameter("data")
         preview = await self._previewer.preview(
             scope, message.webhook_id, payload, dict(message.headers), is_body=kind == "body"

@@ -45,7 +45,7 @@ async def test_whatever_its_size_it_is_read_aside() -> None:
     (event,) = map(event_pb2.EventInfo.FromString, shown.events)
     assert (event.title, event.event_id, event.webhook_id) == ("Disk full", "", "webhook-1")
     assert event.raw_data["title"] == "Disk full"
-    assert threads.done == ["read_payload", "parse", "_preview"]
+    assert threads.done == ["read_payload", "_parse", "_preview"]
 
 
 async def test_of_many_events_the_first_are_shown() -> None:

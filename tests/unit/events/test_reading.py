@@ -137,6 +137,10 @@ async def test_remote_plugins_by_name_and_by_option(reader: DeliveryReader) -> N
 async def test_what_is_no_json_and_what_is_large(reader: DeliveryReader) -> None:
     parsed = await reader.read(webhook(), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
     assert parsed.faults == ["the body is not JSON"]
+    far = await reader.read(webhook("far"), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
+    assert far.faults == ["the body is not JSON"]
+    text = delivery({"body": "x"}, raw_body=b"x", headers={"x-amz-sns-rawdelivery": "true"}, unreadable="no JSON")
+    assert [event.title for event in (await reader.read(webhook(), text)).events] == ["x"]
     large = {"event_key": "k", "x": "x" * 100_000}
     assert len((await reader.read(webhook(), delivery(large, raw_body=b"x" * 100_000))).events) == 1
 

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -61,6 +61,16 @@ async def test_what_is_no_json_is_not_lost(body: bytes, text: str) -> None:
     assert request.payload == {"body": text}
     assert request.unreadable.startswith("the body is not")
     assert request.raw_body == body
+
+
+@pytest.mark.parametrize(("body", "payload"), [(b"", None), (b"{}", {})])
+async def test_a_binary_cloud_event_may_be_without_data(body: bytes, payload: Any) -> None:
+    door = Door()
+    async with door.client() as client:
+        answer = await client.post(PATH, content=body, headers={"CE-SpecVersion": "1.0"})
+    assert answer.status_code == 200
+    [request] = door.events.requests
+    assert (request.payload, request.unreadable) == (payload, "")
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}"])
@@ -215,9 +225,9 @@ async def test_too_much_at_once() -> None:
 async def test_a_large_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
-    def read(body: bytes) -> tuple[Any, str]:
+    def read(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
         names.append(threading.current_thread().name)
-        return read_payload(body)
+        return read_payload(body, headers)
 
     monkeypatch.setattr("event_service.http.collector.read_payload", read)
     door = Door()

@@ -122,6 +122,71 @@ def test_raw_message_delivery_has_its_id_in_the_headers() -> None:
     assert parse(AUTO, {"title": "t"}, headers, {}, RECEIVED).message_id == "sns:m-1"
 
 
+TOPIC = "arn:aws:sns:eu-central-1:210987654321:ops"
+RAW = {"x-amz-sns-rawdelivery": "true", "x-amz-sns-message-id": "m-1", "x-amz-sns-topic-arn": TOPIC}
+BINARY = {
+    "ce-specversion": "1.0",
+    "ce-id": "1",
+    "ce-source": "/s",
+    "ce-type": "a.b.opened",
+    "content-type": "text/plain",
+}
+
+
+@pytest.mark.parametrize("plugin_id", [AUTO, "aws"])
+def test_raw_delivery_of_a_text_is_the_same_as_in_its_envelope(plugin_id: str) -> None:
+    parsed = parse(plugin_id, {"body": "Disk full\non web-1"}, RAW, {}, RECEIVED, not_json="no JSON")
+    (event,) = parsed.events
+    assert (event.title, event.description, event.account) == ("Disk full", "Disk full\non web-1", "210987654321")
+    assert parsed.message_id == "sns:m-1"
+    assert parse(plugin_id, event.raw_data, {}, {}, RECEIVED).events == [event]
+
+
+@pytest.mark.parametrize(("payload", "text"), [("Disk full", "Disk full"), (42, "42")])
+def test_raw_delivery_of_a_text_that_happens_to_be_json(payload: Any, text: str) -> None:
+    (event,) = parse(AUTO, payload, RAW, {}, RECEIVED).events
+    assert (event.title, event.raw_data["Message"]) == (text, text)
+
+
+def test_raw_delivery_of_json_that_could_not_be_stored_is_a_fault_and_the_same_delivery() -> None:
+    parsed = parse(AUTO, {"body": '{"event_key": NaN}'}, RAW, {}, RECEIVED, not_json="no JSON")
+    assert [item.faults[0].path for item in parsed.bad_items] == ["Message"]
+    assert parsed.message_id == "sns:m-1"
+
+
+@pytest.mark.parametrize("plugin_id", [AUTO, "cloudevents"])
+def test_a_binary_event_of_another_content_type_than_json(plugin_id: str) -> None:
+    parsed = parse(plugin_id, {"body": "hello"}, BINARY, {}, RECEIVED, not_json="no JSON")
+    (event,) = parsed.events
+    assert (event.title, event.raw_data["data"], event.raw_data["source"]) == ("hello", "hello", "/s")
+    assert parsed.message_id.startswith("cloudevents:")
+
+
+@pytest.mark.parametrize(
+    ("plugin_id", "headers", "options"),
+    [
+        (AUTO, {}, {}),
+        (AUTO, {"content-type": "application/cloudevents+json"}, {}),
+        (AUTO, {**BINARY, "content-type": "Application/JSON; charset=utf-8"}, {}),
+        (AUTO, {**BINARY, "content-type": "application/problem+json"}, {}),
+        (AUTO, RAW, {"mapping": {"title": "title"}}),
+        (AUTO, RAW, {"endpoint": "grpc://x:1"}),
+        ("native", RAW, {}),
+        ("cloudevents", RAW, {}),
+        ("aws", BINARY, {}),
+        ("plugin-of-somebody", RAW, {}),
+    ],
+)
+def test_what_is_neither_json_nor_a_text_that_its_headers_explain(
+    plugin_id: str, headers: dict[str, str], options: dict[str, Any]
+) -> None:
+    parsed = parse(plugin_id, {"body": "{oops"}, headers, options, RECEIVED, not_json="no JSON")
+    assert [(item.faults, item.raw_data) for item in parsed.bad_items] == [
+        ([Fault("", "no JSON", "not-json")], {"body": "{oops"})
+    ]
+    assert parsed.source == ""
+
+
 def test_a_parser_that_fails_does_not_lose_the_payload(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -346,6 +346,9 @@ async def test_payloads_that_are_no_objects_or_no_json_or_ignored(ask):
     read = await shown(**event)
     assert read["parser"] == "cloudevents"
     assert read["message_id"]
+    for body, title in ((b"hello", "hello"), (b"", "a.b")):
+        (found,) = (await shown(body=base64.b64encode(body).decode(), headers=event["headers"]))["events"]
+        assert found["title"] == title
     subscription = await shown(data=signed(confirmation()))
     assert subscription["events"][0]["additional_info"]["subscribe_url"]
     await ask("update_plugin", {"webhook_id": webhook_id, "options": {"sns_topics": [TOPIC]}})

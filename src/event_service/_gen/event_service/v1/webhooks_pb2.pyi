@@ -147,7 +147,7 @@ class TestResponse(_message.Message):
     IGNORED_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     parser: _builtins.str
-    """The name of the parser that reads it; empty where the body is not JSON."""
+    """The name of the parser that reads it; empty where the body is not JSON and none reads its text."""
     message_id: _builtins.str
     """The sender's own id of the delivery: with the same one it is stored once. Empty where there is none."""
     @_builtins.property
