@@ -14,6 +14,7 @@ from event_service.normalize.result import Headers, Json, Options, Parsed, Unrea
 from event_service.normalize.times import moment
 from event_service.normalize.words import State, bare_title, named_severity, priority_severity, recovery_severity
 
+_TEST_MARK = "[TEST]"
 _DEFAULT_TEMPLATE = ("body", "event_type", "title", "org", "id")
 _ALERT_TYPES = {
     "error": Severity.ERROR,
@@ -42,8 +43,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
 
 def _read(body: Mapping[str, Any]) -> EventDraft:
     full_title = _value(body, "title")
-    title = _value(body, "alert_title") or bare_title(full_title)
-    marks = full_title[: len(full_title) - len(bare_title(full_title))].lower()
+    marks, plain_title = _split_title(full_title)
+    title = _value(body, "alert_title") or plain_title
     transition = _value(body, "alert_transition").lower() or marks
     alert_type = _value(body, "alert_type").lower()
     over = "recovered" in transition or (not transition and alert_type == "success")
@@ -51,7 +52,7 @@ def _read(body: Mapping[str, Any]) -> EventDraft:
     scope = _value(body, "alert_scope")
     org = mapping(body.get("org"))
     return EventDraft(
-        event_key=_identity(body, bare_title(full_title) or title, scope),
+        event_key=_identity(body, plain_title or title, scope),
         event_type=state.event_type,
         title=title or "Datadog event",
         description=_value(body, "body").strip("% \n\r"),
@@ -103,6 +104,20 @@ def _value(body: Mapping[str, Any], name: str) -> str:
     """A field as text; a variable that Datadog has left unexpanded (`$HOSTNAME`) is none."""
     value = text(body.get(name))
     return "" if value.startswith("$") and value[1:].replace("_", "").isupper() else value
+
+
+def _split_title(title: str) -> tuple[str, str]:
+    """The marks of state and priority in front, in lower case, and the title without them.
+
+    Test notifications keep their own mark, which stands before that of the state: they must not end a real alert.
+    """
+    plain = bare_title(title)
+    marks = title.removesuffix(plain)
+    if plain.startswith(_TEST_MARK):
+        tested = plain.removeprefix(_TEST_MARK).strip()
+        rest = bare_title(tested)
+        marks, plain = marks + tested.removesuffix(rest), f"{_TEST_MARK} {rest}".strip()
+    return marks.lower(), plain
 
 
 def _identity(body: Mapping[str, Any], title: str, scope: str) -> str:

@@ -52,6 +52,20 @@ def test_environments_in_datadogs_titles_are_not_merged() -> None:
     assert one != other
 
 
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [
+        ("[TEST] [P3] [Triggered] Queue", "[TEST] Queue"),
+        ("[TEST] Queue", "[TEST] Queue"),
+        ("[test] [Triggered] Queue", "[test] [Triggered] Queue"),
+        ("[TEST] [Triggered] [prod] Queue", "[TEST] [prod] Queue"),
+        ("[TEST]", "[TEST]"),
+    ],
+)
+def test_datadogs_test_notifications_keep_their_mark(title: str, plain: str) -> None:
+    assert first_event(example("datadog-default-triggered", title=title)).title == plain
+
+
 def test_the_routing_key_of_pagerduty_is_nowhere() -> None:
     secret = "0123456789abcdef0123456789abcdef"
     for name in ("pagerduty-trigger", "pagerduty-resolve"):

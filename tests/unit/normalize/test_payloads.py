@@ -31,6 +31,7 @@ SAME_CONDITION = [
     ["cloudevents-opened", "cloudevents-batch", "cloudevents-base64", "cloudevents-binary-body"],
     ["datadog-triggered", "datadog-recovered"],
     ["datadog-default-triggered", "datadog-default-no-data", "datadog-default-recovered"],
+    ["datadog-test-triggered", "datadog-test-recovered"],
     ["datadog-upstream-error", "datadog-upstream-success"],
     ["gcp-open", "gcp-closed"],
     ["generic-down", "generic-up"],
