@@ -19,6 +19,7 @@ from event_service.normalize.result import (
     Parsed,
     Unreadable,
     check_split,
+    every_member,
     object_of,
     raw_object,
 )
@@ -35,8 +36,7 @@ _STATES = {"incident": Severity.ERROR, "warning": Severity.WARNING, "normal": Se
 
 
 def recognise(payload: Json, _headers: Headers) -> bool:
-    member = payload[0] if isinstance(payload, list) and payload else payload
-    return isinstance(member, dict) and all(name in member for name in _REQUIRED)
+    return every_member(payload, lambda item: all(name in item for name in _REQUIRED))
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:

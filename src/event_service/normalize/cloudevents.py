@@ -25,6 +25,7 @@ from event_service.normalize.result import (
     Parsed,
     Unreadable,
     check_split,
+    every_member,
     object_of,
     one,
     raw_object,
@@ -50,8 +51,7 @@ def reads_text(headers: Headers) -> bool:
 def recognise(payload: Json, headers: Headers) -> bool:
     if is_binary(headers) or headers.get("content-type", "").startswith("application/cloudevents"):
         return True
-    member = payload[0] if isinstance(payload, list) and payload else payload
-    return isinstance(member, dict) and "specversion" in member and "type" in member and "source" in member
+    return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
 
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:

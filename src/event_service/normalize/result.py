@@ -141,6 +141,15 @@ def object_of(payload: Json, path: str = "") -> dict[str, Any]:
     raise Unreadable.at(path, "must be a JSON object")
 
 
+def every_member(payload: Json, has_format: Callable[[dict[str, Any]], bool]) -> bool:
+    """Whether an object, or every member of a list that has any, is an object of a format.
+
+    A list of several formats is none of one of them: each member is then read by its own, in whatever order they are.
+    """
+    members = payload if isinstance(payload, list) else [payload]
+    return bool(members) and all(isinstance(member, dict) and has_format(member) for member in members)
+
+
 def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
     """The result for a payload that is one event, or, given a text, the reason why it is none."""
     if isinstance(outcome, str):

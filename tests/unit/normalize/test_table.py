@@ -103,6 +103,15 @@ def test_the_members_of_a_list_are_read_each_by_its_own_format() -> None:
     assert parse(AUTO, [], {}, {}, RECEIVED).ignored == ["empty list"]
 
 
+@pytest.mark.parametrize("batch", ["cloud-eye-items", "cloudevents-batch"])
+def test_the_order_of_a_list_of_several_formats_says_nothing(batch: str) -> None:
+    members = [payload(batch)[0], {"event_key": "k"}, payload("gcp-open")]
+    for mixed in (members, members[::-1]):
+        parsed = parse(AUTO, mixed, {}, {}, RECEIVED)
+        assert parsed.faults == []
+        assert [event.raw_data for event in parsed.events] == mixed
+
+
 def test_a_mapping_in_the_options_goes_before_detection() -> None:
     options = {"mapping": {"title": "incident.incident_id"}}
     (event,) = parse(AUTO, payload("gcp-open"), {}, options, RECEIVED).events
