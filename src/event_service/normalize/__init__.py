@@ -117,6 +117,8 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
             part = Parsed(bad_items=[BadItem(refusal.faults, raw_object(member))])
         for item in part.bad_items:
             item.faults = [fault if fault.path == path else fault.below(path) for fault in item.faults]
+        if part.subscription is not None:  # SNS sends no lists: whoever did, the link is only to be kept
+            part = Parsed(events=[part.subscription.event])
         parsed.events += part.events
         parsed.bad_items += part.bad_items
         parsed.ignored += part.ignored

@@ -127,6 +127,17 @@ def test_a_subscription_is_no_event_but_has_one_that_carries_the_link() -> None:
     assert event.raw_data == message
 
 
+@pytest.mark.parametrize("enveloped", [False, True])
+def test_a_subscription_in_a_list_is_the_event_that_carries_the_link(enveloped: bool) -> None:
+    message = example("aws-sns-subscription")
+    payload = sns_message() | {"Message": json.dumps([message])} if enveloped else [message, message]
+    parsed = read(payload)
+    assert [event.additional_info["subscribe_url"] for event in parsed.events] == [message["SubscribeURL"]] * (
+        1 if enveloped else 2
+    )
+    assert (parsed.ignored, parsed.subscription) == ([], None)
+
+
 def test_the_end_of_a_subscription_is_no_event_and_has_no_link() -> None:
     parsed = read({**example("aws-sns-subscription"), "Type": "UnsubscribeConfirmation"})
     assert (parsed.events, parsed.ignored) == ([], ["unsubscribe confirmation"])
