@@ -12,7 +12,7 @@ from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import described, headline, text
+from event_service.normalize.fields import described, headline, objects, text
 from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
@@ -81,7 +81,7 @@ def is_raw(headers: Headers) -> bool:
 
 def recognise_raw(payload: Json, headers: Headers) -> bool:
     """Whether the body is a text. JSON of a tool is that tool's, as it is in an envelope."""
-    return is_raw(headers) and not isinstance(payload, (dict, list))
+    return is_raw(headers) and not _may_be_a_tools(payload)
 
 
 def parse_raw(
@@ -124,13 +124,19 @@ def _read_notification(
 
 
 def _json_of(written: Json) -> Json:
-    """The message where it is an object or a list in JSON, else None: `42` is somebody's text, too."""
+    """The message where it is JSON that may be a tool's, else None."""
     if not isinstance(written, str) or written.lstrip()[:1] not in {"{", "["}:
         return None
     try:
-        return read_inner_json(written.encode("utf-8", "surrogatepass"), "Message")
+        value = read_inner_json(written.encode("utf-8", "surrogatepass"), "Message")
     except ValueError:
         return None
+    return value if _may_be_a_tools(value) else None
+
+
+def _may_be_a_tools(value: Json) -> bool:
+    """Whether it is an object, or a list that has one: `42` and `[42]` are somebody's text."""
+    return isinstance(value, dict) or bool(objects(value))
 
 
 def _set_aside_what_is_too_deep(parsed: Parsed) -> None:

@@ -67,7 +67,7 @@ def test_a_state_that_is_none_is_a_fault() -> None:
     assert parsed.bad_items[0].raw_data["Type"] == "Notification"
 
 
-@pytest.mark.parametrize("message", ["42", '"text"', "null", "{not json", "[" * 100_000])
+@pytest.mark.parametrize("message", ["42", '"text"', "null", "[1, 2]", "[]", "{not json", "[" * 100_000])
 def test_a_message_that_is_no_json_object_is_text(message: str) -> None:
     event = first_event(sns_message() | {"Message": message, "Subject": "Backup"})
     assert (event.title, event.description, event.severity) == ("Backup", message, Severity.INFO)

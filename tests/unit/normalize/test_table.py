@@ -151,7 +151,7 @@ def test_raw_delivery_of_a_text_is_the_same_as_in_its_envelope(plugin_id: str) -
     assert parse(plugin_id, event.raw_data, {}, {}, RECEIVED).events == [event]
 
 
-@pytest.mark.parametrize(("payload", "text"), [("Disk full", "Disk full"), (42, "42")])
+@pytest.mark.parametrize(("payload", "text"), [("Disk full", "Disk full"), (42, "42"), ([1, 2], "[1, 2]")])
 def test_raw_delivery_of_a_text_that_happens_to_be_json(payload: Any, text: str) -> None:
     (event,) = parse(AUTO, payload, RAW, {}, RECEIVED).events
     assert (event.title, event.raw_data["Message"]) == (text, text)
