@@ -44,12 +44,16 @@ def is_binary(headers: Headers) -> bool:
 
 def reads_text(headers: Headers) -> bool:
     """Whether a body that is no JSON is data all the same: not where the sender says that it is JSON."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return is_binary(headers) and not media_type.endswith(("/json", "+json"))
+    return is_binary(headers) and not _media_type(headers).endswith(("/json", "+json"))
+
+
+def _media_type(headers: Headers) -> str:
+    """Of the content type, which is the same in any case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def recognise(payload: Json, headers: Headers) -> bool:
-    if is_binary(headers) or headers.get("content-type", "").startswith("application/cloudevents"):
+    if is_binary(headers) or _media_type(headers).startswith("application/cloudevents"):
         return True
     return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
 

@@ -20,6 +20,12 @@ def test_a_binary_event_is_kept_with_its_attributes() -> None:
     assert event.raw_data["datacontenttype"] == "application/json"
 
 
+@pytest.mark.parametrize("content_type", ["application/cloudevents+json", "Application/CloudEvents+JSON; x=y"])
+def test_what_is_said_to_be_a_cloud_event_is_one(content_type: str) -> None:
+    payload = example("cloudevents-opened", specversion=ABSENT)
+    assert read(payload, headers={"content-type": content_type}).source == "cloudevents"
+
+
 @pytest.mark.parametrize("body", ["valve 7 is stuck\nsince noon", ["x"], None, 5])
 def test_the_data_of_a_binary_event_may_be_anything(body: Any) -> None:
     (event,) = read(body, headers=BINARY).events
