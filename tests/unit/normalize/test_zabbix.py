@@ -39,6 +39,14 @@ def test_macros_that_were_not_expanded_are_nothing() -> None:
     assert fault_paths(read(example("zabbix-problem", event__id="{EVENT.ID}"))) == ["event.id"]
 
 
+def test_a_test_of_the_media_type_is_no_event_in_whatever_words_its_message_is() -> None:
+    assert read(example("zabbix-test", message="This is the test message from Zabbix")).ignored == ["test message"]
+    flat = {name: f"{{{name.upper()}.X}}" for name in ("hostname", "trigger", "status", "severity", "item")}
+    link = "https://zabbix.example/tr_events.php?triggerid={TRIGGER.ID}&eventid={EVENT.ID}"
+    parsed = read({**flat, "link": link})
+    assert (parsed.events, parsed.bad_items, parsed.ignored) == ([], [], ["test message"])
+
+
 def test_times_are_local_to_the_server_and_count_only_where_its_zone_is_known() -> None:
     payload = example("zabbix-problem")
     assert first_event(payload).occurred_at is None
