@@ -63,11 +63,19 @@ class Accounts:
         error = faults[0] if faults else ""
         self._counters.note(webhook.webhook_id, Ending(count, unreadable, 0, unmatched, 0, ignored, error))
 
-    def drafts(self, webhook: Webhook, stored: int, duplicates: int) -> None:
-        """Events that were read elsewhere were stored, now or before."""
-        self._metrics.events(stored=stored, duplicate=duplicates)
-        self._metrics.delivery(parser_of(webhook), "stored" if stored else "duplicate")
-        self._counters.note(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
+    def drafts(self, webhook: Webhook, stored: int, duplicates: int, error: EventServiceError | None = None) -> None:
+        """Events that were read elsewhere were stored, now or before.
+
+        Args:
+            error: what others of the same delivery failed with.
+        """
+        if stored or duplicates:
+            self._metrics.events(stored=stored, duplicate=duplicates)
+            self._counters.note(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
+        if error is not None:
+            self.refused(webhook, error)
+        else:
+            self._metrics.delivery(parser_of(webhook), "stored" if stored else "duplicate")
 
 
 def parser_of(webhook: Webhook) -> str:

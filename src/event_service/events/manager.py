@@ -259,11 +259,10 @@ class EventManager:
         if isinstance(prepared, EventServiceError):
             self._accounts.refused(webhook, prepared)
             return prepared
-        try:
-            result = None if prepared.answer is None else await prepared.answer
-        except EventServiceError as error:
-            self._accounts.refused(webhook, error)
-            return error
+        result = await _result_of(prepared)
+        if isinstance(result, EventServiceError):
+            self._accounts.refused(webhook, result)
+            return result
         return self._finish(webhook, prepared, result)
 
     def _finish(self, webhook: Webhook, prepared: _Prepared, result: CreateResult | None) -> CreateOutcome:
@@ -293,29 +292,34 @@ class EventManager:
             EventServiceError: as `create`; some items may have been stored, and may be sent again.
         """
         self._door.admit(webhook.webhook_id)
-        built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
+        try:
+            built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
+        except EventServiceError as error:
+            self._accounts.refused(webhook, error)
+            raise
         rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
-        futures = [
-            self._door.submit(
-                CreateItem([entry], rules, ClaimRequest(claim_id_of(project, f"event:{identity}"), "", expire_at))
-            )
-            for entry, (_, identity) in zip(self._entries(built, webhook), items, strict=True)
+        claims = [ClaimRequest(claim_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items]
+        submitted = [
+            self._submit(_Prepared(CreateOutcome(), "", item=CreateItem([entry], rules, claim)))
+            for entry, claim in zip(self._entries(built, webhook), claims, strict=True)
         ]
-        results = await asyncio.gather(*futures, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                if isinstance(result, EventServiceError):
-                    self._accounts.refused(webhook, result)
-                raise result
+        try:
+            results = [await _result_of(one) for one in submitted]
+        except asyncio.CancelledError:
+            _abandon(submitted)
+            raise
         outcomes = [
             DraftOutcome(result.event_ids[0], result.duplicate)
             for result in results
             if isinstance(result, CreateResult)
         ]
-        duplicate = sum(outcome.duplicate for outcome in outcomes)
-        self._accounts.drafts(webhook, len(outcomes) - duplicate, duplicate)
+        duplicates = sum(outcome.duplicate for outcome in outcomes)
+        failure = next((result for result in results if isinstance(result, EventServiceError)), None)
+        self._accounts.drafts(webhook, len(outcomes) - duplicates, duplicates, failure)
+        if failure is not None:
+            raise failure
         return outcomes
 
     async def store(
@@ -368,6 +372,16 @@ class EventManager:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, EVENT_FIELDS)
         return await self._reader.stat(scope, parsed)
+
+
+async def _result_of(submitted: _Prepared | EventServiceError) -> CreateResult | EventServiceError | None:
+    """The writer's answer, or why there is none; None where nothing was to be stored."""
+    if isinstance(submitted, EventServiceError):
+        return submitted
+    try:
+        return None if submitted.answer is None else await submitted.answer
+    except EventServiceError as error:
+        return error
 
 
 def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
