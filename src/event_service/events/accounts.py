@@ -60,8 +60,14 @@ class Accounts:
             return
         self._metrics.events(stored=count - unreadable, unmatched=unmatched, unreadable=unreadable)
         self._metrics.delivery(parser, "unreadable" if unreadable else "stored" if count else "nothing")
-        error = faults[0] if faults else ""
-        self._counters.note(webhook.webhook_id, Ending(count, unreadable, 0, unmatched, 0, ignored, error))
+        ending = Ending(
+            stored=count,
+            errors=unreadable,
+            unmatched=unmatched,
+            ignored=ignored,
+            error=faults[0] if faults else "",
+        )
+        self._counters.note(webhook.webhook_id, ending)
 
     def drafts(self, webhook: Webhook, stored: int, duplicates: int, error: EventServiceError | None = None) -> None:
         """Events that were read elsewhere were stored, now or before.
