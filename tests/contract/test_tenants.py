@@ -23,8 +23,8 @@ from google.protobuf.message import Message
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import EventServiceError, NotFound
+from event_service.events.batch import CreateOutcome
 from event_service.events.exporting import Exporter
-from event_service.events.manager import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.events.watching import CONDITIONS
 from event_service.identity.access import scope_of

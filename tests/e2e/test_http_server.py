@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.connection import BoundedConnection
 from event_service.http.server import HttpServer

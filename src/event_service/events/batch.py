@@ -86,4 +86,27 @@ class CreateResult(NamedTuple):
     unmatched: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class CreateOutcome:
+    """What became of a delivery.
+
+    Attributes:
+        event_ids: ids of the stored events, in the payload's order.
+        duplicate: nothing new was stored, it had been stored before.
+        faults: what could not be understood and was stored as ERROR events, each with its path.
+        ignored: what was left out on purpose, each with the reason.
+    """
+
+    event_ids: list[str] = field(default_factory=list)
+    duplicate: bool = False
+    faults: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def complete(self, result: CreateResult) -> None:
+        """Adds what the store says."""
+        self.event_ids = list(result.event_ids)
+        self.duplicate = result.duplicate
+        self.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
+
+
 Outcome: TypeAlias = CreateResult | Exception | Defer

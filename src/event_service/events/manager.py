@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from event_service.errors import EventServiceError, NotFound, RequiredParameter
 from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
-from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, Entry
+from event_service.events.batch import ClaimRequest, CreateItem, CreateOutcome, CreateResult, Entry
 from event_service.events.building import BuiltEvent, build, build_all
 from event_service.events.conditions import AlertRules, condition_id_of, rules_of
 from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, build_delivery, claim_id_of
@@ -40,29 +40,6 @@ MANY_EVENTS = 100
 
 REMOTE_AT_ONCE = 16
 """Payloads of one batch that a remote plugin is asked about at the same time."""
-
-
-@dataclass(slots=True)
-class CreateOutcome:
-    """What became of a delivery.
-
-    Attributes:
-        event_ids: ids of the stored events, in the payload's order.
-        duplicate: nothing new was stored, it had been stored before.
-        faults: what could not be understood and was stored as ERROR events, each with its path.
-        ignored: what was left out on purpose, each with the reason.
-    """
-
-    event_ids: list[str] = field(default_factory=list)
-    duplicate: bool = False
-    faults: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-
-    def complete(self, result: CreateResult) -> None:
-        """Adds what the store says."""
-        self.event_ids = list(result.event_ids)
-        self.duplicate = result.duplicate
-        self.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
 
 
 @dataclass(slots=True)

@@ -1,19 +1,20 @@
 """Payloads that could not be read when they came, read again by today's parser and stored once."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.events.batch import ClaimRequest, CreateResult
+from event_service.events.batch import ClaimRequest, CreateOutcome, CreateResult
+from event_service.events.building import all_drafts
 from event_service.events.preview import Deliveries, ReadBody, Webhooks
 from event_service.events.reading import Delivery, claim_id_of, keep_subscription
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import error_event, is_error_event
+from event_service.normalize import is_error_event
 from event_service.wire.struct import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
@@ -34,13 +35,9 @@ class Events(Protocol):
 
 
 @dataclass(slots=True)
-class Replay:
-    """What became of the payload; see `CreateOutcome`. `parser` is the name of who read it."""
+class Replay(CreateOutcome):
+    """What became of the payload. `parser` is the name of who read it."""
 
-    event_ids: list[str] = field(default_factory=list)
-    duplicate: bool = False
-    faults: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
     parser: str = ""
 
 
@@ -93,14 +90,9 @@ class Replayer:
             draft.additional_info = {**draft.additional_info, REPLAYED_FROM: event_id}
             # Alerts and recoveries go by time, and this one was true long ago.
             draft.occurred_at = draft.occurred_at or first_received_at
-        drafts = parsed.events + [
-            error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
-        ]
         now = self._clock()
         claim = ClaimRequest(claim_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
-        result = await self._events.store(webhook, drafts, now, claim)
-        replay.event_ids, replay.duplicate = list(result.event_ids), result.duplicate
-        replay.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
+        replay.complete(await self._events.store(webhook, all_drafts(parsed, webhook), now, claim))
         return replay
 
     def _payload_of(self, info: event_pb2.EventInfo) -> tuple[Any, str]:

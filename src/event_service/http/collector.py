@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook

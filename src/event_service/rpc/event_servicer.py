@@ -7,7 +7,7 @@ from google.protobuf import struct_pb2
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, RequiredParameter
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal

@@ -9,7 +9,7 @@ import httpx
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.app import build_app
 from event_service.http.gate import Gate

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState

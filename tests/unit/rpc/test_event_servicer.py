@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope

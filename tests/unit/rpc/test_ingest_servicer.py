@@ -23,7 +23,7 @@ from event_service.errors import (
     TooLarge,
     Unavailable,
 )
-from event_service.events.manager import CreateOutcome
+from event_service.events.batch import CreateOutcome
 from event_service.events.reading import Delivery
 from event_service.rpc.call import Call
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
