@@ -1,6 +1,6 @@
 """Everything that matches, oldest first, for `Events.Export`: read page by page, as fast as the caller takes it."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from event_service.query.fields import EVENT_FIELDS
 from event_service.query.filter import Where
 from event_service.query.list_query import parse_list_query
 from event_service.store.export_reader import Position
+from event_service.store.threads import Aside
 from event_service.wire.timestamps import parse_timestamp
 
 MOST_EXPORTS = 32
@@ -46,7 +47,7 @@ class Exporter:
         most: how many exports may run at once.
     """
 
-    def __init__(self, reader: Reader, aside: Callable[..., Awaitable[Any]], *, most: int = MOST_EXPORTS) -> None:
+    def __init__(self, reader: Reader, aside: Aside, *, most: int = MOST_EXPORTS) -> None:
         self._reader = reader
         self._aside = aside
         self._most = most

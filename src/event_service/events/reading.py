@@ -19,6 +19,7 @@ from event_service.normalize.result import Json, Subscription, raw_object
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.signatures import check_shared_secrets
 from event_service.normalize.sns_trust import is_subscription, trusted_topics
+from event_service.store.threads import Ts, Workers
 from event_service.wire.json_text import LARGE_BODY
 
 T = TypeVar("T")
@@ -77,12 +78,6 @@ class SnsTrust(Protocol):
     async def confirm(self, subscription: Subscription, topics: Collection[str], now: datetime) -> str: ...
 
 
-class Threads(Protocol):
-    """What is needed of `store/threads.py`."""
-
-    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
-
-
 class DeliveryReader:
     """Reads deliveries.
 
@@ -98,7 +93,7 @@ class DeliveryReader:
         remote: RemoteParsers,
         sns: SnsTrust,
         endpoints: Mapping[str, str],
-        threads: Threads,
+        threads: Workers,
         idempotency: timedelta,
         same_body: timedelta,
     ) -> None:
@@ -145,7 +140,7 @@ class DeliveryReader:
             return await self._remote.parse(endpoint, payload, plugin.options, delivery.received_at)
         return await self._threads.run(_parse, webhook, delivery) if delivery.is_large else _parse(webhook, delivery)
 
-    def aside(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]:
+    def aside(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]:
         """Runs what would keep all other calls waiting in a thread."""
         return self._threads.run(function, *arguments)
 

@@ -16,6 +16,7 @@ from event_service.rpc.call import Call
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
 from event_service.rpc.sharing import Shared
+from event_service.store.threads import Aside
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.levels import REPLY_LEVEL
@@ -68,7 +69,7 @@ class LargePayloads(NamedTuple):
     """
 
     authenticate: Callable[[str, str], Awaitable[object]]
-    aside: Callable[..., Awaitable[Any]]
+    aside: Aside
 
 
 class EventServicer:

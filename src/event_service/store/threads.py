@@ -7,16 +7,30 @@ nothing beyond that.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from event_service.errors import EventServiceError, Overloaded, Unavailable
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 _Call = tuple["asyncio.Future[Any]", Context, Callable[..., Any], tuple[Any, ...]]
+
+
+class Aside(Protocol):
+    """Runs a blocking function elsewhere; await its result. `Threads.run`, as the layers above know it."""
+
+    def __call__(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
+
+
+class Workers(Protocol):
+    """`Threads`, as the layers above know them."""
+
+    @property
+    def run(self) -> Aside: ...
 
 
 class Threads:
@@ -45,7 +59,7 @@ class Threads:
         """Calls that run or wait."""
         return len(self._pending)
 
-    def run(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+    def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> "asyncio.Future[T]":
         """Calls `function(*arguments)` in a thread, under the caller's context variables; await the result.
 
         A caller that stops waiting does not stop a call that has begun; one that has not begun is dropped.

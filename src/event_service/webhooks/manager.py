@@ -20,6 +20,7 @@ from event_service.model.webhook import PluginInfo, Webhook, WebhookState, acces
 from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
+from event_service.store.threads import Workers
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
 from event_service.webhooks.counters import ActivityCounters
@@ -27,7 +28,7 @@ from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
 from event_service.webhooks.plugins import DEFAULT, Plugins
-from event_service.webhooks.ports import Store, Threads
+from event_service.webhooks.ports import Store
 from event_service.webhooks.sealing import Sealer
 from event_service.webhooks.secret_options import opened, sealed, with_kept_secrets
 from event_service.wire.timestamps import truncate, utc_now
@@ -52,7 +53,7 @@ class WebhookManager:
         self,
         *,
         store: Store,
-        threads: Threads,
+        threads: Workers,
         sealer: Sealer,
         plugins: Plugins,
         base_url: Callable[[], str],

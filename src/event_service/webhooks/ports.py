@@ -1,7 +1,7 @@
 """What the service layer of webhooks needs of the layer below."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from event_service.model.activity import Tally
 from event_service.model.scope import Scope
@@ -10,8 +10,6 @@ from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.webhook_reader import WebhookPage
 from event_service.store.webhooks import WebhookChanges
-
-T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -27,9 +25,3 @@ class Store(Protocol):
     def replace_keys(self, scope: Scope, before: Webhook, after: Webhook) -> Webhook | None: ...
     def delete(self, scope: Scope, webhook_id: str) -> bool: ...
     def add_activity(self, tallies: Mapping[str, Tally]) -> None: ...
-
-
-class Threads(Protocol):
-    """`store/threads.py`."""
-
-    def run(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
