@@ -25,7 +25,7 @@ from event_service.events.exporting import Exporter
 from event_service.events.manager import EventManager
 from event_service.events.surge_reports import SurgeReports
 from event_service.events.surges import Surges
-from event_service.events.traced import make_delivery_reader, make_door, traced_commit
+from event_service.events.traced import traced_commit, traced_door, traced_reader
 from event_service.events.watching import Watcher
 from event_service.http.fetcher import Fetcher
 from event_service.http.server import HttpServer
@@ -175,7 +175,7 @@ class App:
         mending = mend_now_and_then(committer.mend, threads, MEND_EVERY_SECONDS)
         parts.push_async_callback(_cancel, asyncio.create_task(mending))
 
-        door = make_door(tracing, writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
+        door = traced_door(tracing)(writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
         remote = RemotePlugins(
             timeout=settings.plugin_timeout_seconds,
             allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
@@ -192,8 +192,7 @@ class App:
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
-        deliveries = make_delivery_reader(
-            tracing,
+        deliveries = traced_reader(tracing)(
             remote=remote,
             sns=SnsTrust(Fetcher()),
             endpoints=settings.plugin_endpoints,

@@ -1,8 +1,10 @@
-"""Deliveries with spans around what is done with them. Only where tracing is configured; see `telemetry/tracing.py`."""
+"""Deliveries with spans around what is done with them. Only where tracing is configured; see `telemetry/tracing.py`.
+
+Where it is not (None), each function gives what it would put spans around.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from event_service.events.batch import CreateItem, CreateResult, Outcome
 from event_service.events.door import Door
@@ -14,41 +16,35 @@ from event_service.telemetry.tracing import Tracing
 Commit = Callable[[Sequence[CreateItem]], Sequence[Outcome]]
 
 
-class TracedDeliveryReader(DeliveryReader):
+def traced_reader(tracing: Tracing | None) -> type[DeliveryReader]:
     """`normalize`: from the payload to events, signatures and remote plugins included."""
+    if tracing is None:
+        return DeliveryReader
+    open_span = tracing.span
 
-    def __init__(self, tracing: Tracing, **parts: Any) -> None:
-        super().__init__(**parts)
-        self._tracing = tracing
+    class TracedDeliveryReader(DeliveryReader):
+        async def read(self, webhook: Webhook, delivery: Delivery) -> Parsed:
+            with open_span("normalize") as span:
+                parsed = await super().read(webhook, delivery)
+                span.set_attribute("event_service.events", len(parsed.events))
+                return parsed
 
-    async def read(self, webhook: Webhook, delivery: Delivery) -> Parsed:
-        with self._tracing.span("normalize") as span:
-            parsed = await super().read(webhook, delivery)
-            span.set_attribute("event_service.events", len(parsed.events))
-            return parsed
+    return TracedDeliveryReader
 
 
-class TracedDoor(Door):
+def traced_door(tracing: Tracing | None) -> type[Door]:
     """`commit`: from the queue to the answer."""
+    if tracing is None:
+        return Door
+    waiting = tracing.waiting
 
-    def __init__(self, tracing: Tracing, *parts: Any) -> None:
-        super().__init__(*parts)
-        self._tracing = tracing
+    class TracedDoor(Door):
+        def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]":
+            answer = super().submit(request)
+            waiting(request, answer, len(request.entries))
+            return answer
 
-    def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]":
-        answer = super().submit(request)
-        self._tracing.waiting(request, answer, len(request.entries))
-        return answer
-
-
-def make_delivery_reader(tracing: Tracing | None, **parts: Any) -> DeliveryReader:
-    """A reader of deliveries; with spans where there is tracing."""
-    return DeliveryReader(**parts) if tracing is None else TracedDeliveryReader(tracing, **parts)
-
-
-def make_door(tracing: Tracing | None, *parts: Any) -> Door:
-    """A door; with spans where there is tracing."""
-    return Door(*parts) if tracing is None else TracedDoor(tracing, *parts)
+    return TracedDoor
 
 
 def traced_commit(tracing: Tracing | None, commit: Commit) -> Commit:
