@@ -76,13 +76,15 @@ def parse_list_query(
     where = parse_where(source, equals, fields, now or datetime.now(UTC))
     if members(source.get("lookup"), "query.lookup"):
         raise QueryError.at("query.lookup", "is not supported: it would read other collections")
-    only = _only(source.get("only"), fields, "query.only")
+    named = members(source.get("only"), "query.only")
     unwind = _unwind(source.get("unwind"), fields)
     added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
-    if only is None and (unwind or added):
+    if not named and (unwind or added):
         raise QueryError.at("query.only", f"{'unwind' if unwind else 'add_fields'} needs it")
     if boolean(source.get("minimal"), "query.minimal"):
-        only = tuple(fields.path(name) for name in fields.minimal)
+        only: tuple[FieldPath, ...] | None = tuple(fields.path(name) for name in fields.minimal)
+    else:
+        only = _only(named, fields, "query.only")
     return ListQuery(
         where=where,
         sort=_sort(source.get("sort"), fields, "query.sort"),
@@ -108,8 +110,7 @@ def parse_page(page: object, at: str) -> PageRequest:
     return PageRequest(max(start, 1), limit) if limit else PageRequest()
 
 
-def _only(only: object, fields: FieldSet, at: str) -> tuple[FieldPath, ...] | None:
-    names = members(only, at)
+def _only(names: Sequence[object], fields: FieldSet, at: str) -> tuple[FieldPath, ...] | None:
     if not names:
         return None
     paths = [fields.resolve(name, f"{at}[{index}]", select=True) for index, name in enumerate(names)]

@@ -136,7 +136,8 @@ def test_faulty_selections(name: Any) -> None:
 
 
 def test_minimal_ignores_only() -> None:
-    assert names(parsed(minimal=True, only=["raw_data"])) == list(EVENT_FIELDS.minimal)
+    for only in (["raw_data"], ["nope"], [1]):
+        assert names(parsed(minimal=True, only=only)) == list(EVENT_FIELDS.minimal)
 
 
 def test_a_webhooks_key_can_be_selected_nowhere() -> None:
