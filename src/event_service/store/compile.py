@@ -243,6 +243,8 @@ def _literally(text: str) -> str:
 
 
 def _member_filter(tests: tuple[MemberTest, ...]) -> dict[str, Any]:
+    if not tests:  # MongoDB's own {} is also matched by lists, which are objects to it there
+        return {"$type": "object"}
     clauses = [{_member_name(test.key): _member_test(test)} for test in tests]
     return both({}, *clauses)
 

@@ -82,7 +82,7 @@ def test_clauses_on_other_fields_stay_on_the_top_level() -> None:
         ("not_contain", "x", {"$not": {"$regex": "x", "$options": "i"}}),
         ("regex", "^a", {"$regex": "^a", "$options": "i"}),
         ("match", {"n": {"$gt": 1, "$lt": 2}}, {"$elemMatch": {"n": {"$gt": 1.0}, "$and": [{"n": {"$lt": 2.0}}]}}),
-        ("match", {}, {"$elemMatch": {}}),
+        ("match", {}, {"$elemMatch": {"$type": "object"}}),
     ],
 )
 def test_operators(operator: str, value: Any, compiled: dict[str, Any]) -> None:

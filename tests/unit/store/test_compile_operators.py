@@ -20,7 +20,7 @@ from tests.unit.query.hostile import LIST_QUERIES, STAT_QUERIES
 
 FIND_OPERATORS = {
     "$eq", "$ne", "$lt", "$lte", "$gt", "$gte", "$in", "$nin", "$exists", "$regex", "$options", "$not", "$elemMatch",
-    "$and", "$or", "$nor",
+    "$type", "$and", "$or", "$nor",
 }  # fmt: skip
 STAGES = {"$match", "$unwind", "$addFields", "$sort", "$skip", "$limit", "$project", "$group"}
 EXPRESSIONS = {
