@@ -243,8 +243,12 @@ def claim_id_of(owner: str, key: str) -> str:
     return hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_MAY_HOLD_INTEGERS = frozenset({int, dict, list})
+
+
 def _digest(payload: Any, levels: int) -> str:
-    """Of the payload as JSON with sorted keys and no blanks.
+    """The same for equal payloads, whichever way they came: every number counts as the double it is in a Struct.
 
     Args:
         levels: are written member by member, since no other thread runs while `json` writes.
@@ -256,6 +260,7 @@ def _digest(payload: Any, levels: int) -> str:
 
 
 def _pieces(value: Any, levels: int) -> Iterator[str]:
+    """JSON with sorted keys and no blanks, in pieces."""
     if levels and value and isinstance(value, dict):
         before = "{"
         for name, member in sorted(value.items()):
@@ -271,4 +276,19 @@ def _pieces(value: Any, levels: int) -> Iterator[str]:
             before = ","
         yield "]"
     else:
-        yield json.dumps(value, sort_keys=True, separators=(",", ":"))
+        yield _canonical(_with_doubles(value))
+
+
+def _with_doubles(value: Any) -> Any:
+    """The value without integers; the very same object where it has none."""
+    if type(value) is int:
+        return float(value)
+    if type(value) is list:
+        return [_with_doubles(member) if type(member) in _MAY_HOLD_INTEGERS else member for member in value]
+    changed: dict[str, Any] | None = None
+    if type(value) is dict:
+        for key, member in value.items():
+            if type(member) in _MAY_HOLD_INTEGERS and (doubles := _with_doubles(member)) is not member:
+                changed = changed or dict(value)
+                changed[key] = doubles
+    return value if changed is None else changed
