@@ -92,6 +92,8 @@ class WebhookManager:
         webhook = await self.find(webhook_id)
         if not is_key_of(webhook, access_key, self._clock()):
             raise PermissionDenied
+        if webhook.state is WebhookState.DISABLED:
+            self.count(webhook_id, error=False)  # its sender has proved who it is; all other calls count once read
         enabled(webhook)
         self._admit(webhook_id)
         return webhook

@@ -395,6 +395,15 @@ class TestCounters:
         manager.count(webhook.webhook_id, error=False)
         assert (await manager.disable(SCOPE, webhook.webhook_id)).requests_total == 5
 
+    async def test_the_right_key_of_a_disabled_webhook_counts_too(self, manager):
+        webhook, key = await create(manager)
+        await manager.disable(SCOPE, webhook.webhook_id)
+        with pytest.raises(WebhookDisabled):
+            await manager.authenticate(webhook.webhook_id, key)
+        with pytest.raises(PermissionDenied):
+            await manager.authenticate(webhook.webhook_id, "another")
+        assert (await manager.get(SCOPE, webhook.webhook_id)).requests_total == 1
+
     async def test_written_each_second_and_at_the_end(self, manager, database):
         webhook, _ = await create(manager)
         manager.start()
