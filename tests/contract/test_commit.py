@@ -141,6 +141,16 @@ def test_the_same_key_with_another_payload_is_refused(bench: Bench) -> None:
     assert not bench.stored("b")
 
 
+def test_a_key_is_remembered_of_a_delivery_without_events(bench: Bench) -> None:
+    (nothing,) = bench.run(bench.item(claim="k", digest="one"))
+    assert nothing == CreateResult(())
+    (again,) = bench.run(bench.item(claim="k", digest="one"))
+    assert again == CreateResult((), duplicate=True)
+    (other,) = bench.run(bench.item((ALERT, "a", 0), claim="k", digest="two"))
+    assert isinstance(other, AlreadyExists)
+    assert bench.stored("a") == []
+
+
 def test_a_key_of_a_recovery_that_was_not_stored_does_not_resolve_a_later_alert(bench: Bench) -> None:
     bench.run(bench.item((RECOVERY, "a", 0), claim="k"))
     bench.run(bench.item((ALERT, "a", 1)))

@@ -74,6 +74,13 @@ def test_an_idempotency_key(service: Service, webhook: tuple[str, str], url: str
     assert (other.status_code, other.json()["detail"]["code"]) == (409, "ERROR_ALREADY_EXISTS")
 
 
+def test_an_idempotency_key_of_a_delivery_without_events(service: Service, url: str) -> None:
+    headers = {"idempotency-key": "empty"}
+    assert httpx.post(url, json={"results": []}, headers=headers).status_code == 200
+    assert httpx.post(url, json={"results": []}, headers=headers).headers["event-duplicate"] == "true"
+    assert httpx.post(url, json={"event_key": "k"}, headers=headers).status_code == 409
+
+
 def test_refusals(service: Service, webhook: tuple[str, str], url: str) -> None:
     unknown = httpx.post(url.replace(webhook[0], "webhook-000000000000"), json={"event_key": "k"})
     wrong = httpx.post(url.replace(webhook[1], "0" * 64), json={"event_key": "k"})

@@ -5,7 +5,7 @@ stored. Whoever finds an incomplete one goes on where the first attempt stopped.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from event_service.errors import AlreadyExists
@@ -73,7 +73,9 @@ class Claiming:
     def _unexpired(self, claiming: Sequence[tuple[int, CreateItem]]) -> dict[str, Claim]:
         """The claims that were made before under the keys of these items."""
         wanted = {item.claim.claim_id for _, item in claiming if item.claim}
-        now = max(entry.built.event.created_at for _, item in claiming for entry in item.entries)
+        # A delivery without events has no time of receipt; it can wait for the database to remove what has expired.
+        times = (entry.built.event.created_at for _, item in claiming for entry in item.entries)
+        now = max(times, default=datetime.min.replace(tzinfo=UTC))
         known = self._claims.find(wanted)
         expired = [claim_id for claim_id, claim in known.items() if claim.expire_at <= now]
         if expired:

@@ -58,5 +58,6 @@ class Door:
     def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]":
         """As the writer's. The webhook pays for its events if they are taken."""
         answer = self._writer.submit(request)
-        self._rates.charge(request.entries[0].key.webhook_id, len(request.entries))
+        if request.entries:
+            self._rates.charge(request.entries[0].key.webhook_id, len(request.entries))
         return answer

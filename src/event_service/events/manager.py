@@ -211,7 +211,7 @@ class EventManager:
             self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         parser = parsed.source or parser_of(webhook)
-        if not built:
+        if not built and not delivery.idempotency_key:
             return _Prepared(outcome, parser)
         if delivery.is_large:
             claim = await self._deliveries.aside(self._deliveries.claim, webhook, delivery, parsed)
