@@ -179,7 +179,7 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
 
     if file.exists():
         raise Failure(f"{file} exists; a backup is not overwritten.", exit_code=USAGE)
-    with opened(load_settings({})) as database, progress_bar() as bar, written(file) as target:
+    with written(file) as target, opened(load_settings({})) as database, progress_bar() as bar:
         found = contents(database)
         tasks = {name: bar.add_task(name, total=count) for name, count in found.documents.items()}
 
