@@ -30,7 +30,6 @@ from event_service.cli.failures import AGAIN_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
 from event_service.cli.output import console
-from event_service.errors import QueryError
 from event_service.query.dates import time_difference
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.timestamps import format_timestamp
@@ -104,10 +103,7 @@ def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
     operator = str(condition["o"])
     if not operator.startswith("timediff_"):
         return condition
-    try:
-        moment = time_difference(condition["v"], "", datetime.now(UTC))
-    except QueryError:
-        return condition  # the server says what is wrong with it
+    moment = time_difference(condition["v"], "", datetime.now(UTC))
     return {**condition, "v": format_timestamp(moment), "o": operator.replace("timediff_", "datetime_")}
 
 

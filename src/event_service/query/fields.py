@@ -1,5 +1,6 @@
 """What may be asked about: the fields of a resource, the allow-list of every query."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,9 @@ class FieldSet:
         parts = check_key(key, at)
         found = self._locate(parts, at, select=select)
         if found is None or found.kind is FieldKind.REFERENCE:
-            raise QueryError.at(at, f"{self.resource} has no field {'.'.join(parts)!r}")
+            near = difflib.get_close_matches(parts[0][:64], self.kinds, n=1, cutoff=0.75) if found is None else []
+            meant = f"; is {near[0]!r} meant?" if near and near[0] != parts[0] else ""
+            raise QueryError.at(at, f"{self.resource} has no field {'.'.join(parts)!r}{meant}")
         if found.kind is FieldKind.ANY and select and self.kinds[found.parts[0]] is not FieldKind.DYNAMIC:
             raise QueryError.at(at, f"a member of {found.parts[0]!r} cannot be selected")
         if any(_OPERATOR_SUFFIX.search(part) for part in found.parts):

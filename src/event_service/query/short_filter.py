@@ -12,8 +12,14 @@ additional_info a number, true, false and null mean themselves; in double quotes
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+
+from event_service.errors import QueryError
+from event_service.model.event import EventType, Severity
+from event_service.model.webhook import WebhookState
+from event_service.query.dates import iso_date, time_difference
 
 FORM = re.compile(r"(?P<field>[^=!~<>]+)(?P<operator>!=|!~|>=|<=|=|~|>|<)(?P<value>.*)", re.DOTALL)
 PIECE = re.compile(r'(?:[^\s"]|"[^"]*"?)+')
@@ -46,7 +52,11 @@ WEBHOOK_WORDS = {
     "plugin": "plugin_info.plugin_id",
 }
 # Fields that take one of a few words, written in capitals.
-ENUMERATIONS = {"severity", "event_type", "state"}
+ENUMERATIONS: Mapping[str, Sequence[str]] = {
+    "severity": list(Severity),
+    "event_type": list(EventType),
+    "state": list(WebhookState),
+}
 DYNAMIC = ("raw_data.", "additional_info.")
 AGE = re.compile(r"\d+[smhdw]")
 RELATIVE = re.compile(r"now\b.*")
@@ -80,6 +90,9 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
     field = words.get(field, field)
     if field in ENUMERATIONS:
         members = [member.strip().upper() for member in value.split(",")]
+        unknown = [member for member in members if member not in ENUMERATIONS[field]]
+        if unknown and operator in ("=", "!="):
+            raise NotACondition(f"{field} has no {unknown[0]!r}. It is one of {', '.join(ENUMERATIONS[field])}.")
         if len(members) > 1 and operator in ("=", "!="):
             return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
         value = value.upper() if operator in ("=", "!=") else value
@@ -119,11 +132,16 @@ def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
         raise NotACondition(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
     comparison = "gte" if field == "since" else "lt"
     value = value.strip()
-    if AGE.fullmatch(value):
-        return {"k": "created_at", "v": f"now-{value}", "o": f"timediff_{comparison}"}
-    if RELATIVE.fullmatch(value):
-        return {"k": "created_at", "v": value, "o": f"timediff_{comparison}"}
-    return {"k": "created_at", "v": value, "o": f"datetime_{comparison}"}
+    moment = f"now-{value}" if AGE.fullmatch(value) else value
+    relative = RELATIVE.fullmatch(moment)
+    try:
+        if relative:
+            time_difference(moment, "", datetime.now(UTC))
+        else:
+            iso_date(moment, "")
+    except QueryError:
+        raise NotACondition(f"{value!r} is no time for {field}. For example: 2h, 7d or 2026-01-31.") from None
+    return {"k": "created_at", "v": moment, "o": f"{'timediff' if relative else 'datetime'}_{comparison}"}
 
 
 def _literal(value: str) -> Any:

@@ -177,6 +177,16 @@ def test_the_fault_is_named_by_its_place() -> None:
     assert faulty_field(filter=[{"k": "title", "operator": "bogus"}]) == "query.filter[0].operator"
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("severty", "; is 'severity' meant?"), ("create_at", "; is 'created_at' meant?"), ("colour", ""), ("title.a", "")],
+)
+def test_a_mistyped_field_is_told_with_the_one_that_is_meant(key: str, meant: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_list_query({"filter": [{"k": key, "v": "a", "o": "eq"}]}, {}, EVENT_FIELDS)
+    assert caught.value.message.endswith(f"Event has no field {key!r}{meant}")
+
+
 @pytest.mark.parametrize("lookup", [[{}], [{"from": "webhook"}], ["x"]])
 def test_lookup_is_refused(lookup: Any) -> None:
     assert faulty_field(lookup=lookup) == "query.lookup"
