@@ -19,7 +19,11 @@ def main() -> None:
         from event_service.cli import main as command_line  # noqa: PLC0415 - only so it is cheap
     if heeds_interrupts:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    command_line()
+    try:
+        command_line()
+    finally:
+        if heeds_interrupts:  # all is done and closed: nothing of the interpreter's own end is worth a traceback
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from event_service import __main__ as program
 
 
-def test_interrupts_end_it_in_silence_until_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupts_end_it_in_silence_before_it_begins_and_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
 
     def look() -> None:
@@ -27,6 +27,10 @@ def test_interrupts_end_it_in_silence_until_it_is_imported(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "argv", ["event-service", "health"])
     monkeypatch.setenv("GRPC_VERBOSITY", "")
     monkeypatch.delenv("GRPC_VERBOSITY")
-    program.main()
-    assert seen == [signal.SIG_DFL, signal.default_int_handler]
+    try:
+        program.main()
+        look()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert seen == [signal.SIG_DFL, signal.default_int_handler, signal.SIG_DFL]
     assert os.environ["GRPC_VERBOSITY"] == "NONE"
