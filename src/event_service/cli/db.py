@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from event_service.cli.configuration import load_settings
@@ -128,11 +129,10 @@ def prune(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Delete events that are older than the settings and their webhooks' retention_days allow, and note on all others
-    when they go.
+    """Delete events that are older than allowed, and note on all others when they go.
 
-    For events stored under other settings; new ones need nothing. Services may run meanwhile. It reads the whole
-    collection, may be stopped at any time, and run again.
+    The settings and the webhooks' retention_days say what is allowed. For events stored under other settings; new ones
+    need nothing. Services may run meanwhile. It reads the whole collection, may be stopped at any time, and run again.
 
     Example: EVENT_SERVICE_RETENTION_DAYS=30 event-service db prune --dry-run
     """
@@ -192,7 +192,7 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
         print_json({"file": str(file), "documents": dict(manifest.documents), "left_out": list(found.others)})
         return
     total = sum(manifest.documents.values())
-    console().print(f"{total} documents of {manifest.database} are in {file}, {file.stat().st_size / 1e6:.1f} MB.")
+    console().print(f"{total} documents of {manifest.database} are in {file}, {decimal(file.stat().st_size)}.")
     if found.others:
         console().print(f"Left out, being somebody else's: {', '.join(found.others)}.")
 

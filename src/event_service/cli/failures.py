@@ -102,7 +102,8 @@ def _advice(error: grpc.RpcError, message: str) -> str:
             bad_request = error_details_pb2.BadRequest()
             detail.Unpack(bad_request)
             faults = [f"{fault.field}: {fault.description}" for fault in bad_request.field_violations]
-            lines += [fault for fault in faults if fault not in message]
+            # The service cuts what is long, and ends it with three dots.
+            lines += [fault for fault in faults if fault.removesuffix("...") not in message]
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)

@@ -62,7 +62,12 @@ def keygen(
 
 @app.command()
 def issue(
-    role: Annotated[str, typer.Option(help="DOMAIN_ADMIN, WORKSPACE_OWNER, WORKSPACE_MEMBER or SYSTEM_TOKEN.")],
+    role: Annotated[
+        str,
+        typer.Option(
+            help="DOMAIN_ADMIN, WORKSPACE_OWNER, WORKSPACE_MEMBER, SYSTEM_TOKEN; or USER, who may do nothing."
+        ),
+    ],
     domain_id: Annotated[str, typer.Option(help="The domain of the bearer.")],
     private_key: Annotated[Path, typer.Option(help="The private key, as keygen wrote it.")] = Path("key.json"),
     key_id: Annotated[str, typer.Option(help="Which key of a file with several; the last one where absent.")] = "",
