@@ -168,23 +168,25 @@ class EventManager:
         webhook = await self._webhooks.authenticate(webhook_id, access_key)
         rules = self._rules(webhook.plugin.options)
         prepared: list[_Prepared | EventServiceError] = []
-        if self._deliveries.reads_remotely(webhook):
-            rest = iter(deliveries)
-            while some := list(islice(rest, REMOTE_AT_ONCE)):
-                prepared += await asyncio.gather(*(self._try_to_prepare(webhook, rules, one) for one in some))
-        else:
-            turn_ends = time.monotonic() + SLICE_SECONDS
-            for delivery in deliveries:
-                prepared.append(await self._try_to_prepare(webhook, rules, delivery))
-                if time.monotonic() > turn_ends:
-                    await asyncio.sleep(0)
-                    turn_ends = time.monotonic() + SLICE_SECONDS
-        # One right after the other, so that one write takes them all.
-        submitted = [self._submit(one) for one in prepared]
         try:
+            if self._deliveries.reads_remotely(webhook):
+                rest = iter(deliveries)
+                while some := list(islice(rest, REMOTE_AT_ONCE)):
+                    more = await asyncio.gather(*(self._try_to_prepare(webhook, rules, one) for one in some))
+                    prepared += [self._submit(one) if _is_heavy(one) else one for one in more]
+            else:
+                turn_ends = time.monotonic() + SLICE_SECONDS
+                for delivery in deliveries:
+                    one = await self._try_to_prepare(webhook, rules, delivery)
+                    prepared.append(self._submit(one) if _is_heavy(one) else one)
+                    if time.monotonic() > turn_ends:
+                        await asyncio.sleep(0)
+                        turn_ends = time.monotonic() + SLICE_SECONDS
+            # One right after the other, so that one write takes them all.
+            submitted = [self._submit(one) for one in prepared]
             return [await self._outcome_of(webhook, one) for one in submitted]
         except asyncio.CancelledError:
-            _abandon(submitted)
+            _abandon(prepared)
             raise
 
     async def _try_to_prepare(
@@ -221,13 +223,13 @@ class EventManager:
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
-        """Queues what is to be stored."""
-        if isinstance(prepared, EventServiceError) or prepared.item is None:
+        """Queues what is to be stored and is not queued yet."""
+        if isinstance(prepared, EventServiceError) or prepared.item is None or prepared.answer is not None:
             return prepared
         try:
             prepared.answer = self._door.submit(prepared.item)
         except EventServiceError as error:
-            return error
+            return error.with_traceback(None)  # it would keep alive what was refused
         return prepared
 
     async def _outcome_of(
@@ -349,6 +351,14 @@ class EventManager:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, EVENT_FIELDS)
         return await self._reader.stat(scope, parsed)
+
+
+def _is_heavy(prepared: _Prepared | EventServiceError) -> bool:
+    """Whether it is written by itself anyway, and need not wait for the rest of its batch.
+
+    The queue has a bound, and what waits outside of it has none: small payloads may become very much.
+    """
+    return isinstance(prepared, _Prepared) and prepared.item is not None and len(prepared.item.entries) > MANY_EVENTS
 
 
 async def _result_of(submitted: _Prepared | EventServiceError) -> CreateResult | EventServiceError | None:

@@ -1,16 +1,18 @@
-"""Events that Cloud Eye has read: what of them was stored is counted, whatever became of the others."""
+"""Many events of one call: what of them was stored is counted, whatever became of the others."""
 
 import asyncio
 import gc
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from event_service.errors import EventServiceError, Overloaded, TooLarge, Unavailable
-from event_service.events.batch import CreateItem, CreateResult
+from event_service.events.batch import CreateItem, CreateOutcome, CreateResult
 from event_service.events.conditions import AlertRules
-from event_service.events.manager import DraftOutcome, EventManager
+from event_service.events.manager import MANY_EVENTS, DraftOutcome, EventManager
+from event_service.events.reading import Delivery
 from event_service.model.activity import Ending
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
@@ -61,14 +63,14 @@ class Books:
         self.endings.append(ending)
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:
-        raise AssertionError("is done before")
+        return Webhook(webhook_id, "hook", "d", "w", "p", PluginInfo("auto"), NOW)
 
     def count(self, webhook_id: str, *, error: bool) -> None:
-        raise AssertionError("is done before")
+        pass
 
 
-async def create(door: Door, books: Books, count: int, **more: Any) -> Any:
-    manager = EventManager(
+def manager_of(door: Door, books: Books) -> EventManager:
+    return EventManager(
         webhooks=books,
         deliveries=deliveries_on(Here()),
         door=door,
@@ -78,8 +80,11 @@ async def create(door: Door, books: Books, count: int, **more: Any) -> Any:
         max_event_bytes=1000,
         metrics=books,
     )
+
+
+async def create(door: Door, books: Books, count: int, **more: Any) -> Any:
     drafts = [(EventDraft(f"k{number}", always_store=True, **more), str(number)) for number in range(count)]
-    return await manager.create_drafts(WEBHOOK, drafts, NOW)
+    return await manager_of(door, books).create_drafts(WEBHOOK, drafts, NOW)
 
 
 STORED = [CreateResult((f"event-{number}",), duplicate=number == 1) for number in range(3)]
@@ -128,3 +133,29 @@ async def test_who_stops_waiting_leaves_no_answer_unasked_for() -> None:
     door.futures.clear()
     gc.collect()
     assert complaints == []
+
+
+async def test_what_is_much_does_not_wait_for_the_rest_of_its_batch() -> None:
+    door = Door(*[CreateResult((f"event-{number}",)) for number in range(3)])
+    queued: list[int] = []
+
+    def deliveries() -> Iterator[Delivery]:
+        for count in (1, MANY_EVENTS + 1, 1):
+            yield Delivery(payload={"alerts": [{"title": "t"}] * count}, received_at=NOW)
+            queued.append(len(door.futures))
+
+    outcomes = await manager_of(door, Books()).create_batch("webhook-1", "key", deliveries())
+    assert queued == [0, 1, 1]
+    assert [outcome.event_ids for outcome in outcomes if isinstance(outcome, CreateOutcome)] == [
+        ["event-1"],
+        ["event-0"],
+        ["event-2"],
+    ]
+
+
+async def test_a_refusal_keeps_nothing_alive_of_what_was_refused() -> None:
+    door = Door(Overloaded("full", retry_after=1), at_once=True)
+    deliveries = [Delivery(payload={"title": "t"}, received_at=NOW)]
+    (error,) = await manager_of(door, Books()).create_batch("webhook-1", "key", deliveries)
+    assert isinstance(error, Overloaded)
+    assert error.__traceback__ is None
