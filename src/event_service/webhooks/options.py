@@ -18,6 +18,9 @@ from event_service.wire.struct import encode_struct
 CLOUD_EYE = "cloud-eye"
 """The plugin_id of webhooks that Cloud Eye's SDKs report to: their access key signs and is never sent."""
 
+MAPPING = "mapping"
+"""The plugin_id of webhooks that read nothing but what their own option of that name says."""
+
 LONGEST_NAME = 255
 
 # Message level of plugin_info's Structs in `WebhooksInfo > WebhookInfo > WebhookPluginInfo > Struct`.
@@ -106,6 +109,8 @@ def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
         for name, problem_of in checks.items():
             if name in options and (problem := problem_of(options[name])):
                 raise InvalidArgument.at(f"plugin_info.options.{name}", problem)
+    if plugin_id == MAPPING and "mapping" not in options:
+        raise InvalidArgument.at("plugin_info.options.mapping", "must be an object of JMESPath expressions")
     for fault in option_faults(options):
         raise InvalidArgument.at(f"plugin_info.{fault.path}", fault.problem)
     _check_size(encode_struct(options, path="plugin_info.options", level=OPTIONS_LEVEL), "plugin_info.options")

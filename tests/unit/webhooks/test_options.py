@@ -80,3 +80,10 @@ def test_what_could_not_be_read_back_is_refused(check, field):
 def test_project_id_is_cloud_eyes_option_only():
     check_options("plugin-of-mine", {"project_id": 5})
     check_options("cloud-eye", {"project_id": "0a1b2c3d-4e5f"})
+
+
+def test_a_webhook_of_a_mapping_has_one():
+    with pytest.raises(InvalidArgument) as refused:
+        check_options("mapping", {})
+    assert [violation.field for violation in refused.value.violations] == ["plugin_info.options.mapping"]
+    check_options("mapping", {"mapping": {"title": "name"}})

@@ -22,6 +22,7 @@ from event_service.identity.access import scope_of
 from event_service.identity.authenticator import Authenticator
 from event_service.normalize import known_names
 from event_service.settings import Settings
+from event_service.webhooks.options import MAPPING
 from event_service.wire.timestamps import utc_now
 
 _MEMORY_BYTES = 4 * 1024 * 1024  # of forms under way
@@ -58,7 +59,7 @@ def console_routes(
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
     about_events = EventPages(pages, events=events, webhooks=webhooks, watcher=watcher, is_ready=is_ready, clock=clock)
-    about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=known_names())
+    about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
     doors = _Doors(pages)
     return [
         *about_events.routes(),

@@ -49,6 +49,11 @@ class Selection:
     page: int = 1
     live: bool = False
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it leaves anything out of what a webhook, or all of them, have brought in its time."""
+        return bool(self.q or self.severities or self.event_type)
+
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
         """From when, and until when, events are looked at.
 

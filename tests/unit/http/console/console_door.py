@@ -76,7 +76,8 @@ class FakeEvents:
         self.equals.append(equals)
         if self.failure:
             raise self.failure
-        return FakePage(self.stored[: query["page"]["limit"]], len(self.stored))
+        start = query["page"].get("start", 1) - 1
+        return FakePage(self.stored[start : start + query["page"]["limit"]], len(self.stored))
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]:
         parse_stat_query(query, EVENT_FIELDS)

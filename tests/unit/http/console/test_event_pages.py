@@ -146,6 +146,22 @@ async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(a
     assert answer.status_code == 400
     assert 'role="alert"' in answer.text
     assert said in answer.text
+    assert "empty" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "total", "said"),
+    [
+        ("/", 0, "Nothing here in the last 24 hours"),
+        ("/?webhook=webhook-1", 0, "Nothing here"),
+        ("/?severity=CRITICAL", 0, "No event matches"),
+        ("/?page=9", 120, "There are 3 pages"),
+    ],
+)
+async def test_an_empty_list_says_why(address: str, total: int, said: str) -> None:
+    async with Console(events=FakeEvents(stored=[b""] * total)).client() as client:
+        page = (await client.get(address)).text
+    assert said in page
 
 
 async def test_figures_lead_to_what_they_count() -> None:
