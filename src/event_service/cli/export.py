@@ -110,9 +110,8 @@ def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
 def _to_standard_output(connection: Connection, asked: Asked) -> None:
     try:
         with _bar(shown=not sys.stdout.isatty()) as bar:
-            if asked.format == "csv":
-                sys.stdout.buffer.write(csv_header())
-            _copy(connection, asked, sys.stdout.buffer, Written(), bar)
+            heading = csv_header() if asked.format == "csv" else b""
+            _copy(connection, asked, sys.stdout.buffer, Written(), bar, heading)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` does. Python would complain again when it closes the stream.
@@ -186,8 +185,10 @@ def _opened(path: Path, asked: Asked, *, resume: bool) -> tuple[BinaryIO, Writte
     return file, written
 
 
-def _copy(connection: Connection, asked: Asked, file: BinaryIO, written: Written, bar: Progress) -> None:
-    """Writes what is lacking, and counts it in `written`."""
+def _copy(
+    connection: Connection, asked: Asked, file: BinaryIO, written: Written, bar: Progress, heading: bytes = b""
+) -> None:
+    """Writes what is lacking, below the heading, and counts it in `written`. Nothing where it is refused."""
     total = _total(connection, asked.query) if not bar.disable else None
     task = bar.add_task("events", total=total, completed=written.rows)
     row = ROW[asked.format]
@@ -196,10 +197,12 @@ def _copy(connection: Connection, asked: Asked, file: BinaryIO, written: Written
         for event in reply.results:
             if event.event_id not in written.last_ids:
                 rows.append(row(message_to_dict(event, "")))
-        file.write(b"".join(rows))
+        file.write(heading + b"".join(rows))
+        heading = b""
         file.flush()  # the system's now: no kill takes it away
         written.rows += len(rows)
         bar.update(task, completed=written.rows)
+    file.write(heading)
 
 
 def _replies(connection: Connection, query: Mapping[str, Any], token: str) -> Iterator[events_pb2.ExportResponse]:

@@ -12,6 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.cli import export
 from event_service.cli.connection import Connection
+from event_service.cli.export_file import Asked, csv_header
 from event_service.cli.failures import Failure
 from event_service.wire.timestamps import parse_timestamp
 
@@ -85,6 +86,26 @@ def test_a_refusal_ends_it() -> None:
 def test_patience_has_an_end() -> None:
     with pytest.raises(Failure, match="UNAVAILABLE"):
         told(["a", failure(AWAY)], *[[failure(AWAY)]] * 100)
+
+
+@pytest.mark.parametrize("answer", [[], ["a"]], ids=["no reply", "a reply"])
+def test_the_heading_is_there_without_events_too(
+    answer: list[str | Failure], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    to_standard_output(answer)
+    assert capfdbinary.readouterr().out == csv_header()
+
+
+def test_what_is_refused_leaves_nothing_in_the_pipe(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    with pytest.raises(Failure):
+        to_standard_output([failure(REFUSED)])
+    assert capfdbinary.readouterr().out == b""
+
+
+def to_standard_output(answer: list[str | Failure]) -> None:
+    server = Server.__new__(Server)
+    server.answers, server.asked = [answer], []
+    export._to_standard_output(server, Asked("csv", [], {}))
 
 
 @pytest.mark.parametrize(
