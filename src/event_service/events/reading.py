@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from event_service.errors import InvalidArgument
 from event_service.events.batch import ClaimRequest
 from event_service.events.building import BuiltEvent, TooMuch, all_drafts, build_all
 from event_service.model.webhook import Webhook
@@ -23,6 +24,8 @@ from event_service.store.threads import Ts, Workers
 from event_service.wire.json_text import LARGE_BODY
 
 T = TypeVar("T")
+
+_LONGEST_IDEMPOTENCY_KEY = 1024  # characters
 
 
 @dataclass(slots=True, kw_only=True)
@@ -236,6 +239,18 @@ def keep_subscription(parsed: Parsed, refusal: str = "") -> None:
     parsed.events.append(event)
     parsed.ignored.remove(SUBSCRIPTION)
     parsed.subscription = None
+
+
+def checked_idempotency_key(given: str, path: str) -> str:
+    """The key without blanks around it; "" for none.
+
+    Raises:
+        InvalidArgument: it is too long; says so of `path`.
+    """
+    key = given.strip()
+    if len(key) > _LONGEST_IDEMPOTENCY_KEY:
+        raise InvalidArgument.at(path, f"is longer than {_LONGEST_IDEMPOTENCY_KEY} characters")
+    return key
 
 
 def claim_id_of(owner: str, key: str) -> str:

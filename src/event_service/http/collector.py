@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.reading import CreateRequest, checked_idempotency_key
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
 from event_service.normalize.cloudevents import is_binary
@@ -79,7 +79,7 @@ class Collector:
                     access_key=access_key,
                     payload=payload,
                     received_at=self._clock(),
-                    idempotency_key=headers.get("idempotency-key", ""),
+                    idempotency_key=checked_idempotency_key(headers.get("idempotency-key", ""), "idempotency-key"),
                     headers=headers,
                     raw_body=body,
                     unreadable=unreadable,

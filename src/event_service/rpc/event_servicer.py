@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf import struct_pb2
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import InvalidArgument, RequiredParameter
+from event_service.errors import RequiredParameter
 from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.reading import CreateRequest, checked_idempotency_key
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
@@ -34,7 +34,6 @@ MAX_EVENT_IDS = 20
 IDEMPOTENCY_KEY = "idempotency-key"
 """Metadata that names a delivery, so that sending it again stores nothing new."""
 
-_LONGEST_IDEMPOTENCY_KEY = 1024  # characters
 _MAX_REMARKS = 4  # event-error and event-ignored: sentences, of which all trailers hold some
 _Question = tuple[Principal, bytes]  # who asks, and the serialised request
 _EMPTY = b""  # a serialised google.protobuf.Empty
@@ -173,15 +172,3 @@ def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:
         InvalidArgument: it could not be read back if it were stored.
     """
     return struct_to_dict(data), struct_wire(data)
-
-
-def checked_idempotency_key(given: str, path: str) -> str:
-    """The key without blanks around it; "" for none.
-
-    Raises:
-        InvalidArgument: it is too long; says so of `path`.
-    """
-    key = given.strip()
-    if len(key) > _LONGEST_IDEMPOTENCY_KEY:
-        raise InvalidArgument.at(path, f"is longer than {_LONGEST_IDEMPOTENCY_KEY} characters")
-    return key

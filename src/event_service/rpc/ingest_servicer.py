@@ -10,9 +10,9 @@ from google.rpc import code_pb2
 from event_service._gen.event_service.v1 import ingest_pb2
 from event_service.errors import EventServiceError, InvalidArgument, RequiredParameter
 from event_service.events.batch import CreateOutcome
-from event_service.events.reading import Delivery
+from event_service.events.reading import Delivery, checked_idempotency_key
 from event_service.rpc.call import Call
-from event_service.rpc.event_servicer import MAX_EVENT_IDS, LargePayloads, checked_idempotency_key
+from event_service.rpc.event_servicer import MAX_EVENT_IDS, LargePayloads
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY

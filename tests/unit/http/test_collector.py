@@ -132,6 +132,15 @@ async def test_the_idempotency_key_and_the_outcome() -> None:
     assert answer.headers["event-error"] == "severity: m%C3%BCll%0Ax"
 
 
+async def test_an_idempotency_key_is_as_long_as_at_the_other_doors() -> None:
+    door = Door()
+    async with door.client() as client:
+        answers = [await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k" * n}) for n in (1024, 1025)]
+    assert [answer.status_code for answer in answers] == [200, 400]
+    assert "idempotency-key: is longer than 1024 characters" in answers[1].text
+    assert len(door.events.requests) == 1
+
+
 MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
 
 

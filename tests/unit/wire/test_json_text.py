@@ -90,6 +90,17 @@ def test_a_million_values_and_one_more() -> None:
         parse_json(b"[" + b"[]," * MAX_VALUES + b"1]")
 
 
+@pytest.mark.parametrize("member", [b"{}", b"[ ]", b'""', b'","'])
+def test_empty_members_are_a_value_each(member: bytes) -> None:
+    assert len(parse_json(b"[" + (member + b",") * 600_000 + b"1]")) == 600_001
+
+
+@pytest.mark.parametrize("member", [b"[0]", b'[""]', b'{"a":{}}'])
+def test_what_is_in_a_member_counts_too(member: bytes) -> None:
+    with pytest.raises(TooManyValues):
+        parse_json(b"[" + (member + b",") * 600_000 + b"1]")
+
+
 def test_a_table_is_no_json_however_long() -> None:
     with pytest.raises(NotJson):
         parse_json(b"a,b\n" * MAX_VALUES * 2)
