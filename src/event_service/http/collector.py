@@ -27,7 +27,7 @@ PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 
 # Both may be long, and clients limit the size of an answer's head.
 _IDS_IN_HEADER = 20
-_ERROR_IN_HEADER = 500
+_SENTENCES_IN_HEADER = 500
 
 
 class Events(Protocol):
@@ -130,13 +130,17 @@ def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def outcome_headers(outcome: CreateOutcome) -> Mapping[str, str]:
-    """What became of the delivery: event-count, event-id, event-duplicate, event-error (percent-encoded)."""
+    """What became of the delivery: event-count, event-id, event-duplicate, event-error, event-ignored.
+
+    Of the last two, which are sentences, anything but printable ASCII is percent-encoded as UTF-8.
+    """
     headers = {"event-count": str(len(outcome.event_ids))}
     if outcome.event_ids:
         headers["event-id"] = ", ".join(outcome.event_ids[:_IDS_IN_HEADER])
     if outcome.duplicate:
         headers["event-duplicate"] = "true"
-    if outcome.faults:
-        text = "; ".join(outcome.faults)[:_ERROR_IN_HEADER]
-        headers["event-error"] = quote(text.encode("utf-8", "replace"), safe=" !#$&'()*+,/:;=?@[]<>{}|^`\"\\")
+    for name, sentences in (("event-error", outcome.faults), ("event-ignored", outcome.ignored)):
+        if sentences:
+            text = "; ".join(sentences)[:_SENTENCES_IN_HEADER]
+            headers[name] = quote(text.encode("utf-8", "replace"), safe=" !#$&'()*+,/:;=?@[]<>{}|^`\"\\")
     return headers

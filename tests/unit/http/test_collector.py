@@ -121,7 +121,10 @@ async def test_a_stranger_s_body_is_not_read() -> None:
 async def test_the_idempotency_key_and_the_outcome() -> None:
     door = Door()
     door.events.outcome = CreateOutcome(
-        event_ids=[f"event-{index:012x}" for index in range(25)], duplicate=True, faults=["severity: müll\nx"]
+        event_ids=[f"event-{index:012x}" for index in range(25)],
+        duplicate=True,
+        faults=["severity: müll\nx"],
+        ignored=["recovery without an open alert (event_key = ü)", "acknowledge"],
     )
     async with door.client() as client:
         answer = await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k-1"})
@@ -130,6 +133,7 @@ async def test_the_idempotency_key_and_the_outcome() -> None:
     assert len(answer.headers["event-id"].split(", ")) == 20
     assert answer.headers["event-duplicate"] == "true"
     assert answer.headers["event-error"] == "severity: m%C3%BCll%0Ax"
+    assert answer.headers["event-ignored"] == "recovery without an open alert (event_key = %C3%BC); acknowledge"
 
 
 async def test_an_idempotency_key_is_as_long_as_at_the_other_doors() -> None:
