@@ -19,6 +19,7 @@ from event_service.query.regex_rule import PatternFault, checked_pattern
 from event_service.query.values import Value, alias, json_value, mapping, members, scalar, text
 
 MAX_SUBSTRING = 4096
+MAX_FILTERS = 1000
 """Characters of a substring to look for: a server takes expressions of at most 32 KiB."""
 
 
@@ -147,7 +148,10 @@ def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> 
     Raises:
         QueryError: a filter that cannot be answered.
     """
-    return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(members(filters, at)))
+    items = members(filters, at)
+    if len(items) > MAX_FILTERS:
+        raise QueryError.at(f"{at}[{MAX_FILTERS}]", f"more than {MAX_FILTERS} filters")
+    return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(items))
 
 
 def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Condition:

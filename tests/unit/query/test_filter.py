@@ -7,7 +7,18 @@ import pytest
 
 from event_service.errors import QueryError
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldSet, Origin
-from event_service.query.filter import Compare, Comparison, Contains, Exists, HasMember, Matches, OneOf, parse_filter
+from event_service.query.filter import (
+    MAX_FILTERS,
+    Compare,
+    Comparison,
+    Contains,
+    Exists,
+    HasMember,
+    Matches,
+    OneOf,
+    parse_filter,
+    parse_filters,
+)
 
 NOW = datetime(2026, 7, 15, tzinfo=UTC)
 
@@ -222,3 +233,11 @@ def test_refuses_with_the_class_upstream_names(key: str, operator: Any, value: A
 def test_a_filter_is_an_object(item: Any) -> None:
     with pytest.raises(QueryError):
         parse_filter(item, EVENT_FIELDS, NOW, "query.filter[0]")
+
+
+def test_there_is_a_limit_of_filters() -> None:
+    item = {"k": "title", "v": "x", "o": "eq"}
+    for name in ("filter", "filter_or"):
+        assert len(parse_filters([item] * MAX_FILTERS, EVENT_FIELDS, NOW, name)) == MAX_FILTERS
+        with pytest.raises(QueryError, match=rf"^{name}\[1000\]: more than 1000 filters"):
+            parse_filters([item] * (MAX_FILTERS + 1), EVENT_FIELDS, NOW, name)
