@@ -13,6 +13,7 @@ from bson.errors import BSONError
 from pymongo.errors import (
     BulkWriteError,
     DocumentTooLarge,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
 )
@@ -35,6 +36,7 @@ _RETRY_SOON = 0.5  # seconds: an election, a restart
 _RETRY_LATER = 5.0  # seconds: somebody has to make room or mend something first
 
 _TIME_LIMIT = 50
+_TOO_SLOW = "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
 _TOO_LARGE = frozenset({DOCUMENT_TOO_LARGE, 17280, 17419, 17420, 13548})
 # InternalError and UnknownError (what the embedded database answers to everything while its disk is full),
 # OutOfDiskSpace, and not being authorised.
@@ -127,12 +129,15 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
     Args:
         writing: a write is inside. What has to be said of a failure differs: a query that takes too long is for the
             caller to narrow, a write that takes too long may be sent again.
+        querying: a caller's own query is inside, under a time limit: no reply by then is for the caller to narrow, too.
+            A server that is away says so earlier.
     """
 
-    __slots__ = ("_writing",)
+    __slots__ = ("_querying", "_writing")
 
-    def __init__(self, *, writing: bool = False) -> None:
+    def __init__(self, *, writing: bool = False, querying: bool = False) -> None:
         self._writing = writing
+        self._querying = querying
 
     def __enter__(self) -> None:
         return None
@@ -140,6 +145,8 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._querying and isinstance(error, NetworkTimeout):
+            raise DeadlineExceeded(_TOO_SLOW) from error
         if isinstance(error, (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)):
             raise translate(error, writing=self._writing) from error
 
@@ -173,9 +180,7 @@ def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
     if code in _TRANSIENT or (code == _TIME_LIMIT and writing):
         return Unavailable(retry_after=_RETRY_SOON)
     if code == _TIME_LIMIT:
-        return DeadlineExceeded(
-            "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
-        )
+        return DeadlineExceeded(_TOO_SLOW)
     if code in _NEEDS_THE_OPERATOR:
         return Unavailable("The database cannot do its work at present; send again later.", retry_after=_RETRY_LATER)
     if code in _TOO_LARGE:

@@ -15,6 +15,7 @@ from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Count
+from event_service.store.client import time_limit
 from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_match, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
 from event_service.store.failures import database_errors
@@ -62,7 +63,7 @@ class StatReader:
             DeadlineExceeded, Unavailable: the database.
         """
         matching = self._matching(scope, query.where)
-        with database_errors():
+        with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
             if query.stages is None:
                 return self._distinct(matching, query)
             if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:

@@ -143,3 +143,9 @@ def test_a_write_concern_that_is_not_met_fails_the_whole_bulk() -> None:
 def test_one_refused_member_has_its_own_error() -> None:
     error = BulkWriteError({"writeErrors": [{"index": 0, "code": 10334, "errmsg": "too large"}]})
     assert type(translate_write(write_errors(error)[0])) is TooLarge
+
+
+def test_a_query_without_a_reply_in_time_is_to_be_narrowed() -> None:
+    for kind, error in ((DeadlineExceeded, NetworkTimeout("timed out")), (Unavailable, AutoReconnect("closed"))):
+        with pytest.raises(kind), database_errors(querying=True):
+            raise error
