@@ -147,15 +147,18 @@ def test_what_the_data_does_not_allow_is_the_callers_fault(
 ) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock: raises errors of its own")
-    stored(database)
-    for stages in (
-        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "size"}]}}],
-        [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "array_to_object"}]}}],
-        [{"group": {"fields": [{"k": "title", "n": "x", "o": "merge_objects"}]}}],
-        [{"group": {"keys": [{"k": "raw_data", "n": "x", "date_format": "year"}]}}],
+    stored(database, raw_data={"x": "text"})
+    for name, stages in (
+        ("size", [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "size"}]}}]),
+        ("array_to_object", [BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "array_to_object"}]}}]),
+        ("merge_objects", [{"group": {"fields": [{"k": "title", "n": "x", "o": "merge_objects"}]}}]),
+        ("date_format", [{"group": {"keys": [{"k": "raw_data.x", "n": "x", "date_format": "year"}]}}]),
     ):
-        with pytest.raises(QueryError):
+        at = f"query.aggregate[{len(stages) - 1}]"
+        with pytest.raises(QueryError) as caught:
             statistic(reader, *stages)
+        assert [violation.field for violation in caught.value.violations] == [at]
+        assert caught.value.message == f"{at}: a value does not suit {name}"
 
 
 def test_keys_that_became_values_are_those_of_the_payload(

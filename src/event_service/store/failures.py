@@ -201,5 +201,9 @@ def _refused_query(message: str) -> QueryError:
 
 
 def _plain(error: Exception | str) -> str:
-    """The first sentence of the driver's text: pymongo appends the whole server reply after `, full error:`."""
-    return str(error).split(", full error:", 1)[0].splitlines()[0][:300] if str(error) else "no reason given"
+    """The first sentence of the driver's text: pymongo appends the whole server reply after `, full error:`.
+
+    Before the last `caused by` stand only the server's own steps, with the names of its collections.
+    """
+    reason = str(error).split(", full error:", 1)[0].rsplit(":: caused by :: ", 1)[-1]
+    return reason.splitlines()[0][:300] if reason else "no reason given"

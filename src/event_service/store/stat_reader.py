@@ -7,14 +7,14 @@ from typing import Any
 
 from pymongo.collection import Collection
 
-from event_service.errors import QueryError
+from event_service.errors import FieldViolation, QueryError
 from event_service.model.scope import Scope
 from event_service.query.fields import FieldPath, FieldSet
 from event_service.query.filter import Where
 from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
-from event_service.query.stat_stages import Count
+from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
 from event_service.store.client import time_limit
 from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_match, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
@@ -63,12 +63,15 @@ class StatReader:
             DeadlineExceeded, Unavailable: the database.
         """
         matching = self._matching(scope, query.where)
-        with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
-            if query.stages is None:
-                return self._distinct(matching, query)
-            if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:
-                return {"results": [_row(row, query.columns) for row in rows]}
-            return self._aggregate(matching, query)
+        try:
+            with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
+                if query.stages is None:
+                    return self._distinct(matching, query)
+                if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:
+                    return {"results": [_row(row, query.columns) for row in rows]}
+                return self._aggregate(matching, query)
+        except QueryError as error:
+            raise _naming_stages(error, query) from error
 
     def _matching(self, scope: Scope, where: Where) -> dict[str, Any]:
         if not self._dialect.embedded:
@@ -123,6 +126,29 @@ class StatReader:
         shown = ".".join(part for part in parts if not part.isdigit())
         documents = self._collection.find(matching, {shown: 1, "_id": 0}, max_time_ms=self._max_time_ms)
         return without_repetition([value for document in documents for value in members_at(document, parts)])
+
+
+def _naming_stages(error: QueryError, query: StatQuery) -> QueryError:
+    """The error, if it is the database's, in the words of the query: which stages the data may not fit."""
+    suspects = {
+        f"query.aggregate[{index}]": ", ".join(sorted(names))
+        for index, stage in enumerate(query.stages or ())
+        if (names := _choosy(stage))
+    }
+    if not suspects or [violation.field for violation in error.violations] != ["query"]:
+        return error
+    violations = [FieldViolation(at, f"a value does not suit {names}") for at, names in suspects.items()]
+    return QueryError("; ".join(f"{one.field}: {one.description}" for one in violations), violations=violations)
+
+
+def _choosy(stage: Stage) -> set[str]:
+    """What of a stage fails on values of another type than it wants."""
+    if isinstance(stage, Project):
+        return {str(field.operator) for field in stage.fields if field.operator not in (None, ProjectOperator.SUM)}
+    if not isinstance(stage, Group):
+        return set()
+    merging = {str(each.accumulator) for each in stage.fields if each.accumulator is Accumulator.MERGE_OBJECTS}
+    return merging | {"date_format" for key in stage.keys if key.date is not None}
 
 
 def _page_of(values: list[Any], page: PageRequest) -> list[Any]:

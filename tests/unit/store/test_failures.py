@@ -149,3 +149,8 @@ def test_a_query_without_a_reply_in_time_is_to_be_narrowed() -> None:
     for kind, error in ((DeadlineExceeded, NetworkTimeout("timed out")), (Unavailable, AutoReconnect("closed"))):
         with pytest.raises(kind), database_errors(querying=True):
             raise error
+
+
+def test_no_collection_is_named() -> None:
+    said = "Executor error during aggregate command on namespace: d.event :: caused by :: not an array, full error: {}"
+    assert raised_for(OperationFailure(said, 17124)).message.endswith(": not an array")
