@@ -80,6 +80,6 @@ def test_a_certificate_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> 
         ),
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ") and "absent" in line]
     assert "Traceback" not in done.stderr

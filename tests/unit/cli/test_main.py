@@ -27,10 +27,11 @@ def test_interrupts_end_it_in_silence_before_it_begins_and_when_it_has_ended(mon
     monkeypatch.setattr(sys, "argv", ["event-service", "health"])
     monkeypatch.setenv("GRPC_VERBOSITY", "")
     monkeypatch.delenv("GRPC_VERBOSITY")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         program.main()
         look()
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
     assert seen == [signal.SIG_DFL, signal.default_int_handler, signal.SIG_DFL]
     assert os.environ["GRPC_VERBOSITY"] == "NONE"
