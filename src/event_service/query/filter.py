@@ -19,8 +19,10 @@ from event_service.query.regex_rule import PatternFault, checked_pattern
 from event_service.query.values import Value, alias, json_value, mapping, members, scalar, text
 
 MAX_SUBSTRING = 4096
-MAX_FILTERS = 1000
 """Characters of a substring to look for: a server takes expressions of at most 32 KiB."""
+
+MAX_FILTERS = 1000
+"""In one list of them. Thousands of conditions keep a database busy beyond the query's time limit."""
 
 
 class Comparison(StrEnum):
