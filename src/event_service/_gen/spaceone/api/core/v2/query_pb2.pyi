@@ -196,7 +196,7 @@ class Query(_message.Message):
     """Words of which at least one must be contained in the id or the title."""
     @_builtins.property
     def filter(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
-        """All of these must hold."""
+        """All of these must hold; a list of filters has 1000 at most."""
 
     @_builtins.property
     def filter_or(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
@@ -666,7 +666,7 @@ class StatisticsQuery(_message.Message):
     """Words of which at least one must be contained in the id or the title."""
     @_builtins.property
     def filter(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
-        """All of these must hold."""
+        """All of these must hold; a list of filters has 1000 at most."""
 
     @_builtins.property
     def filter_or(self) -> _containers.RepeatedCompositeFieldContainer[Global___Filter]:
