@@ -2,9 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from starlette.routing import BaseRoute
 
@@ -32,7 +31,7 @@ from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
 from event_service.store.event_reader import EventReader
-from event_service.store.threads import Threads
+from event_service.store.threads import Aside, Threads
 from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
@@ -97,7 +96,7 @@ def web_application(
     metrics: Metrics,
     tracing: Tracing | None,
     watcher: Watcher,
-    aside: Callable[..., Awaitable[Any]],
+    aside: Aside,
 ) -> AsgiApp:
     """Everything that is answered over HTTP.
 

@@ -204,23 +204,25 @@ class EventManager:
         parsed = Parsed()
         try:
             parsed = await self._deliveries.read(webhook, delivery)
-            arguments = (parsed, webhook, delivery, self._max_event_bytes)
             if len(parsed.events) + len(parsed.bad_items) > MANY_EVENTS or delivery.is_large:
-                parsed, built = await self._deliveries.aside(build_delivery, *arguments)
+                parsed, built, claim = await self._deliveries.aside(self._build, parsed, webhook, delivery)
             else:
-                parsed, built = build_delivery(*arguments)
+                parsed, built, claim = self._build(parsed, webhook, delivery)
         finally:
             self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
         outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
         parser = parsed.source or parser_of(webhook)
         if not built and not delivery.idempotency_key:
             return _Prepared(outcome, parser)
-        if delivery.is_large:
-            claim = await self._deliveries.aside(self._deliveries.claim, webhook, delivery, parsed)
-        else:
-            claim = self._deliveries.claim(webhook, delivery, parsed)
         item = CreateItem(self._entries(built, webhook), rules, claim)
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
+
+    def _build(
+        self, parsed: Parsed, webhook: Webhook, delivery: Delivery
+    ) -> tuple[Parsed, list[BuiltEvent], ClaimRequest | None]:
+        """What became of a payload after all, its events, and what it is remembered by: all that may take long."""
+        parsed, built = build_delivery(parsed, webhook, delivery, self._max_event_bytes)
+        return parsed, built, self._deliveries.claim(webhook, delivery, parsed)
 
     def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
         """Queues what is to be stored and is not queued yet."""

@@ -3,16 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from event_service.events.reading import Delivery, build_delivery, keep_subscription
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize.result import Parsed
 from event_service.normalize.sns_trust import NOT_TRUSTED, trusted_topics
+from event_service.store.threads import T, Ts
 from event_service.wire.event_info import encode_event
-
-T = TypeVar("T")
 
 ReadBody = Callable[[bytes, Mapping[str, str]], tuple[Any, str]]
 """The payload in a body with these headers, and why it is no JSON, "" if it is; as `http/collector.py` has it."""
@@ -35,7 +34,7 @@ class Deliveries(Protocol):
     """What is needed of `events/reading.py`."""
 
     async def parse(self, webhook: Webhook, delivery: Delivery) -> Parsed: ...
-    def aside(self, function: Callable[..., T], *arguments: Any) -> Awaitable[T]: ...
+    def aside(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)

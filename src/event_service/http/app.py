@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
 from event_service.identity.authenticator import Authenticator
 from event_service.settings import Settings
+from event_service.store.threads import Aside
 from event_service.wire.timestamps import utc_now
 
 
@@ -42,7 +43,7 @@ def build_app(
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
-    aside: Callable[..., Awaitable[Any]],
+    aside: Aside,
     is_ready: Callable[[], bool],
     version: str,
     more_routes: Sequence[BaseRoute] = (),

@@ -25,6 +25,7 @@ from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
 from event_service.http.gate import REQUEST_ID
+from event_service.store.threads import Aside
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
@@ -100,7 +101,7 @@ class Transcoder(Generic[CallT]):
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
         limit: int,
-        aside: Callable[..., Awaitable[Any]],
+        aside: Aside,
     ) -> None:
         self._services = services
         self._methods = methods

@@ -10,6 +10,7 @@ import pytest
 
 from event_service.cli.connection import EVENT, Connection
 from event_service.cli.failures import UNREACHABLE, USAGE, Failure
+from tests.unit.cli.serving import serving
 from tests.unit.rpc.certificates import Authority
 
 
@@ -28,18 +29,12 @@ def files(tmp_path: Path) -> Path:
 @contextmanager
 def listening(files: Path, *, tls: bool, mutual: bool = False) -> Iterator[str]:
     """HOST:PORT of a server that knows no methods."""
-    server = grpc.server(ThreadPoolExecutor(1))
+    credentials = None
     if tls:
         pair = (files / "server.key").read_bytes(), (files / "server.pem").read_bytes()
         credentials = grpc.ssl_server_credentials([pair], (files / "ca.pem").read_bytes(), mutual)
-        port = server.add_secure_port("127.0.0.1:0", credentials)
-    else:
-        port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+    with serving(grpc.server(ThreadPoolExecutor(1)), credentials) as address:
+        yield address
 
 
 def refusal(connection: Connection) -> Failure:

@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from event_service.cli.configuration import load_settings
 from event_service.cli.doctor import Finding, check_database, check_secret_key, check_server, check_tls
 from event_service.settings import Settings
+from tests.unit.cli.serving import serving
 from tests.unit.rpc.certificates import Authority
 
 
@@ -31,17 +32,14 @@ def healthy(settings: Settings, *, client_ca: Path | None = None) -> Iterator[st
     servicer = health.HealthServicer()
     servicer.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    credentials = None
     if settings.tls_cert_file is not None and settings.tls_key_file is not None:
         pair = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
-        roots = client_ca.read_bytes() if client_ca else None
-        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair], roots, bool(client_ca)))
-    else:
-        port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(None).wait()
+        credentials = grpc.ssl_server_credentials(
+            [pair], client_ca.read_bytes() if client_ca else None, bool(client_ca)
+        )
+    with serving(server, credentials) as address:
+        yield address
 
 
 def test_a_database_that_does_not_answer_is_a_fault_with_its_cause() -> None:
