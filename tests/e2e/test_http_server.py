@@ -17,7 +17,7 @@ from event_service.events.reading import CreateRequest
 from event_service.http.connection import BoundedConnection
 from event_service.http.server import HttpServer
 from event_service.settings import Settings
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door, FakeCall
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, TOKEN, WEBHOOK_ID, Door, FakeCall
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 LIST = "/spaceone.api.monitoring.v1.Event/list"
@@ -185,18 +185,24 @@ async def test_an_answer_that_nobody_reads() -> None:
     door = Door(handlers={LIST: large})
     async with serving(door) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as client:
-            client.sendall(b"POST /monitoring/v1/event/list HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
-            await asyncio.sleep(3)
-            assert await asyncio.to_thread(received_by, client) < 16_000_000
+            client.sendall(
+                b"POST /monitoring/v1/event/list HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n"
+                b"Authorization: Bearer %b\r\n\r\n" % TOKEN.encode()
+            )
+            await asyncio.sleep(2)
+            client.settimeout(10)
+            answer = await asyncio.to_thread(received_by, client)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert len(answer) < 16_000_000
 
 
-def received_by(client: socket.socket) -> int:
-    """Reads until the server is gone; how many bytes came."""
-    size = 0
+def received_by(client: socket.socket) -> bytes:
+    """Reads until the server is gone: all that came."""
+    chunks = []
     with suppress(ConnectionResetError):
         while chunk := client.recv(1 << 20):
-            size += len(chunk)
-    return size
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 # --- start and stop ---------------------------------------------------------------------------------------------------
