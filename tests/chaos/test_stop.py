@@ -92,3 +92,13 @@ async def test_the_grace_period_ends_whatever_the_database_does(
     answers, stopping, _ = await stopped_under_load(service, webhook)
     assert {answer.code for answer in answers.values()} <= {OK, UNAVAILABLE}, Counter(map(str, answers.values()))
     assert stopping < 2 + scaled(8.0, 0.25)
+
+
+def test_the_stop_does_not_wait_for_a_database_that_has_gone(make_service: MakeService, proxy: MongoProxy) -> None:
+    """Both may be told to end at once; and the URI may let calls look for a server long."""
+    service = make_service(f"{proxy.uri}&serverSelectionTimeoutMS=30000").start()
+    service.create_event(service.create_webhook(), {"event_key": "first"})
+    proxy.close()
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 10

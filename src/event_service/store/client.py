@@ -114,13 +114,17 @@ def check_reachable(database: Database, seconds: float = 2.0) -> None:
         raise Unavailable(f"{_first_line(error).partition(', full error')[0]} (EVENT_SERVICE_MONGODB_URI)") from None
 
 
-def close(database: Database) -> None:
-    """Ends the connections of `connect`."""
-    database.client.close()
-
-
 time_limit = pymongo.timeout
 """`with time_limit(seconds):` all database calls inside, retries included, end by then or fail as a timeout."""
+
+
+def close(database: Database, seconds: float = 1.0) -> None:
+    """Ends the connections of `connect`, and its sessions where the server hears of that within these seconds.
+
+    Without a limit the driver looks for a server that is gone for as long as the URI's serverSelectionTimeoutMS says.
+    """
+    with time_limit(max(seconds, 0.1)):  # to the driver, no seconds are no limit
+        database.client.close()
 
 
 def is_secantus(database: Database) -> bool:
