@@ -13,11 +13,11 @@ ARG SOURCE=/source
 ARG PREFIX=/opt/event-service
 WORKDIR ${SOURCE}
 COPY constraints.txt ./
-RUN python -m venv ${PREFIX} && python -m pip install --quiet --no-cache-dir --constraint constraints.txt hatchling
+RUN python -m venv --without-pip ${PREFIX} && python -m pip install --quiet --no-cache-dir --constraint constraints.txt hatchling
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-RUN ${PREFIX}/bin/python -m pip install --quiet --no-cache-dir --constraint constraints.txt "$(echo dist/*.whl)[embedded,otel]"
+RUN python -m pip --python ${PREFIX} install --quiet --no-cache-dir --constraint constraints.txt "$(echo dist/*.whl)[embedded,otel]"
 
 FROM python:${PYTHON}-slim
 ARG PREFIX=/opt/event-service

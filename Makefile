@@ -39,7 +39,7 @@ run: .make/run ## Set up, serve on an embedded database, make a first webhook an
 
 .PHONY: test
 test: .make/dev test-tools lint ## Set up and run every check: linters, types, imports, protos, tests with coverage
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
 .PHONY: lint
 lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code

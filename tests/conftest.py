@@ -14,29 +14,29 @@ hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("fuzz", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
-pytest_plugins = ["pytester", "tests.reruns", "tests.skips"]
+pytest_plugins = ["pytester", "tests.reruns", "tests.sharing", "tests.skips"]
 
 REAL_PROCESSES = {"e2e", "chaos"}
-SEARCHES = {"fuzz", "chaos"}
-"""What they happen to come by is not thereby tested; and to measure it takes as long again as they do."""
+UNMEASURED = {*REAL_PROCESSES, "fuzz", "conformance"}
+"""What runs in other processes is not counted, what chance or a record comes by is not thereby tested; and to measure
+takes as long again as the tests do."""
 
 BROKEN_PROMISES = ["lost in round", "doubled in round"]
 """What no busy machine excuses, and a second try would hide: such a fault shows now and then only."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always.
 
     Not so in `make chaos`, which has a machine of its own, and takes minutes for each.
     """
     for item in items:
-        path = Path(item.nodeid.split("::")[0])
-        if "e2e" in path.parts and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(path.stem))  # the tests of a module share a service
-        if hasattr(getattr(item, "obj", None), "hypothesis") or any(map(item.get_closest_marker, SEARCHES)):
+        folders = set(Path(item.nodeid.split("::")[0]).parts)
+        runs_commands_here = "run" in getattr(item, "fixturenames", ())
+        by_chance = hasattr(getattr(item, "obj", None), "hypothesis")
+        if by_chance or (UNMEASURED & folders and not runs_commands_here):
             item.add_marker(pytest.mark.no_cover)
-        if not LONG and REAL_PROCESSES & set(path.parts):
+        if not LONG and REAL_PROCESSES & folders:
             item.add_marker(pytest.mark.flaky(reruns=2, rerun_except=BROKEN_PROMISES))
 
 

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pip
+
 NEEDS_ROOT = re.compile(r"^(useradd|install .*--owner)")
 
 
@@ -143,6 +145,8 @@ class Replay:
 
 
 def fresh_python(folder: Path) -> Path:
-    """The base image's Python: a virtual environment with nothing in it but pip."""
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    """The base image's Python: a virtual environment with nothing in it but pip, which is this one's."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    shutil.copytree(Path(pip.__file__).parent, packages / "pip")
     return folder / "bin" / "python"

@@ -2,10 +2,25 @@
 
 import pytest
 
+from tests.sharing import ByModule
 
-def test_tests_of_real_processes_are_in_groups(request: pytest.FixtureRequest) -> None:
+
+@pytest.mark.parametrize(
+    ("node_id", "shared_with"),
+    [
+        ("tests/e2e/test_serve.py::test_it", "tests/e2e/test_serve.py"),
+        ("tests/unit/test_names.py::TestThem::test_it[a@b::c]", "tests/unit/test_names.py"),
+        ("tests/chaos/test_stop.py::test_it[x]@chaos", "chaos"),
+    ],
+)
+def test_a_module_stays_together_and_so_does_a_group(node_id: str, shared_with: str) -> None:
+    assert ByModule._split_scope(ByModule.__new__(ByModule), node_id) == shared_with
+
+
+def test_groups_are_seen(request: pytest.FixtureRequest) -> None:
     spread = request.config.getoption("loadgroup", default=False)
     for item in request.session.items:
-        if {"e2e", "chaos"} & set(item.path.parts):
+        if "chaos" in item.path.parts:
             assert item.get_closest_marker("xdist_group"), item.nodeid
+        if item.get_closest_marker("xdist_group"):
             assert not spread or "@" in item.nodeid, "pytest-xdist does not see the groups"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +17,15 @@ from tests.unit.http.fakes import NOW, Door
 FOLDER = Path(__file__).parents[5] / "shared" / "cloud-eye"
 FILE = FOLDER / "cases.jsonl"
 
-pytestmark = pytest.mark.skipif(not FILE.is_file(), reason="the shared cases are not beside this checkout")
+pytestmark = [
+    pytest.mark.skipif(not FILE.is_file(), reason="the shared cases are not beside this checkout"),
+    pytest.mark.no_cover,  # they are not at hand everywhere
+]
 
 CASES = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.is_file() else []
 
 
+@cache
 def filler() -> ModuleType:
     spec = importlib.util.spec_from_file_location("cases_fill", FOLDER / "cases_fill.py")
     assert spec is not None
