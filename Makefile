@@ -12,9 +12,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Any CPython from 3.11 on: make run PYTHON=python3.13
 PYTHON ?= python3
-# Tests run in this many processes at once: one more than cores, since some of them wait. Arguments for pytest:
+# Tests run in this many processes at once: twice as many as two cores, since many of them wait. Arguments for pytest:
 # make test ARGS='tests/unit -k query'
-WORKERS ?= 3
+WORKERS ?= 4
 ARGS ?=
 # Per cent of the code that the tests as a whole have to reach, counting what runs in their own processes only.
 COVERAGE ?= 90

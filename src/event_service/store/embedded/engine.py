@@ -103,9 +103,11 @@ def _secantus() -> Engine:
             "--log-level", "WARNING",
         ]  # fmt: skip
 
-    # Its own variables can switch durability off; Python's could change what it imports.
+    # Its own variables can switch durability off; Python's could change what it imports. What it loads for geometry,
+    # which nobody asks it for, would start a thread for each core: on two cores a fifth of what its start costs.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SECANTUS", "PYTHON"))} | {
-        "PYTHONUNBUFFERED": "1"
+        "PYTHONUNBUFFERED": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     }
     return Engine(SECANTUS, version, command, environment)
 
