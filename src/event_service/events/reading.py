@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from event_service.errors import InvalidArgument
+from event_service.errors import InvalidArgument, TooLarge
 from event_service.events.batch import ClaimRequest
-from event_service.events.building import BuiltEvent, TooMuch, all_drafts, build_all
+from event_service.events.building import BuiltEvent, TooMuch, all_drafts, build, build_all
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, parse
 from event_service.normalize.aws_sns import SUBSCRIPTION
-from event_service.normalize.result import Json, Subscription, raw_object
+from event_service.normalize.result import FROM_PLUGIN, Json, Subscription, raw_object
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.signatures import check_shared_secrets
 from event_service.normalize.sns_trust import is_subscription, trusted_topics
@@ -200,8 +200,9 @@ def build_delivery(
 ) -> tuple[Parsed, list[BuiltEvent]]:
     """The finished events of a delivery: of what was read, then those that stand for what could not be.
 
-    What is too much to be split becomes one event that stands for all of it. Were it refused, the tool would not send
-    it again, and nothing authentic is to be lost.
+    What is too much to be split becomes one event that stands for all of it, and an event that a remote plugin made
+    larger or deeper than one may be becomes one that stands for its member of the payload. Were they refused, the tool
+    would not send them again, and nothing authentic is to be lost.
 
     Returns:
         What became of the payload after all, and its events.
@@ -210,7 +211,7 @@ def build_delivery(
         InvalidArgument, TooLarge: an event could not be read back if it were stored.
     """
 
-    def build(parsed: Parsed) -> list[BuiltEvent]:
+    def build_each(parsed: Parsed) -> list[BuiltEvent]:
         drafts = all_drafts(parsed, webhook)
         for draft in drafts:
             if draft.raw_data is delivery.payload:
@@ -218,11 +219,22 @@ def build_delivery(
         return build_all(drafts, webhook, delivery.received_at, max_event_bytes, delivery.path)
 
     try:
-        return parsed, build(parsed)
+        return parsed, build_each(parsed)
     except TooMuch as error:
         whole = BadItem([Fault("", error.message, "too-much")], raw_object(_masked(delivery)))
-    parsed = replace(parsed, events=[], bad_items=[whole], ignored=[])
-    return parsed, build(parsed)
+        parsed = replace(parsed, events=[], bad_items=[whole], ignored=[])
+    except (InvalidArgument, TooLarge):
+        if parsed.source != FROM_PLUGIN:
+            raise
+        good, bad = [], list(parsed.bad_items)
+        for draft in parsed.events:
+            try:
+                build(draft, webhook, delivery.received_at, max_event_bytes, path="plugin")
+                good.append(draft)
+            except (InvalidArgument, TooLarge) as error:
+                bad.append(BadItem([Fault("plugin", error.message, "too-large")], draft.raw_data))
+        parsed = replace(parsed, events=good, bad_items=bad)
+    return parsed, build_each(parsed)
 
 
 def keep_subscription(parsed: Parsed, refusal: str = "") -> None:

@@ -23,6 +23,7 @@ from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize.breaker import Breaker
 from event_service.normalize.plugin_results import read_results
 from event_service.normalize.result import (
+    FROM_PLUGIN,
     MOST_EVENTS,
     BadItem,
     Fault,
@@ -123,7 +124,7 @@ class RemotePlugins:
         deadline = self._clock() + self._timeout
         if not isinstance(payload, list):
             parsed = await self._parse_object(endpoint, payload, "", options, received_at, deadline=deadline)
-            parsed.source = "plugin"
+            parsed.source = FROM_PLUGIN
             return parsed
         waiting = deque(enumerate(payload))
         parts: dict[int, Parsed] = {}
@@ -144,10 +145,10 @@ class RemotePlugins:
             if room < 0:
                 raise too_much("", f"makes more than the {MOST_EVENTS} events that one delivery makes at most")
         except Unreadable as refusal:
-            return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source="plugin")
+            return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=FROM_PLUGIN)
         finally:
             waiting.clear()  # where one failed, the others end with what they are at
-        parsed = Parsed(source="plugin")
+        parsed = Parsed(source=FROM_PLUGIN)
         for _, part in sorted(parts.items()):
             parsed.events += part.events
             parsed.bad_items += part.bad_items

@@ -22,6 +22,9 @@ only what is repeated in all of them is more."""
 MOST_FIELDS = 1_000_000
 """Fields of all objects that one delivery's events keep as raw_data: as many as a body may have values."""
 
+FROM_PLUGIN = "plugin"
+"""The `source` of what a remote plugin made of a payload."""
+
 _index = re.compile(r"\[\d+\]")
 
 

@@ -16,7 +16,7 @@ from event_service.events.reading import Delivery, DeliveryReader, build_deliver
 from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
 from event_service.normalize import parse
-from event_service.normalize.result import Parsed
+from event_service.normalize.result import FROM_PLUGIN, Parsed
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.wire.struct import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
@@ -237,6 +237,21 @@ def test_what_can_be_read_and_what_cannot_are_built_together() -> None:
     parsed, built = build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), delivery(payload), 8000)
     assert [one.event.draft.event_type for one in built] == [EventType.ALERT, EventType.ERROR]
     assert parsed.faults == ["alerts[1]: must be a JSON object"]
+
+
+def test_what_a_plugin_made_too_large_is_an_event_of_its_member() -> None:
+    payload = {"alerts": [{"title": "a"}, {"title": "b"}]}
+    parsed = parse("auto", payload, {}, {}, NOW)
+    parsed.source = FROM_PLUGIN
+    parsed.events[0].additional_info = {"log": "x" * 8000}
+    parsed, built = build_delivery(parsed, webhook(), delivery(payload), 8000)
+    good, bad = (one.event.draft for one in built)
+    assert (good.event_type, good.raw_data) == (EventType.ALERT, {"alerts": [{"title": "b"}]})
+    assert (bad.event_type, bad.raw_data) == (EventType.ERROR, {"alerts": [{"title": "a"}]})
+    assert parsed.faults[0].startswith("plugin: ")
+    assert "is over the limit of 8000 bytes" in parsed.faults[0]
+    with pytest.raises(TooLarge):  # the payload itself is what is too large
+        build_delivery(parsed, webhook(), delivery(payload), 50)
 
 
 @given(payload=values)
