@@ -245,6 +245,8 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
+            alerts=AlertStore(database, timeout_ms),
+            threads=threads,
             aside=json_threads.run,
         )
         http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))

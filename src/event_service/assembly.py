@@ -21,6 +21,8 @@ from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.http.tls import server_context
 from event_service.identity.authenticator import Authenticator
+from event_service.model.condition import AlertState
+from event_service.model.scope import Scope
 from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
 from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer, LargePayloads
@@ -30,6 +32,7 @@ from event_service.rpc.server import GrpcServer, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
+from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
 from event_service.store.threads import Aside, Threads
 from event_service.store.writer import GroupCommit
@@ -96,22 +99,30 @@ def web_application(
     metrics: Metrics,
     tracing: Tracing | None,
     watcher: Watcher,
+    alerts: AlertStore,
+    threads: Threads,
     aside: Aside,
 ) -> AsgiApp:
     """Everything that is answered over HTTP.
 
     Args:
+        threads: for the console's own reads.
         aside: runs a function in a thread, for large JSON.
     """
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
     service_version = version("event-service")
     if settings.console:
+
+        async def alert_state(scope: Scope, alert_id: str) -> AlertState | None:
+            return await threads.run(alerts.state, scope, alert_id)
+
         routes += console_routes(
             settings,
             events=events,
             webhooks=webhooks,
             authenticator=authenticator,
             watcher=watcher,
+            alert_state=alert_state,
             is_ready=lambda: grpc_server.health.serving,
             version=service_version,
         )

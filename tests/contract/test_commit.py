@@ -11,7 +11,9 @@ from event_service.events.batch import ClaimRequest, CreateItem, CreateResult, E
 from event_service.events.building import BuiltEvent, new_event_id
 from event_service.events.commit import Committer
 from event_service.events.conditions import AlertRules, condition_id_of
+from event_service.model.condition import AlertState
 from event_service.model.event import Event, EventDraft, EventType
+from event_service.model.scope import Scope
 from event_service.store.alerts import AlertStore
 from event_service.store.claims import ClaimStore
 from event_service.store.client import Database
@@ -104,6 +106,26 @@ def test_alert_recovery_alert_recovery_in_one_batch(bench: Bench) -> None:
     assert [row["event_type"] for row in rows] == ["ALERT", "RECOVERY", "ALERT", "RECOVERY"]
     assert rows[0]["alert_id"] == rows[1]["alert_id"] != rows[2]["alert_id"] == rows[3]["alert_id"]
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")] * 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "seen"),
+    [
+        (Scope("domain"), True),
+        (Scope("domain", "workspace", ("other", "project")), True),
+        (Scope("domain", "elsewhere"), False),
+        (Scope("domain", "workspace", ("other",)), False),
+        (Scope("domain", "workspace", ()), False),
+        (Scope("elsewhere"), False),
+    ],
+)
+def test_the_state_of_an_alert_is_for_those_who_may_see_it(bench: Bench, scope: Scope, seen: bool) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+    alert_id = bench.stored("a")[0]["alert_id"]
+    assert bench.alerts.state(scope, alert_id) is (AlertState.TRIGGERED if seen else None)
+    bench.run(bench.item((RECOVERY, "a", 1)))
+    assert bench.alerts.state(scope, alert_id) is (AlertState.RESOLVED if seen else None)
+    assert bench.alerts.state(scope, "alert-000000000000") is None
 
 
 def test_the_same_within_one_payload(bench: Bench) -> None:

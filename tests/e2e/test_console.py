@@ -118,6 +118,7 @@ def test_from_the_list_to_an_event_and_its_alert(
     assert one(page, "h1").text == "disk full"
     assert '"severity": "CRITICAL"' in one(page, "pre").text
     assert [link.text for link in all_of(page, ".timeline a")] == ["disk full", "disk free"]
+    assert " is resolved: everything that was reported of it" in one(page, "article").text
 
 
 def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 from pymongo import UpdateOne
 
 from event_service.model.condition import Alert, AlertState, Closing
+from event_service.model.scope import Scope
 from event_service.store.bulk import insert_each, write_updates
 from event_service.store.client import Database
+from event_service.store.compile import compile_scope
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
 
@@ -65,6 +67,17 @@ class AlertStore:
                 row["alert_id"]: (_state(row.get("state")), _date(row.get("resolved_at")))
                 for row in self._alerts.find(wanted, fields, max_time_ms=self._timeout_ms)
             }
+
+    def state(self, scope: Scope, alert_id: str) -> AlertState | None:
+        """State of one alert; None where there is none of that name in the scope. See `states`.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database.
+        """
+        wanted = {"alert_id": alert_id, **compile_scope(scope)}
+        with database_errors(querying=True):
+            row = self._alerts.find_one(wanted, {"_id": False, "state": True}, max_time_ms=self._timeout_ms)
+        return None if row is None else _state(row.get("state"))
 
 
 def _state(value: Any) -> AlertState:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -19,10 +19,17 @@ from event_service.http.console.pages import Pages, WebhookNames
 from event_service.http.console.rendering import HEADERS
 from event_service.http.console.selection import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
 from event_service.http.console.views import COLUMNS, event_row, event_view
+from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
+
+AlertStates = Callable[[Scope, str], Awaitable[AlertState | None]]
+"""The state of an alert by its id; None for one that is not there, or is somebody else's."""
+
+_SAID_OF_STATES = {AlertState.ACKNOWLEDGED: "acknowledged", AlertState.RESOLVED: "resolved"}
+
 LIVE_VIEWS = 64
 """Live views one process keeps up; they are watchers like others."""
 
@@ -49,6 +56,7 @@ class EventPages:
     """Answers what is asked about events.
 
     Args:
+        alert_state: see `AlertStates`.
         is_ready: whether the service answers; live views end when it does not, as when it stops.
         clock: aware UTC.
     """
@@ -60,6 +68,7 @@ class EventPages:
         events: Events,
         webhooks: WebhookNames,
         watcher: Watcher,
+        alert_state: AlertStates,
         is_ready: Callable[[], bool],
         clock: Callable[[], datetime],
     ) -> None:
@@ -67,6 +76,7 @@ class EventPages:
         self._events = events
         self._webhooks = webhooks
         self._watcher = watcher
+        self._alert_state = alert_state
         self._is_ready = is_ready
         self._clock = clock
         self._live_views = 0
@@ -141,12 +151,14 @@ class EventPages:
         wire = await self._events.get(scope, request.path_params["event_id"])
         names = await self._pages.webhook_names(self._webhooks, principal)
         event = event_view(wire, names)
-        timeline, total = [], 0
+        timeline, total, state = [], 0, ""
         if event.alert_id:
+            known = await self._alert_state(scope, event.alert_id)
+            state = _SAID_OF_STATES.get(known, "open") if known else ""
             query = {"only": list(COLUMNS), "page": {"limit": TIMELINE_ROWS}, "sort": [{"key": "created_at"}]}
             page = await self._events.list(scope, query, {"alert_id": event.alert_id})
             timeline, total = [event_row(row, names) for row in page.rows], page.total_count
-        values = {"event": event, "timeline": timeline, "more": max(0, total - len(timeline))}
+        values = {"event": event, "timeline": timeline, "state": state, "more": max(0, total - len(timeline))}
         return self._pages.page(request, "event.html", values)
 
     async def live(self, request: Request) -> Response:

@@ -13,7 +13,7 @@ from event_service.events.watching import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.console import event_pages, views, webhook_pages
-from event_service.http.console.event_pages import EventPages
+from event_service.http.console.event_pages import AlertStates, EventPages
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
 from event_service.http.console.session import Sessions
@@ -43,6 +43,7 @@ def console_routes(
     webhooks: Webhooks,
     authenticator: Authenticator,
     watcher: Watcher,
+    alert_state: AlertStates,
     is_ready: Callable[[], bool],
     version: str,
     clock: Callable[[], datetime] = utc_now,
@@ -50,6 +51,7 @@ def console_routes(
     """All pages.
 
     Args:
+        alert_state: as `EventPages` takes it.
         is_ready: whether the service answers.
         clock: aware UTC.
     """
@@ -58,7 +60,15 @@ def console_routes(
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
-    about_events = EventPages(pages, events=events, webhooks=webhooks, watcher=watcher, is_ready=is_ready, clock=clock)
+    about_events = EventPages(
+        pages,
+        events=events,
+        webhooks=webhooks,
+        watcher=watcher,
+        alert_state=alert_state,
+        is_ready=is_ready,
+        clock=clock,
+    )
     about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
     doors = _Doors(pages)
     return [

@@ -15,6 +15,7 @@ from event_service.http.console import console_routes
 from event_service.http.gate import Gate
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import Activity
+from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState
 from event_service.query.fields import EVENT_FIELDS
@@ -171,9 +172,13 @@ class Console:
     events: FakeEvents = field(default_factory=FakeEvents)
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     is_ready: Callable[[], bool] = lambda: True
+    alert_states: dict[str, AlertState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.authenticator = FakeAuthenticator(self.auth != "none", self.role)
+
+    async def alert_state(self, scope: Scope, alert_id: str) -> AlertState | None:
+        return self.alert_states.get(alert_id)
 
     def client(self, host: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
         settings = Settings(_env_file=None, auth=self.auth)
@@ -183,6 +188,7 @@ class Console:
             webhooks=self.webhooks,
             authenticator=self.authenticator,
             watcher=Watcher(self.events, poll_seconds=0.001, clock=lambda: NOW),
+            alert_state=self.alert_state,
             is_ready=self.is_ready,
             version="0",
             clock=lambda: NOW,

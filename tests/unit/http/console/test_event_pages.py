@@ -15,6 +15,7 @@ import pytest
 from event_service.errors import Unavailable
 from event_service.http.console import insight
 from event_service.http.console.session import TOKEN_COOKIE
+from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from tests.unit.http.console.console_door import TOKEN, Console, FakeEvents, busy_webhook, event
 
@@ -279,12 +280,20 @@ async def test_resources_are_counted_of_the_newest_events_only_where_there_are_m
 
 async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
-        events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")])
+        events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")]),
+        alert_states={"alert-1": AlertState.RESOLVED},
     )
     async with console.client() as client:
         page = (await client.get("/events/event-1")).text
+        console.alert_states["alert-1"] = AlertState.TRIGGERED
+        still_open = (await client.get("/events/event-1")).text
+        console.alert_states.clear()
+        unknown = (await client.get("/events/event-1")).text
+    assert "alert-1 is <strong>resolved</strong>: everything" in page
+    assert "alert-1 is <strong>open</strong>: everything" in still_open
+    assert "alert-1: everything" in unknown
     assert "&#34;a&#34;: 1" in page
-    assert console.events.equals == [{"alert_id": "alert-1"}]
+    assert console.events.equals == [{"alert_id": "alert-1"}] * 3
     assert 'href="/events/event-2"' in page
     assert 'aria-current="true"' in page
 

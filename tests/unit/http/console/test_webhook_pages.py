@@ -1,6 +1,7 @@
 """The pages about webhooks, and who may send their forms."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -8,7 +9,8 @@ import pytest
 
 from event_service.errors import AlreadyExists
 from event_service.identity.principal import Role
-from tests.unit.http.console.console_door import KEY, TOKEN, Console, busy_webhook
+from event_service.model.webhook import PluginInfo
+from tests.unit.http.console.console_door import KEY, TOKEN, Console, FakeWebhooks, busy_webhook, webhook
 
 
 async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
@@ -72,6 +74,24 @@ async def test_what_was_typed_stays_when_it_is_refused() -> None:
     assert answer.status_code == 409
     assert "The name is taken." in answer.text
     assert 'value="my name"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("plugin_id", "shown", "not_shown"),
+    [
+        ("", "It works", "payload.json"),
+        ("auto", "It works", "payload.json"),
+        ("native", "It works", "payload.json"),
+        ("alertmanager", "read as alertmanager's", "It works"),
+        ("my-plugin", "read as my-plugin's", "It works"),
+    ],
+)
+async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: str, not_shown: str) -> None:
+    console = Console(webhooks=FakeWebhooks(replace(webhook(), plugin=PluginInfo(plugin_id))))
+    async with console.client() as client:
+        answer = await client.post("/webhooks/webhook-1/rotate", data={"form_token": await form_token(client)})
+    assert shown in answer.text
+    assert not_shown not in answer.text
 
 
 @pytest.mark.parametrize(
