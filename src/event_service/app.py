@@ -72,9 +72,6 @@ _RESERVE_SECONDS = 2.0
 _EXIT_SECONDS = 0.5
 """Of the grace period, for the process to end when everything has stopped."""
 
-_GOODBYE_SECONDS = 1.0
-"""Of the grace period, for the database to hear that its sessions are over. They end by themselves if it does not."""
-
 _TELEMETRY_SECONDS = (3.0, 0.5)
 """What the last traces, and the last metrics, may take on their way out; and where the grace period is over."""
 
@@ -303,7 +300,7 @@ class App:
         """The database, ready for use."""
         uri = self._settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
         database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
-        parts.callback(lambda: client.close(database, min(self._left(), _GOODBYE_SECONDS)))
+        parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
         parts.callback(stopped.set)
         return database, await asyncio.to_thread(self._prepare, database, stopped)

@@ -9,7 +9,7 @@ from pymongo import UpdateOne
 from event_service.model.condition import Alert, AlertState, Closing
 from event_service.model.scope import Scope
 from event_service.store.bulk import insert_each, write_updates
-from event_service.store.client import Database
+from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_scope
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
@@ -75,7 +75,7 @@ class AlertStore:
             DeadlineExceeded, Unavailable: the database.
         """
         wanted = {"alert_id": alert_id, **compile_scope(scope)}
-        with database_errors(querying=True):
+        with caller_query(self._timeout_ms):
             row = self._alerts.find_one(wanted, {"_id": False, "state": True}, max_time_ms=self._timeout_ms)
         return None if row is None else _state(row.get("state"))
 

@@ -1,7 +1,8 @@
 """The connection to MongoDB: what is promised on every write, and how long anything may take."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, TypeAlias
 
@@ -32,6 +33,7 @@ _HEARTBEAT_MS = 500  # the least that drivers allow
 _CONNECT_MS = 1_000
 _SERVER_SELECTION_MS = 1_000
 _SOCKET_MARGIN_MS = 2_000  # past the server's own limit for a query, so that the server's answer wins
+_GOODBYE_SECONDS = 1.0  # for the server to hear that sessions are over, which end by themselves, too
 _SPARE_CONNECTIONS = 8  # beside one for each read thread: writer, health, webhook counters, change feed, start-up
 
 
@@ -118,12 +120,26 @@ time_limit = pymongo.timeout
 """`with time_limit(seconds):` all database calls inside, retries included, end by then or fail as a timeout."""
 
 
-def close(database: Database, seconds: float = 1.0) -> None:
-    """Ends the connections of `connect`, and its sessions where the server hears of that within these seconds.
+@contextmanager
+def caller_query(max_time_ms: int) -> Iterator[None]:
+    """A caller's own query is inside: it ends in that time on every database, or is the caller's to narrow.
+
+    Raises:
+        QueryError, DeadlineExceeded, Unavailable: as `database_errors` has them.
+    """
+    with database_errors(querying=True), time_limit(max_time_ms / 1000):
+        yield
+
+
+def close(database: Database, seconds: float = _GOODBYE_SECONDS) -> None:
+    """Ends the connections of `connect`, and its sessions where the server hears of that in time.
 
     Without a limit the driver looks for a server that is gone for as long as the URI's serverSelectionTimeoutMS says.
+
+    Args:
+        seconds: what may be spent on that, of a second at most.
     """
-    with time_limit(max(seconds, 0.1)):  # to the driver, no seconds are no limit
+    with time_limit(max(min(seconds, _GOODBYE_SECONDS), 0.1)):  # to the driver, no seconds are no limit
         database.client.close()
 
 

@@ -17,7 +17,7 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS, SortKey
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
-from event_service.store.client import time_limit
+from event_service.store.client import caller_query
 from event_service.store.compile import (
     MONGODB,
     Dialect,
@@ -131,7 +131,7 @@ class EventReader:
             DeadlineExceeded, Unavailable: the database.
         """
         matching = compile_filter(scope, query.where, self._dialect)
-        with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
+        with caller_query(self._max_time_ms):
             if query.count_only:
                 return Page([], self._totals.total(scope, query, matching))
             rows, cut = self._page(scope, matching, query)

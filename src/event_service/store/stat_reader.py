@@ -15,10 +15,9 @@ from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
-from event_service.store.client import time_limit
+from event_service.store.client import caller_query
 from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_match, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
-from event_service.store.failures import database_errors
 from event_service.store.plain import members_at, plain, sorted_where_comparable, without_repetition
 from event_service.store.time_windows import between, timeless, within
 from event_service.store.totals.tallies import Tallies
@@ -64,7 +63,7 @@ class StatReader:
         """
         matching = self._matching(scope, query.where)
         try:
-            with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
+            with caller_query(self._max_time_ms):
                 if query.stages is None:
                     return self._distinct(matching, query)
                 if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:

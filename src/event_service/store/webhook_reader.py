@@ -15,12 +15,11 @@ from event_service.model.webhook import Webhook, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS, FieldKind, FieldPath
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
-from event_service.store.client import time_limit
+from event_service.store.client import caller_query
 from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_projection, compile_sort
 from event_service.store.compile_list import compile_list_matches, compile_list_rows
 from event_service.store.compile_stat import compile_count
 from event_service.store.documents import unescape_keys
-from event_service.store.failures import database_errors
 from event_service.store.plain import plain
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
@@ -89,7 +88,7 @@ class WebhookReader:
         matching = compile_filter(scope, query.where, self._dialect)
         if access_key:
             matching = both(matching, _opened_by(access_key, datetime.now(UTC)))
-        with database_errors(querying=True), time_limit(self._max_time_ms / 1000):
+        with caller_query(self._max_time_ms):
             total = self._count(matching, query)
             if query.count_only:
                 return WebhookPage(total_count=total)
