@@ -226,15 +226,22 @@ def build_delivery(
     except (InvalidArgument, TooLarge):
         if parsed.source != FROM_PLUGIN:
             raise
-        good, bad = [], list(parsed.bad_items)
-        for draft in parsed.events:
-            try:
-                build(draft, webhook, delivery.received_at, max_event_bytes, path="plugin")
-                good.append(draft)
-            except (InvalidArgument, TooLarge) as error:
-                bad.append(BadItem([Fault("plugin", error.message, "too-large")], draft.raw_data))
-        parsed = replace(parsed, events=good, bad_items=bad)
+        parsed = _with_bad_items_for_the_oversized(parsed, webhook, delivery, max_event_bytes)
     return parsed, build_each(parsed)
+
+
+def _with_bad_items_for_the_oversized(
+    parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int
+) -> Parsed:
+    good, bad = [], list(parsed.bad_items)
+    for draft in parsed.events:
+        try:
+            build(draft, webhook, delivery.received_at, max_event_bytes, path=FROM_PLUGIN)
+        except (InvalidArgument, TooLarge) as error:
+            bad.append(BadItem([Fault(FROM_PLUGIN, error.message, "too-large")], draft.raw_data))
+        else:
+            good.append(draft)
+    return replace(parsed, events=good, bad_items=bad)
 
 
 def keep_subscription(parsed: Parsed, refusal: str = "") -> None:

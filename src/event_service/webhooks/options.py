@@ -109,8 +109,8 @@ def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
         for name, problem_of in checks.items():
             if name in options and (problem := problem_of(options[name])):
                 raise InvalidArgument.at(f"plugin_info.options.{name}", problem)
-    if plugin_id == MAPPING and "mapping" not in options:
-        raise InvalidArgument.at("plugin_info.options.mapping", "must be an object of JMESPath expressions")
+    if plugin_id == MAPPING and MAPPING not in options:
+        raise InvalidArgument.at(f"plugin_info.options.{MAPPING}", "must be an object of JMESPath expressions")
     for fault in option_faults(options):
         raise InvalidArgument.at(f"plugin_info.{fault.path}", fault.problem)
     _check_size(encode_struct(options, path="plugin_info.options", level=OPTIONS_LEVEL), "plugin_info.options")

@@ -19,7 +19,7 @@ from event_service.normalize import AUTO, canonical_name
 from event_service.webhooks.info import InfoPage
 
 PAGE_ROWS = 50
-OWN_FORMATS = (AUTO, "native")
+_OWN_FORMATS = (AUTO, "native")
 _LONGEST_OVERLAP_HOURS = 720
 
 
@@ -141,7 +141,7 @@ class WebhookPages:
             "access_key": access_key,
             "url": self._webhooks.url(webhook.webhook_id, access_key),
             "parser": webhook.plugin.plugin_id,
-            "reads_own_format": canonical_name(webhook.plugin.plugin_id) in OWN_FORMATS,
+            "reads_own_format": canonical_name(webhook.plugin.plugin_id) in _OWN_FORMATS,
             "old_until": webhook.previous_key_expires_at,
         }
         return self._pages.page(request, "new_key.html", values)
