@@ -5,9 +5,10 @@ the field paths, RetryInfo where sending again is worthwhile, RequestInfo to fin
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import grpc
 from google.protobuf.message import Message
@@ -26,6 +27,7 @@ _LONGEST_FIELD = 200
 _LONGEST_DESCRIPTION = 300
 _LARGEST_CHARACTER = 12  # four bytes of UTF-8, percent-encoded
 _ELLIPSIS = "..."
+_PART_OF_A_BYTE = re.compile("%.?$")
 
 _log = logging.getLogger(__name__)
 
@@ -72,14 +74,13 @@ def error_of(exception: Exception, method: str, request_id: str) -> EventService
 def cut(text: str, size: int) -> str:
     """The text, shortened to `size` bytes as they are sent: percent-encoded, lone surrogates replaced."""
     text = text.encode(errors="replace").decode()
-    if len(text) * _LARGEST_CHARACTER > size and len(quote(text, safe=" ")) > size:
-        room, position = size - len(_ELLIPSIS), 0
-        for position, character in enumerate(text):  # noqa: B007 - where it ends is what is wanted
-            room -= len(quote(character, safe=" "))
-            if room < 0:
-                break
-        text = text[:position] + _ELLIPSIS
-    return text
+    if len(text) * _LARGEST_CHARACTER <= size:
+        return text
+    sent = quote(text[: size + 1], safe=" ")
+    if len(sent) <= size:
+        return text
+    room = _PART_OF_A_BYTE.sub("", sent[: size - len(_ELLIPSIS)])
+    return unquote(room, errors="ignore") + _ELLIPSIS  # ignored: what is left of a character cut in two
 
 
 def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_details_pb2.BadRequest:

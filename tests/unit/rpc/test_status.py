@@ -107,7 +107,7 @@ async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
         raise InvalidArgument(character * 5000, violations=faults)
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:
-        for _ in range(20):
+        for _ in range(3):  # compressed headers differ from the second on
             error = await failure(ask("get"))
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
             assert error.details().startswith("ERROR_INVALID_PARAMETER: ")
