@@ -62,7 +62,7 @@ chaos: .make/dev test-tools ## Kill, starve, flood and attack it at length (CHAO
 
 .PHONY: fuzz
 fuzz: .make/dev ## Search longer for input that breaks something (FUZZ_SECONDS)
-	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m fuzz $(ARGS)
+	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
 
 .PHONY: bench
 bench: .make/dev test-tools ## Measure what a request costs

@@ -8,10 +8,10 @@ import pytest
 
 from tests.chaos.scale import LONG
 
-# How long an example takes is the machine's affair. `make test` tries the same examples each time, so that a change is
-# what makes it fail; `make fuzz` looks for new ones.
-hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
-hypothesis.settings.register_profile("fuzz", deadline=None)
+# How long an example takes is the machine's affair. `make test` tries the same few examples each time, so that a change
+# is what makes it fail; `make fuzz` looks for new ones.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, max_examples=40)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 pytest_plugins = ["pytester", "tests.reruns", "tests.sharing", "tests.skips"]

@@ -322,7 +322,7 @@ def test_whatever_is_asked_is_answered_or_the_callers_fault(
     if database_kind == "mongomock":
         pytest.skip("mongomock: raises errors of its own")
 
-    @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(LIST_QUERIES, STAT_QUERIES)
     def ask(list_query: Any, stat_query: Any) -> None:
         with contextlib.suppress(InvalidArgument):

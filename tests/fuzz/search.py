@@ -1,4 +1,4 @@
-"""How long a search is: 100 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz); where each of
+"""How long a search is: 40 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz); where each of
 them is a call to a running service, 20 and 2,000.
 """
 
@@ -15,7 +15,7 @@ _UNHEALTHY = [
     HealthCheck.function_scoped_fixture,
 ]
 
-SEARCH = settings(max_examples=10_000 if IS_LONG else 100, deadline=None, suppress_health_check=_UNHEALTHY)
+SEARCH = settings(max_examples=10_000 if IS_LONG else 40, deadline=None, suppress_health_check=_UNHEALTHY)
 CALLS = settings(max_examples=2000 if IS_LONG else 20, deadline=None, suppress_health_check=_UNHEALTHY)
 
 SECONDS = int(os.environ.get("EVENT_SERVICE_FUZZ_SECONDS", "1"))

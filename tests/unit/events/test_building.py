@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
@@ -23,7 +23,6 @@ def raw_data_of(wire: bytes) -> dict[str, Any]:
     return struct_to_dict(event_pb2.EventInfo.FromString(wire).raw_data, path="raw_data")
 
 
-@settings(max_examples=40)
 @given(objects, st.lists(objects, min_size=1, max_size=4))
 def test_what_events_have_in_common_is_in_each_of_them(payload: dict[str, Any], members: list[dict[str, Any]]) -> None:
     drafts = [EventDraft("k", raw_data={**payload, "alerts": [member]}) for member in members]

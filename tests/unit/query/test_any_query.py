@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.errors import InvalidArgument
@@ -33,32 +33,27 @@ def understood(parse: Any, *arguments: Any) -> None:
         assert result.violations[0].field.split(".")[0].split("[")[0] in {"query", "aggregate"}
 
 
-@settings(max_examples=150, deadline=None)
 @given(LIST_QUERIES, FIELD_SETS)
 def test_any_list_query(query: Any, fields: FieldSet) -> None:
     understood(parse_list_query, query, {}, fields)
 
 
-@settings(max_examples=150, deadline=None)
 @given(STAT_QUERIES, FIELD_SETS)
 def test_any_stat_query(query: Any, fields: FieldSet) -> None:
     understood(parse_stat_query, query, fields)
 
 
-@settings(max_examples=150, deadline=None)
 @given(FILTER)
 def test_any_filter(item: Any) -> None:
     understood(parse_list_query, {"filter": [item]}, {}, EVENT_FIELDS)
 
 
-@settings(max_examples=100, deadline=None)
 @given(ANYTHING)
 def test_anything_as_query(query: Any) -> None:
     understood(parse_list_query, query, {}, EVENT_FIELDS)
     understood(parse_stat_query, query, EVENT_FIELDS)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(["title", "resource", "nofield", "$where", "a\0b"]), st.text(max_size=5)))
 def test_any_request_fields(equals: dict[str, str]) -> None:
     result = outcome(parse_list_query, {}, equals, EVENT_FIELDS)

@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.query.regex_rule import PatternFault, checked_pattern, uses_character_sets
@@ -52,7 +52,6 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(PIECES, max_size=25).map("".join))
 def test_what_is_let_through_compiles(pattern: str) -> None:
     try:
@@ -63,7 +62,6 @@ def test_what_is_let_through_compiles(pattern: str) -> None:
     re.compile(simpler)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(PIECES, max_size=16).map("".join))
 def test_what_is_let_through_ends_soon_on_a_title_made_for_it(pattern: str) -> None:
     try:
@@ -77,7 +75,6 @@ def test_what_is_let_through_ends_soon_on_a_title_made_for_it(pattern: str) -> N
     assert time.process_time() - started < 2.0
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_let_through_or_refused(pattern: str) -> None:
     try:

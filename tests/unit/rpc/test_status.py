@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service import errors
@@ -86,7 +86,6 @@ def within_bounds(answered: Failure) -> bool:
     return len(raw) <= MAX_DETAILS_BYTES + 100 and len(answered.details.encode()) <= MAX_TEXT_BYTES
 
 
-@settings(max_examples=30)
 @given(st.text(max_size=3000), violations)
 def test_details_are_bounded(message: str, faults: list[FieldViolation]) -> None:
     answered = failure_of(InvalidArgument(message, violations=faults), "request-1")

@@ -467,7 +467,7 @@ def struct(value):
 
 
 @pytest.mark.parametrize("method", [*READS, *WRITES])
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 async def test_no_request_is_a_fault_of_ours(servicer, database, method, data):
     database["webhook"].update_one(

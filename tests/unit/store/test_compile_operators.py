@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import bson
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.errors import InvalidArgument
@@ -88,7 +88,6 @@ def check_roots(stages: list[dict[str, Any]]) -> None:
             return
 
 
-@settings(max_examples=150, deadline=None)
 @given(LIST_QUERIES, st.sampled_from([EVENT_FIELDS, WEBHOOK_FIELDS]))
 def test_lists_hold_allowed_operators_within_the_scope(query: Any, fields: FieldSet) -> None:
     try:
@@ -106,7 +105,6 @@ def test_lists_hold_allowed_operators_within_the_scope(query: Any, fields: Field
     check_roots(stages)
 
 
-@settings(max_examples=150, deadline=None)
 @given(STAT_QUERIES, st.sampled_from([EVENT_FIELDS, WEBHOOK_FIELDS]))
 def test_stats_hold_allowed_operators_within_the_scope(query: Any, fields: FieldSet) -> None:
     try:
@@ -130,7 +128,6 @@ def plain_values(value: Any) -> Iterator[Any]:
         yield value
 
 
-@settings(max_examples=100, deadline=None)
 @given(LIST_QUERIES)
 def test_filters_hold_json_and_dates_only(query: Any) -> None:
     try:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.query.fields import EVENT_FIELDS
@@ -61,7 +61,6 @@ MOMENTS = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(MOMENTS, max_size=40), st.lists(st.tuples(st.integers(0, 45), st.integers(1, 45)), min_size=1, max_size=4)
 )
@@ -73,7 +72,6 @@ def test_pages_are_those_of_the_plain_query(moments: list[datetime | None], page
         assert page(windows, documents, skip, limit) == plain[skip : skip + limit]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.lists(MOMENTS, max_size=30),
     st.sampled_from(["datetime_gte", "datetime_gt", "datetime_lt", "datetime_lte"]),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from event_service.http.cloud_eye.signature import (
@@ -39,7 +39,6 @@ def having(request: SignedRequest, name: bytes, value: bytes) -> SignedRequest:
     return replace(changed, headers=[*changed.headers, (name, value)])
 
 
-@settings(max_examples=70, deadline=None)
 @given(
     parts=st.lists(_part.filter(lambda part: part.strip(".")), max_size=4),
     query=st.lists(st.tuples(_name, _text), max_size=5, unique_by=lambda pair: pair[0]),
@@ -87,7 +86,6 @@ def test_without_a_slash_at_the_end_and_with_one_is_the_same_signature() -> None
     check(replace(request, path=request.path + b"/"))
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_no_tampering_passes(data: st.DataObject) -> None:
     request = signed(query=[("from", "1"), ("to", "2")], body=b'[{"event_name": "a"}]')

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.errors import Unavailable
@@ -132,7 +132,6 @@ def test_the_mark_moves_on_where_much_is_new() -> None:
     assert world.looked_at[0] == 0
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3000), st.floats(0, 9.9), st.floats(0, 30), st.booleans()), max_size=25),
     st.sampled_from([0.0, 0.00001, 0.0001]),
