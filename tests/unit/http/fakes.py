@@ -23,6 +23,7 @@ from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.settings import Settings
 from event_service.wire.event_info import encode_event_info
+from tests.unit.configured import configured
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 WEBHOOK_ID = "webhook-0123456789ab"
@@ -178,7 +179,7 @@ async def empty_reply(request: bytes, call: FakeCall) -> bytes:
 class Door:
     """The application and all that stands behind it."""
 
-    settings: Settings = field(default_factory=lambda: Settings(_env_file=None))
+    settings: Settings = field(default_factory=configured)
     events: FakeEvents = field(default_factory=FakeEvents)
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
     handlers: dict[str, Handler] = field(default_factory=dict)

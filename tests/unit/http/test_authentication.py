@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from event_service.identity.authenticator import NoAuthentication
-from event_service.settings import Settings
+from tests.unit.configured import configured
 from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door, cloud_eye_item
 
 LIST = "/monitoring/v1/event/list"
@@ -18,9 +18,7 @@ HERE = "127.0.0.1:8080"
 
 
 def door(**settings: Any) -> Door:
-    return Door(
-        settings=Settings(_env_file=None, **settings), authenticator=NoAuthentication("domain-1", "workspace-1")
-    )
+    return Door(settings=configured(**settings), authenticator=NoAuthentication("domain-1", "workspace-1"))
 
 
 async def lists(door: Door, **headers: str) -> httpx.Response:

@@ -13,8 +13,8 @@ from event_service.events.batch import CreateOutcome
 from event_service.events.reading import CreateRequest
 from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
-from event_service.settings import Settings
 from event_service.wire.json_text import LARGE_BODY
+from tests.unit.configured import configured
 from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, Door
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
@@ -187,7 +187,7 @@ async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("bomb", [gzip.compress(b" " * 5_000_000), gzip.compress(b" " * 6000) * 2])
 async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
-    door = Door(settings=Settings(max_message_bytes=10_000))
+    door = Door(settings=configured(max_message_bytes=10_000))
     async with door.client() as client:
         answer = await client.post(PATH, content=bomb, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
@@ -195,7 +195,7 @@ async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413)])
 async def test_the_size_limit(size: int, status: int) -> None:
-    door = Door(settings=Settings(max_message_bytes=2000))
+    door = Door(settings=configured(max_message_bytes=2000))
     async with door.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * (size - 2) + b'"')
     assert answer.status_code == status
@@ -204,7 +204,7 @@ async def test_the_size_limit(size: int, status: int) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
-    door = Door(settings=Settings(http_body_memory_bytes=3000))
+    door = Door(settings=configured(http_body_memory_bytes=3000))
     content = b'"' + b"x" * 2000 + b'"'
     body, headers = (gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else (content, {})
     store, arrived, stored = door.events.create, asyncio.Event(), asyncio.Event()
@@ -226,7 +226,7 @@ async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
 
 
 async def test_too_much_at_once() -> None:
-    door = Door(settings=Settings(http_body_memory_bytes=1024))
+    door = Door(settings=configured(http_body_memory_bytes=1024))
     async with door.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * 2000 + b'"')
         again = await client.post(PATH, content=b'"small"')

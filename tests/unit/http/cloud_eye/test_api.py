@@ -13,7 +13,7 @@ from event_service.http.cloud_eye.events import milliseconds_of, moment_of, new_
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState
-from event_service.settings import Settings
+from tests.unit.configured import configured
 from tests.unit.http.cloud_eye.client import SignedClient
 from tests.unit.http.fakes import ACCESS_KEY, NOW, PROJECT, TOKEN, WEBHOOK_ID, Door, cloud_eye_item, make_webhook
 
@@ -363,7 +363,7 @@ async def test_all_faults_and_nothing_stored() -> None:
 
 @pytest.mark.parametrize(("size", "status"), [(5000, 201), (5001, 413)])
 async def test_the_size_limit(size: int, status: int) -> None:
-    door = Door(settings=Settings(cloud_eye_max_body_bytes=5000))
+    door = Door(settings=configured(cloud_eye_max_body_bytes=5000))
     body = written(cloud_eye_item())
     async with SignedClient(door) as client:
         answer = await client.post(body + b" " * (size - len(body)))
@@ -373,7 +373,7 @@ async def test_the_size_limit(size: int, status: int) -> None:
 
 
 async def test_size_comes_before_credentials() -> None:
-    door = Door(settings=Settings(cloud_eye_max_body_bytes=1024))
+    door = Door(settings=configured(cloud_eye_max_body_bytes=1024))
     async with door.client() as client:
         answer = await client.post(PATH, content=b" " * 1025)
     assert answer.status_code == 413
@@ -409,7 +409,7 @@ async def test_when_the_store_refuses(failure: Exception, status: int, code: str
 
 
 async def test_a_body_that_never_ends() -> None:
-    door = Door(settings=Settings(http_body_seconds=0.05))
+    door = Door(settings=configured(http_body_seconds=0.05))
 
     async def body() -> Any:
         yield b"["

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_service.http.cloud_eye.events import milliseconds_of
-from event_service.settings import Settings
+from tests.unit.configured import configured
 from tests.unit.http.cloud_eye.client import SignedClient
 from tests.unit.http.fakes import NOW, Door
 
@@ -39,7 +39,7 @@ def filler() -> ModuleType:
 @pytest.mark.parametrize("escaped", [True, False], ids=["escaped", "utf-8"])
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_case(case: dict[str, Any], edition: str, escaped: bool) -> None:
-    door = Door(settings=Settings(cloud_eye_rules=edition))
+    door = Door(settings=configured(cloud_eye_rules=edition))
     body = filler().fill(case, milliseconds_of(NOW), ensure_ascii=escaped)
     async with SignedClient(door) as client:
         answer = await client.post(body)

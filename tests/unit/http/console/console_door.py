@@ -21,9 +21,9 @@ from event_service.model.webhook import PluginInfo, Webhook, WebhookState
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.settings import Settings
 from event_service.webhooks.info import InfoPage, webhook_fields
 from event_service.wire.event_info import encode_event_info
+from tests.unit.configured import configured
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TOKEN = "a.good.token"
@@ -181,7 +181,7 @@ class Console:
         return self.alert_states.get(alert_id)
 
     def client(self, host: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
-        settings = Settings(_env_file=None, auth=self.auth)
+        settings = configured(auth=self.auth)
         routes = console_routes(
             settings,
             events=self.events,
