@@ -40,15 +40,29 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return cast("str", request.param)
 
 
+@pytest.fixture(scope="session")
+def embedded_server(embedded_uri: str) -> Iterator[Database]:
+    """The embedded server, connected as the product connects; once, for that takes as long as many a test."""
+    server = connect(Settings(), embedded_uri)
+    yield server
+    close(server)
+
+
+@pytest.fixture(scope="session")
+def mongodb_server() -> Iterator[Database]:
+    """The MongoDB at EVENT_SERVICE_TEST_MONGODB_URI, likewise."""
+    server = connect(Settings(), MONGODB_URI)
+    yield server
+    close(server)
+
+
 @pytest.fixture
 def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """An empty database, connected as the product connects."""
+    """An empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     if database_kind == "mongomock":
         yield make_database(name, request.getfixturevalue("monkeypatch"))
         return
-    uri = MONGODB_URI if database_kind == "mongodb" else request.getfixturevalue("embedded_uri")
-    database = connect(Settings(database=name), uri)
-    yield database
-    database.client.drop_database(name)
-    close(database)
+    server: Database = request.getfixturevalue(f"{database_kind}_server")
+    yield server.client.get_database(name, codec_options=server.codec_options, write_concern=server.write_concern)
+    server.client.drop_database(name)

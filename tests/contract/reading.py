@@ -43,17 +43,22 @@ def reader(database: Database, dialect: Dialect) -> Iterator[EventReader]:
 
 def stored(database: Database, *, legacy: bool = False, **values: Any) -> str:
     """Stores an event and returns its id. `legacy`: as upstream does, without the finished reply."""
+    document = document_of(**values)
+    if legacy:
+        del document["wire"]
+    database["event"].insert_one(document)
+    return str(document["event_id"])
+
+
+def document_of(**values: Any) -> dict[str, Any]:
+    """An event as it is stored; each is another."""
     number = next(_numbers)
     scope = {name: values.pop(name, default) for name, default in SCOPE_OF_EVENTS.items()}
     created_at = values.pop("created_at", NOON + timedelta(seconds=number))
     alert_id = values.pop("alert_id", "")
     draft = EventDraft(**{"event_key": f"key-{number}", "title": f"event {number}", **values})
     event = Event(f"event-{number:012x}", draft, **scope, created_at=created_at, alert_id=alert_id)
-    document = event_document(event, ObjectId())
-    if legacy:
-        del document["wire"]
-    database["event"].insert_one(document)
-    return event.event_id
+    return event_document(event, ObjectId())
 
 
 SCOPE_OF_EVENTS = {"domain_id": "d-1", "workspace_id": "w-1", "project_id": "p-1", "webhook_id": "webhook-1"}
