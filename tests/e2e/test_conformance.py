@@ -7,9 +7,8 @@ import sys
 import pytest
 
 from tests.conformance.contradictions import CONTRADICTIONS
-from tests.e2e.service import BIN, CHECKOUT, clean_environment
-
-PROGRAM = CHECKOUT.parent / "shared" / "conformance" / "run.py"
+from tests.conformance.program import PROGRAM
+from tests.e2e.service import BIN, clean_environment
 
 
 @pytest.mark.timeout(300)
