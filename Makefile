@@ -39,8 +39,11 @@ run: .make/run ## Set up, serve on an embedded database, make a first webhook an
 
 .PHONY: test
 test: ## Set up and run every check: linters, types, imports, protos, tests with coverage
-	@$(MAKE) --no-print-directory --jobs=2 test-tools .make/dev lint .make/compiled
+	@$(MAKE) --no-print-directory --jobs=2 before-tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
+
+.PHONY: before-tests
+before-tests: test-tools .make/dev lint .make/compiled
 
 .PHONY: lint
 lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code
