@@ -1,11 +1,13 @@
 """Services for the end-to-end tests. Every test talks to a real process over real sockets."""
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 from event_service import cli
 from tests.e2e.commands import CommandLine, Run
@@ -57,6 +59,10 @@ def collectors(service: Service) -> Iterator[Collectors]:
     running.close()
 
 
+get_command = functools.cache(typer.main.get_command)
+"""A process that runs one command builds all commands once; so does this one, which runs hundreds."""
+
+
 @pytest.fixture
 def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """Runs `event-service ARGUMENTS` in this process against the shared service."""
@@ -64,6 +70,7 @@ def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)
     monkeypatch.setenv("EVENT_SERVICE_DATA_DIR", str(service.data_dir))
+    monkeypatch.setattr("typer.main.get_command", get_command)
 
     def run(*arguments: str, stdin: str = "") -> Run:
         monkeypatch.setattr("sys.argv", ["event-service", *arguments])
