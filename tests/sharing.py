@@ -18,9 +18,3 @@ class ByModule(LoadGroupScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByModule | None:
     """pytest-xdist's hook; None leaves other ways of `--dist` as they are."""
     return ByModule(config, log) if config.getvalue("dist") == "loadgroup" else None
-
-
-@pytest.hookimpl(trylast=True)  # behind those who give groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups come first: begun last, a long one would keep one process busy when the others have nothing left to do."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
