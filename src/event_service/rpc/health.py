@@ -108,14 +108,14 @@ class Health:
         self._watchers += 1
         try:
             while True:
-                changed = self._changed
                 status = self._status(service)
                 if status != told:
                     yield HealthCheckResponse(status=status).SerializeToString()
-                    told = status
-                if self._stopping:
+                    told = status  # while it was sent, much may have changed
+                elif self._stopping:
                     return
-                await changed.wait()
+                else:
+                    await self._changed.wait()
         finally:
             self._watchers -= 1
             if self._stopping and not self._watchers:

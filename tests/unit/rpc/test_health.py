@@ -7,6 +7,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from event_service.rpc.health import Health
 from event_service.rpc.server import GrpcServer
 from tests.unit.rpc.serving import EVENT, Methods, failure, serving
 
@@ -74,6 +75,15 @@ async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
     await asyncio.wait_for(stopped, 10)
     server.health.set(True)
     assert not server.health.serving
+
+
+async def test_a_watcher_is_told_of_a_stop_that_comes_while_it_is_told_something_else() -> None:
+    health = Health(["a.Service"])
+    health.set(True)
+    watch = health.watch(b"", context=None)
+    assert health_pb2.HealthCheckResponse.FromString(await anext(watch)).status == SERVING
+    health.stop()
+    assert [health_pb2.HealthCheckResponse.FromString(told).status async for told in watch] == [NOT_SERVING]
 
 
 async def test_so_many_may_watch_and_whoever_asks_once_is_answered() -> None:
