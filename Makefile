@@ -43,7 +43,7 @@ test: ## Set up and run every check: linters, types, imports, protos, tests with
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
 .PHONY: before-tests
-before-tests: test-tools .make/dev lint .make/compiled
+before-tests: test-tools lint .make/compiled
 
 .PHONY: lint
 lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code

@@ -42,16 +42,19 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def embedded_server(embedded_uri: str) -> Iterator[Database]:
-    """The embedded server, connected as the product connects; once, for that takes as long as many a test."""
-    server = connect(Settings(), embedded_uri)
-    yield server
-    close(server)
+    """The embedded server."""
+    yield from _connected(embedded_uri)
 
 
 @pytest.fixture(scope="session")
 def mongodb_server() -> Iterator[Database]:
-    """The MongoDB at EVENT_SERVICE_TEST_MONGODB_URI, likewise."""
-    server = connect(Settings(), MONGODB_URI)
+    """The MongoDB at EVENT_SERVICE_TEST_MONGODB_URI."""
+    yield from _connected(MONGODB_URI)
+
+
+def _connected(uri: str) -> Iterator[Database]:
+    """A server, connected as the product connects; once, for that takes as long as many a test."""
+    server = connect(Settings(), uri)
     yield server
     close(server)
 

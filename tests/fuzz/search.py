@@ -15,8 +15,8 @@ _UNHEALTHY = [
     HealthCheck.function_scoped_fixture,
 ]
 
-SEARCH = settings(max_examples=10_000 if IS_LONG else 40, deadline=None, suppress_health_check=_UNHEALTHY)
-CALLS = settings(max_examples=2000 if IS_LONG else 20, deadline=None, suppress_health_check=_UNHEALTHY)
+SEARCH = settings(max_examples=10_000 if IS_LONG else settings.default.max_examples, suppress_health_check=_UNHEALTHY)
+CALLS = settings(max_examples=2000 if IS_LONG else 20, suppress_health_check=_UNHEALTHY)
 
 SECONDS = int(os.environ.get("EVENT_SERVICE_FUZZ_SECONDS", "1"))
 """How long each coverage-guided target runs."""

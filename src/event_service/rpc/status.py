@@ -79,8 +79,8 @@ def cut(text: str, size: int) -> str:
     sent = quote(text[: size + 1], safe=" ")
     if len(sent) <= size:
         return text
-    room = _PART_OF_A_BYTE.sub("", sent[: size - len(_ELLIPSIS)])
-    return unquote(room, errors="ignore") + _ELLIPSIS  # ignored: what is left of a character cut in two
+    kept = _PART_OF_A_BYTE.sub("", sent[: size - len(_ELLIPSIS)])
+    return unquote(kept, errors="ignore") + _ELLIPSIS  # ignored: what is left of a character cut in two
 
 
 def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_details_pb2.BadRequest:
