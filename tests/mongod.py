@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +67,10 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def _is_member(hello: dict[str, Any]) -> bool:
+    return bool(hello.get("isWritablePrimary") or hello.get("secondary"))
 
 
 class Node:
@@ -183,14 +188,20 @@ class ReplicaSet:
         settings = {"electionTimeoutMillis": self._election_timeout_ms, "heartbeatIntervalMillis": 200}
         with self.nodes[0].client() as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
-        self.wait_ready()
+        for node in self.nodes:  # those that are new to the set copy the data of the first one
+            node.wait(_is_member)
+        self.step_up(self.nodes[0])
         return self
 
-    def wait_ready(self) -> None:
-        """Wait until one node is primary and each of the others is a secondary."""
+    def mend(self) -> None:
+        """Resume and start every node; return once each is part of the set. There may be no primary yet."""
         for node in self.nodes:
-            node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
-        self.primary()
+            if node.paused:
+                node.resume()
+            elif not node.answers:
+                node.spawn()
+        for node in self.nodes:
+            node.wait(_is_member)
 
     def stop(self) -> None:
         """SIGKILL all: what they stored is not needed any more."""
@@ -218,7 +229,18 @@ class ReplicaSet:
     def restart(self, node: Node) -> None:
         """Start a node that has ended and return once it is part of the set again."""
         node.start()
-        node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
+        node.wait(_is_member)
+
+    def step_up(self, node: Node) -> None:
+        """Have a secondary elected at once, as soon as a majority votes for it."""
+
+        def elected(hello: dict[str, Any]) -> bool:
+            if not hello.get("isWritablePrimary"):
+                with node.client() as client, suppress(PyMongoError):  # not up yet, or not in touch
+                    client.admin.command("replSetStepUp", True)
+            return bool(hello.get("isWritablePrimary"))
+
+        node.wait(elected)
 
     def step_down(self, seconds: int = 10) -> None:
         """Make the primary hand over to a secondary and not be elected again for some seconds."""
