@@ -145,11 +145,12 @@ class Probe:
         health = self._database[COLLECTION]
         try:
             with time_limit(_LIMIT):
-                at = datetime.now(UTC)
-                health.update_one({"_id": "probe"}, {"$set": {"at": at}}, upsert=True)
-                health.find_one({"_id": "probe"})
-        except DuplicateKeyError:  # another replica made the first one at the same moment
-            return State.SERVING
+                wanted, values = {"_id": "probe"}, {"$set": {"at": datetime.now(UTC)}}
+                try:
+                    health.update_one(wanted, values, upsert=True)
+                except DuplicateKeyError:  # another replica made it at the same moment; that tells of no majority
+                    health.update_one(wanted, values)
+                health.find_one(wanted)
         except PyMongoError as error:
             if self._stopping.is_set():
                 return self._state
