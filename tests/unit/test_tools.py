@@ -6,6 +6,7 @@ from pathlib import Path
 
 import debian_packages
 import generate_stubs
+import pin_dependencies
 import pytest
 import settings_table
 
@@ -76,7 +77,9 @@ def test_every_dependency_is_pinned_and_no_index_is_named() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert all(line.count("==") == 1 and "/" not in line and " " not in line for line in pins)
     names = {line.split("==")[0].lower().replace("_", "-") for line in pins}
-    assert {"grpcio", "protobuf", "pymongo", "secantusdb", "spaceone-api", "pip", "hatchling"} <= names
+    assert {"grpcio", "protobuf", "pymongo", "spaceone-api", "pip", "hatchling"} <= names
+    assert len(pin_dependencies.embedded_pins()) == 2
+    assert pin_dependencies.embedded_pins() <= {*pins}
 
 
 def test_ci_runs_what_the_readme_says() -> None:
