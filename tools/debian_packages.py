@@ -2,8 +2,9 @@
 
 Nothing is installed and no root is needed: apt works on lists and caches of its own below .tools/apt, and the
 packages, with what they depend on and this machine lacks, are unpacked to .tools/debian. For every program named in a
-package's bin directories .tools/bin gets a starter that sets the library path. On a machine without apt, or where
-the packages cannot be had, this says so and ends well: the tests that need them are then listed as skipped.
+package's bin directories .tools/bin gets a starter that sets the library path, and .tools/fonts.conf names the
+unpacked fonts: a browser without any font ends. On a machine without apt, or where the packages cannot be had, this
+says so and ends well: the tests that need them are then listed as skipped.
 """
 
 import os
@@ -12,12 +13,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = Path(__file__).with_name("debian_packages.txt")
 TOOLS = ROOT / ".tools"
 DEBIAN = TOOLS / "debian"
 STARTERS = TOOLS / "bin"
+FONTS = TOOLS / "fonts.conf"
 
 
 def wanted() -> list[str]:
@@ -90,6 +93,20 @@ def write_starters() -> list[str]:
     return names
 
 
+def write_fonts_configuration() -> None:
+    """Write what FONTCONFIG_FILE names: the machine's own configuration where there is one, and the unpacked fonts."""
+    lines = (
+        '<?xml version="1.0"?>',
+        "<!DOCTYPE fontconfig SYSTEM 'fonts.dtd'>",
+        "<fontconfig>",
+        '<include ignore_missing="yes">/etc/fonts/fonts.conf</include>',
+        f"<dir>{escape(str(DEBIAN / 'usr/share/fonts'))}</dir>",
+        f"<cachedir>{escape(str(TOOLS / 'fontconfig'))}</cachedir>",
+        "</fontconfig>",
+    )
+    FONTS.write_text("".join(line + "\n" for line in lines))
+
+
 def main() -> int:
     packages = wanted()
     if not can_unpack():
@@ -100,6 +117,7 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"apt-get ended with status {error.returncode}: tests that need {', '.join(packages)} are skipped.")
         return 0
+    write_fonts_configuration()
     print("Unpacked below .tools: " + ", ".join(write_starters()))
     return 0
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import debian_packages
@@ -58,6 +59,14 @@ def test_a_starter_finds_the_unpacked_libraries(tmp_path: Path, monkeypatch: pyt
     assert debian_packages.write_starters() == ["it's"]
     done = subprocess.run([tmp_path / "bin/it's", "a b"], capture_output=True, text=True, check=True, env={})
     assert done.stdout == f"{library.parent} a b\n"
+
+
+def test_fonts_configuration_names_unpacked_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian_packages, "DEBIAN", tmp_path / "a & b")
+    monkeypatch.setattr(debian_packages, "FONTS", tmp_path / "fonts.conf")
+    debian_packages.write_fonts_configuration()
+    root = ET.parse(tmp_path / "fonts.conf").getroot()
+    assert [element.text for element in root.iter("dir")] == [str(tmp_path / "a & b/usr/share/fonts")]
 
 
 def test_without_apt_it_says_so_and_goes_on(
