@@ -37,6 +37,7 @@ def apt(state: Path, *arguments: str) -> None:
         "Dir::State::Lists": state / "lists",
         "Dir::Cache": state,
         "Dir::Cache::Archives": state / "archives",
+        "Acquire::Languages": "none",
         # Only reads what is installed; without it apt wants the lock that root alone can have.
         "Debug::NoLocking": "1",
         # Root would hand the download to another user, who may not write here.

@@ -61,6 +61,7 @@ def bring(program: Path, missing: str) -> str:
             return missing
         libraries = debian_packages.library_path(FOLDER / "unpacked")
         missing = missing_library(program, libraries)
+    shutil.rmtree(FOLDER / "apt")  # the lists alone are 100 MB
     debian_packages.write_starter(STARTER, program, libraries)
     return ""
 
