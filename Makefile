@@ -27,9 +27,9 @@ BIN := .venv/bin
 # Modules are compiled when they are first imported: most of what is installed never is.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
 
-# Before a command that starts a mongod: where tools/mongod_libraries.py had to write a starter, it is the one to use.
-STARTER := .tools/mongod/mongod
-WITH_MONGOD := if [ -x $(STARTER) ]; then export EVENT_SERVICE_MONGOD="$${EVENT_SERVICE_MONGOD:-$$PWD/$(STARTER)}"; fi;
+# Where tools/mongod_libraries.py had to write a starter for the wheel's mongod, it is found here: after any mongod that
+# the machine has, and before the wheel's own.
+export PATH := $(PATH):$(CURDIR)/.tools/mongod
 
 # What builds packages: the first two this one, the others grpcurl's, which has no wheel to download.
 BACKENDS := hatchling editables setuptools wheel
@@ -38,14 +38,14 @@ BACKENDS := hatchling editables setuptools wheel
 
 .PHONY: run
 run: .make/mongod ## Set up, serve on an embedded mongod, make a first webhook and print how to use it
-	@$(WITH_MONGOD) exec $(BIN)/event-service serve $(ARGS)
+	@exec $(BIN)/event-service serve $(ARGS)
 
 ##@ Check
 
 .PHONY: test
 test: ## Set up and run every check: linters, types, imports, protos, tests on a mongod with coverage
 	@$(MAKE) --no-print-directory --jobs=2 before-tests
-	$(WITH_MONGOD) $(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
 .PHONY: before-tests
 before-tests: test-tools lint .make/mongod .make/compiled
@@ -67,15 +67,15 @@ format: .make/dev ## Put the code in order
 
 .PHONY: chaos
 chaos: .make/dev .make/mongod test-tools ## Kill, starve, flood and attack it at length (CHAOS_ROUNDS); wants a quiet machine
-	$(WITH_MONGOD) EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
+	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
 .PHONY: fuzz
 fuzz: .make/dev .make/mongod ## Search longer for input that breaks something (FUZZ_SECONDS)
-	$(WITH_MONGOD) EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
+	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
 
 .PHONY: bench
 bench: .make/dev .make/mongod test-tools ## Measure what a request costs
-	$(WITH_MONGOD) $(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: test-tools
 test-tools: .make/test-tools ## Unpack programs that tests use below .tools; no root needed

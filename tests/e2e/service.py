@@ -36,7 +36,7 @@ def free_port() -> int:
 def clean_environment(**settings: str) -> dict[str, str]:
     """This process's environment with these settings of the service, and no others of its settings.
 
-    EVENT_SERVICE_MONGOD stays: on some machines `make test` names the only mongod that starts by it.
+    EVENT_SERVICE_MONGOD stays: it says which mongod the tests are run on.
     """
     kept = {
         name: value
