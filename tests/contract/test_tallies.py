@@ -10,15 +10,15 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
+from event_service.query.time_range import timeless
 from event_service.store.client import Database
-from event_service.store.compile import Dialect, compile_filter
+from event_service.store.compile import compile_filter
 from event_service.store.event_reader import EventReader
-from event_service.store.time_windows import timeless
 from event_service.store.totals import tally_keeping
 from event_service.store.totals.tallies import Tallies
 from event_service.store.totals.tally_keeping import Keeper, reopen
 from event_service.store.totals.tally_questions import question_of
-from tests.contract.reading import NOON, dialect, document_of, reader, stored  # noqa: F401 - fixtures
+from tests.contract.reading import NOON, document_of, reader, stored  # noqa: F401 - fixtures
 
 SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scope("d-1", "w-1", ()), Scope("d-2")]
 
@@ -26,9 +26,9 @@ SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scop
 class World:
     """Events, the time, and any number of replicas that count."""
 
-    def __init__(self, database: Database, dialect: Dialect) -> None:  # noqa: F811 - the fixture's value
+    def __init__(self, database: Database) -> None:
         self.events, self.kept = database["event"], database[tally_keeping.COLLECTION]
-        self.database, self.dialect = database, dialect
+        self.database = database
         self.now, self.seconds = NOON, 0.0
 
     def replica(self) -> Tallies:
@@ -47,8 +47,8 @@ class World:
     def check(self, tallies: Tallies, scope: Scope, query: ListQuery) -> None:
         question = question_of(scope, query.where)
         assert question is not None
-        without = compile_filter(scope, timeless(query.where), self.dialect)
-        plain = compile_filter(scope, query.where, self.dialect)
+        without = compile_filter(scope, timeless(query.where))
+        plain = compile_filter(scope, query.where)
         assert tallies.total(question, without) == self.events.count_documents(plain)
 
 
@@ -61,8 +61,8 @@ def since(moment: datetime, operator: str = "datetime_gte") -> dict[str, str]:
 
 
 @pytest.fixture
-def world(database: Database, dialect: Dialect) -> World:  # noqa: F811
-    return World(database, dialect)
+def world(database: Database) -> World:
+    return World(database)
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_pages_by_counted_hours_are_those_of_the_plain_query(
         [since(NOON - timedelta(hours=9, minutes=7)), since(NOON - timedelta(hours=3, minutes=7), "datetime_lte")],
     ):
         where = asked(filter=filters).where
-        plain = [row["event_id"] for row in world.events.find(compile_filter(scope, where, world.dialect), sort=order)]
+        plain = [row["event_id"] for row in world.events.find(compile_filter(scope, where), sort=order)]
         for start in {1, 2, len(plain), len(plain) + 1, *(chance.randrange(1, len(plain) + 3) for _ in range(4))}:
             query = asked(filter=filters, page={"start": max(start, 1), "limit": 7}, only=["event_id"])
             rows = reader.list(scope, query).rows

@@ -97,14 +97,12 @@ def migrate(as_json: Json = False) -> None:
     Services need not wait for it, and may run meanwhile; upstream's own must not, since they read the keys in clear. It
     may be stopped at any time, and run again.
     """
-    from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+    from event_service.store import indexes  # noqa: PLC0415 - heavy
     from event_service.store.maintenance import migration  # noqa: PLC0415
 
     settings = load_settings({})
     with opened(settings) as database, progress_bar() as bar:
         building = indexes.ensure(database)
-        if retention.has_old_index(database):
-            retention.replace_old_index(database, retention_of(settings))
         left = migration.backlog(database)
         task = bar.add_task("events", total=left.events)
         done = migration.migrate(

@@ -141,13 +141,3 @@ def close(database: Database, seconds: float = _GOODBYE_SECONDS) -> None:
     """
     with time_limit(max(min(seconds, _GOODBYE_SECONDS), 0.1)):  # to the driver, no seconds are no limit
         database.client.close()
-
-
-def is_secantus(database: Database) -> bool:
-    """Whether the server is SecantusDB, the embedded database, which some queries have to be put differently for.
-
-    Raises:
-        Unavailable: it does not answer.
-    """
-    with database_errors():
-        return "secantusVersion" in database.client.admin.command("buildInfo")

@@ -11,7 +11,7 @@ from pymongo import DESCENDING
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
-from event_service.store.bulk import find_by_id, insert_each
+from event_service.store.bulk import insert_each
 from event_service.store.client import Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
@@ -87,7 +87,7 @@ class EventWriter:
                 outcomes[failure.index] = Inserted.WAS_STORED
             else:
                 outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
-        # A document that was stored before is refused by both of its unique indexes, and not every server names `_id`.
+        # A document that was stored before is refused by both of its unique indexes; the reply names one of them.
         if taken := [index for index, outcome in enumerate(outcomes) if outcome is Inserted.EVENT_ID_TAKEN]:
             there = self.existing(events[index].object_id for index in taken)
             for index in taken:
@@ -99,7 +99,7 @@ class EventWriter:
         """Which of these `_id`s are stored."""
         ids = [object_id_of(digits) for digits in object_ids]
         with database_errors():
-            rows = find_by_id(self._events, ids, {"_id": True}, max_time_ms=self._timeout_ms)
+            rows = self._events.find({"_id": {"$in": ids}}, {"_id": True}, max_time_ms=self._timeout_ms)
             return {str(row["_id"]) for row in rows}
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:

@@ -23,7 +23,7 @@ from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
-from tests.contract.mongomock_database import MONGOMOCK, make_database
+from tests.contract.mongomock_database import make_database
 
 SCOPE = Scope("d-1", "ws-1")
 MEMBER = Scope("d-1", "ws-1", ("project-1",))
@@ -82,7 +82,7 @@ def make_manager(database, clock, remote, tmp_path):
         pools.append(Threads(2))
         return WebhookManager(
             **{
-                "store": WebhookStore(database, 5000, dialect=MONGOMOCK),
+                "store": WebhookStore(database, 5000),
                 "threads": pools[-1],
                 "sealer": Sealer(None, tmp_path / "secret.key"),
                 "plugins": Plugins({"plugin-far": "grpc://127.0.0.1:1"}, remote),
@@ -261,7 +261,7 @@ class TestAuthenticate:
                 asked.append(webhook_id)
                 return super().find_for_delivery(webhook_id)
 
-        manager = make_manager(store=Counting(database, 5000, dialect=MONGOMOCK))
+        manager = make_manager(store=Counting(database, 5000))
         webhook, key = await create(manager)
         await asyncio.gather(*(manager.authenticate(webhook.webhook_id, key) for _ in range(50)))
         for _ in range(50):
@@ -340,7 +340,7 @@ class TestAuthenticate:
             def replace_keys(self, scope, before, after):
                 return None
 
-        manager = make_manager(store=Beaten(database, 5000, dialect=MONGOMOCK))
+        manager = make_manager(store=Beaten(database, 5000))
         webhook, _ = await create(manager)
         with pytest.raises(Unavailable):
             await manager.rotate_key(SCOPE, webhook.webhook_id)

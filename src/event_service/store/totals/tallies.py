@@ -17,8 +17,7 @@ import bson
 from cachetools import LRUCache
 
 from event_service.errors import EventServiceError
-from event_service.store.compile import both
-from event_service.store.time_windows import within
+from event_service.store.compile import both, compile_times
 from event_service.store.totals.counted_domain import CountedDomain
 from event_service.store.totals.tally_hours import HOUR, Hour
 from event_service.store.totals.tally_keeping import SETTLED, Keeper
@@ -125,7 +124,7 @@ class Tallies:
         sums = domain.sums(question)
         total += sums[whole.end] - sums[whole.first]
         for hour in domain.reopened_in(whole):
-            total += self._count(both(timeless, within(hour.begin, hour.until))) - question.counts(hour.kinds)
+            total += self._count(both(timeless, compile_times(hour.begin, hour.until))) - question.counts(hour.kinds)
         return total
 
     def place(self, question: Question, timeless: Mapping[str, Any], skip: int) -> Place | None:
@@ -289,7 +288,7 @@ class Tallies:
         end = hour.until if before is None else min(hour.until, before)
         if begin >= end:
             return 0
-        matching = both(timeless, within(begin, end))
+        matching = both(timeless, compile_times(begin, end))
         return domain.part(bson.encode(matching), hour, lambda: self._count(matching))
 
     def _newest(self, domain: CountedDomain, question: Question, timeless: Mapping[str, Any]) -> int:
@@ -298,7 +297,7 @@ class Tallies:
         if before is not None and before <= top:
             return 0
         begin = top if question.since is None else max(question.since, top)
-        return self._count(both(timeless, within(begin, before)))
+        return self._count(both(timeless, compile_times(begin, before)))
 
     def _wake_if_behind(self, domain: CountedDomain) -> None:
         if self._now() - domain.hours[-1].until > SETTLED + MOVE_ON or domain.reopened:
