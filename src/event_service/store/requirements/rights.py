@@ -15,10 +15,11 @@ from event_service.store.requirements.faults import UnsuitableDatabase
 TO_SERVE = ("find", "insert", "update", "remove", "changeStream", "listIndexes", "listCollections")
 """Actions without which nothing works, or `Watch` would look for news again and again."""
 
-TO_INDEX = ("createCollection", "createIndex", "dropIndex")
-"""Where indexes are missing or of an earlier version. `db init`, run by another user, spares the service these."""
+TO_READ = ("find", "listIndexes", "listCollections")
+"""For `db check`, `db backup` and `db prune --dry-run`."""
 
-TO_RESTORE = ("dropCollection",)
+TO_MAINTAIN = (*TO_SERVE, "createCollection", "createIndex", "dropIndex", "dropCollection")
+"""For the other `db` commands. A service needs the indexes' ones where `db init` has not been run by another user."""
 
 UNAUTHORIZED = 13
 

@@ -10,7 +10,9 @@ Source: MongoDB manual, "hello"; server sources, `replication_info.cpp` and `ser
 
 import re
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from pymongo import MongoClient
@@ -27,8 +29,9 @@ Reply: TypeAlias = Hello | str
 OLDEST_WIRE_VERSION, OLDEST_VERSION = 9, "4.4"
 OLDEST_TESTED = (6, 0)
 
-_SECONDS = 2.0  # for the question through the driver, and again for each server that is asked directly
-_ASK_MS = 1000
+_SECONDS = 2.0  # for the questions through the driver
+_ASK_MS = 1000  # for the question to one server
+_ASKED_AT_ONCE = 8
 
 # AuthenticationFailed, UserNotFound, BadValue and MechanismUnavailable (both: a mechanism the server does not offer),
 # Atlas's own.
@@ -149,6 +152,10 @@ def data_members(hello: Hello) -> list[str]:
     return [*hello.get("hosts", ()), *hello.get("passives", ())]
 
 
+def _members(hello: Hello) -> list[str]:
+    return [*data_members(hello), *hello.get("arbiters", ())]
+
+
 def reservations(hello: Hello, version: str) -> tuple[str, ...]:
     """Return what works and should be better."""
     found = []
@@ -173,14 +180,12 @@ def ask_directly(uri: str) -> dict[str, Reply]:
     if tls.get("tlsInsecure"):  # comes with what it stands for, which is refused beside it
         tls = {name: value for name, value in tls.items() if "Invalid" not in name and "OCSP" not in name}
     asked: dict[str, Reply] = {}
-    waiting = [_joined(host, port) for host, port in parsed["nodelist"]]
-    while waiting:
-        address = waiting.pop(0)
-        if address in asked:
-            continue
-        asked[address] = answer = _ask(address, tls)
-        if not isinstance(answer, str):
-            waiting += [*data_members(answer), *answer.get("arbiters", ())]
+    named = [_joined(host, port) for host, port in parsed["nodelist"]]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        while addresses := [address for address in dict.fromkeys(named) if address not in asked]:
+            asked |= zip(addresses, pool.map(partial(_ask, tls=tls), addresses), strict=True)
+            replies = [asked[address] for address in addresses]
+            named = [name for reply in replies if not isinstance(reply, str) for name in _members(reply)]
     return asked
 
 
@@ -188,7 +193,7 @@ def _ask(address: str, tls: dict[str, Any]) -> Reply:
     options = {"serverSelectionTimeoutMS": _ASK_MS, "connectTimeoutMS": _ASK_MS, **tls}
     try:
         client: MongoClient[Document] = MongoClient(address, directConnection=True, **options)
-        with client, time_limit(_SECONDS):
+        with client, time_limit(_ASK_MS / 1000):
             return client.get_database("admin").command("hello")
     except PyMongoError as error:
         return _plain(error).removeprefix(f"{address}: ")

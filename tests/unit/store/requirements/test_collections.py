@@ -44,7 +44,7 @@ def test_collection_of_another_kind_is_named(found: dict[str, Any], text: str) -
 
 
 def test_the_service_s_own_indexes_pass() -> None:
-    for index in indexes.wanted(embedded=False):
+    for index in indexes.wanted():
         assert index.collection in COLLECTIONS
         check_index(
             "monitoring", index.collection, {"name": index.name, "key": dict(index.keys), "unique": index.unique}
