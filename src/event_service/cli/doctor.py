@@ -138,7 +138,7 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
             server = check_database(database, uri)
             tried = try_out(database)
     except (UnsuitableDatabase, DatabaseNotReady) as error:
-        yield Finding("database", "fault", error.problem, f"{error.advice[0].upper()}{error.advice[1:]}.")
+        yield Finding("database", "fault", error.problem, as_sentence(error.advice))
     except client.DatabaseSettingsError as error:
         yield Finding("database", "fault", str(error), "Correct EVENT_SERVICE_MONGODB_URI.")
     except EventServiceError as error:
@@ -147,8 +147,12 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
         found = f"MongoDB {server.version}, {server.topology}: {settings.database} was written to and read; {tried}"
         yield Finding("database", "ok", found)
         for reservation in server.reservations:
-            problem, _, advice = reservation.partition(": ")
-            yield Finding("database", "warning", problem, f"{advice[0].upper()}{advice[1:]}.")
+            yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
+
+
+def as_sentence(advice: str) -> str:
+    """Return it with a capital letter and a full stop."""
+    return f"{advice[0].upper()}{advice[1:]}."
 
 
 def check_identity(settings: Settings) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pymongo import MongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError, ServerSelectionTimeoutError
@@ -43,6 +43,13 @@ _USE_SET = (
 _NAME_MONGOS = "name the cluster's mongos in EVENT_SERVICE_MONGODB_URI"
 
 
+class Reservation(NamedTuple):
+    """Something that works and should be better; `problem` and `advice` as of `UnsuitableDatabase`."""
+
+    problem: str
+    advice: str
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What is known of a MongoDB that can be used.
@@ -50,12 +57,11 @@ class Server:
     Attributes:
         version: of the server, such as "6.0.5".
         topology: such as "replica set 'rs0'".
-        reservations: what works and should be better, each one line with advice.
     """
 
     version: str
     topology: str
-    reservations: tuple[str, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
 
 
 def check_topology(database: Database, uri: str) -> Server:
@@ -156,17 +162,15 @@ def _members(hello: Hello) -> list[str]:
     return [*data_members(hello), *hello.get("arbiters", ())]
 
 
-def reservations(hello: Hello, version: str) -> tuple[str, ...]:
+def reservations(hello: Hello, version: str) -> tuple[Reservation, ...]:
     """Return what works and should be better."""
     found = []
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if numbers and numbers < OLDEST_TESTED:
-        found.append(f"MongoDB {version} is out of support and not tested with this service: use a supported version")
+        found.append(Reservation(f"MongoDB {version} is not supported by its maker", "use MongoDB 7.0 or 8.0"))
     if arbiters := hello.get("arbiters"):
-        found.append(
-            f"the arbiter {', '.join(arbiters)} holds no data, so that writes wait while another member is away: "
-            "replace it by a member that holds data"
-        )
+        problem = f"the arbiter {', '.join(arbiters)} holds no data: writes wait while another member is away"
+        found.append(Reservation(problem, "replace it by a member that holds data"))
     return tuple(found)
 
 

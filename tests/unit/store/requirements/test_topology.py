@@ -75,8 +75,8 @@ def test_arbiter_and_old_version_are_reservations() -> None:
     assert reservations(PRIMARY, "6.0.5") == ()
     assert reservations(MONGOS, "8.0.4") == ()
     old, arbiter = reservations(without_data(2, 1), "5.0.31")
-    assert old.startswith("MongoDB 5.0.31 is out of support")
-    assert arbiter.startswith("the arbiter x:0 holds no data")
+    assert old == ("MongoDB 5.0.31 is not supported by its maker", "use MongoDB 7.0 or 8.0")
+    assert arbiter.problem.startswith("the arbiter x:0 holds no data")
 
 
 @pytest.mark.parametrize(
