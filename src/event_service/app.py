@@ -40,16 +40,14 @@ from event_service.store.alerts import AlertStore
 from event_service.store.change_feed import ChangeFeed
 from event_service.store.claims import ClaimStore
 from event_service.store.command_spans import CommandSpans
-from event_service.store.compile import MONGODB, SECANTUS, Dialect
 from event_service.store.conditions import ConditionStore
 from event_service.store.embedded.database import EmbeddedDatabase
 from event_service.store.event_reader import EventReader
 from event_service.store.event_writer import EventWriter
-from event_service.store.expiry import Expiry
 from event_service.store.export_reader import ExportReader
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
-from event_service.store.retention import has_old_index, replace_in_background
+from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
@@ -139,8 +137,7 @@ class App:
         authenticator = make_authenticator(settings)
         sealer = Sealer.from_settings(settings)
 
-        database, dialect = await self._connect(tracing, parts)
-        retention = await self._keep_for(database, dialect, parts)
+        database = await self._connect(tracing, parts)
 
         timeout_ms = settings.query_timeout_ms
         threads = Threads(settings.read_threads)
@@ -162,7 +159,7 @@ class App:
             claims=ClaimStore(database, timeout_ms),
             surges=surges,
         )
-        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, dialect=dialect)
+        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
         parts.callback(reader.close)
 
         writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
@@ -183,7 +180,7 @@ class App:
         )
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, dialect=dialect),
+            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit),
             threads=webhook_threads,
             sealer=sealer,
             plugins=Plugins(settings.plugin_endpoints, remote),
@@ -213,7 +210,7 @@ class App:
             idempotency_hours=settings.idempotency_hours,
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
-            retention=retention,
+            retention=Retention(settings.retention_days, settings.retention_by_severity),
         )
 
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
@@ -225,7 +222,7 @@ class App:
             events,
             webhooks,
             deliveries,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, dialect=dialect), threads.run),
+            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.run),
             watcher=watcher,
         )
         grpc_server = GrpcServer(
@@ -263,19 +260,6 @@ class App:
             _with_port(settings.grpc_address, grpc_server.port), _http_url(settings, http_server)
         )
 
-    async def _keep_for(
-        self, database: client.Database, dialect: Dialect, parts: contextlib.AsyncExitStack
-    ) -> Retention:
-        """How long events are kept. Takes over, in the background, from the TTL index of an earlier version."""
-        retention = Retention(self._settings.retention_days, self._settings.retention_by_severity)
-        if await asyncio.to_thread(has_old_index, database):
-            parts.callback(replace_in_background(database, retention).stop)
-        if dialect.embedded:
-            expiry = Expiry(database)
-            expiry.start()
-            parts.callback(expiry.stop)
-        return retention
-
     def _telemetry(self, metrics: Metrics, service_version: str, parts: contextlib.AsyncExitStack) -> Tracing | None:
         """Exports what OTEL_* ask for, until everything else has stopped."""
         tracing = start_tracing(service_version, os.environ)
@@ -290,38 +274,43 @@ class App:
         await stop_within(max(min(self._left(), longest), least), stop)
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
-        embedded = EmbeddedDatabase(self._settings.data_dir)
+        settings = self._settings
+        embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 
-    async def _connect(
-        self, tracing: Tracing | None, parts: contextlib.AsyncExitStack
-    ) -> tuple[client.Database, Dialect]:
+    async def _connect(self, tracing: Tracing | None, parts: contextlib.AsyncExitStack) -> client.Database:
         """The database, ready for use."""
-        uri = self._settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
+        named = self._settings.mongodb_uri.get_secret_value()
+        uri = named or await self._start_embedded(parts)
         database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
         parts.callback(stopped.set)
-        return database, await asyncio.to_thread(self._prepare, database, stopped)
+        await asyncio.to_thread(self._prepare, database, named, stopped)
+        return database
 
-    def _prepare(self, database: client.Database, stopped: threading.Event) -> Dialect:
-        """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster.
+    def _prepare(self, database: client.Database, named: str, stopped: threading.Event) -> None:
+        """Check the database that a URI names, and make collections and indexes.
 
+        Waits for a database that is not there yet, as in a fresh cluster; what does not pass by itself is raised.
         Until it is stopped: a cancelled start leaves its threads behind, and the process ends with the last of them.
         """
         give_up_at = time.monotonic() + DATABASE_SECONDS
         while True:
             try:
-                embedded = client.is_secantus(database)
-                ensure(database, embedded=embedded)
+                if named:
+                    check_database(database, named)
+                ensure(database)
             except Unavailable as error:
+                if (refusal := missing_right(error)) is not None:
+                    raise refusal from error
                 if stopped.is_set() or time.monotonic() > give_up_at:
                     raise
                 _log.warning("the database does not answer yet: %s", error.__cause__ or error)
                 stopped.wait(1)
             else:
-                return SECANTUS if embedded else MONGODB
+                return
 
     def _base_url(self) -> str:
         if self._settings.public_url:

@@ -1,6 +1,7 @@
-"""The recorded events, in an embedded database that the cases share."""
+"""The recorded events, in a database that the cases share."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +13,10 @@ from bson import ObjectId
 from event_service.settings import Settings
 from event_service.store import indexes
 from event_service.store.client import close, connect
-from event_service.store.compile import SECANTUS
 from event_service.store.event_reader import EventReader
-from tests.contract.conftest import embedded_uri
+from tests.contract.conftest import mongodb_uri
 
-__all__ = ["embedded_uri"]
+__all__ = ["mongodb_uri"]
 
 HERE = Path(__file__).parent
 
@@ -35,13 +35,13 @@ def read_events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def reader(embedded_uri: str) -> Iterator[EventReader]:
+def reader(mongodb_uri: str) -> Iterator[EventReader]:
     """Reads the recorded events."""
-    database = connect(Settings(database="conformance"), embedded_uri)
+    database = connect(Settings(database=f"conformance_{os.getpid()}"), mongodb_uri)
     indexes.ensure(database)
     database["event"].insert_many(read_events())
-    reading = EventReader(database["event"], dialect=SECANTUS)
+    reading = EventReader(database["event"])
     yield reading
     reading.close()
-    database.client.drop_database("conformance")
+    database.client.drop_database(database.name)
     close(database)

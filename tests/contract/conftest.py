@@ -1,7 +1,7 @@
-"""One store contract, three databases: mongomock (what it can), the embedded server, and a MongoDB by URI.
+"""One store contract, two databases: a real mongod, and mongomock for what it can answer.
 
-`EVENT_SERVICE_TEST_MONGODB_URI` adds the third; without it there is no such parameter. Every test gets a database of
-its own that is empty.
+The mongod is the one at EVENT_SERVICE_TEST_MONGODB_URI, else one that the session starts as the product does. Every
+test gets a database of its own that is empty.
 """
 
 import itertools
@@ -13,50 +13,38 @@ import pytest
 
 from event_service.settings import Settings
 from event_service.store.client import Database, close, connect
-from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
+from event_service.store.embedded.database import EmbeddedDatabase
 from tests.contract.mongomock_database import make_database
 
 MONGODB_URI = os.environ.get("EVENT_SERVICE_TEST_MONGODB_URI", "")
-KINDS = ["mongomock", "embedded", *(["mongodb"] if MONGODB_URI else [])]
+KINDS = ["mongomock", "mongodb"]
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def embedded_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URI of an embedded server that the whole session shares, started by the product itself."""
-    embedded = EmbeddedDatabase(tmp_path_factory.mktemp("embedded"))
-    try:
-        uri = embedded.start()
-    except EmbeddedDatabaseError as error:
-        pytest.skip(f"embedded: {error}")
-    yield uri
-    embedded.stop()
+def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URI of the mongod that the whole session shares."""
+    if MONGODB_URI:
+        yield MONGODB_URI
+        return
+    mongod = EmbeddedDatabase(tmp_path_factory.mktemp("mongod"))
+    yield mongod.start()
+    mongod.stop()
 
 
 @pytest.fixture(params=KINDS)
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """Which database the test runs on: mongomock, embedded or mongodb."""
+    """Which database the test runs on: mongomock or mongodb."""
     return cast("str", request.param)
 
 
 @pytest.fixture(scope="session")
-def embedded_server(embedded_uri: str) -> Iterator[Database]:
-    """The embedded server."""
-    yield from _connected(embedded_uri)
-
-
-@pytest.fixture(scope="session")
-def mongodb_server() -> Iterator[Database]:
-    """The MongoDB at EVENT_SERVICE_TEST_MONGODB_URI."""
-    yield from _connected(MONGODB_URI)
-
-
-def _connected(uri: str) -> Iterator[Database]:
-    """A server, connected as the product connects; once, for that takes as long as many a test."""
-    server = connect(Settings(), uri)
-    yield server
-    close(server)
+def server(mongodb_uri: str) -> Iterator[Database]:
+    """The mongod, connected as the product connects; once, for that takes as long as many a test."""
+    database = connect(Settings(), mongodb_uri)
+    yield database
+    close(database)
 
 
 @pytest.fixture
@@ -66,6 +54,11 @@ def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Dat
     if database_kind == "mongomock":
         yield make_database(name, request.getfixturevalue("monkeypatch"))
         return
-    server: Database = request.getfixturevalue(f"{database_kind}_server")
-    yield server.client.get_database(name, codec_options=server.codec_options, write_concern=server.write_concern)
+    server: Database = request.getfixturevalue("server")
+    yield server.client.get_database(
+        name,
+        codec_options=server.codec_options,
+        write_concern=server.write_concern,
+        read_concern=server.read_concern,
+    )
     server.client.drop_database(name)

@@ -7,9 +7,6 @@ import pytest
 from mongomock.collection import BulkOperationBuilder, Collection
 
 from event_service.store.client import Database
-from event_service.store.compile import Dialect
-
-MONGOMOCK = Dialect(positions=True, unicode_sets="", unlimited_patterns=True)
 
 
 def make_database(name: str, monkeypatch: pytest.MonkeyPatch) -> Database:

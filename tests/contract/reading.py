@@ -15,11 +15,9 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.client import Database, is_secantus
-from event_service.store.compile import MONGODB, SECANTUS, Dialect
+from event_service.store.client import Database
 from event_service.store.documents import event_document
 from event_service.store.event_reader import EventReader
-from tests.contract.mongomock_database import MONGOMOCK
 
 DOMAIN = Scope("d-1")
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -28,15 +26,8 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def dialect(database: Database, database_kind: str) -> Dialect:
-    if database_kind == "mongomock":
-        return MONGOMOCK
-    return SECANTUS if is_secantus(database) else MONGODB
-
-
-@pytest.fixture
-def reader(database: Database, dialect: Dialect) -> Iterator[EventReader]:
-    reading = EventReader(database["event"], dialect=dialect)
+def reader(database: Database) -> Iterator[EventReader]:
+    reading = EventReader(database["event"])
     yield reading
     reading.close()
 

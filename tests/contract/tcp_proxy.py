@@ -4,17 +4,23 @@ import contextlib
 import socket
 import threading
 import time
+from typing import Self
+
+from pymongo.uri_parser import parse_uri
 
 
 class TcpProxy:
     """Forwards connections from a port of its own to `target`.
+
+    Args:
+        target: host and port, or the path of a Unix socket.
 
     Attributes:
         delay: seconds every piece of a reply is held back.
         silent: replies are swallowed; connections stay open, as when a cable is pulled.
     """
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int] | str) -> None:
         self.delay = 0.0
         self.silent = False
         self._target = target
@@ -23,6 +29,12 @@ class TcpProxy:
         self._listener: socket.socket | None = None
         self.port = 0
         self.open()
+
+    @classmethod
+    def of_uri(cls, uri: str) -> Self:
+        """Return a proxy in front of the first server that a MongoDB URI names."""
+        host, port = parse_uri(uri)["nodelist"][0]
+        return cls(host if port is None else (host, port))
 
     def open(self) -> None:
         """Takes connections, on the same port as before."""
@@ -60,7 +72,7 @@ class TcpProxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(self._target)
+                server = self._connect()
             except OSError:
                 client.close()
                 continue
@@ -68,6 +80,13 @@ class TcpProxy:
                 self._pairs.append((client, server))
             for source, sink, is_reply in ((client, server, False), (server, client, True)):
                 threading.Thread(target=self._pump, args=(source, sink, is_reply), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if isinstance(self._target, tuple):
+            return socket.create_connection(self._target)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(self._target)
+        return server
 
     def _pump(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         with contextlib.suppress(OSError):

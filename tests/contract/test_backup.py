@@ -90,7 +90,7 @@ def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
     assert told == {name: len(rows) for name, rows in before.items()}
     assert schema.stored_version(filled) == schema.VERSION
     assert schema.restoring_since(filled) is None
-    difference = indexes.diff(filled, indexes.wanted(embedded=indexes.is_secantus(filled)))
+    difference = indexes.diff(filled, indexes.wanted())
     assert (difference.missing, difference.changed, difference.not_unique) == ((), (), ())
     assert filled["note"].count_documents({}) == 1
 

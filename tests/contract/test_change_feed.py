@@ -1,9 +1,8 @@
-"""The change stream of a replica set, as SecantusDB offers it, and databases that have none."""
+"""The change stream of a replica set, as SecantusDB offers it."""
 
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -108,10 +107,3 @@ def test_a_collection_that_is_dropped_is_followed_anew(
     wait_until(lambda: told.call_count >= 4)
     feed.stop()
     wait_until(lambda: not feed.live)
-
-
-def test_a_database_without_change_streams_is_left_alone(embedded_uri: str) -> None:
-    with MongoClient[Document](embedded_uri) as client:
-        feed = ChangeFeed(client["feed"]["event"], lambda: None)
-        wait_until(lambda: "change-feed" not in {thread.name for thread in threading.enumerate()})
-        assert not feed.live

@@ -12,16 +12,13 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.store.client import Database
-from event_service.store.compile import Dialect
 from event_service.store.export_reader import ExportReader, Position
-from tests.contract.reading import DOMAIN, NOON, dialect, stored
-
-__all__ = ["dialect"]
+from tests.contract.reading import DOMAIN, NOON, stored
 
 
 @pytest.fixture
-def exporter(database: Database, dialect: Dialect) -> ExportReader:
-    return ExportReader(database["event"], dialect=dialect, page_rows=7)
+def exporter(database: Database) -> ExportReader:
+    return ExportReader(database["event"], page_rows=7)
 
 
 def exported(
@@ -81,8 +78,8 @@ def test_conditions_hold(database: Database, exporter: ExportReader) -> None:
     assert exported(exporter, filter=hour) == []
 
 
-def test_a_page_has_so_many_bytes(database: Database, dialect: Dialect) -> None:
-    exporter = ExportReader(database["event"], dialect=dialect, page_bytes=20_000)
+def test_a_page_has_so_many_bytes(database: Database) -> None:
+    exporter = ExportReader(database["event"], page_bytes=20_000)
     sizes = [15_000, 1_000, 1_000, 15_000, 90_000, 1_000]
     ids = [stored(database, raw_data={"text": "x" * size}) for size in sizes]
     where, position, pages = parse_list_query({}, {}, EVENT_FIELDS).where, Position(), []

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -43,11 +42,8 @@ class Bench:
 
 
 @pytest.fixture
-def proxy(embedded_uri: str) -> Iterator[TcpProxy]:
-    address = urlsplit(embedded_uri)
-    assert address.hostname
-    assert address.port
-    proxy = TcpProxy((address.hostname, address.port))
+def proxy(mongodb_uri: str) -> Iterator[TcpProxy]:
+    proxy = TcpProxy.of_uri(mongodb_uri)
     yield proxy
     proxy.close()
 

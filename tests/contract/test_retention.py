@@ -8,7 +8,7 @@ import pytest
 from event_service.model.retention import Retention
 from event_service.store import indexes, retention
 from event_service.store.client import Database
-from event_service.store.retention import Group, has_old_index, prune, replace_in_background, replace_old_index
+from event_service.store.retention import Group, prune
 from tests.contract.test_migration import upstream_event, upstream_webhook
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def days_left(database: Database) -> dict[int, float | None]:
 
 
 @pytest.fixture
-def filled(database: Database, database_kind: str) -> Database:
+def filled(database: Database) -> Database:
     """One webhook with a word of its own, one without, one that is gone; and an event without a time."""
     # No indexes: what is deleted here is deleted by us, not by the server's TTL.
     database["webhook"].insert_many(
@@ -100,52 +100,10 @@ def test_it_works_in_batches_and_can_be_stopped(database: Database, monkeypatch:
     assert prune(database, Retention(1), NOW).deleted.total() == 15
 
 
-def test_only_what_carries_no_day_is_given_one(filled: Database) -> None:
-    prune(filled, POLICY, NOW, only_unstamped=True)
-    left = days_left(filled)
-    assert left[6] == 5
-    assert left[3] == 4
-    assert 4 not in left
-
-
-@pytest.fixture
-def of_an_earlier_version(database: Database, database_kind: str) -> Database:
-    """A database whose events go by a TTL index on created_at."""
-    direction = 1 if database_kind == "embedded" else -1
-    events = database["event"]
-    events.create_index([("created_at", direction)], name=indexes.RETENTION, expireAfterSeconds=30 * 86_400)
-    recent = datetime.now(UTC).replace(microsecond=0)
-    events.insert_many([upstream_event(number, created_at=recent - number * DAY) for number in range(1, 4)])
-    indexes.ensure(database, embedded=database_kind == "embedded")
-    return database
-
-
-def test_an_earlier_versions_index_stays_until_every_event_carries_its_day(
-    of_an_earlier_version: Database, database_kind: str
-) -> None:
-    database = of_an_earlier_version
-    assert has_old_index(database)
-    replace_old_index(database, Retention(30), stop=lambda: True)
-    assert has_old_index(database)
-    replacing = replace_in_background(database, Retention(30))
-    assert replacing.wait(30)
-    assert not has_old_index(database)
-    for row in database["event"].find():
-        assert row["expire_at"] - row["created_at"] == 30 * DAY
-    difference = indexes.diff(database, indexes.wanted(embedded=database_kind == "embedded"))
-    assert difference.missing == difference.changed == ()
-
-
-def test_without_retention_an_earlier_versions_index_just_goes(of_an_earlier_version: Database) -> None:
-    replace_old_index(of_an_earlier_version, Retention())
-    assert not has_old_index(of_an_earlier_version)
-    assert not any("expire_at" in row for row in of_an_earlier_version["event"].find())
-
-
 @pytest.mark.parametrize("database_kind", ["mongomock"], indirect=True)
 def test_the_database_deletes_what_is_over(database: Database) -> None:
-    """Servers look once a minute, mongomock whenever it is asked; the embedded database has `store/expiry.py`."""
-    indexes.ensure(database, embedded=False)
+    """MongoDB looks once a minute, mongomock whenever it is asked."""
+    indexes.ensure(database)
     now = datetime.now(UTC)
     database["event"].insert_many(
         [upstream_event(1, expire_at=now - DAY), upstream_event(2, expire_at=now + DAY), upstream_event(3)]

@@ -18,7 +18,7 @@ from event_service.store.maintenance.inspection import inspect
 from tests.contract.conftest import MONGODB_URI
 from tests.unit.store.test_indexes import serves
 
-SHARDED = indexes.wanted(embedded=False, sharded=True)
+SHARDED = indexes.wanted(sharded=True)
 
 
 class Router:
@@ -87,14 +87,14 @@ def test_what_somebody_has_spread_otherwise_is_left_alone(database: Database, ro
 
 
 def test_a_database_that_has_events_gets_the_indexes_of_a_cluster(database: Database, router: Router) -> None:
-    indexes.ensure(database, embedded=False)
+    indexes.ensure(database)
     sharding.init(database)
     assert schema.is_sharded(database)
     difference = indexes.diff(database, SHARDED)
     assert not difference.missing
     assert not [one for one in database["event"].list_indexes() if one.get("unique")]
     # A service that starts afterwards does not take that back.
-    indexes.ensure(database, embedded=False)
+    indexes.ensure(database)
     assert not [one for one in database["event"].list_indexes() if one.get("unique")]
     assert next(one for one in inspect(database, 5000) if one.what == "indexes").verdict == "ok"
 

@@ -10,15 +10,15 @@ from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
+from event_service.query.time_range import timeless
 from event_service.store.client import Database
-from event_service.store.compile import Dialect, compile_filter
+from event_service.store.compile import compile_filter
 from event_service.store.event_reader import EventReader
-from event_service.store.time_windows import timeless
 from event_service.store.totals import tally_keeping
 from event_service.store.totals.tallies import Tallies
 from event_service.store.totals.tally_keeping import Keeper, reopen
 from event_service.store.totals.tally_questions import question_of
-from tests.contract.reading import NOON, dialect, document_of, reader, stored  # noqa: F401 - fixtures
+from tests.contract.reading import NOON, document_of, reader, stored  # noqa: F401 - fixtures
 
 SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scope("d-1", "w-1", ()), Scope("d-2")]
 
@@ -26,9 +26,9 @@ SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scop
 class World:
     """Events, the time, and any number of replicas that count."""
 
-    def __init__(self, database: Database, dialect: Dialect) -> None:  # noqa: F811 - the fixture's value
+    def __init__(self, database: Database) -> None:
         self.events, self.kept = database["event"], database[tally_keeping.COLLECTION]
-        self.database, self.dialect = database, dialect
+        self.database = database
         self.now, self.seconds = NOON, 0.0
 
     def replica(self) -> Tallies:
@@ -47,8 +47,8 @@ class World:
     def check(self, tallies: Tallies, scope: Scope, query: ListQuery) -> None:
         question = question_of(scope, query.where)
         assert question is not None
-        without = compile_filter(scope, timeless(query.where), self.dialect)
-        plain = compile_filter(scope, query.where, self.dialect)
+        without = compile_filter(scope, timeless(query.where))
+        plain = compile_filter(scope, query.where)
         assert tallies.total(question, without) == self.events.count_documents(plain)
 
 
@@ -61,8 +61,8 @@ def since(moment: datetime, operator: str = "datetime_gte") -> dict[str, str]:
 
 
 @pytest.fixture
-def world(database: Database, dialect: Dialect) -> World:  # noqa: F811
-    return World(database, dialect)
+def world(database: Database) -> World:
+    return World(database)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,48 @@ def test_events_that_are_deleted_in_their_time_are_missed_soon(world: World) -> 
     world.check(tallies, SCOPES[0], asked())
 
 
+def test_while_events_are_deleted_in_their_time_totals_groups_and_pages_are_right(
+    world: World,
+    counted: Tallies,
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MongoDB looks once a minute and then deletes for as long as it takes: nobody counts meanwhile."""
+    monkeypatch.setattr("event_service.store.event_reader.DEEP", 0)
+    for at, hours in ((world.now - timedelta(hours=ago), ago) for ago in (9, 6, 3)):
+        due = world.now + timedelta(hours=12 - hours)
+        world.events.update_many(
+            {"created_at": {"$gte": at - timedelta(hours=2), "$lt": at}}, {"$set": {"expire_at": due}}
+        )
+    tally_keeping.forget(world.kept)
+    replica = world.replica()
+    replica.want("d-1")
+    replica.tend()
+    reader._totals.tallies = replica
+    group = {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count", "o": "count"}]}
+    by_severity = parse_stat_query(
+        {"aggregate": [{"group": group}, {"sort": [{"key": "severity"}]}]}, EVENT_FIELDS, NOON
+    )
+    gone = 0
+    for _ in range(40):
+        world.later(minutes=20)
+        overdue = [row["_id"] for row in world.events.find({"expire_at": {"$lte": world.now}}).limit(2)]
+        gone += world.events.delete_many({"_id": {"$in": overdue}}).deleted_count
+        # Bounds that cut through hours: the parts of them are remembered.
+        for query in (asked(), asked(filter=[since(NOON - timedelta(hours=6, minutes=30))])):
+            world.check(replica, SCOPES[0], query)
+        assert reader._statistics.stat(SCOPES[0], by_severity, replica) == reader._statistics.stat(
+            SCOPES[0], by_severity
+        )
+        plain = [
+            row["event_id"] for row in world.events.find({"domain_id": "d-1"}, sort=[("created_at", -1), ("_id", -1)])
+        ]
+        for start in (1, 9, len(plain) - 3):
+            rows = reader.list(SCOPES[0], asked(page={"start": start, "limit": 3}, only=["event_id"])).rows
+            assert [row[-18:].decode() for row in rows] == plain[start - 1 :][:3]
+    assert gone > 10
+
+
 def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: Tallies) -> None:
     world.events.delete_many({"project_id": "p-2"})
     for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):
@@ -280,7 +322,7 @@ def test_pages_by_counted_hours_are_those_of_the_plain_query(
         [since(NOON - timedelta(hours=9, minutes=7)), since(NOON - timedelta(hours=3, minutes=7), "datetime_lte")],
     ):
         where = asked(filter=filters).where
-        plain = [row["event_id"] for row in world.events.find(compile_filter(scope, where, world.dialect), sort=order)]
+        plain = [row["event_id"] for row in world.events.find(compile_filter(scope, where), sort=order)]
         for start in {1, 2, len(plain), len(plain) + 1, *(chance.randrange(1, len(plain) + 3) for _ in range(4))}:
             query = asked(filter=filters, page={"start": max(start, 1), "limit": 7}, only=["event_id"])
             rows = reader.list(scope, query).rows

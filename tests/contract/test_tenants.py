@@ -8,6 +8,7 @@ in a figure.
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,8 +40,7 @@ from event_service.rpc.call import Call
 from event_service.rpc.event_servicer import EventServicer
 from event_service.settings import Settings
 from event_service.store import indexes
-from event_service.store.client import Database, close, connect, is_secantus
-from event_service.store.compile import MONGODB, SECANTUS
+from event_service.store.client import Database, close, connect
 from event_service.store.event_reader import EventReader, Page
 from event_service.store.export_reader import ExportReader
 from event_service.store.shared_reader import SharedEventReader
@@ -51,7 +51,6 @@ from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
 from tests.chaos.scale import scaled
 from tests.contract import tenant_queries
-from tests.contract.conftest import MONGODB_URI
 from tests.contract.tenant_queries import Queries
 
 QUERIES = scaled(120, 2000)
@@ -259,15 +258,14 @@ class Tenants:
     values: list[Any]
 
 
-@pytest.fixture(scope="module", params=["embedded", *(["mongodb"] if MONGODB_URI else [])])
-def databases(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Database]]:
+@pytest.fixture(scope="module")
+def databases(mongodb_uri: str) -> Iterator[dict[tuple[str, str], Database]]:
     """Filled databases: by domain and role, and the shared one under ("", "")."""
-    uri = MONGODB_URI if request.param == "mongodb" else request.getfixturevalue("embedded_uri")
     chance = Random(1)
     filled = {domain: documents(domain, chance) for domain in DOMAINS}
     made: dict[tuple[str, str], Database] = {}
     for domain, role in [("", ""), *((domain, role) for domain in DOMAINS for role in SEES)]:
-        database = made[domain, role] = connect(Settings(database=f"tenants_{len(made)}"), uri)
+        database = made[domain, role] = connect(Settings(database=f"tenants_{os.getpid()}_{len(made)}"), mongodb_uri)
         for collection, kind in (("event", 0), ("webhook", 1)):
             everything = [row for rows in filled.values() for row in rows[kind]]
             seen = [row for row in everything if not role or (row["domain_id"] == domain and SEES[role](row))]
@@ -283,20 +281,19 @@ def databases(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], 
 @pytest.fixture
 def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Iterator[Tenants]:
     threads = Threads(2)
-    dialect = SECANTUS if is_secantus(databases["", ""]) else MONGODB
     readers: list[EventReader] = []
 
     def side(database: Database) -> Side:
-        reader = EventReader(database["event"], list_limit=20, dialect=dialect)
+        reader = EventReader(database["event"], list_limit=20)
         readers.append(reader)
         webhooks = WebhookManager(
-            store=WebhookStore(database, 5000, list_limit=4, dialect=dialect),
+            store=WebhookStore(database, 5000, list_limit=4),
             threads=threads,
             sealer=Sealer(None, tmp_path / "secret.key"),
             plugins=Plugins({}, RemotePlugins()),
             base_url=lambda: "https://events.example",
         )
-        exporter = Exporter(ExportReader(database["event"], dialect=dialect, page_rows=8), threads.run)
+        exporter = Exporter(ExportReader(database["event"], page_rows=8), threads.run)
         return Side(EventServicer(Events(SharedEventReader(reader, threads))), exporter, webhooks)
 
     texts = {

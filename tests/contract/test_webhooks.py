@@ -15,10 +15,8 @@ from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
-from event_service.store.compile import MONGODB, SECANTUS
 from event_service.store.webhook_reader import WebhookPage
 from event_service.store.webhooks import WebhookChanges, WebhookStore
-from tests.contract.mongomock_database import MONGOMOCK
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DOMAIN = Scope("d-1")
@@ -26,8 +24,6 @@ WORKSPACE = Scope("d-1", "ws-1")
 MEMBER = Scope("d-1", "ws-1", ("project-1",))
 NOBODY = Scope("d-1", "ws-1", ())
 FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NOBODY]
-
-DIALECTS = {"mongomock": MONGOMOCK, "embedded": SECANTUS, "mongodb": MONGODB}
 
 
 def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
@@ -75,7 +71,7 @@ def upstream_document(webhook_id: str, key: str, **changes: Any) -> dict[str, An
 @pytest.fixture
 def store(database: Database, database_kind: str) -> WebhookStore:
     database["webhook"].create_index("webhook_id", unique=True)
-    return WebhookStore(database, 5000, list_limit=3, dialect=DIALECTS[database_kind])
+    return WebhookStore(database, 5000, list_limit=3)
 
 
 def ask(store: WebhookStore, scope: Scope, query: dict[str, Any], access_key: str = "", **equals: str) -> WebhookPage:

@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS
     from event_service.query.list_query import parse_list_query
     from event_service.query.stat_query import parse_stat_query
-    from event_service.store.compile import SECANTUS, compile_filter, compile_sort
+    from event_service.store.compile import compile_filter, compile_sort
     from event_service.store.compile_list import compile_list_rows
     from event_service.store.compile_stat import compile_stages
 
@@ -47,7 +47,7 @@ def one_input(data: bytes) -> None:
     check_stages(stages)
     check_roots(stages)
     try:
-        compile_filter(SCOPE, where, SECANTUS)
+        compile_filter(SCOPE, where)
     except InvalidArgument:
         return
 

@@ -1,8 +1,7 @@
 """Which regular expressions are let through: those that mean the same everywhere and cannot explode anywhere.
 
-The servers behind this service match by backtracking (MongoDB: PCRE, the embedded database: Python), and one bad
-pattern wedges the whole server, time limit or not. So a pattern is parsed here, and what is not plainly harmless is
-refused:
+MongoDB matches by backtracking (PCRE), and a bad pattern costs it as much for each text as its limit of steps allows.
+So a pattern is parsed here, and what is not plainly harmless is refused:
 
 - at most 512 characters; no backreference, lookaround, flags, named group, possessive or atomic form, and none of the
   escapes that PCRE, RE2 and Python read differently;
@@ -78,21 +77,6 @@ def checked_pattern(pattern: str) -> str:
     if parser.position < len(pattern):
         raise PatternFault("a ')' without '('")
     return _simplified(pattern, parser.repeats, ends=not parser.has_top_level_alternatives)
-
-
-def ways(pattern: str) -> int:
-    """Upper bound of the ways to match a pattern that was let through, unbounded repeats counted once."""
-    return _Parser(pattern).alternatives(0).ways
-
-
-def uses_character_sets(pattern: str) -> bool:
-    """True where a pattern has \\d, \\w, \\s or \\b in it, which ask an engine what a letter or digit is."""
-    escaped = False
-    for character in pattern:
-        if escaped and character in "dDwWsSbB":
-            return True
-        escaped = character == "\\" and not escaped
-    return False
 
 
 class _Parser:

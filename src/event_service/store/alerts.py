@@ -8,7 +8,7 @@ from pymongo import UpdateOne
 
 from event_service.model.condition import Alert, AlertState, Closing
 from event_service.model.scope import Scope
-from event_service.store.bulk import insert_each, write_updates
+from event_service.store.bulk import insert_each
 from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_scope
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
@@ -53,7 +53,7 @@ class AlertStore:
             for closing in closings
         ]
         with database_errors(writing=True):
-            write_updates(self._alerts, writes)
+            self._alerts.bulk_write(writes, ordered=False)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
         """State and resolved_at of the stored alerts among `alert_ids`.

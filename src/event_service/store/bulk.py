@@ -1,35 +1,18 @@
-"""Many documents at once: inserts and updates in one journalled write each, look-ups by id.
+"""Many documents at once: inserts and updates in one journalled write each."""
 
-MongoDB flushes its journal once for a whole bulk write. SecantusDB does so once for an insert of many, but for each
-single update: 5 ms apiece against 0.7. Its journal is one log, though, and what is flushed is everything up to there:
-so the updates go without waiting, and one small write behind them waits for all.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from pymongo import MongoClient, ReplaceOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, ServerSelectionTimeoutError
-from pymongo.write_concern import WriteConcern
 
-from event_service.store.client import Document, is_secantus
+from event_service.store.client import Document
 from event_service.store.failures import DOCUMENT_TOO_LARGE, WriteFailure, write_errors, write_failures
 
-Update: TypeAlias = UpdateOne | ReplaceOne[Document]
-
-_NOT_WAITED_FOR = WriteConcern(w="majority", j=False)
-_BARRIER = "health"
-_IDS = 256
 _PART_BYTES = 16_000_000  # of documents in one command, which the driver refuses beyond 16 MiB and 16 KiB in all
-_WORTHWHILE = 3  # with fewer updates the barrier costs more than it saves
-
-_flushes_each: WeakKeyDictionary[MongoClient[Any], bool] = WeakKeyDictionary()
 
 
 def insert_each(collection: Collection[Document], documents: Sequence[Document]) -> list[WriteFailure]:
@@ -99,43 +82,3 @@ def _insert_part(collection: Collection[Document], part: Sequence[RawBSONDocumen
         return _insert(collection, part)
     except DocumentTooLarge as error:  # alone: larger than any document may be
         return [WriteFailure(index=0, code=DOCUMENT_TOO_LARGE, key="", message=str(error))]
-
-
-def write_updates(collection: Collection[Document], updates: Sequence[Update]) -> None:
-    """Carries out updates, in no order; returns once all of them are journalled.
-
-    Raises:
-        BulkWriteError: some were refused; all others are journalled nevertheless.
-    """
-    if len(updates) < _WORTHWHILE or not _flushes_each_update(collection):
-        collection.bulk_write(updates, ordered=False)
-        return
-    try:
-        collection.with_options(write_concern=_NOT_WAITED_FOR).bulk_write(updates, ordered=False)
-    finally:
-        # A change every time: an update that changes nothing flushes nothing.
-        collection.database[_BARRIER].update_one({"_id": "barrier"}, {"$inc": {"writes": 1}}, upsert=True)
-
-
-def find_by_id(
-    collection: Collection[Document],
-    ids: Iterable[Any],
-    projection: Mapping[str, Any] | None = None,
-    *,
-    max_time_ms: int,
-) -> Iterator[Document]:
-    """The documents that are there. Not all in one query: SecantusDB compares each of them with the whole list."""
-    wanted = list(ids)
-    for start in range(0, len(wanted), _IDS):
-        found = collection.find({"_id": {"$in": wanted[start : start + _IDS]}}, projection, max_time_ms=max_time_ms)
-        yield from found
-
-
-def _flushes_each_update(collection: Collection[Document]) -> bool:
-    if not isinstance(collection, Collection):  # mongomock
-        return False
-    client = collection.database.client
-    known = _flushes_each.get(client)
-    if known is None:
-        known = _flushes_each[client] = is_secantus(collection.database)
-    return known

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from event_service.store.bulk import insert_each, write_updates
+from event_service.store.bulk import insert_each
 from event_service.store.client import Database
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
@@ -74,7 +74,7 @@ class ClaimStore:
             return
         writes = [UpdateOne({"_id": claim_id}, {"$set": {"stored": list(event_ids)}}) for claim_id, event_ids in stored]
         with database_errors(writing=True):
-            write_updates(self._claims, writes)
+            self._claims.bulk_write(writes, ordered=False)
 
 
 def _row(claim: Claim) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """Typed queries to MongoDB's words: the only way from what a caller wrote to an operator or a key.
 
 Every value goes behind `$eq`, `$in` or `$literal`, every key is a field of the allow-list or was checked by `query/`,
-and every filter begins with the caller's scope. The same output is right on MongoDB 6 to 8, on the embedded database
-and on mongomock; where they read something differently, `Dialect` says so.
+and every filter begins with the caller's scope.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from event_service.model.scope import Scope
-from event_service.query.fields import FieldKind, FieldPath, FieldSet, Origin, SortKey
+from event_service.query.fields import FieldPath, FieldSet, Origin, SortKey
 from event_service.query.filter import (
     Compare,
     Comparison,
@@ -24,10 +23,8 @@ from event_service.query.filter import (
     OneOf,
     Where,
 )
-from event_service.query.regex_rule import uses_character_sets
 from event_service.query.values import Value
 from event_service.store.documents import escape_key, escape_keys
-from event_service.store.python_patterns import bounded
 
 NOWHERE = "_absent"
 """A name no document has: what is asked of an unknown field is asked of this one."""
@@ -48,30 +45,6 @@ _NOTHING: dict[str, Any] = {"_id": {"$in": []}}
 _SPECIAL = frozenset("\\^$.|?*+()[]{}")
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What differs between the servers.
-
-    Attributes:
-        embedded: SecantusDB, which neither pushes limits down nor follows a path through a list of objects in
-            `distinct`.
-        positions: a number in a field path of an expression (`$resources.0`) is a position in a list. MongoDB takes it
-            for a key there, though for a position in filters and sorts.
-        unicode_sets: what makes \\d, \\w, \\s and \\b know letters beyond ASCII, set before a pattern; PCRE has to be
-            told, Python is so anyway.
-        unlimited_patterns: patterns are matched by Python, which has no limit of steps as PCRE has.
-    """
-
-    embedded: bool = False
-    positions: bool = False
-    unicode_sets: str = "(*UCP)"
-    unlimited_patterns: bool = False
-
-
-MONGODB = Dialect()
-SECANTUS = Dialect(embedded=True, positions=True, unicode_sets="", unlimited_patterns=True)
-
-
 def compile_scope(scope: Scope) -> dict[str, Any]:
     """The clauses that keep a query within a scope."""
     clauses: dict[str, Any] = {"domain_id": scope.domain_id}
@@ -85,12 +58,22 @@ def compile_scope(scope: Scope) -> dict[str, Any]:
     return clauses
 
 
-def compile_filter(scope: Scope, where: Where, dialect: Dialect = MONGODB) -> dict[str, Any]:
+def compile_filter(scope: Scope, where: Where) -> dict[str, Any]:
     """The filter of a find, a count or a $match: the scope, and what was asked within it."""
-    clauses = [compile_condition(condition, dialect) for condition in where.every]
+    clauses = [compile_condition(condition) for condition in where.every]
     if where.some:
-        clauses.append(_any_of([compile_condition(condition, dialect) for condition in where.some]))
+        clauses.append(_any_of([compile_condition(condition) for condition in where.some]))
     return both(compile_scope(scope), *clauses)
+
+
+def compile_times(since: datetime | None, before: datetime | None) -> dict[str, Any]:
+    """Return the filter for a created_at between two times, the second excluded; None for no bound."""
+    bounds: dict[str, Any] = {}
+    if since is not None:
+        bounds["$gte"] = since
+    if before is not None:
+        bounds["$lt"] = before
+    return {"created_at": bounds} if bounds else {}
 
 
 def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,18 +90,7 @@ def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def compile_match(matching: Mapping[str, Any], dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
-    """The $match stages of a filter.
-
-    The embedded database reads no index for a filter with $or, $and or $nor in it, so these get a stage of their own.
-    """
-    logical = {key: value for key, value in matching.items() if key.startswith("$")}
-    if not dialect.embedded or not logical:
-        return [{"$match": dict(matching)}]
-    return [{"$match": {key: value for key, value in matching.items() if key not in logical}}, {"$match": logical}]
-
-
-def compile_condition(condition: Condition, dialect: Dialect = MONGODB) -> dict[str, Any]:
+def compile_condition(condition: Condition) -> dict[str, Any]:
     """One condition as a filter."""
     name = stored_name(condition.path)
     match condition:
@@ -131,7 +103,7 @@ def compile_condition(condition: Condition, dialect: Dialect = MONGODB) -> dict[
         case OneOf():
             return {name: {"$nin" if condition.negated else "$in": stored_values(condition.values)}}
         case Matches():
-            return _any_of([{name: _expression(pattern, dialect)} for pattern in condition.patterns])
+            return _any_of([{name: {"$regex": pattern, "$options": "i"}} for pattern in condition.patterns])
         case HasMember():
             return {name: {"$elemMatch": _member_filter(condition.tests)}}
 
@@ -161,11 +133,15 @@ def stored_name(path: FieldPath) -> str:
     return f"{GROUP_KEYS}.{name}" if path.origin is Origin.GROUP_KEY else name
 
 
-def value_of(path: FieldPath, dialect: Dialect = MONGODB) -> Any:
-    """The expression for what a row holds at a path."""
+def value_of(path: FieldPath) -> Any:
+    """The expression for what a row holds at a path.
+
+    A number in it (`resources.0`) is a position in a list, as in filters and sorts; MongoDB's expressions take it for a
+    key.
+    """
     name = stored_name(path)
     parts = name.split(".")
-    if dialect.positions or not any(_is_position(part) for part in parts[1:]):
+    if not any(_is_position(part) for part in parts[1:]):
         return f"${name}"
     value: Any = f"${parts[0]}"
     for is_position, run in groupby(parts[1:], _is_position):
@@ -208,12 +184,7 @@ def _direction(key: SortKey) -> int:
 
 
 def _compare(condition: Compare, name: str) -> dict[str, Any]:
-    clause = {name: {COMPARISONS[condition.comparison]: stored_value(condition.value)}}
-    ordered = condition.comparison not in {Comparison.EQUAL, Comparison.NOT_EQUAL}
-    if ordered and condition.path.kind is FieldKind.TEXTS:
-        # The embedded database loses matches when it turns two bounds on an indexed array into one range.
-        return {"$nor": [{"$nor": [clause]}]}
-    return clause
+    return {name: {COMPARISONS[condition.comparison]: stored_value(condition.value)}}
 
 
 def _contains(condition: Contains, name: str) -> dict[str, Any]:
@@ -231,13 +202,8 @@ def _any_of(filters: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$or": filters} if filters else dict(_NOTHING)
 
 
-def _expression(pattern: str, dialect: Dialect) -> dict[str, Any]:
-    prefix = dialect.unicode_sets if uses_character_sets(pattern) else ""
-    return {"$regex": prefix + (bounded(pattern) if dialect.unlimited_patterns else pattern), "$options": "i"}
-
-
 def _literally(text: str) -> str:
-    """A regular expression for a text, in what PCRE and Python have in common."""
+    """A regular expression for a text."""
     escaped = "".join(f"\\{character}" if character in _SPECIAL else character for character in text)
     return escaped.replace("\0", "\\x00")
 

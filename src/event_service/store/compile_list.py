@@ -20,8 +20,6 @@ from event_service.query.list_query import ListQuery
 from event_service.query.unwind import Unwind
 from event_service.store.compile import (
     COMPARISONS,
-    MONGODB,
-    Dialect,
     compile_condition,
     compile_projection,
     compile_sort,
@@ -32,20 +30,18 @@ from event_service.store.compile import (
 )
 
 
-def compile_unwind(unwind: Unwind, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
     """The stages that take a list apart and keep the rows that pass."""
     stages: list[dict[str, Any]] = [{"$unwind": f"${stored_name(unwind.path)}"}]
     if unwind.conditions:
-        stages.append({"$match": {"$and": [compile_condition(each, dialect) for each in unwind.conditions]}})
+        stages.append({"$match": {"$and": [compile_condition(each) for each in unwind.conditions]}})
     return stages
 
 
-def compile_list_rows(
-    query: ListQuery, fields: FieldSet, limit: int, dialect: Dialect = MONGODB
-) -> list[dict[str, Any]]:
+def compile_list_rows(query: ListQuery, fields: FieldSet, limit: int) -> list[dict[str, Any]]:
     """The stages after the $match for the rows of a list, at most `limit`."""
-    stages = compile_list_matches(query, dialect)
-    stages += compile_added_fields(query.add_fields, dialect)
+    stages = compile_list_matches(query)
+    stages += compile_added_fields(query.add_fields)
     stages.append({"$sort": dict(compile_sort(query.sort, fields))})
     if query.page.skip:
         stages.append({"$skip": query.page.skip})
@@ -55,43 +51,43 @@ def compile_list_rows(
     return stages
 
 
-def compile_list_matches(query: ListQuery, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+def compile_list_matches(query: ListQuery) -> list[dict[str, Any]]:
     """The stages after the $match that decide how many rows there are."""
-    return compile_unwind(query.unwind, dialect) if query.unwind else []
+    return compile_unwind(query.unwind) if query.unwind else []
 
 
-def compile_added_fields(added: tuple[AddedField, ...], dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+def compile_added_fields(added: tuple[AddedField, ...]) -> list[dict[str, Any]]:
     """The stage that adds fields; none for no fields."""
     if not added:
         return []
-    return [{"$addFields": {stored_name(field.path): _expression(field.value, dialect) for field in added}}]
+    return [{"$addFields": {stored_name(field.path): _expression(field.value) for field in added}}]
 
 
-def _expression(expression: Expression, dialect: Dialect) -> Any:
+def _expression(expression: Expression) -> Any:
     match expression:
         case Literal():
             return {"$literal": stored_value(expression.value)}
         case FieldValue():
-            return value_of(expression.path, dialect)
+            return value_of(expression.path)
         case Choice():
             return {
                 "$cond": [
-                    _test(expression.test, dialect),
-                    _expression(expression.then, dialect),
-                    _expression(expression.otherwise, dialect),
+                    _test(expression.test),
+                    _expression(expression.then),
+                    _expression(expression.otherwise),
                 ]
             }
 
 
-def _test(test: Test, dialect: Dialect) -> Any:
+def _test(test: Test) -> Any:
     match test:
         case Always():
             return {"$literal": test.passed}
         case Compared():
-            return {COMPARISONS[test.comparison]: [_expression(test.left, dialect), _expression(test.right, dialect)]}
+            return {COMPARISONS[test.comparison]: [_expression(test.left), _expression(test.right)]}
         case AmongValues():
-            return {"$in": [_expression(test.operand, dialect), {"$literal": stored_values(test.values)}]}
+            return {"$in": [_expression(test.operand), {"$literal": stored_values(test.values)}]}
         case Combined():
-            return {"$and" if test.every else "$or": [_test(each, dialect) for each in test.tests]}
+            return {"$and" if test.every else "$or": [_test(each) for each in test.tests]}
         case Negated():
-            return {"$not": [_test(test.test, dialect)]}
+            return {"$not": [_test(test.test)]}

@@ -1,6 +1,7 @@
 """Statistics queries as aggregations."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from event_service.query.fields import FieldSet
@@ -22,7 +23,7 @@ from event_service.query.stat_stages import (
     Stage,
 )
 from event_service.query.unwind import Unwind
-from event_service.store.compile import COMPARISONS, MONGODB, Dialect, stored_name, stored_value, value_of
+from event_service.store.compile import COMPARISONS, stored_name, stored_value, value_of
 from event_service.store.compile_list import compile_unwind
 from event_service.store.documents import ESCAPE
 
@@ -53,10 +54,14 @@ _MONTHS = (
 )  # fmt: skip
 _FORMAT_PIECES = re.compile(r"%[bB]|(?:[^%]|%[^bB])+", re.DOTALL)
 
+_COUNT: dict[str, Any] = {"$group": {"_id": None, "f0": {"$sum": 1}}}
+_BETWEEN_GROUPS: dict[str, Any] = {"$limit": 2**31 - 1}
+"""MongoDB 6.0.5 merges groups that follow each other: three of them count 1 row of 3. A $limit ends that at no cost."""
+
 _IN_ORDER_OF_ARRIVAL: dict[str, Any] = {"$sort": {"_id": 1}}
 
 
-def compile_stages(query: StatQuery, fields: FieldSet, dialect: Dialect = MONGODB) -> list[dict[str, Any]]:
+def compile_stages(query: StatQuery, fields: FieldSet) -> list[dict[str, Any]]:
     """The stages after the $match.
 
     Rows that are still documents at the end show the resource's fields, and what depends on an order nobody asked for
@@ -68,7 +73,7 @@ def compile_stages(query: StatQuery, fields: FieldSet, dialect: Dialect = MONGOD
         if documents and not ordered and _depends_on_order(stage):
             stages.append(_IN_ORDER_OF_ARRIVAL)
             ordered = True
-        stages += _compile(stage, documents, dialect)
+        append_stages(stages, *_compile(stage, documents))
         ordered = ordered or isinstance(stage, Sort)
         documents = documents and not isinstance(stage, Group | Count | Project)
     if documents:
@@ -77,9 +82,19 @@ def compile_stages(query: StatQuery, fields: FieldSet, dialect: Dialect = MONGOD
     return stages
 
 
-def compile_count() -> dict[str, Any]:
-    """The stage that counts rows into `f0`; no row where there are none, on every server."""
-    return {"$group": {"_id": None, "f0": {"$sum": 1}}}
+def compile_count(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the stages and one that counts their rows into `f0`; no row where there are none."""
+    counting = list(stages)
+    append_stages(counting, _COUNT)
+    return counting
+
+
+def append_stages(stages: list[dict[str, Any]], *following: dict[str, Any]) -> None:
+    """Append stages, and never one `$group` right behind another."""
+    for stage in following:
+        if stages and "$group" in stages[-1] and "$group" in stage:
+            stages.append(_BETWEEN_GROUPS)
+        stages.append(stage)
 
 
 def _depends_on_order(stage: Stage) -> bool:
@@ -88,18 +103,18 @@ def _depends_on_order(stage: Stage) -> bool:
     return isinstance(stage, Limit | Skip)
 
 
-def _compile(stage: Stage, documents: bool, dialect: Dialect) -> list[dict[str, Any]]:
+def _compile(stage: Stage, documents: bool) -> list[dict[str, Any]]:
     match stage:
         case Unwind():
-            stages = compile_unwind(stage, dialect)
+            stages = compile_unwind(stage)
         case Group():
-            stages = [_group(stage, dialect)]
+            stages = [_group(stage)]
         case Count():
-            stages = [compile_count()]
+            stages = [_COUNT]
         case Sort():
             stages = _sort(stage, documents)
         case Project():
-            stages = [_project(stage, dialect)]
+            stages = [_project(stage)]
         case Limit():
             stages = [{"$limit": stage.rows}]
         case Skip():
@@ -107,60 +122,55 @@ def _compile(stage: Stage, documents: bool, dialect: Dialect) -> list[dict[str, 
     return stages
 
 
-def _group(group: Group, dialect: Dialect) -> dict[str, Any]:
-    keys = {key.slot: _key(key, dialect) for key in group.keys}
-    return {"$group": {"_id": keys, **{field.slot: _field(field, dialect) for field in group.fields}}}
+def _group(group: Group) -> dict[str, Any]:
+    keys = {key.slot: _key(key) for key in group.keys}
+    return {"$group": {"_id": keys, **{field.slot: _field(field) for field in group.fields}}}
 
 
-def _key(key: GroupKey, dialect: Dialect) -> Any:
-    value = value_of(key.path, dialect)
+def _key(key: GroupKey) -> Any:
+    value = value_of(key.path)
     if key.date is None:
         return value
     if isinstance(key.date, DatePart):
         return {_DATE_PARTS[key.date]: value}
-    return _formatted(value, key.date, dialect)
+    return _formatted(value, key.date)
 
 
-def _formatted(value: Any, date_format: str, dialect: Dialect) -> Any:
+def _formatted(value: Any, date_format: str) -> Any:
     """The date in a format. Month names are written out here: $dateToString knows them since MongoDB 7 only."""
     pieces = _FORMAT_PIECES.findall(date_format)
     if not any(piece in {"%b", "%B"} for piece in pieces):
-        return _date_text(value, date_format, dialect)
-    return {"$concat": [_format_piece(value, piece, dialect) for piece in pieces]}
+        return _date_text(value, date_format)
+    return {"$concat": [_format_piece(value, piece) for piece in pieces]}
 
 
-def _format_piece(value: Any, piece: str, dialect: Dialect) -> Any:
+def _format_piece(value: Any, piece: str) -> Any:
     if piece not in {"%b", "%B"}:
-        return _date_text(value, piece, dialect)
+        return _date_text(value, piece)
     names = [month[:3] if piece == "%b" else month for month in _MONTHS]
     return {"$arrayElemAt": [{"$literal": names}, {"$subtract": [{"$month": value}, 1]}]}
 
 
-def _date_text(value: Any, date_format: str, dialect: Dialect) -> dict[str, Any]:
-    """MongoDB takes a format that begins with $ for a field's name and would show what is in that field.
-
-    The embedded database takes every format as it is written, and no $literal there.
-    """
-    is_taken_for_a_field = date_format.startswith("$") and not dialect.embedded
-    written: Any = {"$literal": date_format} if is_taken_for_a_field else date_format
-    return {"$dateToString": {"format": written, "date": value}}
+def _date_text(value: Any, date_format: str) -> dict[str, Any]:
+    # MongoDB evaluates the format: one that begins with $ would show what is in the field of that name.
+    return {"$dateToString": {"format": {"$literal": date_format}, "date": value}}
 
 
-def _field(field: GroupField, dialect: Dialect) -> dict[str, Any]:
+def _field(field: GroupField) -> dict[str, Any]:
     if field.accumulator is Accumulator.COUNT:
-        return {"$sum": _if_all(field.conditions, 1, 0, dialect) if field.conditions else 1}
+        return {"$sum": _if_all(field.conditions, 1, 0) if field.conditions else 1}
     if field.path is None:
-        return {"$push": {name: value_of(path, dialect) for name, path in field.members}}
-    value = value_of(field.path, dialect)
+        return {"$push": {name: value_of(path) for name, path in field.members}}
+    value = value_of(field.path)
     if not field.conditions:
         return {_ACCUMULATORS[field.accumulator]: value}
     otherwise = 0 if field.accumulator is Accumulator.SUM else None  # an average passes over null
-    return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise, dialect)}
+    return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise)}
 
 
-def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any, dialect: Dialect) -> dict[str, Any]:
+def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any) -> dict[str, Any]:
     tests = [
-        {COMPARISONS[each.comparison]: [value_of(each.path, dialect), {"$literal": stored_value(each.value)}]}
+        {COMPARISONS[each.comparison]: [value_of(each.path), {"$literal": stored_value(each.value)}]}
         for each in conditions
     ]
     return {"$cond": [{"$and": tests}, value, otherwise]}
@@ -173,15 +183,15 @@ def _sort(sort: Sort, documents: bool) -> list[dict[str, Any]]:
     return [{"$sort": levels}] if levels else []
 
 
-def _project(project: Project, dialect: Dialect) -> dict[str, Any]:
-    shown: dict[str, Any] = {".".join(field.target): _projected(field, dialect) for field in project.fields}
+def _project(project: Project) -> dict[str, Any]:
+    shown: dict[str, Any] = {".".join(field.target): _projected(field) for field in project.fields}
     if project.exclude_keys:
         shown["_id"] = 0
     return {"$project": shown}
 
 
-def _projected(field: ProjectField, dialect: Dialect) -> Any:
-    value = value_of(field.path, dialect)
+def _projected(field: ProjectField) -> Any:
+    value = value_of(field.path)
     if field.operator is None:
         return value
     made = {_PROJECT_OPERATORS[field.operator]: value}

@@ -9,7 +9,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
-from event_service.store.bulk import find_by_id, insert_each, write_updates
+from event_service.store.bulk import insert_each
 from event_service.store.client import Database
 from event_service.store.failures import (
     DUPLICATE_KEY,
@@ -33,7 +33,7 @@ class ConditionStore:
     def find(self, condition_ids: Iterable[str]) -> dict[str, Condition]:
         """The stored rows among `condition_ids`, by their id."""
         with database_errors():
-            rows = find_by_id(self._rows, condition_ids, max_time_ms=self._timeout_ms)
+            rows = self._rows.find({"_id": {"$in": list(condition_ids)}}, max_time_ms=self._timeout_ms)
             return {row["_id"]: _condition(row) for row in rows}
 
     def save(self, conditions: Sequence[Condition]) -> list[bool]:
@@ -69,7 +69,7 @@ class ConditionStore:
             ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
         ]
         try:
-            write_updates(self._rows, writes)
+            self._rows.bulk_write(writes, ordered=False)
         except BulkWriteError as error:
             return write_errors(error)
         return []
@@ -93,7 +93,7 @@ class ConditionStore:
             for row in conditions
         ]
         with database_errors(writing=True):
-            write_updates(self._rows, writes)
+            self._rows.bulk_write(writes, ordered=False)
 
     def unsettled(self, before: datetime, limit: int = 1000) -> list[Condition]:
         """Rows whose closings were decided before `before` and never carried out: a process died in between."""

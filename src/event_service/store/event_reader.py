@@ -4,39 +4,33 @@ A full row is the stored reply as it is: the query projects those bytes only and
 fields are encoded anew.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import bson
 from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS, SortKey
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
+from event_service.query.time_range import TimeRange, time_range
 from event_service.store.client import caller_query
 from event_service.store.compile import (
-    MONGODB,
-    Dialect,
     both,
     compile_filter,
-    compile_match,
     compile_projection,
     compile_scope,
     compile_sort,
+    compile_times,
 )
 from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
 from event_service.store.partial_rows import RowEncoder
 from event_service.store.stat_reader import StatReader
-from event_service.store.time_windows import Between, TimeWindows, between, serves, within
 from event_service.store.totals.event_totals import EventTotals
-from event_service.store.totals.tallies import Place
-from event_service.store.totals.tally_hours import hour_of
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
@@ -44,13 +38,8 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 DEEP = 200
 """Rows before a page from which on it is looked for by counted hours."""
 
-FAR = 2**31
-"""More rows than there are: the last row of a page without a limit is not looked for."""
-
-_MOMENT = timedelta(milliseconds=1)
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
-_SCOPE_FIELDS = ("domain_id", "workspace_id", "project_id")
 _SERVER_ROWS = 2**31 - 1
 _CHUNK = 100
 
@@ -77,7 +66,6 @@ class EventReader:
         collection: the `event` collection.
         list_limit: rows of a list that asks for no number.
         max_time_ms: after this the server gives a query up.
-        dialect: what is particular about the server.
         max_reply_bytes: bytes of rows of a list that asks for no number.
     """
 
@@ -87,17 +75,14 @@ class EventReader:
         *,
         list_limit: int = 1000,
         max_time_ms: int = 10_000,
-        dialect: Dialect = MONGODB,
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         self._collection = collection
         self._list_limit = list_limit
         self._max_time_ms = max_time_ms
         self._max_reply_bytes = max_reply_bytes
-        self._dialect = dialect
-        self._windows = TimeWindows()
-        self._totals = EventTotals(collection, max_time_ms=max_time_ms, dialect=dialect)
-        self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
+        self._totals = EventTotals(collection, max_time_ms=max_time_ms)
+        self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
         """For each event_id the serialised EventInfo, or None where the scope has no such event. One query for all.
@@ -107,7 +92,7 @@ class EventReader:
         """
         found: dict[str, bytes] = {}
         wanted = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
-        with database_errors():
+        with database_errors(querying=True):
             lacking = []
             for document in self._collection.find(wanted, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
                 if WIRE in document:
@@ -130,7 +115,7 @@ class EventReader:
             QueryError: the data does not allow the query.
             DeadlineExceeded, Unavailable: the database.
         """
-        matching = compile_filter(scope, query.where, self._dialect)
+        matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):
             if query.count_only:
                 return Page([], self._totals.total(scope, query, matching))
@@ -170,64 +155,28 @@ class EventReader:
 
     def _encoded(self, scope: Scope, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
-            stages = compile_list_rows(query, EVENT_FIELDS, limit, self._dialect)
-            return self._partial(self._aggregate([*compile_match(matching, self._dialect), *stages]), query)
+            stages = [{"$match": matching}, *compile_list_rows(query, EVENT_FIELDS, limit)]
+            rows = self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+            return self._partial(rows, query)
         shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
-        found = self._newest(scope, query, shown, limit) if serves(query) else None
+        far = query.sort is None and query.page.skip >= DEEP
+        found = self._find_far(scope, query, shown, limit) if far else None
         if found is None:
             found = self._find(matching, shown, query.sort, query.page.skip, limit)
         return self._whole(found) if query.only is None else self._partial(found, query)
 
-    def _newest(
+    def _find_far(
         self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int
     ) -> Iterable[Mapping[str, Any]] | None:
-        """The default order where the plain query would be slow: far from the newest, and on the embedded database."""
-        times, skip = between(query.where), query.page.skip
-        place = self._totals.place(scope, query, skip) if skip >= DEEP else None
-        if place is not None:
-            if place.past_the_end:
-                return []
-            times, skip = replace(times, before=place.before), place.skip
-        timeless = self._totals.timeless(scope, query)
-        if self._dialect.embedded:
-            last = query.page.skip + limit
-            return self._by_windows(
-                timeless,
-                times,
-                {**shown, "created_at": 1},
-                (skip, limit),
-                lambda: self._totals.place(scope, query, last) if last < FAR else None,
-            )
-        if place is None:
-            return None
-        window = (
-            {"created_at": {"$not": {"$gte": times.before}}} if times.undated else within(times.since, times.before)
-        )
-        return self._find(both(timeless, window), shown, None, skip, limit)
-
-    def _by_windows(
-        self,
-        timeless: dict[str, Any],
-        times: Between,
-        shown: Mapping[str, Any],
-        page: tuple[int, int],
-        end: Callable[[], Place | None],
-    ) -> Iterable[Mapping[str, Any]]:
-        def find(window: Mapping[str, Any], skip: int, most: int) -> Iterable[Mapping[str, Any]]:
-            return self._find(both(timeless, window), shown, None, skip, most)
-
-        def count(window: Mapping[str, Any]) -> int:
-            return self._totals.count(both(timeless, window))
-
-        def begin() -> datetime | None:
-            place = end()
-            return hour_of(place.before - _MOMENT) if place else None
-
-        skip, limit = page
-        reach = (skip + limit).bit_length()
-        everything = {name: timeless[name] for name in _SCOPE_FIELDS if name in timeless}
-        about = [(bson.encode(timeless), reach), (bson.encode(everything), reach)]
-        return self._windows.page(times, about, skip, limit, find=find, count=count, begin=begin)
+        """A page far from the newest, looked for from where the counted hours place it; None where they do not."""
+        place = self._totals.place(scope, query, query.page.skip)
+        if place is None or place.past_the_end:
+            return None if place is None else []
+        times = time_range(query.where)
+        window = compile_times(times.since, place.before)
+        if times == TimeRange():  # events without a time come after all others
+            window = {"created_at": {"$not": {"$gte": place.before}}}
+        return self._find(both(self._totals.timeless(scope, query), window), shown, None, place.skip, limit)
 
     def _find(
         self,
@@ -237,25 +186,15 @@ class EventReader:
         skip: int,
         limit: int,
     ) -> Iterable[Mapping[str, Any]]:
-        order = compile_sort(sort, EVENT_FIELDS)
-        stages = compile_match(matching, self._dialect)
-        if len(stages) > 1:
-            page = [{"$skip": skip}] if skip else []
-            return self._aggregate(
-                [*stages, {"$sort": dict(order)}, *page, {"$limit": limit}, {"$project": dict(projection)}]
-            )
         return self._collection.find(
             matching,
             projection,
-            sort=order,
+            sort=compile_sort(sort, EVENT_FIELDS),
             skip=skip,
             limit=limit,
             batch_size=min(limit, self._list_limit + 1),
             max_time_ms=self._max_time_ms,
         )
-
-    def _aggregate(self, stages: Sequence[dict[str, Any]]) -> Iterable[Mapping[str, Any]]:
-        return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
 
     def _partial(self, documents: Iterable[Mapping[str, Any]], query: ListQuery) -> Iterator[bytes]:
         encode = RowEncoder(query.only or (), query.unwind.path if query.unwind else None)

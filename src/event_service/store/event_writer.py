@@ -11,7 +11,7 @@ from pymongo import DESCENDING, ReadPreference
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
-from event_service.store.bulk import find_by_id, insert_each
+from event_service.store.bulk import insert_each
 from event_service.store.client import LINEARIZABLE, Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
@@ -90,7 +90,7 @@ class EventWriter:
                 outcomes[failure.index] = Inserted.WAS_STORED
             else:
                 outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
-        # A document that was stored before is refused by both of its unique indexes, and not every server names `_id`.
+        # A document that was stored before is refused by both of its unique indexes; the reply names one of them.
         if taken := [index for index, outcome in enumerate(outcomes) if outcome is Inserted.EVENT_ID_TAKEN]:
             there = self.existing(events[index].object_id for index in taken)
             for index in taken:
@@ -105,8 +105,10 @@ class EventWriter:
             Unavailable: the server has no majority to ask, or is none any more that takes writes.
         """
         ids = [object_id_of(digits) for digits in object_ids]
+        if not ids:
+            return set()
         with database_errors(writing=True):
-            rows = find_by_id(self._confirmed, ids, {"_id": True}, max_time_ms=self._timeout_ms)
+            rows = self._confirmed.find({"_id": {"$in": ids}}, {"_id": True}, max_time_ms=self._timeout_ms)
             return {str(row["_id"]) for row in rows}
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:

@@ -1,6 +1,6 @@
 """What went wrong in the database, in the words of `errors.py`: the only place that reads MongoDB's error codes.
 
-Numbers are MongoDB's (error_codes.yml); the embedded database and mongomock use the same ones.
+Numbers are MongoDB's (error_codes.yml).
 """
 
 import re
@@ -37,9 +37,9 @@ _RETRY_LATER = 5.0  # seconds: somebody has to make room or mend something first
 
 _TIME_LIMIT = 50
 _TOO_SLOW = "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
+_DISTINCT_TOO_LARGE = 17217
 _TOO_LARGE = frozenset({DOCUMENT_TOO_LARGE, 17280, 17419, 17420, 13548})
-# InternalError and UnknownError (what the embedded database answers to everything while its disk is full),
-# OutOfDiskSpace, and not being authorised.
+# InternalError, UnknownError, OutOfDiskSpace, and not being authorised.
 _NEEDS_THE_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
 # HostUnreachable, LockTimeout, WriteConcernTimeout, ShutdownInProgress, NotWritablePrimary and their kin.
 _TRANSIENT = frozenset(
@@ -187,13 +187,22 @@ def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
         return _too_large(writing=writing)
     if writing:
         return Internal(f"The database refused a write (code {code}).")
-    return _refused_query(f"The database cannot answer this query: {_plain(message)}")
+    return (
+        _refused_distinct()
+        if code == _DISTINCT_TOO_LARGE
+        else _refused_query(f"The database cannot answer this query: {_plain(message)}")
+    )
 
 
 def _too_large(*, writing: bool) -> TooLarge:
     if writing:
         return TooLarge.at("data", "the event takes more than the 16 MiB of a database document; send less of it")
     return TooLarge.at("query", "it or its result takes more than the 16 MiB of a database document; ask for less")
+
+
+def _refused_distinct() -> QueryError:
+    advice = "its values take more than 16 MB: narrow the filter, or group by the field and ask for a page of that"
+    return QueryError.at("query.distinct", advice)
 
 
 def _refused_query(message: str) -> QueryError:

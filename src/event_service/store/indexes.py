@@ -1,6 +1,6 @@
 """Indexes as data, and what brings a database into line with them.
 
-Every index costs on every insert (about 0.1 ms of the embedded database's CPU each), so each says what it is for.
+Every index costs on every insert, so each says what it is for.
 Lists are served by equality-sort-range: the fields that are compared, then the order, so that a page is read from the
 index and nothing is sorted. A test holds every documented list (`query/shapes.py`) against this.
 """
@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from event_service.errors import EventServiceError
 from event_service.store import schema
 from event_service.store.background import Background, Stopping
-from event_service.store.client import Database, is_secantus
+from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
 
@@ -80,17 +80,13 @@ _FEW_VALUES = _ascending("severity", "event_type", "provider")
 SELECTIVE = frozenset({"event_id", "event_key", "alert_id", "webhook_id", "project_id", "account", "resources"})
 """Fields whose values belong to one scope (ids), or nearly so: what is read beside it and thrown away is little."""
 
-_SHARED = (
+_INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
     Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
     Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
     Index(TALLY, _ascending("domain_id"), "the counted hours of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
-)
-
-# Sparse, both: events that are kept for ever cost nothing.
-_MONGODB = (
-    *_SHARED,
+    # Sparse: events that are kept for ever cost nothing.
     Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),
     Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten", expire_after=0),
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
@@ -149,32 +145,13 @@ def _on_shards(index: Index) -> Index:
     return index
 
 
-# SecantusDB does not read an order from an index, looks at one index a query and only at whole prefixes of it, and
-# loses matches of two-sided ranges on indexed arrays. So: single fields, and no `resources`.
-_EMBEDDED = (
-    *_SHARED,
-    Index(EVENT, _ascending(EXPIRE_AT), "old events go: `store/expiry.py` deletes them", sparse=True),
-    Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten: it deletes them too"),
-    Index(EVENT, _ascending("created_at"), "the windows by which lists go back in time"),
-    Index(EVENT, _ascending("event_key"), "the history of a key; and whether a condition that is new here has a past"),
-    Index(EVENT, _ascending("alert_id"), "the events of an alert"),
-)
-
-
-RETENTION = "event_service_retention"
-"""A TTL index on created_at that earlier versions made. `store/retention.py` takes it out of service."""
-
-
-def wanted(*, embedded: bool, sharded: bool = False) -> list[Index]:
+def wanted(*, sharded: bool = False) -> list[Index]:
     """The indexes of all collections.
 
     Args:
-        embedded: for SecantusDB.
         sharded: for a cluster whose collections `store/maintenance/sharding.py` has spread.
     """
-    if sharded:
-        return [_on_shards(index) for index in _MONGODB]
-    return list(_EMBEDDED if embedded else _MONGODB)
+    return [_on_shards(index) for index in _INDEXES] if sharded else list(_INDEXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +186,6 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
             found = there.get(index.keys)
             if found is None:
                 missing.append(index)
-            elif found["name"] == RETENTION:
-                continue
             elif found.get("expireAfterSeconds") != index.expire_after:
                 changed.append(index)
             elif index.unique and not found.get("unique"):
@@ -220,13 +195,10 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
     return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
 
 
-def ensure(database: Database, *, embedded: bool | None = None) -> Background | None:
+def ensure(database: Database) -> Background | None:
     """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
 
     Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
-
-    Args:
-        embedded: SecantusDB; None to ask the server.
 
     Returns:
         What goes on in the background, if anything does.
@@ -236,9 +208,7 @@ def ensure(database: Database, *, embedded: bool | None = None) -> Background | 
         Unavailable: the database does not answer.
     """
     schema.ensure(database)
-    if embedded is None:
-        embedded = is_secantus(database)
-    difference = diff(database, wanted(embedded=embedded, sharded=schema.is_sharded(database)))
+    difference = diff(database, wanted(sharded=schema.is_sharded(database)))
     for index in difference.not_unique:
         log.warning("an index lets values be taken twice and is not ours to change", extra=_described(index))
     later: list[Index] = []

@@ -1,8 +1,8 @@
 """Brings stored events into line with how long events are to be kept.
 
 Events carry the day on which they go (`expire_at`), and a TTL index deletes them; that needs nothing of this module.
-It is for events that were stored under other settings, by upstream, or by versions of this service that had a TTL
-index on created_at. Alerts, conditions and claims are not looked at: see docs/database.md.
+It is for events that were stored under other settings, or by upstream. Alerts, conditions and claims are not looked
+at: see docs/database.md.
 
 One pass over the collection, in the order the server likes, in small journalled writes; it may be stopped at any time
 and run again.
@@ -16,24 +16,21 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from pymongo import ASCENDING, UpdateOne
+from pymongo import UpdateOne
 
 from event_service.model.retention import Retention
 from event_service.model.webhook import Webhook
 from event_service.store import indexes
-from event_service.store.background import Background
-from event_service.store.bulk import write_updates
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.failures import database_errors
 from event_service.store.totals import tally_keeping
 from event_service.store.webhook_documents import webhook_of
-from event_service.wire.timestamps import utc_now
 
 _log = logging.getLogger(__name__)
 
-BATCH = 256
-"""Events of one write: SecantusDB compares each document with the whole list of ids."""
+BATCH = 1000
+"""Events of one write."""
 
 _LOOKED_AT = {"created_at": True, "severity": True, "webhook_id": True, EXPIRE_AT: True}
 
@@ -78,7 +75,6 @@ def prune(
     now: datetime,
     *,
     dry_run: bool = False,
-    only_unstamped: bool = False,
     progress: Progress = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Pruned:
@@ -89,7 +85,6 @@ def prune(
     Args:
         now: aware UTC.
         dry_run: only count.
-        only_unstamped: leave events alone that carry a day.
         stop: asked before each write; True ends the pass.
 
     Raises:
@@ -102,8 +97,7 @@ def prune(
 
     def rows() -> Iterator[_Row]:
         nonlocal looked_at
-        matching = {EXPIRE_AT: None} if only_unstamped else {}
-        for document in database[indexes.EVENT].find(matching, _LOOKED_AT):
+        for document in database[indexes.EVENT].find({}, _LOOKED_AT):
             looked_at += 1
             if looked_at % BATCH == 0:
                 progress(looked_at)
@@ -135,50 +129,6 @@ def event_count(database: Database) -> int:
         return database[indexes.EVENT].estimated_document_count()
 
 
-def has_old_index(database: Database) -> bool:
-    """Whether an earlier version's TTL index on created_at is there.
-
-    Raises:
-        Unavailable: the database does not answer.
-    """
-    with database_errors():
-        return any(index["name"] == indexes.RETENTION for index in database[indexes.EVENT].list_indexes())
-
-
-def replace_old_index(
-    database: Database,
-    retention: Retention,
-    *,
-    stop: Callable[[], bool] = lambda: False,
-    now: Callable[[], datetime] = utc_now,
-) -> None:
-    """Gives the events an earlier version has stored the day they go, and removes its TTL index on created_at.
-
-    In that order: meanwhile, and after a crash, they go as they went before.
-
-    Raises:
-        Unavailable: the database failed. Run it again.
-    """
-    if not retention.keeps_everything:
-        prune(database, retention, now(), only_unstamped=True, stop=stop)
-    if stop():
-        return
-    with database_errors(writing=True):
-        events = database[indexes.EVENT]
-        for index in list(events.list_indexes()):
-            if index["name"] == indexes.RETENTION:
-                ascending = dict(index["key"]) == {"created_at": ASCENDING}
-                events.drop_index(indexes.RETENTION)
-                if ascending:  # the embedded database reads its lists by it
-                    events.create_index([("created_at", ASCENDING)])
-
-
-def replace_in_background(database: Database, retention: Retention) -> Background:
-    """`replace_old_index` in the background, until it has succeeded."""
-    _log.warning("events of an earlier version are given the day they go; its TTL index is removed afterwards")
-    return Background("retention", lambda stopping: replace_old_index(database, retention, stop=stopping))
-
-
 def _out_of_line(
     document: Mapping[str, Any], retention: Retention, webhooks: Mapping[str, Webhook], now: datetime
 ) -> _Row | None:
@@ -208,4 +158,4 @@ def _write(database: Database, batch: Iterable[_Row]) -> None:
         if not row.gone
     ]
     if updates:
-        write_updates(events, updates)
+        events.bulk_write(updates, ordered=False)

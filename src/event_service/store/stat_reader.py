@@ -9,17 +9,16 @@ from pymongo.collection import Collection
 
 from event_service.errors import FieldViolation, QueryError
 from event_service.model.scope import Scope
-from event_service.query.fields import FieldPath, FieldSet
-from event_service.query.filter import Where
+from event_service.query.fields import FieldSet
 from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
+from event_service.query.time_range import timeless
 from event_service.store.client import caller_query
-from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_match, stored_name
+from event_service.store.compile import both, compile_filter, compile_times, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
-from event_service.store.plain import members_at, plain, sorted_where_comparable, without_repetition
-from event_service.store.time_windows import between, timeless, within
+from event_service.store.plain import plain, sorted_where_comparable
 from event_service.store.totals.tallies import Tallies
 from event_service.store.totals.tally_questions import question_of
 from event_service.store.totals.tally_statistics import counted_group
@@ -35,7 +34,6 @@ class StatReader:
         collection: where the documents are; its options decide about read preference and concern.
         fields: what may be asked about.
         max_time_ms: after this the server gives a query up.
-        dialect: what is particular about the server.
     """
 
     def __init__(
@@ -44,12 +42,10 @@ class StatReader:
         fields: FieldSet,
         *,
         max_time_ms: int,
-        dialect: Dialect = MONGODB,
     ) -> None:
         self._collection = collection
         self._fields = fields
         self._max_time_ms = max_time_ms
-        self._dialect = dialect
 
     def stat(self, scope: Scope, query: StatQuery, tallies: Tallies | None = None) -> dict[str, Any]:
         """The reply: `results`, and `total_count` (of rows or values before paging) where a page was asked for.
@@ -61,7 +57,7 @@ class StatReader:
             QueryError: the data does not allow it: a size of no list, a date format of no date, too many rows.
             DeadlineExceeded, Unavailable: the database.
         """
-        matching = self._matching(scope, query.where)
+        matching = compile_filter(scope, query.where)
         try:
             with caller_query(self._max_time_ms):
                 if query.stages is None:
@@ -72,31 +68,25 @@ class StatReader:
         except QueryError as error:
             raise _naming_stages(error, query) from error
 
-    def _matching(self, scope: Scope, where: Where) -> dict[str, Any]:
-        if not self._dialect.embedded:
-            return compile_filter(scope, where, self._dialect)
-        times = between(where)
-        return both(compile_filter(scope, timeless(where), self._dialect), within(times.since, times.before))
-
     def _from_tallies(self, scope: Scope, query: StatQuery, tallies: Tallies) -> Iterable[Mapping[str, Any]] | None:
         question, group = question_of(scope, query.where), counted_group(query)
         if question is None or group is None:
             return None
-        kinds = compile_filter(scope, timeless(query.where), self._dialect)
-        stages = compile_stages(replace(query, stages=(query.stages or ())[:1]), self._fields, self._dialect)
+        kinds = compile_filter(scope, timeless(query.where))
+        stages = compile_stages(replace(query, stages=(query.stages or ())[:1]), self._fields)
 
         def count_groups(since: datetime | None, before: datetime | None) -> Iterable[Mapping[str, Any]]:
-            return self._run([*compile_match(both(kinds, within(since, before)), self._dialect), *stages])
+            return self._run([{"$match": both(kinds, compile_times(since, before))}, *stages])
 
         return tallies.groups(question, group, count_groups)
 
     def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
-        pipeline = [*compile_match(matching, self._dialect), *compile_stages(query, self._fields, self._dialect)]
+        pipeline = [{"$match": matching}, *compile_stages(query, self._fields)]
         reply: dict[str, Any] = {}
         rows_wanted = [*pipeline, {"$limit": MAX_ROWS + 1}]
         if query.page.limit:
             rows_wanted = [*pipeline, {"$skip": query.page.skip}, {"$limit": query.page.limit}]
-            counted = self._run([*pipeline, compile_count()])
+            counted = self._run(compile_count(pipeline))
             reply["total_count"] = next((row["f0"] for row in counted), 0)
         rows = [_row(row, query.columns) for row in self._run(rows_wanted)]
         if len(rows) > MAX_ROWS:
@@ -110,21 +100,13 @@ class StatReader:
         return self._collection.aggregate(pipeline, maxTimeMS=self._max_time_ms, allowDiskUse=True)
 
     def _distinct(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
-        found = self._values(matching, query.distinct) if query.distinct and query.distinct.parts else []
+        found: list[Any] = []
+        if query.distinct and query.distinct.parts:
+            found = self._collection.distinct(stored_name(query.distinct), matching, maxTimeMS=self._max_time_ms)
         values = [plain(value) for value in sorted_where_comparable(found)]
         if not query.page.limit:
             return {"results": values}
         return {"total_count": len(values), "results": _page_of(values, query.page)}
-
-    def _values(self, matching: dict[str, Any], path: FieldPath) -> list[Any]:
-        name = stored_name(path)
-        if not (self._dialect.embedded and len(path.parts) > 1):
-            return list(self._collection.distinct(name, matching, maxTimeMS=self._max_time_ms))
-        # The embedded database does not follow the path through lists of objects: walk it here.
-        parts = tuple(name.split("."))
-        shown = ".".join(part for part in parts if not part.isdigit())
-        documents = self._collection.find(matching, {shown: 1, "_id": 0}, max_time_ms=self._max_time_ms)
-        return without_repetition([value for document in documents for value in members_at(document, parts)])
 
 
 def _naming_stages(error: QueryError, query: StatQuery) -> QueryError:

@@ -16,7 +16,7 @@ from event_service.query.fields import WEBHOOK_FIELDS, FieldKind, FieldPath
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.client import caller_query
-from event_service.store.compile import MONGODB, Dialect, both, compile_filter, compile_projection, compile_sort
+from event_service.store.compile import both, compile_filter, compile_projection, compile_sort
 from event_service.store.compile_list import compile_list_matches, compile_list_rows
 from event_service.store.compile_stat import compile_count
 from event_service.store.documents import unescape_keys
@@ -56,7 +56,6 @@ class WebhookReader:
     Args:
         list_limit: rows of a list that asks for no number.
         max_time_ms: after this the server gives a query up.
-        dialect: what is particular about the server.
     """
 
     def __init__(
@@ -65,15 +64,13 @@ class WebhookReader:
         *,
         list_limit: int,
         max_time_ms: int,
-        dialect: Dialect = MONGODB,
         max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         self._collection = collection
         self._list_limit = list_limit
         self._max_time_ms = max_time_ms
-        self._dialect = dialect
         self._max_reply_bytes = max_reply_bytes
-        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms, dialect=dialect)
+        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """A page of webhooks.
@@ -85,7 +82,7 @@ class WebhookReader:
             QueryError: the data does not allow the query.
             DeadlineExceeded, Unavailable: the database.
         """
-        matching = compile_filter(scope, query.where, self._dialect)
+        matching = compile_filter(scope, query.where)
         if access_key:
             matching = both(matching, _opened_by(access_key, datetime.now(UTC)))
         with caller_query(self._max_time_ms):
@@ -122,7 +119,7 @@ class WebhookReader:
             # The id is needed to show a URL; it is not shown itself unless it was asked for.
             only = (*(path for path in only if path.parts != ("webhook_id",)), WEBHOOK_FIELDS.path("webhook_id"))
         if query.unwind or query.add_fields:
-            stages = compile_list_rows(replace(query, only=only), WEBHOOK_FIELDS, limit, self._dialect)
+            stages = compile_list_rows(replace(query, only=only), WEBHOOK_FIELDS, limit)
             return self._aggregate([{"$match": matching}, *stages])
         return self._collection.find(
             matching,
@@ -136,7 +133,7 @@ class WebhookReader:
     def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
         if query.unwind is None:
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
-        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect), compile_count()]
+        stages = compile_count([{"$match": matching}, *compile_list_matches(query)])
         return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
 
     def _aggregate(self, stages: Stages) -> Iterable[Row]:

@@ -18,9 +18,8 @@ from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.activity_documents import activity_update
-from event_service.store.bulk import write_updates
 from event_service.store.client import Database, Document
-from event_service.store.compile import MONGODB, Dialect, compile_scope
+from event_service.store.compile import compile_scope
 from event_service.store.documents import escape_keys
 from event_service.store.failures import database_errors
 from event_service.store.webhook_documents import CLEAR_KEYS, key_fields, webhook_document, webhook_of
@@ -51,16 +50,13 @@ class WebhookStore:
     Args:
         timeout_ms: after this the server gives a query up.
         list_limit: rows of a list that asks for no number.
-        dialect: what is particular about the server.
     """
 
-    def __init__(
-        self, database: Database, timeout_ms: int, *, list_limit: int = 1000, dialect: Dialect = MONGODB
-    ) -> None:
+    def __init__(self, database: Database, timeout_ms: int, *, list_limit: int = 1000) -> None:
         # Whatever a URI says of reading from secondaries: what was disabled must be refused within a second.
         self._rows = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
         self._timeout_ms = timeout_ms
-        self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms, dialect=dialect)
+        self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """A page of webhooks. See `WebhookReader.list`."""
@@ -173,7 +169,7 @@ class WebhookStore:
         ]
         if writes:
             with database_errors(writing=True):
-                write_updates(self._rows, writes)
+                self._rows.bulk_write(writes, ordered=False)
 
     def _hash_key(self, row: Document) -> None:
         """Only while the key is the one that was read: a rotation in between must not be undone."""

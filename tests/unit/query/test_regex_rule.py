@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_service.query.regex_rule import PatternFault, checked_pattern, uses_character_sets
+from event_service.query.regex_rule import PatternFault, checked_pattern
 
 ALLOWED = [
     "", "^$", "^cpu", "cpu|disk", "서버-\\d+", "\\bssh\\b", "a{2,}", "[A-Z]+", "ß", "(ab)+c", "(?:ab|cd)e", "x?y",
@@ -83,10 +83,3 @@ def test_any_text_is_let_through_or_refused(pattern: str) -> None:
         return
     re.compile(pattern)
     re.compile(simpler)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "asks"), [("\\d", True), ("a\\bc", True), ("\\\\d", False), ("d", False), ("[\\w]", True)]
-)
-def test_knows_where_an_engine_must_know_letters(pattern: str, asks: bool) -> None:
-    assert uses_character_sets(pattern) is asks

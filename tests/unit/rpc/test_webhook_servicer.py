@@ -37,7 +37,7 @@ from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
 from event_service.wire.struct import encode_stored_struct
-from tests.contract.mongomock_database import MONGOMOCK, make_database
+from tests.contract.mongomock_database import make_database
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, signed
 from tests.unit.wire.json_values import objects, scalars, texts
 
@@ -111,7 +111,7 @@ def database(monkeypatch):
 def servicer(database, tmp_path):
     threads = Threads(1)
     manager = WebhookManager(
-        store=WebhookStore(database, 5000, list_limit=2, dialect=MONGOMOCK),
+        store=WebhookStore(database, 5000, list_limit=2),
         threads=threads,
         sealer=Sealer(None, tmp_path / "secret.key"),
         plugins=Plugins({}, RemotePlugins()),

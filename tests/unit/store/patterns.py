@@ -1,21 +1,11 @@
 """Patterns and texts that are as bad for each other as can be."""
 
-from hypothesis import strategies as st
-
 ATOMS = (
     "a", "b", "c", "ab", "x", ".", "\\d", "\\w", "[ab]", "[^a]", "\\s", "\\b", "(a|bc)", "(?:ab|c|abc)", "(ab|b)", "b?",
     "a{1,2}", "(b|)", "\\n", "{", "}", "1", "2", "{(1|2)}", "ß", "s", "^", "$", "(a+b)?", "(?:ab)",
 )  # fmt: skip
 REPEATS = ("", "", "", "*", "+", "?", "{2}", "{1,3}", "{0,}", "{2,}", "*?", "+?")
 ANYTHING = (".*", ".+", ".*?", ".{2,}")
-
-_REPEATED = st.tuples(st.sampled_from(ATOMS), st.sampled_from(REPEATS)).map("".join)
-_PIECES = st.one_of(st.sampled_from(ANYTHING), _REPEATED, _REPEATED, st.just("|"))
-
-PATTERNS = st.lists(_PIECES, min_size=1, max_size=9).map("".join)
-"""Of which the rule lets some through."""
-
-SHORT_TEXTS = st.text("aAbcx1 \nſs{}", max_size=14)
 
 
 def worst_texts(length: int) -> list[str]:

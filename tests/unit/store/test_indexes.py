@@ -4,12 +4,10 @@ import pytest
 from pymongo import ASCENDING
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.query.fields import EVENT_FIELDS, FieldKind
 from event_service.query.shapes import EVENT_REQUEST_FIELDS, SCOPES, ListShape, documented_shapes
 from event_service.store.indexes import EVENT, SELECTIVE, Index, wanted
 
-MONGODB = wanted(embedded=False)
-EMBEDDED = wanted(embedded=True)
+INDEXES = wanted()
 SHAPES = documented_shapes()
 
 
@@ -50,43 +48,30 @@ def test_shapes_are_every_scope_alone_and_with_each_field() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "+".join(sorted(shape.equal)))
 def test_each_documented_list_is_served_by_equality_sort_range(shape: ListShape) -> None:
-    assert [index.name for index in MONGODB if serves(index, shape)]
+    assert [index.name for index in INDEXES if serves(index, shape)]
 
 
 def test_no_index_serves_what_others_serve_anyway() -> None:
-    for index in MONGODB:
+    for index in INDEXES:
         if index.collection == EVENT and not index.unique and not index.sparse:
-            rest = [other for other in MONGODB if other is not index]
+            rest = [other for other in INDEXES if other is not index]
             needed = [shape for shape in SHAPES if not any(serves(other, shape) for other in rest)]
             assert needed, f"{index.name} is superfluous"
 
 
 def test_without_its_index_a_list_is_not_served() -> None:
     shape = ListShape(frozenset({"domain_id", "title"}), SHAPES[0].sort)
-    assert not any(serves(index, shape) for index in MONGODB)
+    assert not any(serves(index, shape) for index in INDEXES)
 
 
-@pytest.mark.parametrize("indexes", [MONGODB, EMBEDDED], ids=["mongodb", "embedded"])
-def test_each_index_says_what_it_is_for_and_is_there_once(indexes: list[Index]) -> None:
-    assert all(index.reason for index in indexes)
-    keys = [(index.collection, index.keys) for index in indexes]
+def test_each_index_says_what_it_is_for_and_is_there_once() -> None:
+    assert all(index.reason for index in INDEXES)
+    keys = [(index.collection, index.keys) for index in INDEXES]
     assert len(set(keys)) == len(keys)
-    assert {index.keys for index in indexes if index.unique} == {(("event_id", 1),), (("webhook_id", 1),)}
+    assert {index.keys for index in INDEXES if index.unique} == {(("event_id", 1),), (("webhook_id", 1),)}
 
 
-def test_the_embedded_database_gets_what_it_can_use() -> None:
-    of_events = [index for index in EMBEDDED if index.collection == EVENT and not index.sparse]
-    assert len(of_events) <= 4
-    for index in of_events:
-        assert len(index.keys) == 1
-        assert EVENT_FIELDS.kinds[index.keys[0][0]] is not FieldKind.TEXTS
-        assert index.keys[0][1] == ASCENDING
-
-
-@pytest.mark.parametrize(("indexes", "seconds"), [(MONGODB, 0), (EMBEDDED, None)], ids=["mongodb", "embedded"])
-def test_events_go_at_the_time_they_carry_and_cost_nothing_where_they_carry_none(
-    indexes: list[Index], seconds: int | None
-) -> None:
-    (retention,) = [index for index in indexes if index.collection == EVENT and index.sparse]
+def test_events_go_at_the_time_they_carry_and_cost_nothing_where_they_carry_none() -> None:
+    (retention,) = [index for index in INDEXES if index.collection == EVENT and index.sparse]
     assert retention.keys == (("expire_at", ASCENDING),)
-    assert retention.expire_after == seconds
+    assert retention.expire_after == 0

@@ -12,7 +12,7 @@ from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.sealing import Sealer
-from tests.contract.mongomock_database import MONGOMOCK, make_database
+from tests.contract.mongomock_database import make_database
 
 SCOPE = Scope("d-1", "ws-1")
 OPTIONS = {"sentry_client_secret": "s-1", "pagerduty_secrets": ["p-1"], "timezone": "UTC"}
@@ -49,7 +49,7 @@ def make_manager(database, remote, tmp_path):
     def make(key_file="secret.key"):
         pools.append(Threads(2))
         return WebhookManager(
-            store=WebhookStore(database, 5000, dialect=MONGOMOCK),
+            store=WebhookStore(database, 5000),
             threads=pools[-1],
             sealer=Sealer(None, tmp_path / key_file),
             plugins=Plugins({"far": "grpc://127.0.0.1:1"}, remote),

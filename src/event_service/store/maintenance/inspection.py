@@ -7,12 +7,11 @@ from enum import StrEnum
 
 from event_service.model.webhook import Webhook
 from event_service.store import indexes, schema
-from event_service.store.client import Database, is_secantus
+from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
 from event_service.store.failures import database_errors
 from event_service.store.maintenance import migration
 from event_service.store.maintenance.backup import contents
-from event_service.store.retention import has_old_index
 from event_service.store.webhook_documents import webhook_of
 
 LEFT_BEHIND = timedelta(minutes=5)
@@ -72,10 +71,7 @@ def webhooks(database: Database) -> Iterator[Webhook]:
 def _server(database: Database) -> Observation:
     with database_errors():
         build = database.client.admin.command("buildInfo")
-    name, version = "MongoDB", build.get("version", "")
-    if is_secantus(database):
-        name, version = "SecantusDB", build["secantusVersion"]
-    return Observation("server", Verdict.OK, f"{name} {version}, database {database.name}")
+    return Observation("server", Verdict.OK, f"MongoDB {build.get('version', '')}, database {database.name}")
 
 
 def _version(database: Database) -> Observation:
@@ -93,16 +89,12 @@ def _version(database: Database) -> Observation:
 
 
 def _indexes(database: Database) -> Observation:
-    wanted = indexes.wanted(embedded=is_secantus(database), sharded=schema.is_sharded(database))
+    wanted = indexes.wanted(sharded=schema.is_sharded(database))
     difference = indexes.diff(database, wanted)
     lacking = [f"{index.collection}.{index.name}" for index in (*difference.missing, *difference.changed)]
     if lacking:
         advice = "The next start of a service makes them, and so does `event-service db migrate`."
         return Observation("indexes", Verdict.WARNING, f"missing: {', '.join(lacking)}", advice)
-    if has_old_index(database):
-        detail = f"{indexes.EVENT}.{indexes.RETENTION} of an earlier version deletes events by their receipt"
-        advice = "A running service replaces it in the background, and so does `event-service db migrate`."
-        return Observation("indexes", Verdict.WARNING, detail, advice)
     if difference.not_unique:
         names = ", ".join(f"{index.collection}.{index.name}" for index in difference.not_unique)
         advice = "Find the values that are there twice, drop the index, and start the service."

@@ -13,7 +13,6 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from event_service.errors import EventServiceError, TooLarge
-from event_service.store.bulk import write_updates
 from event_service.store.client import Database, Document
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors, translate_write, write_errors
@@ -110,7 +109,7 @@ def _write(database: Database, updates: list[UpdateOne]) -> int:
     if not updates:
         return 0
     try:
-        write_updates(database["event"], updates)
+        database["event"].bulk_write(updates, ordered=False)
     except BulkWriteError as error:
         failures = write_errors(error)
         for failure in failures:

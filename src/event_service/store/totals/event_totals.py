@@ -8,16 +8,18 @@ from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
 from event_service.query.list_query import ListQuery
-from event_service.store.compile import Dialect, compile_filter, compile_match
+from event_service.query.time_range import timeless
+from event_service.store.compile import compile_filter
 from event_service.store.compile_list import compile_list_matches
 from event_service.store.compile_stat import compile_count
 from event_service.store.failures import database_errors
-from event_service.store.time_windows import between, timeless
 from event_service.store.totals.count_cache import CountCache
-from event_service.store.totals.running_totals import CHEAP, RunningTotals
 from event_service.store.totals.tallies import Place, Tallies
 from event_service.store.totals.tally_keeping import COLLECTION, Keeper
 from event_service.store.totals.tally_questions import question_of
+
+_CHEAP = 0.05
+"""Seconds: the events of a domain that took longer to count are counted ahead, by the hour."""
 
 
 class EventTotals:
@@ -28,12 +30,10 @@ class EventTotals:
         max_time_ms: after this the server gives a count up.
     """
 
-    def __init__(self, collection: Collection[dict[str, Any]], *, max_time_ms: int, dialect: Dialect) -> None:
+    def __init__(self, collection: Collection[dict[str, Any]], *, max_time_ms: int) -> None:
         self._collection = collection
         self._max_time_ms = max_time_ms
-        self._dialect = dialect
         self._counts = CountCache()
-        self._running = RunningTotals(self.count) if dialect.embedded else None
         self.tallies = Tallies(Keeper(collection, collection.database[COLLECTION]), self.count)
 
     def changed(self) -> None:
@@ -53,7 +53,7 @@ class EventTotals:
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        stages = [{"$match": matching}, *compile_list_matches(query, self._dialect)]
+        stages = [{"$match": matching}, *compile_list_matches(query)]
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
 
     def place(self, scope: Scope, query: ListQuery, skip: int) -> Place | None:
@@ -69,7 +69,7 @@ class EventTotals:
 
     def timeless(self, scope: Scope, query: ListQuery) -> dict[str, Any]:
         """What the list is about, without its times."""
-        return compile_filter(scope, timeless(query.where), self._dialect)
+        return compile_filter(scope, timeless(query.where))
 
     def count(self, matching: Mapping[str, Any]) -> int:
         """Counts events now.
@@ -77,29 +77,23 @@ class EventTotals:
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        stages = compile_match(matching, self._dialect)
-        with database_errors():
-            if len(stages) > 1:
-                return self._count_rows(stages)
+        with database_errors(querying=True):
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
 
     def _count_now(self, scope: Scope, query: ListQuery, stages: Sequence[dict[str, Any]]) -> int:
         if len(stages) > 1:
-            return self._count_rows([*compile_match(stages[0]["$match"], self._dialect), *stages[1:]])
+            return self._count_rows(stages)
         if question := question_of(scope, query.where):
             known = self.tallies.total(question, self.timeless(scope, query))
             if known is not None:
                 return known
         started = time.monotonic()
         try:
-            if self._running:
-                return self._running.total(self.timeless(scope, query), between(query.where))
             return self.count(stages[0]["$match"])
         finally:  # also where it took too long
-            if time.monotonic() - started > CHEAP:
+            if time.monotonic() - started > _CHEAP:
                 self.tallies.want(scope.domain_id)
 
     def _count_rows(self, stages: Sequence[dict[str, Any]]) -> int:
-        counting = [*stages, compile_count()]
-        rows = self._collection.aggregate(counting, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+        rows = self._collection.aggregate(compile_count(stages), maxTimeMS=self._max_time_ms, allowDiskUse=True)
         return next((int(row["f0"]) for row in rows), 0)

@@ -108,7 +108,7 @@ class Keeper:
 
     def head(self, domain_id: str) -> tuple[int, dict[Kind, int]] | None:
         """The revision of a domain's hours, and its events without created_at; None where nothing is kept of it."""
-        with database_errors():
+        with database_errors(querying=True):
             found = self._kept.find_one({"_id": _head_id(domain_id)})
         if found is None or found.get("too_many"):
             return None
@@ -119,7 +119,7 @@ class Keeper:
         wanted: dict[str, Any] = {"domain_id": domain_id}
         if changed_since is not None:
             wanted["changed_at"] = {"$gte": changed_since - _SKEW}
-        with database_errors():
+        with database_errors(querying=True):
             return [read_hour(document) for document in self._kept.find(wanted)]
 
     def build(self, domain_id: str, now: datetime) -> bool:
@@ -139,7 +139,7 @@ class Keeper:
             self._kept.replace_one(
                 {"_id": hour_id(domain_id, newest.begin)}, hour_document(domain_id, newest), upsert=True
             )
-            kinds = len(newest.kinds) + self._count_span(domain_id, self._oldest(until), newest.begin, now)
+            kinds = len(newest.kinds) + self._count_span(domain_id, self._oldest(domain_id, until), newest.begin, now)
             undated, _ = self._kinds({"domain_id": domain_id, "created_at": {"$not": {"$gte": _EPOCH}}})
             head = {"revision": 1, "undated": kinds_as_stored(undated), "too_many": kinds > MOST_KINDS}
             self._kept.update_one({"_id": _head_id(domain_id)}, {"$setOnInsert": head}, upsert=True)
@@ -161,7 +161,7 @@ class Keeper:
         with database_errors(writing=True):
             if not self._any(domain_id, begin or _EPOCH, until):
                 return 0
-            kinds = self._count_span(domain_id, begin or self._oldest(until), until, now)
+            kinds = self._count_span(domain_id, begin or self._oldest(domain_id, until), until, now)
             _announce(self._kept, domain_id)
             return kinds
 
@@ -254,9 +254,10 @@ class Keeper:
         matching = {"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": until}}
         return self._events.count_documents(matching, limit=1, maxTimeMS=_PATIENCE_MS) > 0
 
-    def _oldest(self, default: datetime) -> datetime:
-        """The oldest created_at of all domains. By the one indexed field: the embedded database reads no other."""
-        rows = self._events.find({"created_at": {"$gte": _EPOCH}}, {"_id": False, "created_at": True})
+    def _oldest(self, domain_id: str, default: datetime) -> datetime:
+        """Return the created_at of the domain's oldest event."""
+        dated = {"domain_id": domain_id, "created_at": {"$gte": _EPOCH}}
+        rows = self._events.find(dated, {"_id": False, "created_at": True})
         found = next(iter(rows.sort("created_at", 1).limit(1).max_time_ms(_PATIENCE_MS)), None)
         return found["created_at"] if found else default
 

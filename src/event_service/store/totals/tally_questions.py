@@ -6,7 +6,7 @@ from datetime import datetime
 
 from event_service.model.scope import Scope
 from event_service.query.filter import Compare, Comparison, OneOf, Where
-from event_service.store.time_windows import between, timeless
+from event_service.query.time_range import time_range, timeless
 from event_service.store.totals.tally_hours import DIMENSIONS, Kind
 
 
@@ -50,7 +50,7 @@ def question_of(scope: Scope, where: Where) -> Question | None:
             return None
         name, chosen = values
         allowed[name] = allowed[name] & chosen if name in allowed else chosen
-    times = between(where)
+    times = time_range(where)
     places = tuple((DIMENSIONS.index(name), values) for name, values in sorted(allowed.items()))
     return Question(scope.domain_id, places, times.since, times.before)
 
