@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -136,6 +137,19 @@ async def test_a_short_interruption_is_the_drivers_business(
     await asyncio.sleep(0.05)
     assert watched.changes == [True]
     assert watched.gate.calls == []
+
+
+async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: Watched) -> None:
+    began = datetime.now(UTC)
+    await watched.probe.start()
+    assert watched.probe.confirmed_at >= began
+    fake.error = NetworkTimeout("no majority")
+    await until(lambda: watched.probe.state is State.FAILING)
+    confirmed_at, writes = watched.probe.confirmed_at, fake.writes
+    await until(lambda: fake.writes > writes + 2)
+    assert watched.probe.confirmed_at == confirmed_at
+    fake.error = None
+    await until(lambda: watched.probe.confirmed_at > confirmed_at)
 
 
 async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase, watched: Watched) -> None:
