@@ -16,7 +16,7 @@ from tests.chaos.mongodb_proxy import MongoProxy
 from tests.chaos.scale import LONG, scaled
 from tests.e2e.service import Service
 
-CREATES, READS, POSTS = 160, 20, 20
+CREATES, READS, POSTS = 180, 20, 20
 
 
 async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
@@ -26,7 +26,7 @@ async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
         service = make_service(proxy.uri, EVENT_SERVICE_GRACE_SECONDS="8").start()
         webhook = service.create_webhook(f"turn {turn}")
         service.create_event(webhook, {"event_key": "first"})
-        proxy.delay = 0.15  # a batch takes about a second
+        proxy.delay = 0.2  # a batch takes about a second
         answers, stopping, in_flight = await stopped_under_load(service, webhook)
         proxy.delay = 0.0
         assert {answer.code for answer in answers.values()} <= {OK, UNAVAILABLE}, Counter(map(str, answers.values()))
@@ -57,7 +57,7 @@ async def stopped_under_load(service: Service, webhook: tuple[str, str]) -> tupl
         tasks = {name: asyncio.ensure_future(call) for name, call in calls.items()}
         await asyncio.sleep(0.5)  # until all of them have been read
         in_flight = {name for name, task in tasks.items() if not task.done()}
-        assert len(in_flight) >= 200
+        assert len(in_flight) >= 200  # all but the reads, which are one trip to the database
         service.process.send_signal(signal.SIGTERM)
         signalled = time.monotonic()
         while (await asyncio.to_thread(service.health)) == "SERVING":
