@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 
 Failure = Callable[[ReplicaSet, random.Random], None]
 FAILURES: dict[str, Failure] = {}
+TURNS = scaled(1, max(ROUNDS // 5, 1))
 MINORITY_SECONDS = scaled(1.5, 5.0)
 
 
@@ -78,7 +79,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, replica_set: ReplicaSet) -
         yield running
 
 
-@pytest.mark.timeout(120 + 60 * max(ROUNDS, 1))
+@pytest.mark.timeout(120 + 60 * TURNS)
 @pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES.keys())
 def test_nothing_acknowledged_is_lost(service: Service, replica_set: ReplicaSet, fail: Failure) -> None:
     chance = random.Random(fail.__name__)
@@ -86,7 +87,7 @@ def test_nothing_acknowledged_is_lost(service: Service, replica_set: ReplicaSet,
     acknowledged: Counter[tuple[str, str]] = Counter()
     refused: list[float] = []
     with Watch(service, webhook) as watch:
-        for turn in range(max(ROUNDS, 1)):
+        for turn in range(TURNS):
             writers = Writers(service, webhook)
             writers.start()
             time.sleep(chance.uniform(0.5, 1.0))
