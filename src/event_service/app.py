@@ -274,7 +274,8 @@ class App:
         await stop_within(max(min(self._left(), longest), least), stop)
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
-        embedded = EmbeddedDatabase(self._settings.data_dir)
+        settings = self._settings
+        embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 

@@ -188,6 +188,48 @@ def test_events_that_are_deleted_in_their_time_are_missed_soon(world: World) -> 
     world.check(tallies, SCOPES[0], asked())
 
 
+def test_while_events_are_deleted_in_their_time_totals_groups_and_pages_are_right(
+    world: World,
+    counted: Tallies,
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """MongoDB looks once a minute and then deletes for as long as it takes: nobody counts meanwhile."""
+    monkeypatch.setattr("event_service.store.event_reader.DEEP", 0)
+    for at, hours in ((world.now - timedelta(hours=ago), ago) for ago in (9, 6, 3)):
+        due = world.now + timedelta(hours=12 - hours)
+        world.events.update_many(
+            {"created_at": {"$gte": at - timedelta(hours=2), "$lt": at}}, {"$set": {"expire_at": due}}
+        )
+    tally_keeping.forget(world.kept)
+    replica = world.replica()
+    replica.want("d-1")
+    replica.tend()
+    reader._totals.tallies = replica
+    group = {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count", "o": "count"}]}
+    by_severity = parse_stat_query(
+        {"aggregate": [{"group": group}, {"sort": [{"key": "severity"}]}]}, EVENT_FIELDS, NOON
+    )
+    gone = 0
+    for _ in range(40):
+        world.later(minutes=20)
+        overdue = [row["_id"] for row in world.events.find({"expire_at": {"$lte": world.now}}).limit(2)]
+        gone += world.events.delete_many({"_id": {"$in": overdue}}).deleted_count
+        # Bounds that cut through hours: the parts of them are remembered.
+        for query in (asked(), asked(filter=[since(NOON - timedelta(hours=6, minutes=30))])):
+            world.check(replica, SCOPES[0], query)
+        assert reader._statistics.stat(SCOPES[0], by_severity, replica) == reader._statistics.stat(
+            SCOPES[0], by_severity
+        )
+        plain = [
+            row["event_id"] for row in world.events.find({"domain_id": "d-1"}, sort=[("created_at", -1), ("_id", -1)])
+        ]
+        for start in (1, 9, len(plain) - 3):
+            rows = reader.list(SCOPES[0], asked(page={"start": start, "limit": 3}, only=["event_id"])).rows
+            assert [row[-18:].decode() for row in rows] == plain[start - 1 :][:3]
+    assert gone > 10
+
+
 def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: Tallies) -> None:
     world.events.delete_many({"project_id": "p-2"})
     for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):

@@ -50,7 +50,7 @@ def opened(
         return
     if not create and not (settings.data_dir / "database").is_dir():
         raise EmbeddedDatabaseError(f"there is no embedded database in {settings.data_dir}, and no MongoDB is named")
-    embedded = EmbeddedDatabase(settings.data_dir)
+    embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
     try:
         uri = embedded.start()
     except DirectoryInUseError:

@@ -1,11 +1,11 @@
 """The counted hours of one domain, as they are at one revision, and what questions have made of them."""
 
 import threading
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -63,7 +63,6 @@ class CountedDomain:
         undated: kinds of the events without a time.
         looked_at: when the revision was last found to be this one, in monotonic seconds.
         begins: of the hours.
-        reopened: hours of which more events are awaited.
     """
 
     def __init__(self, revision: int, hours: Iterable[Hour], undated: Mapping[Kind, int], looked_at: float) -> None:
@@ -72,7 +71,10 @@ class CountedDomain:
         self.undated = undated
         self.looked_at = looked_at
         self.begins = [hour.begin for hour in self.hours]
-        self.reopened = [hour for hour in self.hours if hour.reopened_at is not None]
+        self._reopened = [position for position, hour in enumerate(self.hours) if hour.reopened_at is not None]
+        self._expiring = sorted(
+            (hour.expires_from, position) for position, hour in enumerate(self.hours) if hour.expires_from is not None
+        )
         self._sums: _Memo[list[int]] = _Memo(_QUESTIONS)
         self._groups: _Memo[Groups] = _Memo(_QUESTIONS, lambda groups: len(groups) <= _MOST_GROUPS)
         self._parts: _Memo[int] = _Memo(_PARTS)
@@ -89,12 +91,17 @@ class CountedDomain:
             cut.append(self.hours[end])
         return Whole(first, max(first, end), cut)
 
-    def reopened_in(self, whole: Whole) -> list[Hour]:
-        """Those of the whole hours of which more events are awaited."""
-        if whole.first >= whole.end:
-            return []
-        first, last = self.begins[whole.first], self.begins[whole.end - 1]
-        return [hour for hour in self.reopened if first <= hour.begin <= last]
+    def unsettled(self, whole: Whole, now: datetime) -> tuple[int, ...]:
+        """Return the positions of the whole hours that have to be counted live: their events come or go just now."""
+        due = bisect_right(self._expiring, (now, len(self.hours)))
+        positions = {*self._reopened, *(position for _, position in self._expiring[:due])}
+        return tuple(sorted(position for position in positions if whole.first <= position < whole.end))
+
+    def spans(self, positions: Sequence[int]) -> Iterator[tuple[datetime, datetime]]:
+        """Yield the times of these hours, those of neighbours as one."""
+        for _, run in groupby(enumerate(positions), lambda numbered: numbered[1] - numbered[0]):
+            neighbours = [position for _, position in run]
+            yield self.hours[neighbours[0]].begin, self.hours[neighbours[-1]].until
 
     def sums(self, question: Question) -> list[int]:
         """How many events are asked for in all hours before each, and at last in all of them."""
@@ -104,18 +111,17 @@ class CountedDomain:
 
         return self._sums.get(question.allowed, work_out)
 
-    def groups(self, question: Question, group: CountedGroup, whole: Whole) -> Groups:
-        """The groups of some whole hours, reopened ones left out. A copy: the caller adds the rest."""
+    def groups(self, question: Question, group: CountedGroup, whole: Whole, left_out: tuple[int, ...] = ()) -> Groups:
+        """The groups of some whole hours, but for those at some positions. A copy: the caller adds the rest."""
 
         def work_out() -> Groups:
             groups: Groups = Counter()
-            for hour in self.hours[whole.first : whole.end]:
-                if hour.reopened_at is None:
-                    group.add_hour(groups, hour, question.allows)
+            for position in sorted({*range(whole.first, whole.end)}.difference(left_out)):
+                group.add_hour(groups, self.hours[position], question.allows)
             return groups
 
-        return self._groups.get((question.allowed, group.keys, whole.first, whole.end), work_out).copy()
+        return self._groups.get((question.allowed, group.keys, whole.first, whole.end, left_out), work_out).copy()
 
-    def part(self, key: bytes, hour: Hour, count: Callable[[], int]) -> int:
-        """The events of a part of an hour: an hour does not change while it is kept as it is."""
-        return count() if hour.reopened_at is not None else self._parts.get(key, count)
+    def part(self, key: bytes, hour: Hour, now: datetime, count: Callable[[], int]) -> int:
+        """The events of a part of an hour: a settled hour does not change while it is kept as it is."""
+        return self._parts.get(key, count) if hour.is_settled(now) else count()

@@ -1,8 +1,8 @@
 """Totals and positions from counted hours: what would take a look at every event takes a look at a few hours.
 
 A total is the sum of the hours that lie inside what is asked for, and a live count of the rest: of what is newer than
-the newest count, and of the hours that a bound of the question cuts through. So it is exact, whenever the hours were
-counted, and whoever counted them. `tally_keeping` says how they are kept.
+the newest count, of hours whose events are due to be deleted, and of those that a bound of the question cuts through.
+So it is exact, whenever the hours were counted, and whoever counted them. `tally_keeping` says how they are kept.
 """
 
 import logging
@@ -123,9 +123,9 @@ class Tallies:
         total += sum(self._part(domain, timeless, hour, since, before) for hour in whole.cut)
         sums = domain.sums(question)
         total += sums[whole.end] - sums[whole.first]
-        for hour in domain.reopened_in(whole):
-            total += self._count(both(timeless, compile_times(hour.begin, hour.until))) - question.counts(hour.kinds)
-        return total
+        unsettled = domain.unsettled(whole, self._now())
+        total -= sum(sums[position + 1] - sums[position] for position in unsettled)
+        return total + sum(self._count(both(timeless, compile_times(*span))) for span in domain.spans(unsettled))
 
     def place(self, question: Question, timeless: Mapping[str, Any], skip: int) -> Place | None:
         """Where the row is that `skip` newer ones come before, newest first; None where it has to be looked for.
@@ -134,7 +134,7 @@ class Tallies:
             DeadlineExceeded, Unavailable: the database.
         """
         domain = self._current(question.domain_id)
-        if domain is None or not domain.hours or domain.reopened:
+        if domain is None or not domain.hours:
             return None
         since, before = question.since, question.before
         whole = domain.whole(since, before)
@@ -148,6 +148,10 @@ class Tallies:
             return None
         sums = domain.sums(question)
         below = sums[end] - (skip - newer)
+        # An hour that just now changes must not lie between here and there; the place itself may be in one.
+        at = bisect_left(sums, below) - 1
+        if (unsettled := domain.unsettled(whole, self._now())) and unsettled[-1] > at:
+            return None
         if below <= sums[first]:  # behind all whole hours
             below_all = sum(
                 self._part(domain, timeless, hour, since, before) for hour in whole.cut if hour not in above
@@ -155,7 +159,6 @@ class Tallies:
             undated = question.counts(domain.undated) if since is None and before is None else 0
             left = skip - newer - (sums[end] - sums[first])
             return Place(domain.begins[first], left, past_the_end=left >= below_all + undated)
-        at = bisect_left(sums, below) - 1
         return Place(domain.hours[at].until, skip - newer - (sums[end] - sums[at + 1]))
 
     def groups(self, question: Question, group: CountedGroup, count_groups: CountGroups) -> list[Row] | None:
@@ -175,11 +178,12 @@ class Tallies:
             return []
         self._wake_if_behind(domain)
         whole = domain.whole(since, before)
-        counted = domain.groups(question, group, whole)
+        unsettled = domain.unsettled(whole, self._now())
+        counted = domain.groups(question, group, whole, unsettled)
         if since is None and before is None:
             group.add_undated(counted, domain.undated, question.allows)
-        for hour in domain.reopened_in(whole):
-            group.add_rows(counted, count_groups(hour.begin, hour.until))
+        for span in domain.spans(unsettled):
+            group.add_rows(counted, count_groups(*span))
         for hour in whole.cut:
             begin = hour.begin if since is None else max(hour.begin, since)
             group.add_rows(counted, count_groups(begin, hour.until if before is None else min(hour.until, before)))
@@ -216,8 +220,11 @@ class Tallies:
         if domain is None or not domain.hours or self._clock() < self._audit_at.get(domain_id, 0.0):
             return
         started = self._clock()
-        due = [hour for hour in domain.reopened if hour.reopened_at and now - hour.reopened_at > SETTLED]
-        due += [hour for hour in domain.hours if hour.reopened_at is None and _loses_events(hour, now)]
+        due = [
+            hour
+            for hour in domain.hours
+            if (now - hour.reopened_at > SETTLED if hour.reopened_at else not hour.is_settled(now))
+        ]
         turn = self._turns.get(domain_id, 0) % len(domain.hours)
         self._turns[domain_id] = turn + 1
         for hour in due:
@@ -232,7 +239,7 @@ class Tallies:
         if hour.reopened_at is not None:
             return
         again = self._keeper.count_again(domain_id, hour, now)
-        if again is not None and again.kinds != hour.kinds and not _loses_events(hour, now):
+        if again is not None and again.kinds != hour.kinds and hour.is_settled(now):
             found = {"kept": sum(hour.kinds.values()), "stored": sum(again.kinds.values())}
             _log.warning("an hour had been counted wrongly", extra={"hour": hour.begin.isoformat(), **found})
         older = hours[turn - 1].begin + HOUR if turn else None
@@ -289,7 +296,7 @@ class Tallies:
         if begin >= end:
             return 0
         matching = both(timeless, compile_times(begin, end))
-        return domain.part(bson.encode(matching), hour, lambda: self._count(matching))
+        return domain.part(bson.encode(matching), hour, self._now(), lambda: self._count(matching))
 
     def _newest(self, domain: CountedDomain, question: Question, timeless: Mapping[str, Any]) -> int:
         """What is newer than the newest count."""
@@ -300,7 +307,8 @@ class Tallies:
         return self._count(both(timeless, compile_times(begin, before)))
 
     def _wake_if_behind(self, domain: CountedDomain) -> None:
-        if self._now() - domain.hours[-1].until > SETTLED + MOVE_ON or domain.reopened:
+        now = self._now()
+        if now - domain.hours[-1].until > SETTLED + MOVE_ON or domain.unsettled(domain.whole(None, None), now):
             self._wake()
 
     def _wake(self) -> None:
@@ -323,7 +331,3 @@ class Tallies:
             except EventServiceError as error:
                 _log.info("events could not be counted ahead", extra={"reason": str(error)})
             self._closed.wait(1.0)  # however often somebody asks
-
-
-def _loses_events(hour: Hour, now: datetime) -> bool:
-    return hour.expires_from is not None and hour.expires_from <= now

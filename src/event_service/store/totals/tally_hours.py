@@ -44,6 +44,10 @@ class Hour:
         """All of the hour was counted."""
         return self.until - self.begin >= HOUR
 
+    def is_settled(self, now: datetime) -> bool:
+        """Neither are more events awaited, nor are any to be deleted by now: the count holds."""
+        return self.reopened_at is None and (self.expires_from is None or self.expires_from > now)
+
 
 def hour_of(moment: datetime) -> datetime:
     """The full hour in which a moment lies."""

@@ -23,9 +23,9 @@ def domain(*hours: Hour) -> CountedDomain:
     return CountedDomain(1, hours, {}, 0.0)
 
 
-def hour(number: int, kinds: dict[Kind, int], *, reopened: bool = False) -> Hour:
+def hour(number: int, kinds: dict[Kind, int], **attributes: datetime) -> Hour:
     begin = NOON + number * HOUR
-    return Hour(begin, begin + HOUR, kinds, reopened_at=NOON if reopened else None)
+    return Hour(begin, begin + HOUR, kinds, **attributes)
 
 
 def by(*fields: str) -> CountedGroup:
@@ -73,15 +73,26 @@ def test_very_many_groups_are_not_kept() -> None:
     assert len(counted.groups(QUESTION, by("webhook_id"), everything)) == 6001
 
 
-def test_reopened_hours_are_counted_live() -> None:
-    counted = domain(hour(0, {kind("INFO"): 1}), hour(1, {kind("INFO"): 2}, reopened=True), hour(2, {kind("INFO"): 4}))
+def test_hours_whose_events_come_or_go_are_counted_live() -> None:
+    kinds = {kind("INFO"): 1}
+    counted = domain(
+        hour(0, kinds),
+        hour(1, kinds, reopened_at=NOON),
+        hour(2, kinds, expires_from=NOON + 7 * HOUR),
+        hour(3, kinds, expires_from=NOON + 8 * HOUR),
+        hour(4, kinds, expires_from=NOON + 6 * HOUR),
+    )
     everything = counted.whole(None, None)
-    assert counted.groups(QUESTION, by("severity"), everything).total() == 5
-    assert [one.begin for one in counted.reopened_in(everything)] == [NOON + HOUR]
-    assert counted.reopened_in(counted.whole(NOON + 2 * HOUR, None)) == []
-    assert counted.reopened_in(counted.whole(NOON + timedelta(days=9), None)) == []
+    assert counted.unsettled(everything, NOON) == (1,)
+    assert counted.unsettled(everything, NOON + 7 * HOUR) == (1, 2, 4)
+    assert counted.unsettled(counted.whole(NOON + 2 * HOUR, None), NOON) == ()
+    assert counted.unsettled(counted.whole(NOON + timedelta(days=9), None), NOON) == ()
+    assert counted.groups(QUESTION, by("severity"), everything, (1, 2, 4)).total() == 2
+    assert [*counted.spans((1, 2, 4))] == [(NOON + HOUR, NOON + 3 * HOUR), (NOON + 4 * HOUR, NOON + 5 * HOUR)]
     asked: list[int] = []
-    for _ in range(2):
-        counted.part(b"1", counted.hours[1], lambda: asked.append(1) or 7)
-        counted.part(b"0", counted.hours[0], lambda: asked.append(0) or 7)
-    assert asked == [1, 0, 1]
+    for now in (NOON, NOON, NOON + 7 * HOUR):
+        for number in (0, 1, 2):
+            counted.part(
+                str(number).encode(), counted.hours[number], now, lambda number=number: asked.append(number) or 7
+            )
+    assert asked == [0, 1, 2, 1, 1, 2]
