@@ -16,7 +16,7 @@ from event_service.store.client import close, connect
 from event_service.store.requirements.check import check_database
 from event_service.store.requirements.faults import DatabaseNotReady, UnsuitableDatabase
 from tests.e2e.refusals import assert_one_clear_line, refused_start
-from tests.e2e.service import Service
+from tests.e2e.service import START_SECONDS, Service
 from tests.mongod import Node, ReplicaSet
 from tests.waiting import wait_until
 
@@ -168,7 +168,7 @@ def test_replica_set_that_is_initiated_late_is_waited_for(
     service = make_service(EVENT_SERVICE_MONGODB_URI=node.uri)
     service.spawn()
     said = f"{node.address} has no valid replica set configuration: run rs.initiate() on it once"
-    wait_until(lambda: said in service.log, explain=lambda: service.log)
+    wait_until(lambda: said in service.log, START_SECONDS, explain=lambda: service.log)
     initiate(node)
     service.wait_serving()
     assert service.stop() == 0
