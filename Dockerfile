@@ -1,4 +1,5 @@
-# The service and its embedded database. In production name a MongoDB with EVENT_SERVICE_MONGODB_URI.
+# The service and, on x86-64, a mongod for its embedded database: MongoDB's own program, under its licence (SSPL). In
+# production name a MongoDB replica set with EVENT_SERVICE_MONGODB_URI.
 #
 #   docker build -t event-service .
 #   docker run -p 127.0.0.1:50051:50051 -p 127.0.0.1:8080:8080 -v events:/var/lib/event-service event-service serve --insecure
@@ -22,6 +23,8 @@ RUN python -m pip --python ${PREFIX} install --quiet --no-cache-dir --constraint
 FROM python:${PYTHON}-slim
 ARG PREFIX=/opt/event-service
 ARG DATA=/var/lib/event-service
+# What mongod is linked against and the base image lacks.
+RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends libcurl4 && rm -r /var/lib/apt/lists
 RUN useradd --system --uid 10001 --home-dir ${DATA} --no-create-home event-service
 RUN install --directory --owner=10001 --group=10001 --mode=0700 ${DATA}
 COPY --from=build ${PREFIX} ${PREFIX}

@@ -1,7 +1,8 @@
 # Everything a person does with this checkout is one word here: `make help` lists them.
 #
-# Nothing is installed outside the checkout: the environment is .venv, Debian packages that tests use are unpacked
-# below .tools, and .make holds a stamp for each step so that the second run is quick.
+# Nothing is installed outside the checkout: the environment is .venv, the database's mongod with it; Debian packages
+# that mongod or the tests need are unpacked below .tools; .make holds a stamp for each step so that the second run is
+# quick.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -26,24 +27,28 @@ BIN := .venv/bin
 # Modules are compiled when they are first imported: most of what is installed never is.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
 
+# Where tools/mongod_libraries.py had to write a starter for the wheel's mongod, it is found here: after any mongod that
+# the machine has, and before the wheel's own.
+export PATH := $(PATH):$(CURDIR)/.tools/mongod
+
 # What builds packages: the first two this one, the others grpcurl's, which has no wheel to download.
 BACKENDS := hatchling editables setuptools wheel
 
 ##@ Use
 
 .PHONY: run
-run: .make/run ## Set up, serve on an embedded database, make a first webhook and print how to use it
+run: .make/mongod ## Set up, serve on an embedded mongod, make a first webhook and print how to use it
 	@exec $(BIN)/event-service serve $(ARGS)
 
 ##@ Check
 
 .PHONY: test
-test: ## Set up and run every check: linters, types, imports, protos, tests with coverage
+test: ## Set up and run every check: linters, types, imports, protos, tests on a mongod with coverage
 	@$(MAKE) --no-print-directory --jobs=2 before-tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
 .PHONY: before-tests
-before-tests: test-tools lint .make/compiled
+before-tests: test-tools lint .make/mongod .make/compiled
 
 .PHONY: lint
 lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code
@@ -61,15 +66,15 @@ format: .make/dev ## Put the code in order
 	$(BIN)/ruff format
 
 .PHONY: chaos
-chaos: .make/dev test-tools ## Kill, starve, flood and attack it at length (CHAOS_ROUNDS); wants a quiet machine
+chaos: .make/dev .make/mongod test-tools ## Kill, starve, flood and attack it at length (CHAOS_ROUNDS); wants a quiet machine
 	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: .make/dev ## Search longer for input that breaks something (FUZZ_SECONDS)
+fuzz: .make/dev .make/mongod ## Search longer for input that breaks something (FUZZ_SECONDS)
 	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
 
 .PHONY: bench
-bench: .make/dev test-tools ## Measure what a request costs
+bench: .make/dev .make/mongod test-tools ## Measure what a request costs
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: test-tools
@@ -108,7 +113,7 @@ help: ## Show this list
 
 # The environment. Its stamps are worth nothing once .venv is gone.
 ifeq ($(wildcard $(BIN)/python),)
-$(shell rm -f .make/venv .make/run .make/dev .make/compiled)
+$(shell rm -f .make/venv .make/run .make/mongod .make/dev .make/compiled)
 endif
 
 .make/venv:
@@ -122,6 +127,10 @@ endif
 	@echo "Installing the service and its embedded database"
 	@$(INSTALL) --no-build-isolation --group run --editable '.[embedded]'
 	@touch $@
+
+# Where a library cannot be had there is no stamp and the next run tries again: with a MongoDB by URI none is needed.
+.make/mongod: .make/run tools/mongod_libraries.py
+	@if $(BIN)/python tools/mongod_libraries.py; then touch $@; fi
 
 # spaceone-api goes in without its dependencies: they are versions of grpcio and protobuf that are years old.
 .make/dev: .make/run pyproject.toml constraints.txt

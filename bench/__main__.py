@@ -13,13 +13,13 @@ Say = Callable[[str], None]
 
 _TITLES = {
     "floor": "The floor: an empty rpc on grpc.aio and uvloop",
-    "compare": "Ours and upstream on the same SecantusDB, server CPU per request",
+    "compare": "Ours and upstream on the same mongod, server CPU per request",
     "double": "Ours on the MongoDB double",
     "writes": "Creates where a write takes 3 ms",
     "pages": "Cost against page size",
     "batches": "Cost of CreateBatch against its payloads",
     "growth": "Cost against the number of stored events",
-    "stored": "Cost and latency against the number of events that SecantusDB holds",
+    "stored": "Cost and latency against the number of events that a mongod holds",
     "offered": "Latency against offered load",
     "soak": "Memory under lasting load",
 }

@@ -81,7 +81,7 @@ def _targets(say: Callable[[str], None]) -> Iterator[list[Target]]:
     with ExitStack() as stack:
         if missing:
             say(f"Ours alone: {missing}.")
-            yield [stack.enter_context(servers.ours(stack.enter_context(servers.secantus())))]
+            yield [stack.enter_context(servers.ours(stack.enter_context(servers.mongod())))]
         else:
             theirs = stack.enter_context(servers.upstream())
             yield [stack.enter_context(servers.ours(servers.peer_database_uri())), theirs]

@@ -8,7 +8,8 @@ events, as many as asked for; every look-up of a condition or a claim finds noth
 write is acknowledged after the set latency, as many as are sent at once. A query it does not know is an error, not
 an empty answer: the figures would be wrong, and nobody would notice.
 
-SecantusDB needs milliseconds where this needs microseconds. What it cannot show is what a database does.
+A mongod takes milliseconds and a core of its own where this takes microseconds. What it cannot show is what a database
+does.
 """
 
 import argparse

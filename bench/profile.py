@@ -1,4 +1,4 @@
-"""Where an rpc's time goes, by layer and by function: `python -m bench.profile [RPC ...] [--on double|secantus]`.
+"""Where an rpc's time goes, by layer and by function: `python -m bench.profile [RPC ...] [--on double|mongod]`.
 
 Two views of the same load. The CPU of each thread is what the kernel counted: it is complete, and knows no functions.
 py-spy's samples know functions, but are taken only of threads that hold Python's lock (`--gil`), because on virtual
@@ -144,7 +144,7 @@ def _target(database: str) -> Iterator[Target]:
         with servers.double() as uri, servers.ours(uri) as target:
             yield target
         return
-    with servers.secantus() as uri, servers.ours(uri) as target:
+    with servers.mongod() as uri, servers.ours(uri) as target:
         fill = Load("create", connections=4, seconds=0, least=EVENTS, most=EVENTS)
         load.run(fill, target.port, target.names, target.process_id, warm_up=False)
         yield servers.with_event_ids(target)
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> None:
     """Prints, for each rpc, the shares of the layers and the functions that cost most."""
     parser = argparse.ArgumentParser(prog="bench.profile", description=__doc__)
     parser.add_argument("rpcs", nargs="*", default=list(RPCS), metavar="RPC", help=", ".join(RPCS))
-    parser.add_argument("--on", choices=("double", "secantus"), default="double")
+    parser.add_argument("--on", choices=("double", "mongod"), default="double")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=8.0)

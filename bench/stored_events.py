@@ -1,7 +1,4 @@
-"""How cost and latency grow with what is really stored, on SecantusDB: 10^3, 10^4 and 10^5 events.
-
-Slow to set up: SecantusDB takes a millisecond or two to store an event.
-"""
+"""How cost and latency grow with what is really stored, on a mongod: 10^3, 10^4 and 10^5 events."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +30,7 @@ def by_stored_events(plan: Plan, say: Callable[[str], None], sizes: tuple[int, .
     """Each rpc alone (its latency is the database's) and with 16 calls under way, for each number of events."""
     points = []
     stored, newest = 0, datetime.now(UTC).replace(microsecond=0)
-    with servers.secantus() as uri, servers.ours(uri) as target:
+    with servers.mongod() as uri, servers.ours(uri) as target:
         events = MongoClient[dict[str, Any]](uri)[servers.DATABASE].event
         for size in sizes:
             for first in range(stored, size, _AT_ONCE):

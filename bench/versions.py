@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="bench.versions", description=__doc__)
     parser.add_argument("other", type=Path, help="a checkout of the version to compare with")
     parser.add_argument("loads", nargs="*", default=list(LOADS), metavar="LOAD")
-    parser.add_argument("--on", choices=("double", "secantus"), default="double")
+    parser.add_argument("--on", choices=("double", "mongod"), default="double")
     parser.add_argument("--write-latency-ms", type=float, default=0.0, help="of the double")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.5)
@@ -66,9 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         targets = {}
         for name, checkout in (("before", asked.other.resolve()), ("after", ROOT)):
             uri = stack.enter_context(
-                servers.secantus()
-                if asked.on == "secantus"
-                else servers.double(write_latency_ms=asked.write_latency_ms)
+                servers.mongod() if asked.on == "mongod" else servers.double(write_latency_ms=asked.write_latency_ms)
             )
             environment = {"PYTHONPATH": str(checkout / "src")}
             targets[name] = stack.enter_context(servers.ours(uri, settings=environment))

@@ -2,8 +2,9 @@
 
 Nothing is installed and no root is needed: apt works on lists and caches of its own below .tools/apt, and the
 packages, with what they depend on and this machine lacks, are unpacked to .tools/debian. For every program named in a
-package's bin directories .tools/bin gets a starter that sets the library path. On a machine without apt, or where
-the packages cannot be had, this says so and ends well: the tests that need them are then listed as skipped.
+package's bin directories .tools/bin gets a starter that sets the library path, and .tools/fonts.conf names the
+unpacked fonts: a browser without any font ends. On a machine without apt, or where the packages cannot be had, this
+says so and ends well: the tests that need them are then listed as skipped.
 """
 
 import os
@@ -12,12 +13,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = Path(__file__).with_name("debian_packages.txt")
 TOOLS = ROOT / ".tools"
 DEBIAN = TOOLS / "debian"
 STARTERS = TOOLS / "bin"
+FONTS = TOOLS / "fonts.conf"
 
 
 def wanted() -> list[str]:
@@ -26,15 +29,15 @@ def wanted() -> list[str]:
     return [words[0] for words in lines if words]
 
 
-def apt(*arguments: str) -> None:
-    """Runs apt-get on directories of our own, as whoever we are."""
-    state = TOOLS / "apt"
+def apt(state: Path, *arguments: str) -> None:
+    """Run apt-get as whoever we are, with its lists and downloads below `state`."""
     for folder in ("lists/partial", "archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     options = {
         "Dir::State::Lists": state / "lists",
         "Dir::Cache": state,
         "Dir::Cache::Archives": state / "archives",
+        "Acquire::Languages": "none",
         # Only reads what is installed; without it apt wants the lock that root alone can have.
         "Debug::NoLocking": "1",
         # Root would hand the download to another user, who may not write here.
@@ -44,44 +47,78 @@ def apt(*arguments: str) -> None:
     subprocess.run(["apt-get", "--quiet=2", "--yes", *given, *arguments], check=True, stdin=subprocess.DEVNULL)
 
 
-def library_folders() -> list[Path]:
-    """Every folder of the unpacked packages that holds a shared library."""
-    return sorted({path.parent for path in DEBIAN.rglob("lib*.so*") if path.is_file()})
+def can_unpack() -> bool:
+    """Return whether this machine has the programs that download and unpack Debian packages."""
+    return bool(shutil.which("apt-get") and shutil.which("dpkg-deb"))
+
+
+def unpack(packages: list[str], state: Path, target: Path) -> None:
+    """Download packages with what they depend on and this machine lacks, and unpack them to `target`, emptied before.
+
+    Raises:
+        subprocess.CalledProcessError: apt-get cannot have them. `target` is as it was.
+    """
+    shutil.rmtree(state / "archives", ignore_errors=True)
+    apt(state, "update")
+    apt(state, "install", "--download-only", "--no-install-recommends", "--reinstall", *packages)
+    shutil.rmtree(target, ignore_errors=True)
+    for archive in sorted((state / "archives").glob("*.deb")):
+        subprocess.run(["dpkg-deb", "--extract", archive, target], check=True)
+
+
+def library_path(unpacked: Path) -> str:
+    """Return a value of LD_LIBRARY_PATH: every folder of the unpacked packages that holds a shared library."""
+    return ":".join(sorted({str(path.parent) for path in unpacked.rglob("lib*.so*") if path.is_file()}))
+
+
+def write_starter(starter: Path, program: Path, libraries: str) -> None:
+    """Write a script that runs a program with `libraries` before any LD_LIBRARY_PATH it is given."""
+    path = f"{shlex.quote(libraries)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+    starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={path} exec {shlex.quote(str(program))} "$@"\n')
+    starter.chmod(0o755)
 
 
 def write_starters() -> list[str]:
     """One script per unpacked program, which runs it against the unpacked libraries. Returns their names."""
     shutil.rmtree(STARTERS, ignore_errors=True)
     STARTERS.mkdir(parents=True)
-    libraries = ":".join(str(folder) for folder in library_folders())
+    libraries = library_path(DEBIAN)
     names = []
     for folder in ("usr/bin", "usr/sbin", "bin", "sbin"):
         for program in sorted((DEBIAN / folder).glob("*")):
             starter = STARTERS / program.name
             if starter.exists() or not os.access(program, os.X_OK):
                 continue
-            path = f"{shlex.quote(libraries)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
-            starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH={path} exec {shlex.quote(str(program))} "$@"\n')
-            starter.chmod(0o755)
+            write_starter(starter, program, libraries)
             names.append(program.name)
     return names
 
 
+def write_fonts_configuration() -> None:
+    """Write what FONTCONFIG_FILE names: the machine's own configuration where there is one, and the unpacked fonts."""
+    lines = (
+        '<?xml version="1.0"?>',
+        "<!DOCTYPE fontconfig SYSTEM 'fonts.dtd'>",
+        "<fontconfig>",
+        '<include ignore_missing="yes">/etc/fonts/fonts.conf</include>',
+        f"<dir>{escape(str(DEBIAN / 'usr/share/fonts'))}</dir>",
+        f"<cachedir>{escape(str(TOOLS / 'fontconfig'))}</cachedir>",
+        "</fontconfig>",
+    )
+    FONTS.write_text("".join(line + "\n" for line in lines))
+
+
 def main() -> int:
     packages = wanted()
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+    if not can_unpack():
         print("No apt on this machine: tests that need " + ", ".join(packages) + " are skipped.")
         return 0
-    shutil.rmtree(TOOLS / "apt" / "archives", ignore_errors=True)
     try:
-        apt("update")
-        apt("install", "--download-only", "--no-install-recommends", "--reinstall", *packages)
+        unpack(packages, TOOLS / "apt", DEBIAN)
     except subprocess.CalledProcessError as error:
         print(f"apt-get ended with status {error.returncode}: tests that need {', '.join(packages)} are skipped.")
         return 0
-    shutil.rmtree(DEBIAN, ignore_errors=True)
-    for archive in sorted((TOOLS / "apt" / "archives").glob("*.deb")):
-        subprocess.run(["dpkg-deb", "--extract", archive, DEBIAN], check=True)
+    write_fonts_configuration()
     print("Unpacked below .tools: " + ", ".join(write_starters()))
     return 0
 

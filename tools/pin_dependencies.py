@@ -6,6 +6,7 @@ Runs on a plain Python, outside the project's environment: `make constraints`.
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,12 @@ def run(*command: str | Path) -> str:
     ).stdout
 
 
+def embedded_pins() -> set[str]:
+    """Return the exact versions of the extra `embedded` for every platform: only this one's get installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {requirement.partition(";")[0].strip() for requirement in project["optional-dependencies"]["embedded"]}
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run(sys.executable, "-m", "venv", folder)
@@ -33,8 +40,9 @@ def main() -> None:
         run(*pip, "install", "--no-build-isolation", "--editable", ".[embedded]", "--group", "dev")
         run(*pip, "install", "--no-deps", WITHOUT_DEPENDENCIES)
         frozen = run(*pip, "freeze", "--all", "--exclude-editable")
-    TARGET.write_text(HEADER + "".join(line + "\n" for line in frozen.splitlines() if "==" in line))
-    print(f"{TARGET.name}: {frozen.count('==')} packages")
+    pins = {line for line in frozen.splitlines() if "==" in line} | embedded_pins()
+    TARGET.write_text(HEADER + "".join(pin + "\n" for pin in sorted(pins, key=str.lower)))
+    print(f"{TARGET.name}: {len(pins)} packages")
 
 
 if __name__ == "__main__":

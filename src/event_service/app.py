@@ -47,6 +47,7 @@ from event_service.store.event_writer import EventWriter
 from event_service.store.export_reader import ExportReader
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
+from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
@@ -273,30 +274,37 @@ class App:
         await stop_within(max(min(self._left(), longest), least), stop)
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
-        embedded = EmbeddedDatabase(self._settings.data_dir)
+        settings = self._settings
+        embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 
     async def _connect(self, tracing: Tracing | None, parts: contextlib.AsyncExitStack) -> client.Database:
         """The database, ready for use."""
-        uri = self._settings.mongodb_uri.get_secret_value() or await self._start_embedded(parts)
+        named = self._settings.mongodb_uri.get_secret_value()
+        uri = named or await self._start_embedded(parts)
         database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
         parts.callback(stopped.set)
-        await asyncio.to_thread(self._prepare, database, stopped)
+        await asyncio.to_thread(self._prepare, database, named, stopped)
         return database
 
-    def _prepare(self, database: client.Database, stopped: threading.Event) -> None:
-        """Makes sure of collections and indexes. Waits for a database that is not there yet, as in a fresh cluster.
+    def _prepare(self, database: client.Database, named: str, stopped: threading.Event) -> None:
+        """Check the database that a URI names, and make collections and indexes.
 
+        Waits for a database that is not there yet, as in a fresh cluster; what does not pass by itself is raised.
         Until it is stopped: a cancelled start leaves its threads behind, and the process ends with the last of them.
         """
         give_up_at = time.monotonic() + DATABASE_SECONDS
         while True:
             try:
+                if named:
+                    check_database(database, named)
                 ensure(database)
             except Unavailable as error:
+                if (refusal := missing_right(error)) is not None:
+                    raise refusal from error
                 if stopped.is_set() or time.monotonic() > give_up_at:
                     raise
                 _log.warning("the database does not answer yet: %s", error.__cause__ or error)

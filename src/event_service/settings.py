@@ -105,12 +105,19 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EVENT_SERVICE_", extra="ignore", frozen=True)
 
     mongodb_uri: Annotated[SecretStr, AfterValidator(_mongodb_uri)] = Field(
-        SecretStr(""), description="MongoDB to store in. Empty: an embedded database in the data directory."
+        SecretStr(""),
+        description="MongoDB replica set or sharded cluster to store in. Empty: an embedded database in the data "
+        "directory.",
     )
     database: Annotated[str, AfterValidator(_database)] = Field("monitoring", description="Database name.")
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Embedded database, generated keys, first webhook."
     )
+    mongod: str = Field(
+        "",
+        description="Program of the embedded database. Empty: mongod on PATH, else the one of the extra `embedded`.",
+    )
+    mongod_cache_mb: int = Field(256, ge=256, description="Memory of the embedded database for cached pages, in MB.")
 
     grpc_address: Address = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
     http_address: Address = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")

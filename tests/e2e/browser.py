@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from debian_packages import library_path
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
 
 from tests.e2e.service import CHECKOUT
 
 UNPACKED = CHECKOUT / ".tools" / "debian"
+FONTS = CHECKOUT / ".tools" / "fonts.conf"
 
 # No window, no root's sandbox, and no word to anybody but the pages under test.
 FLAGS = (
@@ -59,8 +61,11 @@ def open_browser(
     if not scripts:
         options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    folders = sorted({str(path.parent) for path in UNPACKED.rglob("lib*.so*") if path.is_file()})
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(folders)} if folders else dict(os.environ)
+    environment = dict(os.environ)
+    if libraries := library_path(UNPACKED):
+        environment["LD_LIBRARY_PATH"] = libraries
+    if FONTS.exists():
+        environment["FONTCONFIG_FILE"] = str(FONTS)
     driver = webdriver.Chrome(options=options, service=Driver(found[1], env=environment))
     try:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]

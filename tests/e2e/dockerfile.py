@@ -1,8 +1,8 @@
 """Goes through a Dockerfile without Docker, as far as that is possible: for a test of its steps.
 
 Build arguments that are absolute paths are given other values, so that everything happens below a folder of the
-test. The base image's `python` is a fresh virtual environment. Steps that need root (accounts, owners) are returned
-and not run.
+test. The base image's `python` is a fresh virtual environment. Steps that need root (accounts, owners, packages) are
+returned and not run.
 """
 
 import json
@@ -17,8 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pip
+from debian_packages import library_path
 
-NEEDS_ROOT = re.compile(r"^(useradd|install .*--owner)")
+from tests.e2e.service import CHECKOUT
+
+NEEDS_ROOT = re.compile(r"^(useradd|install .*--owner|apt-get )")
+UNPACKED = CHECKOUT / ".tools" / "mongod" / "unpacked"
+"""What the image's apt-get would have installed, where this machine lacks it and `make test` has unpacked it."""
 
 
 @dataclass
@@ -140,6 +145,8 @@ class Replay:
         kept = {
             name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_")) or name == "HOME"
         }
+        if UNPACKED.exists():
+            kept["LD_LIBRARY_PATH"] = library_path(UNPACKED)
         # What is installed is compiled when it is first used: half of the test's time would go to the rest.
         return {**kept, "PIP_COMPILE": "0", "PATH": self.base_path, **self.image.environment}
 

@@ -34,8 +34,15 @@ def free_port() -> int:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """This process's environment with these settings of the service, and no others of its settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("EVENT_SERVICE_")}
+    """This process's environment with these settings of the service, and no others of its settings.
+
+    EVENT_SERVICE_MONGOD stays: it says which mongod the tests are run on.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "EVENT_SERVICE_MONGOD" or not name.startswith("EVENT_SERVICE_")
+    }
     # The checkout's own environment first, so that `event-service` and `grpcurl` mean ours.
     kept["PATH"] = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
     return kept | settings

@@ -3,7 +3,9 @@
 So this is the wheel's test too: what it installs has nothing of the checkout in it.
 """
 
+import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,13 +26,20 @@ def test_the_image_serves(tmp_path: Path) -> None:
     image = replay.run()
 
     assert image.user == "10001", "it runs as root"
-    assert [step.split()[0] for step in image.not_run] == ["useradd", "install"]
+    assert [step.split()[0] for step in image.not_run] == ["apt-get", "useradd", "install"]
     assert image.stop_signal == "SIGTERM"
     where = subprocess.run(
         [tmp_path / "prefix/bin/python", "-c", "import event_service; print(event_service.__file__)"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert str(CHECKOUT) not in where
+
+    if sys.platform == "linux" and platform.machine() == "x86_64":
+        (mongod,) = (tmp_path / "prefix").glob("lib/python*/site-packages/fiftyone/db/bin/mongod")
+        version = subprocess.run(
+            [mongod, "--version"], env=replay.environment(), capture_output=True, text=True, check=True
+        )
+        assert "db version v6.0" in version.stdout
 
     refused = subprocess.run(
         [*image.entrypoint, *image.command],

@@ -89,7 +89,7 @@ def paste(service: Service, command: str) -> str:
 
 @pytest.mark.timeout(400)
 def test_its_lines_can_be_pasted(made: Service) -> None:
-    assert "for development and small installs" in made.log
+    assert "for development and small installations" in made.log
     create, listing, counting = printed_commands(made, ".venv/bin/grpcurl")
     assert json.loads(paste(made, create)) == {}
     listed = json.loads(paste(made, listing))

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import debian_packages
 import generate_stubs
+import pin_dependencies
 import pytest
 import settings_table
 
@@ -59,6 +61,14 @@ def test_a_starter_finds_the_unpacked_libraries(tmp_path: Path, monkeypatch: pyt
     assert done.stdout == f"{library.parent} a b\n"
 
 
+def test_fonts_configuration_names_unpacked_fonts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debian_packages, "DEBIAN", tmp_path / "a & b")
+    monkeypatch.setattr(debian_packages, "FONTS", tmp_path / "fonts.conf")
+    debian_packages.write_fonts_configuration()
+    root = ET.parse(tmp_path / "fonts.conf").getroot()
+    assert [element.text for element in root.iter("dir")] == [str(tmp_path / "a & b/usr/share/fonts")]
+
+
 def test_without_apt_it_says_so_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,7 +86,9 @@ def test_every_dependency_is_pinned_and_no_index_is_named() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert all(line.count("==") == 1 and "/" not in line and " " not in line for line in pins)
     names = {line.split("==")[0].lower().replace("_", "-") for line in pins}
-    assert {"grpcio", "protobuf", "pymongo", "secantusdb", "spaceone-api", "pip", "hatchling"} <= names
+    assert {"grpcio", "protobuf", "pymongo", "spaceone-api", "pip", "hatchling"} <= names
+    assert len(pin_dependencies.embedded_pins()) == 2
+    assert pin_dependencies.embedded_pins() <= {*pins}
 
 
 def test_ci_runs_what_the_readme_says() -> None:

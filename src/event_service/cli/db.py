@@ -1,7 +1,7 @@
 """`event-service db ...`: looks after the database itself. The work is in `store/`, imported when it is asked for."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -40,9 +40,10 @@ def check(as_json: Json = False) -> None:
     Ends with status 1 where something is at fault. Large collections are read as a whole.
     """
     from event_service.store.maintenance.inspection import inspect  # noqa: PLC0415 - heavy
+    from event_service.store.requirements.rights import TO_READ  # noqa: PLC0415
 
     settings = load_settings({})
-    with opened(settings) as database:
+    with opened(settings, actions=TO_READ) as database:
         found = list(inspect(database, settings.query_timeout_ms))
         found += check_sealed(settings, database)
     if as_json:
@@ -74,8 +75,9 @@ def init(
     """
     from event_service.store import indexes  # noqa: PLC0415 - heavy
     from event_service.store.maintenance import sharding  # noqa: PLC0415
+    from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
-    with opened(load_settings({}), create=True) as database:
+    with opened(load_settings({}), create=True, actions=TO_MAINTAIN) as database:
         if not sharded:
             building = indexes.ensure(database)
             while building is not None and not building.wait(1.0):
@@ -99,9 +101,10 @@ def migrate(as_json: Json = False) -> None:
     """
     from event_service.store import indexes  # noqa: PLC0415 - heavy
     from event_service.store.maintenance import migration  # noqa: PLC0415
+    from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
     settings = load_settings({})
-    with opened(settings) as database, progress_bar() as bar:
+    with opened(settings, actions=TO_MAINTAIN) as database, progress_bar() as bar:
         building = indexes.ensure(database)
         left = migration.backlog(database)
         task = bar.add_task("events", total=left.events)
@@ -135,11 +138,12 @@ def prune(
     Example: EVENT_SERVICE_RETENTION_DAYS=30 event-service db prune --dry-run
     """
     from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+    from event_service.store.requirements.rights import TO_READ, TO_SERVE  # noqa: PLC0415
 
     settings = load_settings({})
     if not dry_run and not yes and not as_json:
         confirm("Delete the events that `--dry-run` counts?")
-    with opened(settings) as database, progress_bar() as bar:
+    with opened(settings, actions=TO_READ if dry_run else TO_SERVE) as database, progress_bar() as bar:
         if not dry_run:
             indexes.ensure(database)
         task = bar.add_task("events", total=retention.event_count(database))
@@ -174,10 +178,11 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
     Example: event-service db backup events-2026-01-31.zip
     """
     from event_service.store.maintenance.backup import back_up, contents  # noqa: PLC0415 - heavy
+    from event_service.store.requirements.rights import TO_READ  # noqa: PLC0415
 
     if file.exists():
         raise Failure(f"{file} exists; a backup is not overwritten.", exit_code=USAGE)
-    with written(file) as target, opened(load_settings({})) as database, progress_bar() as bar:
+    with written(file) as target, opened(load_settings({}), actions=TO_READ) as database, progress_bar() as bar:
         found = contents(database)
         tasks = {name: bar.add_task(name, total=count) for name, count in found.documents.items()}
 
@@ -211,13 +216,14 @@ def restore(
     """
     from event_service.store.maintenance.archive import ArchiveReader  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.backup import restore as put_back  # noqa: PLC0415
+    from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
     if replace and not yes and not as_json:
         confirm("Remove everything the database holds now?")
     with (
         readable(file),
         ArchiveReader(file) as archive,
-        opened(load_settings({}), alone=True, create=True) as database,
+        opened(load_settings({}), alone=True, create=True, actions=TO_MAINTAIN) as database,
         progress_bar() as bar,
     ):
         manifest = archive.manifest
@@ -234,22 +240,27 @@ def restore(
 
 
 @contextmanager
-def opened(settings: Settings, *, alone: bool = False, create: bool = False) -> Iterator["Database"]:
+def opened(
+    settings: Settings, *, alone: bool = False, create: bool = False, actions: Sequence[str]
+) -> Iterator["Database"]:
     """The database, with whatever goes wrong in it as a Failure."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store.client import DatabaseSettingsError  # noqa: PLC0415
     from event_service.store.embedded.database import DirectoryInUseError, EmbeddedDatabaseError  # noqa: PLC0415
     from event_service.store.maintenance.archive import ArchiveError  # noqa: PLC0415
     from event_service.store.maintenance.database import opened as opened_database  # noqa: PLC0415
+    from event_service.store.requirements.check import missing_right  # noqa: PLC0415
 
     try:
-        with opened_database(settings, alone=alone, create=create) as database:
+        with opened_database(settings, alone=alone, create=create, actions=actions) as database:
             yield database
     except DirectoryInUseError as error:
         raise Failure(f"{error}.", "Stop the service first.") from error
     except (ArchiveError, DatabaseSettingsError, EmbeddedDatabaseError) as error:
         raise Failure(f"{error}.") from error
     except EventServiceError as error:
+        if (refusal := missing_right(error)) is not None:
+            raise Failure(f"{refusal}.") from error
         raise Failure(error.message, "`event-service doctor` looks at everything the service needs.") from error
 
 

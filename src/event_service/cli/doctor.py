@@ -64,14 +64,15 @@ def doctor(
 ) -> None:
     """Check settings, data directory, database program, keys, ports and the running server; say what to do.
 
-    Ends with status 1 where something is at fault. Nothing is changed.
+    Ends with status 1 where something is at fault. In a MongoDB named by EVENT_SERVICE_MONGODB_URI it writes one
+    document and deletes it; nothing else is changed.
     """
     try:
         settings = load_settings({})
     except Failure as failure:
         findings = [Finding("settings", "fault", failure.message, failure.hint)]
     else:
-        advice = "Unset it, or mend it."
+        advice = "Unset it or correct it."
         findings = [Finding("settings", "warning", reason, advice) for reason in without_effect(settings)]
         findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
         findings += [finding for check in CHECKS for finding in check(settings)]
@@ -111,19 +112,9 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Whether the MongoDB of the settings answers, or there is a program to embed."""
-    from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
-    from event_service.store import client  # noqa: PLC0415 - heavy
-
+    """Check that the MongoDB of the settings can be used, by using it; or that there is a program to embed."""
     if uri := settings.mongodb_uri.get_secret_value():
-        try:
-            database = client.connect(settings, uri)
-            with closing(database.client):
-                client.check_reachable(database)
-        except (EventServiceError, client.DatabaseSettingsError) as error:
-            yield Finding("database", "fault", str(error), "Start it, or mend EVENT_SERVICE_MONGODB_URI.")
-        else:
-            yield Finding("database", "ok", f"{settings.database} at EVENT_SERVICE_MONGODB_URI, which answers")
+        yield from check_mongodb(settings, uri)
         return
     programs = [name for name in ("mongod", "secantusd-py") if find_program(name)]
     if programs:
@@ -132,6 +123,36 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     else:
         advice = "Set EVENT_SERVICE_MONGODB_URI, put mongod on PATH, or pip install 'event-service[embedded]'."
         yield Finding("database", "fault", "no URI, and neither mongod nor SecantusDB is installed", advice)
+
+
+def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
+    """Check servers, rights and collections; then write, read, and build an index, as the service would."""
+    from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
+    from event_service.store import client  # noqa: PLC0415 - heavy
+    from event_service.store.requirements.check import check_database, try_out  # noqa: PLC0415
+    from event_service.store.requirements.faults import DatabaseNotReady, UnsuitableDatabase  # noqa: PLC0415
+
+    try:
+        database = client.connect(settings, uri)
+        with closing(database.client):
+            server = check_database(database, uri)
+            tried = try_out(database)
+    except (UnsuitableDatabase, DatabaseNotReady) as error:
+        yield Finding("database", "fault", error.problem, as_sentence(error.advice))
+    except client.DatabaseSettingsError as error:
+        yield Finding("database", "fault", str(error), "Correct EVENT_SERVICE_MONGODB_URI.")
+    except EventServiceError as error:
+        yield Finding("database", "fault", str(error.__cause__ or error), "See the MongoDB's log.")
+    else:
+        found = f"MongoDB {server.version}, {server.topology}: {settings.database} was written to and read; {tried}"
+        yield Finding("database", "ok", found)
+        for reservation in server.reservations:
+            yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
+
+
+def as_sentence(advice: str) -> str:
+    """Return it with a capital letter and a full stop."""
+    return f"{advice[0].upper()}{advice[1:]}."
 
 
 def check_identity(settings: Settings) -> Iterator[Finding]:
@@ -168,7 +189,7 @@ def check_tls(settings: Settings) -> Iterator[Finding]:
         files.context()
         end = ends_at(files.certificate)
     except (TlsError, OSError, ValueError) as error:
-        yield Finding("TLS", "fault", str(error), "Mend EVENT_SERVICE_TLS_CERT_FILE, _KEY_FILE and _CLIENT_CA_FILE.")
+        yield Finding("TLS", "fault", str(error), "Correct EVENT_SERVICE_TLS_CERT_FILE, _KEY_FILE and _CLIENT_CA_FILE.")
         return
     left = end - datetime.now(UTC)
     verdict: Verdict = "ok" if left > CERTIFICATE_SOON else "warning" if left > timedelta() else "fault"

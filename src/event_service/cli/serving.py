@@ -100,7 +100,7 @@ def announce(settings: Settings, app: App) -> None:
     embedded = not settings.mongodb_uri.get_secret_value()
     database = f"{settings.database} at the MongoDB of EVENT_SERVICE_MONGODB_URI"
     if embedded:
-        database = f"embedded, in {settings.data_dir}: for development and small installs"
+        database = f"embedded mongod, in {settings.data_dir}: for development and small installations"
     who = f"bearers of a token signed by a key of {settings.jwks_file}"
     if settings.auth == "none":
         who = f"everybody who reaches it, as {settings.default_domain_id} / {settings.default_workspace_id}"

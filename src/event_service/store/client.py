@@ -1,6 +1,5 @@
 """The connection to MongoDB: what is promised on every write, and how long anything may take."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
@@ -10,11 +9,10 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from pymongo import MongoClient
 from pymongo.database import Database as PymongoDatabase
-from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.monitoring import CommandListener, ServerListener, TopologyListener
 from pymongo.write_concern import WriteConcern
 
-from event_service.errors import Unavailable
 from event_service.settings import Settings
 from event_service.store.failures import database_errors
 
@@ -97,23 +95,6 @@ def _unless_named(uri: str, settings: Settings) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def check_reachable(database: Database, seconds: float = 2.0) -> None:
-    """Asks the server of EVENT_SERVICE_MONGODB_URI whether it is there and takes its user.
-
-    Raises:
-        Unavailable: for the operator, with the addresses and the cause, and without a password.
-    """
-    try:
-        with time_limit(seconds):
-            database.client.admin.command("ping")
-    except ServerSelectionTimeoutError as error:
-        # `a:1: [Errno 111] Connection refused (configured timeouts: ...),b:2: ..., Timeout: 1.0s, Topology ...`
-        tried = re.sub(r" \(configured timeouts:[^)]*\)|\[Errno -?\d+\] ", "", _first_line(error))
-        raise Unavailable(f"cannot reach {tried.partition(', Timeout:')[0]} (EVENT_SERVICE_MONGODB_URI)") from None
-    except PyMongoError as error:
-        raise Unavailable(f"{_first_line(error).partition(', full error')[0]} (EVENT_SERVICE_MONGODB_URI)") from None
 
 
 time_limit = pymongo.timeout

@@ -17,6 +17,9 @@ INTERVAL = 1.0
 LONGEST_CLOSE = 2.0
 """Seconds. A stop has more important things to wait for than counters."""
 
+LONGEST_SETTLE = 0.5
+"""Seconds that a reader of the counts waits for them to be written."""
+
 Tallies = Mapping[str, Tally]
 """webhook_id -> what is to be added"""
 
@@ -89,6 +92,18 @@ class ActivityCounters:
         writing = asyncio.ensure_future(self._flush())
         writing.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.shield(writing)
+
+    async def settle(self) -> None:
+        """Write what was counted so far if that can be done at once. What cannot be written stays in `pending`."""
+        try:
+            async with asyncio.timeout(LONGEST_SETTLE):
+                await self.flush()
+        except (EventServiceError, TimeoutError) as error:
+            logger.debug("webhook counters are not written yet: %s", str(error) or "the database does not answer")
+
+    def pending(self, webhook_id: str) -> Tally:
+        """Return what was counted for a webhook and is not written, nor being written."""
+        return self._tallies.get(webhook_id) or Tally()
 
     async def _flush(self) -> None:
         async with self._writing:

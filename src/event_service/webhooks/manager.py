@@ -186,8 +186,9 @@ class WebhookManager:
             NotFound: missing, or somebody else's.
         """
         _demand(webhook_id)
-        await self._counters.flush()
-        return _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
+        await self._counters.settle()
+        webhook = _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
+        return self._counted(webhook)
 
     async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook:
         """The same with its secrets in clear, as parsers need them. For nobody's eyes.
@@ -209,14 +210,16 @@ class WebhookManager:
             access_key: only webhooks of which this is a key, compared by digest; "" = any.
         """
         parsed = parse_list_query(query, equals, WEBHOOK_FIELDS)
-        await self._counters.flush()
+        await self._counters.settle()
         page = await self._threads.run(self._store.list, scope, parsed, access_key)
+        for webhook in page.webhooks:
+            self._counted(webhook)
         return info_page(page, self._base_url())
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, WEBHOOK_FIELDS)
-        await self._counters.flush()
+        await self._counters.settle()
         return await self._threads.run(self._store.stat, scope, parsed)
 
     async def update(
@@ -328,6 +331,14 @@ class WebhookManager:
         webhook = await self._threads.run(self._store.find_for_delivery, webhook_id)
         return None if webhook is None else self._opened(webhook)
 
+    def _counted(self, webhook: Webhook) -> Webhook:
+        """Add what could not be written of its counts. They never keep a webhook from being shown."""
+        tally = self._counters.pending(webhook.webhook_id)
+        webhook.requests_total += tally.calls
+        webhook.requests_error += tally.faulty_calls
+        webhook.activity.add(tally.activity)
+        return webhook
+
     def _opened(self, webhook: Webhook) -> Webhook:
         webhook.plugin.options = opened(webhook.plugin.options, self._sealer, webhook.webhook_id)
         return webhook
@@ -344,10 +355,10 @@ class WebhookManager:
         return webhook
 
     async def _change(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook:
-        await self._counters.flush()
+        await self._counters.settle()
         changed = await self._threads.run(self._store.update, scope, webhook_id, changes)
         self._cache.forget(webhook_id)
-        return _found(changed, webhook_id)
+        return self._counted(_found(changed, webhook_id))
 
     async def _plugin(self, info: Mapping[str, Any]) -> PluginInfo:
         plugin_id = str(info.get("plugin_id") or DEFAULT)

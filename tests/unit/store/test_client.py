@@ -6,9 +6,8 @@ from datetime import UTC
 import pytest
 from pymongo.write_concern import WriteConcern
 
-from event_service.errors import Unavailable
 from event_service.settings import Settings
-from event_service.store.client import Database, DatabaseSettingsError, check_reachable, close, connect
+from event_service.store.client import Database, DatabaseSettingsError, close, connect
 
 
 @pytest.fixture
@@ -59,11 +58,3 @@ def test_a_malformed_uri_is_one_line_without_the_password(settings: Settings, ur
     assert text.startswith("EVENT_SERVICE_MONGODB_URI")
     assert "\n" not in text
     assert "hunter2" not in text
-
-
-def test_a_server_that_is_not_there_is_named_with_the_cause(settings: Settings) -> None:
-    database = connect(settings, "mongodb://user:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=250")
-    with pytest.raises(Unavailable) as caught:
-        check_reachable(database)
-    close(database)
-    assert caught.value.message == "cannot reach 127.0.0.1:1: Connection refused (EVENT_SERVICE_MONGODB_URI)"

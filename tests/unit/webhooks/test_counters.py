@@ -156,6 +156,22 @@ async def test_what_became_of_deliveries(store):
     assert store.tallies == {"one": Tally(3, 1, expected)}
 
 
+async def test_readers_do_not_wait_for_counts_that_cannot_be_written(store, monkeypatch):
+    monkeypatch.setattr(counters_module, "LONGEST_SETTLE", 0.01)
+    counters = ActivityCounters(store.write)
+    counters.count("one", error=True)
+    store.failing = True
+    await counters.settle()
+    assert counters.pending("one").faulty_calls == 1
+    assert counters.pending("two") == Tally()
+    store.slow = asyncio.Event()  # a write that waits for a majority
+    await counters.settle()
+    store.failing = False
+    store.slow.set()
+    await counters.flush()
+    assert store.writes == [{"one": (1, 1)}]
+
+
 async def test_what_could_not_be_written_is_added_to_what_came_later(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = ActivityCounters(store.write, clock=lambda: now)

@@ -15,6 +15,7 @@ from event_service.errors import (
     Unavailable,
     WebhookDisabled,
 )
+from event_service.model.activity import Ending
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState, access_key_hash
 from event_service.store.threads import Threads
@@ -394,6 +395,23 @@ class TestCounters:
         assert await manager.stat(SCOPE, {"aggregate": [total]}) == {"results": [{"total": 4}]}
         manager.count(webhook.webhook_id, error=False)
         assert (await manager.disable(SCOPE, webhook.webhook_id)).requests_total == 5
+
+    async def test_read_although_counts_cannot_be_written(self, make_manager, database):
+        class FullDisk(WebhookStore):
+            def add_activity(self, tallies):
+                raise Unavailable
+
+        manager = make_manager(store=FullDisk(database, 5000))
+        webhook, _ = await create(manager)
+        manager.count(webhook.webhook_id, error=True)
+        manager.note(webhook.webhook_id, Ending(stored=2))
+        for _ in range(2):
+            found = await manager.get(SCOPE, webhook.webhook_id)
+            assert (found.requests_total, found.requests_error, found.activity.stored) == (1, 1, 2)
+            (row,) = (await manager.list(SCOPE, {}, {})).rows
+            assert row["requests"] == {"total": 1, "error": 1}
+        counted = {"group": {"fields": [{"n": "count", "o": "count"}]}}
+        assert await manager.stat(SCOPE, {"aggregate": [counted]}) == {"results": [{"count": 1}]}
 
     async def test_the_right_key_of_a_disabled_webhook_counts_too(self, manager):
         webhook, key = await create(manager)

@@ -1,1 +1,1 @@
-"""A database of our own for a machine without MongoDB. The rest of the service knows `database`, and nothing else."""
+"""A mongod of the service's own, as a child process, for a machine without a MongoDB. Import `database` only."""

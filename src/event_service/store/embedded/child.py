@@ -1,9 +1,9 @@
-"""Becomes the embedded database, and dies with its parent. A script of its own, run as
+"""Become mongod, and die with the parent process. A script of its own, run as
 
     python -I -S child.py PARENT_PID COMMAND...
 
 Setting the death signal between fork and exec would run Python in the forked child of a program full of threads; here
-it happens in a fresh process, before that turns into the database. Only Linux has the signal; elsewhere the pid file
+it happens in a fresh process, before that becomes mongod. Only Linux has the signal; elsewhere mongod.lock
 finds an orphan at the next start.
 """
 
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Asks the kernel for SIGKILL when the parent's starting thread ends, and executes the command.
+    """Ask the kernel for SIGKILL when the parent's starting thread ends, and execute the command.
 
     SIGKILL, because nothing else is certain, and because everything that was acknowledged is in the journal.
     """

@@ -1,156 +1,173 @@
-"""A database of our own for a machine without MongoDB: a child process that is started, watched and ended here.
+"""The embedded database: a mongod that is started, watched and stopped here, for development and small installations.
 
-For development and small installations. In production EVENT_SERVICE_MONGODB_URI names a replica set.
+    DATA_DIR/database/
+        lock            held (flock) by the one service that uses the directory
+        mongod.sock     the only way in: no TCP port, mode 0600
+        files/          mongod's own
 
-If the child dies under a running service, it is started again on the same port, and the driver reconnects by itself;
-meanwhile the service answers UNAVAILABLE. If the service dies, the child goes with it.
+It is a replica set of one member, so that change streams, majority reads and transactions work as on any other. If it
+dies under a running service it is started again on the same socket; if the service dies, it goes with it.
+In production EVENT_SERVICE_MONGODB_URI names a replica set.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import threading
+import time
+from collections import deque
 from concurrent.futures import Future
 from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
 
-from event_service.store.embedded.directory import Directory, DirectoryInUseError, running_child
-from event_service.store.embedded.engine import EmbeddedDatabaseError, Engine, choose_engine
-from event_service.store.embedded.process import Child, StartFailedError, free_port, owns_listener
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from event_service.store.embedded.mongod import (
+    REPLICA_SET,
+    EmbeddedDatabaseError,
+    command_line,
+    exit_reason,
+    find_mongod,
+    known_cause,
+)
 
 __all__ = ["DirectoryInUseError", "EmbeddedDatabase", "EmbeddedDatabaseError", "running_uri"]
 
 log = logging.getLogger(__name__)
 
-_STOP_SECONDS = 20.0
-_PORTS_TRIED = 5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts to start it again
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+"""Do not start with less free space than this: journal files alone are 10 MB each."""
 
-_SIGNS = (
-    ("Device or resource busy", "its files are in use by another process"),
-    ("No space left on device", "the disk is full"),
-    ("Read-only file system", "its directory is read-only"),
-    ("Permission denied", "its directory may not be written to"),
-)
+_READY_SECONDS = 300.0  # usually 0.8; after a crash the journal is replayed first
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.01
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts to start it again
+_LONGEST_SOCKET_PATH = 103  # bytes: macOS; Linux takes 107
+_NOT_YET_INITIALIZED = 94
+_CONFIRM_SINCE = 7  # from this version on, setFeatureCompatibilityVersion must be confirmed
+
+
+class DirectoryInUseError(EmbeddedDatabaseError):
+    """A service is running on the data directory."""
 
 
 class EmbeddedDatabase:
     """The embedded database of one service.
 
     Args:
-        data_dir: the service's data directory; made if it is missing.
+        data_dir: the service's data directory; created if missing.
+        mongod: the program, a path or a name on PATH; "" to look for one.
+        cache_mb: memory for cached pages, in MB.
     """
 
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
+    def __init__(self, data_dir: Path, *, mongod: str = "", cache_mb: int = 256) -> None:
+        self._directory = _Directory(data_dir.absolute() / "database")
+        self._mongod = mongod
+        self._cache_mb = cache_mb
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
-        self._child: Child | None = None
+        self._process: _Process | None = None
 
     @property
     def uri(self) -> str:
-        """Where it listens; the same for as long as the service runs. Only after `start`."""
-        return _uri(self._running.port)
+        """Its URI; the same for as long as the directory stays where it is."""
+        return _uri(self._directory.socket)
 
     @property
     def pid(self) -> int:
-        """Process id of the child; another one after each restart. Only after `start`."""
-        return self._running.pid
+        """Process id of mongod; another one after each restart. Only after `start`."""
+        if self._process is None:
+            raise RuntimeError("the embedded database has not been started")
+        return self._process.pid
 
     def start(self) -> str:
-        """Starts the database and waits until it answers, at most about 30 s.
+        """Start mongod and wait until it takes writes.
 
         Returns:
             Its URI.
 
         Raises:
-            EmbeddedDatabaseError: it cannot be started, in one line that says why.
+            DirectoryInUseError: another service runs on the directory.
+            EmbeddedDatabaseError: it cannot be started; one line says why.
         """
-        directory = Directory(self._data_dir.absolute())
+        directory = self._directory
+        program = find_mongod(self._mongod)
         try:
-            engine = choose_engine(directory.made_by)
-            directory.claim_for(engine)
-            if (orphan := directory.end_orphan(_STOP_SECONDS)) is not None:
-                log.warning("ended the database that an earlier service had left behind", extra={"pid": orphan})
+            directory.open()
+            if (orphan := directory.stop_orphan(_STOP_SECONDS)) is not None:
+                log.warning("stopped the mongod that an earlier service had left running", extra={"pid": orphan})
             started: Future[None] = Future()
             self._supervisor = threading.Thread(
-                target=self._supervise, args=(directory, engine, started), name="embedded-database", daemon=True
+                target=self._supervise, args=(program, started), name="embedded-database", daemon=True
             )
             self._supervisor.start()
             started.result()
         except OSError as error:
             directory.release()
-            raise EmbeddedDatabaseError(f"{directory.path} cannot be used: {error.strerror or error}") from None
+            raise directory.unusable(error) from None
         except BaseException:
             directory.release()
             raise
         log.info(
             "the embedded database is ready: for development and small installations; "
             "set EVENT_SERVICE_MONGODB_URI for production",
-            extra={"engine": f"{engine.name} {engine.version}", "files": str(directory.files), "pid": self.pid},
+            extra={"program": str(program), "files": str(directory.files), "pid": self.pid},
         )
         return self.uri
 
     def stop(self) -> None:
-        """Ends the database: asked to, and killed after 20 s. Returns when it is gone. May be called twice."""
+        """Stop mongod: SIGTERM, and SIGKILL after 20 s. Return when it has ended. May be called twice."""
         self._stopping.set()
         if self._supervisor is None:
             return
-        if (child := self._child) is not None:
-            child.terminate()
+        self._signal(signal.SIGTERM)
         self._supervisor.join(_STOP_SECONDS)
         if self._supervisor.is_alive():
-            log.error("the embedded database does not end; killing it")
-            if (child := self._child) is not None:
-                child.kill()
+            log.error("the embedded database does not stop; killing it")
+            self._signal(signal.SIGKILL)
             self._supervisor.join(5)
 
-    @property
-    def _running(self) -> Child:
-        if self._child is None:
-            raise RuntimeError("the embedded database has not been started")
-        return self._child
+    def _signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.signal(number)
 
-    # --- in the supervisor's thread: the child lives no longer than the thread that started it ---------------
+    # --- in the supervisor's thread: mongod lives no longer than the thread that started it -------------------
 
-    def _supervise(self, directory: Directory, engine: Engine, started: "Future[None]") -> None:
+    def _supervise(self, program: Path, started: "Future[None]") -> None:
         try:
-            self._first_start(directory, engine)
+            self._run(program)
         except BaseException as error:
-            directory.forget_child()
             started.set_exception(error)
             return
         started.set_result(None)
         try:
-            while True:
-                status = self._running.wait()
-                if self._stopping.is_set() or not self._start_again(directory, engine, status):
+            while self._process is not None:
+                self._process.wait()
+                if self._stopping.is_set() or not self._restart(program, self._process):
                     return
         finally:
-            directory.forget_child()
-            directory.release()
+            self._directory.release()
 
-    def _first_start(self, directory: Directory, engine: Engine) -> None:
-        failure: StartFailedError | None = None
-        for _ in range(_PORTS_TRIED):
-            try:
-                return self._run(directory, engine, free_port())
-            except StartFailedError as error:
-                failure = error
-                if not error.port_taken:
-                    break
-        raise EmbeddedDatabaseError(f"the embedded database ({engine.name}) does not start: {_in_words(failure)}")
-
-    def _start_again(self, directory: Directory, engine: Engine, status: int | None) -> bool:
-        """Starts the child until it runs again, on its old port. False if the service is stopped meanwhile."""
-        log.error(
-            "the embedded database has died; starting it again",
-            extra={"exit_status": status, "reason": _reason(self._running.last_lines) or "unknown"},
-        )
+    def _restart(self, program: Path, ended: "_Process") -> bool:
+        """Start mongod until it runs again. Return False if the service is stopped meanwhile."""
+        log.error("the embedded database has died; starting it again", extra={"reason": ended.reason()})
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             try:
-                directory.check_space()
-                self._run(directory, engine, self._running.port)
-            except (StartFailedError, EmbeddedDatabaseError, OSError) as error:
-                log.error("the embedded database does not start", extra={"reason": _in_words(error)})  # noqa: TRY400
+                self._directory.check_space()
+                self._run(program)
+            except (EmbeddedDatabaseError, OSError) as error:
+                log.error("the embedded database does not start", extra={"reason": str(error)})  # noqa: TRY400
             else:
                 log.warning("the embedded database is back", extra={"pid": self.pid})
                 return True
@@ -158,27 +175,268 @@ class EmbeddedDatabase:
             pause = min(2 * pause, _LONGEST_PAUSE)
         return False
 
-    def _run(self, directory: Directory, engine: Engine, port: int) -> None:
-        child = Child(engine, directory.files, port)
-        directory.note_child(child.pid, port)
-        child.wait_until_ready(self._stopping)
-        self._child = child
+    def _run(self, program: Path) -> None:
+        directory = self._directory
+        process = _Process(command_line(program, directory.files, directory.socket, self._cache_mb), directory.files)
+        try:
+            process.wait_until_listening(directory.socket, self._stopping)
+            _become_primary(directory.socket, process)
+        except BaseException:
+            process.signal(signal.SIGKILL)
+            process.wait()
+            raise
+        self._process = process
+
+
+class _Directory:
+    """DATA_DIR/database: held by one service at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = path / "files"
+        self.socket = _socket_path(path)
+        self._lock: IO[str] | None = None
+
+    def open(self) -> None:
+        """Create the directory where it is missing, and hold it until `release`.
+
+        Raises:
+            OSError: it is not writable.
+            EmbeddedDatabaseError: it is in use, its disk is full, or it belongs to another program.
+        """
+        if (self.path.parent / "WiredTiger").exists():
+            raise EmbeddedDatabaseError(
+                f"{self.path.parent} is the directory of another MongoDB; choose another EVENT_SERVICE_DATA_DIR"
+            )
+        self.files.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        self._lock = (self.path / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip()
+            named = f" (process {holder})" if holder else ""
+            raise DirectoryInUseError(f"{self.path} is in use by another event-service{named}") from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        self.check_space()
+        self._check_files()
+        self._make_socket_directory()
+
+    def release(self) -> None:
+        """Let another service use the directory."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def check_space(self) -> None:
+        """Raise EmbeddedDatabaseError where the disk has too little space to start."""
+        free = shutil.disk_usage(self.path).free
+        if free < LEAST_FREE_BYTES:
+            raise EmbeddedDatabaseError(
+                f"the disk of {self.path} is full: {free // 2**20} MB are free, "
+                f"the embedded database needs {LEAST_FREE_BYTES // 2**20} MB to start"
+            )
+
+    def stop_orphan(self, seconds: float) -> int | None:
+        """Stop a mongod that a killed service has left running on the files: whoever holds the lock may.
+
+        Args:
+            seconds: how long it may take to stop by itself before it is killed.
+
+        Returns:
+            Its process id, or None if there was none.
+        """
+        try:
+            pid = int((self.files / "mongod.lock").read_text(encoding="ascii"))
+        except (OSError, ValueError):  # it is empty after a clean stop
+            return None
+        found = None
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+            deadline = time.monotonic() + patience
+            if str(self.files) not in _command_line_of(pid):  # process ids are used again for other programs
+                break
+            found = pid
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            while str(self.files) in _command_line_of(pid) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+        return found
+
+    def unusable(self, error: OSError) -> EmbeddedDatabaseError:
+        """Return the error for a directory that cannot be used."""
+        return EmbeddedDatabaseError(f"{self.path} cannot be used: {error.strerror or error}")
+
+    def _check_files(self) -> None:
+        if (self.path / "engine.json").exists() or any(self.files.glob("secantus*")):
+            raise EmbeddedDatabaseError(
+                f"{self.path} was written by SecantusDB, which this version does not read: run `event-service db "
+                "backup FILE` with the version that wrote it, then `event-service db restore FILE` here on a new "
+                "EVENT_SERVICE_DATA_DIR"
+            )
+        if any(self.files.iterdir()) and not (self.files / "WiredTiger").exists():
+            raise EmbeddedDatabaseError(
+                f"{self.files} holds files that are not MongoDB's; choose another EVENT_SERVICE_DATA_DIR"
+            )
+
+    def _make_socket_directory(self) -> None:
+        folder = self.socket.parent
+        if folder == self.path:
+            return
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise EmbeddedDatabaseError(f"{folder} belongs to another user or is open to others; remove it")
+
+
+class _Process:
+    """One run of mongod. It dies with the thread that starts it."""
+
+    def __init__(self, command: list[str], files: Path) -> None:
+        self._last_lines: deque[str] = deque(maxlen=200)
+        starter = Path(__file__).with_name("child.py")
+        self._process = subprocess.Popen(  # noqa: S603 - our own script and the program found by `find_mongod`
+            [sys.executable, "-I", "-S", str(starter), str(os.getpid()), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=files,
+            # Ctrl-C at the terminal is for the service, which still has to write what it accepted.
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read_output, name="embedded-database-output", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_listening(self, path: Path, stopping: threading.Event) -> None:
+        """Wait until mongod accepts connections on its socket.
+
+        Raises:
+            EmbeddedDatabaseError: it ended, did not get there in 300 s, or the service is stopped.
+        """
+        deadline = time.monotonic() + _READY_SECONDS
+        while not _accepts(path):
+            if self._process.poll() is not None:
+                raise EmbeddedDatabaseError(f"the embedded database does not start: {self.reason()}")
+            if time.monotonic() > deadline:
+                raise EmbeddedDatabaseError(f"the embedded database is not ready after {_READY_SECONDS:.0f} s")
+            if stopping.wait(_POLL_SECONDS):
+                raise EmbeddedDatabaseError("the service was stopped while its embedded database started")
+
+    def reason(self) -> str:
+        """Say in one line why it ended."""
+        status = self.wait()
+        return exit_reason(status, list(self._last_lines))
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit status."""
+        status = self._process.wait()
+        self._reader.join(1)
+        return status
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def known_cause(self) -> str | None:
+        """Return what its output so far says is wrong, if that is known."""
+        return known_cause(list(self._last_lines))
+
+    def _read_output(self) -> None:
+        if self._process.stdout is None:
+            return
+        with self._process.stdout as output:
+            for line in output:
+                text = line.decode(errors="replace").rstrip()
+                self._last_lines.append(text)
+                log.debug("mongod: %s", text)
 
 
 def running_uri(data_dir: Path) -> str | None:
-    """Where the database of the service that is running on this data directory listens; None if none does."""
-    child = running_child(data_dir.absolute())
-    return _uri(child[1]) if child is not None and owns_listener(*child) else None
+    """Return the URI of the database that runs on a data directory, or None if none does."""
+    path = _socket_path(data_dir.absolute() / "database")
+    return _uri(path) if _accepts(path) else None
 
 
-def _uri(port: int) -> str:
-    return f"mongodb://127.0.0.1:{port}/?directConnection=true"
+def _become_primary(path: Path, process: _Process) -> None:
+    """Make the server a replica set of one member that takes writes, at its version's own compatibility version."""
+    try:
+        with MongoClient[dict[str, Any]](_uri(path), serverSelectionTimeoutMS=10_000) as client:
+            admin = client.admin
+            try:
+                config = admin.command("replSetGetConfig")["config"]
+            except OperationFailure as error:
+                if error.code != _NOT_YET_INITIALIZED:
+                    raise
+                admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": str(path)}]})
+            else:
+                if [member["host"] for member in config["members"]] != [str(path)]:  # the directory was moved
+                    config["members"] = [{"_id": 0, "host": str(path)}]
+                    admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
+            deadline = time.monotonic() + _READY_SECONDS
+            while not admin.command("hello").get("isWritablePrimary"):
+                if time.monotonic() > deadline:
+                    raise EmbeddedDatabaseError("the embedded database does not become primary")
+                time.sleep(_POLL_SECONDS)
+            _raise_compatibility(client)
+    except PyMongoError as error:
+        reason = process.known_cause() or str(error).splitlines()[0]
+        raise EmbeddedDatabaseError(f"the embedded database does not start: {reason}") from None
 
 
-def _in_words(error: Exception | None) -> str:
-    return (_reason(error.output) if isinstance(error, StartFailedError) else None) or str(error)
+def _raise_compatibility(client: MongoClient[dict[str, Any]]) -> None:
+    """Let a newer program take over files of the version before it, as MongoDB's release notes describe."""
+    major, minor = client.server_info()["versionArray"][:2]
+    asked = {"getParameter": 1, "featureCompatibilityVersion": 1}
+    files = client.admin.command(asked)["featureCompatibilityVersion"]["version"]
+    if files == f"{major}.{minor}":
+        return
+    log.warning("raising the compatibility version of the files", extra={"from": files, "to": f"{major}.{minor}"})
+    confirmed = {"confirm": True} if major >= _CONFIRM_SINCE else {}
+    client.admin.command({"setFeatureCompatibilityVersion": f"{major}.{minor}", **confirmed})
 
 
-def _reason(output: list[str]) -> str | None:
-    """Why it ended, if its last words are known ones."""
-    return next((words for sign, words in _SIGNS if any(sign in line for line in output)), None)
+def _socket_path(directory: Path) -> Path:
+    """Return where mongod listens: in its directory, or below the runtime directory where that path does not do.
+
+    A socket's path has a small limit, and neither mongod's `--bind_ip` nor a member's host takes `,` or `:` in it.
+    """
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    private = f"event-service-{os.getuid()}-{digest}"
+    bases = [Path(base) for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp") if base]  # noqa: S108
+    places = [directory, *(base / private for base in bases)]
+    return next(filter(_is_socket_path, (place / "mongod.sock" for place in places)), directory / "mongod.sock")
+
+
+def _is_socket_path(path: Path) -> bool:
+    return len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH and not set(str(path)) & {",", ":"}
+
+
+def _uri(path: Path) -> str:
+    # A direct connection: while it discovers a set, the driver looks for its members' paths in lower case.
+    return f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _command_line_of(pid: int) -> str:
+    """Return what a process was called with; "" if it is gone."""
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            return ""
+    asked = ["/bin/ps", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603
