@@ -22,7 +22,7 @@ ROUNDS = int(os.environ.get("EVENT_SERVICE_TEST_ROUNDS", "5"))
 def database_process(service: Service) -> psutil.Process:
     """The embedded database: the service's child."""
     children = psutil.Process(service.pid).children()
-    databases = [child for child in children if "secantus" in " ".join(child.cmdline()) or "mongod" in child.name()]
+    databases = [child for child in children if "mongod" in child.name()]
     assert len(databases) == 1, children
     return databases[0]
 

@@ -1,7 +1,7 @@
 """Tells that events were stored, by whichever replica, where the database has change streams.
 
-That is on replica sets and sharded clusters; a single server, and the embedded database, refuse them. What was stored
-is not looked at: whoever is told asks by a query, which knows about scopes and filters.
+That is on replica sets and sharded clusters, to a user who may read them. What was stored is not looked at: whoever is
+told asks by a query, which knows about scopes and filters.
 """
 
 import logging
