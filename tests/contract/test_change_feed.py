@@ -1,4 +1,4 @@
-"""The change stream of a replica set, also while its only member is away."""
+"""The change stream of a replica set, also over the end of the server and of the collection."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,25 +9,25 @@ from pymongo import MongoClient
 
 from event_service.store.change_feed import ChangeFeed
 from event_service.store.client import Document
-from tests.mongod import ReplicaSet
+from tests.mongod import Node, ReplicaSet
 from tests.waiting import wait_until
 
 
 @pytest.fixture
-def replica_set(tmp_path: Path) -> Iterator[ReplicaSet]:
-    """A replica set of one member, that can be stopped and started."""
-    with ReplicaSet(tmp_path, nodes=1) as started:
-        yield started
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A replica set of one member, that can be killed and restarted."""
+    with ReplicaSet(tmp_path, 1) as replica_set:
+        yield replica_set.nodes[0]
 
 
 @pytest.fixture
-def client(replica_set: ReplicaSet) -> Iterator[MongoClient[Document]]:
-    with MongoClient[Document](replica_set.nodes[0].uri, serverSelectionTimeoutMS=1000) as client:
+def client(node: Node) -> Iterator[MongoClient[Document]]:
+    with MongoClient[Document](node.uri, serverSelectionTimeoutMS=1000) as client:
         yield client
 
 
 def test_inserts_of_anybody_are_told_of(
-    replica_set: ReplicaSet, client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
+    node: Node, client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("event_service.store.background._RETRY_SECONDS", 0.1)
     told = Mock()
@@ -35,7 +35,6 @@ def test_inserts_of_anybody_are_told_of(
     feed = ChangeFeed(events, told)
     wait_until(lambda: feed.live)
 
-    node = replica_set.nodes[0]
     with MongoClient[Document](node.uri) as other:
         other["feed"]["event"].insert_one({"_id": 1})
         other["feed"]["event"].update_one({"_id": 1}, {"$set": {"title": "t"}})
@@ -45,8 +44,7 @@ def test_inserts_of_anybody_are_told_of(
 
     node.kill()
     wait_until(lambda: not feed.live)
-    node.spawn()
-    replica_set.wait_ready()
+    node.start()
     wait_until(lambda: feed.live)
     events.insert_one({"_id": 3})
     wait_until(lambda: told.call_count >= 6)

@@ -92,7 +92,7 @@ class EventReader:
         """
         found: dict[str, bytes] = {}
         wanted = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
-        with database_errors(querying=True):
+        with database_errors():
             lacking = []
             for document in self._collection.find(wanted, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
                 if WIRE in document:

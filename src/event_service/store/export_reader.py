@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.collection import Collection
+from pymongo.errors import NetworkTimeout
 
 from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
@@ -94,7 +95,7 @@ class ExportReader:
             DeadlineExceeded, Unavailable: the database.
         """
         wanted = both(compile_scope(scope), {"event_id": event_id})
-        with database_errors(querying=True):
+        with database_errors():
             found = self._collection.find_one(wanted, {"created_at": 1}, max_time_ms=self._max_time_ms)
         if found is None or found.get("created_at") != created_at:
             return Position(created_at)
@@ -113,8 +114,9 @@ class ExportReader:
                 with database_errors(querying=True):
                     documents = self._next(scope, matching, where, position)
                     rows = self._wires(documents)
-            except DeadlineExceeded:
-                if position.width == _NARROWEST:
+            except DeadlineExceeded as error:
+                # Without a reply, not even the server's refusal, a narrower window would be waited for as long.
+                if position.width == _NARROWEST or isinstance(error.__cause__, NetworkTimeout):
                     raise
                 position.width = max(position.width / _WIDER, _NARROWEST) if position.width else _FIRST_WINDOW
                 continue
