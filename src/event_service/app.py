@@ -215,7 +215,7 @@ class App:
         reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        watcher = Watcher(events, partial(ChangeFeed, database["event"]))
+        watcher = Watcher(events, partial(ChangeFeed, database["event"]), confirmed_at=lambda: probe.confirmed_at)
         services = grpc_services(
             settings,
             events,

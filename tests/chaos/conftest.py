@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
 from tests.chaos.mongodb_proxy import MongoProxy
+from tests.chaos.scale import scaled
 from tests.e2e.service import Service
+from tests.mongod import ReplicaSet
 
 MakeService = Callable[..., Service]
 
@@ -29,14 +30,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def database_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database that lives longer than the services before it."""
-    embedded = EmbeddedDatabase(tmp_path_factory.mktemp("chaos"))
-    try:
-        uri = embedded.start()
-    except EmbeddedDatabaseError as error:
-        pytest.skip(f"embedded: {error}")
-    yield uri
-    embedded.stop()
+    """A database that lives longer than the services before it: a replica set of one."""
+    with ReplicaSet(tmp_path_factory.mktemp("chaos"), nodes=1) as single:
+        yield single.nodes[0].uri
+
+
+@pytest.fixture(scope="module")
+def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    """Three nodes. `make chaos` waits for an election as long as MongoDB does by default."""
+    with ReplicaSet(tmp_path_factory.mktemp("set"), election_timeout_ms=scaled(1000, 10_000)) as replica_set:
+        yield replica_set
+
+
+@pytest.fixture(scope="module")
+def patient_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    """Three nodes whose primary stays one for a minute without its majority."""
+    with ReplicaSet(tmp_path_factory.mktemp("patient"), election_timeout_ms=60_000) as replica_set:
+        yield replica_set
 
 
 @pytest.fixture

@@ -25,11 +25,14 @@ _OP_MSG = 2013
 class Trap:
     """Springs once, at a command: neither the command's answer nor, with `before`, the command itself gets through.
 
+    With `passes` the command goes on once something has been done before it.
+
     Attributes:
         command, collection: `insert` and `event`, say.
         skip: so many of them pass first.
         before: springs instead of the command; else when the database has answered it.
         act: what happens then.
+        passes: the command is sent on after that; only with `before`.
     """
 
     command: str
@@ -37,6 +40,7 @@ class Trap:
     before: bool
     act: Callable[[], None]
     skip: int = 0
+    passes: bool = False
     sprung: threading.Event = field(default_factory=threading.Event)
 
 
@@ -87,7 +91,7 @@ class MongoProxy(TcpProxy):
             return False
         trap.sprung.set()
         trap.act()
-        return True
+        return not trap.passes
 
 
 def _read_message(source: socket.socket) -> bytes:

@@ -8,13 +8,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.e2e.service import Service
-from tests.e2e.writers import Writers
+from tests.e2e.writers import Writers, check_alerts, stored
 
 ROUNDS = int(os.environ.get("EVENT_SERVICE_TEST_ROUNDS", "5"))
 
@@ -47,28 +46,6 @@ def bring_back(service: Service) -> None:
         if service.process.poll() is not None:
             service.spawn()
         time.sleep(0.05)
-
-
-def stored(service: Service, webhook: tuple[str, str]) -> list[dict[str, Any]]:
-    """Key, type and alert of every event, in the order they were received."""
-    query = {
-        "only": ["event_key", "event_type", "alert_id"],
-        "sort": [{"key": "created_at"}],
-        "page": {"limit": 1_000_000},
-    }
-    reply = service.call("Event", "list", {"webhook_id": webhook[0], "query": query})
-    assert len(reply["results"]) == reply["total_count"]
-    return list(reply["results"])
-
-
-def check_alerts(rows: list[dict[str, Any]]) -> None:
-    """A recovery belongs to the alert before it, and what comes after it to another one."""
-    alerts: dict[str, list[str]] = {}
-    for row in rows:
-        alerts.setdefault(row["event_key"], []).append(row["alert_id"])
-    for event_key, (first, *more) in alerts.items():
-        assert more[:1] in ([], [first]), f"the recovery of {event_key} has another alert"
-        assert first not in more[1:], f"the alert of {event_key} was not resolved by its recovery"
 
 
 @pytest.mark.chaos

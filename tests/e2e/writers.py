@@ -33,6 +33,7 @@ class Writers:
     Attributes:
         acknowledged: how many events of each (event_key, event_type) were answered OK.
         attempts: calls made; more than payloads where some had to be repeated.
+        times: when each payload was acknowledged, in seconds of `time.monotonic`.
         unexpected: errors no sender should see.
     """
 
@@ -40,6 +41,7 @@ class Writers:
         self.service, self.webhook = service, webhook
         self.acknowledged: Counter[tuple[str, str]] = Counter()
         self.attempts = 0
+        self.times: list[float] = []
         self.unexpected: list[str] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -68,6 +70,7 @@ class Writers:
                 time.sleep(0.05)
                 channel = self.service.channel()
             with self._lock:
+                self.times.append(time.monotonic())
                 self.acknowledged.update(
                     (event["event_key"], event["event_type"]) for event in payload.get("results", [payload])
                 )
@@ -105,3 +108,25 @@ def endless_payloads(chance: random.Random) -> Iterator[Payload]:
 
 def event(event_key: str, event_type: str) -> Payload:
     return {"event_key": event_key, "event_type": event_type, "title": f"event {event_key}", "severity": "WARNING"}
+
+
+def stored(service: Service, webhook: tuple[str, str]) -> list[dict[str, Any]]:
+    """Id, key, type and alert of every event, in the order they were received."""
+    query = {
+        "only": ["event_id", "event_key", "event_type", "alert_id"],
+        "sort": [{"key": "created_at"}],
+        "page": {"limit": 1_000_000},
+    }
+    reply = service.call("Event", "list", {"webhook_id": webhook[0], "query": query})
+    assert len(reply["results"]) == reply["total_count"]
+    return list(reply["results"])
+
+
+def check_alerts(rows: list[dict[str, Any]]) -> None:
+    """A recovery belongs to the alert before it, and what comes after it to another one."""
+    alerts: dict[str, list[str]] = {}
+    for row in rows:
+        alerts.setdefault(row["event_key"], []).append(row["alert_id"])
+    for event_key, (first, *more) in alerts.items():
+        assert more[:1] in ([], [first]), f"the recovery of {event_key} has another alert"
+        assert first not in more[1:], f"the alert of {event_key} was not resolved by its recovery"

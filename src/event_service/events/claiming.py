@@ -44,6 +44,7 @@ class Claiming:
             return outcomes
         known = self._unexpired(claiming)
         new: list[tuple[int, CreateItem, Claim]] = []
+        adopted: list[tuple[CreateItem, Claim]] = []
         taken: set[str] = set()
         for index, item in claiming:
             request = item.claim
@@ -62,8 +63,9 @@ class Claiming:
             elif claim.stored is not None:
                 outcomes[index] = CreateResult(claim.stored, duplicate=True)
             else:
-                self._take_over(item, claim)
+                adopted.append((item, claim))
             taken.add(request.claim_id)
+        self._take_over(adopted)
         for (index, item, _), added in zip(new, self._claims.add([claim for _, _, claim in new]), strict=True):
             item.claimed = added
             if not added:
@@ -82,31 +84,36 @@ class Claiming:
             self._claims.forget(expired, now)
         return {claim_id: claim for claim_id, claim in known.items() if claim.expire_at > now}
 
-    def _take_over(self, item: CreateItem, claim: Claim) -> None:
-        """Goes on where an earlier attempt under the same key stopped, or is still going on elsewhere."""
-        for entry, (object_id, event_id) in zip(item.entries, claim.planned, strict=False):
-            entry.object_id = object_id
-            if entry.built.event.event_id != event_id:
-                entry.rename(event_id)
-        there = self._events.existing(entry.object_id for entry in item.entries)
-        for entry in item.entries:
-            if entry.object_id in there:
-                entry.stored = entry.was_stored = True
-        item.claimed = item.adopted = True
+    def _take_over(self, adopted: Sequence[tuple[CreateItem, Claim]]) -> None:
+        """Goes on where earlier attempts under the same keys stopped, or are still going on elsewhere."""
+        for item, claim in adopted:
+            for entry, (object_id, event_id) in zip(item.entries, claim.planned, strict=False):
+                entry.object_id = object_id
+                if entry.built.event.event_id != event_id:
+                    entry.rename(event_id)
+            item.claimed = item.adopted = True
+        there = self._existing(item for item, _ in adopted)
+        for item, _ in adopted:
+            for entry in item.entries:
+                if entry.object_id in there:
+                    entry.stored = entry.was_stored = True
 
     def complete(self, items: Iterable[CreateItem]) -> None:
         """Notes for finished items what was stored under their keys."""
-        complete = []
-        for item in items:
-            if item.claim is None:
-                continue
-            if item.adopted:
-                # Another replica may have worked on the same claim meanwhile and stored what was decided
-                # differently here.
-                there = self._events.existing(entry.object_id for entry in item.entries)
-                for entry in item.entries:
-                    entry.stored = entry.object_id in there
-            complete.append(
-                (item.claim.claim_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
-            )
-        self._claims.complete(complete)
+        claimed = [(item, item.claim) for item in items if item.claim is not None]
+        adopted = [item for item, _ in claimed if item.adopted]
+        # Another replica may have worked on the same claims meanwhile and stored what was decided differently here.
+        there = self._existing(adopted)
+        for item in adopted:
+            for entry in item.entries:
+                entry.stored = entry.object_id in there
+        self._claims.complete(
+            [
+                (claim.claim_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
+                for item, claim in claimed
+            ]
+        )
+
+    def _existing(self, items: Iterable[CreateItem]) -> set[str]:
+        """Which events of these items are stored, asked at once."""
+        return self._events.existing([entry.object_id for item in items for entry in item.entries])

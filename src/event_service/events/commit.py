@@ -100,7 +100,7 @@ class Committer:
 
     def mend(self, now: datetime) -> int:
         """Carries out closings that a process decided and died before carrying out. Returns how many rows it mended."""
-        rows = [self._adopt(row, trusted=False) for row in self._conditions.unsettled(now - UNSETTLED_AFTER)]
+        rows = self._adopt(self._conditions.unsettled(now - UNSETTLED_AFTER))
         self._alerts.close([closing for row in rows for closing in row.closings])
         self._conditions.settle(rows)
         return len(rows)
@@ -183,13 +183,17 @@ class Committer:
             first: by condition, the first entry of the batch that is about it.
             now: when the newest entry was received.
         """
-        rows = {}
-        for condition_id, row in self._conditions.find(first).items():
-            # What another replica is just closing counts as closed for an alert that comes after it. A recovery
-            # may be the same one, sent again after a failure: for it only what is stored counts.
-            is_recovery = first[condition_id].built.event.draft.event_type is EventType.RECOVERY
-            under_way = row.unsettled_at is not None and now - row.unsettled_at < UNDER_WAY
-            rows[condition_id] = self._adopt(row, trusted=under_way and not is_recovery)
+        known = self._conditions.find(first)
+        # What another replica is just closing counts as closed for an alert that comes after it. A recovery may be the
+        # same one, sent again after a failure: for it only what is stored counts.
+        trusted = {
+            condition_id
+            for condition_id, row in known.items()
+            if row.unsettled_at is not None
+            and now - row.unsettled_at < UNDER_WAY
+            and first[condition_id].built.event.draft.event_type is not EventType.RECOVERY
+        }
+        rows = {row.condition_id: row for row in self._adopt(known.values(), trusted)}
         new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in rows}
         with_past = [entry.key for entry in new.values() if entry.has_past]
         past = self._events.newest_alerts(with_past) if with_past else {}
@@ -209,20 +213,18 @@ class Committer:
             rows[condition_id] = row
         return rows
 
-    def _adopt(self, row: Condition, *, trusted: bool) -> Condition:
-        """Takes over closings that another process decided: those whose event is stored or, if `trusted`, all."""
-        if not row.closings:
-            return row
-        there = {closing.event_object_id for closing in row.closings}
-        if not trusted:
-            there = self._events.existing(there)
-        kept = tuple(
-            closing
+    def _adopt(self, rows: Iterable[Condition], trusted: Collection[str] = ()) -> list[Condition]:
+        """Takes over closings that other processes decided: those whose event is stored, and all of `trusted` rows."""
+        rows = list(rows)
+        doubtful = {
+            closing.event_object_id
+            for row in rows
+            if row.condition_id not in trusted
             for closing in row.closings
-            if closing.reason is ClosingReason.SUPERSEDED or closing.event_object_id in there
-        )
-        recovered = any(closing.reason is ClosingReason.RECOVERED and closing.alert == row.alert for closing in kept)
-        return row._replace(closings=kept, is_open=row.is_open and not recovered)
+            if closing.reason is ClosingReason.RECOVERED
+        }
+        missing = doubtful - self._events.existing(doubtful)
+        return [_without_closings(row, missing) if row.closings else row for row in rows]
 
     def _insert(self, items: Sequence[CreateItem], saved: set[str]) -> dict[int, EventServiceError]:
         """Stores the events whose condition was saved. Returns the errors by `id(item)`."""
@@ -252,6 +254,17 @@ class Committer:
         done = [row._replace(version=row.version + 1) for row in rows if row.closings]
         self._alerts.close([closing for row in done for closing in row.closings])
         self._conditions.settle(done)
+
+
+def _without_closings(row: Condition, missing: Collection[str]) -> Condition:
+    """The row after its closings, but for recoveries that were never stored (`_id`s of their events)."""
+    kept = tuple(
+        closing
+        for closing in row.closings
+        if closing.reason is ClosingReason.SUPERSEDED or closing.event_object_id not in missing
+    )
+    recovered = any(closing.reason is ClosingReason.RECOVERED and closing.alert == row.alert for closing in kept)
+    return row._replace(closings=kept, is_open=row.is_open and not recovered)
 
 
 def _open_until_settled(row: Condition, now: datetime) -> Condition:

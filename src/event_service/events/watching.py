@@ -2,7 +2,8 @@
 
 When to look is told by the database's change stream where there is one, and by the clock elsewhere. An event is there
 for readers a moment after its time of receipt, and replicas' clocks differ a little. So each look goes back
-`OVERLAP_SECONDS`, and what has been told before is remembered that long.
+`OVERLAP_SECONDS`, and what has been told before is remembered that long. While the database has no majority nothing new
+is shown, and what it has taken meanwhile may come later: then each look goes back to before that.
 """
 
 import asyncio
@@ -95,6 +96,7 @@ class Watcher:
         poll_seconds: between two looks where the feed does not tell.
         most: how many may watch at once.
         clock: aware UTC.
+        confirmed_at: when the store last had a majority, aware UTC; None = whenever it answers.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Watcher:
         poll_seconds: float = POLL_SECONDS,
         most: int = MOST_WATCHERS,
         clock: Callable[[], datetime] = utc_now,
+        confirmed_at: Callable[[], datetime] | None = None,
     ) -> None:
         self._events = events
         self._open_feed = open_feed
@@ -114,6 +117,7 @@ class Watcher:
         self._poll_seconds = poll_seconds
         self._most = most
         self._clock = clock
+        self._confirmed_at = confirmed_at or clock
         self._watching = 0
 
     async def watch(
@@ -152,7 +156,8 @@ class Watcher:
         told: dict[str, datetime] = {}
         while True:
             told_of_more = self._told
-            asked_at = truncate(self._clock()) - timedelta(seconds=OVERLAP_SECONDS)
+            complete_until = min(self._clock(), self._confirmed_at())
+            asked_at = truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
             async for found in self._pages(scope, query, equals, start):
                 new = [(event_id, received) for event_id, received in found if event_id not in told]
                 told.update(new)

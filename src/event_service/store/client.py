@@ -11,6 +11,7 @@ from pymongo import MongoClient
 from pymongo.database import Database as PymongoDatabase
 from pymongo.errors import ConfigurationError, InvalidURI
 from pymongo.monitoring import CommandListener, ServerListener, TopologyListener
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from event_service.settings import Settings
@@ -21,6 +22,18 @@ Database: TypeAlias = PymongoDatabase[Document]
 
 JOURNALLED = WriteConcern(w="majority", j=True)
 """OK means: on the disks of a majority. `w: majority` alone was measured to lose acknowledged writes."""
+
+MAJORITY = ReadConcern("majority")
+"""Show only what no failover takes back. A primary that has lost its majority still answers `local` reads, for as long
+as electionTimeoutMillis, from writes that will be rolled back: an answer from those must not become an acknowledgement.
+Source: https://www.mongodb.com/docs/manual/reference/read-concern-majority/
+"""
+
+LINEARIZABLE = ReadConcern("linearizable")
+"""The same, and as certain of what is not there: a majority read does not show yet what is about to be confirmed. Costs
+a write to the majority, and is for primaries only.
+Source: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/
+"""
 
 COMMIT_SECONDS = 1.8
 """What one batch of writes may take, all its steps together: a caller is answered within 2 s, come what may."""
@@ -45,8 +58,8 @@ def connect(
     """The database to store in. Nothing is sent yet: the driver connects in the background.
 
     Args:
-        uri: of a MongoDB, or of the embedded database. Time limits named in it win over ours; the write concern
-            of this service does not change.
+        uri: of a MongoDB, or of the embedded database. Time limits named in it win over ours; the write and read
+            concern of this service do not change.
         listeners: told by the driver's own monitoring when servers come and go, or of every command.
 
     Raises:
@@ -66,7 +79,9 @@ def connect(
         )
     except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:  # OSError: a file it names
         raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI cannot be used: {_first_line(error)}") from None
-    return client.get_database(settings.database, codec_options=CODEC_OPTIONS, write_concern=JOURNALLED)
+    return client.get_database(
+        settings.database, codec_options=CODEC_OPTIONS, write_concern=JOURNALLED, read_concern=MAJORITY
+    )
 
 
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(

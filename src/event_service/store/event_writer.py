@@ -6,13 +6,13 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from bson import ObjectId
-from pymongo import DESCENDING
+from pymongo import DESCENDING, ReadPreference
 
 from event_service.errors import EventServiceError
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
 from event_service.store.bulk import insert_each
-from event_service.store.client import Database
+from event_service.store.client import LINEARIZABLE, Database
 from event_service.store.documents import event_document
 from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
@@ -68,6 +68,9 @@ class EventWriter:
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._events = database[COLLECTION]
+        self._confirmed = database.get_collection(
+            COLLECTION, read_concern=LINEARIZABLE, read_preference=ReadPreference.PRIMARY
+        )
         self._kept = database[tally_keeping.COLLECTION]
         self._timeout_ms = timeout_ms
 
@@ -96,10 +99,16 @@ class EventWriter:
         return outcomes
 
     def existing(self, object_ids: Iterable[str]) -> set[str]:
-        """Which of these `_id`s are stored."""
+        """Return which of these `_id`s are stored: those that are stay so, and no other one is on its way.
+
+        Raises:
+            Unavailable: the server has no majority to ask, or is none any more that takes writes.
+        """
         ids = [object_id_of(digits) for digits in object_ids]
-        with database_errors():
-            rows = self._events.find({"_id": {"$in": ids}}, {"_id": True}, max_time_ms=self._timeout_ms)
+        if not ids:
+            return set()
+        with database_errors(writing=True):
+            rows = self._confirmed.find({"_id": {"$in": ids}}, {"_id": True}, max_time_ms=self._timeout_ms)
             return {str(row["_id"]) for row in rows}
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:

@@ -82,6 +82,7 @@ class Probe:
         self._stopping = threading.Event()
         self._looked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._confirmed_at = datetime.fromtimestamp(0, UTC)
         self._hurry = threading.Event()
         self._changing = threading.Lock()
         self._threads = [
@@ -97,6 +98,11 @@ class Probe:
     @property
     def serving(self) -> bool:
         return self._state is State.SERVING
+
+    @property
+    def confirmed_at(self) -> datetime:
+        """When the last write began that a majority has confirmed, and with it all that the primary had by then."""
+        return self._confirmed_at
 
     async def start(self) -> None:
         """Begins to watch; returns after the first look."""
@@ -146,10 +152,12 @@ class Probe:
         try:
             with time_limit(_LIMIT):
                 at = datetime.now(UTC)
-                health.update_one({"_id": "probe"}, {"$set": {"at": at}}, upsert=True)
-                health.find_one({"_id": "probe"})
-        except DuplicateKeyError:  # another replica made the first one at the same moment
-            return State.SERVING
+                wanted, values = {"_id": "probe"}, {"$set": {"at": at}}
+                try:
+                    health.update_one(wanted, values, upsert=True)
+                except DuplicateKeyError:  # another replica made it at the same moment; that tells of no majority
+                    health.update_one(wanted, values)
+                health.find_one(wanted)
         except PyMongoError as error:
             if self._stopping.is_set():
                 return self._state
@@ -158,6 +166,7 @@ class Probe:
             if self._state is not State.FAILING:
                 log.warning("a journalled write fails", extra={"reason": str(error).partition(" (configured")[0]})
             return State.FAILING
+        self._confirmed_at = at
         return State.SERVING
 
     def _become(self, state: State, *, unless: State | None = None) -> None:

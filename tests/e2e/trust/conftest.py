@@ -12,11 +12,11 @@ import pytest
 from pymongo import MongoClient
 
 from event_service.store.client import Database
+from event_service.store.embedded.database import running_uri
 from event_service.webhooks.keys import delivery_path
 from tests.e2e.foreign import ForeignClient, Refused
 from tests.e2e.service import Service
 from tests.e2e.trust.command_line import CommandLine
-from tests.e2e.trust.database import uri_of
 from tests.e2e.trust.realm import AUDIENCE, Realm
 from tests.unit.rpc.certificates import Authority
 
@@ -59,9 +59,20 @@ class Trust:
     plain: Service
     mutual: Service
 
+    @property
+    def uri(self) -> str:
+        """The embedded database of `plain`, for a second client."""
+        return uri_of(self.plain)
+
     def settings(self, **more: str) -> dict[str, str]:
         """Settings of one more replica."""
-        return {**self.plain.settings, "EVENT_SERVICE_MONGODB_URI": uri_of(self.plain), **more}
+        return {**self.plain.settings, "EVENT_SERVICE_MONGODB_URI": self.uri, **more}
+
+
+def uri_of(service: Service) -> str:
+    uri = running_uri(service.data_dir)
+    assert uri is not None, "its embedded database is not running"
+    return uri
 
 
 @pytest.fixture(scope="session")
@@ -158,7 +169,7 @@ def door(request: pytest.FixtureRequest) -> Door:
 @pytest.fixture(scope="session")
 def database(trust: Trust) -> Iterator[Database]:
     """The database of both services, as anybody sees it who can connect to it."""
-    with MongoClient[dict[str, Any]](uri_of(trust.plain), tz_aware=True) as client:
+    with MongoClient[dict[str, Any]](trust.uri, tz_aware=True) as client:
         yield client["monitoring"]
 
 

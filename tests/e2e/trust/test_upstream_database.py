@@ -18,7 +18,6 @@ from tests.e2e.service import Service
 from tests.e2e.trust import upstream
 from tests.e2e.trust.command_line import CommandLine
 from tests.e2e.trust.conftest import Trust
-from tests.e2e.trust.database import uri_of
 
 pytestmark = pytest.mark.xdist_group("trust")
 
@@ -61,7 +60,7 @@ def database(database: Database) -> Database:
 def service(database: Database, trust: Trust, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service on that database, for its one workspace."""
     settings = {
-        "EVENT_SERVICE_MONGODB_URI": uri_of(trust.plain),
+        "EVENT_SERVICE_MONGODB_URI": trust.uri,
         "EVENT_SERVICE_DATABASE": NAME,
         "EVENT_SERVICE_DEFAULT_DOMAIN_ID": upstream.DOMAIN,
         "EVENT_SERVICE_DEFAULT_WORKSPACE_ID": upstream.WORKSPACE,
@@ -201,7 +200,7 @@ def test_check_and_migrate_while_it_runs(
     client: ForeignClient, database: Database, line: CommandLine, trust: Trust
 ) -> None:
     """Last: nothing is left for the others to hash."""
-    line.set(EVENT_SERVICE_MONGODB_URI=uri_of(trust.plain), EVENT_SERVICE_DATABASE=NAME)
+    line.set(EVENT_SERVICE_MONGODB_URI=trust.uri, EVENT_SERVICE_DATABASE=NAME)
     findings = {one["what"]: one for one in line.json("db", "check")}
     assert findings["schema"]["detail"] == "version 1"
     assert findings["indexes"]["verdict"] == "ok"

@@ -53,10 +53,16 @@ class FakeStore:
 class Watched:
     store: FakeStore = field(default_factory=FakeStore)
     now: datetime = START
+    confirmed_at: datetime | None = None
 
     async def told(self, polls: int, token: str = "", then: Any = None) -> tuple[list[str], str]:
         """What is told until that many polls have ended, and the last token; `then(poll)` happens after each."""
-        watcher = Watcher(self.store, poll_seconds=0, clock=lambda: self.now)
+        watcher = Watcher(
+            self.store,
+            poll_seconds=0,
+            clock=lambda: self.now,
+            confirmed_at=lambda: self.confirmed_at or self.now,
+        )
         ids = []
         async with aclosing(watcher.watch(SCOPE, {}, {}, token)) as news:
             async for one in news:
@@ -86,6 +92,18 @@ async def test_an_event_that_becomes_visible_late_is_told_too() -> None:
 
     watched.store.events = {"on time": START + timedelta(seconds=2)}
     assert (await watched.told(5, then=later))[0] == ["on time", "late"]
+
+
+async def test_an_event_is_told_that_was_taken_without_a_majority_and_confirmed_long_after() -> None:
+    watched = Watched(confirmed_at=START)
+
+    def later(polls: int) -> None:
+        watched.now += timedelta(minutes=1)
+        if polls == 1:
+            watched.store.events["confirmed at last"] = START + timedelta(seconds=1)
+            watched.confirmed_at = watched.now
+
+    assert (await watched.told(4, then=later))[0] == ["confirmed at last"]
 
 
 async def test_going_on_from_a_token_loses_nothing() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -35,9 +36,9 @@ class FakeDatabase:
     def __getitem__(self, name: str) -> "FakeDatabase":
         return self
 
-    def update_one(self, *_: Any, **__: Any) -> None:
+    def update_one(self, *_: Any, upsert: bool = False) -> None:
         self.writes += 1
-        if self.error is not None:
+        if self.error is not None and (upsert or not isinstance(self.error, DuplicateKeyError)):
             raise self.error
 
     def find_one(self, _: Any) -> dict[str, Any]:
@@ -138,6 +139,19 @@ async def test_a_short_interruption_is_the_drivers_business(
     assert watched.gate.calls == []
 
 
+async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: Watched) -> None:
+    began = datetime.now(UTC)
+    await watched.probe.start()
+    assert watched.probe.confirmed_at >= began
+    fake.error = NetworkTimeout("no majority")
+    await until(lambda: watched.probe.state is State.FAILING)
+    confirmed_at, writes = watched.probe.confirmed_at, fake.writes
+    await until(lambda: fake.writes > writes + 2)
+    assert watched.probe.confirmed_at == confirmed_at
+    fake.error = None
+    await until(lambda: watched.probe.confirmed_at > confirmed_at)
+
+
 async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase, watched: Watched) -> None:
     await watched.probe.start()
     watched.written_at = time.monotonic()
@@ -151,12 +165,11 @@ async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase,
     await until(lambda: watched.probe.state is State.FAILING)
 
 
-async def test_two_replicas_that_write_the_first_one_at_once_are_both_right(
-    fake: FakeDatabase, watched: Watched
-) -> None:
+async def test_who_is_second_to_write_the_first_one_writes_once_more(fake: FakeDatabase, watched: Watched) -> None:
     fake.error = DuplicateKeyError("E11000")
     await watched.probe.start()
     assert watched.probe.serving
+    assert fake.writes >= 2
 
 
 async def test_it_can_be_stopped_before_it_was_started(fake: FakeDatabase) -> None:
