@@ -16,8 +16,7 @@ from pymongo.errors import NetworkTimeout
 
 from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
-from event_service.query.filter import Where
-from event_service.query.time_range import time_range
+from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
