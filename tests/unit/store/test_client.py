@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC
 
 import pytest
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from event_service.settings import Settings
@@ -17,7 +18,9 @@ def settings() -> Settings:
 
 @pytest.fixture
 def connected(settings: Settings) -> Iterator[Database]:
-    database = connect(settings, "mongodb://127.0.0.1:1/?w=1&journal=false&serverSelectionTimeoutMS=250")
+    database = connect(
+        settings, "mongodb://127.0.0.1:1/?w=1&journal=false&readConcernLevel=local&serverSelectionTimeoutMS=250"
+    )
     yield database
     close(database)
 
@@ -25,6 +28,10 @@ def connected(settings: Settings) -> Iterator[Database]:
 def test_every_write_is_journalled_on_a_majority_whatever_the_uri_says(connected: Database) -> None:
     assert connected.name == "events"
     assert connected["event"].write_concern == WriteConcern(w="majority", j=True)
+
+
+def test_every_read_is_one_of_the_majority_whatever_the_uri_says(connected: Database) -> None:
+    assert connected["event"].read_concern == ReadConcern("majority")
 
 
 def test_times_are_aware_and_utc(connected: Database) -> None:
