@@ -183,6 +183,9 @@ _HELLO = {
     "helloOk": True,
     "ismaster": True,
     "isWritablePrimary": True,
+    # The only member of its set: the service takes no standalone. Clients connect directly, not by this name.
+    "setName": "double",
+    "hosts": ["double:27017"],
     "maxBsonObjectSize": 16 * 1024 * 1024,
     "maxMessageSizeBytes": 48_000_000,
     "maxWriteBatchSize": 100_000,
@@ -202,6 +205,7 @@ _PLAIN_REPLIES = {
     **dict.fromkeys(
         ("buildInfo", "buildinfo"), bson.encode({"version": "7.0.0", "versionArray": [7, 0, 0, 0], "ok": 1.0})
     ),
+    "connectionStatus": bson.encode({"authInfo": {"authenticatedUsers": []}, "ok": 1.0}),
 }
 
 

@@ -91,7 +91,7 @@ def double(*, events: int = 300, write_latency_ms: float = 0.0) -> Iterator[str]
     command = [sys.executable, "-m", "bench.mongodb_double", "--write-latency-ms", str(write_latency_ms),
         "--events", str(events)]  # fmt: skip
     with _folder() as folder, _started("mongodb double", folder, command) as (_, port):
-        yield f"mongodb://127.0.0.1:{port}"
+        yield f"mongodb://127.0.0.1:{port}/?directConnection=true"
 
 
 @contextmanager

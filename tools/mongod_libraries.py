@@ -1,8 +1,8 @@
 """Unpacks shared libraries that the wheel's mongod needs and this machine lacks: part of `make run` and `make test`.
 
 A minimal Debian has no libcurl.so.4. Nothing is installed and no root is needed: the packages are unpacked below
-.tools/mongod, where the starter `mongod` runs the wheel's program with them; the Makefile has that folder on PATH. Where
-mongod starts by itself, nothing is done.
+.tools/mongod, where the starter `mongod` runs the wheel's program with them; the Makefile has that folder on PATH.
+Where mongod starts by itself, nothing is done.
 
 Exits with 1 where mongod does not start for a missing library that cannot be had, and says which.
 """

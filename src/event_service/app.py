@@ -42,13 +42,12 @@ from event_service.store.claims import ClaimStore
 from event_service.store.command_spans import CommandSpans
 from event_service.store.conditions import ConditionStore
 from event_service.store.embedded.database import EmbeddedDatabase
-from event_service.store.event_reader import EventReader
+from event_service.store.event_reader import EventReader, SharedEventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.export_reader import ExportReader
 from event_service.store.indexes import ensure
 from event_service.store.probe import Probe
 from event_service.store.requirements.check import check_database, missing_right
-from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.store.writer import GroupCommit

@@ -8,11 +8,11 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from event_service.errors import Unavailable
-from event_service.query.shapes import documented_shapes
 from event_service.store import background, indexes, schema
 from event_service.store.client import Database
 from event_service.store.indexes import CLAIM, EVENT, build_in_background, diff, ensure, wanted
 from event_service.store.schema import SchemaError
+from tests.unit.store.shapes import documented_shapes
 
 
 def in_line(database: Database) -> bool:

@@ -10,12 +10,12 @@ from unittest import mock
 import pytest
 from pymongo.errors import OperationFailure
 
-from event_service.query.shapes import documented_shapes
 from event_service.store import indexes, schema
 from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.maintenance import sharding
 from event_service.store.maintenance.inspection import inspect
 from tests.contract.conftest import MONGODB_URI
+from tests.unit.store.shapes import documented_shapes
 from tests.unit.store.test_indexes import serves
 
 SHARDED = indexes.wanted(sharded=True)

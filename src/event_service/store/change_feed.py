@@ -1,7 +1,6 @@
-"""Tells that events were stored, by whichever replica, where the database has change streams.
+"""Tells that events were stored, by whichever replica, from the database's change stream.
 
-That is on replica sets and sharded clusters; a single server, and the embedded database, refuse them. What was stored
-is not looked at: whoever is told asks by a query, which knows about scopes and filters.
+What was stored is not looked at: the reader asks by a query, which knows about scopes and filters.
 """
 
 import logging

@@ -40,7 +40,7 @@ def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
 
 def compile_list_rows(query: ListQuery, fields: FieldSet, limit: int) -> list[dict[str, Any]]:
     """The stages after the $match for the rows of a list, at most `limit`."""
-    stages = compile_list_matches(query)
+    stages = compile_unwind(query.unwind) if query.unwind else []
     stages += compile_added_fields(query.add_fields)
     stages.append({"$sort": dict(compile_sort(query.sort, fields))})
     if query.page.skip:
@@ -49,11 +49,6 @@ def compile_list_rows(query: ListQuery, fields: FieldSet, limit: int) -> list[di
     if query.only is not None:
         stages.append({"$project": compile_projection(query.only)})
     return stages
-
-
-def compile_list_matches(query: ListQuery) -> list[dict[str, Any]]:
-    """The stages after the $match that decide how many rows there are."""
-    return compile_unwind(query.unwind) if query.unwind else []
 
 
 def compile_added_fields(added: tuple[AddedField, ...]) -> list[dict[str, Any]]:

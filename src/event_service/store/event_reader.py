@@ -4,7 +4,7 @@ A full row is the stored reply as it is: the query projects those bytes only and
 fields are encoded anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,9 +13,9 @@ from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS, SortKey
+from event_service.query.filter import TimeRange, time_range
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
-from event_service.query.time_range import TimeRange, time_range
 from event_service.store.client import caller_query
 from event_service.store.compile import (
     both,
@@ -28,8 +28,10 @@ from event_service.store.compile import (
 from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
+from event_service.store.natural_batches import NaturalBatches
 from event_service.store.partial_rows import RowEncoder
 from event_service.store.stat_reader import StatReader
+from event_service.store.threads import Threads
 from event_service.store.totals.event_totals import EventTotals
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -92,7 +94,7 @@ class EventReader:
         """
         found: dict[str, bytes] = {}
         wanted = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
-        with database_errors(querying=True):
+        with database_errors():
             lacking = []
             for document in self._collection.find(wanted, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
                 if WIRE in document:
@@ -212,3 +214,28 @@ class EventReader:
                 yield from (document_wire(document) for document in chunk)
             else:
                 yield from (document[WIRE] for document in chunk)
+
+
+class SharedEventReader:
+    """The event reader for an event loop: reads run in worker threads. See `EventReader` for what is raised.
+
+    Gets that come while a look-up is under way share the next one. Nothing is cached: each answer was read after its
+    question came in. Equal lists and statistics are shared before they get here, see `rpc/sharing.py`.
+    """
+
+    def __init__(self, reader: EventReader, threads: Threads) -> None:
+        self._reader = reader
+        self._threads = threads
+        self._gets: NaturalBatches[Scope, str, bytes | None] = NaturalBatches(threads, reader.get_many)
+
+    def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]:
+        """One event."""
+        return self._gets.submit(scope, event_id)
+
+    def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]:
+        """A page."""
+        return self._threads.run(self._reader.list, scope, query)
+
+    def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]:
+        """A statistic."""
+        return self._threads.run(self._reader.stat, scope, query)

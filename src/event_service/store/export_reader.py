@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo.collection import Collection
+from pymongo.errors import NetworkTimeout
 
 from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
-from event_service.query.filter import Where
-from event_service.query.time_range import time_range
+from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
 from event_service.store.documents import WIRE, document_wire
 from event_service.store.failures import database_errors
@@ -94,7 +94,7 @@ class ExportReader:
             DeadlineExceeded, Unavailable: the database.
         """
         wanted = both(compile_scope(scope), {"event_id": event_id})
-        with database_errors(querying=True):
+        with database_errors():
             found = self._collection.find_one(wanted, {"created_at": 1}, max_time_ms=self._max_time_ms)
         if found is None or found.get("created_at") != created_at:
             return Position(created_at)
@@ -113,8 +113,9 @@ class ExportReader:
                 with database_errors(querying=True):
                     documents = self._next(scope, matching, where, position)
                     rows = self._wires(documents)
-            except DeadlineExceeded:
-                if position.width == _NARROWEST:
+            except DeadlineExceeded as error:
+                # Without a reply, not even the server's refusal, a narrower window would be waited for as long.
+                if position.width == _NARROWEST or isinstance(error.__cause__, NetworkTimeout):
                     raise
                 position.width = max(position.width / _WIDER, _NARROWEST) if position.width else _FIRST_WINDOW
                 continue

@@ -2,7 +2,7 @@
 
 Every index costs on every insert, so each says what it is for.
 Lists are served by equality-sort-range: the fields that are compared, then the order, so that a page is read from the
-index and nothing is sorted. A test holds every documented list (`query/shapes.py`) against this.
+index and nothing is sorted. A test holds every documented list against this.
 """
 
 import dataclasses
@@ -76,9 +76,6 @@ _NEWEST_FIRST = (("created_at", DESCENDING), ("_id", DESCENDING))
 # Few values each, so they stand behind the order: a page for one of them reads index entries, not documents, until it
 # is full. An index for each of them with each scope would be six more.
 _FEW_VALUES = _ascending("severity", "event_type", "provider")
-
-SELECTIVE = frozenset({"event_id", "event_key", "alert_id", "webhook_id", "project_id", "account", "resources"})
-"""Fields whose values belong to one scope (ids), or nearly so: what is read beside it and thrown away is little."""
 
 _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),

@@ -33,7 +33,7 @@ class RowEncoder:
         for name, kind in self._roots.items():
             value = document.get(name)
             if self._unwound and self._unwound[0] == name:
-                value = _with_list(value, self._unwound[1:])
+                value = with_list(value, self._unwound[1:])
             if kind is FieldKind.DYNAMIC:
                 structs[name] = encode_stored_struct(unescape_keys(value)) if isinstance(value, Mapping) else b""
             elif kind is FieldKind.TEXTS:
@@ -45,13 +45,13 @@ class RowEncoder:
         )
 
 
-def _with_list(value: Any, inner: tuple[str, ...]) -> Any:
+def with_list(value: Any, inner: tuple[str, ...]) -> Any:
     """The value with its element at `inner` put into a list of one."""
     if not inner:
         return [] if value is None else [value]
     if not isinstance(value, Mapping) or inner[0] not in value:
         return value
-    return {**value, inner[0]: _with_list(value[inner[0]], inner[1:])}
+    return {**value, inner[0]: with_list(value[inner[0]], inner[1:])}
 
 
 def _text(value: Any) -> str:

@@ -10,11 +10,11 @@ from pymongo.collection import Collection
 from event_service.errors import FieldViolation, QueryError
 from event_service.model.scope import Scope
 from event_service.query.fields import FieldSet
+from event_service.query.filter import timeless
 from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
-from event_service.query.time_range import timeless
 from event_service.store.client import caller_query
 from event_service.store.compile import both, compile_filter, compile_times, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages

@@ -17,9 +17,10 @@ from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.client import caller_query
 from event_service.store.compile import both, compile_filter, compile_projection, compile_sort
-from event_service.store.compile_list import compile_list_matches, compile_list_rows
+from event_service.store.compile_list import compile_list_rows, compile_unwind
 from event_service.store.compile_stat import compile_count
 from event_service.store.documents import unescape_keys
+from event_service.store.partial_rows import with_list
 from event_service.store.plain import plain
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
@@ -133,7 +134,7 @@ class WebhookReader:
     def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
         if query.unwind is None:
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
-        stages = compile_count([{"$match": matching}, *compile_list_matches(query)])
+        stages = compile_count([{"$match": matching}, *compile_unwind(query.unwind)])
         return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
 
     def _aggregate(self, stages: Stages) -> Iterable[Row]:
@@ -157,7 +158,7 @@ def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) 
     for name in dict.fromkeys(path.parts[0] for path in only):
         kind, value = WEBHOOK_FIELDS.kinds[name], row.get(name)
         if unwound is not None and unwound.parts[0] == name and len(unwound.parts) > 1:
-            value = _with_list(value, unwound.parts[1:])
+            value = with_list(value, unwound.parts[1:])
         if name == "webhook_url":
             fields[name] = ""
         elif kind is FieldKind.DYNAMIC:
@@ -167,11 +168,3 @@ def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) 
         elif value is not None:
             fields[name] = value if isinstance(value, str) else json.dumps(plain(value), ensure_ascii=False)
     return str(row.get("webhook_id", "")), fields
-
-
-def _with_list(value: Any, inner: tuple[str, ...]) -> Any:
-    if not inner:
-        return [] if value is None else [value]
-    if not isinstance(value, Mapping) or inner[0] not in value:
-        return value
-    return {**value, inner[0]: _with_list(value[inner[0]], inner[1:])}

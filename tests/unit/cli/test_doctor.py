@@ -50,6 +50,18 @@ def test_a_database_that_does_not_answer_is_a_fault_with_its_cause() -> None:
     assert found.advice
 
 
+def test_program_to_embed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "mongod"
+    program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = check_database(load_settings({}))
+    assert (found.verdict, found.detail) == ("warning", f"embedded ({program}): for development and small installs")
+    (found,) = check_database(load_settings({"mongod": "/nowhere/mongod"}))
+    assert (found.verdict, found.detail) == (
+        "fault", "EVENT_SERVICE_MONGOD: /nowhere/mongod is not a program that can be run",
+    )  # fmt: skip
+
+
 def test_certificates_are_read_and_it_is_said_when_they_end(tls: dict[str, Path]) -> None:
     (found,) = check_tls(load_settings(tls))
     assert found.verdict == "warning"  # those of tests hold for a day

@@ -4,8 +4,8 @@ import pytest
 from pymongo import ASCENDING
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.query.shapes import EVENT_REQUEST_FIELDS, SCOPES, ListShape, documented_shapes
-from event_service.store.indexes import EVENT, SELECTIVE, Index, wanted
+from event_service.store.indexes import EVENT, Index, wanted
+from tests.unit.store.shapes import EVENT_REQUEST_FIELDS, SCOPES, SELECTIVE, ListShape, documented_shapes
 
 INDEXES = wanted()
 SHAPES = documented_shapes()

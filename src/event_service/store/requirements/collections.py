@@ -24,7 +24,10 @@ COLLECTIONS = (
 """Every collection the service writes to."""
 
 _UNIQUE = {indexes.EVENT: ("event_id",), indexes.ALERT: ("alert_id",), indexes.WEBHOOK: ("webhook_id", "name")}
-"""Fields beside `_id` whose values the service never gives twice, or reports as taken."""
+"""Fields beside `_id` whose values the service never gives twice, or reports as taken.
+
+Upstream makes no others unique today. Its first versions made event_key so, and such an index may still be there.
+"""
 
 _ADVICE = "name another database in EVENT_SERVICE_DATABASE"
 

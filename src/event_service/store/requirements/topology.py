@@ -87,7 +87,7 @@ def check_topology(database: Database, uri: str) -> Server:
             explain(asked, uri)
         raise _credentials_refused(uri, error) from None
     except ConfigurationError as error:  # a wire version that the driver does not speak
-        raise UnsuitableDatabase(_plain(error), f"use MongoDB {OLDEST_VERSION} or later") from None
+        raise UnsuitableDatabase(_plain(error).rstrip("."), f"use MongoDB {OLDEST_VERSION} or later") from None
     except ServerSelectionTimeoutError as error:
         explain(ask_directly(uri), uri)
         raise DatabaseNotReady(_plain(error), "correct EVENT_SERVICE_MONGODB_URI") from None

@@ -1,25 +1,72 @@
 """How many events a list is about, by the cheapest way that is exact: remembered, from counted hours, or counted."""
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import bson
+from cachetools import LRUCache
 from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
+from event_service.query.filter import timeless
 from event_service.query.list_query import ListQuery
-from event_service.query.time_range import timeless
 from event_service.store.compile import compile_filter
-from event_service.store.compile_list import compile_list_matches
+from event_service.store.compile_list import compile_unwind
 from event_service.store.compile_stat import compile_count
 from event_service.store.failures import database_errors
-from event_service.store.totals.count_cache import CountCache
 from event_service.store.totals.tallies import Place, Tallies
 from event_service.store.totals.tally_keeping import COLLECTION, Keeper
 from event_service.store.totals.tally_questions import question_of
 
+MAX_AGE = 1.0
+"""Seconds: how long a count is remembered; `total_count` may be that old."""
+
 _CHEAP = 0.05
-"""Seconds: the events of a domain that took longer to count are counted ahead, by the hour."""
+"""Seconds: what takes longer is not counted anew at each write, and the domain's events are counted ahead."""
+
+_CAPACITY = 1024
+
+
+class CountCache:
+    """Remembers how many documents match, by filter.
+
+    Safe for many threads. Several of them that find nothing remembered count on their own: nobody waits for another.
+
+    Args:
+        max_age: how long a count holds, in seconds from when it was asked for.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, max_age: float = MAX_AGE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_age = max_age
+        self._clock = clock
+        self._counts: LRUCache[bytes, tuple[float, float, int]] = LRUCache(_CAPACITY)
+        self._lock = threading.Lock()
+        self._changed = float("-inf")
+
+    def get(self, stages: Sequence[Mapping[str, Any]], count: Callable[[], int]) -> int:
+        """The count for these stages, remembered or counted now."""
+        key = bson.encode({"stages": stages})
+        started = self._clock()
+        with self._lock:
+            known = self._counts.get(key)
+            if known and self._holds(*known[:2]):
+                return known[2]
+        counted = count()
+        with self._lock:
+            self._counts[key] = (started, self._clock() - started, counted)
+        return counted
+
+    def changed(self) -> None:
+        """Something was stored or deleted: cheap counts are made anew, so that a writer sees its own write."""
+        self._changed = self._clock()
+
+    def _holds(self, started: float, took: float) -> bool:
+        if self._clock() - started >= self._max_age:
+            return False
+        return took > _CHEAP or started > self._changed
 
 
 class EventTotals:
@@ -53,7 +100,9 @@ class EventTotals:
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        stages = [{"$match": matching}, *compile_list_matches(query)]
+        stages: list[dict[str, Any]] = [{"$match": matching}]
+        if query.unwind:
+            stages += compile_unwind(query.unwind)
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
 
     def place(self, scope: Scope, query: ListQuery, skip: int) -> Place | None:

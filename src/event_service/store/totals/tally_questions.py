@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from event_service.model.scope import Scope
-from event_service.query.filter import Compare, Comparison, OneOf, Where
-from event_service.query.time_range import time_range, timeless
+from event_service.query.filter import Compare, Comparison, OneOf, Where, time_range, timeless
 from event_service.store.totals.tally_hours import DIMENSIONS, Kind
 
 

@@ -53,7 +53,11 @@ def test_the_service_s_own_indexes_pass() -> None:
 
 @pytest.mark.parametrize(
     ("name", "fields"),
-    [("event", ["event_id", "domain_id"]), ("alert", ["alert_id"]), ("webhook", ["project_id", "name"])],
+    [
+        ("event", ["event_id", "domain_id"]),
+        ("alert", ["alert_id"]),
+        ("webhook", ["project_id", "workspace_id", "domain_id", "name"]),
+    ],
 )
 def test_unique_index_over_what_is_never_equal_passes(name: str, fields: list[str]) -> None:
     check_index("monitoring", name, {"name": "own", "key": dict.fromkeys(fields, 1), "unique": True})

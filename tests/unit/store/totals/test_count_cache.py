@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from event_service.store.totals.count_cache import CountCache
+from event_service.store.totals.event_totals import CountCache
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """The lists that are documented and therefore have to be fast: every scope, alone and with each request field.
 
-Tests hold the indexes of `store/indexes.py` against these, so that a field cannot be added to the request without an
+The indexes of `store/indexes.py` are held against these, so that a field cannot be added to the request without an
 index, and no index is kept that nothing needs.
 """
 
@@ -20,6 +20,9 @@ EVENT_REQUEST_FIELDS = (
     "project_id", "alert_id", "webhook_id",
 )  # fmt: skip
 """The fields of EventQuery beside `query`: `eq` filters."""
+
+SELECTIVE = frozenset({"event_id", "event_key", "alert_id", "webhook_id", "project_id", "account", "resources"})
+"""Fields whose values belong to one scope (ids), or nearly so: what is read beside it and thrown away is little."""
 
 
 @dataclass(frozen=True, slots=True)
