@@ -59,7 +59,7 @@ def _let_them_be_counted(target: Target, database: Database[dict[str, Any]]) -> 
 
     A service that counts in a moment does not write its counts down.
     """
-    database.event_tally.delete_many({})
+    database.event_rollup.delete_many({})
     time.sleep(2)
     give_up_at = time.monotonic() + _COUNTING_SECONDS
     while time.monotonic() < give_up_at:
@@ -69,7 +69,7 @@ def _let_them_be_counted(target: Target, database: Database[dict[str, Any]]) -> 
             continue
         time.sleep(3)
         if (
-            database.event_tally.find_one({"revision": {"$exists": True}})
+            database.event_rollup.find_one({"revision": {"$exists": True}})
             or database.event.estimated_document_count() < 2000
         ):
             return

@@ -17,50 +17,50 @@ from functools import partial
 from importlib.metadata import version
 
 from event_service.assembly import grpc_services, http_tls, measured, watch, web_application
+from event_service.concurrency.group_commit import GroupCommit
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import EventServiceError, Unavailable
-from event_service.events.batch import CreateItem, CreateResult
-from event_service.events.commit import Committer
-from event_service.events.conditions import AlertRules
-from event_service.events.exporting import Exporter
+from event_service.events.alert_rate_limit import AlertRateLimit
+from event_service.events.alert_rate_report import AlertRateReports
+from event_service.events.alert_rules import AlertRules
+from event_service.events.committer import Committer
+from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
-from event_service.events.surge_reports import SurgeReports
-from event_service.events.surges import Surges
-from event_service.events.traced import traced_commit, traced_door, traced_reader
-from event_service.events.watching import Watcher
+from event_service.events.tracing import traced_admission, traced_commit, traced_parser
+from event_service.events.watch import Watcher
+from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.http.fetcher import Fetcher
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
 from event_service.model.retention import Retention
-from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.server import GrpcServer, PortTaken
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore
-from event_service.store.change_feed import ChangeFeed
-from event_service.store.claims import ClaimStore
+from event_service.store.change_stream import ChangeStream
 from event_service.store.command_spans import CommandSpans
 from event_service.store.conditions import ConditionStore
 from event_service.store.embedded.database import EmbeddedDatabase
 from event_service.store.event_reader import EventReader, SharedEventReader
 from event_service.store.event_writer import EventWriter
 from event_service.store.export_reader import ExportReader
+from event_service.store.health_check import HealthCheck
+from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
-from event_service.store.probe import Probe
 from event_service.store.requirements.check import check_database, missing_right
-from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
-from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.otlp_metrics import start_metrics
 from event_service.telemetry.tracing import Tracing, start_tracing, stop_within
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.webhooks.rates import WebhookRates
-from event_service.webhooks.sealing import Sealer
+from event_service.webhooks.rate_limit import WebhookRateLimit
 from event_service.wire.timestamps import utc_now
 
-MEND_EVERY_SECONDS = 60.0
+RECOVER_EVERY_SECONDS = 60.0
 DATABASE_SECONDS = 30.0
 
 _RESERVE_SECONDS = 2.0
@@ -114,7 +114,7 @@ class App:
     async def stop(self) -> None:
         """Takes nothing more, answers what is under way, writes what is queued, and ends. May be called twice.
 
-        All of it within `grace_seconds`, an embedded database's own end aside. What is not answered in time is
+        All of it within `grace_seconds`, an embedded database's own end run_in_thread. What is not answered in time is
         answered Unavailable.
         """
         if self._stop_at is None:
@@ -134,44 +134,47 @@ class App:
         metrics = Metrics(service_version)
         tracing = self._telemetry(metrics, service_version, parts)
         authenticator = make_authenticator(settings)
-        sealer = Sealer.from_settings(settings)
+        encryptor = Encryptor.from_settings(settings)
 
         database = await self._connect(tracing, parts)
 
         timeout_ms = settings.query_timeout_ms
-        threads = Threads(settings.read_threads)
+        threads = ThreadPool(settings.read_threads)
         parts.callback(threads.close)
         # Of their own: a create looks its webhook up, and must not wait behind slow lists.
-        webhook_threads = Threads(2, name="webhooks")
+        webhook_threads = ThreadPool(2, name="webhooks")
         parts.callback(webhook_threads.close)
         # One: what is large waits for what is large, and all other calls for neither.
-        large_threads = Threads(1, name="large")
+        large_threads = ThreadPool(1, name="large")
         parts.callback(large_threads.close)
         # Not the same: the credentials of a CreateBatch as JSON are in what is read here, so a stranger's is read too.
-        json_threads = Threads(1, name="json")
+        json_threads = ThreadPool(1, name="json")
         parts.callback(json_threads.close)
-        surges = Surges()
+        alert_rate_limit = AlertRateLimit()
         committer = Committer(
             conditions=ConditionStore(database, timeout_ms),
             alerts=AlertStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms),
-            claims=ClaimStore(database, timeout_ms),
-            surges=surges,
+            claims=IdempotencyStore(database, timeout_ms),
+            alert_rate_limit=alert_rate_limit,
         )
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
         parts.callback(reader.close)
 
-        writer: GroupCommit[CreateItem, CreateResult] = GroupCommit(
+        writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), reader, metrics),
             size_of=lambda item: item.size,
-            weight_of=lambda item: len(item.entries),
+            count_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
+            time_limit=client.time_limit,
         )
         parts.push_async_callback(lambda: writer.close(self._left()))
-        mending = mend_now_and_then(committer.mend, threads, MEND_EVERY_SECONDS)
+        mending = recover_periodically(committer.recover, threads, RECOVER_EVERY_SECONDS)
         parts.push_async_callback(_cancel, asyncio.create_task(mending))
 
-        door = traced_door(tracing)(writer, WebhookRates(settings.webhook_rate, settings.webhook_burst), metrics)
+        door = traced_admission(tracing)(
+            writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
+        )
         remote = RemotePlugins(
             timeout=settings.plugin_timeout_seconds,
             allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
@@ -181,14 +184,14 @@ class App:
         webhooks = WebhookManager(
             store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit),
             threads=webhook_threads,
-            sealer=sealer,
+            encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
             admit=door.admit,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
-        deliveries = traced_reader(tracing)(
+        deliveries = traced_parser(tracing)(
             remote=remote,
             sns=SnsTrust(Fetcher()),
             endpoints=settings.plugin_endpoints,
@@ -212,10 +215,10 @@ class App:
             retention=Retention(settings.retention_days, settings.retention_by_severity),
         )
 
-        reports = SurgeReports(surges, webhooks=webhooks, events=events, clock=utc_now)
+        reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        watcher = Watcher(events, partial(ChangeFeed, database["event"]), confirmed_at=lambda: probe.confirmed_at)
+        watcher = Watcher(events, partial(ChangeStream, database["event"]), confirmed_at=lambda: probe.confirmed_at)
         services = grpc_services(
             settings,
             events,
@@ -240,15 +243,15 @@ class App:
             watcher=watcher,
             alerts=AlertStore(database, timeout_ms),
             threads=threads,
-            aside=json_threads.run,
+            run_in_thread=json_threads.run,
         )
         http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
         self._http = http_server
-        probe = Probe(
+        probe = HealthCheck(
             database,
             on_change=grpc_server.health.set,
             gates=[threads, webhook_threads, writer],
-            evidence=lambda: writer.last_success_at,
+            last_success=lambda: writer.last_success_at,
         )
         await probe.start()
         parts.push_async_callback(lambda: probe.stop(self._left()))
@@ -336,15 +339,15 @@ async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: fl
     await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
 
 
-async def mend_now_and_then(mend: Callable[[datetime], int], threads: Threads, interval: float) -> None:
+async def recover_periodically(recover: Callable[[datetime], int], threads: ThreadPool, interval: float) -> None:
     """Finishes, at start and then every `interval` seconds, what a process that died left half done.
 
     Args:
-        mend: `Committer.mend`.
+        recover: `Committer.recover`.
     """
     while True:
         try:
-            if mended := await threads.run(mend, datetime.now(UTC)):
+            if mended := await threads.run(recover, datetime.now(UTC)):
                 _log.warning("closed %d alerts that an earlier process had left to be closed", mended)
         except EventServiceError as error:  # the database may be away; there is another time
             _log.info("could not look for alerts that were left to be closed: %s", error)

@@ -7,14 +7,15 @@ from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 
-from event_service.certificates import tls_files
-from event_service.events.batch import CreateItem, CreateResult, Outcome
-from event_service.events.exporting import Exporter
+from event_service.concurrency.group_commit import GroupCommit
+from event_service.concurrency.thread_pool import RunInThread, ThreadPool
+from event_service.events.delivery import DeliveryParser
+from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
-from event_service.events.reading import DeliveryReader
 from event_service.events.replay import Replayer
-from event_service.events.watching import Watcher
+from event_service.events.watch import Watcher
+from event_service.events.write_request import CreateResult, Outcome, WriteRequest
 from event_service.http.app import build_app
 from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
@@ -24,7 +25,7 @@ from event_service.identity.authenticator import Authenticator
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import EventServicer, LargePayloads
 from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
@@ -34,10 +35,9 @@ from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
 from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
-from event_service.store.threads import Aside, Threads
-from event_service.store.writer import GroupCommit
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
+from event_service.tls import tls_files
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import utc_now
 
@@ -46,7 +46,7 @@ def grpc_services(
     settings: Settings,
     events: EventManager,
     webhooks: WebhookManager,
-    deliveries: DeliveryReader,
+    deliveries: DeliveryParser,
     *,
     exporter: Exporter,
     watcher: Watcher,
@@ -59,7 +59,7 @@ def grpc_services(
         max_event_bytes=settings.max_event_bytes,
         clock=utc_now,
     )
-    large = LargePayloads(webhooks.authenticate, deliveries.aside)
+    large = LargePayloads(webhooks.authenticate, deliveries.run_in_thread)
     replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
         Service(event_servicer.DESCRIPTOR, EventServicer(events, large), event_servicer.OPEN_METHODS),
@@ -71,11 +71,11 @@ def grpc_services(
 
 
 def measured(
-    committer: Callable[[Sequence[CreateItem]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
-) -> Callable[[Sequence[CreateItem]], Sequence[Outcome]]:
+    committer: Callable[[Sequence[WriteRequest]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
+) -> Callable[[Sequence[WriteRequest]], Sequence[Outcome]]:
     """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
 
-    def commit(batch: Sequence[CreateItem]) -> Sequence[Outcome]:
+    def commit(batch: Sequence[WriteRequest]) -> Sequence[Outcome]:
         started, failed = time.monotonic(), True
         try:
             outcomes = committer(batch)
@@ -100,14 +100,14 @@ def web_application(
     tracing: Tracing | None,
     watcher: Watcher,
     alerts: AlertStore,
-    threads: Threads,
-    aside: Aside,
+    threads: ThreadPool,
+    run_in_thread: RunInThread,
 ) -> AsgiApp:
     """Everything that is answered over HTTP.
 
     Args:
         threads: for the console's own reads.
-        aside: runs a function in a thread, for large JSON.
+        run_in_thread: runs a function in a thread, for large JSON.
     """
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
     service_version = version("event-service")
@@ -137,7 +137,7 @@ def web_application(
             f"/{service.descriptor.full_name}/{name}" for service in services for name in service.open_methods
         },
         new_call=_http_call,
-        aside=aside,
+        run_in_thread=run_in_thread,
         is_ready=lambda: grpc_server.health.serving,
         version=service_version,
         more_routes=routes,
@@ -147,7 +147,7 @@ def web_application(
 
 
 def watch(
-    metrics: Metrics, writer: GroupCommit[CreateItem, CreateResult], threads: Threads, grpc_server: GrpcServer
+    metrics: Metrics, writer: GroupCommit[WriteRequest, CreateResult], threads: ThreadPool, grpc_server: GrpcServer
 ) -> None:
     """Where the metrics look when somebody asks."""
     metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
@@ -162,5 +162,5 @@ def http_tls(settings: Settings) -> ssl.SSLContext | None:
     return server_context(files) if files is not None and settings.http_tls else None
 
 
-def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> Call:
-    return Call(method, metadata, request_id=request_id)
+def _http_call(method: str, metadata: Mapping[str, str], request_id: str) -> RpcContext:
+    return RpcContext(method, metadata, request_id=request_id)

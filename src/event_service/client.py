@@ -113,7 +113,7 @@ class EventClient:
         credentials: `grpc.ssl_channel_credentials(...)` for TLS; None for none.
         batch_items, batch_bytes: what one call takes at most. A larger payload goes alone.
         queue_items, queue_bytes: what may wait to be stored; then `send` waits.
-        patience: seconds for which an event is sent again before it is given up; `math.inf` for never.
+        retry_timeout: seconds for which an event is sent again before it is given up; `math.inf` for never.
         call_seconds: how long one call may take.
     """
 
@@ -129,7 +129,7 @@ class EventClient:
         batch_bytes: int = 2 * 1024 * 1024,
         queue_items: int = 10_000,
         queue_bytes: int = 64 * 1024 * 1024,
-        patience: float = 300.0,
+        retry_timeout: float = 300.0,
         call_seconds: float = 10.0,
     ) -> None:
         if not 1 <= batch_items <= MAX_BATCH:
@@ -142,7 +142,7 @@ class EventClient:
         self._batch_bytes = batch_bytes
         self._queue_items = queue_items
         self._queue_bytes = queue_bytes
-        self._patience = patience
+        self._patience = retry_timeout
         self._call_seconds = call_seconds
         options = list(_CHANNEL_OPTIONS)
         self._channel = (
@@ -248,16 +248,16 @@ class EventClient:
 
     def _run(self) -> None:
         failures = 0
-        while batch := self._take():
+        while batch := self._next_batch():
             again, pause = self._attempt(batch)
             failures = failures + 1 if len(again) == len(batch) else bool(again)
             if again:
-                self._put_back(again, max(pause, _backoff(failures)))
+                self._requeue(again, max(pause, _backoff(failures)))
         for attempted in (True, False):
             left = [event for event in self._queue if event.attempted is attempted]
             self._refuse(left, "CANCELLED", "the client was closed", uncertain=attempted)
 
-    def _take(self) -> "list[_Event]":
+    def _next_batch(self) -> "list[_Event]":
         """The next batch; waits for its first event. Empty once the client is closed and nothing is to be sent."""
         batch: list[_Event] = []
         size = 0
@@ -280,7 +280,7 @@ class EventClient:
                         self._forget(event)
         return batch
 
-    def _put_back(self, events: "Sequence[_Event]", pause: float) -> None:
+    def _requeue(self, events: "Sequence[_Event]", pause: float) -> None:
         """To the front of the queue, and waits a while. Not as long as others: many may have lost the same server."""
         end = time.monotonic() + pause * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
         with self._changed:

@@ -112,9 +112,9 @@ def start_later(service: Service, database: Database) -> None:
     """Starts it again, and waits until it has closed what it left to be closed."""
     # A start leaves alone what may still be under way at another replica: this crash is made to look a minute old.
     past = datetime.now(UTC) - timedelta(minutes=2)
-    database["condition"].update_many({"unsettled_at": {"$exists": True}}, {"$set": {"unsettled_at": past}})
+    database["condition"].update_many({"pending_since": {"$exists": True}}, {"$set": {"pending_since": past}})
     service.start()
-    wait_until(lambda: database["condition"].count_documents({"unsettled_at": {"$exists": True}}) == 0)
+    wait_until(lambda: database["condition"].count_documents({"pending_since": {"$exists": True}}) == 0)
 
 
 def states(database: Database) -> dict[str, str]:

@@ -22,7 +22,7 @@ from tests.chaos.caller import events_of
 from tests.chaos.conftest import MakeService
 from tests.chaos.mongodb_proxy import MongoProxy, Trap
 from tests.chaos.watch import Watch
-from tests.contract.test_commit import ALERT, Bench
+from tests.contract.test_committer import ALERT, Bench
 from tests.e2e.service import Service
 from tests.mongod import Node, ReplicaSet
 

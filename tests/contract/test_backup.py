@@ -43,11 +43,15 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     indexes.ensure(database)
     database["event"].insert_many([upstream_event(number, wire=b"x" * number) for number in range(EVENTS)])
     database["event"].insert_one(upstream_event(EVENTS, raw_data=ODD))
-    database["condition"].insert_many([{"_id": f"{number:032x}", "version": 1, "closings": []} for number in range(7)])
+    database["condition"].insert_many(
+        [{"_id": f"{number:032x}", "version": 1, "resolutions": []} for number in range(7)]
+    )
     database["alert"].insert_many([{"alert_id": f"alert-{number}", "state": "TRIGGERED"} for number in range(5)])
     database["claim"].insert_one({"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)})
     database["webhook"].insert_one(upstream_webhook(1))
-    database["webhook"].insert_one({"webhook_id": "webhook-2", "sealed_keys": [b"sealed"], "access_key_hashes": ["h"]})
+    database["webhook"].insert_one(
+        {"webhook_id": "webhook-2", "sealed_keys": [b"encrypted"], "access_key_hashes": ["h"]}
+    )
     database["health"].insert_one({"_id": "probe"})
     database["note"].insert_one({"of": "somebody else"})
     return database

@@ -6,7 +6,7 @@ from event_service.errors import TooLarge
 from event_service.settings import Settings
 from event_service.store.bulk import insert_each
 from event_service.store.client import Database, close, connect
-from event_service.store.failures import DUPLICATE_KEY, translate_write
+from event_service.store.driver_errors import DUPLICATE_KEY, translate_write
 from tests.contract.tcp_proxy import TcpProxy
 
 

@@ -430,7 +430,7 @@ FULL_DISK = textwrap.dedent(
     from event_service.settings import Settings
     from event_service.store.client import connect
     from event_service.store.embedded.database import EmbeddedDatabase, EmbeddedDatabaseError
-    from event_service.store.failures import database_errors
+    from event_service.store.driver_errors import database_errors
 
     place = Path(sys.argv[1])
     database = EmbeddedDatabase(place / "data")

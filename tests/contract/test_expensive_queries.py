@@ -15,7 +15,7 @@ from event_service.settings import Settings
 from event_service.store.client import Database, close, connect
 from event_service.store.event_reader import EventReader
 from event_service.store.export_reader import ExportReader, Position
-from event_service.store.totals import tally_keeping
+from event_service.store.totals import rollup_store
 from event_service.store.webhooks import WebhookStore
 from tests.contract.reading import DOMAIN, NOON, reader, stored
 from tests.contract.tcp_proxy import TcpProxy
@@ -71,7 +71,9 @@ QUERIES: dict[str, Ask] = {
 def slow_database(database: Database, mongodb_uri: str) -> Iterator[Database]:
     """A database whose answers take longer than any query may."""
     stored(database, created_at=NOON)
-    tally_keeping.Keeper(database["event"], database[tally_keeping.COLLECTION]).build("d-1", NOON + timedelta(hours=2))
+    rollup_store.RollupStore(database["event"], database[rollup_store.COLLECTION]).build(
+        "d-1", NOON + timedelta(hours=2)
+    )
     proxy = TcpProxy.of_uri(mongodb_uri)
     uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true&socketTimeoutMS=600"
     slow = connect(Settings(database=database.name), uri)

@@ -7,8 +7,8 @@ import pytest
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
+from event_service.concurrency import background_task, indexes, schema
 from event_service.errors import Unavailable
-from event_service.store import background, indexes, schema
 from event_service.store.client import Database
 from event_service.store.indexes import CLAIM, EVENT, build_in_background, diff, ensure, wanted
 from event_service.store.schema import SchemaError
@@ -86,7 +86,7 @@ def test_a_large_collection_is_indexed_in_the_background(database: Database, mon
 
 
 def test_a_background_build_is_tried_until_it_succeeds(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(background_task, "_RETRY_SECONDS", 0.01)
     failures = iter([Unavailable("no"), Unavailable("not yet")])
     original = indexes._make
 

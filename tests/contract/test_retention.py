@@ -72,12 +72,12 @@ def test_what_would_go_is_counted_and_nothing_is_changed(filled: Database) -> No
 
 
 def test_stored_events_follow_when_they_are_told_to(filled: Database) -> None:
-    filled["event_tally"].insert_one({"_id": "counted before"})
+    filled["event_rollup"].insert_one({"_id": "counted before"})
     told: list[int] = []
     done = prune(filled, POLICY, NOW, progress=told.append)
     assert (done.deleted.total(), done.changed, told[-1]) == (3, 3, 9)
     assert days_left(filled) == {1: 1, 3: 4, 5: None, 6: None, 8: 27, 9: None}
-    assert not filled["event_tally"].count_documents({})
+    assert not filled["event_rollup"].count_documents({})
     again = prune(filled, POLICY, NOW)
     assert (again.deleted.total(), again.changed) == (0, 0)
     # What an alert is and whether it is open does not depend on events that are gone.

@@ -23,31 +23,31 @@ from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import EventServiceError, NotFound
-from event_service.events.batch import CreateOutcome
-from event_service.events.exporting import Exporter
-from event_service.events.reading import CreateRequest
-from event_service.events.watching import CONDITIONS
+from event_service.events.delivery import CreateRequest
+from event_service.events.export import Exporter
+from event_service.events.watch import CONDITIONS
+from event_service.events.write_request import CreateOutcome
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.model.webhook import access_key_hash
-from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.rpc.call import Call
+from event_service.rpc.context import Call
 from event_service.rpc.event_servicer import EventServicer
 from event_service.settings import Settings
 from event_service.store import indexes
 from event_service.store.client import Database, close, connect
 from event_service.store.event_reader import EventReader, Page, SharedEventReader
 from event_service.store.export_reader import ExportReader
-from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.webhooks.sealing import Sealer
 from tests.chaos.scale import scaled
 from tests.contract import tenant_queries
 from tests.contract.tenant_queries import Queries
@@ -279,7 +279,7 @@ def databases(mongodb_uri: str) -> Iterator[dict[tuple[str, str], Database]]:
 
 @pytest.fixture
 def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Iterator[Tenants]:
-    threads = Threads(2)
+    threads = ThreadPool(2)
     readers: list[EventReader] = []
 
     def side(database: Database) -> Side:
@@ -288,7 +288,7 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
         webhooks = WebhookManager(
             store=WebhookStore(database, 5000, list_limit=4),
             threads=threads,
-            sealer=Sealer(None, tmp_path / "secret.key"),
+            encryptor=Encryptor(None, tmp_path / "secret.key"),
             plugins=Plugins({}, RemotePlugins()),
             base_url=lambda: "https://events.example",
         )

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from event_service.errors import AlreadyExists, QueryError
-from event_service.model.activity import Activity, Tally
+from event_service.model.activity import Activity, DeliveryCounts
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS
@@ -198,9 +198,14 @@ def test_counters_of_many_webhooks_are_written_at_once(store: WebhookStore, data
     del without["requests"]
     database["webhook"].insert_one(without)
     store.add_activity(
-        {"webhook-1": Tally(3, 1), "webhook-2": Tally(1, 0), "webhook-3": Tally(2, 2), "gone": Tally(9, 9)}
+        {
+            "webhook-1": DeliveryCounts(3, 1),
+            "webhook-2": DeliveryCounts(1, 0),
+            "webhook-3": DeliveryCounts(2, 2),
+            "gone": DeliveryCounts(9, 9),
+        }
     )
-    store.add_activity({"webhook-1": Tally(1, 0)})
+    store.add_activity({"webhook-1": DeliveryCounts(1, 0)})
     store.add_activity({})
     found = {webhook.webhook_id: webhook for webhook in ask(store, WORKSPACE, {"page": {"limit": 9}}).webhooks}
     assert {name: (one.requests_total, one.requests_error) for name, one in found.items()} == {
@@ -228,8 +233,8 @@ def test_what_became_of_deliveries_is_added_up(store: WebhookStore, database: Da
     # What another replica counted may be written later, and be older.
     second = Activity(stored=1, ignored={"acknowledge": 1, "note": 1}, last_received_at=early)
     for webhook_id in ("webhook-1", "webhook-2"):
-        store.add_activity({webhook_id: Tally(9, 1, first)})
-        store.add_activity({webhook_id: Tally(1, 0, second)})
+        store.add_activity({webhook_id: DeliveryCounts(9, 1, first)})
+        store.add_activity({webhook_id: DeliveryCounts(1, 0, second)})
         webhook = store.find(WORKSPACE, webhook_id)
         assert webhook is not None
         assert webhook.activity == Activity(

@@ -182,7 +182,7 @@ def test_two_replicas_answer_with_the_same_ids(make_service: Callable[..., Servi
     database = EmbeddedDatabase(tmp_path / "database")
     uri = database.start()
     try:
-        # Both must open the keys that one of them has sealed.
+        # Both must open the keys that one of them has encrypted.
         secret = base64.b64encode(bytes(32)).decode()
         replicas = [make_service(EVENT_SERVICE_MONGODB_URI=uri, EVENT_SERVICE_SECRET_KEY=secret) for _ in range(2)]
         accounts = [Account(replicas[0].start())]

@@ -28,7 +28,7 @@ pytestmark = [
 
 # A service whose pages wait for no figures.
 IMPATIENT = (
-    "from event_service import cli; from event_service.http.console import insight; insight.SECONDS = 0; cli.main()"
+    "from event_service import cli; from event_service.http.console import charts; insight.SECONDS = 0; cli.main()"
 )
 
 HOSTILE = '</td><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'

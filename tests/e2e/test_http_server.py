@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.delivery import CreateRequest
+from event_service.events.write_request import CreateOutcome
 from event_service.http.connection import BoundedConnection
 from event_service.http.server import HttpServer
 from event_service.settings import Settings

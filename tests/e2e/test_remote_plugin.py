@@ -12,7 +12,7 @@ import pytest
 
 from event_service.errors import PluginVerifyFailed
 from event_service.model.event import EventType, Severity
-from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.normalize.result import Parsed
 from tests.e2e.deliveries import Collectors
 from tests.e2e.remote_plugin import PluginProcess

@@ -27,7 +27,7 @@ Payload = Mapping[str, Any]
 
 
 class Writers:
-    """Threads that send payloads under idempotency keys and retry until OK: single events, batches, and whole stories
+    """ThreadPool that send payloads under idempotency keys and retry until OK: single events, batches, and whole stories
     of an alert that recovers and comes again.
 
     Attributes:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import atheris
 
 with atheris.instrument_imports(include=["event_service"]):
-    from event_service.normalize import FORMATS, error_event, parse
+    from event_service.normalize import PARSERS, error_event, parse
     from event_service.normalize.result import Unreadable
 
 from tests.fuzz.atheris_run import fuzz
@@ -28,7 +28,7 @@ def one_input(data: bytes) -> None:
         payload = json.loads(data[1:])
     except (ValueError, RecursionError):
         return
-    row = FORMATS[data[0] % len(FORMATS)]
+    row = PARSERS[data[0] % len(PARSERS)]
     with contextlib.suppress(Unreadable):
         row.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
     parsed = parse("auto", payload, {}, {}, RECEIVED)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize import FORMATS, MAPPING, Format, custom, error_event, parse
+from event_service.normalize import MAPPING, PARSERS, ParserSpec, custom, error_event, parse
 from event_service.normalize.result import BadItem, Parsed, Unreadable
 from tests.fuzz.payload_mutations import EXPECTED, json_values, mutated, payloads_of
 from tests.fuzz.search import SEARCH
@@ -86,7 +86,7 @@ def check_draft(draft: EventDraft) -> None:
     assert isinstance(draft.raw_data, dict)
 
 
-def check(row: Format, payload: Any, headers: dict[str, str], options: dict[str, Any]) -> Parsed:
+def check(row: ParserSpec, payload: Any, headers: dict[str, str], options: dict[str, Any]) -> Parsed:
     """Parses the payload; a refusal is a result, any other exception a failure."""
     try:
         parsed = row.parse(payload, headers, options, RECEIVED)
@@ -107,10 +107,10 @@ def check_parsed(parsed: Parsed) -> None:
     assert isinstance(parsed.message_id, str)
 
 
-@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", PARSERS, ids=lambda row: row.name)
 @SEARCH
 @given(data=st.data())
-def test_a_changed_payload_is_read_or_refused(row: Format, data: st.DataObject) -> None:
+def test_a_changed_payload_is_read_or_refused(row: ParserSpec, data: st.DataObject) -> None:
     names = payloads_of(PREFIXES.get(row.name, row.name.split("-")[0])) or list(EXPECTED)
     payload = data.draw(mutated(names))
     parsed = check(row, payload, data.draw(headers_strategy), data.draw(options_strategy))
@@ -121,8 +121,8 @@ def test_a_changed_payload_is_read_or_refused(row: Format, data: st.DataObject) 
 @SEARCH
 @given(payload=json_values, headers=headers_strategy, options=options_strategy)
 def test_any_json_is_read_or_refused(payload: Any, headers: dict[str, str], options: dict[str, Any]) -> None:
-    for row in FORMATS:
-        assert row.recognise(payload, headers) in {True, False}
+    for row in PARSERS:
+        assert row.detect(payload, headers) in {True, False}
         check(row, payload, headers, options)
 
 

@@ -6,18 +6,18 @@ from datetime import datetime
 
 import pytest
 
-from event_service.app import mend_now_and_then
+from event_service.app import recover_periodically
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
-from event_service.store.threads import Threads
 
 
 async def test_mending_goes_on_after_any_failure(caplog: pytest.LogCaptureFixture) -> None:
     outcomes: list[int | Exception] = [KeyError("row"), Unavailable(), 2]
-    threads = Threads(1)
+    threads = ThreadPool(1)
     finished = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def mend(now: datetime) -> int:
+    def recover(now: datetime) -> int:
         assert now.tzinfo is not None
         if not outcomes:
             loop.call_soon_threadsafe(finished.set)
@@ -28,7 +28,7 @@ async def test_mending_goes_on_after_any_failure(caplog: pytest.LogCaptureFixtur
         return outcome
 
     with caplog.at_level(logging.INFO):
-        task = asyncio.create_task(mend_now_and_then(mend, threads, 0))
+        task = asyncio.create_task(recover_periodically(recover, threads, 0))
         await asyncio.wait({task, asyncio.ensure_future(finished.wait())}, return_when=asyncio.FIRST_COMPLETED)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

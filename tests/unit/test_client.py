@@ -276,7 +276,7 @@ def test_a_batch_too_large_for_somebody_on_the_way_is_halved(service: Service, m
 
 def test_patience_has_an_end(service: Service, make_client: Make) -> None:
     service.script = [grpc.StatusCode.UNAVAILABLE] * 1000
-    error = refusal(make_client(patience=1).send({"n": 1}, idempotency_key="mine"))
+    error = refusal(make_client(retry_timeout=1).send({"n": 1}, idempotency_key="mine"))
     assert (error.code, error.uncertain, error.idempotency_key) == ("UNAVAILABLE", True, "mine")
     assert len(service.requests) > 1
 

@@ -40,7 +40,7 @@ def test_the_worked_example(tmp_path: Path) -> None:
     for name, content in files:
         (tmp_path / name).write_text(content, encoding="utf-8")
     (row,) = blocks("3", "text")
-    insert(normalize / "__init__.py", '    Format("native"', row)
+    insert(normalize / "__init__.py", '    ParserSpec("native"', row)
     insert(normalize / "__init__.py", "    zabbix,", "    uptime_kuma,\n")
     (expected,) = blocks("4", "json")
     path = tests / "payloads" / "expected.json"

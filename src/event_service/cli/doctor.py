@@ -179,7 +179,7 @@ def check_identity(settings: Settings) -> Iterator[Finding]:
 
 def check_tls(settings: Settings) -> Iterator[Finding]:
     """Whether the certificates can be used, and how long."""
-    from event_service.certificates import TlsError, ends_at, tls_files  # noqa: PLC0415 - heavy
+    from event_service.tls import TlsError, ends_at, tls_files  # noqa: PLC0415 - heavy
 
     try:
         files = tls_files(settings)
@@ -198,10 +198,10 @@ def check_tls(settings: Settings) -> Iterator[Finding]:
 
 def check_secret_key(settings: Settings) -> Iterator[Finding]:
     """Whether secrets can be encrypted with the key of the settings."""
-    from event_service.webhooks.sealing import Sealer, SecretKeyError  # noqa: PLC0415 - heavy
+    from event_service.webhooks.encryption import Encryptor, SecretKeyError  # noqa: PLC0415 - heavy
 
     try:
-        Sealer.from_settings(settings)
+        Encryptor.from_settings(settings)
     except SecretKeyError as error:
         yield Finding("secret key", "fault", str(error), "Without it a key is made in the data directory.")
 

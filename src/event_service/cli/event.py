@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from event_service.cli import first_webhook
+from event_service.cli import default_webhook
 from event_service.cli.completion import event_conditions, fields_to_count_by
 from event_service.cli.configuration import load_settings
 from event_service.cli.connection import EVENT, EVENTS, Connection
@@ -242,7 +242,7 @@ def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
         raise Failure(
             f"{missing} is missing.", "A webhook is named by both its id and its access key.", exit_code=USAGE
         )
-    first = first_webhook.read(load_settings({}).data_dir)
+    first = default_webhook.read(load_settings({}).data_dir)
     if first is None:
         raise Failure(
             "Which webhook?",

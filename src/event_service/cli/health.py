@@ -59,7 +59,7 @@ def as_own(connection: Connection, settings: Settings) -> Connection:
     certificate = settings.tls_cert_file
     if certificate is None or connection.ca_file is not None:
         return connection
-    from event_service.certificates import name_in  # noqa: PLC0415 - heavy
+    from event_service.tls import name_in  # noqa: PLC0415 - heavy
 
     try:
         connection = replace(connection, ca_file=certificate, name=name_in(certificate))

@@ -10,12 +10,11 @@ from importlib.metadata import version
 from typing import Any
 
 from event_service.app import App, build
-from event_service.certificates import TlsError
-from event_service.cli import first_webhook
+from event_service.cli import default_webhook
 from event_service.cli.configuration import without_effect
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
-from event_service.cli.pasteable import lines_for
+from event_service.cli.quickstart import lines_for
 from event_service.errors import EventServiceError
 from event_service.identity.key_set import KeySetError
 from event_service.rpc.server import PortTaken
@@ -23,7 +22,8 @@ from event_service.settings import Settings
 from event_service.store.client import DatabaseSettingsError
 from event_service.store.embedded.database import EmbeddedDatabaseError
 from event_service.telemetry.logging import setup_logging
-from event_service.webhooks.sealing import SecretKeyError
+from event_service.tls import TlsError
+from event_service.webhooks.encryption import SecretKeyError
 
 _log = logging.getLogger(__name__)
 
@@ -119,16 +119,16 @@ def announce(settings: Settings, app: App) -> None:
 def offer_first_webhook(settings: Settings, grpc_address: str) -> None:
     """Finds or makes the first webhook, and prints lines to paste that use it."""
     connection = Connection(server=grpc_address)
-    webhook = first_webhook.read(settings.data_dir)
+    webhook = default_webhook.read(settings.data_dir)
     if webhook is not None and not _exists(connection, webhook.webhook_id):
         webhook = None
     if webhook is None:
         if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
             console().print("\nThere are webhooks already: event-service webhook list")
             return
-        made = connection.call(WEBHOOK, "create", first_webhook.REQUEST).body
-        webhook = first_webhook.FirstWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
-        first_webhook.write(settings.data_dir, webhook)
+        made = connection.call(WEBHOOK, "create", default_webhook.REQUEST).body
+        webhook = default_webhook.DefaultWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
+        default_webhook.write(settings.data_dir, webhook)
     sys.stdout.write(lines_for(webhook, grpc_address))
     sys.stdout.flush()
 

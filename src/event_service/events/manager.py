@@ -16,11 +16,17 @@ from itertools import islice
 from typing import Any, Protocol
 
 from event_service.errors import EventServiceError, NotFound, RequiredParameter
-from event_service.events.accounts import Accounts, Counters, Metrics, parser_of
-from event_service.events.batch import ClaimRequest, CreateItem, CreateOutcome, CreateResult, Entry
-from event_service.events.building import BuiltEvent, build, build_all
-from event_service.events.conditions import AlertRules, condition_id_of, rules_of
-from event_service.events.reading import CreateRequest, Delivery, DeliveryReader, build_delivery, claim_id_of
+from event_service.events.alert_rules import AlertRules, condition_id_of, rules_of
+from event_service.events.delivery import CreateRequest, Delivery, DeliveryParser, build_delivery, claim_id_of
+from event_service.events.event_builder import EncodedEvent, build, build_all
+from event_service.events.outcome_metrics import Counters, Metrics, OutcomeMetrics, parser_of
+from event_service.events.write_request import (
+    CreateOutcome,
+    CreateResult,
+    IdempotencyRequest,
+    PendingEvent,
+    WriteRequest,
+)
 from event_service.model.event import EventDraft
 from event_service.model.retention import Retention
 from event_service.model.scope import Scope
@@ -56,7 +62,7 @@ class _Prepared:
     outcome: CreateOutcome
     parser: str
     unreadable: Sequence[str] = ()
-    item: CreateItem | None = None
+    item: WriteRequest | None = None
     answer: "asyncio.Future[CreateResult] | None" = None
 
 
@@ -80,11 +86,11 @@ class Webhooks(Counters, Protocol):
     def count(self, webhook_id: str, *, error: bool) -> None: ...
 
 
-class Door(Protocol):
-    """What this manager needs of `events/door.py`."""
+class AdmissionControl(Protocol):
+    """What this manager needs of `events/admission.py`."""
 
     def admit(self, webhook_id: str) -> None: ...
-    def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]": ...
+    def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]": ...
 
 
 class Reader(Protocol):
@@ -110,8 +116,8 @@ class EventManager:
         self,
         *,
         webhooks: Webhooks,
-        deliveries: DeliveryReader,
-        door: Door,
+        deliveries: DeliveryParser,
+        door: AdmissionControl,
         reader: Reader,
         rules: AlertRules,
         idempotency_hours: int,
@@ -119,7 +125,7 @@ class EventManager:
         metrics: Metrics,
         retention: Retention | None = None,
     ) -> None:
-        self._accounts = Accounts(metrics, webhooks)
+        self._accounts = OutcomeMetrics(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries
         self._door = door
@@ -205,7 +211,7 @@ class EventManager:
         try:
             parsed = await self._deliveries.read(webhook, delivery)
             if len(parsed.events) + len(parsed.bad_items) > MANY_EVENTS or delivery.is_large:
-                parsed, built, claim = await self._deliveries.aside(self._build, parsed, webhook, delivery)
+                parsed, built, claim = await self._deliveries.run_in_thread(self._build, parsed, webhook, delivery)
             else:
                 parsed, built, claim = self._build(parsed, webhook, delivery)
         finally:
@@ -214,12 +220,12 @@ class EventManager:
         parser = parsed.source or parser_of(webhook)
         if not built and not delivery.idempotency_key:
             return _Prepared(outcome, parser)
-        item = CreateItem(self._entries(built, webhook), rules, claim)
+        item = WriteRequest(self._entries(built, webhook), rules, claim)
         return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
 
     def _build(
         self, parsed: Parsed, webhook: Webhook, delivery: Delivery
-    ) -> tuple[Parsed, list[BuiltEvent], ClaimRequest | None]:
+    ) -> tuple[Parsed, list[EncodedEvent], IdempotencyRequest | None]:
         """What became of a payload after all, its events, and what it is remembered by: all that may take long."""
         parsed, built = build_delivery(parsed, webhook, delivery, self._max_event_bytes)
         return parsed, built, self._deliveries.claim(webhook, delivery, parsed)
@@ -281,9 +287,9 @@ class EventManager:
         rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
-        claims = [ClaimRequest(claim_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items]
+        claims = [IdempotencyRequest(claim_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items]
         submitted = [
-            self._submit(_Prepared(CreateOutcome(), "", item=CreateItem([entry], rules, claim)))
+            self._submit(_Prepared(CreateOutcome(), "", item=WriteRequest([entry], rules, claim)))
             for entry, claim in zip(self._entries(built, webhook), claims, strict=True)
         ]
         try:
@@ -304,21 +310,21 @@ class EventManager:
         return outcomes
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest | None
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest | None
     ) -> CreateResult:
         """Stores events that belong together and have been read already, once for the claim if there is one.
 
         Raises:
             EventServiceError: as `create`.
         """
-        built = await self._deliveries.aside(build_all, drafts, webhook, received_at, self._max_event_bytes)
+        built = await self._deliveries.run_in_thread(build_all, drafts, webhook, received_at, self._max_event_bytes)
         result = await self._door.submit(
-            CreateItem(self._entries(built, webhook), self._rules(webhook.plugin.options), claim)
+            WriteRequest(self._entries(built, webhook), self._rules(webhook.plugin.options), claim)
         )
         self._accounts.stored(webhook, parser_of(webhook), result, (), ())
         return result
 
-    def _entries(self, built: Sequence[BuiltEvent], webhook: Webhook) -> list[Entry]:
+    def _entries(self, built: Sequence[EncodedEvent], webhook: Webhook) -> list[PendingEvent]:
         self._retention.stamp([one.event for one in built], webhook.plugin.options)
         entries = []
         for one in built:
@@ -327,7 +333,7 @@ class EventManager:
                 event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
             )
             name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
-            entries.append(Entry(one, key, name, has_past=not webhook.is_ours))
+            entries.append(PendingEvent(one, key, name, has_past=not webhook.is_ours))
         return entries
 
     async def get(self, scope: Scope, event_id: str) -> bytes:

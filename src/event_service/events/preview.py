@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from event_service.events.reading import Delivery, build_delivery, keep_subscription
+from event_service.concurrency.thread_pool import T, Ts
+from event_service.events.delivery import Delivery, build_delivery, keep_subscription
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize.result import Parsed
 from event_service.normalize.sns_trust import NOT_TRUSTED, trusted_topics
-from event_service.store.threads import T, Ts
 from event_service.wire.event_info import encode_event
 
 ReadBody = Callable[[bytes, Mapping[str, str]], tuple[Any, str]]
@@ -31,10 +31,10 @@ class Webhooks(Protocol):
 
 
 class Deliveries(Protocol):
-    """What is needed of `events/reading.py`."""
+    """What is needed of `events/delivery.py`."""
 
     async def parse(self, webhook: Webhook, delivery: Delivery) -> Parsed: ...
-    def aside(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
+    def run_in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Previewer:
         unreadable, raw_body = "", None
         if is_body:
             raw_body = payload
-            payload, unreadable = await self._deliveries.aside(self._read_body, raw_body, headers)
+            payload, unreadable = await self._deliveries.run_in_thread(self._read_body, raw_body, headers)
         delivery = Delivery(
             payload=payload,
             received_at=self._clock(),
@@ -111,7 +111,7 @@ class Previewer:
         topics = trusted_topics(webhook.plugin.options)
         if not (parsed.subscription and parsed.subscription.message["TopicArn"] in topics):
             keep_subscription(parsed, NOT_TRUSTED)
-        return await self._deliveries.aside(_preview, parsed, webhook, delivery, self._max_event_bytes)
+        return await self._deliveries.run_in_thread(_preview, parsed, webhook, delivery, self._max_event_bytes)
 
 
 def _preview(parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int) -> Preview:

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.events.batch import ClaimRequest, CreateOutcome, CreateResult
-from event_service.events.building import all_drafts
+from event_service.events.delivery import Delivery, claim_id_of, keep_subscription
+from event_service.events.event_builder import all_drafts
 from event_service.events.preview import Deliveries, ReadBody, Webhooks
-from event_service.events.reading import Delivery, claim_id_of, keep_subscription
+from event_service.events.write_request import CreateOutcome, CreateResult, IdempotencyRequest
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
@@ -30,7 +30,7 @@ class Events(Protocol):
 
     async def get(self, scope: Scope, event_id: str) -> bytes: ...
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest
     ) -> CreateResult: ...
 
 
@@ -77,7 +77,7 @@ class Replayer:
             raise InvalidArgument.at("event_id", "stands for no payload that could not be read")
         webhook = await self._webhooks.get_opened(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()
-        payload, unreadable = await self._deliveries.aside(self._payload_of, info)
+        payload, unreadable = await self._deliveries.run_in_thread(self._payload_of, info)
         delivery = Delivery(
             payload=payload, received_at=first_received_at, unreadable=unreadable, path="raw_data", unhurried=True
         )
@@ -91,7 +91,7 @@ class Replayer:
             # Alerts and recoveries go by time, and this one was true long ago.
             draft.occurred_at = draft.occurred_at or first_received_at
         now = self._clock()
-        claim = ClaimRequest(claim_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
+        claim = IdempotencyRequest(claim_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
         replay.complete(await self._events.store(webhook, all_drafts(parsed, webhook), now, claim))
         return replay
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.http import collector
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
@@ -16,12 +17,11 @@ from event_service.http.cloud_eye import api as cloud_eye
 from event_service.http.cloud_eye.api import CloudEye
 from event_service.http.cloud_eye.validation import Rules
 from event_service.http.collector import Collector
-from event_service.http.gate import Gate, Observer
+from event_service.http.middleware import Gate, Observer
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
 from event_service.identity.authenticator import Authenticator
 from event_service.settings import Settings
-from event_service.store.threads import Aside
 from event_service.wire.timestamps import utc_now
 
 
@@ -43,7 +43,7 @@ def build_app(
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
-    aside: Aside,
+    run_in_thread: RunInThread,
     is_ready: Callable[[], bool],
     version: str,
     more_routes: Sequence[BaseRoute] = (),
@@ -53,7 +53,7 @@ def build_app(
     """Puts the routes together.
 
     Args:
-        services, methods, open_methods, new_call, aside: as `transcoding.Transcoder` takes them.
+        services, methods, open_methods, new_call, run_in_thread: as `transcoding.Transcoder` takes them.
         is_ready: whether events can be stored.
         version: of this service.
         more_routes: what else is served, e.g. metrics and the console.
@@ -76,7 +76,7 @@ def build_app(
         new_call=new_call,
         bodies=bodies,
         limit=settings.max_message_bytes,
-        aside=aside,
+        run_in_thread=run_in_thread,
     )
     cloud = CloudEye(
         events=events,

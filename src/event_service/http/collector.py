@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest, checked_idempotency_key
+from event_service.events.delivery import CreateRequest, checked_idempotency_key
+from event_service.events.write_request import CreateOutcome
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
 from event_service.normalize.cloudevents import is_binary

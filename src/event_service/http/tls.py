@@ -6,7 +6,7 @@ Monitoring tools, SDKs and browsers have none: their credentials are in the URL 
 import ssl
 from dataclasses import replace
 
-from event_service.certificates import Follower, TlsFiles
+from event_service.tls import Follower, TlsFiles
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:

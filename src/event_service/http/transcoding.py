@@ -20,12 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
-from event_service.http.gate import REQUEST_ID
-from event_service.store.threads import Aside
+from event_service.http.middleware import REQUEST_ID
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.
@@ -38,7 +38,7 @@ _UNKNOWN = re.compile(r'has no field named "([^"]*)"')
 
 
 class Call(Protocol):
-    """What is needed of `rpc/call.py`."""
+    """What is needed of `rpc/context.py`."""
 
     trailers: list[tuple[str, str]]
 
@@ -88,7 +88,7 @@ class Transcoder(Generic[CallT]):
         new_call: makes the call a method is given, of its name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` stands as `x_domain_id` too) and the request id.
         limit: bytes of a body.
-        aside: runs a function in a thread, for large bodies.
+        run_in_thread: runs a function in a thread, for large bodies.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Transcoder(Generic[CallT]):
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
         limit: int,
-        aside: Aside,
+        run_in_thread: RunInThread,
     ) -> None:
         self._services = services
         self._methods = methods
@@ -110,7 +110,7 @@ class Transcoder(Generic[CallT]):
         self._new_call = new_call
         self._bodies = bodies
         self._limit = limit
-        self._aside = aside
+        self._aside = run_in_thread
 
     def routes(self) -> list[Route]:
         """One route for each method.

@@ -24,7 +24,7 @@ BEARER_TOKENS = frozenset({"ACCESS_TOKEN", "CLIENT_SECRET", "API_KEY", SYSTEM_TO
 CLOCK_SKEW = 60
 
 
-class TokenRefusedError(ValueError):
+class InvalidTokenError(ValueError):
     """The token does not hold; the text says why, for our own log only."""
 
 
@@ -52,20 +52,20 @@ def principal_of(
         key_domain_id: the only domain that the key which signed the token signs for; "" = every domain.
 
     Raises:
-        TokenRefusedError: the claims are incomplete, contradict each other or are not in force.
+        InvalidTokenError: the claims are incomplete, contradict each other or are not in force.
     """
     kind = _text(claims, "typ")
     if kind not in BEARER_TOKENS:
-        raise TokenRefusedError(f"typ {kind!r} is not a bearer token")
+        raise InvalidTokenError(f"typ {kind!r} is not a bearer token")
     if claims.get("injected_params") is not None:
-        raise TokenRefusedError("injected_params would rewrite the request")
+        raise InvalidTokenError("injected_params would rewrite the request")
     if claims.get("ver", VERSION) != VERSION:
-        raise TokenRefusedError("ver is not 2.0")
+        raise InvalidTokenError("ver is not 2.0")
     _check_audience(claims, rules.audience)
     expires_at = _expiry(claims, now, rules)
     domain_id = _text(claims, "did")
     if not domain_id:
-        raise TokenRefusedError("did is missing")
+        raise InvalidTokenError("did is missing")
     if kind == SYSTEM_TOKEN:
         return Principal(Role.SYSTEM_TOKEN, key_domain_id), expires_at
     return _bearer(claims, domain_id), expires_at
@@ -77,10 +77,10 @@ def _bearer(claims: Mapping[str, Any], domain_id: str) -> Principal:
     projects, permissions = _texts(claims, "projects"), _texts(claims, "permissions")
     if claims.get("own") == "APP" and (projects is None or not permissions):
         # Upstream asks its identity service for these; a token that lacks them would be unrestricted here.
-        raise TokenRefusedError("an APP token without permissions and projects of its own")
+        raise InvalidTokenError("an APP token without permissions and projects of its own")
     if role in (Role.WORKSPACE_OWNER, Role.WORKSPACE_MEMBER):
         if not workspace_id:
-            raise TokenRefusedError(f"{role} without wid")
+            raise InvalidTokenError(f"{role} without wid")
     else:
         workspace_id = ""
     if role is Role.WORKSPACE_MEMBER:
@@ -105,16 +105,16 @@ def _role(claims: Mapping[str, Any]) -> Role:
 def _expiry(claims: Mapping[str, Any], now: float, rules: Rules) -> float:
     not_before = _time(claims, "nbf")
     if not_before is not None and now < not_before:
-        raise TokenRefusedError("nbf is still to come")
+        raise InvalidTokenError("nbf is still to come")
     expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
     if expires_at is None:
         if claims.get("typ") != SYSTEM_TOKEN:
-            raise TokenRefusedError("exp is missing")
+            raise InvalidTokenError("exp is missing")
         if issued_at is None or issued_at > now + CLOCK_SKEW:
-            raise TokenRefusedError("neither exp nor a credible iat")
+            raise InvalidTokenError("neither exp nor a credible iat")
         expires_at = issued_at + rules.system_token_max_age
     if now >= expires_at:
-        raise TokenRefusedError("expired")
+        raise InvalidTokenError("expired")
     return expires_at
 
 
@@ -122,9 +122,9 @@ def _check_audience(claims: Mapping[str, Any], audience: str) -> None:
     given = claims.get("aud")
     names = given if isinstance(given, list) else [] if given is None else [given]
     if not all(isinstance(name, str) for name in names):
-        raise TokenRefusedError("aud is not a string")
+        raise InvalidTokenError("aud is not a string")
     if audience and audience not in names:
-        raise TokenRefusedError("aud is somebody else")
+        raise InvalidTokenError("aud is somebody else")
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
@@ -133,13 +133,13 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     # bool is an int, and NaN compares false with everything: it would never expire.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenRefusedError(f"{name} is not a number")
+        raise InvalidTokenError(f"{name} is not a number")
     try:
         seconds = float(value)
     except OverflowError as error:
-        raise TokenRefusedError(f"{name} is out of range") from error
+        raise InvalidTokenError(f"{name} is out of range") from error
     if not math.isfinite(seconds):
-        raise TokenRefusedError(f"{name} is not finite")
+        raise InvalidTokenError(f"{name} is not finite")
     return seconds
 
 
@@ -148,7 +148,7 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise TokenRefusedError(f"{name} is not a string")
+        raise InvalidTokenError(f"{name} is not a string")
     return value
 
 
@@ -157,5 +157,5 @@ def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise TokenRefusedError(f"{name} is not a list of strings")
+        raise InvalidTokenError(f"{name} is not a list of strings")
     return tuple(value)

@@ -17,7 +17,7 @@ from joserfc.jwa import JWSAlgModel
 from joserfc.jws import JWSRegistry
 
 from event_service.errors import Unauthenticated
-from event_service.identity.claims import SYSTEM_TOKEN, Rules, TokenRefusedError, principal_of
+from event_service.identity.claims import SYSTEM_TOKEN, InvalidTokenError, Rules, principal_of
 from event_service.identity.key_set import ALGORITHMS, KeySet, VerificationKey
 from event_service.identity.principal import Principal
 
@@ -96,7 +96,7 @@ class TokenVerifier:
         try:
             claims, key = signed_claims(token, key_set)
             principal, expires_at = principal_of(claims, now, self._rules, key_domain_id=key.domain_id)
-        except TokenRefusedError as refusal:
+        except InvalidTokenError as refusal:
             logger.debug("a token is refused: %s", refusal)
             # `from None`: the cause must not reach whatever prints the error.
             raise Unauthenticated from None
@@ -108,27 +108,27 @@ def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], Verif
     """The claims of a compact JWS that one of the keys has signed for the domain the claims name, and that key.
 
     Raises:
-        TokenRefusedError: it is no such token.
+        InvalidTokenError: it is no such token.
     """
     if len(token) > LONGEST_TOKEN:
-        raise TokenRefusedError("too long")
+        raise InvalidTokenError("too long")
     try:
         signature = jws.extract_compact(token.encode("ascii"), registry=REGISTRY)
         header = signature.headers()
         claims = json.loads(signature.payload)
     except (JoseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise TokenRefusedError("not a compact JWS with claims") from error
+        raise InvalidTokenError("not a compact JWS with claims") from error
     if not isinstance(header, dict) or not isinstance(claims, dict):
-        raise TokenRefusedError("header or claims are not an object")
+        raise InvalidTokenError("header or claims are not an object")
     if "crit" in header or "b64" in header:
-        raise TokenRefusedError("critical header members are not understood")
+        raise InvalidTokenError("critical header members are not understood")
     algorithm, key_id, domain_id = header.get("alg"), header.get("kid"), claims.get("did")
     if algorithm not in ALGORITHMS:
-        raise TokenRefusedError("the algorithm is not allowed")
+        raise InvalidTokenError("the algorithm is not allowed")
     if not isinstance(domain_id, str) or not domain_id:
-        raise TokenRefusedError("did is missing")
+        raise InvalidTokenError("did is missing")
     if key_id is not None and not isinstance(key_id, str):
-        raise TokenRefusedError("kid is not a string")
+        raise InvalidTokenError("kid is not a string")
     # All of this is still the bearer's word. It only chooses among keys that may sign just that.
     candidates = key_set.candidates(
         key_id=key_id, domain_id=domain_id, algorithm=algorithm, system=claims.get("typ") == SYSTEM_TOKEN
@@ -138,5 +138,5 @@ def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], Verif
             if jws.validate_compact(signature, candidate.key, registry=REGISTRY):
                 return claims, candidate
         except (JoseError, ValueError, TypeError) as error:
-            raise TokenRefusedError("the signature cannot be checked") from error
-    raise TokenRefusedError("no key of this domain has signed it")
+            raise InvalidTokenError("the signature cannot be checked") from error
+    raise InvalidTokenError("no key of this domain has signed it")

@@ -84,7 +84,7 @@ class Activity:
 
 
 @dataclass(slots=True)
-class Tally:
+class DeliveryCounts:
     """What is to be added to the numbers of one webhook.
 
     Attributes:
@@ -95,7 +95,7 @@ class Tally:
     faulty_calls: int = 0
     activity: Activity = field(default_factory=Activity)
 
-    def add(self, later: "Tally") -> None:
+    def add(self, later: "DeliveryCounts") -> None:
         """Adds what was counted after it."""
         self.calls += later.calls
         self.faulty_calls += later.faulty_calls

@@ -26,7 +26,7 @@ class Urgency(StrEnum):
     LOW = "LOW"
 
 
-class ClosingReason(StrEnum):
+class ResolutionReason(StrEnum):
     RECOVERED = "RECOVERED"
     SUPERSEDED = "SUPERSEDED"
 
@@ -43,7 +43,7 @@ class AlertReference(NamedTuple):
     alert_id: str
 
 
-class Closing(NamedTuple):
+class Resolution(NamedTuple):
     """An alert that is to be closed once the event that closes it is stored.
 
     Attributes:
@@ -52,7 +52,7 @@ class Closing(NamedTuple):
     """
 
     alert: AlertReference
-    reason: ClosingReason
+    reason: ResolutionReason
     event_object_id: str
     at: datetime
 
@@ -68,9 +68,9 @@ class Condition(NamedTuple):
         alert_received_at: when the newest ALERT or ERROR was received.
         newest_alert_at, newest_recovery_at: effective times (event-api rule: occurred_at, else receipt,
             never later than receipt + 5 min).
-        troubled: whether an event with `marks_trouble` was ever seen.
-        closings: alerts whose closing has been decided but not yet carried out.
-        unsettled_at: when the last of them was decided: the newest receipt of its batch; None without closings.
+        was_firing: whether an event with `marks_trouble` was ever seen.
+        resolutions: alerts whose resolution has been decided but not yet carried out.
+        pending_since: when the last of them was decided: the newest receipt of its batch; None without resolutions.
     """
 
     condition_id: str
@@ -83,9 +83,9 @@ class Condition(NamedTuple):
     alert_received_at: datetime | None = None
     newest_alert_at: datetime | None = None
     newest_recovery_at: datetime | None = None
-    troubled: bool = False
-    closings: tuple[Closing, ...] = ()
-    unsettled_at: datetime | None = None
+    was_firing: bool = False
+    resolutions: tuple[Resolution, ...] = ()
+    pending_since: datetime | None = None
 
 
 class Alert(NamedTuple):

@@ -42,7 +42,7 @@ class EventDraft:
         always_store: an id was promised to the sender: store even a recovery with nothing open.
         marks_trouble: the condition remembers that it was once in trouble (Cloud Eye: warning, incident).
         recovers_if_troubled: becomes a RECOVERY if its condition was ever in trouble, else stays what
-            `event_type` says (Cloud Eye: normal). Decided when it is stored, by `events/conditions.py`.
+            `event_type` says (Cloud Eye: normal). Decided when it is stored, by `events/alert_rules.py`.
     """
 
     event_key: str

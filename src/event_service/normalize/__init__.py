@@ -1,6 +1,6 @@
 """What a payload is: the table of formats, tried in its order, and the names a webhook may fix one by.
 
-A format is one module with two pure functions, `recognise(payload, headers)` and
+A format is one module with two pure functions, `detect(payload, headers)` and
 `parse(payload, headers, options, received_at)`, and one row here.
 
 Source: the order of detection is that of docs/collectors.md.
@@ -75,7 +75,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class ParserSpec:
     """One row of the table.
 
     Attributes:
@@ -83,14 +83,14 @@ class Format:
     """
 
     name: str
-    recognise: Recogniser
+    detect: Recogniser
     parse: Parser
     reads_text: Callable[[Headers], bool] = lambda _headers: False
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
     """What a message in an SNS envelope is; None where not even the generic parser can read it."""
-    row = _recognised(_INSIDE_SNS, payload, {})
+    row = _detected(_INSIDE_SNS, payload, {})
     if row is None:
         return None
     try:
@@ -111,7 +111,7 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
     for index, member in enumerate(members):
         path = f"[{index}]"
         try:
-            row = _recognised(FORMATS, object_of(member, path), headers)
+            row = _detected(PARSERS, object_of(member, path), headers)
             part = row.parse(member, headers, options, received_at) if row else Parsed()
         except Unreadable as refusal:
             part = Parsed(bad_items=[BadItem(refusal.faults, raw_object(member))])
@@ -129,49 +129,49 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
     return parsed
 
 
-# The order of automatic detection: the first that recognises a payload reads it.
-FORMATS = (
-    Format("aws-sns", aws_sns.recognise, partial(aws_sns.parse, read_inner=_read_inside_sns)),
-    Format(
+# The order of automatic detection: the first that detects a payload reads it.
+PARSERS = (
+    ParserSpec("aws-sns", aws_sns.detect, partial(aws_sns.parse, read_inner=_read_inside_sns)),
+    ParserSpec(
         "aws-sns-raw", aws_sns.recognise_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
     ),
-    Format("aws-cloudwatch", aws_cloudwatch.recognise, aws_cloudwatch.parse),
-    Format("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
-    Format("aws-health", aws_health.recognise, aws_health.parse),
-    Format("aws-eventbridge", aws_eventbridge.recognise, aws_eventbridge.parse),
-    Format("grafana", grafana.recognise, grafana.parse),
-    Format("grafana-legacy", grafana.recognise_legacy, grafana.parse_legacy),
-    Format("alertmanager", alertmanager.recognise, alertmanager.parse),
-    Format("azure", azure.recognise, azure.parse),
-    Format("gcp", gcp.recognise, gcp.parse),
-    Format("datadog", datadog.recognise, datadog.parse),
-    Format("zabbix", zabbix.recognise, zabbix.parse),
-    Format("pagerduty", pagerduty.recognise, pagerduty.parse),
-    Format("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
-    Format("cloudevents", cloudevents.recognise, cloudevents.parse, cloudevents.reads_text),
-    Format("cloud-eye", cloud_eye.recognise, cloud_eye.parse),
-    Format("opsgenie", opsgenie.recognise, opsgenie.parse),
-    Format("newrelic", newrelic.recognise, newrelic.parse),
-    Format("sentry", sentry.recognise, sentry.parse),
-    Format("native", native.recognise, native.parse),
-    Format("generic", generic.recognise, generic.parse),
+    ParserSpec("aws-cloudwatch", aws_cloudwatch.detect, aws_cloudwatch.parse),
+    ParserSpec("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
+    ParserSpec("aws-health", aws_health.detect, aws_health.parse),
+    ParserSpec("aws-eventbridge", aws_eventbridge.detect, aws_eventbridge.parse),
+    ParserSpec("grafana", grafana.detect, grafana.parse),
+    ParserSpec("grafana-legacy", grafana.recognise_legacy, grafana.parse_legacy),
+    ParserSpec("alertmanager", alertmanager.detect, alertmanager.parse),
+    ParserSpec("azure", azure.detect, azure.parse),
+    ParserSpec("gcp", gcp.detect, gcp.parse),
+    ParserSpec("datadog", datadog.detect, datadog.parse),
+    ParserSpec("zabbix", zabbix.detect, zabbix.parse),
+    ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse),
+    ParserSpec("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
+    ParserSpec("cloudevents", cloudevents.detect, cloudevents.parse, cloudevents.reads_text),
+    ParserSpec("cloud-eye", cloud_eye.detect, cloud_eye.parse),
+    ParserSpec("opsgenie", opsgenie.detect, opsgenie.parse),
+    ParserSpec("newrelic", newrelic.detect, newrelic.parse),
+    ParserSpec("sentry", sentry.detect, sentry.parse),
+    ParserSpec("native", native.detect, native.parse),
+    ParserSpec("generic", generic.detect, generic.parse),
 )
-_LIST = Format("list", lambda payload, _headers: isinstance(payload, list), _read_list)
-_INSIDE_SNS = tuple(row for row in (*FORMATS, _LIST) if row.name != "aws-sns")
+_LIST = ParserSpec("list", lambda payload, _headers: isinstance(payload, list), _read_list)
+_INSIDE_SNS = tuple(row for row in (*PARSERS, _LIST) if row.name != "aws-sns")
 # Formats that people write by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list"})
-MAPPING = Format("mapping", generic.recognise, custom.parse)
+MAPPING = ParserSpec("mapping", generic.detect, custom.parse)
 
 
-def _formats(*names: str) -> tuple[Format, ...]:
-    return tuple(row for row in FORMATS if row.name in names)
+def _formats(*names: str) -> tuple[ParserSpec, ...]:
+    return tuple(row for row in PARSERS if row.name in names)
 
 
-_BY_NAME: dict[str, tuple[Format, ...]] = {
-    AUTO: (*FORMATS, _LIST),
-    **{row.name: (row,) for row in (*FORMATS, MAPPING)},
+_BY_NAME: dict[str, tuple[ParserSpec, ...]] = {
+    AUTO: (*PARSERS, _LIST),
+    **{row.name: (row,) for row in (*PARSERS, MAPPING)},
     # One tool, several formats.
-    "aws": tuple(row for row in FORMATS if row.name.startswith("aws-")),
+    "aws": tuple(row for row in PARSERS if row.name.startswith("aws-")),
     "grafana": _formats("grafana", "grafana-legacy"),
     "pagerduty": _formats("pagerduty", "pagerduty-webhook"),
 }
@@ -259,23 +259,23 @@ def parse(
     return parsed
 
 
-def _format_of_text(name: str | None, headers: Headers, options: Options) -> Format | None:
+def _format_of_text(name: str | None, headers: Headers, options: Options) -> ParserSpec | None:
     """The format that reads a body which is no JSON; None where what reads the webhook's deliveries takes JSON only."""
     if name is None or custom.given(options) or endpoint_of(name, options, {}):
         return None
     return next((row for row in _BY_NAME[name] if row.reads_text(headers)), None)
 
 
-def _select(name: str, payload: Json, headers: Headers) -> Format:
+def _select(name: str, payload: Json, headers: Headers) -> ParserSpec:
     formats = _BY_NAME[name]
-    row = formats[0] if len(formats) == 1 else _recognised(formats, payload, headers)
+    row = formats[0] if len(formats) == 1 else _detected(formats, payload, headers)
     if row is None:
         raise Unreadable.at("", f"not a payload of {name}", "unrecognised")
     return row
 
 
-def _recognised(formats: tuple[Format, ...], payload: Json, headers: Headers) -> Format | None:
+def _detected(formats: tuple[ParserSpec, ...], payload: Json, headers: Headers) -> ParserSpec | None:
     for row in formats:
-        if row.recognise(payload, headers):
+        if row.detect(payload, headers):
             return row
     return None

@@ -9,10 +9,10 @@ from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import first
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
 from event_service.normalize.result import Headers, Json, Options, Parsed
-from event_service.normalize.words import named_severity
+from event_service.normalize.severities import named_severity
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return (
         isinstance(payload, dict)
         and isinstance(payload.get("alerts"), list)

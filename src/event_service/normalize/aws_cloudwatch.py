@@ -9,10 +9,10 @@ from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import described, first, mapping, objects, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import upstream_key
 from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 
 INSUFFICIENT_DATA = "insufficient data"
 
@@ -25,7 +25,7 @@ _STATES = {
 }
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "AlarmName" in payload and "NewStateValue" in payload
 
 
@@ -71,7 +71,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
         resources=_dimension_values(trigger) or texts(children),
         provider="aws",
         account=account or read_arn(arn).account,
-        additional_info=described(
+        additional_info=extra_fields(
             alarm_arn=arn,
             state=state,
             old_state=alarm.get("OldStateValue"),
@@ -119,7 +119,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         resources=texts(dimensions) or texts(children),
         provider="aws",
         account=account,
-        additional_info=described(
+        additional_info=extra_fields(
             alarm_arn=arn,
             state=state,
             old_state=mapping(detail.get("previousState")).get("value"),

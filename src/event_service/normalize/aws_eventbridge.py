@@ -6,17 +6,17 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-struc
 from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, named_severity, named_state, recovery_severity
+from event_service.normalize.severities import State, named_severity, named_state, recovery_severity
+from event_service.normalize.timestamps import moment
 
 # GuardDuty's and Inspector's scale: https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html
 _SCALE = ((9.0, Severity.CRITICAL), (7.0, Severity.ERROR), (4.0, Severity.WARNING))
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "detail-type" in payload and "source" in payload and "detail" in payload
 
 
@@ -40,7 +40,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         resources=resources,
         provider="aws" if source.startswith("aws.") else "",
         account=account,
-        additional_info=described(source=source, region=event.get("region"), detail_type=kind),
+        additional_info=extra_fields(source=source, region=event.get("region"), detail_type=kind),
         occurred_at=moment(event.get("time")),
     )
     parsed = one(event, draft)

@@ -6,15 +6,15 @@ Source: https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbrid
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, mapping, objects, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 
 _URGENT_CATEGORIES = frozenset({"issue", "scheduledChange"})
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and payload.get("source") == "aws.health" and "detail" in payload
 
 
@@ -41,7 +41,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, received_at: date
         resources=texts(entities) or texts(event.get("resources")),
         provider="aws",
         account=account,
-        additional_info=described(
+        additional_info=extra_fields(
             event_arn=arn,
             event_type_code=code,
             service=detail.get("service"),

@@ -12,7 +12,7 @@ from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import described, headline, objects, text
+from event_service.normalize.fields import extra_fields, first_line, objects, text
 from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
@@ -30,7 +30,7 @@ from event_service.normalize.result import (
     one,
     too_much,
 )
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 from event_service.wire.struct_encode import encode_struct
 
 SUBSCRIPTION = "subscription confirmation"
@@ -42,7 +42,7 @@ _TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 ReadInner = Callable[[Json, Options, datetime], Parsed | None]
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return (
         isinstance(payload, dict) and payload.get("Type") in _TYPES and "TopicArn" in payload and "MessageId" in payload
     )
@@ -101,7 +101,7 @@ def _read_notification(
     message: dict[str, Any], options: Options, received_at: datetime, read_inner: ReadInner
 ) -> Parsed:
     inner = _json_of(message.get("Message"))
-    if aws_cloudwatch.recognise(inner, {}):
+    if aws_cloudwatch.detect(inner, {}):
         parsed = aws_cloudwatch.parse_alarm(inner, options, topic_arn=text(message.get("TopicArn")))
         parsed.source = "aws-cloudwatch"
     else:
@@ -154,7 +154,7 @@ def _set_aside_what_is_too_deep(parsed: Parsed) -> None:
 
 def _free_text(message: dict[str, Any]) -> Parsed:
     topic_arn, subject, body = (text(message.get(name)) for name in ("TopicArn", "Subject", "Message"))
-    title = headline(subject or body)
+    title = first_line(subject or body)
     if not title:
         raise Unreadable.at("Message", "must not be empty")
     draft = EventDraft(
@@ -164,7 +164,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
         severity=Severity.INFO,
         provider="aws",
         account=read_arn(topic_arn).account,
-        additional_info=described(topic_arn=topic_arn),
+        additional_info=extra_fields(topic_arn=topic_arn),
         occurred_at=moment(message.get("Timestamp")),
     )
     return one(message, draft)
@@ -182,7 +182,7 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
         resources=[topic_arn] if topic_arn else [],
         provider="aws",
         account=topic.account,
-        additional_info=described(topic_arn=topic_arn, subscribe_url=link),
+        additional_info=extra_fields(topic_arn=topic_arn, subscribe_url=link),
         occurred_at=moment(message.get("Timestamp")),
         raw_data=message,
     )

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, headline, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import named_severity
+from event_service.normalize.severities import named_severity
+from event_service.normalize.timestamps import moment
 
 _SCHEMA = "azureMonitorCommonAlertSchema"
 _SEVERITIES = {
@@ -25,7 +25,7 @@ _SEVERITIES = {
 _SERVICE_HEALTH_ENDS = frozenset({"resolved", "complete"})
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and payload.get("schemaId") == _SCHEMA
 
 
@@ -44,14 +44,14 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     draft = EventDraft(
         event_key=key,
         event_type=event_type,
-        title=rule or headline(summary) or "Azure Monitor alert",
+        title=rule or first_line(summary) or "Azure Monitor alert",
         description=text(essentials.get("description")),
         severity=_severity(essentials.get("severity")),
         rule=rule,
         resources=texts(essentials.get("configurationItems") or [_tail(target) for target in targets]),
         provider="azure",
         account=first(*map(_subscription_of, (text(essentials.get("alertId")), *targets, text(budget.get("Scope"))))),
-        additional_info=described(
+        additional_info=extra_fields(
             alert_id=alert_id,
             signal_type=essentials.get("signalType"),
             monitoring_service=essentials.get("monitoringService"),

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, mapping, objects, text
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     BadItem,
@@ -23,7 +23,7 @@ from event_service.normalize.result import (
     object_of,
     raw_object,
 )
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("event_name", "event_source", "time")
 _LEVELS = {
@@ -35,7 +35,7 @@ _LEVELS = {
 _STATES = {"incident": Severity.ERROR, "warning": Severity.WARNING, "normal": Severity.INFO}
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return every_member(payload, lambda item: all(name in item for name in _REQUIRED))
 
 
@@ -94,7 +94,7 @@ def _draft(item: Mapping[str, Any], project_id: str) -> EventDraft:
         severity=_severity(detail.get("event_level"), state),
         rule=f"{source}/{name}",
         resources=[resource] if resource else [],
-        additional_info=described(
+        additional_info=extra_fields(
             event_state=state,
             event_level=detail.get("event_level"),
             event_user=detail.get("event_user"),

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, headline, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first_line, mapping, text, texts
 from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
 from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
@@ -30,8 +30,8 @@ from event_service.normalize.result import (
     one,
     raw_object,
 )
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, bare_title, named_state, recovery_severity
+from event_service.normalize.severities import State, bare_title, named_state, recovery_severity
+from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("source", "type")
 _BINARY_PREFIX = "ce-"
@@ -52,7 +52,7 @@ def _media_type(headers: Headers) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def recognise(payload: Json, headers: Headers) -> bool:
+def detect(payload: Json, headers: Headers) -> bool:
     if is_binary(headers) or _media_type(headers).startswith("application/cloudevents"):
         return True
     return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
@@ -118,7 +118,7 @@ def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
     state = named.state() or type_state or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    title = named.first(TITLES) or headline(text(data))
+    title = named.first(TITLES) or first_line(text(data))
     description = named.first(DESCRIPTIONS) or text(data)
     return EventDraft(
         event_key=joined_key("cloudevents", source, kind, subject),
@@ -129,7 +129,7 @@ def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
         rule=named.first(RULES),
         image_url=named.first(IMAGES),
         resources=texts(subject) or named.resources(),
-        additional_info=described(
+        additional_info=extra_fields(
             source=source, type=full_type, subject=subject, id=event.get("id"), url=named.first(LINKS)
         ),
         occurred_at=moment(event.get("time")),

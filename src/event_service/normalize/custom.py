@@ -17,7 +17,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.fields import extra_fields, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     BadItem,
@@ -30,8 +30,8 @@ from event_service.normalize.result import (
     check_split,
     raw_object,
 )
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, bare_title, named_severity, named_state, recovery_severity
+from event_service.normalize.severities import State, bare_title, named_severity, named_state, recovery_severity
+from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 
@@ -134,7 +134,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
         resources=resources,
         provider=found["provider"],
         account=found["account"],
-        additional_info=described(**mapping(_search(expressions, "additional_info", context))),
+        additional_info=extra_fields(**mapping(_search(expressions, "additional_info", context))),
         occurred_at=moment(_search(expressions, "occurred_at", context)),
     )
 

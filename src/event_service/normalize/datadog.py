@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, flat, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, flat, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, bare_title, named_severity, priority_severity, recovery_severity
+from event_service.normalize.severities import State, bare_title, named_severity, priority_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 _TEST_MARK = "[TEST]"
 _DEFAULT_TEMPLATE = ("body", "event_type", "title", "org", "id")
@@ -24,7 +24,7 @@ _ALERT_TYPES = {
 }
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict):
         return False
     return (
@@ -66,7 +66,7 @@ def _read(body: Mapping[str, Any]) -> EventDraft:
         rule=_value(body, "alert_title"),
         image_url=_value(body, "snapshot"),
         resources=texts(_value(body, "hostname") or _resource_of_scope(scope)),
-        additional_info=described(
+        additional_info=extra_fields(
             link=_value(body, "link"),
             alert_id=_value(body, "alert_id"),
             alert_scope=scope,

@@ -31,7 +31,7 @@ def first(*values: Json) -> str:
     return ""
 
 
-def headline(written: str) -> str:
+def first_line(written: str) -> str:
     """The first line of a text, short enough for a title."""
     return written.strip().partition("\n")[0][:_TITLE_LENGTH].strip()
 
@@ -52,7 +52,7 @@ def texts(value: Json) -> list[str]:
     return list(dict.fromkeys(filter(None, map(text, members))))
 
 
-def described(**values: Json) -> dict[str, Any]:
+def extra_fields(**values: Json) -> dict[str, Any]:
     """additional_info: the values that say something.
 
     Scalars are kept as text, lists as lists of text, objects as objects of text; what nests deeper stays in raw_data.

@@ -6,13 +6,13 @@ Source: https://cloud.google.com/monitoring/support/notification-options#schema-
 from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, text, texts
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, named_severity, recovery_severity
+from event_service.normalize.severities import State, named_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict):
         return False
     incident = payload.get("incident")
@@ -45,7 +45,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         resources=texts(first(incident.get("resource_display_name"), incident.get("resource_name"))),
         provider="google_cloud",
         account=first(incident.get("scoping_project_id"), mapping(resource.get("labels")).get("project_id")),
-        additional_info=described(
+        additional_info=extra_fields(
             url=incident.get("url"),
             resource_type=resource.get("type"),
             resource_labels=resource.get("labels"),

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, first, headline, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, many, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import (
+from event_service.normalize.severities import (
     State,
     bare_title,
     named_severity,
@@ -18,13 +17,14 @@ from event_service.normalize.words import (
     priority_severity,
     recovery_severity,
 )
+from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 
 # Names as they are compared: small letters and digits only, so that alertName, alert_name and "Alert Name" are one.
 # The first name of a list that has a usable value wins.
 _TITLES = (
-    "title alerttitle summary subject headline alertname name shortdescription message msg problem"
+    "title alerttitle summary subject first_line alertname name shortdescription message msg problem"
     " description text event"
 )
 _KEYS = (
@@ -120,7 +120,7 @@ class NamedFields:
         return []
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict)
 
 
@@ -153,7 +153,7 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
     state = named.state() or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    title = headline(bare_title(title))
+    title = first_line(bare_title(title))
     description = named.first(DESCRIPTIONS)
     resources = named.resources()
     return EventDraft(
@@ -167,7 +167,7 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
         resources=resources,
         provider=named.first(("provider", "cloudprovider")),
         account=named.first(("account", "accountid")),
-        additional_info=described(
+        additional_info=extra_fields(
             url=named.first(LINKS),
             source=named.first(("source", "origin")),
             environment=named.first(("environment", "env")),

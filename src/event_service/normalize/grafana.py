@@ -7,11 +7,11 @@ and, for the older one, version 7's documentation of the webhook notification ch
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, text
+from event_service.normalize.fields import extra_fields, first, text
 from event_service.normalize.keys import joined_key
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
 from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.words import bare_title, named_severity, recovery_severity
+from event_service.normalize.severities import bare_title, named_severity, recovery_severity
 
 # Not what an alert is about, only what it is called and how bad it is.
 _NO_RESOURCE = ("severity", "alertname")
@@ -24,7 +24,7 @@ _LEGACY_STATES = {
 _LEGACY_QUIET = frozenset({"paused", "pending", "unknown"})
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "orgId" in payload and isinstance(payload.get("alerts"), list)
 
 
@@ -85,7 +85,7 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
         severity=severity,
         rule=text(body.get("ruleName")),
         image_url=text(body.get("imageUrl")),
-        additional_info=described(
+        additional_info=extra_fields(
             rule_url=body.get("ruleUrl"),
             dashboard_id=body.get("dashboardId"),
             panel_id=body.get("panelId"),

@@ -28,7 +28,7 @@ _SEVERITIES = {name.value: name for name in Severity}
 _FIELDS = frozenset(EventDraft.__dataclass_fields__) | {"resource", "results"}
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict):
         return False
     if "event_key" in payload:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, objects, text, texts
+from event_service.normalize.fields import extra_fields, first, objects, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import named_severity, recovery_severity
+from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 
@@ -30,7 +30,7 @@ _LEGACY_STATES = {
 }
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict):
         return False
     return ("issueUrl" in payload and "state" in payload) or ("incident_id" in payload and "current_state" in payload)
@@ -59,7 +59,7 @@ def _read_issue(body: Mapping[str, Any]) -> EventDraft | str:
         severity=recovery_severity(named_severity(body.get("priority")), event_type, Severity.NONE),
         rule=next(iter(conditions), ""),
         resources=texts(body.get("impactedEntities")),
-        additional_info=described(
+        additional_info=extra_fields(
             url=body.get("issueUrl"),
             state=body.get("state"),
             policies=body.get("alertPolicyNames"),
@@ -87,7 +87,7 @@ def _read_incident(body: Mapping[str, Any]) -> EventDraft | str:
         severity=recovery_severity(named_severity(body.get("severity")), event_type, Severity.NONE),
         rule=text(body.get("policy_name")),
         resources=texts([target.get("name") for target in objects(body.get("targets"))]),
-        additional_info=described(
+        additional_info=extra_fields(
             url=body.get("incident_url"),
             runbook_url=body.get("runbook_url"),
             account_id=account_id,

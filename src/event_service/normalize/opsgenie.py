@@ -6,15 +6,15 @@ Source: https://support.atlassian.com/opsgenie/docs/opsgenie-edge-connector-aler
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.fields import extra_fields, mapping, text, texts
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import priority_severity, recovery_severity
+from event_service.normalize.severities import priority_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 _ACTIONS = {"create": EventType.ALERT, "close": EventType.RECOVERY, "delete": EventType.RECOVERY}
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict) or "action" not in payload:
         return False
     alert = payload.get("alert")
@@ -41,7 +41,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         description=text(alert.get("description")),
         severity=recovery_severity(priority_severity(alert.get("priority")), event_type, Severity.NONE),
         resources=texts(alert.get("entity")),
-        additional_info=described(
+        additional_info=extra_fields(
             alias=alert.get("alias"),
             tiny_id=alert.get("tinyId"),
             source=alert.get("source"),

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, mapping, objects, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, Unreadable, object_of, one
 from event_service.normalize.routing_keys import without_routing_keys
-from event_service.normalize.times import moment
-from event_service.normalize.words import named_severity, recovery_severity
+from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 _ACTIONS = ("trigger", "acknowledge", "resolve")
 
@@ -26,7 +26,7 @@ _INCIDENT_TYPES = {
 }
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     return (
         isinstance(payload, dict) and "event_action" in payload and ("routing_key" in payload or "dedup_key" in payload)
     )
@@ -72,7 +72,7 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
         rule=kind,
         image_url=first(*(image.get("src") for image in objects(event.get("images"))[:1])),
         resources=texts(source),
-        additional_info=described(
+        additional_info=extra_fields(
             dedup_key=key,
             component=component,
             group=group,
@@ -106,7 +106,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
         title=text(incident.get("title")) or key,
         severity=recovery_severity(severity, event_type, Severity.ERROR),
         resources=texts(service.get("summary")),
-        additional_info=described(
+        additional_info=extra_fields(
             incident_id=key,
             incident_key=incident.get("incident_key"),
             number=incident.get("number"),

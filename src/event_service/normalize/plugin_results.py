@@ -15,7 +15,7 @@ from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
 from event_service.normalize.native import read_event
 from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, Unreadable, split
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 from event_service.wire.struct import struct_to_dict
 
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))

@@ -8,7 +8,7 @@ from event_service.model.event import EventDraft, EventType
 from event_service.normalize.fields import flat, text
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Json, Parsed, Unreadable, many, object_of
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 
 # The first of these labels that an alert has names what it is about. The order is that of upstream's Prometheus plugin.
 RESOURCE_LABELS = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from event_service.normalize.fields import text
 from event_service.normalize.result import Json
-from event_service.wire.levels import MAX_LEVEL
+from event_service.wire.nesting import MAX_LEVEL
 
 _MASK = "sha256:"
 # In JSON that stands in a text: its quotes are escaped where that text is in JSON itself, once or several times.

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import described, first, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first, mapping, text, texts
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import named_severity, recovery_severity
+from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.timestamps import moment
 
 _METRIC_ACTIONS = {
     "critical": (EventType.ALERT, Severity.CRITICAL),
@@ -27,7 +27,7 @@ _ISSUE_ACTIONS = {
 _KINDS = ("metric_alert", "event", "error", "issue")
 
 
-def recognise(payload: Json, headers: Headers) -> bool:
+def detect(payload: Json, headers: Headers) -> bool:
     if "sentry-hook-resource" in headers:
         return True
     if not isinstance(payload, dict) or "action" not in payload:
@@ -76,7 +76,7 @@ def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:
         severity=severity,
         rule=name,
         resources=texts(alert.get("projects")),
-        additional_info=described(
+        additional_info=extra_fields(
             url=data.get("web_url"),
             identifier=alert.get("identifier"),
             query=rule.get("query"),
@@ -99,7 +99,7 @@ def _read_event(event: Mapping[str, Any], data: Mapping[str, Any]) -> EventDraft
         severity=named_severity(event.get("level")) or Severity.NONE,
         rule=text(data.get("triggered_rule")),
         resources=texts(_project_of(event)),
-        additional_info=described(
+        additional_info=extra_fields(
             url=event.get("web_url"),
             issue_id=issue_id,
             event_id=event.get("event_id"),
@@ -129,7 +129,7 @@ def _read_issue(issue: Mapping[str, Any], action: str) -> EventDraft | str:
         description=text(issue.get("culprit")),
         severity=recovery_severity(named_severity(issue.get("level")), event_type, Severity.NONE),
         resources=texts(first(project.get("slug"), project.get("name"))),
-        additional_info=described(
+        additional_info=extra_fields(
             url=first(issue.get("web_url"), issue.get("permalink")),
             issue_id=key,
             short_id=issue.get("shortId"),

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from event_service.errors import PermissionDenied
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.times import moment
+from event_service.normalize.timestamps import moment
 
 SNS_MAX_AGE = timedelta(hours=1)
 SNS_CLOCK_TOLERANCE = timedelta(minutes=5)

@@ -63,7 +63,7 @@ class SnsTrust:
             PermissionDenied: it is not.
             Unavailable: the certificate could not be fetched.
         """
-        if not aws_sns.recognise(payload, {}):
+        if not aws_sns.detect(payload, {}):
             raise PermissionDenied("The signature of SNS does not hold: the payload is no message of Amazon SNS.")
         await verify_sns(payload, topics=topics, now=now, fetch_certificate=self._certificate)
 
@@ -105,4 +105,4 @@ class SnsTrust:
 
 def is_subscription(payload: Mapping[str, Any] | Json) -> bool:
     """Whether it asks for a subscription to be confirmed: taken from anybody, since it does nothing by itself."""
-    return aws_sns.recognise(payload, {}) and payload.get("Type") == "SubscriptionConfirmation"
+    return aws_sns.detect(payload, {}) and payload.get("Type") == "SubscriptionConfirmation"

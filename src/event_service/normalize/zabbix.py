@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import described, mapping, text, texts
+from event_service.normalize.fields import extra_fields, mapping, text, texts
 from event_service.normalize.keys import joined_key, upstream_key
 from event_service.normalize.options import read_zone
 from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
-from event_service.normalize.times import moment
-from event_service.normalize.words import State, bare_title, recovery_severity
+from event_service.normalize.severities import State, bare_title, recovery_severity
+from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 TEST = "test message"
@@ -39,7 +39,7 @@ _OVER = frozenset({"resolved", "ok", "0"})
 _macro = re.compile(r"\{[A-Z$#?][^{}]*\}")
 
 
-def recognise(payload: Json, _headers: Headers) -> bool:
+def detect(payload: Json, _headers: Headers) -> bool:
     if not isinstance(payload, dict) or "trigger" not in payload:
         return False
     event = payload.get("event")
@@ -83,7 +83,7 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
         severity=_severity(_value(event, "severity") or _value(trigger, "severity"), state),
         rule=name,
         resources=texts(f"{host_name} ({address})" if host_name and address else host_name or address),
-        additional_info=described(
+        additional_info=extra_fields(
             event_id=event_id,
             host_id=_value(host, "id"),
             trigger_id=_value(trigger, "id"),
@@ -110,7 +110,7 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
         severity=_severity(_value(body, "severity"), state),
         rule=bare_title(trigger),
         resources=texts(host),
-        additional_info=described(link=link, item=_value(body, "item")),
+        additional_info=extra_fields(link=link, item=_value(body, "item")),
     )
 
 

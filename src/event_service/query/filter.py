@@ -98,15 +98,15 @@ class HasMember:
     tests: tuple[MemberTest, ...]
 
 
-Condition: TypeAlias = Compare | Exists | Contains | OneOf | Matches | HasMember
+Predicate: TypeAlias = Compare | Exists | Contains | OneOf | Matches | HasMember
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
     """What a list or stat is about: every condition of `every`, and, unless it is empty, one of `some`."""
 
-    every: tuple[Condition, ...] = ()
-    some: tuple[Condition, ...] = ()
+    every: tuple[Predicate, ...] = ()
+    some: tuple[Predicate, ...] = ()
 
 
 EVERYTHING = Where()
@@ -145,7 +145,7 @@ def parse_where(
     return Where(given + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
 
 
-def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Condition, ...]:
+def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
     """A list of filters `{k, v, o}`.
 
     Raises:
@@ -157,7 +157,7 @@ def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> 
     return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(items))
 
 
-def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Condition:
+def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Predicate:
     """One filter `{k, v, o}` (or `{key, value, operator}`); without a value it is about null.
 
     Raises:
@@ -179,7 +179,7 @@ def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Cond
     return parse(_Item(path, operator, value, f"{at}.{value_name}", now))
 
 
-def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Condition, ...]:
+def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...]:
     words = text(keyword or "", at).split()
     if not words:
         return ()
@@ -198,11 +198,11 @@ def field_value(value: object, path: FieldPath, at: str) -> Value:
     return json_value(value, at)
 
 
-def _equality(item: _Item) -> Condition:
+def _equality(item: _Item) -> Predicate:
     return Compare(item.path, Comparison(item.operator), field_value(item.value, item.path, item.value_at))
 
 
-def _order(item: _Item) -> Condition:
+def _order(item: _Item) -> Predicate:
     value: Value
     if item.path.kind is FieldKind.DATE:
         value = field_value(item.value, item.path, item.value_at)
@@ -211,13 +211,13 @@ def _order(item: _Item) -> Condition:
     return Compare(item.path, Comparison(item.operator), value)
 
 
-def _exists(item: _Item) -> Condition:
+def _exists(item: _Item) -> Predicate:
     if not isinstance(item.value, bool):
         raise OperatorBooleanType.at(item.value_at, "exists takes true or false")
     return Exists(item.path, item.value)
 
 
-def _contain(item: _Item) -> Condition:
+def _contain(item: _Item) -> Predicate:
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
     values = item.value if isinstance(item.value, list) else [item.value]
@@ -225,17 +225,17 @@ def _contain(item: _Item) -> Condition:
     return Contains(item.path, substrings, negated=item.operator.startswith("not_"))
 
 
-def _membership(item: _Item) -> Condition:
+def _membership(item: _Item) -> Predicate:
     values = tuple(field_value(value, item.path, item.value_at) for value in members(item.value, item.value_at))
     return OneOf(item.path, values, negated=item.operator.startswith("not_"))
 
 
-def _regex(item: _Item) -> Condition:
+def _regex(item: _Item) -> Predicate:
     values = item.value if isinstance(item.value, list) else [item.value]
     return Matches(item.path, tuple(_pattern(value, item.value_at) for value in values))
 
 
-def _match(item: _Item) -> Condition:
+def _match(item: _Item) -> Predicate:
     if not isinstance(item.value, Mapping):
         raise OperatorObjectValueType.at(item.value_at, "match takes an object")
     if item.path.kind is FieldKind.DATE:
@@ -277,12 +277,12 @@ def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberT
     return tests
 
 
-def _datetime(item: _Item) -> Condition:
+def _datetime(item: _Item) -> Predicate:
     comparison = Comparison(item.operator.removeprefix("datetime_"))
     return Compare(item.path, comparison, iso_date(item.value, item.value_at))
 
 
-def _timediff(item: _Item) -> Condition:
+def _timediff(item: _Item) -> Predicate:
     comparison = Comparison(item.operator.removeprefix("timediff_"))
     return Compare(item.path, comparison, time_difference(item.value, item.value_at, item.now))
 
@@ -302,7 +302,7 @@ def _pattern(value: object, at: str) -> str:
         raise QueryError.at(at, f"the regular expression cannot be used: {fault}") from None
 
 
-_OPERATORS: dict[str, tuple[Callable[[_Item], Condition], bool]] = {
+_OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
     # operator: (its parser, whether its value is a list)
     "lt": (_order, False),
     "lte": (_order, False),
@@ -375,7 +375,7 @@ class _TimeComparison(Protocol):
     value: datetime
 
 
-def _is_about_time(each: Condition) -> TypeGuard[_TimeComparison]:
+def _is_about_time(each: Predicate) -> TypeGuard[_TimeComparison]:
     return (
         isinstance(each, Compare)
         and each.path.name == "created_at"

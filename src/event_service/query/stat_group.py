@@ -7,7 +7,7 @@ from event_service.query.dates import lenient_date
 from event_service.query.fields import FieldKind, FieldPath
 from event_service.query.filter import Comparison
 from event_service.query.stat_rows import Columns, Rows, column_name
-from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupCondition, GroupField, GroupKey
+from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupField, GroupKey, GroupPredicate
 from event_service.query.values import Value, alias, json_value, mapping, members
 
 _DIRECTIVES = frozenset("YmdHMSLjwuUVGzZbB%")
@@ -102,14 +102,14 @@ def _member(item: object, rows: Rows, at: str) -> tuple[str, FieldPath]:
     return named, rows.find(key, f"{at}.{key_name}")
 
 
-def _conditions(conditions: object, rows: Rows, at: str) -> tuple[GroupCondition, ...]:
+def _conditions(conditions: object, rows: Rows, at: str) -> tuple[GroupPredicate, ...]:
     return tuple(
         _condition(mapping(item, f"{at}[{index}]"), rows, f"{at}[{index}]")
         for index, item in enumerate(members(conditions, at))
     )
 
 
-def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupCondition:
+def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredicate:
     key, key_name = alias(source, "key", "k")
     value, value_name = alias(source, "value", "v")
     operator, operator_name = alias(source, "operator", "o")
@@ -121,4 +121,4 @@ def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupCondit
     wanted: Value = json_value(value, f"{at}.{value_name}")
     if path.kind is FieldKind.DATE:
         wanted = lenient_date(value, f"{at}.{value_name}")
-    return GroupCondition(path, Comparison(operator), wanted)
+    return GroupPredicate(path, Comparison(operator), wanted)

@@ -60,7 +60,7 @@ class GroupKey:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupCondition:
+class GroupPredicate:
     """Which rows a field counts: those whose value compares so, in the order of the database, with a literal."""
 
     path: FieldPath
@@ -82,7 +82,7 @@ class GroupField:
     accumulator: Accumulator
     path: FieldPath | None = None
     members: tuple[tuple[str, FieldPath], ...] = ()
-    conditions: tuple[GroupCondition, ...] = ()
+    conditions: tuple[GroupPredicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

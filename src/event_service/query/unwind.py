@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from event_service.errors import QueryError
 from event_service.query.fields import FieldKind, FieldPath
-from event_service.query.filter import Compare, Comparison, Condition, Contains, OneOf, field_value
+from event_service.query.filter import Compare, Comparison, Contains, OneOf, Predicate, field_value
 from event_service.query.values import Value, alias, mapping, members, text
 
 Find = Callable[[object, str], FieldPath]
@@ -24,7 +24,7 @@ class Unwind:
     """
 
     path: FieldPath
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[Predicate, ...] = ()
 
 
 def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
@@ -39,7 +39,7 @@ def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
     return Unwind(path, tuple(_condition(item, find, f"{at}.filter[{index}]") for index, item in enumerate(filters)))
 
 
-def _condition(item: object, find: Find, at: str) -> Condition:
+def _condition(item: object, find: Find, at: str) -> Predicate:
     source = mapping(item, at)
     key, key_name = alias(source, "key", "k")
     value, value_name = alias(source, "value", "v")
@@ -56,7 +56,7 @@ def _condition(item: object, find: Find, at: str) -> Condition:
     return _typed(str(operator), path, value, f"{at}.{value_name}")
 
 
-def _typed(operator: str, path: FieldPath, value: object, at: str) -> Condition:
+def _typed(operator: str, path: FieldPath, value: object, at: str) -> Predicate:
     if operator in {"eq", "not"}:
         return Compare(path, Comparison(operator), field_value(value, path, at))
     negated = operator.startswith("not_")

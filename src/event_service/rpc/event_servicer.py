@@ -6,20 +6,20 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf import struct_pb2
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.concurrency.single_flight import SingleFlight
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import RequiredParameter
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest, checked_idempotency_key
+from event_service.events.delivery import CreateRequest, checked_idempotency_key
+from event_service.events.write_request import CreateOutcome
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
-from event_service.rpc.sharing import Shared
-from event_service.store.threads import Aside
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
-from event_service.wire.levels import REPLY_LEVEL
+from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
 from event_service.wire.timestamps import utc_now
 
@@ -64,11 +64,11 @@ class LargePayloads(NamedTuple):
 
     Attributes:
         authenticate: webhook_id and access_key. A stranger's payload is not worth the pains.
-        aside: runs a function in a thread.
+        run_in_thread: runs a function in a thread.
     """
 
     authenticate: Callable[[str, str], Awaitable[object]]
-    aside: Aside
+    run_in_thread: RunInThread
 
 
 class EventServicer:
@@ -81,10 +81,10 @@ class EventServicer:
     def __init__(self, manager: Events, large: LargePayloads | None = None) -> None:
         self._manager = manager
         self._large = large
-        self._lists = Shared(self._list)
-        self._stats = Shared(self._stat)
+        self._lists = SingleFlight(self._list)
+        self._stats = SingleFlight(self._stat)
 
-    async def create(self, request: bytes, call: Call) -> bytes:
+    async def create(self, request: bytes, call: RpcContext) -> bytes:
         """CreateEventRequest -> Empty, once what was sent is journalled.
 
         Trailers: event-count, event-id (at most 20), event-duplicate, event-error, event-ignored; where some are left
@@ -102,7 +102,7 @@ class EventServicer:
             payload, payload_wire = _payload_of(message.data)
         else:
             await self._large.authenticate(webhook_id, access_key)
-            payload, payload_wire = await self._large.aside(_payload_of, message.data)
+            payload, payload_wire = await self._large.run_in_thread(_payload_of, message.data)
         del message  # several times as large as the payload
         outcome = await self._manager.create(
             CreateRequest(
@@ -114,15 +114,15 @@ class EventServicer:
                 idempotency_key=checked_idempotency_key(call.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )
         )
-        call.trail("event-count", str(len(outcome.event_ids)))
+        call.add_trailer("event-count", str(len(outcome.event_ids)))
         if outcome.duplicate:
-            call.trail("event-duplicate", "true")
-        call.trail_all("event-id", outcome.event_ids, MAX_EVENT_IDS)
-        call.trail_all("event-error", outcome.faults, _MAX_REMARKS)
-        call.trail_all("event-ignored", outcome.ignored, _MAX_REMARKS)
+            call.add_trailer("event-duplicate", "true")
+        call.add_trailers("event-id", outcome.event_ids, MAX_EVENT_IDS)
+        call.add_trailers("event-error", outcome.faults, _MAX_REMARKS)
+        call.add_trailers("event-ignored", outcome.ignored, _MAX_REMARKS)
         return _EMPTY
 
-    async def get(self, request: bytes, call: Call) -> bytes:
+    async def get(self, request: bytes, call: RpcContext) -> bytes:
         """EventRequest -> EventInfo."""
         scope = scope_of(call.caller)
         message = decode(event_pb2.EventRequest, request)
@@ -130,14 +130,14 @@ class EventServicer:
             raise RequiredParameter("event_id")
         return await self._manager.get(scope, message.event_id)
 
-    async def list(self, request: bytes, call: Call) -> bytes:
+    async def list(self, request: bytes, call: RpcContext) -> bytes:
         """EventQuery -> EventsInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
         reply, limit = await self._lists((call.caller, request))
         if limit:
-            call.trail("page-limit", str(limit))
+            call.add_trailer("page-limit", str(limit))
         return reply
 
-    async def stat(self, request: bytes, call: Call) -> bytes:
+    async def stat(self, request: bytes, call: RpcContext) -> bytes:
         """EventStatQuery -> Struct.
 
         Raises:

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import RequiredParameter
-from event_service.events.exporting import Part
+from event_service.events.export import Part
 from event_service.events.replay import Replay
-from event_service.events.watching import News
+from event_service.events.watch import WatchBatch
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.varint import Prefixes
@@ -31,15 +31,15 @@ class Replayer(Protocol):
 
 
 class Watcher(Protocol):
-    """What this servicer needs of `events/watching.py`."""
+    """What this servicer needs of `events/watch.py`."""
 
     def watch(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
-    ) -> AsyncGenerator[News, None]: ...
+    ) -> AsyncGenerator[WatchBatch, None]: ...
 
 
 class Exporter(Protocol):
-    """What this servicer needs of `events/exporting.py`."""
+    """What this servicer needs of `events/export.py`."""
 
     def export(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
@@ -54,7 +54,7 @@ class EventsServicer:
         self._watcher = watcher
         self._exporter = exporter
 
-    async def replay(self, request: bytes, call: Call) -> bytes:
+    async def replay(self, request: bytes, call: RpcContext) -> bytes:
         """ReplayRequest -> ReplayResponse, once what was understood is journalled."""
         scope = scope_of(call.caller, "Event", "write")
         message = decode(events_pb2.ReplayRequest, request)
@@ -69,7 +69,7 @@ class EventsServicer:
             parser=replay.parser,
         ).SerializeToString()
 
-    async def watch(self, request: bytes, call: Call) -> bytes:
+    async def watch(self, request: bytes, call: RpcContext) -> bytes:
         """WatchRequest -> WatchResponse, again and again. Ends by an error, the caller's leaving among them."""
         message = decode(events_pb2.WatchRequest, request)
         scope = scope_of(call.caller, project_id=message.query.project_id)
@@ -89,7 +89,7 @@ class EventsServicer:
                     await replies.send(token)
         return b""
 
-    async def export(self, request: bytes, call: Call) -> bytes:
+    async def export(self, request: bytes, call: RpcContext) -> bytes:
         """ExportRequest -> ExportResponse, again and again until the last event.
 
         One page is read once the caller has taken the one before: `send` returns when HTTP/2 has room for it.

@@ -12,7 +12,7 @@ from grpc_health.v1.health_pb2 import (
 )
 
 from event_service.errors import EventServiceError, InvalidArgument
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import Handler, decode
 
 SERVICE = "grpc.health.v1.Health"
@@ -79,7 +79,7 @@ class Health:
             return _SERVICE_UNKNOWN
         return _SERVING if self._serving else _NOT_SERVING
 
-    async def check(self, request: bytes, call: Call) -> bytes:
+    async def check(self, request: bytes, call: RpcContext) -> bytes:
         """
         Raises:
             UnknownService: no such service here.
@@ -90,7 +90,7 @@ class Health:
         reply: bytes = HealthCheckResponse(status=status).SerializeToString()
         return reply
 
-    async def list(self, request: bytes, call: Call) -> bytes:
+    async def list(self, request: bytes, call: RpcContext) -> bytes:
         """The state of every service."""
         statuses = {name: HealthCheckResponse(status=self._status(name)) for name in self._services}
         reply: bytes = HealthListResponse(statuses=statuses).SerializeToString()

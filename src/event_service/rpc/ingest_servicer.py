@@ -9,14 +9,14 @@ from google.rpc import code_pb2
 
 from event_service._gen.event_service.v1 import ingest_pb2
 from event_service.errors import EventServiceError, InvalidArgument, RequiredParameter
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import Delivery, checked_idempotency_key
-from event_service.rpc.call import Call
+from event_service.events.delivery import Delivery, checked_idempotency_key
+from event_service.events.write_request import CreateOutcome
+from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import MAX_EVENT_IDS, LargePayloads
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
-from event_service.wire.members import part
+from event_service.wire.salvage import part
 from event_service.wire.struct import struct_to_dict, struct_wire
 from event_service.wire.timestamps import utc_now
 
@@ -60,7 +60,7 @@ class IngestServicer:
         self._manager = manager
         self._large = large
 
-    async def create_batch(self, request: bytes, call: Call) -> bytes:
+    async def create_batch(self, request: bytes, call: RpcContext) -> bytes:
         """CreateBatchRequest -> CreateBatchResponse, once everything that is OK is journalled.
 
         Raises:
@@ -78,7 +78,7 @@ class IngestServicer:
         _add(reply, outcomes)
         return reply.SerializeToString()
 
-    async def create_stream(self, request: bytes, call: Call) -> bytes:
+    async def create_stream(self, request: bytes, call: RpcContext) -> bytes:
         """CreateStreamRequests -> CreateStreamResponse; what arrives while a write is under way is written next.
 
         Raises:
@@ -108,7 +108,7 @@ class IngestServicer:
         deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position)
         if self._large is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
             await self._large.authenticate(webhook_id, access_key)
-            deliveries = await self._large.aside(list, deliveries)
+            deliveries = await self._large.run_in_thread(list, deliveries)
         outcomes = await self._manager.create_batch(webhook_id, access_key, deliveries)
         _raise_if_in_vain(outcomes)
         return outcomes

@@ -12,8 +12,8 @@ from secrets import token_hex
 
 from event_service.errors import DeadlineExceeded, EventServiceError
 from event_service.identity.authenticator import Authenticator
-from event_service.rpc.admission import Admission
-from event_service.rpc.call import Call
+from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import Handler, Interceptor
 from event_service.rpc.status import error_of
 from event_service.telemetry.request import request_id
@@ -30,7 +30,7 @@ _process = token_hex(4)
 _numbers = count(1)
 
 
-async def trace(request: bytes, call: Call, proceed: Handler) -> bytes:
+async def trace(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
     """Gives the call its id, the caller's own if it sent a fit `x-request-id`, and takes its W3C trace id.
 
     The id is in the task's context too, for whatever is logged on the way.
@@ -62,9 +62,9 @@ class Log:
 
     def __init__(self, observe: Observer | None = None) -> None:
         self._observe = observe
-        self._seldom = {"RESOURCE_EXHAUSTED": Seldom(1.0), "UNAVAILABLE": Seldom(1.0)}
+        self._seldom = {"RESOURCE_EXHAUSTED": LogSampler(1.0), "UNAVAILABLE": LogSampler(1.0)}
 
-    async def __call__(self, request: bytes, call: Call, proceed: Handler) -> bytes:
+    async def __call__(self, request: bytes, call: RpcContext, proceed: Handler) -> bytes:
         started = time.monotonic()
         code = "OK"
         try:
@@ -82,7 +82,7 @@ class Log:
             if _log.isEnabledFor(logging.DEBUG if code == "OK" else logging.INFO):
                 self._write(call, code, seconds, len(request))
 
-    def _write(self, call: Call, code: str, seconds: float, size: int) -> None:
+    def _write(self, call: RpcContext, code: str, seconds: float, size: int) -> None:
         alike = 1
         if code in self._seldom:
             alike = self._seldom[code].count(time.monotonic())
@@ -100,7 +100,7 @@ class Log:
         )
 
 
-class Seldom:
+class LogSampler:
     """Counts what happens, and tells the number at most once in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -118,7 +118,7 @@ class Seldom:
         return counted
 
 
-async def deadline(request: bytes, call: Call, proceed: Handler) -> bytes:
+async def deadline(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
     """Stops working on what nobody waits for any more.
 
     Raises:
@@ -144,14 +144,14 @@ class Identity:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticate = authenticator.authenticate
 
-    async def __call__(self, request: bytes, call: Call, proceed: Handler) -> bytes:
+    async def __call__(self, request: bytes, call: RpcContext, proceed: Handler) -> bytes:
         call.principal = self._authenticate(call.metadata)
-        if call.outbox is not None:
-            call.outbox.require(partial(self._authenticate, call.metadata))
+        if call.responses is not None:
+            call.responses.require(partial(self._authenticate, call.metadata))
         return await proceed(request, call)
 
 
-async def errors(request: bytes, call: Call, proceed: Handler) -> bytes:
+async def errors(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
     """Turns whatever is raised beside EventServiceErrors into Internal, with the traceback in the log only.
 
     Behind the log, which tells calls by the code of their error.

@@ -8,14 +8,14 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from event_service.errors import InvalidArgument
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 
 MessageType = TypeVar("MessageType", bound=Message)
 
-Handler = Callable[[bytes, Call], Awaitable[bytes]]
+Handler = Callable[[bytes, RpcContext], Awaitable[bytes]]
 """A method: the serialised request in, the serialised reply out; refuses by raising an EventServiceError."""
 
-Interceptor = Callable[[bytes, Call, Handler], Awaitable[bytes]]
+Interceptor = Callable[[bytes, RpcContext, Handler], Awaitable[bytes]]
 """Something every call passes: it may look, refuse, or `await proceed(request, call)`."""
 
 
@@ -23,7 +23,7 @@ def compose(interceptors: Sequence[Interceptor], handler: Handler) -> Handler:
     """The handler behind the interceptors, the first of them outermost."""
 
     def behind(interceptor: Interceptor, proceed: Handler) -> Handler:
-        def pass_on(request: bytes, call: Call) -> Awaitable[bytes]:
+        def pass_on(request: bytes, call: RpcContext) -> Awaitable[bytes]:
             return interceptor(request, call, proceed)
 
         return pass_on
@@ -37,8 +37,8 @@ def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, H
     """The servicer's methods by full name, `/package.Service/method`.
 
     A method named `RotateKey` in the contract is answered by `rotate_key`. One whose requests stream is a handler too:
-    its request is b"", and what is sent is in the call's inbox; one whose replies stream puts them into the call's
-    outbox, and what it returns is dropped. `streaming_methods` and `watching_methods` name these.
+    its request is b"", and what is sent is in the call's requests; one whose replies stream puts them into the call's
+    responses, and what it returns is dropped. `streaming_methods` and `watching_methods` name these.
 
     Raises:
         ValueError: the servicer lacks a method of the contract, or the contract streams both ways.

@@ -16,22 +16,22 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
-from event_service.certificates import tls_files
 from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
-from event_service.rpc.admission import Admission
-from event_service.rpc.call import Call
+from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.context import RpcContext
 from event_service.rpc.health import SERVICE as HEALTH
 from event_service.rpc.health import Health
-from event_service.rpc.inbox import Inbox
 from event_service.rpc.interceptors import Observer, errors, interceptors
 from event_service.rpc.methods import Handler, Interceptor, compose, method_table, streaming_methods, watching_methods
-from event_service.rpc.outbox import Outbox
 from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
 from event_service.rpc.reflection import Reflection
+from event_service.rpc.request_stream import RequestStream
+from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.status import failure_of
 from event_service.rpc.tls import server_credentials
 from event_service.settings import Settings
+from event_service.tls import tls_files
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Service:
     """A service of the contract and who answers it.
 
     Attributes:
-        servicer: has an `async def name(request: bytes, call: Call) -> bytes` for each method.
+        servicer: has an `async def name(request: bytes, call: RpcContext) -> bytes` for each method.
         open_methods: names of methods whose requests carry their own credentials: nobody asks for a token there.
     """
 
@@ -228,8 +228,8 @@ def _carry_stream(path: str, run: Handler, admission: Admission) -> Callable[[As
 
     async def carry(requests: AsyncIterator[bytes], context: _Context) -> bytes:
         call = _call(path, context)
-        async with Inbox(requests, admission) as inbox:
-            call.inbox = inbox
+        async with RequestStream(requests, admission) as stream:
+            call.requests = stream
             return await _answer(run, b"", call, context)
 
     return carry
@@ -240,22 +240,22 @@ def _carry_replies(path: str, run: Handler, admission: Admission) -> Callable[[b
 
     async def carry(request: bytes, context: _Context) -> None:
         call = _call(path, context)
-        call.outbox = Outbox(context.write, admission)
+        call.responses = ResponseStream(context.write, admission)
         await _answer(run, request, call, context)
 
     return carry
 
 
-def _call(path: str, context: _Context) -> Call:
+def _call(path: str, context: _Context) -> RpcContext:
     remaining = context.time_remaining()
-    return Call(
+    return RpcContext(
         path,
         {name: value for name, value in context.invocation_metadata() or () if type(value) is str},
         None if remaining is None else time.monotonic() + remaining,
     )
 
 
-async def _answer(run: Handler, request: bytes, call: Call, context: _Context) -> bytes:
+async def _answer(run: Handler, request: bytes, call: RpcContext, context: _Context) -> bytes:
     try:
         reply = await run(request, call)
     except EventServiceError as error:

@@ -2,7 +2,7 @@
 
 import grpc
 
-from event_service.certificates import Follower, TlsFiles
+from event_service.tls import Follower, TlsFiles
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:

@@ -8,11 +8,11 @@ from event_service.errors import InvalidArgument
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
 from event_service.webhooks.info import InfoPage
-from event_service.wire.levels import REPLY_LEVEL
+from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict
 from event_service.wire.webhook_info import encode_webhooks_info, webhook_info
 
@@ -66,7 +66,7 @@ class WebhookServicer:
     def __init__(self, manager: Webhooks) -> None:
         self._manager = manager
 
-    async def create(self, request: bytes, call: Call) -> bytes:
+    async def create(self, request: bytes, call: RpcContext) -> bytes:
         """CreateWebhookRequest -> WebhookInfo, with access_key and webhook_url in clear this once."""
         message = decode(webhook_pb2.CreateWebhookRequest, request)
         scope = scope_of(call.caller, "Webhook", "write", message.project_id)
@@ -79,14 +79,14 @@ class WebhookServicer:
         )
         return self._encode(webhook, access_key)
 
-    async def update(self, request: bytes, call: Call) -> bytes:
+    async def update(self, request: bytes, call: RpcContext) -> bytes:
         """UpdateWebhookRequest -> WebhookInfo."""
         scope = scope_of(call.caller, "Webhook", "write")
         message = decode(webhook_pb2.UpdateWebhookRequest, request)
         tags = struct_to_dict(message.tags, path="tags") if message.HasField("tags") else None
         return self._encode(await self._manager.update(scope, message.webhook_id, name=message.name, tags=tags))
 
-    async def update_plugin(self, request: bytes, call: Call) -> bytes:
+    async def update_plugin(self, request: bytes, call: RpcContext) -> bytes:
         """UpdateWebhookPluginRequest -> WebhookInfo."""
         scope = scope_of(call.caller, "Webhook", "write")
         message = decode(webhook_pb2.UpdateWebhookPluginRequest, request)
@@ -99,34 +99,34 @@ class WebhookServicer:
         )
         return self._encode(webhook)
 
-    async def verify_plugin(self, request: bytes, call: Call) -> bytes:
+    async def verify_plugin(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookRequest -> Empty, if the webhook's parser is there and accepts its options."""
         scope = scope_of(call.caller, "Webhook", "write")
         await self._manager.verify_plugin(scope, _webhook_id(request))
         return _EMPTY
 
-    async def enable(self, request: bytes, call: Call) -> bytes:
+    async def enable(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
         scope = scope_of(call.caller, "Webhook", "write")
         return self._encode(await self._manager.enable(scope, _webhook_id(request)))
 
-    async def disable(self, request: bytes, call: Call) -> bytes:
+    async def disable(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
         scope = scope_of(call.caller, "Webhook", "write")
         return self._encode(await self._manager.disable(scope, _webhook_id(request)))
 
-    async def delete(self, request: bytes, call: Call) -> bytes:
+    async def delete(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookRequest -> Empty."""
         scope = scope_of(call.caller, "Webhook", "write")
         await self._manager.delete(scope, _webhook_id(request))
         return _EMPTY
 
-    async def get(self, request: bytes, call: Call) -> bytes:
+    async def get(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
         scope = scope_of(call.caller, "Webhook", "read")
         return self._encode(await self._manager.get(scope, _webhook_id(request)))
 
-    async def list(self, request: bytes, call: Call) -> bytes:
+    async def list(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookQuery -> WebhooksInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
         message = decode(webhook_pb2.WebhookQuery, request)
         scope = scope_of(call.caller, "Webhook", "read", message.project_id)
@@ -136,10 +136,10 @@ class WebhookServicer:
             fields["state"] = _enum_name(webhook_pb2.WebhookQuery.WebhookState, message.state, "state")
         page = await self._manager.list(scope, query, fields, access_key)
         if page.cut:
-            call.trail("page-limit", str(len(page.rows)))
+            call.add_trailer("page-limit", str(len(page.rows)))
         return encode_webhooks_info(page.rows, page.total_count)
 
-    async def stat(self, request: bytes, call: Call) -> bytes:
+    async def stat(self, request: bytes, call: RpcContext) -> bytes:
         """WebhookStatQuery -> Struct."""
         scope = scope_of(call.caller, "Webhook", "read")
         message = decode(webhook_pb2.WebhookStatQuery, request)

@@ -12,7 +12,7 @@ from event_service.events.preview import Preview
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.struct import value_to_python
@@ -45,7 +45,7 @@ class WebhooksServicer:
         self._manager = manager
         self._previewer = previewer
 
-    async def rotate_key(self, request: bytes, call: Call) -> bytes:
+    async def rotate_key(self, request: bytes, call: RpcContext) -> bytes:
         """RotateKeyRequest -> RotateKeyResponse, with access_key and webhook_url in clear this once."""
         scope = scope_of(call.caller, "Webhook", "write")
         message = decode(webhooks_pb2.RotateKeyRequest, request)
@@ -55,7 +55,7 @@ class WebhooksServicer:
             previous_key_expires_at=_time(webhook.previous_key_expires_at),
         ).SerializeToString()
 
-    async def test(self, request: bytes, call: Call) -> bytes:
+    async def test(self, request: bytes, call: RpcContext) -> bytes:
         """TestRequest -> TestResponse."""
         scope = scope_of(call.caller, "Webhook", "read")
         message = decode(webhooks_pb2.TestRequest, request)
@@ -78,7 +78,7 @@ class WebhooksServicer:
             message_id=preview.message_id,
         ).SerializeToString()
 
-    async def statistics(self, request: bytes, call: Call) -> bytes:
+    async def statistics(self, request: bytes, call: RpcContext) -> bytes:
         """StatisticsRequest -> StatisticsResponse."""
         scope = scope_of(call.caller, "Webhook", "read")
         message = decode(webhooks_pb2.StatisticsRequest, request)

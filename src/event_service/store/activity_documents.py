@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from event_service.model.activity import Activity, Tally
+from event_service.model.activity import Activity, DeliveryCounts
 from event_service.store.client import Document
 
 _SUMS = ("stored", "errors", "duplicates", "unmatched", "refused")
 
 
-def activity_update(tally: Tally) -> Document:
-    """The update that adds a tally to what is stored, whoever else adds to it at the same time."""
-    activity = tally.activity
-    sums = {"requests.total": tally.calls, "requests.error": tally.faulty_calls}
+def activity_update(counts: DeliveryCounts) -> Document:
+    """The update that adds a counts to what is stored, whoever else adds to it at the same time."""
+    activity = counts.activity
+    sums = {"requests.total": counts.calls, "requests.error": counts.faulty_calls}
     sums |= {f"activity.{name}": value for name in _SUMS if (value := getattr(activity, name))}
     sums |= {f"activity.ignored.{_name(reason)}": times for reason, times in activity.ignored.items()}
     update: Document = {"$inc": sums}

@@ -6,19 +6,19 @@ from typing import Any
 
 from pymongo import UpdateOne
 
-from event_service.model.condition import Alert, AlertState, Closing
+from event_service.model.condition import Alert, AlertState, Resolution
 from event_service.model.scope import Scope
 from event_service.store.bulk import insert_each
 from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_scope
-from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
+from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
 
 COLLECTION = "alert"
 
 
 class AlertStore:
-    """Writes alerts; which alert is opened or closed is decided in `events/conditions.py`."""
+    """Writes alerts; which alert is opened or closed is decided in `events/alert_rules.py`."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._alerts = database[COLLECTION]
@@ -34,23 +34,26 @@ class AlertStore:
             if failure.code != DUPLICATE_KEY:
                 raise translate_write(failure)
 
-    def close(self, closings: Sequence[Closing]) -> None:
-        """Resolves alerts. Closing one twice changes nothing."""
-        if not closings:
+    def close(self, resolutions: Sequence[Resolution]) -> None:
+        """Resolves alerts. Resolution one twice changes nothing."""
+        if not resolutions:
             return
         writes = [
             UpdateOne(
-                {**_identity(closing.alert.object_id, closing.alert.alert_id), "state": {"$ne": AlertState.RESOLVED}},
+                {
+                    **_identity(resolution.alert.object_id, resolution.alert.alert_id),
+                    "state": {"$ne": AlertState.RESOLVED},
+                },
                 {
                     "$set": {
                         "state": AlertState.RESOLVED.value,
-                        "resolved_at": closing.at,
-                        "resolved_by": closing.reason.value,
-                        "updated_at": closing.at,
+                        "resolved_at": resolution.at,
+                        "resolved_by": resolution.reason.value,
+                        "updated_at": resolution.at,
                     }
                 },
             )
-            for closing in closings
+            for resolution in resolutions
         ]
         with database_errors(writing=True):
             self._alerts.bulk_write(writes, ordered=False)

@@ -10,7 +10,7 @@ from pymongo.collection import Collection
 from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, ServerSelectionTimeoutError
 
 from event_service.store.client import Document
-from event_service.store.failures import DOCUMENT_TOO_LARGE, WriteFailure, write_errors, write_failures
+from event_service.store.driver_errors import DOCUMENT_TOO_LARGE, WriteFailure, write_errors, write_failures
 
 _PART_BYTES = 16_000_000  # of documents in one command, which the driver refuses beyond 16 MiB and 16 KiB in all
 

@@ -15,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from event_service.settings import Settings
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 
 Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = PymongoDatabase[Document]
@@ -34,9 +34,6 @@ LINEARIZABLE = ReadConcern("linearizable")
 a write to the majority, and is for primaries only.
 Source: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/
 """
-
-COMMIT_SECONDS = 1.8
-"""What one batch of writes may take, all its steps together: a caller is answered within 2 s, come what may."""
 
 # Defaults that an URI may overrule. A database that has gone away is noticed at once where it closes its sockets, and
 # by the monitor's missing heartbeat where it does not: HEARTBEAT + CONNECT.

@@ -14,13 +14,13 @@ from event_service.query.fields import FieldPath, FieldSet, Origin, SortKey
 from event_service.query.filter import (
     Compare,
     Comparison,
-    Condition,
     Contains,
     Exists,
     HasMember,
     Matches,
     MemberTest,
     OneOf,
+    Predicate,
     Where,
 )
 from event_service.query.values import Value
@@ -60,9 +60,9 @@ def compile_scope(scope: Scope) -> dict[str, Any]:
 
 def compile_filter(scope: Scope, where: Where) -> dict[str, Any]:
     """The filter of a find, a count or a $match: the scope, and what was asked within it."""
-    clauses = [compile_condition(condition) for condition in where.every]
+    clauses = [compile_predicate(condition) for condition in where.every]
     if where.some:
-        clauses.append(_any_of([compile_condition(condition) for condition in where.some]))
+        clauses.append(_any_of([compile_predicate(condition) for condition in where.some]))
     return both(compile_scope(scope), *clauses)
 
 
@@ -90,7 +90,7 @@ def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def compile_condition(condition: Condition) -> dict[str, Any]:
+def compile_predicate(condition: Predicate) -> dict[str, Any]:
     """One condition as a filter."""
     name = stored_name(condition.path)
     match condition:

@@ -20,7 +20,7 @@ from event_service.query.list_query import ListQuery
 from event_service.query.unwind import Unwind
 from event_service.store.compile import (
     COMPARISONS,
-    compile_condition,
+    compile_predicate,
     compile_projection,
     compile_sort,
     stored_name,
@@ -34,7 +34,7 @@ def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
     """The stages that take a list apart and keep the rows that pass."""
     stages: list[dict[str, Any]] = [{"$unwind": f"${stored_name(unwind.path)}"}]
     if unwind.conditions:
-        stages.append({"$match": {"$and": [compile_condition(each) for each in unwind.conditions]}})
+        stages.append({"$match": {"$and": [compile_predicate(each) for each in unwind.conditions]}})
     return stages
 
 

@@ -11,9 +11,9 @@ from event_service.query.stat_stages import (
     Count,
     DatePart,
     Group,
-    GroupCondition,
     GroupField,
     GroupKey,
+    GroupPredicate,
     Limit,
     Project,
     ProjectField,
@@ -168,7 +168,7 @@ def _field(field: GroupField) -> dict[str, Any]:
     return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise)}
 
 
-def _if_all(conditions: tuple[GroupCondition, ...], value: Any, otherwise: Any) -> dict[str, Any]:
+def _if_all(conditions: tuple[GroupPredicate, ...], value: Any, otherwise: Any) -> dict[str, Any]:
     tests = [
         {COMPARISONS[each.comparison]: [value_of(each.path), {"$literal": stored_value(each.value)}]}
         for each in conditions

@@ -8,10 +8,10 @@ from bson import ObjectId
 from pymongo import ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from event_service.model.condition import AlertReference, Closing, ClosingReason, Condition
+from event_service.model.condition import AlertReference, Condition, Resolution, ResolutionReason
 from event_service.store.bulk import insert_each
 from event_service.store.client import Database
-from event_service.store.failures import (
+from event_service.store.driver_errors import (
     DUPLICATE_KEY,
     WriteFailure,
     database_errors,
@@ -24,7 +24,7 @@ COLLECTION = "condition"
 
 
 class ConditionStore:
-    """Reads and writes rows; which row is right is decided in `events/conditions.py`."""
+    """Reads and writes rows; which row is right is decided in `events/alert_rules.py`."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._rows = database[COLLECTION]
@@ -75,9 +75,9 @@ class ConditionStore:
         return []
 
     def settle(self, conditions: Sequence[Condition]) -> None:
-        """Takes note that the `closings` of each row have been carried out.
+        """Takes note that the `resolutions` of each row have been carried out.
 
-        A row that somebody else has written since is left alone: whoever writes a row takes over its closings.
+        A row that somebody else has written since is left alone: whoever writes a row takes over its resolutions.
         """
         if not conditions:
             return
@@ -85,9 +85,9 @@ class ConditionStore:
             UpdateOne(
                 {"_id": row.condition_id, "version": row.version},
                 {
-                    "$set": {"closings": [], "open": row.is_open},
+                    "$set": {"resolutions": [], "open": row.is_open},
                     "$inc": {"version": 1},
-                    "$unset": {"unsettled_at": ""},
+                    "$unset": {"pending_since": ""},
                 },
             )
             for row in conditions
@@ -95,10 +95,10 @@ class ConditionStore:
         with database_errors(writing=True):
             self._rows.bulk_write(writes, ordered=False)
 
-    def unsettled(self, before: datetime, limit: int = 1000) -> list[Condition]:
-        """Rows whose closings were decided before `before` and never carried out: a process died in between."""
+    def pending(self, before: datetime, limit: int = 1000) -> list[Condition]:
+        """Rows whose resolutions were decided before `before` and never carried out: a process died in between."""
         with database_errors():
-            rows = self._rows.find({"unsettled_at": {"$lt": before}}, max_time_ms=self._timeout_ms).limit(limit)
+            rows = self._rows.find({"pending_since": {"$lt": before}}, max_time_ms=self._timeout_ms).limit(limit)
             return [_condition(row) for row in rows]
 
 
@@ -114,19 +114,19 @@ def _row(condition: Condition) -> dict[str, Any]:
         "alert_received_at": condition.alert_received_at,
         "newest_alert_at": condition.newest_alert_at,
         "newest_recovery_at": condition.newest_recovery_at,
-        "troubled": condition.troubled,
-        "closings": [
+        "was_firing": condition.was_firing,
+        "resolutions": [
             {
-                "alert": _alert_value(closing.alert),
-                "reason": closing.reason.value,
-                "event": object_id_of(closing.event_object_id),
-                "at": closing.at,
+                "alert": _alert_value(resolution.alert),
+                "reason": resolution.reason.value,
+                "event": object_id_of(resolution.event_object_id),
+                "at": resolution.at,
             }
-            for closing in condition.closings
+            for resolution in condition.resolutions
         ],
     }
-    if condition.closings:
-        row["unsettled_at"] = condition.unsettled_at
+    if condition.resolutions:
+        row["pending_since"] = condition.pending_since
     return row
 
 
@@ -142,17 +142,17 @@ def _condition(row: dict[str, Any]) -> Condition:
         alert_received_at=row["alert_received_at"],
         newest_alert_at=row["newest_alert_at"],
         newest_recovery_at=row["newest_recovery_at"],
-        troubled=row["troubled"],
-        closings=tuple(
-            Closing(
-                alert=AlertReference(_hex(closing["alert"]["id"]), closing["alert"]["alert_id"]),
-                reason=ClosingReason(closing["reason"]),
-                event_object_id=str(closing["event"]),
-                at=closing["at"],
+        was_firing=row["was_firing"],
+        resolutions=tuple(
+            Resolution(
+                alert=AlertReference(_hex(resolution["alert"]["id"]), resolution["alert"]["alert_id"]),
+                reason=ResolutionReason(resolution["reason"]),
+                event_object_id=str(resolution["event"]),
+                at=resolution["at"],
             )
-            for closing in row["closings"]
+            for resolution in row["resolutions"]
         ),
-        unsettled_at=row.get("unsettled_at"),
+        pending_since=row.get("pending_since"),
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from event_service.concurrency.batched_lookup import BatchedLookup
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS, SortKey
 from event_service.query.filter import TimeRange, time_range
@@ -27,11 +29,9 @@ from event_service.store.compile import (
 )
 from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, document_wire
-from event_service.store.failures import database_errors
-from event_service.store.natural_batches import NaturalBatches
-from event_service.store.partial_rows import RowEncoder
+from event_service.store.driver_errors import database_errors
+from event_service.store.projection import RowEncoder
 from event_service.store.stat_reader import StatReader
-from event_service.store.threads import Threads
 from event_service.store.totals.event_totals import EventTotals
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
@@ -134,7 +134,7 @@ class EventReader:
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
         """The reply to a statistics query, as JSON. See `StatReader.stat`."""
-        return self._statistics.stat(scope, query, self._totals.tallies)
+        return self._statistics.stat(scope, query, self._totals.rollups)
 
     def _page(self, scope: Scope, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
         if query.page.limit:
@@ -171,7 +171,7 @@ class EventReader:
         self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int
     ) -> Iterable[Mapping[str, Any]] | None:
         """A page far from the newest, looked for from where the counted hours place it; None where they do not."""
-        place = self._totals.place(scope, query, query.page.skip)
+        place = self._totals.seek(scope, query, query.page.skip)
         if place is None or place.past_the_end:
             return None if place is None else []
         times = time_range(query.where)
@@ -220,13 +220,13 @@ class SharedEventReader:
     """The event reader for an event loop: reads run in worker threads. See `EventReader` for what is raised.
 
     Gets that come while a look-up is under way share the next one. Nothing is cached: each answer was read after its
-    question came in. Equal lists and statistics are shared before they get here, see `rpc/sharing.py`.
+    question came in. Equal lists and statistics are shared before they get here, see `concurrency/single_flight.py`.
     """
 
-    def __init__(self, reader: EventReader, threads: Threads) -> None:
+    def __init__(self, reader: EventReader, threads: ThreadPool) -> None:
         self._reader = reader
         self._threads = threads
-        self._gets: NaturalBatches[Scope, str, bytes | None] = NaturalBatches(threads, reader.get_many)
+        self._gets: BatchedLookup[Scope, str, bytes | None] = BatchedLookup(threads, reader.get_many)
 
     def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]:
         """One event."""

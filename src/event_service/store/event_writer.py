@@ -14,10 +14,10 @@ from event_service.model.event import Event
 from event_service.store.bulk import insert_each
 from event_service.store.client import LINEARIZABLE, Database
 from event_service.store.documents import event_document
-from event_service.store.failures import DUPLICATE_KEY, database_errors, translate_write
+from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
-from event_service.store.totals import tally_keeping
-from event_service.store.totals.tally_keeping import reopen
+from event_service.store.totals import rollup_store
+from event_service.store.totals.rollup_store import invalidate
 
 COLLECTION = "event"
 
@@ -71,7 +71,7 @@ class EventWriter:
         self._confirmed = database.get_collection(
             COLLECTION, read_concern=LINEARIZABLE, read_preference=ReadPreference.PRIMARY
         )
-        self._kept = database[tally_keeping.COLLECTION]
+        self._kept = database[rollup_store.COLLECTION]
         self._timeout_ms = timeout_ms
 
     def insert(self, events: Sequence[NewEvent]) -> list[Inserted | EventServiceError]:
@@ -80,7 +80,7 @@ class EventWriter:
             return []
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
-        reopen(self._kept, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
+        invalidate(self._kept, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
         with database_errors(writing=True):
             failures = insert_each(self._events, documents)
         for failure in failures:

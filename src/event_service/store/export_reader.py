@@ -19,7 +19,7 @@ from event_service.model.scope import Scope
 from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
 from event_service.store.documents import WIRE, document_wire
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.wire.timestamps import format_timestamp
 
 PAGE_ROWS = 500

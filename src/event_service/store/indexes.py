@@ -15,17 +15,17 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from event_service.concurrency.background_task import Background, Stopping
 from event_service.errors import EventServiceError
 from event_service.store import schema
-from event_service.store.background import Background, Stopping
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 
 log = logging.getLogger(__name__)
 
 EVENT, ALERT, CONDITION, CLAIM, WEBHOOK = "event", "alert", "condition", "claim", "webhook"
-TALLY = "event_tally"
+ROLLUP = "event_rollup"
 
 LARGE = 50_000
 """A collection with more documents is indexed in the background: the service starts meanwhile."""
@@ -80,8 +80,8 @@ _FEW_VALUES = _ascending("severity", "event_type", "provider")
 _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
     Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
-    Index(CONDITION, _ascending("unsettled_at"), "closings that a crash has left undone", sparse=True),
-    Index(TALLY, _ascending("domain_id"), "the counted hours of a domain"),
+    Index(CONDITION, _ascending("pending_since"), "resolutions that a crash has left undone", sparse=True),
+    Index(ROLLUP, _ascending("domain_id"), "the counted hours of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
     # Sparse: events that are kept for ever cost nothing.
     Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),

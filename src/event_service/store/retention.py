@@ -23,8 +23,8 @@ from event_service.model.webhook import Webhook
 from event_service.store import indexes
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
-from event_service.store.failures import database_errors
-from event_service.store.totals import tally_keeping
+from event_service.store.driver_errors import database_errors
+from event_service.store.totals import rollup_store
 from event_service.store.webhook_documents import webhook_of
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def prune(
                 result.changed += sum(not row.gone for row in batch)
     finally:
         if not dry_run and (result.deleted or result.changed):
-            tally_keeping.forget(database[tally_keeping.COLLECTION])
+            rollup_store.forget(database[rollup_store.COLLECTION])
     progress(looked_at)
     return result
 
@@ -147,7 +147,7 @@ def _out_of_line(
 def _write(database: Database, batch: Iterable[_Row]) -> None:
     events = database[indexes.EVENT]
     # Counts know when the first event of an hour is to be deleted.
-    tally_keeping.forget(database[tally_keeping.COLLECTION])
+    rollup_store.forget(database[rollup_store.COLLECTION])
     if gone := [row.object_id for row in batch if row.gone]:
         events.delete_many({"_id": {"$in": gone}})
     updates = [

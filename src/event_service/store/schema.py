@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pymongo.errors import DuplicateKeyError
 
 from event_service.store.client import Database, DatabaseSettingsError, Document
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 
 COLLECTION = "event_service"
 VERSION = 1

@@ -18,10 +18,10 @@ from event_service.query.stat_stages import Accumulator, Count, Group, Project, 
 from event_service.store.client import caller_query
 from event_service.store.compile import both, compile_filter, compile_times, stored_name
 from event_service.store.compile_stat import compile_count, compile_stages
-from event_service.store.plain import plain, sorted_where_comparable
-from event_service.store.totals.tallies import Tallies
-from event_service.store.totals.tally_questions import question_of
-from event_service.store.totals.tally_statistics import counted_group
+from event_service.store.json_values import plain, sorted_where_comparable
+from event_service.store.totals.rollup_groups import rollup_group
+from event_service.store.totals.rollup_query import rollup_query_of
+from event_service.store.totals.rollups import Rollups
 
 MAX_ROWS = 100_000
 """Rows of a stat without page and limit: more would not be a statistic, and would not fit into a reply."""
@@ -47,11 +47,11 @@ class StatReader:
         self._fields = fields
         self._max_time_ms = max_time_ms
 
-    def stat(self, scope: Scope, query: StatQuery, tallies: Tallies | None = None) -> dict[str, Any]:
+    def stat(self, scope: Scope, query: StatQuery, rollups: Rollups | None = None) -> dict[str, Any]:
         """The reply: `results`, and `total_count` (of rows or values before paging) where a page was asked for.
 
         Args:
-            tallies: counted hours, to answer by what they can.
+            rollups: counted hours, to answer by what they can.
 
         Raises:
             QueryError: the data does not allow it: a size of no list, a date format of no date, too many rows.
@@ -62,14 +62,14 @@ class StatReader:
             with caller_query(self._max_time_ms):
                 if query.stages is None:
                     return self._distinct(matching, query)
-                if tallies and (rows := self._from_tallies(scope, query, tallies)) is not None:
+                if rollups and (rows := self._from_rollups(scope, query, rollups)) is not None:
                     return {"results": [_row(row, query.columns) for row in rows]}
                 return self._aggregate(matching, query)
         except QueryError as error:
             raise _naming_stages(error, query) from error
 
-    def _from_tallies(self, scope: Scope, query: StatQuery, tallies: Tallies) -> Iterable[Mapping[str, Any]] | None:
-        question, group = question_of(scope, query.where), counted_group(query)
+    def _from_rollups(self, scope: Scope, query: StatQuery, rollups: Rollups) -> Iterable[Mapping[str, Any]] | None:
+        question, group = rollup_query_of(scope, query.where), rollup_group(query)
         if question is None or group is None:
             return None
         kinds = compile_filter(scope, timeless(query.where))
@@ -78,7 +78,7 @@ class StatReader:
         def count_groups(since: datetime | None, before: datetime | None) -> Iterable[Mapping[str, Any]]:
             return self._run([{"$match": both(kinds, compile_times(since, before))}, *stages])
 
-        return tallies.groups(question, group, count_groups)
+        return rollups.groups(question, group, count_groups)
 
     def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
         pipeline = [{"$match": matching}, *compile_stages(query, self._fields)]

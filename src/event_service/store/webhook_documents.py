@@ -88,7 +88,7 @@ def key_fields(webhook: Webhook) -> Document:
     return {
         "access_key_hashes": list(webhook.key_hashes),
         "previous_key_expires_at": webhook.previous_key_expires_at,
-        "sealed_keys": [Binary(sealed) for sealed in webhook.sealed_keys],
+        "sealed_keys": [Binary(encrypted) for encrypted in webhook.sealed_keys],
     }
 
 

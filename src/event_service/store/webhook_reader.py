@@ -20,8 +20,8 @@ from event_service.store.compile import both, compile_filter, compile_projection
 from event_service.store.compile_list import compile_list_rows, compile_unwind
 from event_service.store.compile_stat import compile_count
 from event_service.store.documents import unescape_keys
-from event_service.store.partial_rows import with_list
-from event_service.store.plain import plain
+from event_service.store.json_values import plain
+from event_service.store.projection import with_list
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
 

@@ -12,7 +12,7 @@ from pymongo import ReadPreference, ReturnDocument, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from event_service.errors import AlreadyExists
-from event_service.model.activity import Tally
+from event_service.model.activity import DeliveryCounts
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
@@ -21,7 +21,7 @@ from event_service.store.activity_documents import activity_update
 from event_service.store.client import Database, Document
 from event_service.store.compile import compile_scope
 from event_service.store.documents import escape_keys
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.webhook_documents import CLEAR_KEYS, key_fields, webhook_document, webhook_of
 from event_service.store.webhook_reader import WebhookPage, WebhookReader
 
@@ -45,7 +45,7 @@ class WebhookStore:
     """Reads and writes webhooks. Every method that serves a caller takes the caller's scope first.
 
     Blocking: for worker threads. All methods raise Unavailable, DeadlineExceeded and their kin, as
-    `store/failures.py` says.
+    `store/driver_errors.py` says.
 
     Args:
         timeout_ms: after this the server gives a query up.
@@ -158,14 +158,14 @@ class WebhookStore:
             self._hash_key(row)
         return len(rows)
 
-    def add_activity(self, tallies: Mapping[str, Tally]) -> None:
+    def add_activity(self, counts: Mapping[str, DeliveryCounts]) -> None:
         """Adds to the numbers of several webhooks in one write; webhooks that are gone are passed over.
 
         Args:
-            tallies: webhook_id -> what is to be added.
+            counts: webhook_id -> what is to be added.
         """
         writes = [
-            UpdateOne({"webhook_id": webhook_id}, activity_update(tally)) for webhook_id, tally in tallies.items()
+            UpdateOne({"webhook_id": webhook_id}, activity_update(counts)) for webhook_id, counts in counts.items()
         ]
         if writes:
             with database_errors(writing=True):

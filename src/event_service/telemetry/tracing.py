@@ -44,7 +44,7 @@ AsgiApp = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitab
 
 
 class Call(Protocol):
-    """What is needed of `rpc/call.py`."""
+    """What is needed of `rpc/context.py`."""
 
     @property
     def method(self) -> str: ...

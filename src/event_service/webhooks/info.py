@@ -6,8 +6,8 @@ from typing import Any
 
 from event_service.model.webhook import Webhook
 from event_service.store.webhook_reader import WebhookPage
+from event_service.webhooks.encrypted_options import masked
 from event_service.webhooks.keys import MASK, delivery_path
-from event_service.webhooks.secret_options import masked
 
 
 @dataclass(frozen=True, slots=True)

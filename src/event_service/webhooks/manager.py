@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from event_service.concurrency.thread_pool import ThreadRunner
 from event_service.errors import (
     InvalidArgument,
     NotFound,
@@ -20,17 +21,16 @@ from event_service.model.webhook import PluginInfo, Webhook, WebhookState, acces
 from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.threads import Workers
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
-from event_service.webhooks.counters import ActivityCounters
+from event_service.webhooks.delivery_stats import DeliveryStats
+from event_service.webhooks.encrypted_options import encrypted, opened, with_kept_secrets
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
 from event_service.webhooks.plugins import DEFAULT, Plugins
 from event_service.webhooks.ports import Store
-from event_service.webhooks.sealing import Sealer
-from event_service.webhooks.secret_options import opened, sealed, with_kept_secrets
 from event_service.wire.timestamps import truncate, utc_now
 
 # Seconds. Keys overlap while senders are changed over, not for ever.
@@ -53,8 +53,8 @@ class WebhookManager:
         self,
         *,
         store: Store,
-        threads: Workers,
-        sealer: Sealer,
+        threads: ThreadRunner,
+        encryptor: Encryptor,
         plugins: Plugins,
         base_url: Callable[[], str],
         admit: Callable[[str], None] = lambda _: None,
@@ -62,13 +62,13 @@ class WebhookManager:
     ) -> None:
         self._store = store
         self._threads = threads
-        self._sealer = sealer
+        self._encryptor = encryptor
         self._plugins = plugins
         self._base_url = base_url
         self._admit = admit
         self._clock = clock
         self._cache = WebhookCache(self._load)
-        self._counters = ActivityCounters(lambda tallies: threads.run(store.add_activity, tallies), clock=clock)
+        self._counters = DeliveryStats(lambda counts: threads.run(store.add_activity, counts), clock=clock)
 
     def start(self) -> None:
         """Begins to write the counters, once a second."""
@@ -104,13 +104,13 @@ class WebhookManager:
         Raises:
             NotFound: no such webhook.
             PermissionDenied: its key does not sign.
-            Internal: the keys were sealed under another secret key.
+            Internal: the keys were encrypted under another secret key.
         """
         webhook = await self.find(webhook_id)
         sealed_keys = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
         if not sealed_keys:
             raise PermissionDenied
-        return webhook, tuple(self._sealer.open(one, webhook_id) for one in sealed_keys)
+        return webhook, tuple(self._encryptor.open(one, webhook_id) for one in sealed_keys)
 
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
         """The webhook of the scope that takes the events of a Cloud Eye project: of several the oldest enabled one."""
@@ -141,7 +141,7 @@ class WebhookManager:
             plugin_info: plugin_id (none: `auto`), version, options, upgrade_mode.
 
         Returns:
-            The webhook, its secrets sealed, and its access key in clear: nobody will see it again.
+            The webhook, its secrets encrypted, and its access key in clear: nobody will see it again.
 
         Raises:
             RequiredParameter: name, plugin_info, project_id, in this order; or the scope has no workspace.
@@ -173,13 +173,13 @@ class WebhookManager:
             tags=dict(tags or {}),
             is_ours=True,
         )
-        keyless.plugin.options = sealed(keyless.plugin.options, self._sealer, keyless.webhook_id)
+        keyless.plugin.options = encrypted(keyless.plugin.options, self._encryptor, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
         await self._threads.run(self._store.insert, webhook)
         return webhook, access_key
 
     async def get(self, scope: Scope, webhook_id: str) -> Webhook:
-        """One webhook, its secrets sealed, its counters up to date as far as this process knows.
+        """One webhook, its secrets encrypted, its counters up to date as far as this process knows.
 
         Raises:
             RequiredParameter: no webhook_id.
@@ -195,7 +195,7 @@ class WebhookManager:
 
         Raises:
             RequiredParameter, NotFound: as `get`.
-            Internal: a secret was sealed under another secret key.
+            Internal: a secret was encrypted under another secret key.
         """
         return self._opened(await self.get(scope, webhook_id))
 
@@ -263,7 +263,7 @@ class WebhookManager:
         metadata = await self._plugins.init(webhook.plugin.plugin_id, kept)
         changes = WebhookChanges(
             version=version or None,
-            options=None if options is None else sealed(kept, self._sealer, webhook_id),
+            options=None if options is None else encrypted(kept, self._encryptor, webhook_id),
             metadata=metadata,
             upgrade_mode=upgrade_mode or None,
         )
@@ -333,14 +333,14 @@ class WebhookManager:
 
     def _counted(self, webhook: Webhook) -> Webhook:
         """Add what could not be written of its counts. They never keep a webhook from being shown."""
-        tally = self._counters.pending(webhook.webhook_id)
-        webhook.requests_total += tally.calls
-        webhook.requests_error += tally.faulty_calls
-        webhook.activity.add(tally.activity)
+        counts = self._counters.pending(webhook.webhook_id)
+        webhook.requests_total += counts.calls
+        webhook.requests_error += counts.faulty_calls
+        webhook.activity.add(counts.activity)
         return webhook
 
     def _opened(self, webhook: Webhook) -> Webhook:
-        webhook.plugin.options = opened(webhook.plugin.options, self._sealer, webhook.webhook_id)
+        webhook.plugin.options = opened(webhook.plugin.options, self._encryptor, webhook.webhook_id)
         return webhook
 
     async def find(self, webhook_id: str) -> Webhook:
@@ -380,7 +380,7 @@ class WebhookManager:
         hashes = [access_key_hash(access_key), *webhook.key_hashes[:kept]]
         sealed_keys: list[bytes] = []
         if webhook.plugin.plugin_id == CLOUD_EYE:
-            sealed_keys = [self._sealer.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
+            sealed_keys = [self._encryptor.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
         until = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
         renewed = replace(webhook, key_hashes=hashes, sealed_keys=sealed_keys, previous_key_expires_at=until)
         return renewed, access_key

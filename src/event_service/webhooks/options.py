@@ -12,7 +12,7 @@ from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_of_option
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
-from event_service.wire.levels import PAYLOAD_LEVEL
+from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct import encode_struct
 
 CLOUD_EYE = "cloud-eye"

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import TooLarge
 from event_service.model.event import Event
-from event_service.wire.faults import NOT_UNICODE, RefusedValueError
+from event_service.wire.errors import NOT_UNICODE, RefusedValueError
 from event_service.wire.struct_encode import encode_struct
 from event_service.wire.timestamps import format_timestamp
 from event_service.wire.varint import Prefixes, varint

@@ -9,8 +9,8 @@ from typing import Any
 
 from google.protobuf import struct_pb2
 
-from event_service.wire.faults import NOT_FINITE, RefusedValueError, TooDeepError
-from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
+from event_service.wire.errors import NOT_FINITE, RefusedValueError, TooDeepError
+from event_service.wire.nesting import MAX_LEVEL, PAYLOAD_LEVEL
 
 _MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: they stay floats
 
@@ -71,7 +71,7 @@ def _read_object(message: struct_pb2.Struct, level: int) -> dict[str, Any]:
         try:
             result[key] = _read_value(value, level + 2)
         except RefusedValueError as refused:
-            refused.trail.append(key)
+            refused.add_trailer.append(key)
             raise
     return result
 
@@ -85,7 +85,7 @@ def _read_list(message: struct_pb2.ListValue, level: int) -> list[Any]:
         try:
             result.append(_read_value(value, level + 1))
         except RefusedValueError as refused:
-            refused.trail.append(len(result))
+            refused.add_trailer.append(len(result))
             raise
     return result
 

@@ -9,8 +9,8 @@ from math import isfinite
 from struct import Struct as Layout
 from typing import Any
 
-from event_service.wire.faults import NOT_FINITE, NOT_UNICODE, TOO_BIG, RefusedValueError, TooDeepError
-from event_service.wire.levels import MAX_LEVEL, PAYLOAD_LEVEL
+from event_service.wire.errors import NOT_FINITE, NOT_UNICODE, TOO_BIG, RefusedValueError, TooDeepError
+from event_service.wire.nesting import MAX_LEVEL, PAYLOAD_LEVEL
 from event_service.wire.timestamps import format_timestamp
 from event_service.wire.varint import REMEMBERED, Prefixes
 
@@ -112,7 +112,7 @@ def _write_object(value: Mapping[str, Any], level: int) -> bytes:
         except AttributeError:
             raise _refused(f"a key must be a string, not {type(key).__name__}", str(key)) from None
         except RefusedValueError as refused:
-            refused.trail.append(key)
+            refused.add_trailer.append(key)
             raise
         parts += (_FIRST[len(name) + len(before) + len(content)], name, before, content)
     return b"".join(parts)
@@ -128,7 +128,7 @@ def _write_list(value: Sequence[Any], level: int) -> bytes:
         except UnicodeEncodeError:
             raise _refused(NOT_UNICODE, position) from None
         except RefusedValueError as refused:
-            refused.trail.append(position)
+            refused.add_trailer.append(position)
             raise
         parts += (_FIRST[len(content)], content)
     return b"".join(parts)
@@ -182,7 +182,7 @@ def _plain(value: Any) -> Any:
 
 def _refused(problem: str, step: str | int) -> RefusedValueError:
     refused = RefusedValueError(problem)
-    refused.trail.append(step)
+    refused.add_trailer.append(step)
     return refused
 
 

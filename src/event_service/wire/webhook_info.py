@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
-from event_service.wire.levels import PAYLOAD_LEVEL
+from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct import encode_stored_struct
 from event_service.wire.timestamps import format_timestamp
 

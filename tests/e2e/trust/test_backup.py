@@ -21,8 +21,8 @@ def test_there_and_back_again(
     wanted = {"name": "kept", "project_id": "project-1", "plugin_info": {"plugin_id": "native"}}
     webhook = here.ask("Webhook", "create", wanted, **owner)
     sender = {name: webhook[name] for name in ("webhook_id", "access_key")}
-    sealed = {**wanted, "name": "signed", "plugin_info": {"plugin_id": "cloud-eye"}}
-    here.ask("Webhook", "create", sealed, **owner)
+    encrypted = {**wanted, "name": "signed", "plugin_info": {"plugin_id": "cloud-eye"}}
+    here.ask("Webhook", "create", encrypted, **owner)
     for number in range(5):
         here.ask(
             "Event", "create", {**sender, "data": {"event_key": "k", "number": number}}, idempotency_key=f"{number}"

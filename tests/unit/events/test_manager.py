@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from event_service.errors import EventServiceError, Overloaded, TooLarge, Unavailable
-from event_service.events.batch import CreateItem, CreateOutcome, CreateResult
-from event_service.events.conditions import AlertRules
+from event_service.events.alert_rules import AlertRules
+from event_service.events.delivery import Delivery
 from event_service.events.manager import MANY_EVENTS, DraftOutcome, EventManager
-from event_service.events.reading import Delivery
+from event_service.events.write_request import CreateOutcome, CreateResult, WriteRequest
 from event_service.model.activity import Ending
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
-from tests.unit.events.test_reading import Here
+from tests.unit.events.test_delivery import Here
 from tests.unit.events.test_replay import deliveries_on
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WEBHOOK = Webhook("webhook-1", "hook", "d", "w", "p", PluginInfo("cloud-eye"), NOW)
 
 
-class Door:
+class AdmissionControl:
     """Answers as told, a turn of the loop later; a refusal that is `at_once` comes from `submit`."""
 
     def __init__(self, *answers: CreateResult | EventServiceError, at_once: bool = False) -> None:
@@ -34,7 +34,7 @@ class Door:
     def admit(self, webhook_id: str) -> None:
         pass
 
-    def submit(self, request: CreateItem) -> "asyncio.Future[CreateResult]":
+    def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]":
         answer = self.answers.pop(0)
         if self.at_once and isinstance(answer, EventServiceError):
             raise answer
@@ -69,7 +69,7 @@ class Books:
         pass
 
 
-def manager_of(door: Door, books: Books) -> EventManager:
+def manager_of(door: AdmissionControl, books: Books) -> EventManager:
     return EventManager(
         webhooks=books,
         deliveries=deliveries_on(Here()),
@@ -82,7 +82,7 @@ def manager_of(door: Door, books: Books) -> EventManager:
     )
 
 
-async def create(door: Door, books: Books, count: int, **more: Any) -> Any:
+async def create(door: AdmissionControl, books: Books, count: int, **more: Any) -> Any:
     drafts = [(EventDraft(f"k{number}", always_store=True, **more), str(number)) for number in range(count)]
     return await manager_of(door, books).create_drafts(WEBHOOK, drafts, NOW)
 
@@ -92,7 +92,7 @@ STORED = [CreateResult((f"event-{number}",), duplicate=number == 1) for number i
 
 async def test_all_are_stored() -> None:
     books = Books()
-    outcomes = await create(Door(*STORED), books, 3)
+    outcomes = await create(AdmissionControl(*STORED), books, 3)
     assert outcomes == [DraftOutcome(f"event-{number}", number == 1) for number in range(3)]
     assert books.counted == [{"stored": 2, "duplicate": 1}]
     assert books.deliveries == ["cloud-eye stored"]
@@ -102,7 +102,7 @@ async def test_all_are_stored() -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_what_was_stored_beside_a_refusal_is_counted(at_once: bool) -> None:
     books = Books()
-    door = Door(*STORED[:2], Overloaded("full", retry_after=1), TooLarge("x"), at_once=at_once)
+    door = AdmissionControl(*STORED[:2], Overloaded("full", retry_after=1), TooLarge("x"), at_once=at_once)
     with pytest.raises(Overloaded):
         await create(door, books, 4)
     assert books.counted == [{"stored": 1, "duplicate": 1}]
@@ -114,7 +114,7 @@ async def test_what_was_stored_beside_a_refusal_is_counted(at_once: bool) -> Non
 async def test_what_is_too_large_to_be_built_is_refused() -> None:
     books = Books()
     with pytest.raises(TooLarge):
-        await create(Door(), books, 1, title="x" * 2000)
+        await create(AdmissionControl(), books, 1, title="x" * 2000)
     assert (books.counted, books.deliveries) == ([], ["cloud-eye ERROR_TOO_LARGE"])
     assert [ending.refused for ending in books.endings] == [1]
 
@@ -122,7 +122,7 @@ async def test_what_is_too_large_to_be_built_is_refused() -> None:
 async def test_who_stops_waiting_leaves_no_answer_unasked_for() -> None:
     complaints: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
-    door = Door(*[Unavailable() for _ in range(3)])
+    door = AdmissionControl(*[Unavailable() for _ in range(3)])
     task = asyncio.create_task(create(door, Books(), 3))
     await asyncio.sleep(0)
     task.cancel()
@@ -136,7 +136,7 @@ async def test_who_stops_waiting_leaves_no_answer_unasked_for() -> None:
 
 
 async def test_what_is_much_does_not_wait_for_the_rest_of_its_batch() -> None:
-    door = Door(*[CreateResult((f"event-{number}",)) for number in range(3)])
+    door = AdmissionControl(*[CreateResult((f"event-{number}",)) for number in range(3)])
     queued: list[int] = []
 
     def deliveries() -> Iterator[Delivery]:
@@ -154,7 +154,7 @@ async def test_what_is_much_does_not_wait_for_the_rest_of_its_batch() -> None:
 
 
 async def test_a_refusal_keeps_nothing_alive_of_what_was_refused() -> None:
-    door = Door(Overloaded("full", retry_after=1), at_once=True)
+    door = AdmissionControl(Overloaded("full", retry_after=1), at_once=True)
     deliveries = [Delivery(payload={"title": "t"}, received_at=NOW)]
     (error,) = await manager_of(door, Books()).create_batch("webhook-1", "key", deliveries)
     assert isinstance(error, Overloaded)

@@ -11,14 +11,14 @@ from event_service.events.preview import MOST_SHOWN, Preview, Previewer
 from event_service.http.collector import read_payload
 from event_service.model.scope import Scope
 from event_service.normalize.result import MOST_EVENTS
-from tests.unit.events.test_reading import Here
+from tests.unit.events.test_delivery import Here
 from tests.unit.events.test_replay import Webhooks, deliveries_on
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 class Noted(Here):
-    """Notes what is done aside."""
+    """Notes what is done run_in_thread."""
 
     def __init__(self) -> None:
         self.done: list[str] = []

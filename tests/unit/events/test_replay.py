@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from event_service.errors import InvalidArgument, NotFound
-from event_service.events.batch import ClaimRequest, CreateResult
 from event_service.events.replay import Replayer
+from event_service.events.write_request import CreateResult, IdempotencyRequest
 from event_service.http.collector import read_payload
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
@@ -16,7 +16,7 @@ from event_service.model.webhook import PluginInfo, Webhook
 from event_service.normalize import error_event, parse
 from event_service.normalize.result import BadItem, Fault
 from event_service.wire.event_info import encode_event
-from tests.unit.events.test_reading import Amazon, DeliveryReader, Here, Remote, SnsTrust
+from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote, SnsTrust
 
 SCOPE = Scope("d")
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,14 +40,14 @@ class Events:
     def __init__(self, draft: EventDraft, webhook_id: str = "webhook-1") -> None:
         self.wire = encode_event(Event("event-1", draft, "d", "w", "p", webhook_id, RECEIVED))
         self.drafts: Sequence[EventDraft] = []
-        self.claims: list[ClaimRequest] = []
+        self.claims: list[IdempotencyRequest] = []
         self.unmatched: tuple[str, ...] = ()
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         return self.wire
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: ClaimRequest
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest
     ) -> CreateResult:
         assert received_at == NOW
         duplicate = claim.claim_id in {known.claim_id for known in self.claims}
@@ -56,8 +56,8 @@ class Events:
         return CreateResult(("event-2",), duplicate, self.unmatched)
 
 
-def deliveries_on(threads: Here) -> DeliveryReader:
-    return DeliveryReader(
+def deliveries_on(threads: Here) -> DeliveryParser:
+    return DeliveryParser(
         remote=Remote(),
         sns=SnsTrust(Amazon()),
         endpoints={},

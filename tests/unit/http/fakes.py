@@ -9,10 +9,10 @@ import httpx
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.delivery import CreateRequest
+from event_service.events.write_request import CreateOutcome
 from event_service.http.app import build_app
-from event_service.http.gate import Gate
+from event_service.http.middleware import Gate
 from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal, Role
 from event_service.model.event import EventDraft
@@ -203,14 +203,14 @@ class Door:
             methods=methods | self.handlers,
             open_methods=self.open_methods,
             new_call=FakeCall,
-            aside=self.aside,
+            run_in_thread=self.run_in_thread,
             is_ready=lambda: self.ready,
             version="0",
             observe=lambda method, route, status, _seconds: self.observed.append((method, route, status)),
             clock=lambda: self.now,
         )
 
-    async def aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self.put_aside.append(function)
         return function(*arguments)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.delivery import CreateRequest
+from event_service.events.write_request import CreateOutcome
 from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
 from event_service.wire.json_text import LARGE_BODY

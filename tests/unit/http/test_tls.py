@@ -9,9 +9,9 @@ import httpx
 import pytest
 from cryptography import x509
 
-from event_service.certificates import TlsError, TlsFiles
 from event_service.http.server import HttpServer
 from event_service.http.tls import server_context
+from event_service.tls import TlsError, TlsFiles
 from tests.unit.http.fakes import Door
 from tests.unit.rpc.certificates import Authority
 

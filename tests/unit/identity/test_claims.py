@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from event_service.identity.claims import Rules, TokenRefusedError, principal_of
+from event_service.identity.claims import InvalidTokenError, Rules, principal_of
 from event_service.identity.principal import Principal, Role
 from tests.unit.identity.signing import NOW, RULES, claims
 
@@ -114,7 +114,7 @@ def test_claims_make_a_principal(changes, expected):
     ids=str,
 )
 def test_refused(changes):
-    with pytest.raises(TokenRefusedError):
+    with pytest.raises(InvalidTokenError):
         principal(**changes)
 
 
@@ -138,5 +138,5 @@ def test_a_configured_audience_is_demanded(audience, holds):
     if holds:
         assert principal_of(claims(aud=audience), NOW, rules)
     else:
-        with pytest.raises(TokenRefusedError):
+        with pytest.raises(InvalidTokenError):
             principal_of(claims(aud=audience), NOW, rules)

@@ -9,7 +9,7 @@ import pytest
 
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.normalize.result import MOST_EVENTS, Parsed
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -9,7 +9,7 @@ from event_service.errors import QueryError, RequiredParameter
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldKind, Origin
 from event_service.query.filter import Comparison
 from event_service.query.stat_query import StatQuery, parse_stat_query
-from event_service.query.stat_stages import Accumulator, Count, DatePart, Group, GroupCondition, Project, Sort
+from event_service.query.stat_stages import Accumulator, Count, DatePart, Group, GroupPredicate, Project, Sort
 from event_service.query.unwind import Unwind
 
 COUNT = {"n": "c", "o": "count"}
@@ -165,8 +165,8 @@ def test_conditions() -> None:
     conditions = [{"k": "severity", "v": "$severity", "o": "eq"}, {"k": "created_at", "v": "2025-01-01", "o": "lt"}]
     grouped = stage(parsed(group([{**COUNT, "conditions": conditions}])))
     assert grouped.fields[0].conditions == (
-        GroupCondition(EVENT_FIELDS.path("severity"), Comparison.EQUAL, "$severity"),
-        GroupCondition(EVENT_FIELDS.path("created_at"), Comparison.LESS, datetime(2025, 1, 1, tzinfo=UTC)),
+        GroupPredicate(EVENT_FIELDS.path("severity"), Comparison.EQUAL, "$severity"),
+        GroupPredicate(EVENT_FIELDS.path("created_at"), Comparison.LESS, datetime(2025, 1, 1, tzinfo=UTC)),
     )
 
 

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import PermissionDenied
 from event_service.identity.authenticator import Authenticator, NoAuthentication
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import LargePayloads
 from event_service.rpc.methods import Handler
 from event_service.rpc.server import GrpcServer, Service
@@ -20,7 +20,7 @@ EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
 EVERYBODY = NoAuthentication("domain-1", "workspace-1")
 
 
-async def echo(request: bytes, call: Call) -> bytes:
+async def echo(request: bytes, call: RpcContext) -> bytes:
     return request
 
 
@@ -84,8 +84,8 @@ def large_payloads(done: list[str]) -> LargePayloads:
         if access_key != "right":
             raise PermissionDenied
 
-    async def aside(function: Callable[..., Any], *arguments: Any) -> Any:
+    async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         done.append("read")
         return function(*arguments)
 
-    return LargePayloads(authenticate, aside)
+    return LargePayloads(authenticate, run_in_thread)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import CreateRequest
+from event_service.events.delivery import CreateRequest
+from event_service.events.write_request import CreateOutcome
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
@@ -64,8 +64,8 @@ class Manager:
         return self.result
 
 
-def call(principal: Principal | None = OWNER, **metadata: str) -> Call:
-    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, principal=principal)
+def call(principal: Principal | None = OWNER, **metadata: str) -> RpcContext:
+    return RpcContext("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, principal=principal)
 
 
 def create_request(**fields: Any) -> bytes:

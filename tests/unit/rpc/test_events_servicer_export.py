@@ -11,10 +11,10 @@ import pytest
 from event_service._gen.event_service.v1 import events_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.events.exporting import Part
+from event_service.events.export import Part
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.events_servicer import DESCRIPTOR, EventsServicer
 from event_service.wire.event_info import encode_event_info
 from tests.unit.rpc.serving import serving
@@ -106,7 +106,7 @@ async def test_a_wrong_token_is_refused() -> None:
 
 
 class Replies:
-    """An outbox that keeps what is sent."""
+    """An responses that keeps what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -133,6 +133,6 @@ class Replies:
 async def test_the_scope_is_that_of_a_list(principal: Principal, scope: Scope) -> None:
     exporter, replies = FakeExporter(1), Replies()
     servicer = EventsServicer(None, None, exporter)  # type: ignore[arg-type]
-    await servicer.export(b"", Call("/x", {}, principal=principal, outbox=replies))
+    await servicer.export(b"", RpcContext("/x", {}, principal=principal, responses=replies))
     assert exporter.asked == [(scope, {}, {}, "")]
     assert len(replies.sent) == 1

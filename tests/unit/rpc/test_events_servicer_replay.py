@@ -7,7 +7,7 @@ from event_service.errors import InvalidArgument, PermissionDenied, RequiredPara
 from event_service.events.replay import Replay
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.events_servicer import EventsServicer
 
 OWNER = Principal(Role.WORKSPACE_OWNER, "d-1", "ws-1")
@@ -30,7 +30,7 @@ def replayer() -> FakeReplayer:
 
 async def ask(replayer: FakeReplayer, request: bytes, principal: Principal | None = OWNER) -> bytes:
     servicer = EventsServicer(replayer, None, None)  # type: ignore[arg-type]
-    return await servicer.replay(request, Call("/x", {}, principal=principal))
+    return await servicer.replay(request, RpcContext("/x", {}, principal=principal))
 
 
 async def test_the_answer(replayer: FakeReplayer) -> None:

@@ -11,12 +11,12 @@ import pytest
 from event_service._gen.event_service.v1 import events_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, Overloaded, Unauthenticated, Unavailable
-from event_service.events.watching import News
+from event_service.events.watch import WatchBatch
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
-from event_service.rpc.admission import Admission
+from event_service.rpc.concurrency_limit import Admission
 from event_service.rpc.events_servicer import DESCRIPTOR, EventsServicer
-from event_service.rpc.outbox import Outbox
+from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.server import GrpcServer
 from event_service.wire.event_info import encode_event_info
 from tests.unit.rpc.serving import EVERYBODY, serving
@@ -31,14 +31,14 @@ class FakeWatcher:
 
     async def watch(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
-    ) -> AsyncGenerator[News, None]:
+    ) -> AsyncGenerator[WatchBatch, None]:
         self.asked.append((scope, query, equals, token))
         if token == "wrong":
             raise InvalidArgument.at("resume_token", "is none of ours")
         try:
-            yield News([encode_event_info({"event_id": f"event-{number}"}) for number in (1, 2)], "token-1")
+            yield WatchBatch([encode_event_info({"event_id": f"event-{number}"}) for number in (1, 2)], "token-1")
             while True:
-                yield News((), "token-2")
+                yield WatchBatch((), "token-2")
                 await asyncio.sleep(0.01)
         finally:
             self.left.set()
@@ -135,11 +135,11 @@ async def test_who_does_not_read_is_cut_off() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(Overloaded):
-        await Outbox(never, Admission(1, 1), unread=0.01).send(b"")
+        await ResponseStream(never, Admission(1, 1), unread=0.01).send(b"")
 
 
 async def test_nothing_is_sent_once_the_server_stops() -> None:
     admission = Admission(1, 1)
     await admission.drain(0)
     with pytest.raises(Unavailable):
-        Outbox(lambda _: asyncio.sleep(0), admission).check()
+        ResponseStream(lambda _: asyncio.sleep(0), admission).check()

@@ -23,9 +23,9 @@ from event_service.errors import (
     TooLarge,
     Unavailable,
 )
-from event_service.events.batch import CreateOutcome
-from event_service.events.reading import Delivery
-from event_service.rpc.call import Call
+from event_service.events.delivery import Delivery
+from event_service.events.write_request import CreateOutcome
+from event_service.rpc.context import RpcContext
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import method_table, streaming_methods
 from event_service.rpc.server import GrpcServer
@@ -66,7 +66,7 @@ class Manager:
         return [one if isinstance(one, EventServiceError) else self._answer(one) for one in self.lots[-1]]
 
 
-class Inbox:
+class RequestStream:
     """A stream that has been sent already, in these lots."""
 
     def __init__(self, *lots: list[bytes]) -> None:
@@ -88,12 +88,12 @@ def field(number: int, content: bytes) -> bytes:
 
 
 async def ask(manager: Manager, request: bytes) -> list[ingest_pb2.Outcome]:
-    reply = await IngestServicer(manager).create_batch(request, Call("/s/m", {}))
+    reply = await IngestServicer(manager).create_batch(request, RpcContext("/s/m", {}))
     return list(ingest_pb2.CreateBatchResponse.FromString(reply).outcomes)
 
 
 async def stream(manager: Manager, *lots: list[bytes]) -> list[ingest_pb2.Outcome]:
-    reply = await IngestServicer(manager).create_stream(b"", Call("/s/m", {}, inbox=Inbox(*lots)))
+    reply = await IngestServicer(manager).create_stream(b"", RpcContext("/s/m", {}, requests=RequestStream(*lots)))
     return list(ingest_pb2.CreateStreamResponse.FromString(reply).outcomes)
 
 
@@ -225,7 +225,7 @@ async def test_what_sending_again_does_not_mend_is_an_outcome(error: EventServic
 async def test_the_largest_reply_is_one_that_clients_take() -> None:
     worst = CreateOutcome(["event-0123456789ab"] * 1000, faults=["\0" * 1000] * 100, ignored=["%" * 1000] * 100)
     reply = await IngestServicer(Manager(lambda _: worst)).create_batch(
-        batch(*[{"n": n} for n in range(MAX_BATCH)]), Call("/s/m", {})
+        batch(*[{"n": n} for n in range(MAX_BATCH)]), RpcContext("/s/m", {})
     )
     assert len(reply) < 4 * 1024 * 1024
 
@@ -373,11 +373,11 @@ async def test_large_payloads_of_a_stranger_are_not_read() -> None:
     servicer = IngestServicer(manager, large_payloads(done))
     payloads = [{"n": 1, "title": "small"}, {"n": 2, "title": "x" * LARGE_BODY}]
     with pytest.raises(PermissionDenied):
-        await servicer.create_batch(batch(*payloads, access_key="wrong"), Call("/s/m", {}))
+        await servicer.create_batch(batch(*payloads, access_key="wrong"), RpcContext("/s/m", {}))
     assert done == ["authenticate"]
-    await servicer.create_batch(batch(*payloads, access_key="right"), Call("/s/m", {}))
+    await servicer.create_batch(batch(*payloads, access_key="right"), RpcContext("/s/m", {}))
     assert done == ["authenticate", "authenticate", "read"]
-    inbox = Inbox([batch(*payloads, access_key="right")], [batch({"n": 3}, access_key="right")])
-    await servicer.create_stream(b"", Call("/s/m", {}, inbox=inbox))
+    requests = RequestStream([batch(*payloads, access_key="right")], [batch({"n": 3}, access_key="right")])
+    await servicer.create_stream(b"", RpcContext("/s/m", {}, requests=requests))
     assert done[3:] == ["authenticate", "read"]
     assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]

@@ -8,23 +8,23 @@ from collections.abc import Mapping
 
 import pytest
 
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import DeadlineExceeded, EventServiceError, Internal, NotFound, Unauthenticated, Unavailable
 from event_service.identity.principal import Principal
-from event_service.rpc.admission import Admission
-from event_service.rpc.call import Call
-from event_service.rpc.interceptors import Identity, Log, Seldom, deadline, errors, interceptors, trace
+from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.context import RpcContext
+from event_service.rpc.interceptors import Identity, Log, LogSampler, deadline, errors, interceptors, trace
 from event_service.rpc.methods import Handler, compose
-from event_service.store.threads import Threads
 from event_service.telemetry.logging import JsonFormatter
 from tests.unit.rpc.serving import EVERYBODY, echo
 
 
-def call(named: str = "request-1", **metadata: str) -> Call:
-    return Call("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id=named)
+def call(named: str = "request-1", **metadata: str) -> RpcContext:
+    return RpcContext("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id=named)
 
 
 def raising(error: BaseException) -> Handler:
-    async def raise_it(request: bytes, call: Call) -> bytes:
+    async def raise_it(request: bytes, call: RpcContext) -> bytes:
         raise error
 
     return raise_it
@@ -55,10 +55,10 @@ async def test_an_id_that_another_door_has_given_stays() -> None:
 
 
 async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCaptureFixture) -> None:
-    log, threads = logging.getLogger("event_service.store.test"), Threads(1)
+    log, threads = logging.getLogger("event_service.store.test"), ThreadPool(1)
     caplog.handler.setFormatter(JsonFormatter())
 
-    async def work(request: bytes, call: Call) -> bytes:
+    async def work(request: bytes, call: RpcContext) -> bytes:
         log.warning("in the task")
         await threads.run(log.warning, "in a worker thread")
         return request
@@ -134,12 +134,12 @@ async def test_a_storm_of_refusals_is_one_line(caplog: pytest.LogCaptureFixture)
 
 
 def test_what_happens_often_is_told_seldom() -> None:
-    seldom = Seldom(1.0)
+    seldom = LogSampler(1.0)
     assert [seldom.count(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
 
 
 async def test_nobody_waits_for_ever() -> None:
-    async def sleep(request: bytes, call: Call) -> bytes:
+    async def sleep(request: bytes, call: RpcContext) -> bytes:
         await asyncio.sleep(10)
         return b""
 

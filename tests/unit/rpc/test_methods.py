@@ -6,7 +6,7 @@ from google.protobuf import empty_pb2
 from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import Handler, compose, decode, method_table
 from tests.unit.rpc.serving import EVENT, Methods, echo
 
@@ -15,7 +15,7 @@ async def test_interceptors_are_passed_in_their_order() -> None:
     passed: list[str] = []
 
     def noting(name: str) -> object:
-        async def interceptor(request: bytes, call: Call, proceed: Handler) -> bytes:
+        async def interceptor(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
             passed.append(f"> {name}")
             reply = await proceed(request + name.encode(), call)
             passed.append(f"< {name}")
@@ -24,7 +24,7 @@ async def test_interceptors_are_passed_in_their_order() -> None:
         return interceptor
 
     run = compose([noting("a"), noting("b")], echo)  # type: ignore[list-item]
-    assert await run(b"", Call("/s/m", {})) == b"ab"
+    assert await run(b"", RpcContext("/s/m", {})) == b"ab"
     assert passed == ["> a", "> b", "< b", "< a"]
     assert compose([], echo) is echo
 

@@ -11,7 +11,7 @@ import pytest
 
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.server import GrpcServer, PortTaken, Service, check_free, server_options
 from tests.unit.rpc.serving import EVENT, EVERYBODY, Methods, connected, failure, serving, settings
 from tests.waiting import until
@@ -28,14 +28,14 @@ class NobodyAuthenticated:
 
 
 async def test_bytes_go_in_and_out_with_metadata_and_trailers() -> None:
-    async def answer(request: bytes, call: Call) -> bytes:
+    async def answer(request: bytes, call: RpcContext) -> bytes:
         assert call.method == "/spaceone.api.monitoring.v1.Event/get"
         assert call.metadata["token"] == "abc"
         assert "binary-bin" not in call.metadata
         assert call.deadline is not None
         assert 0 < call.deadline - time.monotonic() < 60
         assert call.caller.domain_id == "domain-1"
-        call.trail("event-count", "1")
+        call.add_trailer("event-count", "1")
         return request + b"!"
 
     async with serving(Methods(get=answer)) as server, connected(server) as ask:
@@ -45,9 +45,9 @@ async def test_bytes_go_in_and_out_with_metadata_and_trailers() -> None:
 
 
 async def test_as_many_trailers_as_are_allowed_arrive() -> None:
-    async def answer(request: bytes, call: Call) -> bytes:
-        call.trail_all("event-id", ["event-0123456789ab"] * 30, 20)
-        call.trail_all("event-error", ["x" * 1000] * 100, 100)
+    async def answer(request: bytes, call: RpcContext) -> bytes:
+        call.add_trailers("event-id", ["event-0123456789ab"] * 30, 20)
+        call.add_trailers("event-error", ["x" * 1000] * 100, 100)
         return b""
 
     async with serving(Methods(create=answer)) as server, connected(server) as ask:
@@ -59,7 +59,7 @@ async def test_as_many_trailers_as_are_allowed_arrive() -> None:
 
 
 async def test_what_a_servicer_did_not_expect_is_internal() -> None:
-    async def fail(request: bytes, call: Call) -> bytes:
+    async def fail(request: bytes, call: RpcContext) -> bytes:
         raise KeyError("secret")
 
     seen: list[tuple[str, str]] = []
@@ -112,7 +112,7 @@ async def test_requests_over_the_limit_are_refused(compression: grpc.Compression
 
 
 async def test_replies_may_be_larger_than_requests() -> None:
-    async def much(request: bytes, call: Call) -> bytes:
+    async def much(request: bytes, call: RpcContext) -> bytes:
         return bytes(20_000_000)
 
     unlimited = [("grpc.max_receive_message_length", -1)]
@@ -126,7 +126,7 @@ async def test_replies_may_be_larger_than_requests() -> None:
 async def test_more_calls_than_allowed_are_refused_quickly() -> None:
     opened = asyncio.Event()
 
-    async def wait(request: bytes, call: Call) -> bytes:
+    async def wait(request: bytes, call: RpcContext) -> bytes:
         await opened.wait()
         return b""
 
@@ -144,7 +144,7 @@ async def test_more_calls_than_allowed_are_refused_quickly() -> None:
 
 
 async def test_a_deadline_is_kept() -> None:
-    async def sleep(request: bytes, call: Call) -> bytes:
+    async def sleep(request: bytes, call: RpcContext) -> bytes:
         await asyncio.sleep(10)
         return b""
 
@@ -213,7 +213,7 @@ async def test_an_old_connection_is_renewed_without_an_error() -> None:
 async def test_a_stop_answers_what_is_under_way_and_refuses_the_rest() -> None:
     answered = asyncio.Event()
 
-    async def wait(request: bytes, call: Call) -> bytes:
+    async def wait(request: bytes, call: RpcContext) -> bytes:
         await answered.wait()
         return b"done"
 
@@ -232,7 +232,7 @@ async def test_a_stop_answers_what_is_under_way_and_refuses_the_rest() -> None:
 
 
 async def test_a_stop_ends_within_its_grace() -> None:
-    async def sleep(request: bytes, call: Call) -> bytes:
+    async def sleep(request: bytes, call: RpcContext) -> bytes:
         await asyncio.sleep(60)
         return b""
 
@@ -266,7 +266,7 @@ async def test_start_and_stop_many_times() -> None:
 
 
 async def test_refusals_leave_the_connection_usable() -> None:
-    async def refuse(request: bytes, call: Call) -> bytes:
+    async def refuse(request: bytes, call: RpcContext) -> bytes:
         raise InvalidArgument.at("x", "is wrong")
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:
@@ -279,7 +279,7 @@ async def test_a_rush_that_finds_the_event_loop_busy_is_answered_all_the_same() 
     """gRPC's own bound on what has come in and was not looked at yet ends calls as CANCELLED, which nobody repeats."""
     connections, each = 4, 500
 
-    async def answer(request: bytes, call: Call) -> bytes:
+    async def answer(request: bytes, call: RpcContext) -> bytes:
         if request == b"busy":
             time.sleep(1)  # noqa: ASYNC251 - that is what is tested
         return request

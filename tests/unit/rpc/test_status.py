@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from event_service import errors
 from event_service.errors import EventServiceError, FieldViolation, InvalidArgument, Overloaded, RequiredParameter
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.status import MAX_DETAILS_BYTES, MAX_TEXT_BYTES, Failure, cut, error_of, failure_of
 from tests.unit.rpc.serving import Methods, connected, failure, serving
 
@@ -99,9 +99,9 @@ def test_details_are_bounded(message: str, faults: list[FieldViolation]) -> None
 
 @pytest.mark.parametrize("character", ["x", "\x00", "%", "키", "\U0001f600", "\ud800"])
 async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
-    async def refuse(request: bytes, call: Call) -> bytes:
+    async def refuse(request: bytes, call: RpcContext) -> bytes:
         for _ in range(200):
-            call.trail("event-error", character * 500)
+            call.add_trailer("event-error", character * 500)
         faults = [FieldViolation(f"data.{character * 50}[{number}]", character * 200) for number in range(1000)]
         raise InvalidArgument(character * 5000, violations=faults)
 
@@ -116,7 +116,7 @@ async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
 
 
 async def test_standard_clients_find_the_details() -> None:
-    async def refuse(request: bytes, call: Call) -> bytes:
+    async def refuse(request: bytes, call: RpcContext) -> bytes:
         raise RequiredParameter("event_id")
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:

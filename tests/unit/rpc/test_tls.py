@@ -9,9 +9,9 @@ import grpc
 import pytest
 from cryptography import x509
 
-from event_service.certificates import TlsError, TlsFiles, tls_files
 from event_service.rpc.server import GrpcServer
 from event_service.rpc.tls import server_credentials
+from event_service.tls import TlsError, TlsFiles, tls_files
 from tests.unit.rpc.certificates import Authority, Identity
 from tests.unit.rpc.serving import EVENT, Methods, failure, serving, settings
 

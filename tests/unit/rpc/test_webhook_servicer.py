@@ -10,6 +10,7 @@ from spaceone.api.monitoring.v1 import webhook_pb2 as theirs
 
 from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import (
     InvalidArgument,
     NotFound,
@@ -18,24 +19,23 @@ from event_service.errors import (
     TooLarge,
     Unauthenticated,
 )
+from event_service.events.delivery import DeliveryParser
 from event_service.events.preview import Previewer
-from event_service.events.reading import DeliveryReader
 from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import Ending
-from event_service.normalize.plugin import RemotePlugins
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc import webhook_servicer, webhooks_servicer
-from event_service.rpc.call import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import method_table
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
-from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.webhooks.sealing import Sealer
 from event_service.wire.struct import encode_stored_struct
 from tests.contract.mongomock_database import make_database
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, signed
@@ -79,7 +79,7 @@ class Both:
     """The methods of both services by name."""
 
     def __init__(self, manager, threads):
-        deliveries = DeliveryReader(
+        deliveries = DeliveryParser(
             remote=Remote(),
             sns=SnsTrust(None),
             endpoints={},
@@ -109,11 +109,11 @@ def database(monkeypatch):
 
 @pytest.fixture
 def servicer(database, tmp_path):
-    threads = Threads(1)
+    threads = ThreadPool(1)
     manager = WebhookManager(
         store=WebhookStore(database, 5000, list_limit=2),
         threads=threads,
-        sealer=Sealer(None, tmp_path / "secret.key"),
+        encryptor=Encryptor(None, tmp_path / "secret.key"),
         plugins=Plugins({}, RemotePlugins()),
         base_url=lambda: "https://events.example",
     )
@@ -127,7 +127,7 @@ def ask(servicer):
 
     async def ask(method, request, principal=OWNER, call=None):
         kind, reply_kind = MESSAGES[method]
-        call = call or Call(f"/x/{method}", {}, principal=principal)
+        call = call or RpcContext(f"/x/{method}", {}, principal=principal)
         wire = await getattr(servicer, method)(json_format.ParseDict(request, kind()).SerializeToString(), call)
         if reply_kind is None:
             assert wire == b""
@@ -171,7 +171,7 @@ async def test_create_get_list(ask):
 
 async def test_spaceones_own_stubs_read_the_reply(servicer):
     request = json_format.ParseDict(CREATE, theirs.CreateWebhookRequest()).SerializeToString()
-    info = theirs.WebhookInfo.FromString(await servicer.create(request, Call("/x/create", {}, principal=OWNER)))
+    info = theirs.WebhookInfo.FromString(await servicer.create(request, RpcContext("/x/create", {}, principal=OWNER)))
     assert (info.name, info.state, len(info.access_key)) == ("hook", theirs.WebhookInfo.ENABLED, 64)
 
 
@@ -210,11 +210,11 @@ async def test_roles(ask, principal, may_read, may_write):
 @pytest.mark.parametrize("method", [*READS, *WRITES])
 async def test_nobody_and_garbage_are_refused(servicer, method):
     with pytest.raises(Unauthenticated):
-        await getattr(servicer, method)(b"", Call("/x", {}))
+        await getattr(servicer, method)(b"", RpcContext("/x", {}))
     with pytest.raises(InvalidArgument):
-        await getattr(servicer, method)(b"\xff\xff", Call("/x", {}, principal=OWNER))
+        await getattr(servicer, method)(b"\xff\xff", RpcContext("/x", {}, principal=OWNER))
     with pytest.raises(PermissionDenied):
-        await getattr(servicer, method)(b"", Call("/x", {}, principal=USER))
+        await getattr(servicer, method)(b"", RpcContext("/x", {}, principal=USER))
 
 
 @pytest.mark.parametrize("method", [name for name in [*READS, *WRITES] if name not in ("list", "stat", "create")])
@@ -279,7 +279,7 @@ async def test_unknown_enum_numbers_are_refused(servicer, message, field):
         type(message).__name__, "create"
     )
     with pytest.raises(InvalidArgument) as caught:
-        await getattr(servicer, method)(message.SerializeToString(), Call("/x", {}, principal=OWNER))
+        await getattr(servicer, method)(message.SerializeToString(), RpcContext("/x", {}, principal=OWNER))
     assert caught.value.violations[0].field == field
 
 
@@ -398,7 +398,7 @@ async def test_list_by_access_key_and_stat(ask):
 async def test_selected_fields_and_a_page_that_is_cut(ask):
     for name in ("a", "b", "c"):
         await ask("create", {**CREATE, "name": name})
-    call = Call("/x/list", {}, principal=OWNER)
+    call = RpcContext("/x/list", {}, principal=OWNER)
     page = await ask("list", {"query": {"only": ["name", "plugin_info.plugin_id"]}}, call=call)
     assert page == {
         "results": [{"name": name, "plugin_info": {"plugin_id": "native"}} for name in ("a", "b")],
@@ -477,6 +477,6 @@ async def test_no_request_is_a_fault_of_ours(servicer, database, method, data):
     )
     request = data.draw(requests_of(method))
     try:
-        await getattr(servicer, method)(request, Call("/x", {}, principal=OWNER))
+        await getattr(servicer, method)(request, RpcContext("/x", {}, principal=OWNER))
     except (InvalidArgument, NotFound, PermissionDenied, TooLarge):
         return

@@ -4,8 +4,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Router
 
-from event_service.http.gate import Gate
 from event_service.http.metrics import metrics_route
+from event_service.http.middleware import Gate
 from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -18,12 +19,11 @@ from event_service.errors import (
 from event_service.model.activity import Ending
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState, access_key_hash
-from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.webhooks.sealing import Sealer
 from tests.contract.mongomock_database import make_database
 
 SCOPE = Scope("d-1", "ws-1")
@@ -80,12 +80,12 @@ def make_manager(database, clock, remote, tmp_path):
     pools = []
 
     def make(**parts):
-        pools.append(Threads(2))
+        pools.append(ThreadPool(2))
         return WebhookManager(
             **{
                 "store": WebhookStore(database, 5000),
                 "threads": pools[-1],
-                "sealer": Sealer(None, tmp_path / "secret.key"),
+                "encryptor": Encryptor(None, tmp_path / "secret.key"),
                 "plugins": Plugins({"plugin-far": "grpc://127.0.0.1:1"}, remote),
                 "base_url": lambda: "http://127.0.0.1:8080",
                 "clock": clock,
@@ -398,7 +398,7 @@ class TestCounters:
 
     async def test_read_although_counts_cannot_be_written(self, make_manager, database):
         class FullDisk(WebhookStore):
-            def add_activity(self, tallies):
+            def add_activity(self, counts):
                 raise Unavailable
 
         manager = make_manager(store=FullDisk(database, 5000))

@@ -1,17 +1,17 @@
-"""A webhook's secrets on their way: told once, sealed in the store, masked for readers, in clear for parsers only."""
+"""A webhook's secrets on their way: told once, encrypted in the store, masked for readers, in clear for parsers only."""
 
 import json
 
 import pytest
 
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Internal, InvalidArgument
 from event_service.model.scope import Scope
-from event_service.store.threads import Threads
 from event_service.store.webhooks import WebhookStore
+from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.webhooks.sealing import Sealer
 from tests.contract.mongomock_database import make_database
 
 SCOPE = Scope("d-1", "ws-1")
@@ -47,11 +47,11 @@ def make_manager(database, remote, tmp_path):
     pools = []
 
     def make(key_file="secret.key"):
-        pools.append(Threads(2))
+        pools.append(ThreadPool(2))
         return WebhookManager(
             store=WebhookStore(database, 5000),
             threads=pools[-1],
-            sealer=Sealer(None, tmp_path / key_file),
+            encryptor=Encryptor(None, tmp_path / key_file),
             plugins=Plugins({"far": "grpc://127.0.0.1:1"}, remote),
             base_url=lambda: "",
         )

@@ -12,12 +12,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, Overloaded, Unavailable
-from event_service.events.watching import News, Watcher
-from event_service.http.console import insight as figures
-from event_service.http.console.insight import Insight, Insights
+from event_service.events.watch import WatchBatch, Watcher
+from event_service.http.console import charts as figures
+from event_service.http.console.charts import Insight, Insights
+from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
 from event_service.http.console.pages import Pages, WebhookNames
 from event_service.http.console.rendering import HEADERS
-from event_service.http.console.selection import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
 from event_service.http.console.views import COLUMNS, event_row, event_view
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
@@ -181,7 +181,7 @@ class EventPages:
         return StreamingResponse(self._stream(request, news, names), media_type="text/event-stream", headers=headers)
 
     async def _stream(
-        self, request: Request, news: AsyncGenerator[News, None], names: Mapping[str, str]
+        self, request: Request, news: AsyncGenerator[WatchBatch, None], names: Mapping[str, str]
     ) -> AsyncIterator[str]:
         self._live_views += 1
         said_at = float("-inf")

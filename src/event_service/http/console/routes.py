@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, NotFound
-from event_service.events.watching import Watcher
+from event_service.events.watch import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.console import event_pages, views, webhook_pages

@@ -18,7 +18,7 @@ from bson.raw_bson import RawBSONDocument
 
 from event_service.store import indexes, schema
 from event_service.store.client import Database, DatabaseSettingsError
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.maintenance.archive import ArchiveReader, ArchiveWriter, Manifest
 from event_service.store.webhook_documents import without_clear_keys
 
@@ -30,7 +30,7 @@ COLLECTIONS = (
     schema.COLLECTION,
     indexes.EVENT,
 )
-"""What is backed up, in this order. `health` and `bulk`'s barrier mean nothing elsewhere, tallies are counted anew."""
+"""What is backed up, in this order. `health` and `bulk`'s barrier mean nothing elsewhere, rollups are counted anew."""
 
 BATCH_DOCUMENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -65,7 +65,7 @@ def contents(database: Database) -> Contents:
     with database_errors():
         names = database.list_collection_names()
         documents = {name: database[name].estimated_document_count() for name in COLLECTIONS if name in names}
-    own = {*COLLECTIONS, indexes.TALLY, "health"}
+    own = {*COLLECTIONS, indexes.ROLLUP, "health"}
     others = sorted(name for name in names if name not in own and not name.startswith("system."))
     return Contents(documents, tuple(others))
 
@@ -125,7 +125,7 @@ def restore(
         if not replace:
             _demand_empty(database)
         schema.begin_restore(database, datetime.now(UTC))
-        database[indexes.TALLY].drop()
+        database[indexes.ROLLUP].drop()
         for name in COLLECTIONS:
             if name == schema.COLLECTION:
                 continue

@@ -9,7 +9,7 @@ from event_service.model.webhook import Webhook
 from event_service.store import indexes, schema
 from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.maintenance import migration
 from event_service.store.maintenance.backup import contents
 from event_service.store.webhook_documents import webhook_of
@@ -128,7 +128,7 @@ def _left_to_migrate(database: Database) -> Iterator[Observation]:
 
 
 def _left_to_close(database: Database, timeout_ms: int) -> Iterator[Observation]:
-    left = ConditionStore(database, timeout_ms).unsettled(datetime.now(UTC) - LEFT_BEHIND)
+    left = ConditionStore(database, timeout_ms).pending(datetime.now(UTC) - LEFT_BEHIND)
     if left:
         detail = f"{len(left)} were left to be closed by a process that died"
         yield Observation("alerts", Verdict.WARNING, detail, "A running service closes them within a minute.")

@@ -15,7 +15,7 @@ from pymongo.errors import BulkWriteError
 from event_service.errors import EventServiceError, TooLarge
 from event_service.store.client import Database, Document
 from event_service.store.documents import WIRE, document_wire
-from event_service.store.failures import database_errors, translate_write, write_errors
+from event_service.store.driver_errors import database_errors, translate_write, write_errors
 from event_service.store.webhook_documents import CLEAR_KEYS
 from event_service.store.webhooks import WebhookStore
 

@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 from event_service.errors import EventServiceError
 from event_service.store import indexes, schema
 from event_service.store.client import Database, DatabaseSettingsError
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.indexes import SHARD_KEYS, ShardKey
 
 Command: TypeAlias = dict[str, Any]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pymongo.errors import OperationFailure
 
 from event_service.errors import EventServiceError, Unavailable
-from event_service.store import indexes, probe, schema
+from event_service.store import health_check, indexes, schema
 from event_service.store.client import Database, time_limit
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.requirements.collections import COLLECTIONS, check_collections
 from event_service.store.requirements.faults import UnsuitableDatabase
 from event_service.store.requirements.rights import TO_SERVE, UNAUTHORIZED, check_rights
@@ -43,7 +43,7 @@ def try_out(database: Database) -> str:
         UnsuitableDatabase: the user may not.
         Unavailable: the database failed.
     """
-    collection = database[probe.COLLECTION]
+    collection = database[health_check.COLLECTION]
     try:
         with database_errors(writing=True), time_limit(_TRY_SECONDS):
             collection.replace_one(_TRIED, {**_TRIED, "at": datetime.now(UTC)}, upsert=True)

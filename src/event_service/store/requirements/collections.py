@@ -6,9 +6,9 @@ Source: MongoDB manual, "listCollections" and "listIndexes".
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from event_service.store import indexes, probe, schema
+from event_service.store import health_check, indexes, schema
 from event_service.store.client import Database
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.requirements.faults import UnsuitableDatabase
 
 COLLECTIONS = (
@@ -17,9 +17,9 @@ COLLECTIONS = (
     indexes.CONDITION,
     indexes.CLAIM,
     indexes.WEBHOOK,
-    indexes.TALLY,
+    indexes.ROLLUP,
     schema.COLLECTION,
-    probe.COLLECTION,
+    health_check.COLLECTION,
 )
 """Every collection the service writes to."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo.errors import OperationFailure
 
 from event_service.store.client import Database
-from event_service.store.failures import database_errors
+from event_service.store.driver_errors import database_errors
 from event_service.store.requirements.faults import UnsuitableDatabase
 
 TO_SERVE = ("find", "insert", "update", "remove", "changeStream", "listIndexes", "listCollections")

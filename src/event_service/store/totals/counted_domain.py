@@ -10,9 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
-from event_service.store.totals.tally_hours import Hour, Kind
-from event_service.store.totals.tally_questions import Question
-from event_service.store.totals.tally_statistics import CountedGroup, Groups
+from event_service.store.totals.rollup_bucket import Bucket, Dimensions
+from event_service.store.totals.rollup_groups import Groups, RollupGroup
+from event_service.store.totals.rollup_query import RollupQuery
 
 _QUESTIONS = 64
 _PARTS = 512
@@ -27,7 +27,7 @@ class Whole(NamedTuple):
 
     first: int
     end: int
-    cut: list[Hour]
+    cut: list[Bucket]
 
 
 class _Memo(Generic[Value]):
@@ -54,7 +54,7 @@ class _Memo(Generic[Value]):
         return value
 
 
-class CountedDomain:
+class RollupDomain:
     """Replaced as a whole when its hours change.
 
     Attributes:
@@ -65,13 +65,15 @@ class CountedDomain:
         begins: of the hours.
     """
 
-    def __init__(self, revision: int, hours: Iterable[Hour], undated: Mapping[Kind, int], looked_at: float) -> None:
+    def __init__(
+        self, revision: int, hours: Iterable[Bucket], undated: Mapping[Dimensions, int], looked_at: float
+    ) -> None:
         self.revision = revision
         self.hours = sorted(hours, key=lambda hour: hour.begin)
         self.undated = undated
         self.looked_at = looked_at
         self.begins = [hour.begin for hour in self.hours]
-        self._reopened = [position for position, hour in enumerate(self.hours) if hour.reopened_at is not None]
+        self._reopened = [position for position, hour in enumerate(self.hours) if hour.invalidated_at is not None]
         self._expiring = sorted(
             (hour.expires_from, position) for position, hour in enumerate(self.hours) if hour.expires_from is not None
         )
@@ -103,7 +105,7 @@ class CountedDomain:
             neighbours = [position for _, position in run]
             yield self.hours[neighbours[0]].begin, self.hours[neighbours[-1]].until
 
-    def sums(self, question: Question) -> list[int]:
+    def sums(self, question: RollupQuery) -> list[int]:
         """How many events are asked for in all hours before each, and at last in all of them."""
 
         def work_out() -> list[int]:
@@ -111,7 +113,7 @@ class CountedDomain:
 
         return self._sums.get(question.allowed, work_out)
 
-    def groups(self, question: Question, group: CountedGroup, whole: Whole, left_out: tuple[int, ...] = ()) -> Groups:
+    def groups(self, question: RollupQuery, group: RollupGroup, whole: Whole, left_out: tuple[int, ...] = ()) -> Groups:
         """The groups of some whole hours, but for those at some positions. A copy: the caller adds the rest."""
 
         def work_out() -> Groups:
@@ -122,6 +124,6 @@ class CountedDomain:
 
         return self._groups.get((question.allowed, group.keys, whole.first, whole.end, left_out), work_out).copy()
 
-    def part(self, key: bytes, hour: Hour, now: datetime, count: Callable[[], int]) -> int:
+    def part(self, key: bytes, hour: Bucket, now: datetime, count: Callable[[], int]) -> int:
         """The events of a part of an hour: a settled hour does not change while it is kept as it is."""
         return self._parts.get(key, count) if hour.is_settled(now) else count()

@@ -15,10 +15,10 @@ from event_service.query.list_query import ListQuery
 from event_service.store.compile import compile_filter
 from event_service.store.compile_list import compile_unwind
 from event_service.store.compile_stat import compile_count
-from event_service.store.failures import database_errors
-from event_service.store.totals.tallies import Place, Tallies
-from event_service.store.totals.tally_keeping import COLLECTION, Keeper
-from event_service.store.totals.tally_questions import question_of
+from event_service.store.driver_errors import database_errors
+from event_service.store.totals.rollup_query import rollup_query_of
+from event_service.store.totals.rollup_store import COLLECTION, RollupStore
+from event_service.store.totals.rollups import Rollups, SeekPosition
 
 MAX_AGE = 1.0
 """Seconds: how long a count is remembered; `total_count` may be that old."""
@@ -81,7 +81,7 @@ class EventTotals:
         self._collection = collection
         self._max_time_ms = max_time_ms
         self._counts = CountCache()
-        self.tallies = Tallies(Keeper(collection, collection.database[COLLECTION]), self.count)
+        self.rollups = Rollups(RollupStore(collection, collection.database[COLLECTION]), self.count)
 
     def changed(self) -> None:
         """Events were stored or deleted."""
@@ -89,7 +89,7 @@ class EventTotals:
 
     def close(self) -> None:
         """Ends what goes on in the background."""
-        self.tallies.close()
+        self.rollups.close()
 
     def total(self, scope: Scope, query: ListQuery, matching: Mapping[str, Any]) -> int:
         """How many rows the list has on all its pages; at most a second old.
@@ -105,16 +105,16 @@ class EventTotals:
             stages += compile_unwind(query.unwind)
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
 
-    def place(self, scope: Scope, query: ListQuery, skip: int) -> Place | None:
+    def seek(self, scope: Scope, query: ListQuery, skip: int) -> SeekPosition | None:
         """Where the row is that `skip` newer ones come before, if that can be found by counted hours.
 
         Raises:
             DeadlineExceeded, Unavailable: the database.
         """
-        question = question_of(scope, query.where)
+        question = rollup_query_of(scope, query.where)
         if question is None:
             return None
-        return self.tallies.place(question, self.timeless(scope, query), skip)
+        return self.rollups.seek(question, self.timeless(scope, query), skip)
 
     def timeless(self, scope: Scope, query: ListQuery) -> dict[str, Any]:
         """What the list is about, without its times."""
@@ -132,8 +132,8 @@ class EventTotals:
     def _count_now(self, scope: Scope, query: ListQuery, stages: Sequence[dict[str, Any]]) -> int:
         if len(stages) > 1:
             return self._count_rows(stages)
-        if question := question_of(scope, query.where):
-            known = self.tallies.total(question, self.timeless(scope, query))
+        if question := rollup_query_of(scope, query.where):
+            known = self.rollups.total(question, self.timeless(scope, query))
             if known is not None:
                 return known
         started = time.monotonic()
@@ -141,7 +141,7 @@ class EventTotals:
             return self.count(stages[0]["$match"])
         finally:  # also where it took too long
             if time.monotonic() - started > _CHEAP:
-                self.tallies.want(scope.domain_id)
+                self.rollups.want(scope.domain_id)
 
     def _count_rows(self, stages: Sequence[dict[str, Any]]) -> int:
         rows = self._collection.aggregate(compile_count(stages), maxTimeMS=self._max_time_ms, allowDiskUse=True)

@@ -10,9 +10,9 @@ from starlette.routing import Router
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import EventServiceError, NotFound, Unauthenticated
-from event_service.events.watching import Watcher
+from event_service.events.watch import Watcher
 from event_service.http.console import console_routes
-from event_service.http.gate import Gate
+from event_service.http.middleware import Gate
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import Activity
 from event_service.model.condition import AlertState

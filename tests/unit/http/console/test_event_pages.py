@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from event_service.errors import Unavailable
-from event_service.http.console import insight
+from event_service.http.console import charts
 from event_service.http.console.session import TOKEN_COOKIE
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
@@ -204,7 +204,7 @@ async def test_figures_of_any_time(times: str, at: str | None) -> None:
 
 
 async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(insight, "SECONDS", 0.01)
+    monkeypatch.setattr(charts, "SECONDS", 0.01)
     console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
     counted, go_on, real = [], asyncio.Event(), console.events.stat
 
@@ -228,7 +228,7 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
 async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(insight, "SECONDS", 0.05)
+    monkeypatch.setattr(charts, "SECONDS", 0.05)
     statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resources": "web-1", "count": 60}]
     console = Console(events=FakeEvents([event()], statistics))
     go_on, real = asyncio.Event(), console.events.stat

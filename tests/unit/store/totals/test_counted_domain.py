@@ -5,33 +5,33 @@ from datetime import UTC, datetime, timedelta
 
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.totals.counted_domain import CountedDomain
-from event_service.store.totals.tally_hours import HOUR, Hour, Kind
-from event_service.store.totals.tally_questions import Question
-from event_service.store.totals.tally_statistics import CountedGroup, counted_group
+from event_service.store.totals.counted_domain import RollupDomain
+from event_service.store.totals.rollup_bucket import HOUR, Bucket, Dimensions
+from event_service.store.totals.rollup_groups import RollupGroup, rollup_group
+from event_service.store.totals.rollup_query import RollupQuery
 
 NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
-QUESTION = Question("domain-1")
-SEVERE = Question("domain-1", ((2, frozenset({"CRITICAL"})),))
+QUESTION = RollupQuery("domain-1")
+SEVERE = RollupQuery("domain-1", ((2, frozenset({"CRITICAL"})),))
 
 
-def kind(severity: str, webhook: str = "webhook-1") -> Kind:
+def kind(severity: str, webhook: str = "webhook-1") -> Dimensions:
     return ("workspace-1", "project-1", severity, "ALERT", webhook, None)
 
 
-def domain(*hours: Hour) -> CountedDomain:
-    return CountedDomain(1, hours, {}, 0.0)
+def domain(*hours: Bucket) -> RollupDomain:
+    return RollupDomain(1, hours, {}, 0.0)
 
 
-def hour(number: int, kinds: dict[Kind, int], **attributes: datetime) -> Hour:
+def hour(number: int, kinds: dict[Dimensions, int], **attributes: datetime) -> Bucket:
     begin = NOON + number * HOUR
-    return Hour(begin, begin + HOUR, kinds, **attributes)
+    return Bucket(begin, begin + HOUR, kinds, **attributes)
 
 
-def by(*fields: str) -> CountedGroup:
+def by(*fields: str) -> RollupGroup:
     keys = [{"k": field, "n": field} for field in fields]
     query = {"aggregate": [{"group": {"keys": keys, "fields": [{"n": "count", "o": "count"}]}}]}
-    group = counted_group(parse_stat_query(query, EVENT_FIELDS))
+    group = rollup_group(parse_stat_query(query, EVENT_FIELDS))
     assert group is not None
     return group
 
@@ -77,7 +77,7 @@ def test_hours_whose_events_come_or_go_are_counted_live() -> None:
     kinds = {kind("INFO"): 1}
     counted = domain(
         hour(0, kinds),
-        hour(1, kinds, reopened_at=NOON),
+        hour(1, kinds, invalidated_at=NOON),
         hour(2, kinds, expires_from=NOON + 7 * HOUR),
         hour(3, kinds, expires_from=NOON + 8 * HOUR),
         hour(4, kinds, expires_from=NOON + 6 * HOUR),

@@ -1,0 +1,68 @@
+"""The lines a newcomer pastes into a second terminal: whole commands that work as they stand."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from event_service.cli.default_webhook import DefaultWebhook
+
+EVENT_SERVICE = "spaceone.api.monitoring.v1.Event"
+SAMPLE = {
+    "event_key": "cpu:web-1",
+    "event_type": "ALERT",
+    "title": "CPU load above 90 %",
+    "severity": "CRITICAL",
+    "resources": ["web-1"],
+}
+
+
+def command(name: str) -> str:
+    """How to call a program of this environment from here: relative to where we are, if it lies below."""
+    program = Path(sys.executable).with_name(name)
+    if not program.exists():
+        return name
+    if program.is_relative_to(Path.cwd()):
+        return os.path.relpath(program)
+    return str(program)
+
+
+def grpcurl(address: str, method: str, request: dict[str, Any]) -> str:
+    """One grpcurl call of the Event service, by reflection."""
+    body = shlex.quote(json.dumps(request, ensure_ascii=False))
+    return f"{shlex.quote(command('grpcurl'))} -plaintext -d {body} {address} {EVENT_SERVICE}/{method}"
+
+
+def lines_for(webhook: DefaultWebhook, address: str) -> str:
+    """Send an event to the webhook, list it, count it, by gRPC, on the command line and over HTTP."""
+    create = {"webhook_id": webhook.webhook_id, "access_key": webhook.access_key, "data": SAMPLE}
+    stat = {
+        "query": {
+            "aggregate": [
+                {"group": {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count", "o": "count"}]}}
+            ]
+        }
+    }
+    sample = shlex.quote(json.dumps(SAMPLE, ensure_ascii=False))
+    return "\n".join(
+        (
+            "",
+            f"Send an event to the first webhook, {webhook.webhook_id}:",
+            grpcurl(address, "create", create),
+            "",
+            "List what is there, and count it:",
+            grpcurl(address, "list", {"query": {"page": {"limit": 10}}}),
+            grpcurl(address, "stat", stat),
+            "",
+            "The same with less to type:",
+            f"echo {sample} | {shlex.quote(command('event-service'))} event send"
+            + ("" if address == "127.0.0.1:50051" else f" --server {address}"),
+            "",
+            "Monitoring tools post to the webhook's URL, as curl does here:",
+            f"curl -sS -d {sample} {webhook.webhook_url}",
+            "",
+            "",
+        )
+    )

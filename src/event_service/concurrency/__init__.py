@@ -1,0 +1,1 @@
+"""ThreadPool, group commit and shared look-ups: tools that know nothing of events."""

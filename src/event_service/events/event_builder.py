@@ -1,0 +1,109 @@
+"""From a parser's draft to a finished, serialised event that is ready to be stored."""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from event_service.errors import TooLarge
+from event_service.model.event import Event, EventDraft
+from event_service.model.webhook import Webhook
+from event_service.normalize import Parsed, error_event
+from event_service.normalize.result import MOST_BYTES
+from event_service.wire.event_info import check_size, encode_event
+from event_service.wire.struct import encode_struct
+
+
+class EncodedEvent(NamedTuple):
+    """An event and its EventInfo bytes, both still without the alert."""
+
+    event: Event
+    wire: bytes
+
+
+class BatchTooLarge(TooLarge):
+    """The events of one delivery are over MOST_BYTES together."""
+
+
+def new_event_id() -> str:
+    """`event-` and 12 random hexadecimal digits, upstream's shape."""
+    return f"event-{secrets.token_hex(6)}"
+
+
+def build(
+    draft: EventDraft, webhook: Webhook, received_at: datetime, max_event_bytes: int, *, path: str = "data"
+) -> EncodedEvent:
+    """Gives a draft its identity and scope and serialises it.
+
+    Args:
+        path: what the sender knows the payload as.
+
+    Raises:
+        InvalidArgument: stored like this, it could not be read back inside a list (depth, NaN).
+        TooLarge: its EventInfo is over `max_event_bytes`.
+    """
+    event = Event(
+        event_id=new_event_id(),
+        draft=draft,
+        domain_id=webhook.domain_id,
+        workspace_id=webhook.workspace_id,
+        project_id=webhook.project_id,
+        webhook_id=webhook.webhook_id,
+        created_at=received_at,
+    )
+    wire = encode_event(event)
+    check_size(wire, max_event_bytes, path=path)
+    return EncodedEvent(event, wire)
+
+
+def build_all(
+    drafts: Sequence[EventDraft], webhook: Webhook, received_at: datetime, max_event_bytes: int, path: str = "data"
+) -> list[EncodedEvent]:
+    """`build` for all events of a delivery; what their raw data have in common is serialised once.
+
+    Raises:
+        InvalidArgument, TooLarge: as `build`, for the first of them.
+        BatchTooLarge: sending fewer of them at a time helps.
+    """
+    if len(drafts) == 1:
+        return [build(drafts[0], webhook, received_at, max_event_bytes, path=path)]
+    built = []
+    written: dict[tuple[str, int], bytes] = {}
+    room = MOST_BYTES
+    for draft in drafts:
+        if draft.raw_wire is None:
+            draft.raw_wire = _raw_wire(draft, written)
+        one = build(draft, webhook, received_at, max_event_bytes, path=path)
+        room -= len(one.wire)
+        if room < 0:
+            raise BatchTooLarge(
+                f"{path}: {len(drafts)} events are over the limit of {MOST_BYTES} bytes; send it in parts"
+            )
+        built.append(one)
+    return built
+
+
+def all_drafts(parsed: Parsed, webhook: Webhook) -> list[EventDraft]:
+    """The events of a payload, then those that stand for what could not be read of it."""
+    return parsed.events + [
+        error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
+    ]
+
+
+def _raw_wire(draft: EventDraft, written: dict[tuple[str, int], bytes]) -> bytes:
+    """The draft's raw_data, serialised.
+
+    Of a payload with a thousand members each event keeps one, and all keep what is around them: the very same objects.
+    A serialised Struct is its fields one after the other, so each of them is written once.
+
+    Args:
+        written: fields that have been, by their name and the identity of their value.
+    """
+    parts: list[bytes] = []
+    for name, value in draft.raw_data.items():
+        field = (name, id(value))
+        wire = written.get(field)
+        if wire is None:
+            wire = written[field] = encode_struct({name: value}, path="raw_data")
+        parts.append(wire)
+    return b"".join(parts)

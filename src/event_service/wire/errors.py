@@ -1,0 +1,45 @@
+"""What a payload may not hold, and where it was found."""
+
+from event_service.errors import InvalidArgument
+from event_service.wire.nesting import MAX_LEVEL
+
+NOT_FINITE = "NaN and infinite numbers cannot be written as JSON"
+NOT_UNICODE = "half of a surrogate pair is not a character and cannot be written as UTF-8"
+TOO_BIG = "the number does not fit into a double"
+
+_LONGEST_PATH = 300  # characters: the path goes into a header
+
+
+class RefusedValueError(Exception):
+    """A value that has no place in a payload; `add_trailer` collects the way to it while the error passes upwards.
+
+    Attributes:
+        problem: what is wrong, to be read after the path.
+        add_trailer: keys (str) and list positions (int), innermost first.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.add_trailer: list[str | int] = []
+
+    def at(self, root: str) -> InvalidArgument:
+        """The error for the caller, who knows the outermost object as `root`: `data.a[3]: ...`."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.add_trailer))
+        path = (root + "".join(steps)).encode(errors="replace").decode()
+        if len(path) > _LONGEST_PATH:
+            path = path[: _LONGEST_PATH - 1] + "…"
+        return InvalidArgument.at(path, self.problem)
+
+
+class TooDeepError(RefusedValueError):
+    """A message would stand below MAX_LEVEL. The way there is long and says nothing: only the root is named."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"nested too deeply: with what stands around it in a reply it must fit into {MAX_LEVEL} protobuf message "
+            "levels, of which a nested object or list takes three in an object and two in a list"
+        )
+
+    def at(self, root: str) -> InvalidArgument:
+        return InvalidArgument.at(root, self.problem)

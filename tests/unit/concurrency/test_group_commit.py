@@ -1,0 +1,404 @@
+"""Natural group commit: what is queued while a write is in flight is the next batch."""
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from event_service.concurrency.group_commit import RETRY, GroupCommit, _ThroughputEstimate
+from event_service.errors import AlreadyExists, EventServiceError, Internal, Overloaded, TooLarge, Unavailable
+from tests.waiting import until
+
+Batch = Sequence[str]
+Writer = GroupCommit[str, str]
+
+
+class Request:
+    """Something to be written, that can be referred to weakly."""
+
+
+class Store:
+    """A commit step that can be held, and that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.begun = threading.Event()
+        self.answer: Callable[[Batch], list[Any]] = lambda batch: [f"stored {name}" for name in batch]
+
+    def __call__(self, batch: Batch) -> list[Any]:
+        self.batches.append(list(batch))
+        self.begun.set()
+        assert self.gate.wait(10)
+        return self.answer(batch)
+
+    async def hold(self, writer: Writer) -> "asyncio.Future[str]":
+        """Starts a batch of one ("first") and keeps it in flight until `gate` is set."""
+        self.gate.clear()
+        self.begun.clear()
+        first = writer.submit("first")
+        assert await asyncio.to_thread(self.begun.wait, 5)
+        return first
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def writer(store: Store) -> AsyncIterator[Writer]:
+    writer: Writer = GroupCommit(store, size_of=len, queue_items=8, queue_bytes=200, batch_count=4, batch_bytes=100)
+    yield writer
+    store.gate.set()
+    await writer.close(5)
+
+
+async def test_an_idle_writer_writes_at_once(writer: Writer, store: Store) -> None:
+    assert await writer.submit("a") == "stored a"
+    assert store.batches == [["a"]]
+    assert (writer.depth, writer.depth_bytes) == (0, 0)
+
+
+async def test_an_idle_writer_keeps_nothing_of_its_last_batch() -> None:
+    writer: GroupCommit[Request, int] = GroupCommit(lambda batch: [1] * len(batch))
+    request = Request()
+    kept = weakref.ref(request)
+    outcome = writer.submit(request)
+    del request
+    assert await outcome == 1
+    await until(lambda: kept() is None)
+    await writer.close(5)
+
+
+async def test_what_comes_in_during_a_write_is_the_next_batch(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "abc"]
+    assert writer.depth == 4
+    assert writer.depth_bytes == 8
+    store.gate.set()
+    assert await asyncio.gather(first, *others) == ["stored first", "stored a", "stored b", "stored c"]
+    assert store.batches == [["first"], ["a", "b", "c"]]
+
+
+async def test_a_batch_is_bounded_in_number_and_bytes(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in ["x" * 60, "y" * 60, "a", "b", "c", "d"]]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    assert [[name[0] for name in batch] for batch in store.batches] == [["f"], ["x"], ["y", "a", "b", "c"], ["d"]]
+
+
+async def test_a_request_larger_than_a_batch_is_one_of_its_own(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in ["a", "x" * 150, "b"]]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    assert [len(batch) for batch in store.batches] == [1, 1, 1, 1]
+
+
+async def test_each_request_has_its_own_outcome(writer: Writer, store: Store) -> None:
+    refusal = AlreadyExists("the key was used with another payload")
+    store.answer = lambda batch: [refusal if name == "b" else name for name in batch]
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "abc"]
+    store.gate.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert results == ["first", "a", refusal, "c"]
+
+
+async def test_what_is_deferred_comes_first_in_the_next_batch(writer: Writer, store: Store) -> None:
+    seen: set[str] = set()
+
+    def once_more(batch: Batch) -> list[Any]:
+        outcomes = [RETRY if name in "bc" and name not in seen else name for name in batch]
+        seen.update(batch)
+        return outcomes
+
+    store.answer = once_more
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "abcdefg"]
+    store.gate.set()
+    assert await asyncio.gather(first, *others) == ["first", *"abcdefg"]
+    assert store.batches == [["first"], ["a", "b", "c", "d"], ["b", "c", "e", "f"], ["g"]]
+
+
+async def test_what_is_deferred_for_ever_is_given_up(writer: Writer, store: Store) -> None:
+    store.answer = lambda batch: [RETRY for _ in batch]
+    with pytest.raises(Unavailable):
+        await writer.submit("a")
+    assert len(store.batches) > 10
+
+
+@pytest.mark.parametrize("error", [Internal("x"), TooLarge("x"), ZeroDivisionError(), AssertionError()])
+async def test_a_commit_that_fails_fails_its_own_batch_only(writer: Writer, store: Store, error: Exception) -> None:
+    def fail(batch: Batch) -> list[Any]:
+        if "bad" in batch:
+            raise error
+        return list(batch)
+
+    store.answer = fail
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in ["bad", "a", "b", "c", "next"]]
+    store.gate.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    expected = type(error) if isinstance(error, EventServiceError) else Internal
+    assert [type(result) for result in results[1:5]] == [expected] * 4
+    assert results[0] == "first"
+    assert results[5] == "next"
+
+
+async def test_a_commit_must_answer_every_request(writer: Writer, store: Store) -> None:
+    store.answer = lambda _: []
+    with pytest.raises(Internal):
+        await writer.submit("a")
+
+
+async def test_nobody_waits_behind_a_write_that_found_the_database_away(writer: Writer, store: Store) -> None:
+    def away(_: Batch) -> list[Any]:
+        raise Unavailable
+
+    store.answer = away
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "abcdef"]
+    store.gate.set()
+    results = await asyncio.gather(first, *others, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 7
+    assert store.batches == [["first"]]
+    store.answer = list
+    assert await writer.submit("back") == "back"
+
+
+async def test_one_request_over_the_bound_is_refused_at_once(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    others = [writer.submit(str(number)) for number in range(7)]
+    with pytest.raises(Overloaded) as caught:
+        writer.submit("one too many")
+    assert caught.value.retry_after
+    assert 0 < caught.value.retry_after <= 5
+    with pytest.raises(Overloaded):
+        writer.check()
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    writer.check()
+    assert await writer.submit("now") == "stored now"
+
+
+async def test_the_queue_is_bounded_in_bytes_too(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    large = writer.submit("x" * 190)
+    with pytest.raises(Overloaded):
+        writer.submit("y" * 10)
+    store.gate.set()
+    await asyncio.gather(first, large)
+    assert await writer.submit("z" * 300) == "stored " + "z" * 300, "an empty queue takes anything"
+
+
+async def test_a_batch_is_bounded_in_events(store: Store) -> None:
+    writer: Writer = GroupCommit(store, count_of=len, batch_count=5)
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in ["aa", "bb", "cc", "d" * 9, "e"]]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    assert store.batches == [["first"], ["aa", "bb"], ["cc"], ["d" * 9], ["e"]]
+    await writer.close(5)
+
+
+async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
+    writer: Writer = GroupCommit(store, batch_count=2, longest_wait=0.005)
+    store.answer = lambda batch: time.sleep(0.05) or list(batch)  # type: ignore[func-returns-value]
+    for _ in range(5):
+        await asyncio.gather(writer.submit("a"), writer.submit("b"))
+    first = await store.hold(writer)
+    second = writer.submit("less than a batch before it")
+    with pytest.raises(Overloaded) as caught:
+        writer.submit("a batch before it")
+    assert caught.value.retry_after
+    store.gate.set()
+    await asyncio.gather(first, second)
+    await writer.close(5)
+
+
+FULL = 256  # events in a batch
+
+
+def pace_after(commit: float, event: float, sizes: Sequence[int]) -> _ThroughputEstimate:
+    """Of batches of those sizes, on a database that takes `commit` and for each event `event` seconds."""
+    pace = _ThroughputEstimate()
+    for size in sizes:
+        pace.take_note(commit + size * event, size)
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("commit", "event", "size"),
+    [
+        pytest.param(0.01, 0.001, 1, id="one event at a time"),
+        pytest.param(0.03, 0.001, 1, id="one at a time on a busy machine"),
+        pytest.param(0.1, 0.001, 1, id="one at a time, far away"),
+        pytest.param(0.1, 0.001, 8, id="a few callers, far away"),
+        pytest.param(0.01, 0.0003, FULL, id="already busy"),
+    ],
+)
+@pytest.mark.parametrize("batches", [1, 60, 10_000])
+def test_small_batches_do_not_make_a_burst_seem_long(commit: float, event: float, size: int, batches: int) -> None:
+    assert pace_after(commit, event, [size] * batches).wait(800, FULL) < 2
+
+
+@pytest.mark.parametrize("event", [0.003, 0.005, 0.01])
+def test_the_time_of_many_events_is_known_after_a_few_batches(event: float) -> None:
+    pace = pace_after(0.01, event, [1] * 100)
+    for _ in range(10):
+        size = min(FULL, pace.within(0.9))
+        pace.take_note(0.01 + size * event, size)
+    assert pace.wait(4 * FULL, FULL) == pytest.approx(4 * (0.01 + FULL * event), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"count_of": len, "batch_count": 10},
+        {"size_of": lambda name: len(name) * 100_000, "batch_bytes": 1_000_000},
+    ],
+    ids=["events", "bytes"],
+)
+async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    @contextlib.contextmanager
+    def limit(seconds: float) -> Iterator[None]:
+        limits.append(seconds)
+        yield
+
+    monkeypatch.setattr("event_service.concurrency.group_commit.time_limit", limit)
+    writer: Writer = GroupCommit(list, **measures)
+    await writer.submit("x" * 10)
+    await writer.submit("x" * 110)
+    assert limits == [1.8, 2.8]
+    await writer.close(5)
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_write(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(writer.submit("late"), 0.01)
+    gone = asyncio.ensure_future(writer.submit("gone"))
+    gone.cancel()
+    first.cancel()
+    store.gate.set()
+    assert await writer.submit("last") == "stored last"
+    assert [name for batch in store.batches for name in batch] == ["first", "late", "gone", "last"]
+    assert writer.depth == 0
+
+
+async def test_the_event_loop_is_woken_once_a_batch(
+    writer: Writer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    wakings: list[Any] = []
+    first = await store.hold(writer)
+    original = loop.call_soon_threadsafe
+
+    def counted(callback: Callable[..., Any], *arguments: Any) -> Any:
+        wakings.append(callback)
+        return original(callback, *arguments)
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
+    others = [writer.submit(name) for name in "abcd"]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    assert len(wakings) == 2
+
+
+async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, store: Store) -> None:
+    first = await store.hold(writer)
+    queued = writer.submit("queued")
+    writer.suspend(Unavailable())
+    results = await asyncio.wait_for(asyncio.gather(first, queued, return_exceptions=True), 1)
+    assert [type(result) for result in results] == [Unavailable] * 2
+    assert writer.depth == 0
+    with pytest.raises(Unavailable):
+        writer.submit("a")
+    writer.resume()
+    again = writer.submit("again")
+    store.gate.set()
+    assert await again == "stored again"
+    assert store.batches == [["first"], ["again"]], "what was answered is not written later"
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.0001, 256), (0.03, 30), (0.5, 8)])
+async def test_a_slow_database_gets_what_it_can_write_in_time(store: Store, seconds: float, most: int) -> None:
+    writer: Writer = GroupCommit(store, longest_wait=1000)
+    for _ in range(100):
+        writer._pace.take_note(10 * seconds, 10)
+    first = await store.hold(writer)
+    others = [writer.submit(str(number)) for number in range(300)]
+    store.gate.set()
+    await asyncio.gather(first, *others)
+    await writer.close(5)
+    assert len(store.batches[1]) == most
+
+
+async def test_everybody_gets_an_error_of_their_own(writer: Writer, store: Store) -> None:
+    def fail(batch: Batch) -> list[Any]:
+        raise Unavailable
+
+    store.answer = fail
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "ab"]
+    store.gate.set()
+    failed = await asyncio.gather(first, *others, return_exceptions=True)
+    writer.suspend(Unavailable())
+    refused, depths = [], []
+    for _ in range(3):
+        with pytest.raises(Unavailable) as caught:
+            writer.submit("a")
+        refused.append(caught.value)
+        depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1, "grows from one to the next"
+    assert len({id(error) for error in [*failed, *refused]}) == 6
+
+
+async def test_close_writes_everything_that_is_queued(store: Store) -> None:
+    writer: Writer = GroupCommit(store)
+    first = await store.hold(writer)
+    others = [writer.submit(name) for name in "abc"]
+    closing = asyncio.create_task(writer.close(5))
+    await asyncio.sleep(0)
+    writer.resume()
+    with pytest.raises(Unavailable):
+        writer.submit("too late")
+    store.gate.set()
+    await closing
+    assert await asyncio.gather(first, *others) == ["stored first", "stored a", "stored b", "stored c"]
+    assert not writer._thread.is_alive()
+
+
+async def test_what_cannot_be_written_within_the_grace_period_is_answered(store: Store) -> None:
+    writer: Writer = GroupCommit(store)
+    first = await store.hold(writer)
+    other = writer.submit("a")
+    await writer.close(0.05)
+    results = await asyncio.wait_for(asyncio.gather(first, other, return_exceptions=True), 1)
+    assert [type(result) for result in results] == [Unavailable] * 2
+    store.gate.set()
+    await asyncio.to_thread(writer._thread.join, 5)
+    assert not writer._thread.is_alive()
+    assert store.batches == [["first"]]
+
+
+async def test_many_callers_all_get_their_own_answer() -> None:
+    writer: GroupCommit[int, int] = GroupCommit(lambda batch: [number * 2 for number in batch], batch_count=7)
+
+    async def caller(start: int) -> None:
+        for number in range(start, start + 50):
+            assert await writer.submit(number) == number * 2
+
+    await asyncio.gather(*(caller(index * 50) for index in range(40)))
+    await writer.close(5)

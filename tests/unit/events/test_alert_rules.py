@@ -1,0 +1,232 @@
+"""The rules of alerts, one promise a test."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from event_service.events.alert_rules import (
+    AlertRules,
+    Decision,
+    alert_reference,
+    condition_id_of,
+    decide,
+    rules_of,
+    urgency_of,
+)
+from event_service.model.condition import AlertState, Condition, ResolutionReason, Urgency
+from event_service.model.event import EventDraft, EventType, Severity
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EVENT = "0" * 24
+RULES = AlertRules(duplicate_event_time=timedelta(seconds=600))
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+class History:
+    """A condition and what has happened to it."""
+
+    def __init__(self, rules: AlertRules = RULES) -> None:
+        self.condition = Condition("c" * 32, "webhook-1", "key")
+        self.rules = rules
+
+    def send(self, event_type: EventType, received: float, occurred: float | None = None, **more: bool) -> Decision:
+        draft = EventDraft("key", event_type, occurred_at=None if occurred is None else at(occurred), **more)
+        self.condition, decision = decide(self.condition, draft, at(received), EVENT, self.rules)
+        return decision
+
+    def alert(self, received: float, occurred: float | None = None, **more: bool) -> Decision:
+        return self.send(EventType.ALERT, received, occurred, **more)
+
+    def recovery(self, received: float, occurred: float | None = None, **more: bool) -> Decision:
+        return self.send(EventType.RECOVERY, received, occurred, **more)
+
+
+def test_the_first_alert_opens_one() -> None:
+    decision = History().alert(0)
+    assert decision.opens is AlertState.TRIGGERED
+    assert decision.alert == alert_reference("c" * 32, 1)
+
+
+def test_an_error_event_opens_an_alert_in_state_error() -> None:
+    assert History().send(EventType.ERROR, 0).opens is AlertState.ERROR
+
+
+@pytest.mark.parametrize(("seconds", "joins"), [(0, True), (600, True), (600.001, False)])
+def test_alerts_join_until_600_s_after_the_newest_was_received(seconds: float, joins: bool) -> None:
+    history = History()
+    first = history.alert(0)
+    second = history.alert(seconds)
+    assert (second.alert == first.alert) is joins
+    assert (second.opens is None) is joins
+
+
+def test_the_window_starts_anew_with_each_alert() -> None:
+    history = History()
+    first = history.alert(0)
+    assert history.alert(500).alert == history.alert(1000).alert == first.alert
+
+
+def test_the_window_counts_receipt_not_occurrence() -> None:
+    history = History()
+    first = history.alert(0, occurred=-100_000)
+    assert history.alert(10, occurred=-5).alert == first.alert
+
+
+def test_a_new_alert_supersedes_one_that_is_still_open() -> None:
+    history = History()
+    first = history.alert(0)
+    second = history.alert(601)
+    assert [(closing.alert, closing.reason) for closing in second.resolutions] == [
+        (first.alert, ResolutionReason.SUPERSEDED)
+    ]
+    assert history.condition.is_open
+
+
+def test_a_recovery_resolves_whatever_the_age() -> None:
+    history = History()
+    first = history.alert(0)
+    decision = history.recovery(1_000_000)
+    assert decision.alert == first.alert
+    assert decision.resolves
+    assert not history.condition.is_open
+
+
+def test_an_alert_after_its_recovery_opens_another() -> None:
+    history = History()
+    first = history.alert(0)
+    history.recovery(1)
+    assert history.alert(2).alert != first.alert
+
+
+def test_a_recovery_without_an_open_alert_is_not_stored_but_remembered() -> None:
+    history = History()
+    decision = history.recovery(10)
+    assert not decision.stored
+    assert decision.alert is None
+    assert history.alert(11, occurred=5).opens is AlertState.RESOLVED
+
+
+def test_a_second_recovery_is_not_stored() -> None:
+    history = History()
+    history.alert(0)
+    history.recovery(1)
+    assert not history.recovery(2).stored
+
+
+@pytest.mark.parametrize("rules", [AlertRules(timedelta(seconds=600), store_unmatched_recovery=True), RULES])
+def test_an_unmatched_recovery_is_stored_by_setting_or_by_promise(rules: AlertRules) -> None:
+    decision = History(rules).recovery(0, always_store=rules is RULES)
+    assert decision.stored
+    assert decision.alert is None
+
+
+def test_without_auto_recovery_the_alert_stays_open() -> None:
+    history = History(AlertRules(timedelta(seconds=600), auto_recovery=False))
+    first = history.alert(0)
+    decision = history.recovery(1)
+    assert decision.alert == first.alert
+    assert not decision.resolutions
+    assert history.alert(2).alert == first.alert
+
+
+def test_a_recovery_older_than_the_newest_alert_does_not_resolve() -> None:
+    history = History()
+    first = history.alert(0, occurred=0)
+    decision = history.recovery(1, occurred=-1)
+    assert decision.alert == first.alert
+    assert decision.stored
+    assert not decision.resolves
+    assert history.condition.is_open
+
+
+def test_a_recovery_as_old_as_the_newest_alert_resolves_when_it_arrives_later() -> None:
+    history = History()
+    history.alert(0, occurred=-5)
+    assert history.recovery(1, occurred=-5).resolves
+
+
+def test_an_alert_older_than_the_newest_recovery_joins_the_newest_alert_and_opens_nothing() -> None:
+    history = History()
+    first = history.alert(0)
+    history.recovery(10)
+    decision = history.alert(20, occurred=5)
+    assert decision.alert == first.alert
+    assert decision.opens is None
+    assert not history.condition.is_open
+
+
+def test_an_alert_of_the_same_millisecond_as_its_recovery_opens_another_when_it_arrives_later() -> None:
+    history = History()
+    first = history.alert(0)
+    history.recovery(0)
+    assert history.alert(0).alert != first.alert
+
+
+def test_a_time_in_the_far_future_counts_as_five_minutes_after_receipt() -> None:
+    history = History()
+    history.alert(0, occurred=10_000_000)
+    assert not history.recovery(299).resolves
+    assert history.recovery(300).resolves
+
+
+def test_normal_is_a_recovery_only_once_its_condition_was_in_trouble() -> None:
+    history = History()
+    assert history.alert(0, recovers_if_troubled=True).event_type is EventType.ALERT
+    history.alert(1, marks_trouble=True)
+    decision = history.alert(2, recovers_if_troubled=True)
+    assert decision.event_type is EventType.RECOVERY
+    assert decision.resolves
+
+
+def test_the_row_goes_on_remembering_closings_it_was_read_with() -> None:
+    history = History()
+    history.alert(0)
+    history.recovery(1)
+    history.alert(2)
+    history.recovery(3)
+    assert len(history.condition.resolutions) == 2
+
+
+def test_conditions_are_apart_where_any_part_differs() -> None:
+    parts = ("webhook", "domain", "workspace", "project", "key")
+    names = {condition_id_of(*parts)}
+    for index in range(len(parts)):
+        names.add(condition_id_of(*(part + "x" if place == index else part for place, part in enumerate(parts))))
+    names.add(condition_id_of("webhookdomain", "", "workspace", "project", "key"))
+    assert len(names) == 7
+
+
+@pytest.mark.parametrize("severity", list(Severity))
+def test_urgency(severity: Severity) -> None:
+    high = severity in {Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE}
+    assert urgency_of(severity) is (Urgency.HIGH if high else Urgency.LOW)
+
+
+DEFAULTS = AlertRules(timedelta(seconds=600), alerts_per_minute=7)
+
+
+@pytest.mark.parametrize(
+    ("options", "rules"),
+    [
+        ({}, DEFAULTS),
+        ({"timezone": "UTC"}, DEFAULTS),
+        ({"duplicate_event_time": 1.5}, replace(DEFAULTS, duplicate_event_time=timedelta(seconds=1.5))),
+        ({"auto_recovery": False}, replace(DEFAULTS, auto_recovery=False)),
+        ({"alerts_per_minute": 100.0}, replace(DEFAULTS, alerts_per_minute=100)),
+        ({"alerts_per_minute": 0}, replace(DEFAULTS, alerts_per_minute=0)),
+    ],
+)
+def test_a_webhooks_options_come_before_the_settings(options: dict[str, Any], rules: AlertRules) -> None:
+    assert rules_of(DEFAULTS, options) == rules
+
+
+@pytest.mark.parametrize("value", ["5", None, True, -1, float("nan"), float("inf"), 1e300, [], {}])
+def test_what_an_upstream_document_may_hold_changes_nothing(value: Any) -> None:
+    rules = rules_of(DEFAULTS, {"duplicate_event_time": value, "auto_recovery": value})
+    assert rules == DEFAULTS
+    assert rules_of(DEFAULTS, {"alerts_per_minute": value}).alerts_per_minute in (7, int(1e300))

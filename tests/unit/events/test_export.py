@@ -1,0 +1,83 @@
+"""Exporting: page after page as they are asked for, from a token on, only so many at once."""
+
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from event_service.errors import InvalidArgument, Overloaded, QueryError
+from event_service.events.export import Exporter, Part
+from event_service.model.scope import Scope
+from event_service.query.filter import Where
+from event_service.store.export_reader import Position
+
+SCOPE = Scope("domain-1")
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class FakeReader:
+    """Three pages of one event."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def position_of(self, scope: Scope, created_at: datetime, event_id: str) -> Position:
+        return Position(created_at, event_id, int(event_id))
+
+    def page(self, scope: Scope, where: Where, position: Position) -> list[bytes]:
+        self.asked.append(position.event_id)
+        number = int(position.event_id or 0) + 1
+        if number > 3:
+            return []
+        position.created_at, position.event_id = AT, str(number)
+        return [f"row {number}".encode()]
+
+
+async def here(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+async def parts(exporter: Exporter, token: str = "", **query: Any) -> list[Part]:
+    return [part async for part in exporter.export(SCOPE, query, {}, token)]
+
+
+async def test_all_pages_with_a_token_behind_each() -> None:
+    told = await parts(Exporter(FakeReader(), here))
+    assert told == [Part([f"row {n}".encode()], f"2026-03-01T12:00:00.000Z/{n}") for n in (1, 2, 3)]
+
+
+async def test_from_a_token_on() -> None:
+    told = await parts(Exporter(FakeReader(), here), "2026-03-01T12:00:00.000Z/2")
+    assert [part.events for part in told] == [[b"row 3"]]
+
+
+async def test_a_page_is_read_when_it_is_asked_for() -> None:
+    reader = FakeReader()
+    async with aclosing(Exporter(reader, here).export(SCOPE, {}, {})) as told:
+        assert reader.asked == []
+        await anext(told)
+        assert reader.asked == [""]
+
+
+@pytest.mark.parametrize("token", ["x", "2026-03-01", "2026-03-01/", "/event-1", "yesterday/event-1"])
+async def test_a_token_that_is_none(token: str) -> None:
+    with pytest.raises(InvalidArgument, match="resume_token"):
+        await parts(Exporter(FakeReader(), here), token)
+
+
+async def test_what_has_no_meaning_is_refused() -> None:
+    for query in ({"sort": [{"key": "title"}]}, {"only": ["title"]}, {"page": {"limit": 3}}):
+        with pytest.raises(InvalidArgument, match="has no meaning here"):
+            await parts(Exporter(FakeReader(), here), **query)
+    with pytest.raises(QueryError):
+        await parts(Exporter(FakeReader(), here), filter=[{"k": "colour", "v": "red", "o": "eq"}])
+
+
+async def test_only_so_many_at_once() -> None:
+    exporter = Exporter(FakeReader(), here, most=1)
+    async with aclosing(exporter.export(SCOPE, {}, {})) as told:
+        await anext(told)
+        with pytest.raises(Overloaded):
+            await parts(exporter)
+    assert len(await parts(exporter)) == 3

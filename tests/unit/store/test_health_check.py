@@ -1,0 +1,176 @@
+"""What the probe makes of what it finds, without a database."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure
+
+from event_service.errors import EventServiceError
+from event_service.store import health_check as probe_module
+from event_service.store.client import Database
+from event_service.store.health_check import HealthCheck, State
+from tests.waiting import until
+
+
+class FakeDatabase:
+    """Answers as it is told; stands for its client, topology and collection, too."""
+
+    def __init__(self) -> None:
+        self.reachable = True
+        self.error: Exception | None = None
+        self.writes = 0
+
+    @property
+    def client(self) -> "FakeDatabase":
+        return self
+
+    topology_description = client
+
+    def has_writable_server(self) -> bool:
+        return self.reachable
+
+    def __getitem__(self, name: str) -> "FakeDatabase":
+        return self
+
+    def update_one(self, *_: Any, upsert: bool = False) -> None:
+        self.writes += 1
+        if self.error is not None and (upsert or not isinstance(self.error, DuplicateKeyError)):
+            raise self.error
+
+    def find_one(self, _: Any) -> dict[str, Any]:
+        return {}
+
+
+class Gate:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def suspend(self, error: EventServiceError) -> None:
+        self.calls.append("suspend")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("_TICK", 0.005), ("_EVERY", 0.02), ("_EVERY_WHILE_FAILING", 0.01), ("_AWAY_AFTER", 0.03)):
+        monkeypatch.setattr(probe_module, name, seconds)
+
+
+@pytest.fixture
+def fake() -> FakeDatabase:
+    return FakeDatabase()
+
+
+class Watched:
+    """A started probe and everything it has told."""
+
+    def __init__(self, fake: FakeDatabase) -> None:
+        self.changes: list[bool] = []
+        self.gate = Gate()
+        self.written_at = float("-inf")
+        self.probe = HealthCheck(
+            cast("Database", fake),
+            on_change=self.changes.append,
+            gates=[self.gate],
+            last_success=lambda: self.written_at,
+        )
+
+
+@pytest.fixture
+async def watched(fake: FakeDatabase) -> AsyncIterator[Watched]:
+    watched = Watched(fake)
+    yield watched
+    await watched.probe.stop()
+
+
+async def test_a_store_that_takes_a_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:
+    assert watched.probe.state is State.STARTING
+    await watched.probe.start()
+    assert watched.probe.serving
+    assert watched.changes == [True]
+    await until(lambda: fake.writes > 3)
+    assert watched.changes == [True]
+
+
+async def test_a_store_that_fails_from_the_start_is_told_so(fake: FakeDatabase, watched: Watched) -> None:
+    fake.error = OperationFailure("internal server error", 1)
+    await watched.probe.start()
+    assert watched.changes == [False]
+    fake.error = None
+    await until(lambda: watched.changes == [False, True])
+
+
+async def test_a_full_disk_is_not_ready_but_lets_calls_try(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.probe.start()
+    fake.error = OperationFailure("internal server error", 1)
+    await until(lambda: watched.probe.state is State.FAILING)
+    fake.error = None
+    await until(lambda: watched.probe.serving)
+    await until(lambda: watched.changes == [True, False, True])
+    assert watched.gate.calls == []
+
+
+async def test_a_server_that_is_gone_closes_the_gates(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.probe.start()
+    fake.reachable = False
+    await until(lambda: watched.probe.state is State.AWAY)
+    await until(lambda: watched.gate.calls == ["suspend"])
+    fake.reachable = True
+    await until(lambda: watched.gate.calls == ["suspend", "resume"])
+    await until(lambda: watched.changes == [True, False, True])
+
+
+async def test_a_short_interruption_is_the_drivers_business(
+    fake: FakeDatabase, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "_AWAY_AFTER", 60)
+    await watched.probe.start()
+    fake.reachable = False
+    await asyncio.sleep(0.05)
+    fake.reachable = True
+    await asyncio.sleep(0.05)
+    assert watched.changes == [True]
+    assert watched.gate.calls == []
+
+
+async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: Watched) -> None:
+    began = datetime.now(UTC)
+    await watched.probe.start()
+    assert watched.probe.confirmed_at >= began
+    fake.error = NetworkTimeout("no majority")
+    await until(lambda: watched.probe.state is State.FAILING)
+    confirmed_at, writes = watched.probe.confirmed_at, fake.writes
+    await until(lambda: fake.writes > writes + 2)
+    assert watched.probe.confirmed_at == confirmed_at
+    fake.error = None
+    await until(lambda: watched.probe.confirmed_at > confirmed_at)
+
+
+async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.probe.start()
+    watched.written_at = time.monotonic()
+    fake.error = NetworkTimeout("timed out")
+    before = fake.writes
+    for _ in range(10):
+        watched.written_at = time.monotonic()
+        await asyncio.sleep(0.01)
+    assert fake.writes > before
+    assert watched.probe.serving
+    await until(lambda: watched.probe.state is State.FAILING)
+
+
+async def test_who_is_second_to_write_the_first_one_writes_once_more(fake: FakeDatabase, watched: Watched) -> None:
+    fake.error = DuplicateKeyError("E11000")
+    await watched.probe.start()
+    assert watched.probe.serving
+    assert fake.writes >= 2
+
+
+async def test_it_can_be_stopped_before_it_was_started(fake: FakeDatabase) -> None:
+    await HealthCheck(cast("Database", fake)).stop()
