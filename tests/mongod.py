@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from event_service.store.embedded import mongod
 
@@ -221,8 +221,17 @@ class ReplicaSet:
 
     def step_down(self, seconds: int = 10) -> None:
         """Make the primary hand over to a secondary and not be elected again for some seconds."""
-        with self.primary().client() as client:
-            client.admin.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=min(5, seconds))
+        primary = self.primary()
+
+        def done(hello: dict[str, Any]) -> bool:
+            with primary.client() as client:
+                try:
+                    client.admin.command("replSetStepDown", seconds, secondaryCatchUpPeriodSecs=min(5, seconds))
+                except OperationFailure:  # no secondary has caught up under the load: ask again
+                    return False
+            return True
+
+        primary.wait(done)
 
     def __enter__(self) -> Self:
         try:

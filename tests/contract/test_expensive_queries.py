@@ -75,7 +75,9 @@ def slow_database(database: Database, mongodb_uri: str) -> Iterator[Database]:
         "d-1", NOON + timedelta(hours=2)
     )
     proxy = TcpProxy.of_uri(mongodb_uri)
-    uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true&socketTimeoutMS=600"
+    # Without heartbeats: behind the same delay they would declare the server away and cancel the query.
+    options = "directConnection=true&socketTimeoutMS=600&heartbeatFrequencyMS=600000&connectTimeoutMS=20000"
+    uri = f"mongodb://127.0.0.1:{proxy.port}/?{options}"
     slow = connect(Settings(database=database.name), uri)
     slow.command("ping")
     proxy.delay = SLOW

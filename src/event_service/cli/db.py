@@ -50,7 +50,9 @@ def check(as_json: Json = False) -> None:
         print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
     else:
         print_table(
-            ("", "WHAT", "FOUND"), [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in found]
+            ("", "WHAT", "FOUND"),
+            [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in found],
+            fold_last=True,
         )
         for one in found:
             if one.advice:

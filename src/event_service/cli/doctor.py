@@ -80,6 +80,7 @@ def doctor(
         print_table(
             ("", "WHAT", "FOUND"),
             [(styled(finding.verdict, VERDICT_STYLES), finding.what, finding.detail) for finding in findings],
+            fold_last=True,
         )
         for finding in findings:
             if finding.advice:

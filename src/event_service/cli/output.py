@@ -44,12 +44,19 @@ def styled(text: str, styles: Mapping[str, str]) -> Text:
     return Text(text, style=styles.get(text, ""))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, note: str = "") -> None:
-    """A table without frames, one row a line, and a note below it."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, note: str = "", fold_last: bool = False
+) -> None:
+    """Print a table without frames, one row a line, and a note below it.
+
+    Args:
+        fold_last: fold a last cell that is too long for the terminal, instead of cutting every cell of its row.
+    """
     out = console()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    for position, column in enumerate(columns, 1):
+        folded = fold_last and position == len(columns)
+        table.add_column(column, overflow="fold" if folded else "ellipsis", no_wrap=not folded)
     for row in rows:
         table.add_row(*row)
     _print_unpadded(out, table)
