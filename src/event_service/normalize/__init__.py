@@ -1,7 +1,15 @@
 """Turn a payload of any monitoring tool into events."""
 
 from event_service.normalize.options import option_faults
-from event_service.normalize.registry import AUTO, canonical_name, endpoint_of, known_names, parse
+from event_service.normalize.registry import (
+    AUTO,
+    canonical_name,
+    delivery_hooks,
+    endpoint_of,
+    known_names,
+    mask_credentials,
+    parse,
+)
 from event_service.normalize.result import BadItem, Fault, Parsed, Subscription
 from event_service.normalize.unreadable import error_event, is_error_event
 
@@ -12,10 +20,12 @@ __all__ = [
     "Parsed",
     "Subscription",
     "canonical_name",
+    "delivery_hooks",
     "endpoint_of",
     "error_event",
     "is_error_event",
     "known_names",
+    "mask_credentials",
     "option_faults",
     "parse",
 ]

@@ -37,6 +37,7 @@ from event_service.normalize.result import (
     MOST_EVENTS,
     MOST_FIELDS,
     BadItem,
+    DeliveryHooks,
     Fault,
     Headers,
     Json,
@@ -50,6 +51,8 @@ from event_service.normalize.result import (
     raw_object,
     too_much,
 )
+from event_service.normalize.routing_keys import without_routing_keys
+from event_service.normalize.sns_trust import Fetch, SnsTrust
 
 AUTO = "auto"
 
@@ -62,12 +65,17 @@ class ParserSpec:
 
     Attributes:
         reads_text: whether the headers say that a body which is no JSON, a str then, is of this format.
+        mask: returns a payload without the vendor's credentials, before it is parsed and stored. Applied to every
+            delivery, because any tool may forward such a payload. Its second argument is the payload's bytes, if known.
+        hooks: makes the vendor's steps before and after parsing, with a function that fetches https addresses.
     """
 
     name: str
     detect: Recogniser
     parse: Parser
     reads_text: Callable[[Headers], bool] = lambda _headers: False
+    mask: Callable[[Json, bytes | None], Json] | None = None
+    hooks: Callable[[Fetch], DeliveryHooks] | None = None
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
@@ -113,7 +121,7 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
 
 # The order of automatic detection: the first that detects a payload reads it.
 PARSERS = (
-    ParserSpec("aws-sns", aws_sns.detect, partial(aws_sns.parse, read_inner=_read_inside_sns)),
+    ParserSpec("aws-sns", aws_sns.detect, partial(aws_sns.parse, read_inner=_read_inside_sns), hooks=SnsTrust),
     ParserSpec(
         "aws-sns-raw", aws_sns.recognise_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
     ),
@@ -128,7 +136,7 @@ PARSERS = (
     ParserSpec("gcp", gcp.detect, gcp.parse),
     ParserSpec("datadog", datadog.detect, datadog.parse),
     ParserSpec("zabbix", zabbix.detect, zabbix.parse),
-    ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse),
+    ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse, mask=without_routing_keys),
     ParserSpec("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
     ParserSpec("cloudevents", cloudevents.detect, cloudevents.parse, cloudevents.reads_text),
     ParserSpec("cloud-eye", cloud_eye.detect, cloud_eye.parse),
@@ -142,6 +150,7 @@ _LIST = ParserSpec("list", lambda payload, _headers: isinstance(payload, list), 
 _INSIDE_SNS = tuple(row for row in (*PARSERS, _LIST) if row.name != "aws-sns")
 # Formats that people write by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list"})
+_MASKING = tuple(row for row in PARSERS if row.mask is not None)
 MAPPING = ParserSpec("mapping", generic.detect, custom.parse)
 
 
@@ -172,6 +181,23 @@ _ALIASES = {
     "plugin-prometheus-mon-webhook": "alertmanager",
     "plugin-zabbix-mon-webhook": "zabbix",
 }
+
+
+def mask_credentials(payload: Json, wire: bytes | None = None) -> Json:
+    """Return the payload with the credentials of all vendors masked; the payload itself if it holds none.
+
+    Args:
+        wire: the payload's bytes, if known.
+    """
+    for row in _MASKING:
+        if row.mask is not None:
+            payload = row.mask(payload, wire)
+    return payload
+
+
+def delivery_hooks(fetch: Fetch) -> list[DeliveryHooks]:
+    """Return the hooks of all vendors that have some."""
+    return [row.hooks(fetch) for row in PARSERS if row.hooks is not None]
 
 
 def known_names() -> list[str]:
