@@ -268,7 +268,7 @@ def test_the_time_of_many_events_is_known_after_a_few_batches(event: float) -> N
     ],
     ids=["events", "bytes"],
 )
-async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_limit_grows_for_requests_larger_than_a_batch(measures: dict[str, Any]) -> None:
     limits: list[float] = []
 
     @contextlib.contextmanager
@@ -276,8 +276,7 @@ async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeyp
         limits.append(seconds)
         yield
 
-    monkeypatch.setattr("event_service.concurrency.group_commit.time_limit", limit)
-    writer: Writer = GroupCommit(list, **measures)
+    writer: Writer = GroupCommit(list, time_limit=limit, **measures)
     await writer.submit("x" * 10)
     await writer.submit("x" * 110)
     assert limits == [1.8, 2.8]

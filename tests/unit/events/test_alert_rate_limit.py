@@ -50,7 +50,7 @@ def test_a_minute_without_surplus_is_not_told() -> None:
     alert_rate_limit = AlertRateLimit()
     alert_rate_limit.admits(key(), at(0), 1)
     assert alert_rate_limit.take_ended(at(60)) == []
-    assert alert_rate_limit._now == {}, "and not remembered"
+    assert alert_rate_limit._current == {}, "and not remembered"
 
 
 def test_the_next_minute_may_begin_before_anybody_has_asked() -> None:
