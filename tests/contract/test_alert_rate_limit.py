@@ -24,8 +24,8 @@ class CappedBench(Bench):
         self.alert_rate_limit = AlertRateLimit()
         self.commit = self.committer(alert_rate_limit=self.alert_rate_limit)
 
-    def item(self, *events: tuple[EventType, str, float], claim: str = "", digest: str = "d") -> WriteRequest:
-        item = super().item(*events, claim=claim, digest=digest)
+    def item(self, *events: tuple[EventType, str, float], key: str = "", digest: str = "d") -> WriteRequest:
+        item = super().item(*events, key=key, digest=digest)
         item.rules = CAPPED
         return item
 
@@ -140,7 +140,7 @@ def test_a_row_of_the_surge_that_is_lost_holds_the_event_back(bench: CappedBench
 
 
 def test_sent_again_under_a_key_nothing_new_is_stored(bench: CappedBench) -> None:
-    first, again = (bench.run(bench.item(*((ALERT, key, 0) for key in "abcd"), claim="k"))[0] for _ in range(2))
+    first, again = (bench.run(bench.item(*((ALERT, key, 0) for key in "abcd"), key="k"))[0] for _ in range(2))
     assert again.duplicate  # type: ignore[union-attr]
     assert first.event_ids == again.event_ids  # type: ignore[union-attr]
     assert sum(len(bench.stored(key)) for key in "abcd") == 4

@@ -34,7 +34,7 @@ class Bench:
         self.conditions = ConditionStore(database, 5000)
         self.alerts = AlertStore(database, 5000)
         self.events = EventWriter(database, 5000)
-        self.claims = IdempotencyStore(database, 5000)
+        self.records = IdempotencyStore(database, 5000)
         self.commit = self.committer()
 
     def committer(self, **replaced: Any) -> Committer:
@@ -42,7 +42,7 @@ class Bench:
             "conditions": self.conditions,
             "alerts": self.alerts,
             "events": self.events,
-            "claims": self.claims,
+            "records": self.records,
         }
         return Committer(**{**parts, **replaced})
 
@@ -57,8 +57,8 @@ class Bench:
             name,
         )
 
-    def item(self, *events: tuple[EventType, str, float], claim: str = "", digest: str = "d") -> WriteRequest:
-        request = IdempotencyRequest(claim, digest, NOON + timedelta(days=1)) if claim else None
+    def item(self, *events: tuple[EventType, str, float], key: str = "", digest: str = "d") -> WriteRequest:
+        request = IdempotencyRequest(key, digest, NOON + timedelta(days=1)) if key else None
         return WriteRequest([self.entry(*event) for event in events], RULES, request)
 
     def run(self, *items: WriteRequest) -> list[CreateResult | Exception]:
@@ -145,40 +145,40 @@ def test_a_superseded_alert_is_closed(bench: Bench) -> None:
 
 
 def test_a_key_sent_again_stores_nothing_new(bench: Bench) -> None:
-    (first,) = bench.run(bench.item((ALERT, "a", 0), claim="k"))
-    (again,) = bench.run(bench.item((ALERT, "a", 5), claim="k"))
+    (first,) = bench.run(bench.item((ALERT, "a", 0), key="k"))
+    (again,) = bench.run(bench.item((ALERT, "a", 5), key="k"))
     assert isinstance(first, CreateResult)
     assert again == CreateResult(first.event_ids, duplicate=True)
     assert len(bench.stored("a")) == 1
 
 
 def test_the_same_key_twice_in_one_batch(bench: Bench) -> None:
-    first, again = bench.run(bench.item((ALERT, "a", 0), claim="k"), bench.item((ALERT, "a", 0), claim="k"))
+    first, again = bench.run(bench.item((ALERT, "a", 0), key="k"), bench.item((ALERT, "a", 0), key="k"))
     assert isinstance(first, CreateResult)
     assert again == CreateResult(first.event_ids, duplicate=True)
 
 
 def test_the_same_key_with_another_payload_is_refused(bench: Bench) -> None:
-    bench.run(bench.item((ALERT, "a", 0), claim="k", digest="one"))
-    (again,) = bench.run(bench.item((ALERT, "b", 0), claim="k", digest="two"))
+    bench.run(bench.item((ALERT, "a", 0), key="k", digest="one"))
+    (again,) = bench.run(bench.item((ALERT, "b", 0), key="k", digest="two"))
     assert isinstance(again, AlreadyExists)
     assert not bench.stored("b")
 
 
 def test_a_key_is_remembered_of_a_delivery_without_events(bench: Bench) -> None:
-    (nothing,) = bench.run(bench.item(claim="k", digest="one"))
+    (nothing,) = bench.run(bench.item(key="k", digest="one"))
     assert nothing == CreateResult(())
-    (again,) = bench.run(bench.item(claim="k", digest="one"))
+    (again,) = bench.run(bench.item(key="k", digest="one"))
     assert again == CreateResult((), duplicate=True)
-    (other,) = bench.run(bench.item((ALERT, "a", 0), claim="k", digest="two"))
+    (other,) = bench.run(bench.item((ALERT, "a", 0), key="k", digest="two"))
     assert isinstance(other, AlreadyExists)
     assert bench.stored("a") == []
 
 
 def test_a_key_of_a_recovery_that_was_not_stored_does_not_resolve_a_later_alert(bench: Bench) -> None:
-    bench.run(bench.item((RECOVERY, "a", 0), claim="k"))
+    bench.run(bench.item((RECOVERY, "a", 0), key="k"))
     bench.run(bench.item((ALERT, "a", 1)))
-    bench.run(bench.item((RECOVERY, "a", 2), claim="k"))
+    bench.run(bench.item((RECOVERY, "a", 2), key="k"))
     assert bench.alert_states() == [("TRIGGERED", None)]
 
 
@@ -199,23 +199,23 @@ def dying(store: Any, method: str) -> Any:
 
 
 STEPS = [
-    ("claims", "add"),
+    ("records", "add"),
     ("alerts", "open"),
     ("conditions", "save"),
     ("events", "insert"),
     ("alerts", "close"),
     ("conditions", "settle"),
-    ("claims", "complete"),
+    ("records", "complete"),
 ]
 
 
 @pytest.mark.parametrize(("store", "method"), STEPS)
 def test_a_crash_between_any_two_steps_is_mended_by_sending_again(bench: Bench, store: str, method: str) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
-    batch = [bench.item((RECOVERY, "a", 1), claim="r"), bench.item((ALERT, "b", 1), claim="b")]
+    batch = [bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b")]
     with pytest.raises(Crash):
         bench.committer(**{store: dying(getattr(bench, store), method)})(batch)
-    results = bench.run(bench.item((RECOVERY, "a", 1), claim="r"), bench.item((ALERT, "b", 1), claim="b"))
+    results = bench.run(bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b"))
     bench.commit.recover(NOON + timedelta(days=1))
     assert all(isinstance(result, CreateResult) and len(result.event_ids) == 1 for result in results)
     assert [row["event_type"] for row in bench.stored("a")] == ["ALERT", "RECOVERY"]

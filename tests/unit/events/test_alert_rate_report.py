@@ -37,11 +37,15 @@ class Service:
         return Webhook(webhook_id, "hook", "d", "w", "p", PluginInfo("auto"), NOON)
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest | None
+        self,
+        webhook: Webhook,
+        drafts: Sequence[EventDraft],
+        received_at: datetime,
+        idempotency: IdempotencyRequest | None,
     ) -> CreateResult:
         if self.away:
             raise Unavailable
-        assert claim is None
+        assert idempotency is None
         self.stored += [(webhook.webhook_id, draft.title) for draft in drafts]
         self.storing.set()
         await self.answered.wait()

@@ -4,23 +4,18 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from event_service.errors import PermissionDenied, TooLarge
-from event_service.events import delivery as delivery_module
-from event_service.events.delivery import Delivery, DeliveryParser, build_delivery, keep_subscription
+from event_service.events.delivery import Delivery, DeliveryParser, build_delivery
 from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import parse
+from event_service.normalize import delivery_hooks, parse
 from event_service.normalize.result import FROM_PLUGIN, Parsed
-from event_service.normalize.sns_trust import SnsTrust
 from event_service.wire.struct import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
-from tests.unit.wire.json_values import values
 
 ENDPOINT = "grpc://127.0.0.1:1"
 
@@ -57,11 +52,9 @@ def amazon() -> Amazon:
 def reader(amazon: Amazon) -> DeliveryParser:
     return DeliveryParser(
         remote=Remote(),
-        sns=SnsTrust(amazon),
+        hooks=delivery_hooks(amazon),
         endpoints={"far": ENDPOINT},
         threads=Here(),
-        idempotency=timedelta(hours=24),
-        same_body=timedelta(seconds=60),
     )
 
 
@@ -117,20 +110,20 @@ async def test_what_came_without_a_body_cannot_be_signed(reader: DeliveryParser)
 async def test_parse_asks_for_no_signature_and_confirms_nothing(reader: DeliveryParser, amazon: Amazon) -> None:
     parsed = await reader.parse(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
     assert parsed.subscription is not None
-    keep_subscription(parsed)
+    parsed.keep_subscription()
     assert len(parsed.events) == 1
     assert "confirmed by itself" not in parsed.events[0].description
     assert amazon.asked == []
-    keep_subscription(parsed)
+    parsed.keep_subscription()
     assert len(parsed.events) == 1
 
 
 async def test_remote_plugins_by_name_and_by_option(reader: DeliveryParser) -> None:
     for hook in (webhook("far"), webhook("any", endpoint=ENDPOINT)):
-        assert reader.reads_remotely(hook)
+        assert reader.is_remote(hook)
         parsed = await reader.read(hook, delivery({"a": 1}))
         assert parsed.events[0].event_key == f"{ENDPOINT} {{'a': 1}}"
-    assert not reader.reads_remotely(webhook())
+    assert not reader.is_remote(webhook())
 
 
 async def test_what_is_no_json_and_what_is_large(reader: DeliveryParser) -> None:
@@ -197,27 +190,6 @@ async def test_a_routing_key_of_another_tool_stays(reader: DeliveryParser) -> No
     assert event.raw_data is queue
 
 
-def test_what_a_delivery_is_remembered_by(reader: DeliveryParser) -> None:
-    hook = webhook()
-
-    def claim_of(payload: Any, **more: Any) -> Any:
-        given = delivery(payload, **more)
-        return reader.claim(hook, given, parse("auto", payload, {}, {}, NOW))
-
-    assert claim_of({"event_key": "k"}) is None
-    assert claim_of({"event_key": "k", "occurred_at": "2025-05-06T07:00:00Z"}, raw_body=b"same") is None
-    by_key = claim_of({"event_key": "k"}, idempotency_key="a")
-    assert by_key.digest
-    assert by_key.expire_at == NOW + timedelta(hours=24)
-    by_message = claim_of(notification())
-    assert (by_message.digest, by_message.expire_at) == ("", NOW + timedelta(hours=24))
-    incident = {"version": "1.2", "incident": {"incident_id": "i", "state": "open", "started_at": 1746514800}}
-    assert claim_of(incident) is None, "by gRPC there is no body"
-    assert claim_of(incident, raw_body=b"same").expire_at == NOW + timedelta(seconds=60)
-    names = {by_key.record_id, by_message.record_id, claim_of(incident, raw_body=b"same").record_id}
-    assert len(names) == 3
-
-
 def test_what_is_too_much_to_be_split_is_one_event_that_keeps_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("event_service.events.event_builder.MOST_BYTES", 10_000)
     payload = {"around": "x" * 5000, "alerts": [{"title": "a"}, {"title": "b"}, 5]}
@@ -252,33 +224,3 @@ def test_what_a_plugin_made_too_large_is_an_event_of_its_member() -> None:
     assert "is over the limit of 8000 bytes" in parsed.faults[0]
     with pytest.raises(TooLarge):  # the payload itself is what is too large
         build_delivery(parsed, webhook(), delivery(payload), 50)
-
-
-@given(payload=values)
-def test_the_digest_is_the_same_written_at_once_and_in_pieces(payload: Any) -> None:
-    assert (
-        delivery_module._digest(payload, 0)
-        == delivery_module._digest(payload, 1)
-        == delivery_module._digest(payload, 2)
-    )
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"n": 1}, {"n": 1.0}),
-        ({"l": [{"n": [0]}, "x"], "a": 1}, {"a": 1.0, "l": [{"n": [0.0]}, "x"]}),
-        ([{"n": 2**53 + 1}], [{"n": 2.0**53}]),
-    ],
-)
-def test_numbers_are_the_doubles_they_are_in_a_struct(reader: DeliveryParser, one: Any, other: Any) -> None:
-    digests = {
-        reader.claim(webhook(), delivery(payload, idempotency_key="a"), Parsed()).digest for payload in (one, other)
-    }
-    assert len(digests) == 1
-
-
-def test_what_only_looks_like_a_number_is_another_payload(reader: DeliveryParser) -> None:
-    payloads = [{"n": value} for value in (1, "1", "1.0", True, None, [1], [1, 1], {"1": 1})]
-    digests = {reader.claim(webhook(), delivery(payload, idempotency_key="a"), Parsed()).digest for payload in payloads}
-    assert len(digests) == len(payloads)

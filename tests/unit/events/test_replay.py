@@ -13,10 +13,10 @@ from event_service.http.collector import read_payload
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import error_event, parse
+from event_service.normalize import delivery_hooks, error_event, parse
 from event_service.normalize.result import BadItem, Fault
 from event_service.wire.event_info import encode_event
-from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote, SnsTrust
+from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote
 
 SCOPE = Scope("d")
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,30 +40,28 @@ class Events:
     def __init__(self, draft: EventDraft, webhook_id: str = "webhook-1") -> None:
         self.wire = encode_event(Event("event-1", draft, "d", "w", "p", webhook_id, RECEIVED))
         self.drafts: Sequence[EventDraft] = []
-        self.claims: list[IdempotencyRequest] = []
+        self.records: list[IdempotencyRequest] = []
         self.unmatched: tuple[str, ...] = ()
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         return self.wire
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, record: IdempotencyRequest
     ) -> CreateResult:
         assert received_at == NOW
-        duplicate = claim.record_id in {known.record_id for known in self.claims}
-        self.claims.append(claim)
+        duplicate = record.record_id in {known.record_id for known in self.records}
+        self.records.append(record)
         self.drafts = drafts
-        return CreateResult(("event-2",), duplicate, self.unmatched)
+        return CreateResult(("event-2",), duplicate, unmatched=self.unmatched)
 
 
 def deliveries_on(threads: Here) -> DeliveryParser:
     return DeliveryParser(
         remote=Remote(),
-        sns=SnsTrust(Amazon()),
+        hooks=delivery_hooks(Amazon()),
         endpoints={},
         threads=threads,
-        idempotency=timedelta(hours=24),
-        same_body=timedelta(0),
     )
 
 
@@ -85,13 +83,13 @@ async def test_what_can_be_read_now_is_stored_once_and_says_where_it_is_from() -
     events = Events(unreadable({"event_key": "k", "title": "disk full", "additional_info": {"mount": "/var"}}))
     again = replayer(events)
     replay = await again.replay(SCOPE, "event-1")
-    assert (replay.event_ids, replay.duplicate, replay.faults, replay.parser) == (["event-2"], False, [], "native")
+    assert (replay.event_ids, replay.duplicate, replay.faults, replay.parser) == (("event-2",), False, [], "native")
     (draft,) = events.drafts
     assert draft.additional_info == {"mount": "/var", "replayed_from": "event-1"}
     assert draft.occurred_at == RECEIVED, "it was true then, and not now"
     assert (await again.replay(SCOPE, "event-1")).duplicate
-    assert events.claims[0].record_id == events.claims[1].record_id
-    assert events.claims[0].expire_at - NOW > timedelta(days=365)
+    assert events.records[0].record_id == events.records[1].record_id
+    assert events.records[0].expire_at - NOW > timedelta(days=365)
 
 
 async def test_the_senders_own_time_counts() -> None:
@@ -104,7 +102,7 @@ async def test_what_still_cannot_be_read_stores_nothing() -> None:
     events = Events(unreadable({"event_key": 5}))
     replay = await replayer(events, "native").replay(SCOPE, "event-1")
     assert replay.faults == ["event_key: must be a string, not 5"]
-    assert (replay.event_ids, events.claims) == ([], [])
+    assert (replay.event_ids, events.records) == ((), [])
 
 
 async def test_what_is_read_in_part_is_stored_with_an_error_event_for_the_rest() -> None:
@@ -117,7 +115,7 @@ async def test_what_is_read_in_part_is_stored_with_an_error_event_for_the_rest()
 async def test_what_makes_no_event() -> None:
     events = Events(unreadable({"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}))
     replay = await replayer(events).replay(SCOPE, "event-1")
-    assert (replay.ignored, events.claims) == (["acknowledge"], [])
+    assert (replay.ignored, events.records) == (["acknowledge"], [])
     events = Events(unreadable({"event_key": "k", "event_type": "RECOVERY"}))
     events.unmatched = ("k",)
     assert (await replayer(events).replay(SCOPE, "event-1")).ignored == [
@@ -162,7 +160,7 @@ async def test_other_events_are_not_replayed(draft: EventDraft) -> None:
 async def test_upstreams_error_events_are() -> None:
     draft = EventDraft("error-a1b2", EventType.ERROR, title="Webhook Event Parsing Error - prometheus")
     draft.raw_data = {"event_key": "k"}
-    assert (await replayer(Events(draft)).replay(SCOPE, "event-1")).event_ids == ["event-2"]
+    assert (await replayer(Events(draft)).replay(SCOPE, "event-1")).event_ids == ("event-2",)
 
 
 async def test_a_webhook_that_is_gone() -> None:
