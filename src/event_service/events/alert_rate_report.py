@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 class AlertRateReports:
-    """Stores an event for each minute in which a webhook was over its alert rate limit.
+    """The reports on minutes in which a webhook was over its alert rate limit: one event each.
 
     Args:
         clock: timezone-aware UTC, whole milliseconds.

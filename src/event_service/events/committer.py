@@ -80,16 +80,16 @@ class Committer:
             EventServiceError: the database failed; the outcome of the whole batch is unknown.
         """
         decided = self._idempotency.begin(batch)
-        working = [item for item, outcome in zip(batch, decided, strict=True) if outcome is None]
+        working = [request for request, outcome in zip(batch, decided, strict=True) if outcome is None]
         failures: dict[int, EventServiceError] = {}
         if working:
             rows, saved = self._tie_to_alerts(working)
             failures = self._insert(working, saved)
             self._close(rows[condition_id] for condition_id in saved)
-            self._idempotency.complete(item for item in working if item.idempotency and item.finished)
+            self._idempotency.complete(request for request in working if request.idempotency and request.finished)
         return [
-            outcome if outcome is not None else failures.get(id(item)) or _result(item)
-            for item, outcome in zip(batch, decided, strict=True)
+            outcome if outcome is not None else failures.get(id(request)) or _result(request)
+            for request, outcome in zip(batch, decided, strict=True)
         ]
 
     def recover(self, now: datetime) -> int:
@@ -99,13 +99,13 @@ class Committer:
         self._conditions.settle(rows)
         return len(rows)
 
-    def _tie_to_alerts(self, items: Sequence[WriteRequest]) -> tuple[dict[str, Condition], set[str]]:
+    def _tie_to_alerts(self, requests: Sequence[WriteRequest]) -> tuple[dict[str, Condition], set[str]]:
         """Decide every event that can be decided, open alerts and save the conditions.
 
         Returns:
             The conditions after the batch by id, and the ids of those that could be saved.
         """
-        entries = [(item, entry) for item in items for entry in item.entries if entry.stored is None]
+        entries = [(request, entry) for request in requests for entry in request.entries if entry.stored is None]
         if not entries:
             return {}, set()
         now = max(entry.built.event.created_at for _, entry in entries)
@@ -115,19 +115,23 @@ class Committer:
         rows = self._rows(first, now)
         opened: list[Alert] = []
         closed: set[str] = set()
-        for item, entry in entries:
+        for request, entry in entries:
             # After a recovery, further events of its condition wait for the next batch: the row is closed only once
             # the recovery itself is stored.
             if entry.condition_id in closed:
                 entry.decision = None
                 continue
             event, before = entry.built.event, rows[entry.condition_id]
-            row, decision = decide(before, event.draft, event.created_at, entry.object_id, item.rules)
+            row, decision = decide(before, event.draft, event.created_at, entry.object_id, request.rules)
             entry.suppressing_id = ""
             if decision.opens is not None:
-                if item.rules.alerts_per_minute and not before.is_open and not self._admits(entry, decision, item):
+                if (
+                    request.rules.alerts_per_minute
+                    and not before.is_open
+                    and not self._admits(entry, decision, request)
+                ):
                     rows[entry.condition_id] = suppressed(before, row)
-                    self._suppress(entry, item, rows, closed, opened)
+                    self._suppress(entry, request, rows, closed, opened)
                     continue
                 opened.append(_new_alert(event, event.draft, decision))
             rows[entry.condition_id] = row
@@ -140,20 +144,20 @@ class Committer:
         saved = {row.condition_id for row, ok in zip(written, outcomes, strict=True) if ok}
         return rows, saved
 
-    def _admits(self, entry: PendingEvent, decision: Decision, item: WriteRequest) -> bool:
+    def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
         """Return whether the event may open its alert. It is counted once, even if it is decided again."""
         if decision.opens is AlertState.RESOLVED:  # an outdated event alerts no one
             return True
         if entry.admitted is None:
             entry.admitted = self._alert_rate_limit.admits(
-                entry.key, entry.built.event.created_at, item.rules.alerts_per_minute
+                entry.key, entry.built.event.created_at, request.rules.alerts_per_minute
             )
         return entry.admitted
 
     def _suppress(
         self,
         entry: PendingEvent,
-        item: WriteRequest,
+        request: WriteRequest,
         rows: dict[str, Condition],
         closed: Collection[str],
         opened: list[Alert],
@@ -166,9 +170,9 @@ class Committer:
         if suppressing_id not in rows:
             first = replace(entry, key=suppressing_key(entry.key), condition_id=suppressing_id)
             rows.update(self._rows({suppressing_id: first}, event.created_at))
-        draft = suppressing_alert(item.rules.alerts_per_minute)
+        draft = suppressing_alert(request.rules.alerts_per_minute)
         rows[suppressing_id], decision = decide(
-            rows[suppressing_id], draft, event.created_at, entry.object_id, item.rules
+            rows[suppressing_id], draft, event.created_at, entry.object_id, request.rules
         )
         if decision.opens is not None:
             opened.append(_new_alert(event, draft, decision))
@@ -224,20 +228,22 @@ class Committer:
         missing = doubtful - self._events.existing(doubtful)
         return [_without_missing(row, missing) if row.resolutions else row for row in rows]
 
-    def _insert(self, items: Sequence[WriteRequest], saved: set[str]) -> dict[int, EventServiceError]:
-        """Store the events whose condition was saved. Return the errors by `id(item)`."""
+    def _insert(self, requests: Sequence[WriteRequest], saved: set[str]) -> dict[int, EventServiceError]:
+        """Store the events whose condition was saved. Return the errors by `id(request)`."""
         ready: list[tuple[WriteRequest, PendingEvent]] = []
-        for item in items:
-            for entry in item.entries:
+        for request in requests:
+            for entry in request.entries:
                 if entry.stored is None and entry.decision is not None and _rows_saved(entry, saved):
                     if entry.decision.stored:
-                        ready.append((item, entry))
+                        ready.append((request, entry))
                     else:
                         entry.stored = False
         failures: dict[int, EventServiceError] = {}
-        for (item, entry), outcome in zip(ready, self._events.insert([_row(entry) for _, entry in ready]), strict=True):
+        for (request, entry), outcome in zip(
+            ready, self._events.insert([_row(entry) for _, entry in ready]), strict=True
+        ):
             if isinstance(outcome, EventServiceError):
-                failures[id(item)] = outcome
+                failures[id(request)] = outcome
                 # Its alert stays open: `recover` finds that the event was never stored.
                 saved.discard(entry.condition_id)
             elif outcome is Inserted.EVENT_ID_TAKEN:
@@ -314,11 +320,11 @@ def _row(entry: PendingEvent) -> NewEvent:
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
-def _result(item: WriteRequest) -> CreateResult | Retry:
+def _result(request: WriteRequest) -> CreateResult | Retry:
     stored: list[str] = []
     unmatched: list[str] = []
     duplicate = True
-    for entry in item.entries:
+    for entry in request.entries:
         if entry.stored is None:
             return RETRY
         if entry.stored:

@@ -49,7 +49,7 @@ class Delivery:
 
     @property
     def is_large(self) -> bool:
-        """Tell if work on the payload would block the event loop for too long."""
+        """Return whether work on the payload would block the event loop for too long."""
         return self.in_thread or len(self.payload_wire or self.raw_body or b"") > LARGE_BODY
 
 
@@ -61,7 +61,7 @@ class CreateRequest(Delivery):
 
 
 class DeliveryParser:
-    """Parses deliveries with built-in parsers and remote plugins.
+    """The built-in parsers and the remote plugins behind one interface.
 
     Args:
         hooks: of the vendors, see `normalize.delivery_hooks`.
@@ -83,7 +83,7 @@ class DeliveryParser:
         self._threads = threads
 
     def is_remote(self, webhook: Webhook) -> bool:
-        """Tell if a remote plugin parses the webhook's deliveries."""
+        """Return whether a remote plugin parses the webhook's deliveries."""
         return bool(endpoint_of(webhook.plugin.plugin_id, webhook.plugin.options, self._endpoints))
 
     async def read(self, webhook: Webhook, delivery: Delivery) -> Parsed:

@@ -32,7 +32,7 @@ class Part:
 
 
 class Exporter:
-    """Exports events.
+    """The exports of `Events.Export`.
 
     Args:
         run_in_thread: runs a blocking function in a worker thread.

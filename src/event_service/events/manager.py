@@ -286,7 +286,7 @@ class EventManager(EventQueries):
 
 
 def _is_heavy(submission: _Submission | EventServiceError) -> bool:
-    """Tell if it is queued without waiting for the rest of its batch.
+    """Return whether it is queued without waiting for the rest of its batch.
 
     It is a batch of its own anyway. The queue has a bound, which small payloads that make many events must not evade.
     """

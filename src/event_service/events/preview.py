@@ -39,7 +39,7 @@ class Preview:
 
 
 class Previewer:
-    """Parses payloads without storing anything.
+    """The previews of `Webhooks.Test`: payloads are parsed and not stored.
 
     Args:
         max_event_bytes: largest EventInfo that is stored.

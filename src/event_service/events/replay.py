@@ -25,7 +25,7 @@ REMEMBERED = timedelta(days=3650)
 
 
 class Replayer:
-    """Replays ERROR events.
+    """The replays of `Events.Replay`.
 
     Args:
         clock: timezone-aware UTC, whole milliseconds.

@@ -69,7 +69,7 @@ def refuse_all_but_conditions(query: Mapping[str, Any]) -> None:
 
 
 class Watcher:
-    """Watches events.
+    """The watchers of `Events.Watch` and the console.
 
     Args:
         open_stream: all watchers share one change stream. None = unavailable.
