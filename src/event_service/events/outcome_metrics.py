@@ -3,7 +3,7 @@
 from event_service.errors import EventServiceError
 from event_service.events.ports import Webhooks
 from event_service.events.write_request import CreateResult
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.webhook import Webhook
 from event_service.normalize import canonical_name
 from event_service.telemetry.metrics import OTHER, Metrics
@@ -21,7 +21,7 @@ class OutcomeMetrics:
         self._metrics.delivery(parser_of(webhook), error.reason)
         # A retryable error is the service's fault: the webhook's statistics show the sender's.
         if error.retry_after is None:
-            self._webhooks.note(webhook.webhook_id, Ending(refused=1, error=error.message))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(refused=1, error=error.message))
 
     def stored(self, webhook: Webhook, result: CreateResult, errors: int = 0) -> None:
         """Count a delivery that was stored, now or before, or that makes no event.
@@ -33,12 +33,12 @@ class OutcomeMetrics:
         if result.duplicate:
             self._metrics.events(duplicate=count)
             self._metrics.delivery(parser, "duplicate")
-            self._webhooks.note(webhook.webhook_id, Ending(duplicates=1))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(duplicates=1))
             return
         if count or unmatched:
             self._metrics.events(stored=count - errors, unmatched=unmatched, unreadable=errors)
         self._metrics.delivery(parser, "unreadable" if errors else "stored" if count else "nothing")
-        ending = Ending(
+        ending = DeliveryOutcome(
             stored=count,
             errors=errors,
             unmatched=unmatched,
@@ -55,7 +55,7 @@ class OutcomeMetrics:
         """
         if stored or duplicates:
             self._metrics.events(stored=stored, duplicate=duplicates)
-            self._webhooks.note(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(stored=stored, duplicates=duplicates))
         if error is not None:
             self.refused(webhook, error)
         else:

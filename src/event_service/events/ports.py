@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 
@@ -18,7 +18,7 @@ class Webhooks(Protocol):
     async def find(self, webhook_id: str) -> Webhook: ...
     async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook: ...
     def count(self, webhook_id: str, *, error: bool) -> None: ...
-    def note(self, webhook_id: str, ending: Ending) -> None: ...
+    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None: ...
 
 
 class RateLimit(Protocol):

@@ -9,7 +9,7 @@ LONGEST_ERROR = 500
 """Characters kept of the last error."""
 
 
-class Ending(NamedTuple):
+class DeliveryOutcome(NamedTuple):
     """The outcome of one delivery, counted as in `Activity`.
 
     Attributes:
@@ -51,7 +51,7 @@ class Activity:
     last_error_at: datetime | None = None
     last_error: str = ""
 
-    def note(self, ending: Ending, clock: Callable[[], datetime]) -> None:
+    def note(self, ending: DeliveryOutcome, clock: Callable[[], datetime]) -> None:
         """Add the outcome of one delivery.
 
         Args:

@@ -15,7 +15,7 @@ from event_service.errors import (
     Unavailable,
     WebhookDisabled,
 )
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS
@@ -115,7 +115,7 @@ class WebhookManager:
         """Takes note of one authenticated call; `error`: its payload could not be parsed."""
         self._counters.count(webhook_id, error=error)
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
         """Takes note of how a delivery ended."""
         self._counters.note(webhook_id, ending)
 

@@ -13,7 +13,7 @@ from event_service.events.alert_rules import AlertRules
 from event_service.events.delivery import CreateRequest, Delivery
 from event_service.events.manager import MANY_EVENTS, EventManager
 from event_service.events.write_request import CreateResult, WriteRequest
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
 from tests.unit.events.test_delivery import Here
@@ -53,7 +53,7 @@ class Books:
     def __init__(self) -> None:
         self.counted: list[dict[str, int]] = []
         self.deliveries: list[str] = []
-        self.endings: list[Ending] = []
+        self.endings: list[DeliveryOutcome] = []
         self.authenticated = 0
         self.counted_calls: list[bool] = []
 
@@ -63,7 +63,7 @@ class Books:
     def delivery(self, parser: str, outcome: str) -> None:
         self.deliveries.append(f"{parser} {outcome}")
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
         self.endings.append(ending)
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:
@@ -104,7 +104,7 @@ async def test_drafts_are_stored_and_counted() -> None:
     assert outcomes == STORED
     assert books.counted == [{"stored": 2, "duplicate": 1}]
     assert books.deliveries == ["cloud-eye stored"]
-    assert books.endings == [Ending(stored=2, duplicates=1)]
+    assert books.endings == [DeliveryOutcome(stored=2, duplicates=1)]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -115,7 +115,7 @@ async def test_stored_drafts_are_counted_beside_a_refusal(at_once: bool) -> None
         await create(admission, books, 4)
     assert books.counted == [{"stored": 1, "duplicate": 1}]
     assert books.deliveries == ["cloud-eye ERROR_RESOURCE_EXHAUSTED"]
-    assert books.endings == [Ending(stored=1, duplicates=1)]
+    assert books.endings == [DeliveryOutcome(stored=1, duplicates=1)]
     assert all(future.done() for future in admission.futures)
 
 

@@ -23,7 +23,7 @@ from event_service.events.delivery import DeliveryParser
 from event_service.events.preview import Previewer
 from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.normalize import delivery_hooks
 from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.rpc import webhook_servicer, webhooks_servicer
@@ -363,7 +363,7 @@ async def test_statistics(ask, servicer):
     assert await ask("statistics", {"webhook_id": webhook_id}) == {"webhook_id": webhook_id}
     for error in ("", "title: must be a string"):
         servicer.manager.count(webhook_id, error=bool(error))
-    servicer.manager.note(webhook_id, Ending(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
+    servicer.manager.note(webhook_id, DeliveryOutcome(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
     shown = await ask("statistics", {"webhook_id": webhook_id})
     assert shown.pop("last_received_at") <= shown.pop("last_error_at")
     assert shown == {
