@@ -153,9 +153,11 @@ def _recover(
 ) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
     condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
+    # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
     alert = condition.alert
     if not condition.is_open or alert is None:
         return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
+    # The condition has fired again since, so its alert stays open.
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
@@ -192,6 +194,7 @@ def _alert(  # noqa: PLR0917 - the rule depends on all of them
     resolutions: tuple[Resolution, ...] = ()
     if condition.is_open and condition.alert is not None:
         resolutions = (Resolution(condition.alert, ResolutionReason.SUPERSEDED, event_object_id, at),)
+    # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
     else:

@@ -95,6 +95,7 @@ class Committer:
     def recover(self, now: datetime) -> int:
         """Carry out resolutions that a process decided before it died. Return the number of conditions recovered."""
         rows = self._adopt(self._conditions.pending(now - PENDING_AFTER))
+        # Alerts first: a crash in between leaves the condition pending, and the next run repeats both.
         self._alerts.close([resolution for row in rows for resolution in row.resolutions])
         self._conditions.settle(rows)
         return len(rows)
@@ -138,6 +139,7 @@ class Committer:
             entry.decision = decision
             if decision.resolutions and decision.resolves:
                 closed.add(entry.condition_id)
+        # Before the conditions: a saved condition must never name an alert that does not exist.
         self._alerts.open(opened)
         written = list(rows.values())
         outcomes = self._conditions.save([_open_until_confirmed(row, now) for row in written])
@@ -198,6 +200,7 @@ class Committer:
         rows = {row.condition_id: row for row in self._adopt(known.values(), trusted)}
         new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in rows}
         with_past = [entry.key for entry in new.values() if entry.has_past]
+        # Only a database of upstream holds events without a condition.
         past = self._events.newest_alerts(with_past) if with_past else {}
         states = self._alerts.states(event.alert.alert_id for event in past.values()) if past else {}
         for condition_id, entry in new.items():
@@ -246,7 +249,7 @@ class Committer:
                 failures[id(request)] = outcome
                 # Its alert stays open: `recover` finds that the event was never stored.
                 saved.discard(entry.condition_id)
-            elif outcome is Inserted.EVENT_ID_TAKEN:
+            elif outcome is Inserted.EVENT_ID_TAKEN:  # retried in the next batch under a new id
                 entry.rename(new_event_id())
                 saved.discard(entry.condition_id)
             else:
@@ -255,6 +258,7 @@ class Committer:
         return failures
 
     def _close(self, rows: Iterable[Condition]) -> None:
+        # `save` has incremented the version in the database.
         done = [row._replace(version=row.version + 1) for row in rows if row.resolutions]
         self._alerts.close([resolution for row in done for resolution in row.resolutions])
         self._conditions.settle(done)
@@ -314,6 +318,7 @@ def _row(entry: PendingEvent) -> NewEvent:
     decision, built = entry.decision, entry.built
     if decision is None:
         raise AssertionError("only decided events are inserted")
+    # The wire bytes hold the event_type, so a changed type needs new ones.
     if decision.event_type is EventType.RECOVERY and built.event.draft.event_type is not EventType.RECOVERY:
         event = replace(built.event, draft=replace(built.event.draft, event_type=EventType.RECOVERY))
         built = entry.built = EncodedEvent(event, encode_event(event))

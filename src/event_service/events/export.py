@@ -68,7 +68,7 @@ class Exporter:
             position = Position() if last is None else await self._run_in_thread(self._reader.position_of, scope, *last)
             while rows := await self._run_in_thread(self._reader.page, scope, where, position):
                 yield Part(rows, position.token)
-        finally:
+        finally:  # also when the caller stops reading
             self._running -= 1
 
 

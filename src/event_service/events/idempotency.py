@@ -41,7 +41,7 @@ class Idempotency:
                 continue
             record = known.get(asked.record_id)
             if asked.record_id in seen:
-                outcomes[index] = RETRY
+                outcomes[index] = RETRY  # the next batch finds the record of the first one
             elif record is None:
                 planned = tuple((entry.object_id, entry.built.event.event_id) for entry in request.entries)
                 new.append((index, request, IdempotencyRecord(asked.record_id, asked.digest, planned, asked.expire_at)))
@@ -57,7 +57,7 @@ class Idempotency:
         self._resume(incomplete)
         for (index, request, _), added in zip(new, self._records.add([record for _, _, record in new]), strict=True):
             request.recorded = added
-            if not added:
+            if not added:  # another replica has recorded it meanwhile
                 outcomes[index] = RETRY
         return outcomes
 
@@ -76,6 +76,7 @@ class Idempotency:
     def _resume(self, incomplete: Sequence[tuple[WriteRequest, IdempotencyRecord]]) -> None:
         """Continue earlier attempts, which stopped or are still running on another replica."""
         for request, record in incomplete:
+            # The same ids again, so that an event which was stored is found and not stored twice.
             for entry, (object_id, event_id) in zip(request.entries, record.planned, strict=False):
                 entry.object_id = object_id
                 if entry.built.event.event_id != event_id:

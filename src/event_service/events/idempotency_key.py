@@ -35,6 +35,7 @@ def record_id_of(owner: str, key: str) -> str:
     Args:
         owner: the key is unique within it; mostly a webhook_id.
     """
+    # The length prefix keeps ("a", "bc") and ("ab", "c") apart.
     return hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -180,6 +180,7 @@ class EventManager(EventQueries):
         except EventServiceError as error:
             self._outcomes.refused(webhook, error)
             raise
+        # Longer than the hour by which Cloud Eye events may be late.
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
         submissions = []

@@ -136,6 +136,7 @@ class Watcher:
         sent: dict[str, datetime] = {}
         while True:
             changed = self._changed
+            # Without a majority, events received after `confirmed_at` may become readable later.
             complete_until = min(self._clock(), self._confirmed_at())
             overlap_from = truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
             async for found in self._pages(scope, query, equals, start):
@@ -171,7 +172,7 @@ class Watcher:
 
     def _on_change(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the event loop from the change stream's thread; once, until the loop has noticed."""
-        if not self._notified:
+        if not self._notified:  # a burst of inserts needs only one wake-up
             self._notified = True
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(self._wake)

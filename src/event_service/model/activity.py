@@ -78,6 +78,7 @@ class Activity:
         self.refused += later.refused
         for reason, times in later.ignored.items():
             self.ignored[reason] = self.ignored.get(reason, 0) + times
+        # The later statistics may hold only counts.
         self.last_received_at = later.last_received_at or self.last_received_at
         if later.last_error_at is not None:
             self.last_error_at, self.last_error = later.last_error_at, later.last_error

@@ -59,6 +59,7 @@ class Retention:
 
 def days_of_option(value: Any) -> int | None:
     """Return the days of an option's value, or None if it is not a valid number of days."""
+    # A bool is an int in Python, and a Struct turns integers into doubles.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= LONGEST_RETENTION_DAYS and not value % 1 else None

@@ -116,6 +116,13 @@ async def test_parse_neither_verifies_nor_confirms(reader: DeliveryParser, amazo
     assert len(parsed.events) == 1
 
 
+async def test_preview_keeps_subscriptions_of_untrusted_topics_only(reader: DeliveryParser, amazon: Amazon) -> None:
+    untrusted = await reader.preview(webhook(), delivery(signed(confirmation())))
+    assert "sns_topics" in untrusted.events[0].description
+    trusted = await reader.preview(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
+    assert (trusted.events, trusted.ignored, amazon.asked) == ([], ["subscription confirmation"], [])
+
+
 async def test_remote_plugin_is_selected_by_name_or_option(reader: DeliveryParser) -> None:
     for hook in (webhook("far"), webhook("any", endpoint=ENDPOINT)):
         assert reader.is_remote(hook)
