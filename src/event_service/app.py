@@ -33,8 +33,8 @@ from event_service.http.fetcher import Fetcher
 from event_service.http.server import HttpServer
 from event_service.identity.authenticator import make_authenticator
 from event_service.model.retention import Retention
+from event_service.normalize import delivery_hooks
 from event_service.normalize.remote_plugin import RemotePlugins
-from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc.server import GrpcServer, PortTaken
 from event_service.settings import Settings
 from event_service.store import client
@@ -155,7 +155,7 @@ class App:
             conditions=ConditionStore(database, timeout_ms),
             alerts=AlertStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms),
-            claims=IdempotencyStore(database, timeout_ms),
+            records=IdempotencyStore(database, timeout_ms),
             alert_rate_limit=alert_rate_limit,
         )
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
@@ -172,7 +172,7 @@ class App:
         mending = recover_periodically(committer.recover, threads, RECOVER_EVERY_SECONDS)
         parts.push_async_callback(_cancel, asyncio.create_task(mending))
 
-        door = traced_admission(tracing)(
+        admission = traced_admission(tracing)(
             writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
         )
         remote = RemotePlugins(
@@ -187,29 +187,27 @@ class App:
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
-            admit=door.admit,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
         deliveries = traced_parser(tracing)(
             remote=remote,
-            sns=SnsTrust(Fetcher()),
+            hooks=delivery_hooks(Fetcher()),
             endpoints=settings.plugin_endpoints,
             threads=large_threads,
-            idempotency=timedelta(hours=settings.idempotency_hours),
-            same_body=timedelta(seconds=settings.same_body_seconds),
         )
         events = EventManager(
             webhooks=webhooks,
             deliveries=deliveries,
-            door=door,
+            admission=admission,
             reader=SharedEventReader(reader, threads),
             rules=AlertRules(
                 duplicate_event_time=timedelta(seconds=settings.duplicate_event_time),
                 store_unmatched_recovery=settings.store_unmatched_recovery,
                 alerts_per_minute=settings.alerts_per_minute,
             ),
-            idempotency_hours=settings.idempotency_hours,
+            idempotency=timedelta(hours=settings.idempotency_hours),
+            same_body=timedelta(seconds=settings.same_body_seconds),
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
             retention=Retention(settings.retention_days, settings.retention_by_severity),

@@ -2,12 +2,12 @@
 
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 
-from event_service.concurrency.group_commit import GroupCommit
+from event_service.concurrency.group_commit import Commit, GroupCommit, Retry
 from event_service.concurrency.thread_pool import RunInThread, ThreadPool
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
@@ -15,7 +15,7 @@ from event_service.events.manager import EventManager
 from event_service.events.preview import Previewer
 from event_service.events.replay import Replayer
 from event_service.events.watch import Watcher
-from event_service.events.write_request import CreateResult, Outcome, WriteRequest
+from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.http.app import build_app
 from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
@@ -26,7 +26,7 @@ from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
 from event_service.rpc.context import RpcContext
-from event_service.rpc.event_servicer import EventServicer, LargePayloads
+from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.events_servicer import EventsServicer
 from event_service.rpc.ingest_servicer import IngestServicer
 from event_service.rpc.server import GrpcServer, Service
@@ -59,11 +59,11 @@ def grpc_services(
         max_event_bytes=settings.max_event_bytes,
         clock=utc_now,
     )
-    large = LargePayloads(webhooks.authenticate, deliveries.run_in_thread)
+    decode = deliveries.run_in_thread
     replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
     return [
-        Service(event_servicer.DESCRIPTOR, EventServicer(events, large), event_servicer.OPEN_METHODS),
-        Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, large), ingest_servicer.OPEN_METHODS),
+        Service(event_servicer.DESCRIPTOR, EventServicer(events, decode), event_servicer.OPEN_METHODS),
+        Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode), ingest_servicer.OPEN_METHODS),
         Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
         Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
         Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
@@ -71,11 +71,11 @@ def grpc_services(
 
 
 def measured(
-    committer: Callable[[Sequence[WriteRequest]], Sequence[Outcome]], reader: EventReader, metrics: Metrics
-) -> Callable[[Sequence[WriteRequest]], Sequence[Outcome]]:
+    committer: Commit[WriteRequest, CreateResult], reader: EventReader, metrics: Metrics
+) -> Commit[WriteRequest, CreateResult]:
     """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
 
-    def commit(batch: Sequence[WriteRequest]) -> Sequence[Outcome]:
+    def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | Retry]:
         started, failed = time.monotonic(), True
         try:
             outcomes = committer(batch)

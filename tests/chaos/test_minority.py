@@ -131,7 +131,7 @@ class Seen:
         webhook = self.webhooks.find_for_delivery("webhook-1")
         assert webhook is not None
         return [
-            self.bench.claims.find(["claim"]),
+            self.bench.records.find(["record"]),
             self.bench.conditions.find([entry.condition_id]),
             past,
             self.bench.alerts.states(found.alert.alert_id for found in past.values()),
@@ -153,7 +153,7 @@ def test_what_may_be_rolled_back_is_not_read(patient_set: ReplicaSet, primary: N
         )
     )
     before = known.rows()
-    item = local.bench.item((ALERT, "k", 0), claim="claim")
+    item = local.bench.item((ALERT, "k", 0), key="record")
     local.bench.run(item)
     local.webhooks.replace_keys(DOMAIN, webhook, replace(webhook, key_hashes=[access_key_hash("new")]))
     assert all(there != not_there for there, not_there in zip(local.rows(), before, strict=True))

@@ -1,4 +1,4 @@
-"""A batch of creates on a real store: what is written, and what a second attempt finds."""
+"""Batches of creates on a real store: first and repeated attempts, crashes, other replicas."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -12,13 +12,13 @@ from event_service.events.alert_rules import AlertRules, condition_id_of
 from event_service.events.committer import Committer
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.write_request import CreateResult, IdempotencyRequest, PendingEvent, WriteRequest
-from event_service.model.condition import AlertState
+from event_service.model.condition import AlertState, ConditionKey
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
 from event_service.store.alerts import AlertStore
 from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
-from event_service.store.event_writer import ConditionKey, EventWriter
+from event_service.store.event_writer import EventWriter
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.wire.event_info import encode_event
 
@@ -34,7 +34,7 @@ class Bench:
         self.conditions = ConditionStore(database, 5000)
         self.alerts = AlertStore(database, 5000)
         self.events = EventWriter(database, 5000)
-        self.claims = IdempotencyStore(database, 5000)
+        self.records = IdempotencyStore(database, 5000)
         self.commit = self.committer()
 
     def committer(self, **replaced: Any) -> Committer:
@@ -42,7 +42,7 @@ class Bench:
             "conditions": self.conditions,
             "alerts": self.alerts,
             "events": self.events,
-            "claims": self.claims,
+            "records": self.records,
         }
         return Committer(**{**parts, **replaced})
 
@@ -57,12 +57,12 @@ class Bench:
             name,
         )
 
-    def item(self, *events: tuple[EventType, str, float], claim: str = "", digest: str = "d") -> WriteRequest:
-        request = IdempotencyRequest(claim, digest, NOON + timedelta(days=1)) if claim else None
+    def item(self, *events: tuple[EventType, str, float], key: str = "", digest: str = "d") -> WriteRequest:
+        request = IdempotencyRequest(key, digest, NOON + timedelta(days=1)) if key else None
         return WriteRequest([self.entry(*event) for event in events], RULES, request)
 
     def run(self, *items: WriteRequest) -> list[CreateResult | Exception]:
-        """Commits as the writer does: what is deferred goes into the next batch."""
+        """Commit as the writer does: requests to be retried go into the next batch."""
         results: dict[int, CreateResult | Exception] = {}
         waiting = list(enumerate(items))
         for _ in range(20):
@@ -76,7 +76,7 @@ class Bench:
             waiting = rest
             if not waiting:
                 return [results[index] for index in range(len(items))]
-        raise AssertionError("deferred without end")
+        raise AssertionError("retried without end")
 
     def alert_states(self) -> list[tuple[str, str | None]]:
         return sorted((row["state"], row.get("resolved_by")) for row in self.database["alert"].find())
@@ -121,7 +121,7 @@ def test_alert_recovery_alert_recovery_in_one_batch(bench: Bench) -> None:
         (Scope("elsewhere"), False),
     ],
 )
-def test_the_state_of_an_alert_is_for_those_who_may_see_it(bench: Bench, scope: Scope, seen: bool) -> None:
+def test_alert_state_is_scoped(bench: Bench, scope: Scope, seen: bool) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     alert_id = bench.stored("a")[0]["alert_id"]
     assert bench.alerts.state(scope, alert_id) is (AlertState.TRIGGERED if seen else None)
@@ -130,7 +130,7 @@ def test_the_state_of_an_alert_is_for_those_who_may_see_it(bench: Bench, scope: 
     assert bench.alerts.state(scope, "alert-000000000000") is None
 
 
-def test_the_same_within_one_payload(bench: Bench) -> None:
+def test_alert_and_recovery_within_one_payload(bench: Bench) -> None:
     (result,) = bench.run(bench.item((ALERT, "a", 0), (RECOVERY, "a", 1), (ALERT, "a", 2), (RECOVERY, "never", 3)))
     assert isinstance(result, CreateResult)
     assert len(result.event_ids) == 3
@@ -138,47 +138,47 @@ def test_the_same_within_one_payload(bench: Bench) -> None:
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
 
 
-def test_a_superseded_alert_is_closed(bench: Bench) -> None:
+def test_superseded_alert_is_closed(bench: Bench) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     bench.run(bench.item((ALERT, "a", 601)))
     assert bench.alert_states() == [("RESOLVED", "SUPERSEDED"), ("TRIGGERED", None)]
 
 
-def test_a_key_sent_again_stores_nothing_new(bench: Bench) -> None:
-    (first,) = bench.run(bench.item((ALERT, "a", 0), claim="k"))
-    (again,) = bench.run(bench.item((ALERT, "a", 5), claim="k"))
+def test_repeated_key_stores_nothing_new(bench: Bench) -> None:
+    (first,) = bench.run(bench.item((ALERT, "a", 0), key="k"))
+    (again,) = bench.run(bench.item((ALERT, "a", 5), key="k"))
     assert isinstance(first, CreateResult)
     assert again == CreateResult(first.event_ids, duplicate=True)
     assert len(bench.stored("a")) == 1
 
 
-def test_the_same_key_twice_in_one_batch(bench: Bench) -> None:
-    first, again = bench.run(bench.item((ALERT, "a", 0), claim="k"), bench.item((ALERT, "a", 0), claim="k"))
+def test_same_key_twice_in_one_batch(bench: Bench) -> None:
+    first, again = bench.run(bench.item((ALERT, "a", 0), key="k"), bench.item((ALERT, "a", 0), key="k"))
     assert isinstance(first, CreateResult)
     assert again == CreateResult(first.event_ids, duplicate=True)
 
 
-def test_the_same_key_with_another_payload_is_refused(bench: Bench) -> None:
-    bench.run(bench.item((ALERT, "a", 0), claim="k", digest="one"))
-    (again,) = bench.run(bench.item((ALERT, "b", 0), claim="k", digest="two"))
+def test_same_key_with_another_payload_is_refused(bench: Bench) -> None:
+    bench.run(bench.item((ALERT, "a", 0), key="k", digest="one"))
+    (again,) = bench.run(bench.item((ALERT, "b", 0), key="k", digest="two"))
     assert isinstance(again, AlreadyExists)
     assert not bench.stored("b")
 
 
-def test_a_key_is_remembered_of_a_delivery_without_events(bench: Bench) -> None:
-    (nothing,) = bench.run(bench.item(claim="k", digest="one"))
+def test_key_of_a_delivery_without_events_is_recorded(bench: Bench) -> None:
+    (nothing,) = bench.run(bench.item(key="k", digest="one"))
     assert nothing == CreateResult(())
-    (again,) = bench.run(bench.item(claim="k", digest="one"))
+    (again,) = bench.run(bench.item(key="k", digest="one"))
     assert again == CreateResult((), duplicate=True)
-    (other,) = bench.run(bench.item((ALERT, "a", 0), claim="k", digest="two"))
+    (other,) = bench.run(bench.item((ALERT, "a", 0), key="k", digest="two"))
     assert isinstance(other, AlreadyExists)
     assert bench.stored("a") == []
 
 
-def test_a_key_of_a_recovery_that_was_not_stored_does_not_resolve_a_later_alert(bench: Bench) -> None:
-    bench.run(bench.item((RECOVERY, "a", 0), claim="k"))
+def test_repeated_unmatched_recovery_does_not_resolve_a_later_alert(bench: Bench) -> None:
+    bench.run(bench.item((RECOVERY, "a", 0), key="k"))
     bench.run(bench.item((ALERT, "a", 1)))
-    bench.run(bench.item((RECOVERY, "a", 2), claim="k"))
+    bench.run(bench.item((RECOVERY, "a", 2), key="k"))
     assert bench.alert_states() == [("TRIGGERED", None)]
 
 
@@ -199,23 +199,23 @@ def dying(store: Any, method: str) -> Any:
 
 
 STEPS = [
-    ("claims", "add"),
+    ("records", "add"),
     ("alerts", "open"),
     ("conditions", "save"),
     ("events", "insert"),
     ("alerts", "close"),
     ("conditions", "settle"),
-    ("claims", "complete"),
+    ("records", "complete"),
 ]
 
 
 @pytest.mark.parametrize(("store", "method"), STEPS)
-def test_a_crash_between_any_two_steps_is_mended_by_sending_again(bench: Bench, store: str, method: str) -> None:
+def test_retry_completes_a_crash_between_any_two_steps(bench: Bench, store: str, method: str) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
-    batch = [bench.item((RECOVERY, "a", 1), claim="r"), bench.item((ALERT, "b", 1), claim="b")]
+    batch = [bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b")]
     with pytest.raises(Crash):
         bench.committer(**{store: dying(getattr(bench, store), method)})(batch)
-    results = bench.run(bench.item((RECOVERY, "a", 1), claim="r"), bench.item((ALERT, "b", 1), claim="b"))
+    results = bench.run(bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b"))
     bench.commit.recover(NOON + timedelta(days=1))
     assert all(isinstance(result, CreateResult) and len(result.event_ids) == 1 for result in results)
     assert [row["event_type"] for row in bench.stored("a")] == ["ALERT", "RECOVERY"]
@@ -226,7 +226,7 @@ def test_a_crash_between_any_two_steps_is_mended_by_sending_again(bench: Bench, 
 
 
 @pytest.mark.parametrize(("store", "method"), STEPS[4:6])
-def test_a_crash_after_the_recovery_was_stored_is_mended_at_start(bench: Bench, store: str, method: str) -> None:
+def test_recover_completes_a_crash_after_the_recovery_was_stored(bench: Bench, store: str, method: str) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     with pytest.raises(Crash):
         bench.committer(**{store: dying(getattr(bench, store), method)})([bench.item((RECOVERY, "a", 1))])
@@ -247,7 +247,7 @@ def test_a_crash_before_the_recovery_was_stored_leaves_the_alert_open(bench: Ben
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")]
 
 
-def test_who_loses_a_condition_to_another_replica_decides_again(bench: Bench) -> None:
+def test_lost_compare_and_set_is_decided_again(bench: Bench) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     other = bench.committer()
 
@@ -273,7 +273,7 @@ def test_who_loses_a_condition_to_another_replica_decides_again(bench: Bench) ->
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
 
 
-def test_an_alert_that_meets_a_recovery_on_another_replica_opens_the_next(bench: Bench) -> None:
+def test_alert_during_a_recovery_on_another_replica_opens_the_next(bench: Bench) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
 
     class Between:
@@ -294,7 +294,7 @@ def test_an_alert_that_meets_a_recovery_on_another_replica_opens_the_next(bench:
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")] * 2
 
 
-def test_a_closing_is_left_undone_for_a_minute_from_its_receipt_however_old_its_event(bench: Bench) -> None:
+def test_recover_waits_a_minute_from_receipt(bench: Bench) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     with pytest.raises(Crash):
         bench.committer(alerts=dying(bench.alerts, "close"))([bench.item((RECOVERY, "a", 100))])
@@ -326,7 +326,7 @@ def test_an_upstream_alert_is_taken_over(bench: Bench, state: dict[str, Any]) ->
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")]
 
 
-def test_nobody_looks_for_the_past_of_a_webhook_that_upstream_never_knew(bench: Bench) -> None:
+def test_webhook_of_this_service_is_not_searched_for_past_events(bench: Bench) -> None:
     def look(_: object) -> None:
         raise AssertionError("asked in vain")
 
@@ -339,7 +339,7 @@ def test_nobody_looks_for_the_past_of_a_webhook_that_upstream_never_knew(bench: 
         commit([known])
 
 
-def test_a_failing_database_is_the_callers_to_know(bench: Bench) -> None:
+def test_database_failure_reaches_the_caller(bench: Bench) -> None:
     class Away:
         def __getattr__(self, name: str) -> Any:
             def fail(*_: Any) -> Any:

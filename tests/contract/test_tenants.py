@@ -28,11 +28,11 @@ from event_service.errors import EventServiceError, NotFound
 from event_service.events.delivery import CreateRequest
 from event_service.events.export import Exporter
 from event_service.events.watch import CONDITIONS
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
-from event_service.model.webhook import access_key_hash
+from event_service.model.webhook import Webhook, access_key_hash
 from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
@@ -153,7 +153,10 @@ class Events:
     def __init__(self, reader: SharedEventReader) -> None:
         self._reader = reader
 
-    async def create(self, request: CreateRequest) -> CreateOutcome:
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook:
+        raise AssertionError("nothing is created here")
+
+    async def create(self, request: CreateRequest) -> CreateResult:
         raise AssertionError("nothing is created here")
 
     async def get(self, scope: Scope, event_id: str) -> bytes:

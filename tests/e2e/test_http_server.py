@@ -13,7 +13,7 @@ import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.events.delivery import CreateRequest
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
 from event_service.http.connection import BoundedConnection
 from event_service.http.server import HttpServer
 from event_service.settings import Settings
@@ -235,10 +235,10 @@ async def test_several_servers_and_many_starts() -> None:
             assert (await client.get("/healthz")).status_code == 200
 
 
-def slow_create(seconds: float) -> Callable[[CreateRequest], Awaitable[CreateOutcome]]:
-    async def create(_request: CreateRequest) -> CreateOutcome:
+def slow_create(seconds: float) -> Callable[[CreateRequest], Awaitable[CreateResult]]:
+    async def create(_request: CreateRequest) -> CreateResult:
         await asyncio.sleep(seconds)
-        return CreateOutcome(event_ids=["event-000000000001"])
+        return CreateResult(event_ids=["event-000000000001"])
 
     return create
 

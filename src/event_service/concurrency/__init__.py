@@ -1,1 +1,1 @@
-"""ThreadPool, group commit and shared look-ups: tools that know nothing of events."""
+"""Threads, group commit and shared look-ups, independent of events."""

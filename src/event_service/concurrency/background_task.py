@@ -1,4 +1,4 @@
-"""Work on the database that nobody waits for, in a thread of its own, tried again until it has succeeded."""
+"""Run work on the database in a background thread, and retry it until it succeeds."""
 
 import logging
 import threading
@@ -14,15 +14,15 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 5.0
 
 Stopping: TypeAlias = Callable[[], bool]
-"""Whether the work is to end where it is. It is done again at the next start."""
+"""True once the work is to stop early. It is repeated at the next start."""
 
 
 class Background:
-    """Does a piece of work, from the moment it is made.
+    """Work that starts on construction.
 
     Args:
         name: of the thread, and of the work in the log.
-        work: may be done again from its beginning; raises an EventServiceError when it has to be.
+        work: is called again from its beginning after it has raised an EventServiceError.
     """
 
     def __init__(self, name: str, work: Callable[[Stopping], None]) -> None:
@@ -32,12 +32,12 @@ class Background:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether it was done within that time."""
+        """Wait until the work is done, and return whether it is."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Has it end when it next asks, and does not wait for that. What the server has begun it finishes."""
+        """Ask the work to stop, without waiting for it. The server finishes an operation it has begun."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -47,12 +47,12 @@ class Background:
             except EventServiceError as error:
                 if connection_was_closed(error):
                     return
-                _log.info("%s: tried again later", self._thread.name, extra={"reason": str(error)})
+                _log.info("%s failed; will retry", self._thread.name, extra={"reason": str(error)})
                 self._stopping.wait(_RETRY_SECONDS)
             else:
                 return
 
 
 def connection_was_closed(error: EventServiceError) -> bool:
-    """Whether it comes of the service's own end, and not of the database."""
+    """Return whether the error comes from the service's own stop and not from the database."""
     return isinstance(error.__cause__, InvalidOperation)

@@ -1,6 +1,6 @@
-"""Concurrent reads that can be answered together are: those that come while one is under way share the next one.
+"""Answer concurrent look-ups together: those that arrive during a read share the next one.
 
-No timer and no cache: an idle store is asked at once, and every answer was read after its question came in.
+No timer and no cache: an idle store is read immediately, and every answer was read after its question arrived.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class BatchedLookup(Generic[Key, Question, Answer]):
-    """Puts questions of one key into one call of `ask`; there is one such call under way at a time for each key.
+    """Look-ups combined by key: one call of `ask` at a time for each key.
 
     Args:
         threads: where `ask` runs.
@@ -26,11 +26,11 @@ class BatchedLookup(Generic[Key, Question, Answer]):
     def __init__(self, threads: ThreadPool, ask: Callable[[Key, Sequence[Question]], Sequence[Answer]]) -> None:
         self._threads = threads
         self._ask = ask
-        # For each key with a call under way, the questions that wait for the next one.
+        # Each key with a call in flight has an entry: the questions for its next call.
         self._waiting: dict[Key, list[tuple[Question, asyncio.Future[Answer]]]] = {}
 
     def submit(self, key: Key, question: Question) -> "asyncio.Future[Answer]":
-        """Asks; await the answer.
+        """Queue a question; await the answer.
 
         Raises:
             EventServiceError: what `ask` raised, or what `ThreadPool.run` refuses with.
@@ -58,7 +58,7 @@ class BatchedLookup(Generic[Key, Question, Answer]):
         if following:
             try:
                 self._start(key, following)
-            except Exception as error:  # the threads refuse: so are all who wait
+            except Exception as error:  # the thread pool refuses
                 _fail(following, error)
         failure = done.exception()
         if failure is not None:

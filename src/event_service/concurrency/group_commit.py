@@ -1,11 +1,11 @@
-"""Natural group commit: what is queued while a write is in flight is the next batch.
+"""Natural group commit: requests queued while a write is in flight form the next batch.
 
-No timer: an idle writer writes at once, a busy one takes along whatever has come in meanwhile. The queue's bound is
-the admission limit of creates.
+No timer: an idle writer writes immediately, a busy one takes all requests queued meanwhile. The queue's bound is the
+admission limit of creates.
 
     event loop   submit > queue
     writer       queue > batch > commit (blocking, one at a time) > outcomes
-    event loop   one wake-up a batch > each caller its own outcome
+    event loop   one wake-up per batch > each caller its own outcome
 """
 
 import asyncio
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class Retry(Enum):
-    """What a commit answers for an item that it could not finish: it comes first in the next batch."""
+    """The outcome of a request that the commit could not finish: it comes first in the next batch."""
 
-    RETRY = "defer"
+    RETRY = "retry"
 
 
 RETRY = Retry.RETRY
@@ -38,69 +38,69 @@ RETRY = Retry.RETRY
 Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception | Retry]]
 
 COMMIT_SECONDS = 1.8
-"""Time limit of one batch, all its steps together, so that a caller is answered within 2 s."""
+"""Time limit of all steps of one batch, so that a caller is answered within 2 s."""
 
-_MOST_DEFERRALS = 64  # of one item; then something is wrong, and the caller had better send again
-_SECONDS_PER_REQUEST = 0.01  # what a request that is heavier than a batch may take beyond COMMIT_SECONDS
-_SECONDS_PER_BYTE = 1e-7  # the same for one that has more bytes
-_PAUSE_AFTER_ALL_DEFERRED = 0.002  # seconds: whoever was faster needs a moment to finish
-_LEAST_RETRY, _MOST_RETRY = 0.05, 5.0  # seconds
-_FEW = 8
-_MANY = 32  # events; from here on a batch tells more of them than of its commit
-_FIRST_GUESS = 0.001  # seconds for an event
+_MOST_RETRIES = 64  # of one request; after that the caller is asked to send again
+_SECONDS_PER_REQUEST = 0.01  # beyond COMMIT_SECONDS, for a request with more events than a batch
+_SECONDS_PER_BYTE = 1e-7  # the same for one with more bytes
+_RETRY_PAUSE = 0.002  # seconds: the replica that won a compare-and-set needs a moment to finish
+_LEAST_RETRY_AFTER, _MOST_RETRY_AFTER = 0.05, 5.0  # seconds
+_LEAST_BATCH = 8  # events; a smaller batch says nothing about throughput
+_LARGE_BATCH = 32  # events; from here on a batch measures the events rather than its commit
+_FIRST_GUESS = 0.001  # seconds per event
 
 
 class _Item(Generic[Request]):
-    __slots__ = ("count", "deferred", "dropped", "future", "request", "size")
+    __slots__ = ("count", "dropped", "future", "request", "retries", "size")
 
     def __init__(self, request: Request, size: int, count: int, future: "asyncio.Future[Any]") -> None:
         self.request = request
         self.size = size
         self.count = count
         self.future = future
-        self.deferred = 0
+        self.retries = 0
         self.dropped = False
 
 
 class _ThroughputEstimate:
-    """How long writing takes, by the last batches: so much for each commit, and so much more for each event in it."""
+    """Estimate of the write time from the last batches: a fixed part per commit and a part per event."""
 
     def __init__(self) -> None:
         self._commit_seconds, self._event_seconds = 0.0, _FIRST_GUESS
         self._seconds, self._count = 0.1, 100.0
 
     def wait(self, count: int, batch_count: int) -> float:
-        """Seconds until that many events are written, in full batches."""
+        """Return the seconds until that many events are written, in full batches."""
         return count * (self._event_seconds + self._commit_seconds / batch_count)
 
     def within(self, seconds: float) -> int:
-        """How many events surely fit into a commit of that time, were all of it theirs; a few at least, to learn."""
-        return max(_FEW, int(seconds * self._count / self._seconds))
+        """Return how many events fit into a commit of that time; at least a few, to keep measuring."""
+        return max(_LEAST_BATCH, int(seconds * self._count / self._seconds))
 
-    def take_note(self, seconds: float, count: int) -> None:
+    def update(self, seconds: float, count: int) -> None:
         self._seconds = 0.9 * self._seconds + seconds
         self._count = 0.9 * self._count + count
-        # Normalised least mean squares: small batches tell how long a commit takes, large ones how long an event does.
-        surprise = seconds - self._commit_seconds - count * self._event_seconds
-        step = 0.3 * surprise / (1 + (count / _MANY) ** 2)
+        # Normalised least mean squares: small batches measure the commit, large ones the events.
+        error = seconds - self._commit_seconds - count * self._event_seconds
+        step = 0.3 * error / (1 + (count / _LARGE_BATCH) ** 2)
         self._commit_seconds = max(0.0, self._commit_seconds + step)
-        self._event_seconds = max(0.0, self._event_seconds + step * count / _MANY**2)
+        self._event_seconds = max(0.0, self._event_seconds + step * count / _LARGE_BATCH**2)
 
 
 class GroupCommit(Generic[Request, Outcome]):
-    """Collects requests of one event loop into batches and has them written by one thread.
+    """A write queue of one event loop: batches of requests, written by one thread.
 
     Args:
-        commit: writes a batch and says for each member how it went. Called in the writer's thread, under
+        commit: writes a batch and returns an outcome for each request. Called in the writer thread, under
             `time_limit(COMMIT_SECONDS)`, or more for a request that is larger than a whole batch. If it raises, every
-            member of the batch gets that error, and the writer goes on with the next batch.
+            request of the batch gets that error, and the writer continues with the next batch.
         size_of: bytes a request adds to a batch.
         count_of: events it adds to a batch.
-        queue_items, queue_bytes: what may wait; beyond it `submit` refuses.
-        batch_count, batch_bytes: what one commit takes at most. A request that is larger alone is a batch of its own.
-            On a slow database it takes less: what should be done in half of the time limit.
-        longest_wait: seconds. What would wait longer, by the pace of the last batches, is refused as well, unless
-            there is less than a batch before it: an answer that comes too late is work for nothing.
+        queue_items, queue_bytes: bounds of the queue; beyond them `submit` refuses.
+        batch_count, batch_bytes: largest batch; a larger request is a batch of its own. On a slow database batches
+            are smaller, so that they should take half of the time limit.
+        longest_wait: seconds. A request that would wait longer, by the estimate of the last batches, is refused,
+            unless less than a batch is queued: after its deadline an answer is useless.
         time_limit: bounds the database calls made inside it to that many seconds.
     """
 
@@ -127,12 +127,12 @@ class GroupCommit(Generic[Request, Outcome]):
         self._batch_bytes = batch_bytes
         self._longest_wait = longest_wait
         self._queue: SimpleQueue[_Item[Request] | None] = SimpleQueue()
-        self._next: deque[_Item[Request]] = deque()  # taken from the queue, or deferred, but not written yet
-        self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop touches these two
+        self._next: deque[_Item[Request]] = deque()  # taken from the queue, or to be retried, but not written yet
+        self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop uses it
         self._open_bytes = 0
         self._open_count = 0
         self._last_success_at = float("-inf")
-        self._pace = _ThroughputEstimate()
+        self._estimate = _ThroughputEstimate()
         self._refusing: EventServiceError | None = None
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,28 +143,31 @@ class GroupCommit(Generic[Request, Outcome]):
 
     @property
     def depth(self) -> int:
-        """Requests that are not answered yet, those in the batch being written included."""
+        """Requests without an answer, including those in the batch being written."""
         return len(self._open)
 
     @property
     def depth_bytes(self) -> int:
-        """The same in bytes."""
+        """Bytes of the requests without an answer."""
         return self._open_bytes
 
     @property
     def last_success_at(self) -> float:
-        """When a commit last went well, in seconds of `time.monotonic`."""
+        """Time of the last successful commit, in seconds of `time.monotonic`."""
         return self._last_success_at
 
     def check(self, size: int = 0) -> None:
-        """Says what `submit` would say to a request of that many bytes, before anybody has taken pains over it.
+        """Refuse what `submit` would refuse, before the request is made.
+
+        Args:
+            size: bytes of the request.
 
         Raises:
             Overloaded, Unavailable: as `submit`.
         """
         if self._refusing is not None:
             raise self._refusing.again()
-        wait = self._pace.wait(self._open_count, self._batch_count)
+        wait = self._estimate.wait(self._open_count, self._batch_count)
         if self._open and (
             len(self._open) >= self._queue_items
             or self._open_bytes + size > self._queue_bytes
@@ -172,18 +175,18 @@ class GroupCommit(Generic[Request, Outcome]):
         ):
             raise Overloaded(
                 "Too many events are waiting to be written; send again.",
-                retry_after=min(max(wait / 2, _LEAST_RETRY), _MOST_RETRY),
+                retry_after=min(max(wait / 2, _LEAST_RETRY_AFTER), _MOST_RETRY_AFTER),
             )
 
     def submit(self, request: Request) -> "asyncio.Future[Outcome]":
-        """Queues a request; await its outcome.
+        """Queue a request; await its outcome.
 
-        A caller that stops waiting does not stop the write: whether it took place is then not known.
+        Cancelling the future does not stop the write: its outcome is then unknown.
 
         Raises:
-            Overloaded: the queue is full; `retry_after` says when there will be room.
-            Unavailable: the writer is closing, or the database is known to be away.
-            EventServiceError: what the commit found, for this request or for its batch.
+            Overloaded: the queue is full; `retry_after` estimates when there will be room.
+            Unavailable: the writer is closed or suspended.
+            EventServiceError: of the commit, for this request or for its batch.
         """
         size, count = self._size_of(request), self._count_of(request)
         self.check(size)
@@ -199,24 +202,23 @@ class GroupCommit(Generic[Request, Outcome]):
         return future
 
     def suspend(self, error: EventServiceError) -> None:
-        """Answers everything with `error`, what is queued now and what is new, until `resume`.
+        """Fail all requests with `error`, queued and new ones, until `resume`.
 
-        For when the database is known to be away. What is queued is not written any more; whether the batch under way
-        was, is not known.
+        Used while the database is down. Queued requests are dropped; the outcome of the batch in flight is unknown.
         """
         self._refusing = error
-        self._give_up(error)
+        self._fail_all(error)
 
     def resume(self) -> None:
-        """Ends `suspend`, but not `close`."""
+        """End `suspend`, but not `close`."""
         if not self._closed:
             self._refusing = None
 
     async def close(self, grace: float) -> None:
-        """Takes nothing more, writes what is queued, and ends.
+        """Refuse new requests, write the queued ones, and end.
 
         Args:
-            grace: seconds; what is not written by then is answered Unavailable.
+            grace: seconds; requests not written by then fail as Unavailable.
         """
         stopping = Unavailable("The service is stopping; send again.")
         self._closed = True
@@ -225,25 +227,25 @@ class GroupCommit(Generic[Request, Outcome]):
             try:
                 await asyncio.wait_for(self._idle.wait(), grace)
             except TimeoutError:
-                log.warning("stopped with creates unanswered", extra={"creates": len(self._open)})
+                log.warning("stopped before all creates were written", extra={"creates": len(self._open)})
         finished = not self._open
         self._queue.put(None)
-        self._give_up(stopping)
+        self._fail_all(stopping)
         if finished:
             await asyncio.to_thread(self._thread.join)
 
-    # --- in the writer's thread --------------------------------------------------------------------------
+    # --- in the writer thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         while batch := self._take():
             self._write(batch)
-            del batch  # or it is kept until the next one comes
+            del batch  # or it would stay in memory until the next one
 
     def _take(self) -> list[_Item[Request]]:
-        """The next batch; waits for its first item. Empty once the writer is closed and nothing is left."""
+        """Wait for the next batch. Empty once the writer is closed and nothing is left."""
         batch: list[_Item[Request]] = []
         size = count = 0
-        most = min(self._batch_count, self._pace.within(COMMIT_SECONDS / 2))
+        most = min(self._batch_count, self._estimate.within(COMMIT_SECONDS / 2))
         while count < most:
             if self._next:
                 item = self._next.popleft()
@@ -253,7 +255,7 @@ class GroupCommit(Generic[Request, Outcome]):
                 except Empty:
                     break
                 if taken is None:
-                    self._queue.put(None)  # found again by the next call, when this batch is written
+                    self._queue.put(None)  # for the next call, after this batch
                     break
                 item = taken
             if item.dropped:
@@ -278,37 +280,37 @@ class GroupCommit(Generic[Request, Outcome]):
             if len(outcomes) != len(batch):
                 raise AssertionError("a commit must answer every request of its batch")  # noqa: TRY301
         except Unavailable as error:
-            # Nobody waits longer than one failing write: what queued up behind it would only fail after it.
+            # Requests queued behind a failed write would only fail later: no caller waits for more than one.
             self._answer([*batch, *self._drain()], error)
         except EventServiceError as error:
             self._answer(batch, error)
         except Exception:
-            log.exception("a batch failed in a way that nobody has foreseen")
+            log.exception("a batch failed with an unexpected error")
             self._answer(batch, Internal("The event could not be stored."))
         else:
             self._last_success_at = time.monotonic()
-            self._sort_out(batch, outcomes)
-        self._pace.take_note(time.monotonic() - started, count)
+            self._settle(batch, outcomes)
+        self._estimate.update(time.monotonic() - started, count)
 
-    def _sort_out(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Retry]) -> None:
-        """Answers what is decided and keeps what is deferred."""
+    def _settle(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Retry]) -> None:
+        """Answer the decided requests and keep the others for the next batch."""
         answered: list[_Item[Request]] = []
         answers: list[Outcome | Exception] = []
-        deferred: list[_Item[Request]] = []
+        retried: list[_Item[Request]] = []
         for item, outcome in zip(batch, outcomes, strict=True):
             if not isinstance(outcome, Retry):
                 answered.append(item)
                 answers.append(outcome)
-            elif item.deferred < _MOST_DEFERRALS:
-                item.deferred += 1
-                deferred.append(item)
+            elif item.retries < _MOST_RETRIES:
+                item.retries += 1
+                retried.append(item)
             else:
                 answered.append(item)
                 answers.append(Unavailable("The event could not be tied to its alert in time; send again."))
-        self._next.extendleft(reversed(deferred))
+        self._next.extendleft(reversed(retried))
         self._answer(answered, answers)
         if not answered:
-            time.sleep(_PAUSE_AFTER_ALL_DEFERRED)
+            time.sleep(_RETRY_PAUSE)
 
     def _drain(self) -> list[_Item[Request]]:
         drained = list(self._next)
@@ -324,19 +326,19 @@ class GroupCommit(Generic[Request, Outcome]):
             drained.append(item)
 
     def _answer(self, items: list[_Item[Request]], answers: Sequence[Outcome | Exception] | EventServiceError) -> None:
-        """Wakes the event loop once, for all of them."""
+        """Wake the event loop once for all of them."""
         if not items or self._loop is None:
             return
         if isinstance(answers, EventServiceError):
             answers = [answers.again() for _ in items]
         try:
             self._loop.call_soon_threadsafe(self._deliver, items, answers)
-        except RuntimeError:  # the loop was closed meanwhile: nobody is waiting
+        except RuntimeError:  # the loop was closed meanwhile
             return
 
     # --- in the event loop -------------------------------------------------------------------------------
 
-    def _give_up(self, error: EventServiceError) -> None:
+    def _fail_all(self, error: EventServiceError) -> None:
         for item in (items := list(self._open)):
             item.dropped = True
         self._deliver(items, [error.again() for _ in items])

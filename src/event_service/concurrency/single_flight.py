@@ -1,7 +1,7 @@
-"""Calls that ask the same while one of them is being answered share the next answer.
+"""Answer equal concurrent questions together: those that arrive during an answer share the next one.
 
-Dashboards ask the same list again and again, many at a time. Nothing is cached: every answer was begun after its
-question came in. What is shared is all there is to an answer: decoding, checking, reading, encoding.
+Many dashboards send the same list request at the same time. Nothing is cached: every answer was started after its
+question arrived. All work is shared: decoding, validation, reading and encoding.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Question, Answer]):
-    """Asks each question once at a time. For one event loop.
+    """Calls of one event loop, each question answered once at a time.
 
     Args:
-        ask: answers a question, which must hold everything the answer depends on, who asks included.
+        ask: answers a question. The question must hold everything the answer depends on, the caller included.
     """
 
     def __init__(self, ask: Callable[[Question], Awaitable[Answer]]) -> None:
         self._ask = ask
-        # For each question that is being answered, who waits for it to be asked once more.
+        # Each question in flight has an entry: the callers that wait for its next answer.
         self._waiting: dict[Question, list[asyncio.Future[Answer]]] = {}
         self._answering: set[asyncio.Task[None]] = set()
 
     async def __call__(self, question: Question) -> Answer:
-        """The answer, or what `ask` raised. Giving up takes nothing from the others who ask the same."""
+        """Return the answer, or raise the error of `ask`. Cancelling one caller does not affect the others."""
         waiting = self._waiting.get(question)
         if waiting is not None:
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -38,9 +38,9 @@ class SingleFlight(Generic[Question, Answer]):
         try:
             return await self._ask(question)
         finally:
-            self._go_on(question)
+            self._start_next(question)
 
-    def _go_on(self, question: Question) -> None:
+    def _start_next(self, question: Question) -> None:
         following = [future for future in self._waiting.pop(question) if not future.done()]
         if following:
             self._waiting[question] = []
@@ -55,7 +55,7 @@ class SingleFlight(Generic[Question, Answer]):
             for future in following:
                 future.cancel()
             raise
-        except Exception as error:  # whatever it is, it belongs to those who asked
+        except Exception as error:  # it belongs to the callers
             for future in following:
                 if not future.done():
                     future.set_exception(error.again() if isinstance(error, EventServiceError) else error)
@@ -64,4 +64,4 @@ class SingleFlight(Generic[Question, Answer]):
                 if not future.done():
                     future.set_result(answer)
         finally:
-            self._go_on(question)
+            self._start_next(question)

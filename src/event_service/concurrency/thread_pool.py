@@ -1,8 +1,7 @@
-"""From the event loop to worker threads and back, cheaply: the driver is synchronous, the servers are not.
+"""Run blocking functions in worker threads: the MongoDB driver is synchronous, the servers are not.
 
-`loop.run_in_executor` builds a concurrent Future beside the asyncio one and chains the two: 80-90 us of CPU a call at
-16 in flight, against 15-40 for one asyncio Future and a queue. Waking the loop once for several results gained
-nothing beyond that.
+`loop.run_in_executor` chains a concurrent Future to an asyncio one: 80-90 us of CPU a call at 16 in flight, against
+15-40 us for one asyncio Future and a queue. Waking the loop once for several results gained nothing more.
 """
 
 import asyncio
@@ -21,25 +20,18 @@ _Call = tuple["asyncio.Future[Any]", Context, Callable[..., Any], tuple[Any, ...
 
 
 class RunInThread(Protocol):
-    """Runs a blocking function elsewhere; await its result. `ThreadPool.run`, as the layers above know it."""
+    """`ThreadPool.run`, or a substitute: run a blocking function; await its result."""
 
     def __call__(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
-
-
-class ThreadRunner(Protocol):
-    """`ThreadPool`, as the layers above know them."""
-
-    @property
-    def run(self) -> RunInThread: ...
 
 
 class ThreadPool:
     """A fixed number of worker threads, used from one event loop.
 
     Args:
-        count: calls that may run at once.
+        count: calls that run concurrently.
         waiting: calls that may wait for a thread beyond these; one more is refused.
-        name: what the threads are called in a debugger.
+        name: prefix of the thread names.
     """
 
     def __init__(self, count: int, *, waiting: int = 1024, name: str = "store") -> None:
@@ -56,22 +48,22 @@ class ThreadPool:
 
     @property
     def pending(self) -> int:
-        """Calls that run or wait."""
+        """Calls that run or wait for a thread."""
         return len(self._pending)
 
     def run(self, function: Callable[[*Ts], T], *arguments: *Ts) -> "asyncio.Future[T]":
-        """Calls `function(*arguments)` in a thread, under the caller's context variables; await the result.
+        """Call `function(*arguments)` in a thread with the caller's context variables; await the result.
 
-        A caller that stops waiting does not stop a call that has begun; one that has not begun is dropped.
+        Cancelling the future drops the call, unless it has begun.
 
         Raises:
             Overloaded: too many calls are waiting.
-            EventServiceError: what `suspend` or `close` was given.
+            EventServiceError: the pool is suspended or closed.
         """
         if self._refusing is not None:
             raise self._refusing.again()
         if len(self._pending) >= self._limit:
-            raise Overloaded("Too many reads at once; send again.", retry_after=0.2)
+            raise Overloaded("Too many concurrent reads; send again.", retry_after=0.2)
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
@@ -79,10 +71,10 @@ class ThreadPool:
         return future
 
     def suspend(self, error: EventServiceError) -> None:
-        """Answers all calls with `error`, those that run or wait now and new ones, until `resume`.
+        """Fail all calls with `error`, pending and new ones, until `resume`.
 
-        For when the database is known to be away: nobody waits for a socket that will not answer. ThreadPool that are
-        stuck in a call come back when its own time limit ends it.
+        Used while the database is down, so that no caller waits for a socket that will not answer. A thread that is
+        stuck in a call returns when the call's own time limit ends it.
         """
         self._refusing = error
         for future in list(self._pending):
@@ -90,12 +82,12 @@ class ThreadPool:
                 future.set_exception(error.again())
 
     def resume(self) -> None:
-        """Ends `suspend`, but not `close`."""
+        """End `suspend`, but not `close`."""
         if not self._closed:
             self._refusing = None
 
     def close(self) -> None:
-        """Answers what is left as Unavailable and lets the threads end. Does not wait for calls that run."""
+        """Fail all calls as Unavailable and let the threads end, without waiting for running calls."""
         self._closed = True
         self.suspend(Unavailable("The service is stopping; send again."))
         for _ in self._threads:
@@ -107,7 +99,7 @@ class ThreadPool:
             if not future.done():
                 try:
                     value = context.run(function, *arguments)
-                except BaseException as error:  # whatever it is, it belongs to the caller
+                except BaseException as error:  # it belongs to the caller
                     self._answer(future, _set_exception, error)
                 else:
                     self._answer(future, _set_result, value)
@@ -118,7 +110,7 @@ class ThreadPool:
     def _answer(future: "asyncio.Future[Any]", setter: Callable[..., None], outcome: Any) -> None:
         try:
             future.get_loop().call_soon_threadsafe(setter, future, outcome)
-        except RuntimeError:  # the loop was closed meanwhile: nobody is waiting
+        except RuntimeError:  # the loop was closed meanwhile
             return
 
 
@@ -129,5 +121,5 @@ def _set_result(future: "asyncio.Future[Any]", value: Any) -> None:
 
 def _set_exception(future: "asyncio.Future[Any]", error: BaseException) -> None:
     if not future.done():
-        # A StopIteration cannot be set on a future; nothing in the store raises one on purpose.
+        # A future refuses a StopIteration.
         future.set_exception(RuntimeError(str(error)) if isinstance(error, StopIteration) else error)

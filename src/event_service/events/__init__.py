@@ -1,1 +1,1 @@
-"""Events: the rules between the doors and the store."""
+"""The rules of events, between the transports and the store."""

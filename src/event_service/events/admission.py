@@ -1,52 +1,28 @@
-"""What lets deliveries in, or refuses them while that costs little: before they are read."""
+"""Admit or refuse deliveries while a refusal is still cheap: before they are parsed."""
 
 import asyncio
-from typing import Protocol
 
+from event_service.concurrency.group_commit import GroupCommit
 from event_service.errors import EventServiceError
+from event_service.events.ports import RateLimit
 from event_service.events.write_request import CreateResult, WriteRequest
-from event_service.telemetry.metrics import OTHER
-
-
-class Writer(Protocol):
-    """What is needed of `concurrency/group_commit.py`."""
-
-    def check(self) -> None: ...
-    def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]": ...
-
-
-class Rates(Protocol):
-    """What is needed of `webhooks/rate_limit.py`."""
-
-    def check(self, webhook_id: str) -> None: ...
-    def consume(self, webhook_id: str, events: int) -> None: ...
-
-
-class Metrics(Protocol):
-    """What is needed of `telemetry/metrics.py`."""
-
-    def delivery(self, parser: str, outcome: str) -> None: ...
+from event_service.telemetry.metrics import OTHER, Metrics
 
 
 class AdmissionControl:
-    """The writer, and whom it is there for.
+    """The write queue, and the rate limit of each webhook in front of it."""
 
-    Args:
-        rates: how much each webhook may deliver.
-        metrics: told of what is refused.
-    """
-
-    def __init__(self, writer: Writer, rates: Rates, metrics: Metrics) -> None:
+    def __init__(self, writer: GroupCommit[WriteRequest, CreateResult], rates: RateLimit, metrics: Metrics) -> None:
         self._writer = writer
         self._rates = rates
         self._metrics = metrics
 
     def admit(self, webhook_id: str) -> None:
-        """Lets a delivery of a webhook in.
+        """Check the webhook's rate limit and the write queue.
 
         Raises:
-            Overloaded: it has delivered more than it may, or too much is waiting to be written.
-            Unavailable: nothing can be written at present.
+            Overloaded: the webhook is over its rate, or the queue is full.
+            Unavailable: the database cannot be written at present.
         """
         try:
             self._rates.check(webhook_id)
@@ -56,7 +32,7 @@ class AdmissionControl:
             raise
 
     def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]":
-        """As the writer's. The webhook pays for its events if they are taken."""
+        """Queue a create as `GroupCommit.submit` does, and charge its events to the webhook's rate limit."""
         answer = self._writer.submit(request)
         if request.entries:
             self._rates.consume(request.entries[0].key.webhook_id, len(request.entries))

@@ -1,8 +1,8 @@
-"""How many alerts a webhook may open in a minute, and what becomes of the surplus. Pure but for its own counting.
+"""Limit the alerts that a webhook may open in a minute. Pure except for its counters.
 
-A collector that goes wild must not open a thousand alerts. Up to the cap alerts are opened as always; an event that
-would open one more is stored like any other, but tied to one alert that stands for the whole surplus of its webhook.
-When the minute is over, one event says how many there were, and ends that alert.
+A misbehaving collector must not open a thousand alerts. Beyond the limit an event is stored like any other, but joins
+one alert that stands for all suppressed alerts of its webhook. After the minute one event reports their number and
+resolves that alert.
 """
 
 import threading
@@ -10,26 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from event_service.events.alert_rules import condition_id_of
-from event_service.model.condition import Condition
+from event_service.model.condition import Condition, ConditionKey
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.store.event_writer import ConditionKey
 
 SUPPRESSING_KEY = "more-alerts-than-allowed"
-"""The event_key of what is told about a surplus."""
+"""The event_key of the alert that stands for the suppressed ones, and of its report."""
 
 MINUTE = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
 class SuppressedMinute:
-    """What one webhook did in one minute.
+    """The alerts of one webhook in one minute.
 
     Attributes:
-        key: its webhook with domain, workspace and project; the event_key is SUPPRESSING_KEY.
-        begins: the minute, timezone-aware UTC.
+        key: of the suppressing alert.
+        begins: start of the minute, timezone-aware UTC.
         limit: alerts it may open in a minute.
         opened: alerts it opened.
-        suppressed: events that would have opened one more.
+        suppressed: events that would have opened further alerts.
     """
 
     key: ConditionKey
@@ -40,20 +39,19 @@ class SuppressedMinute:
 
     @property
     def ends(self) -> datetime:
-        """The end of the minute."""
         return self.begins + MINUTE
 
 
 class AlertRateLimit:
-    """Counts the alerts that this process opens. The writer's thread counts, the event loop asks what is over."""
+    """The counters of this process. The writer thread counts; the event loop takes the ended minutes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._now: dict[str, SuppressedMinute] = {}
-        self._over: list[SuppressedMinute] = []
+        self._current: dict[str, SuppressedMinute] = {}
+        self._ended: list[SuppressedMinute] = []
 
     def admits(self, key: ConditionKey, received_at: datetime, limit: int) -> bool:
-        """Whether the webhook may open one more alert; counts it either way.
+        """Return whether the webhook may open one more alert; count it either way.
 
         Args:
             key: of the condition whose alert it is.
@@ -61,71 +59,70 @@ class AlertRateLimit:
         """
         minute = received_at.replace(second=0, microsecond=0)
         with self._lock:
-            surge = self._now.get(key.webhook_id)
-            if surge is None or surge.begins < minute:
-                if surge is not None and surge.suppressed:
-                    self._over.append(surge)
-                surge = self._now[key.webhook_id] = SuppressedMinute(suppressing_key(key), minute, limit)
-            if surge.opened < limit:
-                surge.opened += 1
+            current = self._current.get(key.webhook_id)
+            if current is None or current.begins < minute:
+                if current is not None and current.suppressed:
+                    self._ended.append(current)
+                current = self._current[key.webhook_id] = SuppressedMinute(suppressing_key(key), minute, limit)
+            if current.opened < limit:
+                current.opened += 1
                 return True
-            surge.suppressed += 1
-            surge.limit = limit
+            current.suppressed += 1
+            current.limit = limit
             return False
 
     def take_ended(self, now: datetime | None = None) -> list[SuppressedMinute]:
-        """The alert_rate_limit whose minute is over, each once.
+        """Return the ended minutes with suppressed alerts, each once.
 
         Args:
-            now: None for all there are, over or not.
+            now: None for all minutes, ended or not.
         """
         with self._lock:
-            for webhook_id, surge in list(self._now.items()):
-                if now is None or surge.ends <= now:
-                    del self._now[webhook_id]
-                    if surge.suppressed:
-                        self._over.append(surge)
-            over, self._over = self._over, []
-            return over
+            for webhook_id, minute in list(self._current.items()):
+                if now is None or minute.ends <= now:
+                    del self._current[webhook_id]
+                    if minute.suppressed:
+                        self._ended.append(minute)
+            ended, self._ended = self._ended, []
+            return ended
 
 
 def suppressing_key(key: ConditionKey) -> ConditionKey:
-    """The condition that stands for the surplus of a webhook."""
+    """Return the key of the webhook's suppressing alert."""
     return key._replace(event_key=SUPPRESSING_KEY)
 
 
 def suppressing_condition_id(key: ConditionKey) -> str:
-    """Its name."""
-    return condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, SUPPRESSING_KEY)
+    return condition_id_of(*suppressing_key(key))
 
 
 def suppressed(before: Condition, after: Condition) -> Condition:
-    """The row of a condition whose event was tied to the surge's alert: it has seen the event and opened nothing."""
+    """Return the row of a condition whose event was suppressed: it has seen the event but opened no alert."""
     return before._replace(newest_alert_at=after.newest_alert_at, was_firing=after.was_firing)
 
 
 def suppressing_alert(limit: int) -> EventDraft:
-    """What the surge's alert says of itself."""
+    """Return the draft from which the suppressing alert is opened."""
     return EventDraft(
         event_key=SUPPRESSING_KEY,
         title=f"More than {limit} new alerts within a minute",
-        description="What came beyond them is stored with this alert.",
+        description="Further events are stored with this alert.",
         severity=Severity.WARNING,
         rule="alerts_per_minute",
     )
 
 
-def report_of(surge: SuppressedMinute) -> EventDraft:
-    """The event that says how many there were, and ends the alert."""
-    noun = "event" if surge.suppressed == 1 else "events"
+def report_of(minute: SuppressedMinute) -> EventDraft:
+    """Return the event that reports the number of suppressed alerts and resolves the suppressing one."""
+    noun = "event" if minute.suppressed == 1 else "events"
     return EventDraft(
         event_key=SUPPRESSING_KEY,
         event_type=EventType.RECOVERY,
-        title=f"{surge.suppressed} {noun} beyond {surge.limit} new alerts within a minute",
-        description=f"{surge.suppressed} {noun} would have opened an alert each, and were stored with one alert instead.",
+        title=f"{minute.suppressed} {noun} beyond {minute.limit} new alerts within a minute",
+        description=f"{minute.suppressed} {noun} joined this alert instead of opening one each.",
         severity=Severity.WARNING,
         rule="alerts_per_minute",
-        additional_info={"alerts_opened": surge.opened, "events_folded": surge.suppressed, "limit": surge.limit},
-        occurred_at=surge.ends,
+        additional_info={"alerts_opened": minute.opened, "events_folded": minute.suppressed, "limit": minute.limit},
+        occurred_at=minute.ends,
         always_store=True,
     )

@@ -1,43 +1,29 @@
-"""Tells, once its minute is over, how many events of a webhook were tied to one alert instead of opening their own."""
+"""Report, after each minute, how many events of a webhook joined one alert instead of opening their own."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from event_service.errors import DeadlineExceeded, EventServiceError, NotFound
 from event_service.events.alert_rate_limit import AlertRateLimit, SuppressedMinute, report_of
-from event_service.events.write_request import CreateResult, IdempotencyRequest
-from event_service.model.event import EventDraft
-from event_service.model.webhook import Webhook
+from event_service.events.manager import EventManager
+from event_service.events.ports import Webhooks
 
 INTERVAL = 1.0  # seconds
+
+_NOT_REPORTED = "%d events of %s over its alert rate limit were not reported: %s"
 
 _log = logging.getLogger(__name__)
 
 
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def find(self, webhook_id: str) -> Webhook: ...
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest | None
-    ) -> CreateResult: ...
-
-
 class AlertRateReports:
-    """Looks for alert_rate_limit that are over, and stores an event for each.
+    """The reports on minutes in which a webhook was over its alert rate limit: one event each.
 
     Args:
         clock: timezone-aware UTC, whole milliseconds.
-        interval: seconds between two looks.
+        interval: seconds between two checks.
     """
 
     def __init__(
@@ -45,11 +31,11 @@ class AlertRateReports:
         alert_rate_limit: AlertRateLimit,
         *,
         webhooks: Webhooks,
-        events: Events,
+        events: EventManager,
         clock: Callable[[], datetime],
         interval: float = INTERVAL,
     ) -> None:
-        self._surges = alert_rate_limit
+        self._rate_limit = alert_rate_limit
         self._webhooks = webhooks
         self._events = events
         self._clock = clock
@@ -59,42 +45,42 @@ class AlertRateReports:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begins to look."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="surge reports")
+        """Start the reports."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="alert rate reports")
 
     async def close(self) -> None:
-        """Tells of all alert_rate_limit there are, be their minute over or not. While the writer still takes events."""
+        """Report all minutes, also those that are not over. To be called while the writer still accepts events."""
         self._closing.set()
         if self._task is not None:
-            # Not cancelled: a report that is being stored would be stored a second time.
+            # Not cancelled, or a report that is being stored would be stored a second time.
             await self._task
-        self._waiting += self._surges.take_ended()
+        self._waiting += self._rate_limit.take_ended()
         await self._report()
-        for surge in self._waiting:
-            _log.warning("%d events of %s beyond its cap were not reported", surge.suppressed, surge.key.webhook_id)
+        for minute in self._waiting:
+            _log.warning(_NOT_REPORTED, minute.suppressed, minute.key.webhook_id, "the service stops")
 
     async def _run(self) -> None:
         while not self._closing.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), self._interval)
-            self._waiting += self._surges.take_ended(self._clock())
+            self._waiting += self._rate_limit.take_ended(self._clock())
             await self._report()
 
     async def _report(self) -> None:
-        """Stores what can be stored and drops what never will be; the rest has another time."""
+        """Store the reports, drop those that can never be stored, and keep the rest for the next time."""
         while self._waiting:
-            surge = self._waiting[0]
-            webhook_id = surge.key.webhook_id
+            minute = self._waiting[0]
+            webhook_id = minute.key.webhook_id
             try:
                 webhook = await self._webhooks.find(webhook_id)
-                await self._events.store(webhook, [report_of(surge)], self._clock(), None)
+                await self._events.store(webhook, [report_of(minute)], self._clock(), None)
             except NotFound:
-                _log.info("the webhook of a surge is gone: %s", webhook_id)
+                _log.info("alert rate report dropped: webhook %s was deleted", webhook_id)
             except EventServiceError as error:
                 if error.retry_after is not None or isinstance(error, DeadlineExceeded):  # the database is slow
-                    _log.info("a surge cannot be reported yet: %s", error)
+                    _log.info("alert rate report postponed: %s", error)
                     return
-                _log.warning("%d events of %s beyond its cap are not reported: %s", surge.suppressed, webhook_id, error)
-            except Exception:  # whatever it is, it is about this surge; the others have their turn
-                _log.exception("%d events of %s beyond its cap are not reported", surge.suppressed, webhook_id)
+                _log.warning(_NOT_REPORTED, minute.suppressed, webhook_id, error)
+            except Exception:  # one report that fails must not block the others
+                _log.exception(_NOT_REPORTED, minute.suppressed, webhook_id, "unexpected error")
             self._waiting.pop(0)

@@ -1,4 +1,4 @@
-"""Which alert an event belongs to: open, join, supersede, resolve. Pure functions over one condition's row.
+"""Tie an event to its alert: open, join, supersede, resolve. Pure functions over one condition's row.
 
 Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
 """
@@ -15,8 +15,7 @@ from event_service.model.condition import AlertReference, AlertState, Condition,
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 
-# An event cannot be much later than its receipt: a sender's clock that is ahead by years must not block its
-# alerts and recoveries until then.
+# A sender's clock that is years ahead must not block its alerts and recoveries until then.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 _URGENT = frozenset({Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE})
@@ -24,13 +23,13 @@ _URGENT = frozenset({Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE})
 
 @dataclass(frozen=True, slots=True)
 class AlertRules:
-    """What a webhook or the settings may change.
+    """The rules that settings and webhook options may change.
 
     Attributes:
         duplicate_event_time: how long after its newest ALERT was received an open alert takes further ones.
-        auto_recovery: whether a RECOVERY resolves the alert it carries.
-        store_unmatched_recovery: whether a RECOVERY without an open alert is stored.
-        alerts_per_minute: new alerts a webhook may open in a minute; 0: any number.
+        auto_recovery: a RECOVERY resolves the alert it carries.
+        store_unmatched_recovery: a RECOVERY without an open alert is stored.
+        alerts_per_minute: new alerts a webhook may open in a minute; 0 = unlimited.
     """
 
     duplicate_event_time: timedelta
@@ -40,10 +39,10 @@ class AlertRules:
 
 
 def rules_of(defaults: AlertRules, options: Mapping[str, Any]) -> AlertRules:
-    """The rules of a webhook.
+    """Return the rules of a webhook.
 
     Args:
-        options: of the webhook. Checked when it is written; an upstream document may hold anything.
+        options: of the webhook. Validated on write, but a document of upstream may hold anything.
     """
     if not options:
         return defaults
@@ -64,13 +63,13 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 
 class Decision(NamedTuple):
-    """What becomes of one event.
+    """The decision about one event.
 
     Attributes:
-        event_type: the draft's, or RECOVERY where the condition made it one.
+        event_type: the draft's, or RECOVERY if the condition made it one.
         alert: the alert the event carries; None for a recovery without one.
-        stored: False for a recovery with nothing open: only its time is remembered.
-        opens: state of the alert to be created under `alert`; None where it exists.
+        stored: False for a recovery without an open alert: only its time is remembered.
+        opens: state of the alert to be created as `alert`; None if it exists.
         resolutions: alerts that end when the event is stored.
     """
 
@@ -82,20 +81,20 @@ class Decision(NamedTuple):
 
     @property
     def resolves(self) -> bool:
-        """Whether the condition's open alert ends with this event."""
+        """True if this event resolves the condition's open alert."""
         return any(resolution.reason is ResolutionReason.RECOVERED for resolution in self.resolutions)
 
 
 def condition_id_of(webhook_id: str, domain_id: str, workspace_id: str, project_id: str, event_key: str) -> str:
-    """The name of a condition: 32 hexadecimal digits. Length prefixes keep ("a", "bc") and ("ab", "c") apart."""
-    digest = _begun_digest(webhook_id, domain_id, workspace_id, project_id).copy()
+    """Return a condition_id: 32 hexadecimal digits. Length prefixes keep ("a", "bc") and ("ab", "c") apart."""
+    digest = _owner_digest(webhook_id, domain_id, workspace_id, project_id).copy()
     digest.update(_prefixed(event_key))
     return digest.hexdigest()[:32]
 
 
 @lru_cache(1024)
-def _begun_digest(*owner: str) -> "hashlib._Hash":
-    """What the names of all conditions of a webhook begin with."""
+def _owner_digest(*owner: str) -> "hashlib._Hash":
+    # All conditions of a webhook share this prefix of the digest.
     return hashlib.sha256(b"".join(map(_prefixed, owner)))
 
 
@@ -105,17 +104,17 @@ def _prefixed(part: str) -> bytes:
 
 
 def alert_reference(condition_id: str, generation: int) -> AlertReference:
-    """Both names of a condition's n-th alert.
+    """Return both ids of a condition's n-th alert.
 
-    They follow from the condition alone, so that two replicas that open the same alert at once write the same
-    document, and a crash between the alert and the condition's row is mended by doing it again.
+    They depend on the condition alone. So two replicas that open the same alert concurrently write the same document,
+    and repeating the step repairs a crash between the alert and the condition's row.
     """
     digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
     return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")
 
 
 def effective_time(occurred_at: datetime | None, received_at: datetime) -> datetime:
-    """The time events are ordered by: when it occurred, else when it was received, never later than receipt + 5 min."""
+    """Return the time by which events are ordered: occurred_at, else receipt, at most receipt + 5 min."""
     if occurred_at is None:
         return received_at
     return min(occurred_at, received_at + CLOCK_TOLERANCE)
@@ -128,14 +127,14 @@ def urgency_of(severity: Severity) -> Urgency:
 def decide(
     condition: Condition, draft: EventDraft, received_at: datetime, event_object_id: str, rules: AlertRules
 ) -> tuple[Condition, Decision]:
-    """Ties one event to its alert.
+    """Tie one event to its alert.
 
     Args:
-        condition: the row as it is before the event; its `resolutions` are carried over.
-        event_object_id: `_id` the event will have, named by the resolutions it causes.
+        condition: the row before the event; its `resolutions` are carried over.
+        event_object_id: `_id` of the event, named by the resolutions it causes.
 
     Returns:
-        The row after the event, and what becomes of the event. The row is to be written before the event;
+        The row after the event, and the decision about it. The row is to be written before the event;
         its new `resolutions` are carried out after the event.
     """
     at = effective_time(draft.occurred_at, received_at)
@@ -154,9 +153,11 @@ def _recover(
 ) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
     condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
+    # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
     alert = condition.alert
     if not condition.is_open or alert is None:
         return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
+    # The condition has fired again since, so its alert stays open.
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
@@ -165,7 +166,7 @@ def _recover(
     return condition, Decision(EventType.RECOVERY, alert, resolutions=(resolution,))
 
 
-def _alert(  # noqa: PLR0917 - all of them are what the rule is about
+def _alert(  # noqa: PLR0917 - the rule depends on all of them
     condition: Condition,
     event_type: EventType,
     at: datetime,
@@ -193,11 +194,12 @@ def _alert(  # noqa: PLR0917 - all of them are what the rule is about
     resolutions: tuple[Resolution, ...] = ()
     if condition.is_open and condition.alert is not None:
         resolutions = (Resolution(condition.alert, ResolutionReason.SUPERSEDED, event_object_id, at),)
+    # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
     else:
         state = AlertState.ERROR if event_type is EventType.ERROR else AlertState.TRIGGERED
-    # Not by `_replace`, which costs four times as much: nearly every event of a storm comes here.
+    # `_replace` costs four times as much, and nearly every event of an alert storm comes here.
     opened = Condition(
         condition.condition_id,
         condition.webhook_id,

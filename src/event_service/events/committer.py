@@ -1,20 +1,19 @@
-"""Writes one batch of creates: conditions and alerts, then the events, then what recoveries resolve.
+"""Write one batch of creates: conditions and alerts, then the events, then the resolutions.
 
-Each step is one write per collection and may be done again: a crash between two steps is mended by the sender's
-retry, by the next event of the same condition, or by `recover` at start. The batch runs in the writer's thread.
+Each step is one write per collection and may be repeated: after a crash between two steps the sender's retry, the next
+event of the same condition, or `recover` completes the batch. It runs in the writer thread.
 
-    claims read, added     which creates were sent before under the same idempotency key
+    records read, added    finds creates that were sent before with the same idempotency key
     conditions read        one look-up for all keys of the batch
-    alerts opened          their `_id`s follow from the condition: opening one twice is the same document
-    conditions saved       compare-and-set; whoever loses is decided again in the next batch
+    alerts opened          their `_id`s depend on the condition only: opening one twice writes the same document
+    conditions saved       compare-and-set; the loser is decided again in the next batch
     events inserted        `_id`s are chosen before, so a second attempt finds its first
-    alerts closed, conditions settled, claims completed
+    alerts closed, conditions settled, records completed
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from event_service.concurrency.group_commit import RETRY, Retry
 from event_service.errors import EventServiceError
@@ -27,103 +26,87 @@ from event_service.events.alert_rate_limit import (
 )
 from event_service.events.alert_rules import Decision, decide, effective_time, urgency_of
 from event_service.events.event_builder import EncodedEvent, new_event_id
-from event_service.events.idempotency import Claims, Idempotency
-from event_service.events.write_request import CreateResult, Outcome, PendingEvent, WriteRequest
-from event_service.model.condition import Alert, AlertState, Condition, Resolution, ResolutionReason
+from event_service.events.idempotency import Idempotency
+from event_service.events.write_request import CreateResult, PendingEvent, WriteRequest
+from event_service.model.condition import (
+    Alert,
+    AlertState,
+    Condition,
+    ResolutionReason,
+)
 from event_service.model.event import Event, EventDraft, EventType
-from event_service.store.event_writer import ConditionKey, Inserted, NewEvent, PastEvent
+from event_service.store.alerts import AlertStore
+from event_service.store.conditions import ConditionStore
+from event_service.store.event_writer import EventWriter, Inserted, NewEvent
+from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.wire.event_info import encode_event
 
-# A batch that is older than this has either settled its conditions or will not do so any more.
+# An older batch has either settled its conditions or never will.
 PENDING_AFTER = timedelta(seconds=60)
 
-# A resolution that is younger than this is probably being carried out by another replica at this moment.
+# A younger resolution is probably being carried out by another replica at this moment.
 IN_FLIGHT = timedelta(seconds=5)
 
 
-class Conditions(Protocol):
-    """What a commit needs of `store/conditions.py`."""
-
-    def find(self, condition_ids: Iterable[str]) -> dict[str, Condition]: ...
-    def save(self, conditions: Sequence[Condition]) -> list[bool]: ...
-    def settle(self, conditions: Sequence[Condition]) -> None: ...
-    def pending(self, before: datetime) -> list[Condition]: ...
-
-
-class Alerts(Protocol):
-    """What a commit needs of `store/alerts.py`."""
-
-    def open(self, alerts: Sequence[Alert]) -> None: ...
-    def close(self, resolutions: Sequence[Resolution]) -> None: ...
-    def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]: ...
-
-
-class Events(Protocol):
-    """What a commit needs of `store/event_writer.py`."""
-
-    def insert(self, events: Sequence[NewEvent]) -> list[Inserted | EventServiceError]: ...
-    def existing(self, object_ids: Iterable[str]) -> set[str]: ...
-    def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]: ...
-
-
 class Committer:
-    """The commit step of the group-commit writer: one writer thread calls it.
+    """The commit step of `GroupCommit`, called by its one thread.
 
-    `recover` may run in another thread meanwhile. They share nothing but the database, where compare-and-set keeps them
-    apart as it keeps the writers and the mending of several replicas apart.
+    `recover` may run in another thread meanwhile. The two share only the database, where compare-and-set keeps them
+    apart, as it does with several replicas.
     """
 
     def __init__(
         self,
         *,
-        conditions: Conditions,
-        alerts: Alerts,
-        events: Events,
-        claims: Claims,
+        conditions: ConditionStore,
+        alerts: AlertStore,
+        events: EventWriter,
+        records: IdempotencyStore,
         alert_rate_limit: AlertRateLimit | None = None,
     ) -> None:
-        self._surges = alert_rate_limit or AlertRateLimit()
+        self._alert_rate_limit = alert_rate_limit or AlertRateLimit()
         self._conditions = conditions
         self._alerts = alerts
         self._events = events
-        self._claims = Idempotency(claims, events)
+        self._idempotency = Idempotency(records, events)
 
-    def __call__(self, batch: Sequence[WriteRequest]) -> list[Outcome]:
-        """Writes a batch.
+    def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception | Retry]:
+        """Write a batch.
 
         Returns:
-            For each item its result, its error, or RETRY: what is left of it belongs into the next batch.
+            For each create its result, its error, or RETRY: the rest of it belongs into the next batch.
 
         Raises:
-            EventServiceError: the database failed; nothing of the batch is promised.
+            EventServiceError: the database failed; the outcome of the whole batch is unknown.
         """
-        settled = self._claims.settle(batch)
-        working = [item for item, outcome in zip(batch, settled, strict=True) if outcome is None]
+        decided = self._idempotency.begin(batch)
+        working = [request for request, outcome in zip(batch, decided, strict=True) if outcome is None]
         failures: dict[int, EventServiceError] = {}
         if working:
             rows, saved = self._tie_to_alerts(working)
             failures = self._insert(working, saved)
             self._close(rows[condition_id] for condition_id in saved)
-            self._claims.complete(item for item in working if item.claim and item.finished)
+            self._idempotency.complete(request for request in working if request.idempotency and request.finished)
         return [
-            outcome if outcome is not None else failures.get(id(item)) or _result(item)
-            for item, outcome in zip(batch, settled, strict=True)
+            outcome if outcome is not None else failures.get(id(request)) or _result(request)
+            for request, outcome in zip(batch, decided, strict=True)
         ]
 
     def recover(self, now: datetime) -> int:
-        """Carries out resolutions that a process decided and died before carrying out. Returns how many rows it mended."""
+        """Carry out resolutions that a process decided before it died. Return the number of conditions recovered."""
         rows = self._adopt(self._conditions.pending(now - PENDING_AFTER))
+        # Alerts first: a crash in between leaves the condition pending, and the next run repeats both.
         self._alerts.close([resolution for row in rows for resolution in row.resolutions])
         self._conditions.settle(rows)
         return len(rows)
 
-    def _tie_to_alerts(self, items: Sequence[WriteRequest]) -> tuple[dict[str, Condition], set[str]]:
-        """Decides every entry that can be decided, opens alerts and saves the conditions.
+    def _tie_to_alerts(self, requests: Sequence[WriteRequest]) -> tuple[dict[str, Condition], set[str]]:
+        """Decide every event that can be decided, open alerts and save the conditions.
 
         Returns:
-            The conditions after the batch, and the ids of those that could be saved.
+            The conditions after the batch by id, and the ids of those that could be saved.
         """
-        entries = [(item, entry) for item in items for entry in item.entries if entry.stored is None]
+        entries = [(request, entry) for request in requests for entry in request.entries if entry.stored is None]
         if not entries:
             return {}, set()
         now = max(entry.built.event.created_at for _, entry in entries)
@@ -133,73 +116,80 @@ class Committer:
         rows = self._rows(first, now)
         opened: list[Alert] = []
         closed: set[str] = set()
-        for item, entry in entries:
-            # Once a recovery has resolved a condition, what follows for it waits for the next batch: the row
-            # is only closed when the recovery itself is stored.
+        for request, entry in entries:
+            # After a recovery, further events of its condition wait for the next batch: the row is closed only once
+            # the recovery itself is stored.
             if entry.condition_id in closed:
                 entry.decision = None
                 continue
             event, before = entry.built.event, rows[entry.condition_id]
-            row, decision = decide(before, event.draft, event.created_at, entry.object_id, item.rules)
+            row, decision = decide(before, event.draft, event.created_at, entry.object_id, request.rules)
             entry.suppressing_id = ""
             if decision.opens is not None:
-                if item.rules.alerts_per_minute and not before.is_open and not self._admits(entry, decision, item):
+                if (
+                    request.rules.alerts_per_minute
+                    and not before.is_open
+                    and not self._admits(entry, decision, request)
+                ):
                     rows[entry.condition_id] = suppressed(before, row)
-                    self._suppress(entry, item, rows, closed, opened)
+                    self._suppress(entry, request, rows, closed, opened)
                     continue
                 opened.append(_new_alert(event, event.draft, decision))
             rows[entry.condition_id] = row
             entry.decision = decision
             if decision.resolutions and decision.resolves:
                 closed.add(entry.condition_id)
+        # Before the conditions: a saved condition must never name an alert that does not exist.
         self._alerts.open(opened)
         written = list(rows.values())
         outcomes = self._conditions.save([_open_until_confirmed(row, now) for row in written])
         saved = {row.condition_id for row, ok in zip(written, outcomes, strict=True) if ok}
         return rows, saved
 
-    def _admits(self, entry: PendingEvent, decision: Decision, item: WriteRequest) -> bool:
-        """Whether the entry may open its alert. It is counted once, however often it is decided."""
-        if decision.opens is AlertState.RESOLVED:  # an old event: nobody is alerted
+    def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
+        """Return whether the event may open its alert. It is counted once, even if it is decided again."""
+        if decision.opens is AlertState.RESOLVED:  # an outdated event alerts no one
             return True
         if entry.admitted is None:
-            entry.admitted = self._surges.admits(entry.key, entry.built.event.created_at, item.rules.alerts_per_minute)
+            entry.admitted = self._alert_rate_limit.admits(
+                entry.key, entry.built.event.created_at, request.rules.alerts_per_minute
+            )
         return entry.admitted
 
     def _suppress(
         self,
         entry: PendingEvent,
-        item: WriteRequest,
+        request: WriteRequest,
         rows: dict[str, Condition],
         closed: Collection[str],
         opened: list[Alert],
     ) -> None:
-        """Ties the entry to the alert of its webhook's surge, which is opened where it is not; see `alert_rate_limit.py`."""
+        """Tie the event to its webhook's suppressing alert and open that if needed; see `alert_rate_limit.py`."""
         event, suppressing_id = entry.built.event, suppressing_condition_id(entry.key)
         entry.decision, entry.suppressing_id = None, suppressing_id
         if suppressing_id in closed:
             return
         if suppressing_id not in rows:
-            surge = replace(entry, key=suppressing_key(entry.key), condition_id=suppressing_id)
-            rows.update(self._rows({suppressing_id: surge}, event.created_at))
-        draft = suppressing_alert(item.rules.alerts_per_minute)
+            first = replace(entry, key=suppressing_key(entry.key), condition_id=suppressing_id)
+            rows.update(self._rows({suppressing_id: first}, event.created_at))
+        draft = suppressing_alert(request.rules.alerts_per_minute)
         rows[suppressing_id], decision = decide(
-            rows[suppressing_id], draft, event.created_at, entry.object_id, item.rules
+            rows[suppressing_id], draft, event.created_at, entry.object_id, request.rules
         )
         if decision.opens is not None:
             opened.append(_new_alert(event, draft, decision))
         entry.decision = Decision(event.draft.event_type, decision.alert)
 
     def _rows(self, first: Mapping[str, PendingEvent], now: datetime) -> dict[str, Condition]:
-        """The row of every condition of the batch; new ones take over what an upstream database knows.
+        """Return the row of every condition of the batch; new ones take over the alert of an upstream database.
 
         Args:
-            first: by condition, the first entry of the batch that is about it.
-            now: when the newest entry was received.
+            first: condition_id -> the first event of the batch about it.
+            now: receipt of the newest event.
         """
         known = self._conditions.find(first)
-        # What another replica is just resolution counts as closed for an alert that comes after it. A recovery may be the
-        # same one, sent again after a failure: for it only what is stored counts.
+        # A resolution in flight on another replica counts as done for an alert that follows it. For a recovery, which
+        # may be the same one sent again, only a stored resolution counts.
         trusted = {
             condition_id
             for condition_id, row in known.items()
@@ -210,6 +200,7 @@ class Committer:
         rows = {row.condition_id: row for row in self._adopt(known.values(), trusted)}
         new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in rows}
         with_past = [entry.key for entry in new.values() if entry.has_past]
+        # Only a database of upstream holds events without a condition.
         past = self._events.newest_alerts(with_past) if with_past else {}
         states = self._alerts.states(event.alert.alert_id for event in past.values()) if past else {}
         for condition_id, entry in new.items():
@@ -228,7 +219,7 @@ class Committer:
         return rows
 
     def _adopt(self, rows: Iterable[Condition], trusted: Collection[str] = ()) -> list[Condition]:
-        """Takes over resolutions that other processes decided: those whose event is stored, and all of `trusted` rows."""
+        """Take over resolutions that other processes decided: those with a stored event, and all of `trusted` rows."""
         rows = list(rows)
         doubtful = {
             resolution.event_object_id
@@ -238,25 +229,27 @@ class Committer:
             if resolution.reason is ResolutionReason.RECOVERED
         }
         missing = doubtful - self._events.existing(doubtful)
-        return [_without_closings(row, missing) if row.resolutions else row for row in rows]
+        return [_without_missing(row, missing) if row.resolutions else row for row in rows]
 
-    def _insert(self, items: Sequence[WriteRequest], saved: set[str]) -> dict[int, EventServiceError]:
-        """Stores the events whose condition was saved. Returns the errors by `id(item)`."""
+    def _insert(self, requests: Sequence[WriteRequest], saved: set[str]) -> dict[int, EventServiceError]:
+        """Store the events whose condition was saved. Return the errors by `id(request)`."""
         ready: list[tuple[WriteRequest, PendingEvent]] = []
-        for item in items:
-            for entry in item.entries:
+        for request in requests:
+            for entry in request.entries:
                 if entry.stored is None and entry.decision is not None and _rows_saved(entry, saved):
                     if entry.decision.stored:
-                        ready.append((item, entry))
+                        ready.append((request, entry))
                     else:
                         entry.stored = False
         failures: dict[int, EventServiceError] = {}
-        for (item, entry), outcome in zip(ready, self._events.insert([_row(entry) for _, entry in ready]), strict=True):
+        for (request, entry), outcome in zip(
+            ready, self._events.insert([_row(entry) for _, entry in ready]), strict=True
+        ):
             if isinstance(outcome, EventServiceError):
-                failures[id(item)] = outcome
-                # What it was to close stays open: `recover` finds that its event was never stored.
+                failures[id(request)] = outcome
+                # Its alert stays open: `recover` finds that the event was never stored.
                 saved.discard(entry.condition_id)
-            elif outcome is Inserted.EVENT_ID_TAKEN:
+            elif outcome is Inserted.EVENT_ID_TAKEN:  # retried in the next batch under a new id
                 entry.rename(new_event_id())
                 saved.discard(entry.condition_id)
             else:
@@ -265,13 +258,14 @@ class Committer:
         return failures
 
     def _close(self, rows: Iterable[Condition]) -> None:
+        # `save` has incremented the version in the database.
         done = [row._replace(version=row.version + 1) for row in rows if row.resolutions]
         self._alerts.close([resolution for row in done for resolution in row.resolutions])
         self._conditions.settle(done)
 
 
-def _without_closings(row: Condition, missing: Collection[str]) -> Condition:
-    """The row after its resolutions, but for recoveries that were never stored (`_id`s of their events)."""
+def _without_missing(row: Condition, missing: Collection[str]) -> Condition:
+    """Return the row after its resolutions, except those by recoveries that were never stored (their `_id`s)."""
     kept = tuple(
         resolution
         for resolution in row.resolutions
@@ -284,7 +278,7 @@ def _without_closings(row: Condition, missing: Collection[str]) -> Condition:
 
 
 def _open_until_confirmed(row: Condition, now: datetime) -> Condition:
-    """A condition stays open until the recovery that closes it is stored, lest a crash loses the recovery."""
+    """Keep a condition open until the recovery that closes it is stored, or a crash would lose the recovery."""
     if not row.resolutions:
         return row
     recovered = any(resolution.reason is ResolutionReason.RECOVERED for resolution in row.resolutions)
@@ -297,7 +291,7 @@ def _rows_saved(entry: PendingEvent, saved: Collection[str]) -> bool:
 
 def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
     if decision.alert is None or decision.opens is None:
-        raise AssertionError("an alert is opened only under a name")
+        raise AssertionError("an alert needs an id before it is opened")
     at = effective_time(draft.occurred_at, event.created_at)
     return Alert(
         reference=decision.alert,
@@ -323,18 +317,19 @@ def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
 def _row(entry: PendingEvent) -> NewEvent:
     decision, built = entry.decision, entry.built
     if decision is None:
-        raise AssertionError("only decided entries are inserted")
+        raise AssertionError("only decided events are inserted")
+    # The wire bytes hold the event_type, so a changed type needs new ones.
     if decision.event_type is EventType.RECOVERY and built.event.draft.event_type is not EventType.RECOVERY:
         event = replace(built.event, draft=replace(built.event.draft, event_type=EventType.RECOVERY))
         built = entry.built = EncodedEvent(event, encode_event(event))
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
-def _result(item: WriteRequest) -> CreateResult | Retry:
+def _result(request: WriteRequest) -> CreateResult | Retry:
     stored: list[str] = []
     unmatched: list[str] = []
     duplicate = True
-    for entry in item.entries:
+    for entry in request.entries:
         if entry.stored is None:
             return RETRY
         if entry.stored:
@@ -342,4 +337,4 @@ def _result(item: WriteRequest) -> CreateResult | Retry:
             duplicate &= entry.was_stored
         else:
             unmatched.append(entry.built.event.draft.event_key)
-    return CreateResult(tuple(stored), bool(stored) and duplicate, tuple(unmatched))
+    return CreateResult(tuple(stored), bool(stored) and duplicate, unmatched=tuple(unmatched))

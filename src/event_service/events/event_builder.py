@@ -1,4 +1,4 @@
-"""From a parser's draft to a finished, serialised event that is ready to be stored."""
+"""Build serialised events from the drafts of a parser."""
 
 import secrets
 from collections.abc import Sequence
@@ -15,31 +15,31 @@ from event_service.wire.struct import encode_struct
 
 
 class EncodedEvent(NamedTuple):
-    """An event and its EventInfo bytes, both still without the alert."""
+    """An event and its EventInfo bytes, both without the alert."""
 
     event: Event
     wire: bytes
 
 
 class BatchTooLarge(TooLarge):
-    """The events of one delivery are over MOST_BYTES together."""
+    """The events of one delivery are larger than MOST_BYTES together."""
 
 
 def new_event_id() -> str:
-    """`event-` and 12 random hexadecimal digits, upstream's shape."""
+    """Return `event-` and 12 random hexadecimal digits, as upstream does."""
     return f"event-{secrets.token_hex(6)}"
 
 
 def build(
     draft: EventDraft, webhook: Webhook, received_at: datetime, max_event_bytes: int, *, path: str = "data"
 ) -> EncodedEvent:
-    """Gives a draft its identity and scope and serialises it.
+    """Give a draft its id and scope and serialise it.
 
     Args:
-        path: what the sender knows the payload as.
+        path: the field name of the payload in errors.
 
     Raises:
-        InvalidArgument: stored like this, it could not be read back inside a list (depth, NaN).
+        InvalidArgument: a list could not return it: nested too deeply, or NaN.
         TooLarge: its EventInfo is over `max_event_bytes`.
     """
     event = Event(
@@ -59,11 +59,11 @@ def build(
 def build_all(
     drafts: Sequence[EventDraft], webhook: Webhook, received_at: datetime, max_event_bytes: int, path: str = "data"
 ) -> list[EncodedEvent]:
-    """`build` for all events of a delivery; what their raw data have in common is serialised once.
+    """Build all events of a delivery; the fields that their raw data share are serialised once.
 
     Raises:
         InvalidArgument, TooLarge: as `build`, for the first of them.
-        BatchTooLarge: sending fewer of them at a time helps.
+        BatchTooLarge: the events are too large together.
     """
     if len(drafts) == 1:
         return [build(drafts[0], webhook, received_at, max_event_bytes, path=path)]
@@ -84,20 +84,20 @@ def build_all(
 
 
 def all_drafts(parsed: Parsed, webhook: Webhook) -> list[EventDraft]:
-    """The events of a payload, then those that stand for what could not be read of it."""
+    """Return the events of a payload, then the ERROR events of its unreadable members."""
     return parsed.events + [
         error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
     ]
 
 
 def _raw_wire(draft: EventDraft, written: dict[tuple[str, int], bytes]) -> bytes:
-    """The draft's raw_data, serialised.
+    """Serialise the draft's raw_data.
 
-    Of a payload with a thousand members each event keeps one, and all keep what is around them: the very same objects.
-    A serialised Struct is its fields one after the other, so each of them is written once.
+    Each event of a payload with many members keeps one member, and all keep the same objects around it. A serialised
+    Struct is the concatenation of its fields, so each field is serialised once.
 
     Args:
-        written: fields that have been, by their name and the identity of their value.
+        written: serialised fields by name and identity of the value.
     """
     parts: list[bytes] = []
     for name, value in draft.raw_data.items():

@@ -1,121 +1,108 @@
-"""Idempotency: which creates of a batch were sent before, and what is remembered of the others.
+"""Recognise the creates of a batch that were sent before, and record the others.
 
-A claim names the `_id`s its events will have before they are written, and is complete once it says which were
-stored. Whoever finds an incomplete one goes on where the first attempt stopped.
+A record names the `_id`s of its events before they are written, and is complete once it says which were stored. A
+create that finds an incomplete record resumes where the earlier attempt stopped.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
-from event_service.concurrency.group_commit import RETRY
+from event_service.concurrency.group_commit import RETRY, Retry
 from event_service.errors import AlreadyExists
-from event_service.events.write_request import CreateResult, Outcome, WriteRequest
-from event_service.store.idempotency_keys import IdempotencyRecord
-
-
-class Claims(Protocol):
-    """What a commit needs of `store/idempotency_keys.py`."""
-
-    def find(self, claim_ids: Iterable[str]) -> dict[str, IdempotencyRecord]: ...
-    def forget(self, claim_ids: Iterable[str], before: datetime) -> None: ...
-    def add(self, claims: Sequence[IdempotencyRecord]) -> list[bool]: ...
-    def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None: ...
-
-
-class Events(Protocol):
-    """What claiming needs of `store/event_writer.py`."""
-
-    def existing(self, object_ids: Iterable[str]) -> set[str]: ...
+from event_service.events.write_request import CreateResult, WriteRequest
+from event_service.store.event_writer import EventWriter
+from event_service.store.idempotency_keys import IdempotencyRecord, IdempotencyStore
 
 
 class Idempotency:
-    """The first and the last step of a commit. Called in the writer's thread."""
+    """The first and the last step of a commit. Called in the writer thread."""
 
-    def __init__(self, claims: Claims, events: Events) -> None:
-        self._claims = claims
+    def __init__(self, records: IdempotencyStore, events: EventWriter) -> None:
+        self._records = records
         self._events = events
 
-    def settle(self, batch: Sequence[WriteRequest]) -> list[Outcome | None]:
-        """For each item its outcome if its idempotency key already decides it, else None."""
-        outcomes: list[Outcome | None] = [None] * len(batch)
-        claiming = [(index, item) for index, item in enumerate(batch) if item.claim and not item.claimed]
-        if not claiming:
+    def begin(self, batch: Sequence[WriteRequest]) -> list[CreateResult | AlreadyExists | Retry | None]:
+        """Record the creates of a batch.
+
+        Returns:
+            For each create its outcome if its idempotency record decides it, else None.
+        """
+        outcomes: list[CreateResult | AlreadyExists | Retry | None] = [None] * len(batch)
+        keyed = [(index, one) for index, one in enumerate(batch) if one.idempotency and not one.recorded]
+        if not keyed:
             return outcomes
-        known = self._unexpired(claiming)
+        known = self._unexpired([request for _, request in keyed])
         new: list[tuple[int, WriteRequest, IdempotencyRecord]] = []
-        adopted: list[tuple[WriteRequest, IdempotencyRecord]] = []
-        taken: set[str] = set()
-        for index, item in claiming:
-            request = item.claim
-            if request is None:
+        incomplete: list[tuple[WriteRequest, IdempotencyRecord]] = []
+        seen: set[str] = set()
+        for index, request in keyed:
+            asked = request.idempotency
+            if asked is None:
                 continue
-            claim = known.get(request.claim_id)
-            if request.claim_id in taken:
-                outcomes[index] = RETRY
-            elif claim is None:
-                planned = tuple((entry.object_id, entry.built.event.event_id) for entry in item.entries)
-                new.append(
-                    (index, item, IdempotencyRecord(request.claim_id, request.digest, planned, request.expire_at))
-                )
-            elif claim.digest != request.digest:
+            record = known.get(asked.record_id)
+            if asked.record_id in seen:
+                outcomes[index] = RETRY  # the next batch finds the record of the first one
+            elif record is None:
+                planned = tuple((entry.object_id, entry.built.event.event_id) for entry in request.entries)
+                new.append((index, request, IdempotencyRecord(asked.record_id, asked.digest, planned, asked.expire_at)))
+            elif record.digest != asked.digest:
                 outcomes[index] = AlreadyExists(
                     "The idempotency key was used with another payload. Send again what was sent, or choose a new key."
                 )
-            elif claim.stored is not None:
-                outcomes[index] = CreateResult(claim.stored, duplicate=True)
+            elif record.stored is not None:
+                outcomes[index] = CreateResult(record.stored, duplicate=True)
             else:
-                adopted.append((item, claim))
-            taken.add(request.claim_id)
-        self._take_over(adopted)
-        for (index, item, _), added in zip(new, self._claims.add([claim for _, _, claim in new]), strict=True):
-            item.claimed = added
-            if not added:
+                incomplete.append((request, record))
+            seen.add(asked.record_id)
+        self._resume(incomplete)
+        for (index, request, _), added in zip(new, self._records.add([record for _, _, record in new]), strict=True):
+            request.recorded = added
+            if not added:  # another replica has recorded it meanwhile
                 outcomes[index] = RETRY
         return outcomes
 
-    def _unexpired(self, claiming: Sequence[tuple[int, WriteRequest]]) -> dict[str, IdempotencyRecord]:
-        """The claims that were made before under the keys of these items."""
-        wanted = {item.claim.claim_id for _, item in claiming if item.claim}
-        # A delivery without events has no time of receipt; it can wait for the database to remove what has expired.
-        times = (entry.built.event.created_at for _, item in claiming for entry in item.entries)
+    def _unexpired(self, requests: Sequence[WriteRequest]) -> dict[str, IdempotencyRecord]:
+        """Return the stored records of these creates by id, and remove those that have expired."""
+        wanted = {request.idempotency.record_id for request in requests if request.idempotency}
+        # A create without events has no time of receipt; the database's TTL removes its expired record.
+        times = (entry.built.event.created_at for request in requests for entry in request.entries)
         now = max(times, default=datetime.min.replace(tzinfo=UTC))
-        known = self._claims.find(wanted)
-        expired = [claim_id for claim_id, claim in known.items() if claim.expire_at <= now]
+        known = self._records.find(wanted)
+        expired = [record_id for record_id, record in known.items() if record.expire_at <= now]
         if expired:
-            self._claims.forget(expired, now)
-        return {claim_id: claim for claim_id, claim in known.items() if claim.expire_at > now}
+            self._records.forget(expired, now)
+        return {record_id: record for record_id, record in known.items() if record.expire_at > now}
 
-    def _take_over(self, adopted: Sequence[tuple[WriteRequest, IdempotencyRecord]]) -> None:
-        """Goes on where earlier attempts under the same keys stopped, or are still going on elsewhere."""
-        for item, claim in adopted:
-            for entry, (object_id, event_id) in zip(item.entries, claim.planned, strict=False):
+    def _resume(self, incomplete: Sequence[tuple[WriteRequest, IdempotencyRecord]]) -> None:
+        """Continue earlier attempts, which stopped or are still running on another replica."""
+        for request, record in incomplete:
+            # The same ids again, so that an event which was stored is found and not stored twice.
+            for entry, (object_id, event_id) in zip(request.entries, record.planned, strict=False):
                 entry.object_id = object_id
                 if entry.built.event.event_id != event_id:
                     entry.rename(event_id)
-            item.claimed = item.adopted = True
-        there = self._existing(item for item, _ in adopted)
-        for item, _ in adopted:
-            for entry in item.entries:
-                if entry.object_id in there:
+            request.recorded = request.resumed = True
+        existing = self._existing(request for request, _ in incomplete)
+        for request, _ in incomplete:
+            for entry in request.entries:
+                if entry.object_id in existing:
                     entry.stored = entry.was_stored = True
 
-    def complete(self, items: Iterable[WriteRequest]) -> None:
-        """Notes for finished items what was stored under their keys."""
-        claimed = [(item, item.claim) for item in items if item.claim is not None]
-        adopted = [item for item, _ in claimed if item.adopted]
-        # Another replica may have worked on the same claims meanwhile and stored what was decided differently here.
-        there = self._existing(adopted)
-        for item in adopted:
-            for entry in item.entries:
-                entry.stored = entry.object_id in there
-        self._claims.complete(
+    def complete(self, requests: Iterable[WriteRequest]) -> None:
+        """Save in the records of finished creates which events were stored."""
+        keyed = [(request, request.idempotency) for request in requests if request.idempotency is not None]
+        resumed = [request for request, _ in keyed if request.resumed]
+        # Another replica may have resumed the same records meanwhile, and decided otherwise.
+        existing = self._existing(resumed)
+        for request in resumed:
+            for entry in request.entries:
+                entry.stored = entry.object_id in existing
+        self._records.complete(
             [
-                (claim.claim_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
-                for item, claim in claimed
+                (record.record_id, tuple(entry.built.event.event_id for entry in request.entries if entry.stored))
+                for request, record in keyed
             ]
         )
 
-    def _existing(self, items: Iterable[WriteRequest]) -> set[str]:
-        """Which events of these items are stored, asked at once."""
-        return self._events.existing([entry.object_id for item in items for entry in item.entries])
+    def _existing(self, requests: Iterable[WriteRequest]) -> set[str]:
+        return self._events.existing([entry.object_id for request in requests for entry in request.entries])

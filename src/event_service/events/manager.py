@@ -1,115 +1,76 @@
-"""What Event.create, get, list and stat do, whichever door a call comes through.
+"""Store deliveries as events.
 
-create: who is this (webhooks) > what is it (reading, normalize) > finished event (building) > which alert, and into the
-store (the writer, whose batches `commit` writes). create_batch: the same, who is this but once. get, list, stat:
-validate (query) > scoped read (store).
+    admit      webhook and access key (webhooks/manager.py), rate limit and write queue (admission.py)
+    parse      payload > drafts (delivery.py, normalize)
+    build      drafts > events, serialised (event_builder.py), and an idempotency record (idempotency_key.py)
+    submit     write queue (concurrency/group_commit.py) > one batch (committer.py)
+
+The read side is queries.py.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
 
-from event_service.errors import EventServiceError, NotFound, RequiredParameter
+from event_service.errors import EventServiceError
+from event_service.events.admission import AdmissionControl
 from event_service.events.alert_rules import AlertRules, condition_id_of, rules_of
-from event_service.events.delivery import CreateRequest, Delivery, DeliveryParser, build_delivery, claim_id_of
+from event_service.events.delivery import CreateRequest, Delivery, DeliveryParser, build_delivery
 from event_service.events.event_builder import EncodedEvent, build, build_all
-from event_service.events.outcome_metrics import Counters, Metrics, OutcomeMetrics, parser_of
-from event_service.events.write_request import (
-    CreateOutcome,
-    CreateResult,
-    IdempotencyRequest,
-    PendingEvent,
-    WriteRequest,
-)
+from event_service.events.idempotency_key import idempotency_of, record_id_of
+from event_service.events.outcome_metrics import OutcomeMetrics, parser_of
+from event_service.events.ports import Webhooks
+from event_service.events.queries import EventQueries
+from event_service.events.write_request import CreateResult, IdempotencyRequest, PendingEvent, WriteRequest
+from event_service.model.condition import ConditionKey
 from event_service.model.event import EventDraft
 from event_service.model.retention import Retention
-from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import Parsed
-from event_service.query.fields import EVENT_FIELDS
-from event_service.query.list_query import ListQuery, parse_list_query
-from event_service.query.stat_query import StatQuery, parse_stat_query
-from event_service.store.event_reader import Page
-from event_service.store.event_writer import ConditionKey
+from event_service.store.event_reader import SharedEventReader
+from event_service.telemetry.metrics import Metrics
 
 SLICE_SECONDS = 0.005
-"""How long a batch is worked on before other calls get their turn on the event loop."""
+"""Longest work on one batch before other calls get their turn on the event loop."""
 
 MANY_EVENTS = 100
-"""More events of one delivery are built in a thread, as those of a large one: all other calls would have to wait."""
+"""More events of one delivery are built in a thread, because all other calls would have to wait."""
 
-REMOTE_AT_ONCE = 16
-"""Payloads of one batch that a remote plugin is asked about at the same time."""
+MOST_REMOTE_PARSES = 16
+"""Payloads of one batch that a remote plugin parses concurrently."""
 
 
 @dataclass(slots=True)
-class _Prepared:
-    """A delivery on its way.
+class _Submission:
+    """A delivery between parsing and its result.
 
     Attributes:
-        parser: a built-in parser's name, or "other"; for metrics.
-        unreadable: the first fault of each event that stands for what could not be read.
-        item: what is to be stored of it; None for nothing.
-        answer: the writer's, once it has been asked.
+        result: everything but what the write adds.
+        errors: how many of the events are ERROR events of unreadable members.
+        request: None if there is nothing to store.
+        answer: the write queue's, once the request is queued.
     """
 
-    outcome: CreateOutcome
-    parser: str
-    unreadable: Sequence[str] = ()
-    item: WriteRequest | None = None
+    result: CreateResult
+    errors: int = 0
+    request: WriteRequest | None = None
     answer: "asyncio.Future[CreateResult] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class DraftOutcome:
-    """What became of one event that was created under its own identity.
-
-    Attributes:
-        event_id: of the stored event.
-        duplicate: an event of this identity had been stored before.
-    """
-
-    event_id: str
-    duplicate: bool
-
-
-class Webhooks(Counters, Protocol):
-    """What this manager needs of `webhooks/manager.py`."""
-
-    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
-    def count(self, webhook_id: str, *, error: bool) -> None: ...
-
-
-class AdmissionControl(Protocol):
-    """What this manager needs of `events/admission.py`."""
-
-    def admit(self, webhook_id: str) -> None: ...
-    def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]": ...
-
-
-class Reader(Protocol):
-    """What this manager needs of `store/event_reader.py`."""
-
-    def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]: ...
-    def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]: ...
-    def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]: ...
-
-
-class EventManager:
+class EventManager(EventQueries):
     """The service layer of events.
 
     Args:
-        rules: how events are tied to alerts, unless the webhook says otherwise.
-        idempotency_hours: how long an idempotency key is remembered.
+        rules: how events are tied to alerts, unless the webhook's options say otherwise.
+        idempotency: how long idempotency keys and message ids are remembered.
+        same_body: how long equal HTTP bodies count as one delivery; zero turns that off.
         max_event_bytes: largest EventInfo that is stored.
-        metrics: told what became of events and deliveries.
-        retention: how long events are kept; by default for ever.
+        retention: by default events are kept forever.
     """
 
     def __init__(
@@ -117,271 +78,242 @@ class EventManager:
         *,
         webhooks: Webhooks,
         deliveries: DeliveryParser,
-        door: AdmissionControl,
-        reader: Reader,
+        admission: AdmissionControl,
+        reader: SharedEventReader,
         rules: AlertRules,
-        idempotency_hours: int,
+        idempotency: timedelta,
+        same_body: timedelta,
         max_event_bytes: int,
         metrics: Metrics,
         retention: Retention | None = None,
     ) -> None:
-        self._accounts = OutcomeMetrics(metrics, webhooks)
+        super().__init__(reader)
+        self._outcomes = OutcomeMetrics(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries
-        self._door = door
-        self._reader = reader
+        self._admission = admission
         self._rules = partial(rules_of, rules)
-        self._idempotency = timedelta(hours=idempotency_hours)
+        self._idempotency = idempotency
+        self._same_body = same_body
         self._max_event_bytes = max_event_bytes
         self._retention = retention or Retention()
 
-    async def create(self, request: CreateRequest) -> CreateOutcome:
-        """Stores what a monitoring tool delivered. Returns once it is journalled.
-
-        Raises:
-            NotFound, PermissionDenied, WebhookDisabled: the webhook does not take it.
-            InvalidArgument, TooLarge: it could not be read back; nothing was stored.
-            AlreadyExists: the idempotency key came with another payload before.
-            Overloaded, Unavailable: nothing is promised; send again.
-        """
-        webhook = await self._webhooks.authenticate(request.webhook_id, request.access_key)
-        try:
-            prepared = await self._prepare(webhook, self._rules(webhook.plugin.options), request)
-            result = None
-            if prepared.item is not None:
-                result = await self._door.submit(prepared.item)
-        except EventServiceError as error:
-            self._accounts.refused(webhook, error)
-            raise
-        return self._finish(webhook, prepared, result)
-
-    async def create_batch(
-        self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
-    ) -> list[CreateOutcome | EventServiceError]:
-        """Stores many deliveries to one webhook, each as `create` would. Returns once all are journalled or refused.
-
-        Args:
-            deliveries: looked at one after the other, once the webhook is known to take them. An error stands for one
-                that was refused already.
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook:
+        """Authenticate a sender and admit its delivery, before the payload is read.
 
         Returns:
-            For each delivery what became of it: an error says that nothing of this one is promised.
+            The webhook, for `create` and `create_batch`.
 
         Raises:
-            NotFound, PermissionDenied, WebhookDisabled: the webhook takes none of them.
-            Unavailable: the webhook could not be looked up.
+            NotFound, PermissionDenied, WebhookDisabled: the webhook does not take the delivery.
+            Overloaded, Unavailable: it cannot be stored at present; send again.
         """
         webhook = await self._webhooks.authenticate(webhook_id, access_key)
-        rules = self._rules(webhook.plugin.options)
-        prepared: list[_Prepared | EventServiceError] = []
-        try:
-            if self._deliveries.reads_remotely(webhook):
-                rest = iter(deliveries)
-                while some := list(islice(rest, REMOTE_AT_ONCE)):
-                    more = await asyncio.gather(*(self._try_to_prepare(webhook, rules, one) for one in some))
-                    prepared += [self._submit(one) if _is_heavy(one) else one for one in more]
-            else:
-                turn_ends = time.monotonic() + SLICE_SECONDS
-                for delivery in deliveries:
-                    one = await self._try_to_prepare(webhook, rules, delivery)
-                    prepared.append(self._submit(one) if _is_heavy(one) else one)
-                    if time.monotonic() > turn_ends:
-                        await asyncio.sleep(0)
-                        turn_ends = time.monotonic() + SLICE_SECONDS
-            # One right after the other, so that one write takes them all.
-            submitted = [self._submit(one) for one in prepared]
-            return [await self._outcome_of(webhook, one) for one in submitted]
-        except asyncio.CancelledError:
-            _abandon(prepared)
-            raise
+        self._admission.admit(webhook_id)
+        return webhook
 
-    async def _try_to_prepare(
-        self, webhook: Webhook, rules: AlertRules, delivery: Delivery | EventServiceError
-    ) -> _Prepared | EventServiceError:
-        if isinstance(delivery, EventServiceError):
-            return delivery
-        try:
-            return await self._prepare(webhook, rules, delivery)
-        except EventServiceError as error:
-            return error
+    async def create(self, request: CreateRequest) -> CreateResult:
+        """Store an admitted delivery. Returns once it is journalled.
 
-    async def _prepare(self, webhook: Webhook, rules: AlertRules, delivery: Delivery) -> _Prepared:
-        """What is known of a delivery before it is stored, and what is to be stored, if anything."""
-        parsed = Parsed()
-        try:
-            parsed = await self._deliveries.read(webhook, delivery)
-            if len(parsed.events) + len(parsed.bad_items) > MANY_EVENTS or delivery.is_large:
-                parsed, built, claim = await self._deliveries.run_in_thread(self._build, parsed, webhook, delivery)
-            else:
-                parsed, built, claim = self._build(parsed, webhook, delivery)
-        finally:
-            self._webhooks.count(webhook.webhook_id, error=bool(parsed.bad_items))
-        outcome = CreateOutcome(faults=parsed.faults, ignored=list(parsed.ignored))
-        parser = parsed.source or parser_of(webhook)
-        if not built and not delivery.idempotency_key:
-            return _Prepared(outcome, parser)
-        item = WriteRequest(self._entries(built, webhook), rules, claim)
-        return _Prepared(outcome, parser, [str(bad.faults[0]) for bad in parsed.bad_items], item)
-
-    def _build(
-        self, parsed: Parsed, webhook: Webhook, delivery: Delivery
-    ) -> tuple[Parsed, list[EncodedEvent], IdempotencyRequest | None]:
-        """What became of a payload after all, its events, and what it is remembered by: all that may take long."""
-        parsed, built = build_delivery(parsed, webhook, delivery, self._max_event_bytes)
-        return parsed, built, self._deliveries.claim(webhook, delivery, parsed)
-
-    def _submit(self, prepared: _Prepared | EventServiceError) -> _Prepared | EventServiceError:
-        """Queues what is to be stored and is not queued yet."""
-        if isinstance(prepared, EventServiceError) or prepared.item is None or prepared.answer is not None:
-            return prepared
-        try:
-            prepared.answer = self._door.submit(prepared.item)
-        except EventServiceError as error:
-            return error.with_traceback(None)  # it would keep alive what was refused
-        return prepared
-
-    async def _outcome_of(
-        self, webhook: Webhook, prepared: _Prepared | EventServiceError
-    ) -> CreateOutcome | EventServiceError:
-        if isinstance(prepared, EventServiceError):
-            self._accounts.refused(webhook, prepared)
-            return prepared
-        result = await _result_of(prepared)
+        Raises:
+            PermissionDenied: the webhook demands a signature that is missing or invalid.
+            InvalidArgument, TooLarge: it could not be read back; nothing was stored.
+            AlreadyExists: the idempotency key came with another payload before.
+            Overloaded, Unavailable: the outcome is unknown; send again.
+        """
+        (result,) = await self.create_batch(request.webhook, [request])
         if isinstance(result, EventServiceError):
-            self._accounts.refused(webhook, result)
-            return result
-        return self._finish(webhook, prepared, result)
+            raise result
+        return result
 
-    def _finish(self, webhook: Webhook, prepared: _Prepared, result: CreateResult | None) -> CreateOutcome:
-        """The outcome with what the store says, and counted."""
-        outcome = prepared.outcome
-        if result is None:
-            self._accounts.nothing(webhook, prepared.parser, outcome.ignored)
-            return outcome
-        self._accounts.stored(webhook, prepared.parser, result, outcome.ignored, prepared.unreadable)
-        outcome.complete(result)
-        return outcome
+    async def create_batch(
+        self, webhook: Webhook, deliveries: Iterable[Delivery | EventServiceError]
+    ) -> list[CreateResult | EventServiceError]:
+        """Store many admitted deliveries, each as `create` would. Returns once all are journalled or refused.
+
+        Args:
+            deliveries: consumed one after the other. An error stands for a delivery that was refused already.
+
+        Returns:
+            For each delivery its result or its error.
+        """
+        submissions: list[_Submission | EventServiceError] = []
+        try:
+            if self._deliveries.is_remote(webhook):
+                rest = iter(deliveries)
+                while some := list(islice(rest, MOST_REMOTE_PARSES)):
+                    more = await asyncio.gather(*(self._prepare(webhook, one) for one in some))
+                    submissions += [self._submit(one) if _is_heavy(one) else one for one in more]
+            else:
+                slice_ends = time.monotonic() + SLICE_SECONDS
+                for delivery in deliveries:
+                    one = await self._prepare(webhook, delivery)
+                    submissions.append(self._submit(one) if _is_heavy(one) else one)
+                    if time.monotonic() > slice_ends:
+                        await asyncio.sleep(0)
+                        slice_ends = time.monotonic() + SLICE_SECONDS
+            # Without an await between them, so that one write takes them all.
+            submissions = [self._submit(one) for one in submissions]
+            return [await self._finish(webhook, one) for one in submissions]
+        except asyncio.CancelledError:
+            _abandon(submissions)
+            raise
 
     async def create_drafts(
         self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
-    ) -> Sequence[DraftOutcome]:
-        """Stores events that have been read already, each once per identity, whatever else is in it.
+    ) -> list[CreateResult]:
+        """Store parsed events of an authenticated sender, each once per identity. Returns once all are journalled.
 
         Args:
-            webhook: authenticated.
             items: (event, identity); the identity is remembered like an idempotency key, but for all webhooks of the
                 project, and at least two hours. Events must have `always_store`.
 
         Returns:
-            For each item what became of it. All are journalled.
+            For each item its result, with one event_id.
 
         Raises:
             EventServiceError: as `create`; some items may have been stored, and may be sent again.
         """
-        self._door.admit(webhook.webhook_id)
+        self._admission.admit(webhook.webhook_id)
         try:
             built = [build(draft, webhook, received_at, self._max_event_bytes) for draft, _ in items]
         except EventServiceError as error:
-            self._accounts.refused(webhook, error)
+            self._outcomes.refused(webhook, error)
             raise
-        rules = self._rules(webhook.plugin.options)
+        # Longer than the hour by which Cloud Eye events may be late.
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
-        claims = [IdempotencyRequest(claim_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items]
-        submitted = [
-            self._submit(_Prepared(CreateOutcome(), "", item=WriteRequest([entry], rules, claim)))
-            for entry, claim in zip(self._entries(built, webhook), claims, strict=True)
-        ]
+        submissions = []
+        for one, (_, identity) in zip(built, items, strict=True):
+            record = IdempotencyRequest(record_id_of(project, f"event:{identity}"), "", expire_at)
+            request = self._write_request(webhook, [one], record)
+            submissions.append(self._submit(_Submission(CreateResult(), request=request)))
         try:
-            results = [await _result_of(one) for one in submitted]
+            results = [await _result_of(one) for one in submissions]
         except asyncio.CancelledError:
-            _abandon(submitted)
+            _abandon(submissions)
             raise
-        outcomes = [
-            DraftOutcome(result.event_ids[0], result.duplicate)
-            for result in results
-            if isinstance(result, CreateResult)
-        ]
-        duplicates = sum(outcome.duplicate for outcome in outcomes)
+        stored = [result for result in results if isinstance(result, CreateResult)]
+        duplicates = sum(result.duplicate for result in stored)
         failure = next((result for result in results if isinstance(result, EventServiceError)), None)
-        self._accounts.drafts(webhook, len(outcomes) - duplicates, duplicates, failure)
+        self._outcomes.drafts(webhook, len(stored) - duplicates, duplicates, failure)
         if failure is not None:
             raise failure
-        return outcomes
+        return stored
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest | None
+        self,
+        webhook: Webhook,
+        drafts: Sequence[EventDraft],
+        received_at: datetime,
+        idempotency: IdempotencyRequest | None,
     ) -> CreateResult:
-        """Stores events that belong together and have been read already, once for the claim if there is one.
+        """Store parsed events of the service itself in one write. Returns once all are journalled.
 
         Raises:
             EventServiceError: as `create`.
         """
         built = await self._deliveries.run_in_thread(build_all, drafts, webhook, received_at, self._max_event_bytes)
-        result = await self._door.submit(
-            WriteRequest(self._entries(built, webhook), self._rules(webhook.plugin.options), claim)
-        )
-        self._accounts.stored(webhook, parser_of(webhook), result, (), ())
+        result = await self._admission.submit(self._write_request(webhook, built, idempotency))
+        self._outcomes.stored(webhook, result)
         return result
 
-    def _entries(self, built: Sequence[EncodedEvent], webhook: Webhook) -> list[PendingEvent]:
-        self._retention.stamp([one.event for one in built], webhook.plugin.options)
+    async def _prepare(
+        self, webhook: Webhook, delivery: Delivery | EventServiceError
+    ) -> _Submission | EventServiceError:
+        """Parse and build a delivery."""
+        if isinstance(delivery, EventServiceError):
+            return delivery
+        errors = 0
+        try:
+            parsed = await self._deliveries.read(webhook, delivery)
+            errors = len(parsed.bad_items)
+            if len(parsed.events) + errors > MANY_EVENTS or delivery.is_large:
+                submission = await self._deliveries.run_in_thread(self._build, webhook, delivery, parsed)
+            else:
+                submission = self._build(webhook, delivery, parsed)
+            errors = submission.errors
+        except EventServiceError as error:
+            return error
+        finally:
+            self._webhooks.count(webhook.webhook_id, error=bool(errors))
+        return submission
+
+    def _build(self, webhook: Webhook, delivery: Delivery, parsed: Parsed) -> _Submission:
+        parsed, built = build_delivery(parsed, webhook, delivery, self._max_event_bytes)
+        result = CreateResult(faults=parsed.faults, ignored=parsed.ignored, parser=parsed.source or parser_of(webhook))
+        # The key of a delivery without events is remembered as well: with another payload it is refused.
+        if not built and not delivery.idempotency_key:
+            return _Submission(result)
+        record = idempotency_of(
+            delivery, webhook.webhook_id, parsed, key_lifetime=self._idempotency, body_lifetime=self._same_body
+        )
+        return _Submission(result, len(parsed.bad_items), self._write_request(webhook, built, record))
+
+    def _write_request(
+        self, webhook: Webhook, built: Sequence[EncodedEvent], idempotency: IdempotencyRequest | None
+    ) -> WriteRequest:
+        options = webhook.plugin.options
+        self._retention.stamp([one.event for one in built], options)
         entries = []
         for one in built:
             event = one.event
             key = ConditionKey(
                 event.webhook_id, event.domain_id, event.workspace_id, event.project_id, event.draft.event_key
             )
-            name = condition_id_of(key.webhook_id, key.domain_id, key.workspace_id, key.project_id, key.event_key)
-            entries.append(PendingEvent(one, key, name, has_past=not webhook.is_ours))
-        return entries
+            entries.append(PendingEvent(one, key, condition_id_of(*key), has_past=not webhook.is_ours))
+        return WriteRequest(entries, self._rules(options), idempotency)
 
-    async def get(self, scope: Scope, event_id: str) -> bytes:
-        """One event as EventInfo bytes.
+    def _submit(self, submission: _Submission | EventServiceError) -> _Submission | EventServiceError:
+        """Queue the request, unless it is queued already."""
+        if isinstance(submission, EventServiceError) or submission.request is None or submission.answer is not None:
+            return submission
+        try:
+            submission.answer = self._admission.submit(submission.request)
+        except EventServiceError as error:
+            return error.with_traceback(None)  # the traceback would keep the refused delivery alive
+        return submission
 
-        Raises:
-            RequiredParameter: no event_id.
-            NotFound: missing, or somebody else's.
-        """
-        if not event_id:
-            raise RequiredParameter("event_id")
-        wire = await self._reader.get(scope, event_id)
-        if wire is None:
-            raise NotFound("event_id", event_id)
-        return wire
-
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
-        """Events that match, as EventInfo bytes; see `query/list_query.py` for the language and its errors."""
-        parsed = parse_list_query(query, equals, EVENT_FIELDS)
-        return await self._reader.list(scope, parsed)
-
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
-        """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
-        parsed = parse_stat_query(query, EVENT_FIELDS)
-        return await self._reader.stat(scope, parsed)
+    async def _finish(
+        self, webhook: Webhook, submission: _Submission | EventServiceError
+    ) -> CreateResult | EventServiceError:
+        """Await the result and count it."""
+        result = await _result_of(submission)
+        if isinstance(result, EventServiceError):
+            self._outcomes.refused(webhook, result)
+            return result
+        self._outcomes.stored(webhook, result, submission.errors if isinstance(submission, _Submission) else 0)
+        return result.with_unmatched_ignored()
 
 
-def _is_heavy(prepared: _Prepared | EventServiceError) -> bool:
-    """Whether it is written by itself anyway, and need not wait for the rest of its batch.
+def _is_heavy(submission: _Submission | EventServiceError) -> bool:
+    """Return whether it is queued without waiting for the rest of its batch.
 
-    The queue has a bound, and what waits outside of it has none: small payloads may become very much.
+    It is a batch of its own anyway. The queue has a bound, which small payloads that make many events must not evade.
     """
-    return isinstance(prepared, _Prepared) and prepared.item is not None and len(prepared.item.entries) > MANY_EVENTS
+    return (
+        isinstance(submission, _Submission)
+        and submission.request is not None
+        and len(submission.request.entries) > MANY_EVENTS
+    )
 
 
-async def _result_of(submitted: _Prepared | EventServiceError) -> CreateResult | EventServiceError | None:
-    """The writer's answer, or why there is none; None where nothing was to be stored."""
-    if isinstance(submitted, EventServiceError):
-        return submitted
+async def _result_of(submission: _Submission | EventServiceError) -> CreateResult | EventServiceError:
+    if isinstance(submission, EventServiceError):
+        return submission
+    result = submission.result
+    if submission.answer is None:
+        return result
     try:
-        return None if submitted.answer is None else await submitted.answer
+        written = await submission.answer
     except EventServiceError as error:
         return error
+    return result._replace(event_ids=written.event_ids, duplicate=written.duplicate, unmatched=written.unmatched)
 
 
-def _abandon(submitted: Iterable[_Prepared | EventServiceError]) -> None:
-    """Nobody waits for these answers any more. What is queued is written all the same."""
-    for one in submitted:
-        answer = one.answer if isinstance(one, _Prepared) else None
+def _abandon(submissions: Iterable[_Submission | EventServiceError]) -> None:
+    """Drop the answers after a cancellation. Queued requests are written all the same."""
+    for one in submissions:
+        answer = one.answer if isinstance(one, _Submission) else None
         if answer is not None and not answer.cancel() and not answer.cancelled():
-            answer.exception()  # lest asyncio complains that nobody has asked for it
+            answer.exception()  # or asyncio logs that it was never retrieved

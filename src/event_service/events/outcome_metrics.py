@@ -1,83 +1,61 @@
-"""Who is told what became of deliveries: the metrics of the process, and the counters of their webhook."""
-
-from collections.abc import Sequence
-from typing import Protocol
+"""Count the outcomes of deliveries: in the metrics of the process and in the statistics of their webhook."""
 
 from event_service.errors import EventServiceError
+from event_service.events.ports import Webhooks
 from event_service.events.write_request import CreateResult
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.webhook import Webhook
 from event_service.normalize import canonical_name
-from event_service.telemetry.metrics import OTHER
-
-
-class Metrics(Protocol):
-    """What is needed of `telemetry/metrics.py`."""
-
-    def events(self, *, stored: int = 0, duplicate: int = 0, unmatched: int = 0, unreadable: int = 0) -> None: ...
-    def delivery(self, parser: str, outcome: str) -> None: ...
-
-
-class Counters(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    def note(self, webhook_id: str, ending: Ending) -> None: ...
+from event_service.telemetry.metrics import OTHER, Metrics
 
 
 class OutcomeMetrics:
-    """Keeps the books."""
+    """The counters of deliveries and events."""
 
-    def __init__(self, metrics: Metrics, counters: Counters) -> None:
+    def __init__(self, metrics: Metrics, webhooks: Webhooks) -> None:
         self._metrics = metrics
-        self._counters = counters
+        self._webhooks = webhooks
 
     def refused(self, webhook: Webhook, error: EventServiceError) -> None:
-        """Nothing of an authentic delivery was stored. What is to be sent again is not the sender's fault."""
+        """Count an authenticated delivery of which nothing was stored."""
         self._metrics.delivery(parser_of(webhook), error.reason)
+        # A retryable error is the service's fault: the webhook's statistics show the sender's.
         if error.retry_after is None:
-            self._counters.note(webhook.webhook_id, Ending(refused=1, error=error.message))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(refused=1, error=error.message))
 
-    def nothing(self, webhook: Webhook, parser: str, ignored: Sequence[str]) -> None:
-        """The delivery makes no event."""
-        self._metrics.delivery(parser, "nothing")
-        self._counters.note(webhook.webhook_id, Ending(ignored=ignored))
-
-    def stored(
-        self, webhook: Webhook, parser: str, result: CreateResult, ignored: Sequence[str], faults: Sequence[str]
-    ) -> None:
-        """The delivery was stored, now or before.
+    def stored(self, webhook: Webhook, result: CreateResult, errors: int = 0) -> None:
+        """Count a delivery that was stored, now or before, or that makes no event.
 
         Args:
-            parser: a built-in parser's name, or "other".
-            ignored: what makes no event on purpose, each with its reason.
-            faults: one for each event that stands for what could not be read.
+            errors: how many of its events are ERROR events of unreadable members.
         """
-        count, unmatched, unreadable = len(result.event_ids), len(result.unmatched), len(faults)
+        count, unmatched, parser = len(result.event_ids), len(result.unmatched), result.parser or parser_of(webhook)
         if result.duplicate:
             self._metrics.events(duplicate=count)
             self._metrics.delivery(parser, "duplicate")
-            self._counters.note(webhook.webhook_id, Ending(duplicates=1))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(duplicates=1))
             return
-        self._metrics.events(stored=count - unreadable, unmatched=unmatched, unreadable=unreadable)
-        self._metrics.delivery(parser, "unreadable" if unreadable else "stored" if count else "nothing")
-        ending = Ending(
+        if count or unmatched:
+            self._metrics.events(stored=count - errors, unmatched=unmatched, unreadable=errors)
+        self._metrics.delivery(parser, "unreadable" if errors else "stored" if count else "nothing")
+        ending = DeliveryOutcome(
             stored=count,
-            errors=unreadable,
+            errors=errors,
             unmatched=unmatched,
-            ignored=ignored,
-            error=faults[0] if faults else "",
+            ignored=result.ignored,
+            error=result.faults[0] if errors else "",
         )
-        self._counters.note(webhook.webhook_id, ending)
+        self._webhooks.note(webhook.webhook_id, ending)
 
     def drafts(self, webhook: Webhook, stored: int, duplicates: int, error: EventServiceError | None = None) -> None:
-        """Events that were read elsewhere were stored, now or before.
+        """Count events that were parsed elsewhere and stored, now or before.
 
         Args:
-            error: what others of the same delivery failed with.
+            error: the error of others in the same delivery.
         """
         if stored or duplicates:
             self._metrics.events(stored=stored, duplicate=duplicates)
-            self._counters.note(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
+            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(stored=stored, duplicates=duplicates))
         if error is not None:
             self.refused(webhook, error)
         else:
@@ -85,5 +63,5 @@ class OutcomeMetrics:
 
 
 def parser_of(webhook: Webhook) -> str:
-    """The parser a webhook asks for, of which there are a few: names of remote plugins are not told apart."""
+    """Return the built-in parser of a webhook, or "other" for all remote plugins: labels must stay few."""
     return canonical_name(webhook.plugin.plugin_id) or OTHER

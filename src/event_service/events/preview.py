@@ -1,52 +1,34 @@
-"""What a payload would become: read like a delivery, and not stored. For people who set a tool up."""
+"""Show which events a payload would become, without storing them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from event_service.concurrency.thread_pool import T, Ts
-from event_service.events.delivery import Delivery, build_delivery, keep_subscription
+from event_service.events.delivery import Delivery, DeliveryParser, build_delivery
+from event_service.events.ports import ReadBody, Webhooks
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize.result import Parsed
-from event_service.normalize.sns_trust import NOT_TRUSTED, trusted_topics
 from event_service.wire.event_info import encode_event
 
-ReadBody = Callable[[bytes, Mapping[str, str]], tuple[Any, str]]
-"""The payload in a body with these headers, and why it is no JSON, "" if it is; as `http/collector.py` has it."""
-
-
 MOST_SHOWN = 100
-"""Events, and remarks of a kind, of one preview. Who sets a tool up looks at the first few."""
+"""Most events, faults and ignored reasons of one preview: the first few are enough to set a tool up."""
 
 SHOWN_BYTES = 3 * 1024 * 1024
-"""Bytes of a preview's events: clients take 4 MiB. The first event is shown whatever its size."""
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook: ...
-
-
-class Deliveries(Protocol):
-    """What is needed of `events/delivery.py`."""
-
-    async def parse(self, webhook: Webhook, delivery: Delivery) -> Parsed: ...
-    def run_in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]: ...
+"""Bytes of a preview's events: gRPC clients accept 4 MiB. The first event is shown at any size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a payload would become.
+    """The events that a payload would become.
 
     Attributes:
-        parser: its name; "" where the body is not JSON and none reads its text.
-        events: EventInfo bytes, without event_id and alert_id; those for what cannot be read come last. The first
-            ones, where they are over MOST_SHOWN or SHOWN_BYTES; `ignored` then says how many more there are.
-        faults, ignored: as `CreateOutcome` has them, the first MOST_SHOWN.
-        message_id: what the delivery would be remembered by; "" for nothing.
+        parser: its name; "" if the body is not JSON and no parser reads its text.
+        events: EventInfo bytes, without event_id and alert_id; ERROR events come last. At most MOST_SHOWN events and
+            SHOWN_BYTES; `ignored` then says how many are left out.
+        faults, ignored: as `CreateResult` has them, the first MOST_SHOWN.
+        message_id: the sender's id by which a repeated delivery would be recognised; "" for none.
     """
 
     parser: str
@@ -57,7 +39,7 @@ class Preview:
 
 
 class Previewer:
-    """Reads payloads for show.
+    """The previews of `Webhooks.Test`: payloads are parsed and not stored.
 
     Args:
         max_event_bytes: largest EventInfo that is stored.
@@ -68,7 +50,7 @@ class Previewer:
         self,
         *,
         webhooks: Webhooks,
-        deliveries: Deliveries,
+        deliveries: DeliveryParser,
         read_body: ReadBody,
         max_event_bytes: int,
         clock: Callable[[], datetime],
@@ -82,7 +64,7 @@ class Previewer:
     async def preview(
         self, scope: Scope, webhook_id: str, payload: Any, headers: Mapping[str, str], *, is_body: bool
     ) -> Preview:
-        """What this webhook would make of a payload.
+        """Return the events that this webhook would make of a payload.
 
         Args:
             payload: a JSON value, or (`is_body`) the bytes of an HTTP body.
@@ -104,13 +86,9 @@ class Previewer:
             headers=headers,
             raw_body=raw_body,
             unreadable=unreadable,
-            unhurried=True,
+            in_thread=True,
         )
-        parsed = await self._deliveries.parse(webhook, delivery)
-        # The subscription of a topic that is trusted would be confirmed, if its signature holds: that makes no event.
-        topics = trusted_topics(webhook.plugin.options)
-        if not (parsed.subscription and parsed.subscription.message["TopicArn"] in topics):
-            keep_subscription(parsed, NOT_TRUSTED)
+        parsed = await self._deliveries.preview(webhook, delivery)
         return await self._deliveries.run_in_thread(_preview, parsed, webhook, delivery, self._max_event_bytes)
 
 

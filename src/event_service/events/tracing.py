@@ -1,58 +1,59 @@
-"""Deliveries with spans around what is done with them. Only where tracing is configured; see `telemetry/tracing.py`.
+"""Put spans around the steps of a delivery; see `telemetry/tracing.py`.
 
-Where it is not (None), each function gives what it would put spans around.
+Without tracing (None) each function returns the untraced class or function.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from event_service.concurrency.group_commit import Commit, Retry
 from event_service.events.admission import AdmissionControl
 from event_service.events.delivery import Delivery, DeliveryParser
-from event_service.events.write_request import CreateResult, Outcome, WriteRequest
+from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.model.webhook import Webhook
 from event_service.normalize import Parsed
 from event_service.telemetry.tracing import Tracing
 
-Commit = Callable[[Sequence[WriteRequest]], Sequence[Outcome]]
-
 
 def traced_parser(tracing: Tracing | None) -> type[DeliveryParser]:
-    """`normalize`: from the payload to events, signatures and remote plugins included."""
+    """Return a DeliveryParser with the span `normalize`: signatures, parsing and remote plugins."""
     if tracing is None:
         return DeliveryParser
     open_span = tracing.span
 
-    class TracedDeliveryReader(DeliveryParser):
+    class TracedDeliveryParser(DeliveryParser):
         async def read(self, webhook: Webhook, delivery: Delivery) -> Parsed:
             with open_span("normalize") as span:
                 parsed = await super().read(webhook, delivery)
                 span.set_attribute("event_service.events", len(parsed.events))
                 return parsed
 
-    return TracedDeliveryReader
+    return TracedDeliveryParser
 
 
 def traced_admission(tracing: Tracing | None) -> type[AdmissionControl]:
-    """`commit`: from the queue to the answer."""
+    """Return an AdmissionControl with the span `commit`: from the queue to the answer."""
     if tracing is None:
         return AdmissionControl
     waiting = tracing.waiting
 
-    class TracedDoor(AdmissionControl):
+    class TracedAdmission(AdmissionControl):
         def submit(self, request: WriteRequest) -> "asyncio.Future[CreateResult]":
             answer = super().submit(request)
             waiting(request, answer, len(request.entries))
             return answer
 
-    return TracedDoor
+    return TracedAdmission
 
 
-def traced_commit(tracing: Tracing | None, commit: Commit) -> Commit:
-    """`commit batch`: one write of the group commit, with links to the creates that wait for it."""
+def traced_commit(
+    tracing: Tracing | None, commit: Commit[WriteRequest, CreateResult]
+) -> Commit[WriteRequest, CreateResult]:
+    """Return the commit step with the span `commit batch`, linked to the creates that wait for it."""
     if tracing is None:
         return commit
 
-    def traced(batch: Sequence[WriteRequest]) -> Sequence[Outcome]:
+    def traced(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | Retry]:
         with tracing.batch(batch):
             return commit(batch)
 

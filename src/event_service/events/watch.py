@@ -1,9 +1,9 @@
-"""New events as they come, for live views and `Events.Watch`: whoever watches looks into the store again and again.
+"""Stream new events for `Events.Watch` and live views by polling the store.
 
-When to look is told by the database's change stream where there is one, and by the clock elsewhere. An event is there
-for readers a moment after its time of receipt, and replicas' clocks differ a little. So each look goes back
-`OVERLAP_SECONDS`, and what has been told before is remembered that long. While the database has no majority nothing new
-is shown, and what it has taken meanwhile may come later: then each look goes back to before that.
+The database's change stream, if available, says when to poll; otherwise a timer does. An event becomes readable shortly
+after its time of receipt, and the clocks of replicas differ a little. So each poll goes back `OVERLAP_SECONDS`, and
+events that were sent are remembered that long. While the database has no majority nothing new is readable, and events
+it accepted meanwhile may become readable later: then each poll goes back to before that time.
 """
 
 import asyncio
@@ -13,64 +13,44 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, NotFound, Overloaded
+from event_service.events.queries import EventQueries
 from event_service.model.scope import Scope
+from event_service.store.change_stream import ChangeStream
 from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate, utc_now
 
 OVERLAP_SECONDS = 10.0
 POLL_SECONDS = 1.0
-"""Between two looks where nobody tells of new events."""
+"""Poll interval when change streams are unavailable."""
 
-QUIET_SECONDS = 5.0
-"""Between two looks where somebody does, and has not."""
+LIVE_POLL_SECONDS = 5.0
+"""Poll interval while the change stream is live and reports nothing."""
 
-_BREATH_SECONDS = 0.5  # after a look, however much is told of
+_LEAST_PAUSE_SECONDS = 0.5  # between two polls, also in a burst of events
 
 CONDITIONS = ("filter", "filter_or", "keyword")
 
 MOST_WATCHERS = 256
-"""Each looks into the store once a second, or twice where there is always news."""
+"""Each polls once a second, or twice while new events arrive all the time."""
 
 _PAGE = 1000
-_TOLD_AT_ONCE = 100
+_BATCH_EVENTS = 100
 
 
-class Rows(Protocol):
-    """A page of a list, as EventInfo bytes."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def get(self, scope: Scope, event_id: str) -> bytes: ...
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
-
-
-class Feed(Protocol):
-    """What is needed of `store/change_stream.py`."""
-
-    @property
-    def live(self) -> bool: ...
-    def stop(self) -> None: ...
-
-
-OpenFeed: TypeAlias = Callable[[Callable[[], None]], Feed]
-"""Opens a feed that calls a function, in a thread of its own, whenever an event was stored."""
+OpenChangeStream: TypeAlias = Callable[[Callable[[], None]], ChangeStream]
+"""(on_change) -> a stream that calls `on_change` in a thread of its own after each insert."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchBatch:
-    """Some new events.
+    """New events.
 
     Attributes:
-        events: EventInfo bytes, in the order of receipt; may be empty, when only the token is new.
-        token: where to go on. Whoever does hears nothing too little, but up to `OVERLAP_SECONDS` of events again.
+        events: EventInfo bytes, in the order of receipt; empty if only the token is new.
+        token: resume token. Resuming misses no event, but repeats up to `OVERLAP_SECONDS` of events.
     """
 
     events: Sequence[bytes]
@@ -78,31 +58,31 @@ class WatchBatch:
 
 
 def refuse_all_but_conditions(query: Mapping[str, Any]) -> None:
-    """Of a list's query only conditions make sense in a stream: the order is that of receipt, every field is told.
+    """Refuse everything in a list query that a stream does not support: it has a fixed order and sends all fields.
 
     Raises:
-        InvalidArgument: something else is in it.
+        InvalidArgument: the query holds more than conditions.
     """
     for name in query:
         if name not in CONDITIONS:
-            raise InvalidArgument.at(f"query.{name}", f"has no meaning here; there are {', '.join(CONDITIONS)}")
+            raise InvalidArgument.at(f"query.{name}", f"is not supported here; use {', '.join(CONDITIONS)}")
 
 
 class Watcher:
-    """Watches events.
+    """The watchers of `Events.Watch` and the console.
 
     Args:
-        open_feed: while anybody watches, one feed is open for all of them. None = there is none.
-        poll_seconds: between two looks where the feed does not tell.
-        most: how many may watch at once.
+        open_stream: all watchers share one change stream. None = unavailable.
+        poll_seconds: poll interval without a live change stream.
+        most: concurrent watchers.
         clock: aware UTC.
-        confirmed_at: when the store last had a majority, aware UTC; None = whenever it answers.
+        confirmed_at: when the store last had a majority, aware UTC; None = always.
     """
 
     def __init__(
         self,
-        events: Events,
-        open_feed: OpenFeed | None = None,
+        events: EventQueries,
+        open_stream: OpenChangeStream | None = None,
         *,
         poll_seconds: float = POLL_SECONDS,
         most: int = MOST_WATCHERS,
@@ -110,10 +90,10 @@ class Watcher:
         confirmed_at: Callable[[], datetime] | None = None,
     ) -> None:
         self._events = events
-        self._open_feed = open_feed
-        self._feed: Feed | None = None
-        self._told = asyncio.Event()  # replaced by a new one each time it is set
-        self._telling = False
+        self._open_stream = open_stream
+        self._stream: ChangeStream | None = None
+        self._changed = asyncio.Event()  # replaced by a new one each time it is set
+        self._notified = False
         self._poll_seconds = poll_seconds
         self._most = most
         self._clock = clock
@@ -123,88 +103,89 @@ class Watcher:
     async def watch(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
     ) -> AsyncGenerator[WatchBatch, None]:
-        """What is received from now on, or from `token` on, and matches. Never ends by itself; yields after each poll.
+        """Yield matching events received from now or from `token` on. Never ends by itself; yields after each poll.
 
         Args:
-            query, equals: as `EventManager.list` takes them; of the query only conditions.
+            query, equals: as `EventQueries.list` takes them; the query may hold conditions only.
 
         Raises:
-            InvalidArgument: something else in the query, or no token of ours.
-            Overloaded: too many are watching.
-            EventServiceError: as `EventManager.list`; go on later with the last token.
+            InvalidArgument: the query holds something else, or the token is not valid.
+            Overloaded: too many watchers.
+            EventServiceError: as `EventQueries.list`; resume later with the last token.
         """
         refuse_all_but_conditions(query)
         start = _start(token) if token else truncate(self._clock())
         if self._watching >= self._most:
-            raise Overloaded("Too many are watching; ask again later.", retry_after=30.0)
+            raise Overloaded("Too many watchers; send again later.", retry_after=30.0)
         self._watching += 1
-        if self._feed is None and self._open_feed is not None:
-            self._feed = self._open_feed(partial(self._tell_from_outside, asyncio.get_running_loop()))
+        if self._stream is None and self._open_stream is not None:
+            self._stream = self._open_stream(partial(self._on_change, asyncio.get_running_loop()))
         try:
-            async with aclosing(self._news(scope, query, equals, start)) as news:
-                async for one in news:
-                    yield one
+            async with aclosing(self._poll(scope, query, equals, start)) as batches:
+                async for batch in batches:
+                    yield batch
         finally:
             self._watching -= 1
-            if not self._watching and self._feed is not None:
-                self._feed.stop()
-                self._feed = None
+            if not self._watching and self._stream is not None:
+                self._stream.stop()
+                self._stream = None
 
-    async def _news(
+    async def _poll(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
     ) -> AsyncGenerator[WatchBatch, None]:
-        told: dict[str, datetime] = {}
+        sent: dict[str, datetime] = {}
         while True:
-            told_of_more = self._told
+            changed = self._changed
+            # Without a majority, events received after `confirmed_at` may become readable later.
             complete_until = min(self._clock(), self._confirmed_at())
-            asked_at = truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
+            overlap_from = truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
             async for found in self._pages(scope, query, equals, start):
-                new = [(event_id, received) for event_id, received in found if event_id not in told]
-                told.update(new)
-                for position in range(0, len(new), _TOLD_AT_ONCE):
-                    some = new[position : position + _TOLD_AT_ONCE]
-                    until = max(start, min(some[-1][1], asked_at))
+                new = [(event_id, received) for event_id, received in found if event_id not in sent]
+                sent.update(new)
+                for position in range(0, len(new), _BATCH_EVENTS):
+                    some = new[position : position + _BATCH_EVENTS]
+                    until = max(start, min(some[-1][1], overlap_from))
                     yield WatchBatch(
                         await self._whole(scope, [event_id for event_id, _ in some]), format_timestamp(until)
                     )
-                # The next page begins with this one's last millisecond, the next look no earlier than `asked_at`:
-                # what is before both is not found again. A token may be years old.
-                if found and (last := found[-1][1]) < asked_at:
-                    told = {event_id: received for event_id, received in told.items() if received >= last}
-            start = max(start, asked_at)
-            told = {event_id: received for event_id, received in told.items() if received >= start}
+                # The next page begins at this one's last millisecond and the next poll at `overlap_from` or later: what
+                # is before both is not found again and need not be remembered. A token may be years old.
+                if found and (last := found[-1][1]) < overlap_from:
+                    sent = {event_id: received for event_id, received in sent.items() if received >= last}
+            start = max(start, overlap_from)
+            sent = {event_id: received for event_id, received in sent.items() if received >= start}
             yield WatchBatch((), format_timestamp(start))
-            await self._pause(told_of_more)
+            await self._pause(changed)
 
-    async def _pause(self, told_of_more: asyncio.Event) -> None:
-        """Until it is worth looking again.
+    async def _pause(self, changed: asyncio.Event) -> None:
+        """Wait for the next poll.
 
         Args:
-            told_of_more: of what was stored since the last look began.
+            changed: set when an event was stored since the last poll began.
         """
-        breath = min(_BREATH_SECONDS, self._poll_seconds)
-        await asyncio.sleep(breath)
-        live = self._feed is not None and self._feed.live
-        longest = QUIET_SECONDS if live else self._poll_seconds - breath
+        least = min(_LEAST_PAUSE_SECONDS, self._poll_seconds)
+        await asyncio.sleep(least)
+        live = self._stream is not None and self._stream.live
+        longest = LIVE_POLL_SECONDS if live else self._poll_seconds - least
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told_of_more.wait(), longest)
+            await asyncio.wait_for(changed.wait(), longest)
 
-    def _tell_from_outside(self, loop: asyncio.AbstractEventLoop) -> None:
-        """For the feed's thread. Wakes the loop once, however much it is told of until it has noticed."""
-        if not self._telling:
-            self._telling = True
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody is waiting
-                loop.call_soon_threadsafe(self._tell)
+    def _on_change(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the event loop from the change stream's thread; once, until the loop has noticed."""
+        if not self._notified:  # a burst of inserts needs only one wake-up
+            self._notified = True
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(self._wake)
 
-    def _tell(self) -> None:
-        self._telling = False
-        self._told.set()
-        self._told = asyncio.Event()
+    def _wake(self) -> None:
+        self._notified = False
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _pages(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
     ) -> AsyncIterator[list[tuple[str, datetime]]]:
-        """Ids and times of receipt of all that matches from `start` on, oldest first."""
+        """Yield pages of (event_id, received at) of all that matches from `start` on, oldest first."""
         skip = 0
         while True:
             since = {"k": "created_at", "v": format_timestamp(start), "o": "datetime_gte"}
@@ -220,12 +201,12 @@ class Watcher:
             yield [(row.event_id, parse_timestamp(row.created_at)) for row in rows]
             if len(rows) < _PAGE:
                 return
-            # Going on behind the last one costs less than skipping, unless a whole page came in one millisecond.
+            # Continuing after the last one costs less than skipping, unless a whole page came in one millisecond.
             last = parse_timestamp(rows[-1].created_at)
             start, skip = (last, 0) if last > start else (start, skip + _PAGE)
 
     async def _whole(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes]:
-        """The events, without those that were deleted meanwhile."""
+        """Return the events as EventInfo bytes, without those that were deleted meanwhile."""
         answers = await asyncio.gather(
             *(self._events.get(scope, event_id) for event_id in event_ids), return_exceptions=True
         )
@@ -242,4 +223,4 @@ def _start(token: str) -> datetime:
     try:
         return parse_timestamp(token)
     except ValueError:
-        raise InvalidArgument.at("resume_token", "is none of ours") from None
+        raise InvalidArgument.at("resume_token", "is not valid") from None

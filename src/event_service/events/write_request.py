@@ -1,27 +1,27 @@
-"""What a create is on its way through the writer: its events, its idempotency key, and how it ends."""
+"""The create as it goes through the write queue: its events, its idempotency key, and its result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from event_service.concurrency.group_commit import Retry
 from event_service.events.alert_rules import AlertRules, Decision
 from event_service.events.event_builder import EncodedEvent
-from event_service.store.event_writer import ConditionKey
+from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
 
 @dataclass(slots=True)
 class PendingEvent:
-    """One event of a create on its way into the store.
+    """One event of a create, not stored yet.
 
     Attributes:
-        has_past: whether upstream may have stored events of its condition.
+        has_past: upstream may have stored events of its condition.
         stored: None while undecided, True once stored, False for a recovery that is not to be stored.
         was_stored: an earlier attempt had stored it.
-        admitted: whether it may open an alert; None where nobody had to ask. See `alert_rate_limit.py`.
-        suppressing_id: the condition of the surge it is tied to instead; "" for none.
+        admitted: the alert rate limit lets it open an alert; None if it was not asked. See `alert_rate_limit.py`.
+        suppressing_id: the condition whose alert it joins because of the alert rate limit; "" for none.
     """
 
     built: EncodedEvent
@@ -36,32 +36,38 @@ class PendingEvent:
     suppressing_id: str = ""
 
     def rename(self, event_id: str) -> None:
-        """Gives the event another id."""
+        """Give the event another id."""
         event = replace(self.built.event, event_id=event_id)
         self.built = EncodedEvent(event, encode_event(event))
 
 
 class IdempotencyRequest(NamedTuple):
-    """The idempotency key a create came with; see `IdempotencyRecord`."""
+    """The idempotency record that a create asks for; see `store.idempotency_keys.IdempotencyRecord`."""
 
-    claim_id: str
+    record_id: str
     digest: str
     expire_at: datetime
 
 
 @dataclass(slots=True)
 class WriteRequest:
-    """One create: its events, and how its webhook ties them to alerts."""
+    """One create in the write queue.
+
+    Attributes:
+        rules: how the webhook ties events to alerts.
+        recorded: its idempotency record is stored.
+        resumed: an earlier attempt left that record incomplete.
+    """
 
     entries: list[PendingEvent]
     rules: AlertRules
-    claim: IdempotencyRequest | None = None
-    claimed: bool = False
-    adopted: bool = False
+    idempotency: IdempotencyRequest | None = None
+    recorded: bool = False
+    resumed: bool = False
 
     @property
     def size(self) -> int:
-        """Bytes it adds to a batch, nearly: each event is stored nested and as wire bytes."""
+        """Approximate bytes it adds to a batch: each event is stored both nested and as wire bytes."""
         size = 0
         for entry in self.entries:
             size += 2 * len(entry.built.wire)
@@ -69,44 +75,30 @@ class WriteRequest:
 
     @property
     def finished(self) -> bool:
-        """Whether every event is stored, or is not to be."""
+        """True once every event is stored, or is not to be."""
         return all(entry.stored is not None for entry in self.entries)
 
 
 class CreateResult(NamedTuple):
-    """How a create ended.
-
-    Attributes:
-        event_ids: what was stored, now or (`duplicate`) by an earlier attempt.
-        unmatched: event_keys of recoveries that found no open alert and were not stored.
-    """
-
-    event_ids: tuple[str, ...]
-    duplicate: bool = False
-    unmatched: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class CreateOutcome:
-    """What became of a delivery.
+    """The result of a create.
 
     Attributes:
         event_ids: ids of the stored events, in the payload's order.
-        duplicate: nothing new was stored, it had been stored before.
-        faults: what could not be understood and was stored as ERROR events, each with its path.
-        ignored: what was left out on purpose, each with the reason.
+        duplicate: an earlier create had stored them all; this one stored nothing.
+        faults: `path: problem` of everything that could not be parsed and was stored as an ERROR event.
+        ignored: a reason for each member that makes no event on purpose.
+        unmatched: event_keys of recoveries that found no open alert and were not stored.
+        parser: name of the parser; "" if the events were not parsed here.
     """
 
-    event_ids: list[str] = field(default_factory=list)
+    event_ids: Sequence[str] = ()
     duplicate: bool = False
-    faults: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
+    faults: Sequence[str] = ()
+    ignored: Sequence[str] = ()
+    unmatched: Sequence[str] = ()
+    parser: str = ""
 
-    def complete(self, result: CreateResult) -> None:
-        """Adds what the store says."""
-        self.event_ids = list(result.event_ids)
-        self.duplicate = result.duplicate
-        self.ignored += [f"recovery without an open alert (event_key = {name})" for name in result.unmatched]
-
-
-Outcome: TypeAlias = CreateResult | Exception | Retry
+    def with_unmatched_ignored(self) -> "CreateResult":
+        """Return the result with a reason in `ignored` for each unmatched recovery."""
+        reasons = [f"recovery without an open alert (event_key = {key})" for key in self.unmatched]
+        return self._replace(ignored=[*self.ignored, *reasons]) if reasons else self

@@ -29,7 +29,7 @@ class Events(cloud_eye.Events, collector.Events, Protocol):
     """What the routes need of `events/manager.py`."""
 
 
-class Webhooks(cloud_eye.Webhooks, collector.Webhooks, Protocol):
+class Webhooks(cloud_eye.Webhooks, Protocol):
     """What the routes need of `webhooks/manager.py`."""
 
 
@@ -65,9 +65,7 @@ def build_app(
     """
     callers = RequestAuthenticator(settings, authenticator)
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=settings.http_body_memory_bytes)
-    collectors = Collector(
-        events=events, webhooks=webhooks, bodies=bodies, limit=settings.max_message_bytes, clock=clock
-    )
+    collectors = Collector(events=events, bodies=bodies, limit=settings.max_message_bytes, clock=clock)
     transcoder = Transcoder(
         services=services,
         methods=methods,

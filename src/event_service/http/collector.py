@@ -16,8 +16,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
-from event_service.events.delivery import CreateRequest, checked_idempotency_key
-from event_service.events.write_request import CreateOutcome
+from event_service.events.delivery import CreateRequest
+from event_service.events.idempotency_key import checked_idempotency_key
+from event_service.events.write_request import CreateResult
 from event_service.http.body import BodyReader
 from event_service.model.webhook import Webhook
 from event_service.normalize.cloudevents import is_binary
@@ -33,13 +34,8 @@ _SENTENCES_IN_HEADER = 500
 class Events(Protocol):
     """What is needed of `events/manager.py`."""
 
-    async def create(self, request: CreateRequest) -> CreateOutcome: ...
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
+    async def create(self, request: CreateRequest) -> CreateResult: ...
 
 
 class Collector:
@@ -50,11 +46,8 @@ class Collector:
         clock: the time of receipt: timezone-aware UTC, whole milliseconds.
     """
 
-    def __init__(
-        self, *, events: Events, webhooks: Webhooks, bodies: BodyReader, limit: int, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, *, events: Events, bodies: BodyReader, limit: int, clock: Callable[[], datetime]) -> None:
         self._events = events
-        self._webhooks = webhooks
         self._bodies = bodies
         self._limit = limit
         self._clock = clock
@@ -65,8 +58,8 @@ class Collector:
     async def deliver(self, request: Request) -> Response:
         """Stores a delivery. Its ids and faults are in the answer's headers, as they are in the rpc's trailers."""
         webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
-        # A stranger's body is not read: with a wrong key it ends here.
-        await self._webhooks.authenticate(webhook_id, access_key)
+        # Unauthenticated bodies are not read.
+        webhook = await self._events.admit(webhook_id, access_key)
         async with self._bodies.read(request, self._limit) as body:
             headers = joined_headers(request.scope["headers"])
             if len(body) > LARGE_BODY:
@@ -75,8 +68,7 @@ class Collector:
                 payload, unreadable = read_payload(body, headers)
             outcome = await self._events.create(
                 CreateRequest(
-                    webhook_id=webhook_id,
-                    access_key=access_key,
+                    webhook=webhook,
                     payload=payload,
                     received_at=self._clock(),
                     idempotency_key=checked_idempotency_key(headers.get("idempotency-key", ""), "idempotency-key"),
@@ -129,7 +121,7 @@ def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return joined
 
 
-def outcome_headers(outcome: CreateOutcome) -> Mapping[str, str]:
+def outcome_headers(outcome: CreateResult) -> Mapping[str, str]:
     """What became of the delivery: event-count, event-id, event-duplicate, event-error, event-ignored.
 
     Of the last two, which are sentences, anything but printable ASCII is percent-encoded as UTF-8.

@@ -1,4 +1,4 @@
-"""What became of a webhook's deliveries, in numbers."""
+"""Statistics of a webhook's deliveries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ LONGEST_ERROR = 500
 """Characters kept of the last error."""
 
 
-class Ending(NamedTuple):
-    """How one delivery ended, in the terms of `Activity`.
+class DeliveryOutcome(NamedTuple):
+    """The outcome of one delivery, counted as in `Activity`.
 
     Attributes:
         ignored: a reason for each member that makes no event on purpose.
-        error: why it was refused, or what could not be read of it; "" if all went well.
+        error: the refusal or the first fault; "" for none.
     """
 
     stored: int = 0
@@ -28,15 +28,15 @@ class Ending(NamedTuple):
 
 @dataclass(slots=True)
 class Activity:
-    """Sums, and what came last.
+    """Sums, and the last delivery and error.
 
     Attributes:
-        stored: events that were stored, those of type ERROR included.
-        errors: those of them that stand for what could not be read.
+        stored: stored events, including those of type ERROR.
+        errors: ERROR events of unreadable members.
         duplicates: deliveries that had been stored before.
         unmatched: recoveries without an open alert, which were not stored.
-        ignored: what makes no event on purpose, by reason.
-        refused: deliveries with the right key that were refused all the same: not signed, too large, ...
+        ignored: number of members that make no event on purpose, by reason.
+        refused: authenticated deliveries that were refused: not signed, too large, ...
         last_received_at: of the newest delivery, refused or not; timezone-aware UTC.
         last_error_at, last_error: of the newest one that was refused or could not be read, and why.
     """
@@ -51,11 +51,11 @@ class Activity:
     last_error_at: datetime | None = None
     last_error: str = ""
 
-    def note(self, ending: Ending, clock: Callable[[], datetime]) -> None:
-        """Adds one delivery that has just ended.
+    def note(self, ending: DeliveryOutcome, clock: Callable[[], datetime]) -> None:
+        """Add the outcome of one delivery.
 
         Args:
-            clock: aware UTC; asked where there is an error.
+            clock: aware UTC; read if there is an error.
         """
         self.stored += ending.stored
         self.errors += ending.errors
@@ -65,12 +65,12 @@ class Activity:
         for reason in ending.ignored:
             self.ignored[reason] = self.ignored.get(reason, 0) + 1
         if ending.error:
-            # A sender's words may hold half of a surrogate pair, which cannot be stored.
+            # A sender's text may hold a lone surrogate, which MongoDB cannot store.
             error = ending.error[:LONGEST_ERROR].encode("utf-8", "replace").decode()
             self.last_error_at, self.last_error = clock(), error
 
     def add(self, later: "Activity") -> None:
-        """Adds what happened after it."""
+        """Add later statistics."""
         self.stored += later.stored
         self.errors += later.errors
         self.duplicates += later.duplicates
@@ -78,6 +78,7 @@ class Activity:
         self.refused += later.refused
         for reason, times in later.ignored.items():
             self.ignored[reason] = self.ignored.get(reason, 0) + times
+        # The later statistics may hold only counts.
         self.last_received_at = later.last_received_at or self.last_received_at
         if later.last_error_at is not None:
             self.last_error_at, self.last_error = later.last_error_at, later.last_error
@@ -85,7 +86,7 @@ class Activity:
 
 @dataclass(slots=True)
 class DeliveryCounts:
-    """What is to be added to the numbers of one webhook.
+    """Counts to be added to one webhook.
 
     Attributes:
         calls, faulty_calls: authenticated calls, and those whose payload could not be parsed: upstream's two counters.
@@ -96,7 +97,7 @@ class DeliveryCounts:
     activity: Activity = field(default_factory=Activity)
 
     def add(self, later: "DeliveryCounts") -> None:
-        """Adds what was counted after it."""
+        """Add later counts."""
         self.calls += later.calls
         self.faulty_calls += later.faulty_calls
         self.activity.add(later.activity)

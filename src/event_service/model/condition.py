@@ -1,8 +1,8 @@
-"""What the service remembers of one event_key of one webhook, and of the alerts it led to.
+"""The state of one event_key of one webhook, and its alerts.
 
 Source: "Alerts: what alert_id means" of the Event API's rules, kept in docs/alerts.md.
 
-Named tuples: several of these are made for each event that is stored, and a frozen dataclass costs three times as much.
+Named tuples, because each stored event creates several and a frozen dataclass costs three times as much.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ from event_service.model.event import Severity
 
 
 class AlertState(StrEnum):
-    """As upstream's Alert names them; ACKNOWLEDGED is only ever read, from an upstream database."""
+    """The states of upstream's Alert; ACKNOWLEDGED is only read, from a database of upstream."""
 
     TRIGGERED = "TRIGGERED"
     ACKNOWLEDGED = "ACKNOWLEDGED"
@@ -32,10 +32,10 @@ class ResolutionReason(StrEnum):
 
 
 class AlertReference(NamedTuple):
-    """An alert by both of its names.
+    """Both ids of an alert.
 
     Attributes:
-        object_id: 24 hexadecimal digits, the document's `_id`; "" where an upstream event names none.
+        object_id: 24 hexadecimal digits, the document's `_id`; "" if an upstream event names none.
         alert_id: `alert-` and 12 hexadecimal digits.
     """
 
@@ -44,11 +44,11 @@ class AlertReference(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """An alert that is to be closed once the event that closes it is stored.
+    """A decided but pending end of an alert: it is carried out once the event that causes it is stored.
 
     Attributes:
         event_object_id: `_id` of the recovery (or of the event that opened the next alert).
-        at: effective time of that event.
+        at: effective time of that event, aware UTC.
     """
 
     alert: AlertReference
@@ -58,18 +58,18 @@ class Resolution(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """One row per condition: enough to tie any further event to its alert without a search.
+    """The row of one condition: enough to tie the next event to its alert without a search.
 
     Attributes:
         condition_id: digest of webhook, domain, workspace, project and event_key.
-        version: counts the writes of the row; 0 = not stored yet.
-        generation: how many alerts the condition has had; names the next one.
-        alert: its newest alert, open or not; None if it never had one.
+        version: number of writes of the row; 0 = not stored yet.
+        generation: number of alerts the condition has had.
+        alert: its newest alert, open or not; None for none.
         alert_received_at: when the newest ALERT or ERROR was received.
         newest_alert_at, newest_recovery_at: effective times (event-api rule: occurred_at, else receipt,
             never later than receipt + 5 min).
-        was_firing: whether an event with `marks_trouble` was ever seen.
-        resolutions: alerts whose resolution has been decided but not yet carried out.
+        was_firing: an event with `marks_trouble` was seen.
+        resolutions: decided but not carried out.
         pending_since: when the last of them was decided: the newest receipt of its batch; None without resolutions.
     """
 
@@ -88,8 +88,26 @@ class Condition(NamedTuple):
     pending_since: datetime | None = None
 
 
+class ConditionKey(NamedTuple):
+    """The fields that identify a condition."""
+
+    webhook_id: str
+    domain_id: str
+    workspace_id: str
+    project_id: str
+    event_key: str
+
+
+class PastEvent(NamedTuple):
+    """The newest event of a condition without a row, in a database of upstream."""
+
+    alert: AlertReference
+    created_at: datetime
+    occurred_at: datetime | None
+
+
 class Alert(NamedTuple):
-    """A new alert, as it is first stored. Field names are upstream's."""
+    """A new alert. The field names are upstream's."""
 
     reference: AlertReference
     state: AlertState

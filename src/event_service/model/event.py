@@ -1,4 +1,4 @@
-"""What an event is, before (`EventDraft`) and after (`Event`) it is stored.
+"""An event before (`EventDraft`) and after (`Event`) it gets its id.
 
 Source: EventInfo of spaceone.api.monitoring.v1.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class EventType(StrEnum):
-    """ALERT opens or joins an alert, RECOVERY resolves it, ERROR says that something could not be read."""
+    """ALERT opens or joins an alert, RECOVERY resolves it, ERROR reports an unreadable payload."""
 
     ALERT = "ALERT"
     RECOVERY = "RECOVERY"
@@ -19,7 +19,7 @@ class EventType(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad it is, as EventInfo names it."""
+    """The severities of EventInfo."""
 
     NONE = "NONE"
     CRITICAL = "CRITICAL"
@@ -31,18 +31,18 @@ class Severity(StrEnum):
 
 @dataclass(slots=True)
 class EventDraft:
-    """One event as a parser understood it; the manager adds identity, scope and alert.
+    """One event as parsed; the manager adds id, scope and alert.
 
     Attributes:
-        event_key: names the condition the event is about, never empty.
-        occurred_at: timezone-aware UTC, whole milliseconds; None where the sender gave none.
+        event_key: identifies the condition, never empty.
+        occurred_at: timezone-aware UTC, whole milliseconds; None if the sender gave none.
         additional_info: JSON object, trimmed.
-        raw_data: the payload as received, with this one member only where it held several.
-        raw_wire: `raw_data` as serialised google.protobuf.Struct, where the caller has it anyway.
-        always_store: an id was promised to the sender: store even a recovery with nothing open.
-        marks_trouble: the condition remembers that it was once in trouble (Cloud Eye: warning, incident).
-        recovers_if_troubled: becomes a RECOVERY if its condition was ever in trouble, else stays what
-            `event_type` says (Cloud Eye: normal). Decided when it is stored, by `events/alert_rules.py`.
+        raw_data: the payload as received, reduced to this member if it held several.
+        raw_wire: `raw_data` as serialised google.protobuf.Struct, if known.
+        always_store: store even a recovery without an open alert, because the sender was promised an id.
+        marks_trouble: sets `was_firing` of the condition (Cloud Eye: warning, incident).
+        recovers_if_troubled: becomes a RECOVERY if `was_firing` is set, else keeps its `event_type` (Cloud Eye:
+            normal). Decided when it is stored, by `events/alert_rules.py`.
     """
 
     event_key: str
@@ -66,13 +66,13 @@ class EventDraft:
 
 @dataclass(slots=True)
 class Event:
-    """A finished event: the draft, who it belongs to, and the alert it is tied to.
+    """A draft with its id, scope and alert.
 
     Attributes:
         event_id: `event-` and 12 hexadecimal digits.
-        alert_id: "" only for a recovery that was stored without an open alert.
-        created_at: when it was received, timezone-aware UTC, whole milliseconds.
-        expire_at: when it is deleted, likewise; None = never.
+        alert_id: "" only for a recovery stored without an open alert.
+        created_at: time of receipt, timezone-aware UTC, whole milliseconds.
+        expire_at: time of deletion, likewise; None = never.
     """
 
     event_id: str

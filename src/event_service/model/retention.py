@@ -1,7 +1,7 @@
-"""How long events are kept: by their webhook, else by their severity, else by the setting.
+"""Retention of events: by webhook, else by severity, else by the setting.
 
-The more particular one wins, also where it says more days, or for ever. The day on which an event goes is noted on it
-when it is stored and does not follow later changes by itself; see docs/database.md.
+The more specific one wins, even if it is longer. The time of deletion is set when an event is stored and does not
+follow later changes; see docs/database.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,19 @@ from typing import Any
 from event_service.model.event import Event
 
 OPTION = "retention_days"
-"""The option of a webhook that says how many days its events are kept."""
+"""The webhook option: days its events are kept."""
 
 LONGEST_RETENTION_DAYS = 36_500
-"""A hundred years: less than what overflows when it is added to a date."""
+"""A hundred years; added to a date it does not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What the settings say; webhooks are asked beside it.
+    """The retention of the settings, which webhook options override.
 
     Attributes:
-        days: days an event is kept, 0 = for ever.
-        by_severity: the same for the severities it names.
+        days: days an event is kept, 0 = forever.
+        by_severity: severity -> days.
     """
 
     days: int = 0
@@ -32,11 +32,11 @@ class Retention:
 
     @property
     def keeps_everything(self) -> bool:
-        """Whether every event is kept for ever, unless its webhook says otherwise."""
+        """True if every event is kept forever, unless its webhook says otherwise."""
         return not self.days and not any(self.by_severity.values())
 
     def days_of(self, severity: str, options: Mapping[str, Any]) -> int:
-        """Days an event of this severity is kept, 0 = for ever.
+        """Return the days an event of this severity is kept, 0 = forever.
 
         Args:
             options: of its webhook.
@@ -45,12 +45,12 @@ class Retention:
         return self.by_severity.get(severity, self.days) if days is None else days
 
     def expire_at(self, created_at: datetime, severity: str, options: Mapping[str, Any]) -> datetime | None:
-        """When an event goes, counted from its receipt; None = never."""
+        """Return the time of deletion, counted from receipt; None = never."""
         days = self.days_of(severity, options)
         return created_at + timedelta(days=days) if days else None
 
     def stamp(self, events: Iterable[Event], options: Mapping[str, Any]) -> None:
-        """Notes on new events of one webhook when they go."""
+        """Set `expire_at` of new events of one webhook."""
         if OPTION not in options and self.keeps_everything:
             return
         for event in events:
@@ -58,7 +58,8 @@ class Retention:
 
 
 def days_of_option(value: Any) -> int | None:
-    """The days that an option's value stands for; None where it is none, or somebody else's meaning of the name."""
+    """Return the days of an option's value, or None if it is not a valid number of days."""
+    # A bool is an int in Python, and a Struct turns integers into doubles.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return int(value) if 0 <= value <= LONGEST_RETENTION_DAYS and not value % 1 else None

@@ -1,16 +1,16 @@
-"""Whose documents a call may touch. Part of every store query, so that an unscoped read cannot be written."""
+"""The scope of a call. Every store query requires one, so that an unscoped read cannot be written."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The slice of the database a caller sees.
+    """The part of the database that a caller may read and write.
 
     Attributes:
         domain_id: never empty.
         workspace_id: None = every workspace of the domain.
-        projects: None = every project; an empty tuple = nothing at all.
+        projects: None = every project; an empty tuple = none.
     """
 
     domain_id: str

@@ -1,4 +1,4 @@
-"""A webhook: where a monitoring tool delivers, and how its payload is to be read."""
+"""A webhook: the address a monitoring tool delivers to, and the parser of its payload."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -9,8 +9,7 @@ from typing import Any
 from event_service.model.activity import Activity
 
 LONGEST_DUPLICATE_TIME = 315_360_000
-"""Seconds an option duplicate_event_time may be: ten years, more than any alert is open, less than what overflows
-when it is added to a date."""
+"""Maximum of the option duplicate_event_time, in seconds: ten years; added to a date it does not overflow."""
 
 
 class WebhookState(StrEnum):
@@ -20,12 +19,12 @@ class WebhookState(StrEnum):
 
 @dataclass(slots=True)
 class PluginInfo:
-    """Which parser reads the payload: a built-in name (`native`, `alertmanager`, ...) or a remote plugin's id.
+    """The parser of the payload: a built-in name (`native`, `alertmanager`, ...) or a remote plugin's id.
 
     Attributes:
         options: per-webhook settings, e.g. duplicate_event_time (s), auto_recovery (bool), endpoint (grpc://host:port).
-        metadata: what a remote plugin's `init` answered; {} for a built-in parser.
-        upgrade_mode: NONE, MANUAL or AUTO: whether a remote plugin may be replaced by a newer version.
+        metadata: the reply of a remote plugin's `init`; {} for a built-in parser.
+        upgrade_mode: NONE, MANUAL or AUTO, of a remote plugin.
     """
 
     plugin_id: str
@@ -37,17 +36,17 @@ class PluginInfo:
 
 @dataclass(slots=True)
 class Webhook:
-    """A webhook as stored; the access key itself is not in it.
+    """A webhook as stored, without the access key itself.
 
     Attributes:
         key_hashes: SHA-256 (hex) of each access key, newest first: one, or two after a rotation with an overlap.
-        previous_key_expires_at: until when all but the first of `key_hashes` hold, after a rotation.
+        previous_key_expires_at: after a rotation, when all but the first of `key_hashes` expire.
         sealed_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
             requests (Cloud Eye).
-        capability: what upstream noted of the plugin; {} for our own webhooks.
-        is_ours: this service made it, not upstream, which therefore has never stored an event of it.
+        capability: upstream's record of the plugin; {} for webhooks of this service.
+        is_ours: created by this service, so upstream has stored no event of it.
         requests_total, requests_error: authenticated calls, and those whose payload could not be parsed.
-        activity: what became of them.
+        activity: statistics of its deliveries.
     """
 
     webhook_id: str
@@ -69,15 +68,15 @@ class Webhook:
     activity: Activity = field(default_factory=Activity)
 
     def valid_keys(self, now: datetime) -> int:
-        """How many of `key_hashes` (and of `sealed_keys`), counted from the first, hold at `now` (aware UTC)."""
+        """Return how many of `key_hashes` (and of `sealed_keys`), from the first, are valid at `now` (aware UTC)."""
         if self.previous_key_expires_at is not None and now < self.previous_key_expires_at:
             return len(self.key_hashes)
         return min(1, len(self.key_hashes))
 
 
 def access_key_hash(access_key: str) -> str:
-    """What is stored of an access key: its SHA-256, 64 hexadecimal digits.
+    """Return the SHA-256 of an access key, 64 hexadecimal digits.
 
-    A plain digest is enough: the keys are 256 random bits, so that no dictionary holds them.
+    A plain digest is enough: keys are 256 random bits, out of reach of a dictionary attack.
     """
     return hashlib.sha256(access_key.encode("utf-8", "surrogatepass")).hexdigest()

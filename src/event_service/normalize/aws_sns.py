@@ -17,6 +17,7 @@ from event_service.normalize.inner_json import read_inner_json
 from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
     MOST_BYTES,
+    SUBSCRIPTION,
     BadItem,
     Fault,
     Headers,
@@ -33,7 +34,6 @@ from event_service.normalize.result import (
 from event_service.normalize.timestamps import moment
 from event_service.wire.struct_encode import encode_struct
 
-SUBSCRIPTION = "subscription confirmation"
 UNSUBSCRIBED = "unsubscribe confirmation"
 
 _TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from event_service.model.event import EventDraft
 
@@ -21,6 +21,9 @@ only what is repeated in all of them is more."""
 
 MOST_FIELDS = 1_000_000
 """Fields of all objects that one delivery's events keep as raw_data: as many as a body may have values."""
+
+SUBSCRIPTION = "subscription confirmation"
+"""The reason in `Parsed.ignored` while a subscription waits for its confirmation."""
 
 FROM_PLUGIN = "plugin"
 """The `source` of what a remote plugin made of a payload."""
@@ -122,6 +125,39 @@ class Parsed:
     def faults(self) -> list[str]:
         """Every fault of every bad item as `path: problem`."""
         return [str(fault) for item in self.bad_items for fault in item.faults]
+
+    def keep_subscription(self, refusal: str = "") -> None:
+        """Turn an unconfirmed subscription, if there is one, into the event that carries its link.
+
+        Args:
+            refusal: why it was not confirmed, one sentence.
+        """
+        if self.subscription is None:
+            return
+        event = self.subscription.event
+        if refusal:
+            event.description += f"\nIt was not confirmed by itself: {refusal}"
+        self.events.append(event)
+        self.ignored.remove(SUBSCRIPTION)
+        self.subscription = None
+
+
+class DeliveryHooks(Protocol):
+    """The steps of one vendor around parsing, made by `ParserSpec.hooks`. They see the deliveries of all webhooks."""
+
+    async def before_parse(self, payload: Json, options: Options, now: datetime) -> None:
+        """Verify the sender if the webhook's options demand it.
+
+        Raises:
+            PermissionDenied: the signature is missing or invalid.
+            Unavailable: the signature cannot be checked at present.
+        """
+
+    async def after_parse(self, parsed: Parsed, options: Options, now: datetime) -> None:
+        """Confirm what waits for a confirmation, or keep it as an event. Called when `parsed.subscription` is set."""
+
+    def preview(self, parsed: Parsed, options: Options) -> None:
+        """Do what `after_parse` would do, without network access."""
 
 
 Parser: TypeAlias = Callable[[Json, Headers, Options, datetime], Parsed]

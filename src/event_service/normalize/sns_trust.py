@@ -15,7 +15,7 @@ from cachetools import LRUCache
 
 from event_service.errors import EventServiceError, PermissionDenied
 from event_service.normalize import aws_sns
-from event_service.normalize.result import Json, Options, Subscription
+from event_service.normalize.result import Json, Options, Parsed, Subscription
 from event_service.normalize.signatures import sns_subscribe_url, verify_sns
 
 # Gets what is at an https address: without following redirects, in bounded time and size. Raises Unavailable.
@@ -55,6 +55,24 @@ class SnsTrust:
         self._fetch = fetch
         self._monotonic = monotonic
         self._certificates: LRUCache[str, _Certificate] = LRUCache(CERTIFICATES_KEPT)
+
+    async def before_parse(self, payload: Json, options: Options, now: datetime) -> None:
+        """Verify the message if the webhook names topics. An untrusted subscription passes: it is kept as an event."""
+        topics = trusted_topics(options)
+        if topics and not is_subscription(payload):
+            await self.verify(payload, topics, now)
+
+    async def after_parse(self, parsed: Parsed, options: Options, now: datetime) -> None:
+        """Confirm the subscription of a trusted topic, or keep it as the event that carries its link."""
+        if parsed.subscription is None:
+            return
+        if refusal := await self.confirm(parsed.subscription, trusted_topics(options), now):
+            parsed.keep_subscription(refusal)
+
+    def preview(self, parsed: Parsed, options: Options) -> None:
+        """Keep the subscription of a topic that is not trusted."""
+        if parsed.subscription and parsed.subscription.message["TopicArn"] not in trusted_topics(options):
+            parsed.keep_subscription(NOT_TRUSTED)
 
     async def verify(self, payload: Json, topics: Collection[str], now: datetime) -> None:
         """Makes sure that a payload is a message of one of these topics.

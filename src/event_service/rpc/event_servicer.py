@@ -1,7 +1,7 @@
 """spaceone.api.monitoring.v1.Event: decode, ask the manager, encode. The rules are the manager's."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from google.protobuf import struct_pb2
 
@@ -9,11 +9,13 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.concurrency.single_flight import SingleFlight
 from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import RequiredParameter
-from event_service.events.delivery import CreateRequest, checked_idempotency_key
-from event_service.events.write_request import CreateOutcome
+from event_service.events.delivery import CreateRequest
+from event_service.events.idempotency_key import checked_idempotency_key
+from event_service.events.write_request import CreateResult
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
+from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
@@ -53,34 +55,23 @@ class Rows(Protocol):
 class Events(Protocol):
     """What this servicer needs of `events/manager.py`."""
 
-    async def create(self, request: CreateRequest) -> CreateOutcome: ...
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
+    async def create(self, request: CreateRequest) -> CreateResult: ...
     async def get(self, scope: Scope, event_id: str) -> bytes: ...
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
-
-
-class LargePayloads(NamedTuple):
-    """How payloads are taken that would keep all other calls waiting.
-
-    Attributes:
-        authenticate: webhook_id and access_key. A stranger's payload is not worth the pains.
-        run_in_thread: runs a function in a thread.
-    """
-
-    authenticate: Callable[[str, str], Awaitable[object]]
-    run_in_thread: RunInThread
 
 
 class EventServicer:
     """Answers the four methods; each takes and gives serialised messages and refuses by EventServiceErrors.
 
     Args:
-        large: for payloads of more than LARGE_BODY bytes; None = as all others.
+        run_in_thread: decodes payloads of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: Events, large: LargePayloads | None = None) -> None:
+    def __init__(self, manager: Events, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
-        self._large = large
+        self._run_in_thread = run_in_thread
         self._lists = SingleFlight(self._list)
         self._stats = SingleFlight(self._stat)
 
@@ -98,16 +89,16 @@ class EventServicer:
             raise RequiredParameter("access_key")
         if not message.data.fields:  # {} holds nothing that could be lost
             raise RequiredParameter("data")
-        if self._large is None or len(request) <= LARGE_BODY:
+        # Unauthenticated payloads are not decoded.
+        webhook = await self._manager.admit(webhook_id, access_key)
+        if self._run_in_thread is None or len(request) <= LARGE_BODY:
             payload, payload_wire = _payload_of(message.data)
         else:
-            await self._large.authenticate(webhook_id, access_key)
-            payload, payload_wire = await self._large.run_in_thread(_payload_of, message.data)
+            payload, payload_wire = await self._run_in_thread(_payload_of, message.data)
         del message  # several times as large as the payload
         outcome = await self._manager.create(
             CreateRequest(
-                webhook_id=webhook_id,
-                access_key=access_key,
+                webhook=webhook,
                 payload=payload,
                 received_at=utc_now(),
                 payload_wire=payload_wire,

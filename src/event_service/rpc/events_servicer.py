@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import RequiredParameter
 from event_service.events.export import Part
-from event_service.events.replay import Replay
 from event_service.events.watch import WatchBatch
+from event_service.events.write_request import CreateResult
 from event_service.identity.access import scope_of
 from event_service.model.scope import Scope
 from event_service.rpc.context import RpcContext
@@ -27,7 +27,7 @@ _EVENT = Prefixes(1 << 3 | 2)  # WatchResponse.event and ExportResponse.results
 class Replayer(Protocol):
     """What this servicer needs of `events/replay.py`."""
 
-    async def replay(self, scope: Scope, event_id: str) -> Replay: ...
+    async def replay(self, scope: Scope, event_id: str) -> CreateResult: ...
 
 
 class Watcher(Protocol):

@@ -8,11 +8,14 @@ from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
 
 from event_service._gen.event_service.v1 import ingest_pb2
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import EventServiceError, InvalidArgument, RequiredParameter
-from event_service.events.delivery import Delivery, checked_idempotency_key
-from event_service.events.write_request import CreateOutcome
+from event_service.events.delivery import Delivery
+from event_service.events.idempotency_key import checked_idempotency_key
+from event_service.events.write_request import CreateResult
+from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
-from event_service.rpc.event_servicer import MAX_EVENT_IDS, LargePayloads
+from event_service.rpc.event_servicer import MAX_EVENT_IDS
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
@@ -44,21 +47,22 @@ Reply: TypeAlias = ingest_pb2.CreateBatchResponse | ingest_pb2.CreateStreamRespo
 class Events(Protocol):
     """What this servicer needs of `events/manager.py`."""
 
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
     async def create_batch(
-        self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
-    ) -> list[CreateOutcome | EventServiceError]: ...
+        self, webhook: Webhook, deliveries: Iterable[Delivery | EventServiceError]
+    ) -> list[CreateResult | EventServiceError]: ...
 
 
 class IngestServicer:
     """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors.
 
     Args:
-        large: for lots with a payload of more than LARGE_BODY bytes; None = as all others.
+        run_in_thread: decodes chunks with a payload of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: Events, large: LargePayloads | None = None) -> None:
+    def __init__(self, manager: Events, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
-        self._large = large
+        self._run_in_thread = run_in_thread
 
     async def create_batch(self, request: bytes, call: RpcContext) -> bytes:
         """CreateBatchRequest -> CreateBatchResponse, once everything that is OK is journalled.
@@ -104,12 +108,13 @@ class IngestServicer:
 
     async def _store(
         self, webhook_id: str, access_key: str, payloads: Payloads, position: int
-    ) -> list[CreateOutcome | EventServiceError]:
+    ) -> list[CreateResult | EventServiceError]:
+        # Unauthenticated payloads are not decoded.
+        webhook = await self._manager.admit(webhook_id, access_key)
         deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position)
-        if self._large is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
-            await self._large.authenticate(webhook_id, access_key)
-            deliveries = await self._large.run_in_thread(list, deliveries)
-        outcomes = await self._manager.create_batch(webhook_id, access_key, deliveries)
+        if self._run_in_thread is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
+            deliveries = await self._run_in_thread(list, deliveries)
+        outcomes = await self._manager.create_batch(webhook, deliveries)
         _raise_if_in_vain(outcomes)
         return outcomes
 
@@ -190,7 +195,7 @@ def _delivery(payload: ingest_pb2.Payload | None, name: str, received_at: dateti
     )
 
 
-def _raise_if_in_vain(outcomes: Sequence[CreateOutcome | EventServiceError]) -> None:
+def _raise_if_in_vain(outcomes: Sequence[CreateResult | EventServiceError]) -> None:
     """Where nothing could be stored, and not because of what was sent, the call itself fails: that is retried."""
     first = outcomes[0] if outcomes else None
     if isinstance(first, EventServiceError) and all(
@@ -199,7 +204,7 @@ def _raise_if_in_vain(outcomes: Sequence[CreateOutcome | EventServiceError]) -> 
         raise first
 
 
-def _add(reply: Reply, outcomes: Iterable[CreateOutcome | EventServiceError]) -> None:
+def _add(reply: Reply, outcomes: Iterable[CreateResult | EventServiceError]) -> None:
     for outcome in outcomes:
         if isinstance(outcome, EventServiceError):
             refused = reply.outcomes.add(

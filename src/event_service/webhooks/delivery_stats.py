@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from event_service.errors import EventServiceError
-from event_service.model.activity import DeliveryCounts, Ending
+from event_service.model.activity import DeliveryCounts, DeliveryOutcome
 from event_service.wire.timestamps import utc_now
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class DeliveryStats:
         counts.faulty_calls += error
         counts.activity.last_received_at = self._clock()
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
         """Takes note of how a delivery ended."""
         self._counts_of(webhook_id).activity.note(ending, self._clock)
 

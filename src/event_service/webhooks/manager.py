@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from event_service.concurrency.thread_pool import ThreadRunner
+from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import (
     InvalidArgument,
     NotFound,
@@ -15,7 +15,7 @@ from event_service.errors import (
     Unavailable,
     WebhookDisabled,
 )
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS
@@ -45,7 +45,6 @@ class WebhookManager:
     Args:
         base_url: under which senders reach the HTTP server, without a slash at its end. Asked at each use, since the
             port may be known only after start.
-        admit: raises Overloaded where a delivery of this webhook is too much.
         clock: aware UTC.
     """
 
@@ -53,11 +52,10 @@ class WebhookManager:
         self,
         *,
         store: Store,
-        threads: ThreadRunner,
+        threads: ThreadPool,
         encryptor: Encryptor,
         plugins: Plugins,
         base_url: Callable[[], str],
-        admit: Callable[[str], None] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -65,7 +63,6 @@ class WebhookManager:
         self._encryptor = encryptor
         self._plugins = plugins
         self._base_url = base_url
-        self._admit = admit
         self._clock = clock
         self._cache = WebhookCache(self._load)
         self._counters = DeliveryStats(lambda counts: threads.run(store.add_activity, counts), clock=clock)
@@ -87,16 +84,14 @@ class WebhookManager:
             NotFound: no such webhook.
             PermissionDenied: another key, also where the webhook is disabled.
             WebhookDisabled: the right key of a disabled webhook.
-            Overloaded, Unavailable: nobody could store what it delivers now.
+            Unavailable: the webhook could not be looked up.
         """
         webhook = await self.find(webhook_id)
         if not is_key_of(webhook, access_key, self._clock()):
             raise PermissionDenied
         if webhook.state is WebhookState.DISABLED:
             self.count(webhook_id, error=False)  # its sender has proved who it is; all other calls count once read
-        enabled(webhook)
-        self._admit(webhook_id)
-        return webhook
+        return enabled(webhook)
 
     async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]:
         """A webhook whose senders sign, be it disabled, and its keys in clear that hold now, newest first.
@@ -120,7 +115,7 @@ class WebhookManager:
         """Takes note of one authenticated call; `error`: its payload could not be parsed."""
         self._counters.count(webhook_id, error=error)
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
         """Takes note of how a delivery ended."""
         self._counters.note(webhook_id, ending)
 

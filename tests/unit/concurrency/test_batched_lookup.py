@@ -1,4 +1,4 @@
-"""Reads that share: one call under way, the rest in the next."""
+"""Batched look-ups: one call in flight, all other questions in the next."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ class Asked:
         return [question * 10 for question in questions]
 
 
-async def test_what_comes_while_a_call_is_under_way_is_the_next_call(threads: ThreadPool) -> None:
+async def test_questions_during_a_call_share_the_next_call(threads: ThreadPool) -> None:
     asked = Asked()
     batches: BatchedLookup[str, int, int] = BatchedLookup(threads, asked)
     answers = [batches.submit("a", number) for number in range(4)] + [batches.submit("b", 9)]
@@ -43,7 +43,7 @@ async def test_what_comes_while_a_call_is_under_way_is_the_next_call(threads: Th
     assert sorted(asked.calls) == [("a", [0]), ("a", [1, 2, 3]), ("b", [9])]
 
 
-async def test_who_stops_waiting_is_not_asked_for(threads: ThreadPool) -> None:
+async def test_cancelled_questions_are_not_asked(threads: ThreadPool) -> None:
     asked = Asked()
     batches: BatchedLookup[str, int, int] = BatchedLookup(threads, asked)
     first, second, third = (batches.submit("a", number) for number in range(3))
@@ -54,7 +54,7 @@ async def test_who_stops_waiting_is_not_asked_for(threads: ThreadPool) -> None:
     assert asked.calls == [("a", [0]), ("a", [2])]
 
 
-async def test_a_failure_is_told_to_all_of_its_call_and_nobody_else(threads: ThreadPool) -> None:
+async def test_failure_reaches_all_callers_of_its_call_only(threads: ThreadPool) -> None:
     asked = Asked()
     batches: BatchedLookup[str, int, int] = BatchedLookup(threads, asked)
     answers = [batches.submit("a", number) for number in (1, 13, 2)]
@@ -66,7 +66,7 @@ async def test_a_failure_is_told_to_all_of_its_call_and_nobody_else(threads: Thr
     assert await batches.submit("a", 3) == 30
 
 
-async def test_nothing_is_kept_when_all_is_answered(threads: ThreadPool) -> None:
+async def test_nothing_is_kept_after_the_last_answer(threads: ThreadPool) -> None:
     asked = Asked()
     asked.let.set()
     batches: BatchedLookup[str, int, int] = BatchedLookup(threads, asked)

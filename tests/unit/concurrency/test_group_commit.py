@@ -1,4 +1,4 @@
-"""Natural group commit: what is queued while a write is in flight is the next batch."""
+"""Natural group commit: requests queued while a write is in flight form the next batch."""
 
 import asyncio
 import contextlib
@@ -60,13 +60,13 @@ async def writer(store: Store) -> AsyncIterator[Writer]:
     await writer.close(5)
 
 
-async def test_an_idle_writer_writes_at_once(writer: Writer, store: Store) -> None:
+async def test_idle_writer_writes_immediately(writer: Writer, store: Store) -> None:
     assert await writer.submit("a") == "stored a"
     assert store.batches == [["a"]]
     assert (writer.depth, writer.depth_bytes) == (0, 0)
 
 
-async def test_an_idle_writer_keeps_nothing_of_its_last_batch() -> None:
+async def test_idle_writer_keeps_nothing_of_its_last_batch() -> None:
     writer: GroupCommit[Request, int] = GroupCommit(lambda batch: [1] * len(batch))
     request = Request()
     kept = weakref.ref(request)
@@ -77,7 +77,7 @@ async def test_an_idle_writer_keeps_nothing_of_its_last_batch() -> None:
     await writer.close(5)
 
 
-async def test_what_comes_in_during_a_write_is_the_next_batch(writer: Writer, store: Store) -> None:
+async def test_requests_during_a_write_form_the_next_batch(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     others = [writer.submit(name) for name in "abc"]
     assert writer.depth == 4
@@ -113,7 +113,7 @@ async def test_each_request_has_its_own_outcome(writer: Writer, store: Store) ->
     assert results == ["first", "a", refusal, "c"]
 
 
-async def test_what_is_deferred_comes_first_in_the_next_batch(writer: Writer, store: Store) -> None:
+async def test_retried_request_comes_first_in_the_next_batch(writer: Writer, store: Store) -> None:
     seen: set[str] = set()
 
     def once_more(batch: Batch) -> list[Any]:
@@ -129,7 +129,7 @@ async def test_what_is_deferred_comes_first_in_the_next_batch(writer: Writer, st
     assert store.batches == [["first"], ["a", "b", "c", "d"], ["b", "c", "e", "f"], ["g"]]
 
 
-async def test_what_is_deferred_for_ever_is_given_up(writer: Writer, store: Store) -> None:
+async def test_endless_retries_fail(writer: Writer, store: Store) -> None:
     store.answer = lambda batch: [RETRY for _ in batch]
     with pytest.raises(Unavailable):
         await writer.submit("a")
@@ -160,7 +160,7 @@ async def test_a_commit_must_answer_every_request(writer: Writer, store: Store) 
         await writer.submit("a")
 
 
-async def test_nobody_waits_behind_a_write_that_found_the_database_away(writer: Writer, store: Store) -> None:
+async def test_requests_behind_an_unavailable_write_fail_immediately(writer: Writer, store: Store) -> None:
     def away(_: Batch) -> list[Any]:
         raise Unavailable
 
@@ -175,7 +175,7 @@ async def test_nobody_waits_behind_a_write_that_found_the_database_away(writer: 
     assert await writer.submit("back") == "back"
 
 
-async def test_one_request_over_the_bound_is_refused_at_once(writer: Writer, store: Store) -> None:
+async def test_request_over_the_queue_bound_is_refused(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     others = [writer.submit(str(number)) for number in range(7)]
     with pytest.raises(Overloaded) as caught:
@@ -190,7 +190,7 @@ async def test_one_request_over_the_bound_is_refused_at_once(writer: Writer, sto
     assert await writer.submit("now") == "stored now"
 
 
-async def test_the_queue_is_bounded_in_bytes_too(writer: Writer, store: Store) -> None:
+async def test_queue_is_bounded_in_bytes(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     large = writer.submit("x" * 190)
     with pytest.raises(Overloaded):
@@ -210,7 +210,7 @@ async def test_a_batch_is_bounded_in_events(store: Store) -> None:
     await writer.close(5)
 
 
-async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
+async def test_request_that_would_wait_too_long_is_refused(store: Store) -> None:
     writer: Writer = GroupCommit(store, batch_count=2, longest_wait=0.005)
     store.answer = lambda batch: time.sleep(0.05) or list(batch)  # type: ignore[func-returns-value]
     for _ in range(5):
@@ -228,12 +228,12 @@ async def test_what_would_wait_too_long_is_refused(store: Store) -> None:
 FULL = 256  # events in a batch
 
 
-def pace_after(commit: float, event: float, sizes: Sequence[int]) -> _ThroughputEstimate:
+def estimate_after(commit: float, event: float, sizes: Sequence[int]) -> _ThroughputEstimate:
     """Of batches of those sizes, on a database that takes `commit` and for each event `event` seconds."""
-    pace = _ThroughputEstimate()
+    estimate = _ThroughputEstimate()
     for size in sizes:
-        pace.take_note(commit + size * event, size)
-    return pace
+        estimate.update(commit + size * event, size)
+    return estimate
 
 
 @pytest.mark.parametrize(
@@ -247,17 +247,17 @@ def pace_after(commit: float, event: float, sizes: Sequence[int]) -> _Throughput
     ],
 )
 @pytest.mark.parametrize("batches", [1, 60, 10_000])
-def test_small_batches_do_not_make_a_burst_seem_long(commit: float, event: float, size: int, batches: int) -> None:
-    assert pace_after(commit, event, [size] * batches).wait(800, FULL) < 2
+def test_small_batches_do_not_inflate_the_estimate(commit: float, event: float, size: int, batches: int) -> None:
+    assert estimate_after(commit, event, [size] * batches).wait(800, FULL) < 2
 
 
 @pytest.mark.parametrize("event", [0.003, 0.005, 0.01])
-def test_the_time_of_many_events_is_known_after_a_few_batches(event: float) -> None:
-    pace = pace_after(0.01, event, [1] * 100)
+def test_estimate_converges_after_a_few_batches(event: float) -> None:
+    estimate = estimate_after(0.01, event, [1] * 100)
     for _ in range(10):
-        size = min(FULL, pace.within(0.9))
-        pace.take_note(0.01 + size * event, size)
-    assert pace.wait(4 * FULL, FULL) == pytest.approx(4 * (0.01 + FULL * event), rel=0.15)
+        size = min(FULL, estimate.within(0.9))
+        estimate.update(0.01 + size * event, size)
+    assert estimate.wait(4 * FULL, FULL) == pytest.approx(4 * (0.01 + FULL * event), rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_the_time_of_many_events_is_known_after_a_few_batches(event: float) -> N
     ],
     ids=["events", "bytes"],
 )
-async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_limit_grows_for_requests_larger_than_a_batch(measures: dict[str, Any]) -> None:
     limits: list[float] = []
 
     @contextlib.contextmanager
@@ -276,15 +276,14 @@ async def test_a_heavy_request_may_take_longer(measures: dict[str, Any], monkeyp
         limits.append(seconds)
         yield
 
-    monkeypatch.setattr("event_service.concurrency.group_commit.time_limit", limit)
-    writer: Writer = GroupCommit(list, **measures)
+    writer: Writer = GroupCommit(list, time_limit=limit, **measures)
     await writer.submit("x" * 10)
     await writer.submit("x" * 110)
     assert limits == [1.8, 2.8]
     await writer.close(5)
 
 
-async def test_a_caller_that_gives_up_does_not_stop_the_write(writer: Writer, store: Store) -> None:
+async def test_cancelled_caller_does_not_stop_the_write(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(writer.submit("late"), 0.01)
@@ -297,7 +296,7 @@ async def test_a_caller_that_gives_up_does_not_stop_the_write(writer: Writer, st
     assert writer.depth == 0
 
 
-async def test_the_event_loop_is_woken_once_a_batch(
+async def test_event_loop_is_woken_once_per_batch(
     writer: Writer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -316,7 +315,7 @@ async def test_the_event_loop_is_woken_once_a_batch(
     assert len(wakings) == 2
 
 
-async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, store: Store) -> None:
+async def test_suspended_calls_fail_immediately(writer: Writer, store: Store) -> None:
     first = await store.hold(writer)
     queued = writer.submit("queued")
     writer.suspend(Unavailable())
@@ -333,10 +332,10 @@ async def test_while_suspended_everybody_is_answered_at_once(writer: Writer, sto
 
 
 @pytest.mark.parametrize(("seconds", "most"), [(0.0001, 256), (0.03, 30), (0.5, 8)])
-async def test_a_slow_database_gets_what_it_can_write_in_time(store: Store, seconds: float, most: int) -> None:
+async def test_batches_shrink_on_a_slow_database(store: Store, seconds: float, most: int) -> None:
     writer: Writer = GroupCommit(store, longest_wait=1000)
     for _ in range(100):
-        writer._pace.take_note(10 * seconds, 10)
+        writer._estimate.update(10 * seconds, 10)
     first = await store.hold(writer)
     others = [writer.submit(str(number)) for number in range(300)]
     store.gate.set()
@@ -345,7 +344,7 @@ async def test_a_slow_database_gets_what_it_can_write_in_time(store: Store, seco
     assert len(store.batches[1]) == most
 
 
-async def test_everybody_gets_an_error_of_their_own(writer: Writer, store: Store) -> None:
+async def test_each_caller_gets_its_own_error(writer: Writer, store: Store) -> None:
     def fail(batch: Batch) -> list[Any]:
         raise Unavailable
 
@@ -365,7 +364,7 @@ async def test_everybody_gets_an_error_of_their_own(writer: Writer, store: Store
     assert len({id(error) for error in [*failed, *refused]}) == 6
 
 
-async def test_close_writes_everything_that_is_queued(store: Store) -> None:
+async def test_close_writes_the_queue(store: Store) -> None:
     writer: Writer = GroupCommit(store)
     first = await store.hold(writer)
     others = [writer.submit(name) for name in "abc"]
@@ -380,7 +379,7 @@ async def test_close_writes_everything_that_is_queued(store: Store) -> None:
     assert not writer._thread.is_alive()
 
 
-async def test_what_cannot_be_written_within_the_grace_period_is_answered(store: Store) -> None:
+async def test_unwritten_requests_fail_after_the_grace_period(store: Store) -> None:
     writer: Writer = GroupCommit(store)
     first = await store.hold(writer)
     other = writer.submit("a")
@@ -393,7 +392,7 @@ async def test_what_cannot_be_written_within_the_grace_period_is_answered(store:
     assert store.batches == [["first"]]
 
 
-async def test_many_callers_all_get_their_own_answer() -> None:
+async def test_concurrent_callers_get_their_own_answers() -> None:
     writer: GroupCommit[int, int] = GroupCommit(lambda batch: [number * 2 for number in batch], batch_count=7)
 
     async def caller(start: int) -> None:

@@ -1,4 +1,4 @@
-"""concurrency/single_flight.py: equal questions share an answer, and every answer was begun after its question."""
+"""Single flight: equal questions share an answer, and every answer was started after its question."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from event_service.errors import QueryError
 
 
 class Slow:
-    """Answers each question with the number of the asking, when it is told to."""
+    """Answers each question with the number of the asking, when it is released."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -30,7 +30,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_one_caller_alone_is_answered() -> None:
+async def test_single_caller_is_answered() -> None:
     slow = Slow()
     slow.go.set()
     shared = SingleFlight(slow.ask)
@@ -38,7 +38,7 @@ async def test_one_caller_alone_is_answered() -> None:
     assert await shared("a") == "a 2"
 
 
-async def test_who_comes_later_is_not_given_what_was_begun_before() -> None:
+async def test_later_caller_gets_a_later_answer() -> None:
     slow = Slow()
     shared = SingleFlight(slow.ask)
     first = asyncio.create_task(shared("a"))
@@ -62,7 +62,7 @@ async def test_different_questions_do_not_wait_for_each_other() -> None:
     assert await asyncio.gather(*tasks) == ["a 1", "b 2"]
 
 
-async def test_a_failure_belongs_to_those_who_shared_it_and_to_nobody_else() -> None:
+async def test_failure_reaches_only_the_callers_that_share_it() -> None:
     slow = Slow()
     shared = SingleFlight(slow.ask)
     tasks = [asyncio.create_task(shared("a")) for _ in range(3)]
@@ -76,7 +76,7 @@ async def test_a_failure_belongs_to_those_who_shared_it_and_to_nobody_else() -> 
     assert await shared("a") == "a 3"
 
 
-async def test_who_gives_up_takes_nothing_from_the_others() -> None:
+async def test_cancelled_caller_does_not_affect_others() -> None:
     slow = Slow()
     shared = SingleFlight(slow.ask)
     first = asyncio.create_task(shared("a"))
@@ -93,7 +93,7 @@ async def test_who_gives_up_takes_nothing_from_the_others() -> None:
             await task
 
 
-async def test_nothing_is_asked_for_those_who_have_all_given_up() -> None:
+async def test_question_of_cancelled_callers_is_not_asked() -> None:
     slow = Slow()
     shared = SingleFlight(slow.ask)
     first = asyncio.create_task(shared("a"))
@@ -108,7 +108,7 @@ async def test_nothing_is_asked_for_those_who_have_all_given_up() -> None:
     assert slow.asked == ["a"]
 
 
-async def test_questions_that_come_while_the_shared_answer_is_made_share_the_one_after() -> None:
+async def test_questions_during_a_shared_answer_share_the_next() -> None:
     slow = Slow()
     shared = SingleFlight(slow.ask)
     first = asyncio.create_task(shared("a"))

@@ -1,4 +1,4 @@
-"""The hop between the event loop and worker threads."""
+"""Calls from the event loop to worker threads."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ async def threads() -> AsyncIterator[ThreadPool]:
     threads.close()
 
 
-async def test_a_call_runs_in_a_worker_thread_and_answers(threads: ThreadPool) -> None:
+async def test_call_runs_in_a_worker_thread(threads: ThreadPool) -> None:
     name, total = await threads.run(lambda *numbers: (threading.current_thread().name, sum(numbers)), 1, 2)
     assert (name.startswith("store-"), total) == (True, 3)
     assert threads.pending == 0
@@ -51,12 +51,12 @@ async def test_an_error_reaches_the_caller(threads: ThreadPool) -> None:
         await threads.run(fail)
 
 
-async def test_a_stray_stop_iteration_does_not_hang_the_caller(threads: ThreadPool) -> None:
+async def test_stop_iteration_does_not_hang_the_caller(threads: ThreadPool) -> None:
     with pytest.raises(RuntimeError):
         await threads.run(lambda: next(iter(())))
 
 
-async def test_calls_beyond_the_bound_are_refused_at_once(threads: ThreadPool) -> None:
+async def test_calls_over_the_bound_are_refused(threads: ThreadPool) -> None:
     gate = threading.Event()
     running = [threads.run(gate.wait) for _ in range(4)]
     with pytest.raises(Overloaded) as caught:
@@ -67,7 +67,7 @@ async def test_calls_beyond_the_bound_are_refused_at_once(threads: ThreadPool) -
     assert await threads.run(int) == 0
 
 
-async def test_a_call_that_nobody_waits_for_any_more_is_not_begun(threads: ThreadPool) -> None:
+async def test_cancelled_call_is_not_started(threads: ThreadPool) -> None:
     gate, called = threading.Event(), threading.Event()
     running = [threads.run(gate.wait) for _ in range(2)]
     dropped = threads.run(called.set)
@@ -78,7 +78,7 @@ async def test_a_call_that_nobody_waits_for_any_more_is_not_begun(threads: Threa
     assert not called.is_set()
 
 
-async def test_while_suspended_everybody_is_answered_at_once(threads: ThreadPool) -> None:
+async def test_suspended_calls_fail_immediately(threads: ThreadPool) -> None:
     gate = threading.Event()
     stuck = [threads.run(gate.wait) for _ in range(3)]
     threads.suspend(Unavailable())
@@ -91,7 +91,7 @@ async def test_while_suspended_everybody_is_answered_at_once(threads: ThreadPool
     assert await threads.run(int) == 0
 
 
-async def test_everybody_gets_an_error_of_their_own(threads: ThreadPool) -> None:
+async def test_each_caller_gets_its_own_error(threads: ThreadPool) -> None:
     gate = threading.Event()
     stuck = [threads.run(gate.wait) for _ in range(3)]
     threads.suspend(Unavailable())
@@ -105,7 +105,7 @@ async def test_everybody_gets_an_error_of_their_own(threads: ThreadPool) -> None
     gate.set()
 
 
-async def test_close_answers_what_is_left_and_ends_the_threads() -> None:
+async def test_close_fails_pending_calls_and_ends_the_threads() -> None:
     threads = ThreadPool(1)
     gate = threading.Event()
     stuck = threads.run(gate.wait)

@@ -1,4 +1,4 @@
-"""The rules of alerts, one promise a test."""
+"""The alert rules, one promise per test."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -46,13 +46,13 @@ class History:
         return self.send(EventType.RECOVERY, received, occurred, **more)
 
 
-def test_the_first_alert_opens_one() -> None:
+def test_first_alert_opens_an_alert() -> None:
     decision = History().alert(0)
     assert decision.opens is AlertState.TRIGGERED
     assert decision.alert == alert_reference("c" * 32, 1)
 
 
-def test_an_error_event_opens_an_alert_in_state_error() -> None:
+def test_error_event_opens_an_alert_in_state_error() -> None:
     assert History().send(EventType.ERROR, 0).opens is AlertState.ERROR
 
 
@@ -65,19 +65,19 @@ def test_alerts_join_until_600_s_after_the_newest_was_received(seconds: float, j
     assert (second.opens is None) is joins
 
 
-def test_the_window_starts_anew_with_each_alert() -> None:
+def test_join_window_restarts_with_each_alert() -> None:
     history = History()
     first = history.alert(0)
     assert history.alert(500).alert == history.alert(1000).alert == first.alert
 
 
-def test_the_window_counts_receipt_not_occurrence() -> None:
+def test_join_window_uses_time_of_receipt() -> None:
     history = History()
     first = history.alert(0, occurred=-100_000)
     assert history.alert(10, occurred=-5).alert == first.alert
 
 
-def test_a_new_alert_supersedes_one_that_is_still_open() -> None:
+def test_alert_after_the_window_supersedes_the_open_one() -> None:
     history = History()
     first = history.alert(0)
     second = history.alert(601)
@@ -87,7 +87,7 @@ def test_a_new_alert_supersedes_one_that_is_still_open() -> None:
     assert history.condition.is_open
 
 
-def test_a_recovery_resolves_whatever_the_age() -> None:
+def test_recovery_resolves_alerts_of_any_age() -> None:
     history = History()
     first = history.alert(0)
     decision = history.recovery(1_000_000)
@@ -96,14 +96,14 @@ def test_a_recovery_resolves_whatever_the_age() -> None:
     assert not history.condition.is_open
 
 
-def test_an_alert_after_its_recovery_opens_another() -> None:
+def test_alert_after_a_recovery_opens_another() -> None:
     history = History()
     first = history.alert(0)
     history.recovery(1)
     assert history.alert(2).alert != first.alert
 
 
-def test_a_recovery_without_an_open_alert_is_not_stored_but_remembered() -> None:
+def test_unmatched_recovery_is_remembered_but_not_stored() -> None:
     history = History()
     decision = history.recovery(10)
     assert not decision.stored
@@ -111,7 +111,7 @@ def test_a_recovery_without_an_open_alert_is_not_stored_but_remembered() -> None
     assert history.alert(11, occurred=5).opens is AlertState.RESOLVED
 
 
-def test_a_second_recovery_is_not_stored() -> None:
+def test_second_recovery_is_not_stored() -> None:
     history = History()
     history.alert(0)
     history.recovery(1)
@@ -119,7 +119,7 @@ def test_a_second_recovery_is_not_stored() -> None:
 
 
 @pytest.mark.parametrize("rules", [AlertRules(timedelta(seconds=600), store_unmatched_recovery=True), RULES])
-def test_an_unmatched_recovery_is_stored_by_setting_or_by_promise(rules: AlertRules) -> None:
+def test_unmatched_recovery_is_stored_by_setting_or_always_store(rules: AlertRules) -> None:
     decision = History(rules).recovery(0, always_store=rules is RULES)
     assert decision.stored
     assert decision.alert is None
@@ -134,7 +134,7 @@ def test_without_auto_recovery_the_alert_stays_open() -> None:
     assert history.alert(2).alert == first.alert
 
 
-def test_a_recovery_older_than_the_newest_alert_does_not_resolve() -> None:
+def test_recovery_older_than_the_newest_alert_does_not_resolve() -> None:
     history = History()
     first = history.alert(0, occurred=0)
     decision = history.recovery(1, occurred=-1)
@@ -144,13 +144,13 @@ def test_a_recovery_older_than_the_newest_alert_does_not_resolve() -> None:
     assert history.condition.is_open
 
 
-def test_a_recovery_as_old_as_the_newest_alert_resolves_when_it_arrives_later() -> None:
+def test_recovery_with_the_time_of_the_newest_alert_resolves() -> None:
     history = History()
     history.alert(0, occurred=-5)
     assert history.recovery(1, occurred=-5).resolves
 
 
-def test_an_alert_older_than_the_newest_recovery_joins_the_newest_alert_and_opens_nothing() -> None:
+def test_alert_older_than_the_newest_recovery_joins_the_newest_alert() -> None:
     history = History()
     first = history.alert(0)
     history.recovery(10)
@@ -160,21 +160,21 @@ def test_an_alert_older_than_the_newest_recovery_joins_the_newest_alert_and_open
     assert not history.condition.is_open
 
 
-def test_an_alert_of_the_same_millisecond_as_its_recovery_opens_another_when_it_arrives_later() -> None:
+def test_alert_with_the_time_of_its_recovery_opens_another() -> None:
     history = History()
     first = history.alert(0)
     history.recovery(0)
     assert history.alert(0).alert != first.alert
 
 
-def test_a_time_in_the_far_future_counts_as_five_minutes_after_receipt() -> None:
+def test_future_times_count_as_five_minutes_after_receipt() -> None:
     history = History()
     history.alert(0, occurred=10_000_000)
     assert not history.recovery(299).resolves
     assert history.recovery(300).resolves
 
 
-def test_normal_is_a_recovery_only_once_its_condition_was_in_trouble() -> None:
+def test_normal_is_a_recovery_only_if_the_condition_was_firing() -> None:
     history = History()
     assert history.alert(0, recovers_if_troubled=True).event_type is EventType.ALERT
     history.alert(1, marks_trouble=True)
@@ -183,7 +183,7 @@ def test_normal_is_a_recovery_only_once_its_condition_was_in_trouble() -> None:
     assert decision.resolves
 
 
-def test_the_row_goes_on_remembering_closings_it_was_read_with() -> None:
+def test_pending_resolutions_are_carried_over() -> None:
     history = History()
     history.alert(0)
     history.recovery(1)
@@ -192,7 +192,7 @@ def test_the_row_goes_on_remembering_closings_it_was_read_with() -> None:
     assert len(history.condition.resolutions) == 2
 
 
-def test_conditions_are_apart_where_any_part_differs() -> None:
+def test_condition_id_depends_on_every_part() -> None:
     parts = ("webhook", "domain", "workspace", "project", "key")
     names = {condition_id_of(*parts)}
     for index in range(len(parts)):
@@ -202,7 +202,7 @@ def test_conditions_are_apart_where_any_part_differs() -> None:
 
 
 @pytest.mark.parametrize("severity", list(Severity))
-def test_urgency(severity: Severity) -> None:
+def test_urgency_follows_severity(severity: Severity) -> None:
     high = severity in {Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE}
     assert urgency_of(severity) is (Urgency.HIGH if high else Urgency.LOW)
 
@@ -221,12 +221,12 @@ DEFAULTS = AlertRules(timedelta(seconds=600), alerts_per_minute=7)
         ({"alerts_per_minute": 0}, replace(DEFAULTS, alerts_per_minute=0)),
     ],
 )
-def test_a_webhooks_options_come_before_the_settings(options: dict[str, Any], rules: AlertRules) -> None:
+def test_webhook_options_override_settings(options: dict[str, Any], rules: AlertRules) -> None:
     assert rules_of(DEFAULTS, options) == rules
 
 
 @pytest.mark.parametrize("value", ["5", None, True, -1, float("nan"), float("inf"), 1e300, [], {}])
-def test_what_an_upstream_document_may_hold_changes_nothing(value: Any) -> None:
+def test_invalid_options_of_upstream_documents_are_ignored(value: Any) -> None:
     rules = rules_of(DEFAULTS, {"duplicate_event_time": value, "auto_recovery": value})
     assert rules == DEFAULTS
     assert rules_of(DEFAULTS, {"alerts_per_minute": value}).alerts_per_minute in (7, int(1e300))

@@ -1,39 +1,34 @@
-"""How a delivery is read: by which parser, after which signature, and what it is remembered by."""
+"""Deliveries: selection of the parser, signatures, masking, building."""
 
 import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from event_service.errors import PermissionDenied, TooLarge
-from event_service.events import delivery as delivery_module
-from event_service.events.delivery import Delivery, DeliveryParser, build_delivery, keep_subscription
+from event_service.events.delivery import Delivery, DeliveryParser, build_delivery
 from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import parse
+from event_service.normalize import delivery_hooks, parse
 from event_service.normalize.result import FROM_PLUGIN, Parsed
-from event_service.normalize.sns_trust import SnsTrust
 from event_service.wire.struct import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
-from tests.unit.wire.json_values import values
 
 ENDPOINT = "grpc://127.0.0.1:1"
 
 
 class Remote:
-    """A remote plugin that makes one event of whatever it is given."""
+    """A remote plugin that makes one event of any payload."""
 
     async def parse(self, endpoint: str, payload: Any, options: Mapping[str, Any], received_at: Any) -> Parsed:
         return Parsed(events=[EventDraft(event_key=f"{endpoint} {payload}")])
 
 
 class Here:
-    """ThreadPool that are none."""
+    """A thread pool without threads."""
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
@@ -57,11 +52,9 @@ def amazon() -> Amazon:
 def reader(amazon: Amazon) -> DeliveryParser:
     return DeliveryParser(
         remote=Remote(),
-        sns=SnsTrust(amazon),
+        hooks=delivery_hooks(amazon),
         endpoints={"far": ENDPOINT},
         threads=Here(),
-        idempotency=timedelta(hours=24),
-        same_body=timedelta(seconds=60),
     )
 
 
@@ -73,9 +66,7 @@ def delivery(payload: Any, **more: Any) -> Delivery:
     return Delivery(payload=payload, received_at=NOW, **more)
 
 
-async def test_a_subscription_is_kept_with_its_link_where_nobody_trusts_the_topic(
-    reader: DeliveryParser, amazon: Amazon
-) -> None:
+async def test_subscription_of_an_untrusted_topic_is_kept_with_its_link(reader: DeliveryParser, amazon: Amazon) -> None:
     parsed = await reader.read(webhook(), delivery(signed(confirmation())))
     (event,) = parsed.events
     assert event.additional_info["subscribe_url"] == confirmation()["SubscribeURL"]
@@ -83,13 +74,13 @@ async def test_a_subscription_is_kept_with_its_link_where_nobody_trusts_the_topi
     assert (parsed.ignored, amazon.asked) == ([], [])
 
 
-async def test_a_subscription_is_confirmed_where_the_topic_is_trusted(reader: DeliveryParser, amazon: Amazon) -> None:
+async def test_subscription_of_a_trusted_topic_is_confirmed(reader: DeliveryParser, amazon: Amazon) -> None:
     parsed = await reader.read(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
     assert (parsed.events, parsed.bad_items, parsed.ignored) == ([], [], ["subscription confirmation"])
     assert amazon.asked[-1] == confirmation()["SubscribeURL"]
 
 
-async def test_a_forged_subscription_is_kept_and_says_why(reader: DeliveryParser, amazon: Amazon) -> None:
+async def test_forged_subscription_is_kept_with_the_reason(reader: DeliveryParser, amazon: Amazon) -> None:
     forged = {**signed(confirmation()), "Token": "other"}
     parsed = await reader.read(webhook(sns_topics=TOPIC), delivery(forged))
     (event,) = parsed.events
@@ -97,7 +88,7 @@ async def test_a_forged_subscription_is_kept_and_says_why(reader: DeliveryParser
     assert confirmation()["SubscribeURL"] not in amazon.asked
 
 
-async def test_where_topics_are_named_nothing_else_is_taken(reader: DeliveryParser) -> None:
+async def test_webhook_with_topics_refuses_everything_else(reader: DeliveryParser) -> None:
     trusting = webhook(sns_topics=[TOPIC])
     assert len((await reader.read(trusting, delivery(signed(notification())))).events) == 1
     forged = {**signed(notification()), "Message": "forged"}
@@ -108,32 +99,39 @@ async def test_where_topics_are_named_nothing_else_is_taken(reader: DeliveryPars
         await reader.read(trusting, delivery({"body": "text"}, unreadable="the body is not JSON"))
 
 
-async def test_what_came_without_a_body_cannot_be_signed(reader: DeliveryParser) -> None:
+async def test_grpc_delivery_is_refused_if_a_signature_is_demanded(reader: DeliveryParser) -> None:
     for options in ({"sentry_client_secret": "s"}, {"pagerduty_secrets": ["s"]}):
         with pytest.raises(PermissionDenied):
             await reader.read(webhook(**options), delivery({"event_key": "k"}))
 
 
-async def test_parse_asks_for_no_signature_and_confirms_nothing(reader: DeliveryParser, amazon: Amazon) -> None:
+async def test_parse_neither_verifies_nor_confirms(reader: DeliveryParser, amazon: Amazon) -> None:
     parsed = await reader.parse(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
     assert parsed.subscription is not None
-    keep_subscription(parsed)
+    parsed.keep_subscription()
     assert len(parsed.events) == 1
     assert "confirmed by itself" not in parsed.events[0].description
     assert amazon.asked == []
-    keep_subscription(parsed)
+    parsed.keep_subscription()
     assert len(parsed.events) == 1
 
 
-async def test_remote_plugins_by_name_and_by_option(reader: DeliveryParser) -> None:
+async def test_preview_keeps_subscriptions_of_untrusted_topics_only(reader: DeliveryParser, amazon: Amazon) -> None:
+    untrusted = await reader.preview(webhook(), delivery(signed(confirmation())))
+    assert "sns_topics" in untrusted.events[0].description
+    trusted = await reader.preview(webhook(sns_topics=[TOPIC]), delivery(signed(confirmation())))
+    assert (trusted.events, trusted.ignored, amazon.asked) == ([], ["subscription confirmation"], [])
+
+
+async def test_remote_plugin_is_selected_by_name_or_option(reader: DeliveryParser) -> None:
     for hook in (webhook("far"), webhook("any", endpoint=ENDPOINT)):
-        assert reader.reads_remotely(hook)
+        assert reader.is_remote(hook)
         parsed = await reader.read(hook, delivery({"a": 1}))
         assert parsed.events[0].event_key == f"{ENDPOINT} {{'a': 1}}"
-    assert not reader.reads_remotely(webhook())
+    assert not reader.is_remote(webhook())
 
 
-async def test_what_is_no_json_and_what_is_large(reader: DeliveryParser) -> None:
+async def test_non_json_and_large_bodies(reader: DeliveryParser) -> None:
     parsed = await reader.read(webhook(), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
     assert parsed.faults == ["the body is not JSON"]
     far = await reader.read(webhook("far"), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
@@ -171,7 +169,7 @@ ENCODED = {
     ],
 )
 @pytest.mark.parametrize("with_body", [True, False])
-async def test_a_routing_key_of_pagerduty_is_nowhere(
+async def test_pagerduty_routing_keys_are_masked(
     reader: DeliveryParser, plugin_id: str, payload: Any, with_body: bool
 ) -> None:
     raw_body = json.dumps(payload).encode() if with_body else None
@@ -184,41 +182,20 @@ async def test_a_routing_key_of_pagerduty_is_nowhere(
     assert plugin_id == "far" or "sha256:" in kept + decoded.decode()
 
 
-async def test_a_routing_key_in_what_is_no_json_is_nowhere(reader: DeliveryParser) -> None:
+async def test_routing_keys_in_non_json_bodies_are_masked(reader: DeliveryParser) -> None:
     for body in (f"{json.dumps(PAGE)} and more", json.dumps({**notification(), "Message": json.dumps(PAGE)})[:-1]):
         given = delivery({"body": body}, raw_body=body.encode(), unreadable="the body is not JSON")
         (item,) = (await reader.read(webhook(), given)).bad_items
         assert item.raw_data["body"] == body.replace(SECRET, "sha256:3eb1bd439947eb76") != body
 
 
-async def test_a_routing_key_of_another_tool_stays(reader: DeliveryParser) -> None:
+async def test_routing_keys_of_other_tools_are_kept(reader: DeliveryParser) -> None:
     queue = {"title": "full", "routing_key": "orders.eu", "text": '{"routing_key": "orders.eu"}'}
     (event,) = (await reader.read(webhook(), delivery(queue))).events
     assert event.raw_data is queue
 
 
-def test_what_a_delivery_is_remembered_by(reader: DeliveryParser) -> None:
-    hook = webhook()
-
-    def claim_of(payload: Any, **more: Any) -> Any:
-        given = delivery(payload, **more)
-        return reader.claim(hook, given, parse("auto", payload, {}, {}, NOW))
-
-    assert claim_of({"event_key": "k"}) is None
-    assert claim_of({"event_key": "k", "occurred_at": "2025-05-06T07:00:00Z"}, raw_body=b"same") is None
-    by_key = claim_of({"event_key": "k"}, idempotency_key="a")
-    assert by_key.digest
-    assert by_key.expire_at == NOW + timedelta(hours=24)
-    by_message = claim_of(notification())
-    assert (by_message.digest, by_message.expire_at) == ("", NOW + timedelta(hours=24))
-    incident = {"version": "1.2", "incident": {"incident_id": "i", "state": "open", "started_at": 1746514800}}
-    assert claim_of(incident) is None, "by gRPC there is no body"
-    assert claim_of(incident, raw_body=b"same").expire_at == NOW + timedelta(seconds=60)
-    names = {by_key.claim_id, by_message.claim_id, claim_of(incident, raw_body=b"same").claim_id}
-    assert len(names) == 3
-
-
-def test_what_is_too_much_to_be_split_is_one_event_that_keeps_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_too_large_becomes_one_error_event_with_the_payload(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("event_service.events.event_builder.MOST_BYTES", 10_000)
     payload = {"around": "x" * 5000, "alerts": [{"title": "a"}, {"title": "b"}, 5]}
     given = delivery(payload, payload_wire=encode_struct(payload))
@@ -232,14 +209,14 @@ def test_what_is_too_much_to_be_split_is_one_event_that_keeps_all_of_it(monkeypa
         build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), given, 4000)
 
 
-def test_what_can_be_read_and_what_cannot_are_built_together() -> None:
+def test_readable_and_unreadable_members_are_built_together() -> None:
     payload = {"alerts": [{"title": "a"}, 5]}
     parsed, built = build_delivery(parse("auto", payload, {}, {}, NOW), webhook(), delivery(payload), 8000)
     assert [one.event.draft.event_type for one in built] == [EventType.ALERT, EventType.ERROR]
     assert parsed.faults == ["alerts[1]: must be a JSON object"]
 
 
-def test_what_a_plugin_made_too_large_is_an_event_of_its_member() -> None:
+def test_oversized_event_of_a_plugin_becomes_an_error_event() -> None:
     payload = {"alerts": [{"title": "a"}, {"title": "b"}]}
     parsed = parse("auto", payload, {}, {}, NOW)
     parsed.source = FROM_PLUGIN
@@ -252,33 +229,3 @@ def test_what_a_plugin_made_too_large_is_an_event_of_its_member() -> None:
     assert "is over the limit of 8000 bytes" in parsed.faults[0]
     with pytest.raises(TooLarge):  # the payload itself is what is too large
         build_delivery(parsed, webhook(), delivery(payload), 50)
-
-
-@given(payload=values)
-def test_the_digest_is_the_same_written_at_once_and_in_pieces(payload: Any) -> None:
-    assert (
-        delivery_module._digest(payload, 0)
-        == delivery_module._digest(payload, 1)
-        == delivery_module._digest(payload, 2)
-    )
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"n": 1}, {"n": 1.0}),
-        ({"l": [{"n": [0]}, "x"], "a": 1}, {"a": 1.0, "l": [{"n": [0.0]}, "x"]}),
-        ([{"n": 2**53 + 1}], [{"n": 2.0**53}]),
-    ],
-)
-def test_numbers_are_the_doubles_they_are_in_a_struct(reader: DeliveryParser, one: Any, other: Any) -> None:
-    digests = {
-        reader.claim(webhook(), delivery(payload, idempotency_key="a"), Parsed()).digest for payload in (one, other)
-    }
-    assert len(digests) == 1
-
-
-def test_what_only_looks_like_a_number_is_another_payload(reader: DeliveryParser) -> None:
-    payloads = [{"n": value} for value in (1, "1", "1.0", True, None, [1], [1, 1], {"1": 1})]
-    digests = {reader.claim(webhook(), delivery(payload, idempotency_key="a"), Parsed()).digest for payload in payloads}
-    assert len(digests) == len(payloads)

@@ -1,4 +1,4 @@
-"""Many events of one delivery are serialised as each by itself would be."""
+"""Events of one delivery are serialised as if each were built alone."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ def raw_data_of(wire: bytes) -> dict[str, Any]:
 
 
 @given(objects, st.lists(objects, min_size=1, max_size=4))
-def test_what_events_have_in_common_is_in_each_of_them(payload: dict[str, Any], members: list[dict[str, Any]]) -> None:
+def test_shared_fields_are_in_each_event(payload: dict[str, Any], members: list[dict[str, Any]]) -> None:
     drafts = [EventDraft("k", raw_data={**payload, "alerts": [member]}) for member in members]
     alone = [build(EventDraft("k", raw_data=draft.raw_data), WEBHOOK, NOW, 1 << 22).wire for draft in drafts]
     together = [built.wire for built in build_all(drafts, WEBHOOK, NOW, 1 << 22)]
@@ -32,14 +32,14 @@ def test_what_events_have_in_common_is_in_each_of_them(payload: dict[str, Any], 
     assert list(map(len, together)) == list(map(len, alone))
 
 
-def test_bytes_that_are_there_are_left_alone() -> None:
+def test_given_raw_wire_is_used() -> None:
     kept = b"\x0a\x05\x0a\x01a\x12\x00"
     drafts = [EventDraft("k", raw_data={"a": None}, raw_wire=kept), EventDraft("k", raw_data={"b": 1})]
     build_all(drafts, WEBHOOK, NOW, 1 << 22)
     assert drafts[0].raw_wire is kept
 
 
-def test_what_cannot_be_read_back_is_refused_with_its_path() -> None:
+def test_unreadable_events_are_refused_with_their_path() -> None:
     drafts = [EventDraft("k"), EventDraft("k", raw_data={"a": {"b": float("nan")}})]
     with pytest.raises(InvalidArgument, match=r"raw_data\.a\.b"):
         build_all(drafts, WEBHOOK, NOW, 1 << 22)
@@ -47,7 +47,7 @@ def test_what_cannot_be_read_back_is_refused_with_its_path() -> None:
         build_all([EventDraft("k"), EventDraft("k", title="x" * 2000)], WEBHOOK, NOW, 1000, "payloads[3].data")
 
 
-def test_events_that_are_too_much_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_too_large_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     drafts = [EventDraft("k", raw_data={"around": "x" * 1000, "alerts": [number]}) for number in range(5)]
     assert len(build_all(drafts, WEBHOOK, NOW, 2000)) == 5
     monkeypatch.setattr("event_service.events.event_builder.MOST_BYTES", 4000)

@@ -1,4 +1,4 @@
-"""Exporting: page after page as they are asked for, from a token on, only so many at once."""
+"""Export: pages on demand, resume tokens, the limit of concurrent exports."""
 
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -42,42 +42,42 @@ async def parts(exporter: Exporter, token: str = "", **query: Any) -> list[Part]
     return [part async for part in exporter.export(SCOPE, query, {}, token)]
 
 
-async def test_all_pages_with_a_token_behind_each() -> None:
-    told = await parts(Exporter(FakeReader(), here))
-    assert told == [Part([f"row {n}".encode()], f"2026-03-01T12:00:00.000Z/{n}") for n in (1, 2, 3)]
+async def test_export_yields_all_pages_with_tokens() -> None:
+    pages = await parts(Exporter(FakeReader(), here))
+    assert pages == [Part([f"row {n}".encode()], f"2026-03-01T12:00:00.000Z/{n}") for n in (1, 2, 3)]
 
 
-async def test_from_a_token_on() -> None:
-    told = await parts(Exporter(FakeReader(), here), "2026-03-01T12:00:00.000Z/2")
-    assert [part.events for part in told] == [[b"row 3"]]
+async def test_export_resumes_from_a_token() -> None:
+    pages = await parts(Exporter(FakeReader(), here), "2026-03-01T12:00:00.000Z/2")
+    assert [part.events for part in pages] == [[b"row 3"]]
 
 
-async def test_a_page_is_read_when_it_is_asked_for() -> None:
+async def test_pages_are_read_on_demand() -> None:
     reader = FakeReader()
-    async with aclosing(Exporter(reader, here).export(SCOPE, {}, {})) as told:
+    async with aclosing(Exporter(reader, here).export(SCOPE, {}, {})) as pages:
         assert reader.asked == []
-        await anext(told)
+        await anext(pages)
         assert reader.asked == [""]
 
 
 @pytest.mark.parametrize("token", ["x", "2026-03-01", "2026-03-01/", "/event-1", "yesterday/event-1"])
-async def test_a_token_that_is_none(token: str) -> None:
+async def test_invalid_tokens_are_refused(token: str) -> None:
     with pytest.raises(InvalidArgument, match="resume_token"):
         await parts(Exporter(FakeReader(), here), token)
 
 
-async def test_what_has_no_meaning_is_refused() -> None:
+async def test_unsupported_queries_are_refused() -> None:
     for query in ({"sort": [{"key": "title"}]}, {"only": ["title"]}, {"page": {"limit": 3}}):
-        with pytest.raises(InvalidArgument, match="has no meaning here"):
+        with pytest.raises(InvalidArgument, match="is not supported here"):
             await parts(Exporter(FakeReader(), here), **query)
     with pytest.raises(QueryError):
         await parts(Exporter(FakeReader(), here), filter=[{"k": "colour", "v": "red", "o": "eq"}])
 
 
-async def test_only_so_many_at_once() -> None:
+async def test_exports_over_the_limit_are_refused() -> None:
     exporter = Exporter(FakeReader(), here, most=1)
-    async with aclosing(exporter.export(SCOPE, {}, {})) as told:
-        await anext(told)
+    async with aclosing(exporter.export(SCOPE, {}, {})) as pages:
+        await anext(pages)
         with pytest.raises(Overloaded):
             await parts(exporter)
     assert len(await parts(exporter)) == 3

@@ -1,4 +1,4 @@
-"""What a payload would become, for show: the first of many, and read where nobody has to wait."""
+"""Previews: limited in number and size, and parsed in a thread."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 
 class Noted(Here):
-    """Notes what is done run_in_thread."""
+    """Records the functions that run in a thread."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -39,7 +39,7 @@ async def preview(payload: Any, threads: Here | None = None) -> Preview:
     return await previewer.preview(Scope("d"), "webhook-1", payload, {}, is_body=isinstance(payload, bytes))
 
 
-async def test_whatever_its_size_it_is_read_aside() -> None:
+async def test_previews_of_any_size_are_parsed_in_a_thread() -> None:
     threads = Noted()
     shown = await preview(b'{"title": "Disk full"}', threads)
     (event,) = map(event_pb2.EventInfo.FromString, shown.events)
@@ -48,7 +48,7 @@ async def test_whatever_its_size_it_is_read_aside() -> None:
     assert threads.done == ["read_payload", "_parse", "_preview"]
 
 
-async def test_of_many_events_the_first_are_shown() -> None:
+async def test_preview_shows_the_first_of_many_events() -> None:
     shown = await preview([{"title": str(number)} for number in range(250)])
     assert [event_pb2.EventInfo.FromString(wire).title for wire in shown.events] == [*map(str, range(MOST_SHOWN))]
     assert shown.ignored == ["150 more events, which are not shown"]
@@ -57,12 +57,12 @@ async def test_of_many_events_the_first_are_shown() -> None:
     assert (len(shown.faults), shown.faults[-1]) == (MOST_SHOWN + 1, "and 50 more")
 
 
-async def test_of_large_events_one_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_preview_shows_one_of_large_events(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("event_service.events.preview.SHOWN_BYTES", 100)
     shown = await preview([{"title": "x" * 200}, {"title": "t"}])
     assert (len(shown.events), shown.ignored) == (1, ["1 more events, which are not shown"])
 
 
-async def test_what_would_be_kept_whole_is_shown_so() -> None:
+async def test_preview_of_a_payload_with_too_many_members() -> None:
     shown = await preview([{}] * (MOST_EVENTS + 1))
     assert len(shown.events) == len(shown.faults) == 1

@@ -1,4 +1,4 @@
-"""What a replay makes of stored ERROR events. The store is told what it is given; the parsers are the real ones."""
+"""Replays of ERROR events, with the real parsers and a fake store."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,15 +13,15 @@ from event_service.http.collector import read_payload
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import error_event, parse
+from event_service.normalize import delivery_hooks, error_event, parse
 from event_service.normalize.result import BadItem, Fault
 from event_service.wire.event_info import encode_event
-from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote, SnsTrust
+from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote
 
 SCOPE = Scope("d")
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
-FAULT = [Fault("", "nobody could read it")]
+FAULT = [Fault("", "not readable")]
 
 
 class Webhooks:
@@ -40,30 +40,28 @@ class Events:
     def __init__(self, draft: EventDraft, webhook_id: str = "webhook-1") -> None:
         self.wire = encode_event(Event("event-1", draft, "d", "w", "p", webhook_id, RECEIVED))
         self.drafts: Sequence[EventDraft] = []
-        self.claims: list[IdempotencyRequest] = []
+        self.records: list[IdempotencyRequest] = []
         self.unmatched: tuple[str, ...] = ()
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         return self.wire
 
     async def store(
-        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest
+        self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, record: IdempotencyRequest
     ) -> CreateResult:
         assert received_at == NOW
-        duplicate = claim.claim_id in {known.claim_id for known in self.claims}
-        self.claims.append(claim)
+        duplicate = record.record_id in {known.record_id for known in self.records}
+        self.records.append(record)
         self.drafts = drafts
-        return CreateResult(("event-2",), duplicate, self.unmatched)
+        return CreateResult(("event-2",), duplicate, unmatched=self.unmatched)
 
 
 def deliveries_on(threads: Here) -> DeliveryParser:
     return DeliveryParser(
         remote=Remote(),
-        sns=SnsTrust(Amazon()),
+        hooks=delivery_hooks(Amazon()),
         endpoints={},
         threads=threads,
-        idempotency=timedelta(hours=24),
-        same_body=timedelta(0),
     )
 
 
@@ -81,43 +79,43 @@ def unreadable(raw_data: dict[str, Any]) -> EventDraft:
     return error_event(BadItem(FAULT, raw_data), webhook_id="webhook-1", webhook_name="hook")
 
 
-async def test_what_can_be_read_now_is_stored_once_and_says_where_it_is_from() -> None:
+async def test_readable_payload_is_stored_once_with_its_origin() -> None:
     events = Events(unreadable({"event_key": "k", "title": "disk full", "additional_info": {"mount": "/var"}}))
     again = replayer(events)
     replay = await again.replay(SCOPE, "event-1")
-    assert (replay.event_ids, replay.duplicate, replay.faults, replay.parser) == (["event-2"], False, [], "native")
+    assert (replay.event_ids, replay.duplicate, replay.faults, replay.parser) == (("event-2",), False, [], "native")
     (draft,) = events.drafts
     assert draft.additional_info == {"mount": "/var", "replayed_from": "event-1"}
     assert draft.occurred_at == RECEIVED, "it was true then, and not now"
     assert (await again.replay(SCOPE, "event-1")).duplicate
-    assert events.claims[0].claim_id == events.claims[1].claim_id
-    assert events.claims[0].expire_at - NOW > timedelta(days=365)
+    assert events.records[0].record_id == events.records[1].record_id
+    assert events.records[0].expire_at - NOW > timedelta(days=365)
 
 
-async def test_the_senders_own_time_counts() -> None:
+async def test_replay_keeps_the_senders_time() -> None:
     events = Events(unreadable({"event_key": "k", "occurred_at": "2025-12-31T09:00:00+09:00"}))
     await replayer(events).replay(SCOPE, "event-1")
     assert events.drafts[0].occurred_at == datetime(2025, 12, 31, tzinfo=UTC)
 
 
-async def test_what_still_cannot_be_read_stores_nothing() -> None:
+async def test_unreadable_payload_stores_nothing() -> None:
     events = Events(unreadable({"event_key": 5}))
     replay = await replayer(events, "native").replay(SCOPE, "event-1")
     assert replay.faults == ["event_key: must be a string, not 5"]
-    assert (replay.event_ids, events.claims) == ([], [])
+    assert (replay.event_ids, events.records) == ((), [])
 
 
-async def test_what_is_read_in_part_is_stored_with_an_error_event_for_the_rest() -> None:
+async def test_partly_readable_payload_stores_an_error_event_for_the_rest() -> None:
     events = Events(unreadable({"results": [{"event_key": "k"}, {"event_key": 5}]}))
     replay = await replayer(events).replay(SCOPE, "event-1")
     assert [draft.event_type for draft in events.drafts] == [EventType.ALERT, EventType.ERROR]
     assert len(replay.faults) == 1
 
 
-async def test_what_makes_no_event() -> None:
+async def test_replay_of_ignored_and_unmatched_members() -> None:
     events = Events(unreadable({"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}))
     replay = await replayer(events).replay(SCOPE, "event-1")
-    assert (replay.ignored, events.claims) == (["acknowledge"], [])
+    assert (replay.ignored, events.records) == (["acknowledge"], [])
     events = Events(unreadable({"event_key": "k", "event_type": "RECOVERY"}))
     events.unmatched = ("k",)
     assert (await replayer(events).replay(SCOPE, "event-1")).ignored == [
@@ -137,7 +135,7 @@ async def test_what_makes_no_event() -> None:
         ({"body": "b", "event_key": "k"}, ["k"]),
     ],
 )
-async def test_payloads_that_were_no_objects(raw_data: dict[str, Any], keys: list[str] | None) -> None:
+async def test_payloads_that_were_not_objects(raw_data: dict[str, Any], keys: list[str] | None) -> None:
     events = Events(unreadable(raw_data))
     replay = await replayer(events).replay(SCOPE, "event-1")
     if keys is None:  # an object with one member of that name is a payload of its own
@@ -159,12 +157,12 @@ async def test_other_events_are_not_replayed(draft: EventDraft) -> None:
         await replayer(Events(draft)).replay(SCOPE, "event-1")
 
 
-async def test_upstreams_error_events_are() -> None:
+async def test_upstream_error_events_are_replayed() -> None:
     draft = EventDraft("error-a1b2", EventType.ERROR, title="Webhook Event Parsing Error - prometheus")
     draft.raw_data = {"event_key": "k"}
-    assert (await replayer(Events(draft)).replay(SCOPE, "event-1")).event_ids == ["event-2"]
+    assert (await replayer(Events(draft)).replay(SCOPE, "event-1")).event_ids == ("event-2",)
 
 
-async def test_a_webhook_that_is_gone() -> None:
+async def test_replay_for_a_deleted_webhook_is_not_found() -> None:
     with pytest.raises(NotFound, match="webhook_id"):
         await replayer(Events(unreadable({"event_key": "k"}), "webhook-2")).replay(SCOPE, "event-1")

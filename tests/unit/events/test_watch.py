@@ -1,4 +1,4 @@
-"""Watching: everything once and in order, whatever becomes visible late, and on from a token."""
+"""Watch: each event once and in order, also if it becomes visible late, and resumed from a token."""
 
 import asyncio
 import threading
@@ -55,8 +55,8 @@ class Watched:
     now: datetime = START
     confirmed_at: datetime | None = None
 
-    async def told(self, polls: int, token: str = "", then: Any = None) -> tuple[list[str], str]:
-        """What is told until that many polls have ended, and the last token; `then(poll)` happens after each."""
+    async def poll(self, polls: int, token: str = "", then: Any = None) -> tuple[list[str], str]:
+        """Return the ids sent in that many polls, and the last token. Call `then(polls left)` after each."""
         watcher = Watcher(
             self.store,
             poll_seconds=0,
@@ -64,8 +64,8 @@ class Watched:
             confirmed_at=lambda: self.confirmed_at or self.now,
         )
         ids = []
-        async with aclosing(watcher.watch(SCOPE, {}, {}, token)) as news:
-            async for one in news:
+        async with aclosing(watcher.watch(SCOPE, {}, {}, token)) as batches:
+            async for one in batches:
                 ids += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
                 if not one.events:
                     polls -= 1
@@ -76,13 +76,13 @@ class Watched:
         raise AssertionError("it ended")
 
 
-async def test_events_from_now_on_are_told_once() -> None:
+async def test_new_events_are_sent_once() -> None:
     watched = Watched()
     watched.store.events = {"old": START - timedelta(seconds=1), "new": START}
-    assert (await watched.told(3))[0] == ["new"]
+    assert (await watched.poll(3))[0] == ["new"]
 
 
-async def test_an_event_that_becomes_visible_late_is_told_too() -> None:
+async def test_events_visible_late_are_sent() -> None:
     watched = Watched()
 
     def later(polls: int) -> None:
@@ -91,10 +91,10 @@ async def test_an_event_that_becomes_visible_late_is_told_too() -> None:
             watched.store.events["late"] = START + timedelta(seconds=1)
 
     watched.store.events = {"on time": START + timedelta(seconds=2)}
-    assert (await watched.told(5, then=later))[0] == ["on time", "late"]
+    assert (await watched.poll(5, then=later))[0] == ["on time", "late"]
 
 
-async def test_an_event_is_told_that_was_taken_without_a_majority_and_confirmed_long_after() -> None:
+async def test_events_confirmed_after_a_lost_majority_are_sent() -> None:
     watched = Watched(confirmed_at=START)
 
     def later(polls: int) -> None:
@@ -103,48 +103,48 @@ async def test_an_event_is_told_that_was_taken_without_a_majority_and_confirmed_
             watched.store.events["confirmed at last"] = START + timedelta(seconds=1)
             watched.confirmed_at = watched.now
 
-    assert (await watched.told(4, then=later))[0] == ["confirmed at last"]
+    assert (await watched.poll(4, then=later))[0] == ["confirmed at last"]
 
 
-async def test_going_on_from_a_token_loses_nothing() -> None:
+async def test_resume_token_loses_no_event() -> None:
     watched = Watched()
     watched.store.events = {f"event-{second:02}": START + timedelta(seconds=second) for second in range(30)}
     watched.now = START + timedelta(seconds=20)
-    before, token = await watched.told(1, token="2026-03-01T12:00:00.000Z")
+    before, token = await watched.poll(1, token="2026-03-01T12:00:00.000Z")
     watched.now += timedelta(minutes=5)
-    after, _ = await watched.told(1, token=token)
+    after, _ = await watched.poll(1, token=token)
     assert sorted({*before, *after}) == sorted(watched.store.events)
-    assert after[0] == "event-10"  # the overlap is told again
+    assert after[0] == "event-10"  # the overlap is sent again
 
 
-async def test_more_than_a_page_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_events_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "_PAGE", 7)
-    monkeypatch.setattr(watch_module, "_TOLD_AT_ONCE", 3)
+    monkeypatch.setattr(watch_module, "_BATCH_EVENTS", 3)
     watched = Watched()
     same, spread = START + timedelta(seconds=1), START + timedelta(seconds=2)
     watched.store.events = {f"a{number:02}": same for number in range(20)}
     watched.store.events |= {f"b{number:02}": spread + timedelta(milliseconds=number) for number in range(20)}
-    assert (await watched.told(2))[0] == list(watched.store.events)
+    assert (await watched.poll(2))[0] == list(watched.store.events)
 
 
-async def test_of_what_is_long_over_little_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_of_sent_events_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "_PAGE", 7)
     store = FakeStore({f"a{number:03}": START + timedelta(milliseconds=number // 3) for number in range(100)})
     store.events |= {f"b{number:03}": START + timedelta(hours=1, milliseconds=number) for number in range(20)}
     watcher = Watcher(store, poll_seconds=0, clock=lambda: START + timedelta(hours=1))
-    told, remembered = [], []
-    async with aclosing(watcher._news(SCOPE, {}, {}, START)) as news:
-        async for one in news:
-            told += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
-            assert news.ag_frame is not None
-            remembered.append(len(news.ag_frame.f_locals["told"]))
-            if remembered[-2:] == [20, 20]:  # the second look has told nothing
+    sent, remembered = [], []
+    async with aclosing(watcher._poll(SCOPE, {}, {}, START)) as batches:
+        async for one in batches:
+            sent += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
+            assert batches.ag_frame is not None
+            remembered.append(len(batches.ag_frame.f_locals["sent"]))
+            if remembered[-2:] == [20, 20]:  # the second poll has sent nothing
                 break
-    assert told == list(store.events)
+    assert sent == list(store.events)
     assert max(remembered) < 7 + 3 + 20
 
 
-async def test_events_that_were_deleted_meanwhile_are_left_out() -> None:
+async def test_events_deleted_meanwhile_are_left_out() -> None:
     watched = Watched()
     watched.store.events = {"gone": START, "there": START}
     real = watched.store.list
@@ -155,19 +155,19 @@ async def test_events_that_were_deleted_meanwhile_are_left_out() -> None:
         return page
 
     watched.store.list = list_and_delete  # type: ignore[method-assign]
-    assert (await watched.told(1))[0] == ["there"]
+    assert (await watched.poll(1))[0] == ["there"]
 
 
 @pytest.mark.parametrize(
     ("query", "token"), [({"sort": [{"key": "title"}]}, ""), ({}, "yesterday"), ({"page": {}}, "")]
 )
-async def test_what_has_no_meaning_is_refused(query: dict[str, Any], token: str) -> None:
-    async with aclosing(Watcher(FakeStore()).watch(SCOPE, query, {}, token)) as news:
+async def test_unsupported_queries_and_tokens_are_refused(query: dict[str, Any], token: str) -> None:
+    async with aclosing(Watcher(FakeStore()).watch(SCOPE, query, {}, token)) as batches:
         with pytest.raises(InvalidArgument):
-            await anext(news)
+            await anext(batches)
 
 
-async def test_so_many_may_watch_and_no_more() -> None:
+async def test_watchers_over_the_limit_are_refused() -> None:
     watcher = Watcher(FakeStore(), poll_seconds=0, most=1)
     async with aclosing(watcher.watch(SCOPE, {}, {})) as first:
         await anext(first)
@@ -177,21 +177,21 @@ async def test_so_many_may_watch_and_no_more() -> None:
         await anext(later)
 
 
-class FakeFeed:
-    """A feed that tests speak through."""
+class FakeChangeStream:
+    """A change stream driven by tests."""
 
     def __init__(self) -> None:
         self.live = True
         self.stopped = False
-        self.told: Callable[[], None] | None = None
+        self.on_change: Callable[[], None] | None = None
 
-    def __call__(self, told: Callable[[], None]) -> "FakeFeed":
-        self.told = told
+    def __call__(self, on_change: Callable[[], None]) -> "FakeChangeStream":
+        self.on_change = on_change
         return self
 
-    def tell(self) -> None:
-        assert self.told is not None
-        thread = threading.Thread(target=self.told)
+    def change(self) -> None:
+        assert self.on_change is not None
+        thread = threading.Thread(target=self.on_change)
         thread.start()
         thread.join()
 
@@ -199,31 +199,31 @@ class FakeFeed:
         self.stopped = True
 
 
-async def test_it_is_looked_when_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "QUIET_SECONDS", 3600)
-    store, feed = FakeStore(), FakeFeed()
-    watcher = Watcher(store, feed, poll_seconds=0, clock=lambda: START)
-    async with aclosing(watcher.watch(SCOPE, {}, {})) as news, aclosing(watcher.watch(SCOPE, {}, {})) as others:
-        assert (await anext(news)).events == (await anext(others)).events == ()
-        both = [asyncio.ensure_future(anext(news)), asyncio.ensure_future(anext(others))]
+async def test_change_stream_triggers_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "LIVE_POLL_SECONDS", 3600)
+    store, stream = FakeStore(), FakeChangeStream()
+    watcher = Watcher(store, stream, poll_seconds=0, clock=lambda: START)
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as batches, aclosing(watcher.watch(SCOPE, {}, {})) as others:
+        assert (await anext(batches)).events == (await anext(others)).events == ()
+        both = [asyncio.ensure_future(anext(batches)), asyncio.ensure_future(anext(others))]
         assert (await asyncio.wait(both, timeout=0.05))[0] == set()
         store.events = {"new": START}
-        feed.tell()
+        stream.change()
         for one in both:
             (row,) = (await asyncio.wait_for(one, 10)).events
             assert event_pb2.EventInfo.FromString(row).event_id == "new"
-        # Not live any more: the clock says when to look.
-        await anext(news)
-        feed.live = False
-        assert (await asyncio.wait_for(anext(news), 10)).events == ()
-        assert not feed.stopped
-    assert feed.stopped
+        # Not live any more: the timer triggers the poll.
+        await anext(batches)
+        stream.live = False
+        assert (await asyncio.wait_for(anext(batches), 10)).events == ()
+        assert not stream.stopped
+    assert stream.stopped
 
 
-async def test_what_is_told_of_during_a_look_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "QUIET_SECONDS", 3600)
-    store, feed = FakeStore(), FakeFeed()
-    async with aclosing(Watcher(store, feed, poll_seconds=0, clock=lambda: START).watch(SCOPE, {}, {})) as news:
-        await anext(news)
-        feed.tell()
-        assert (await asyncio.wait_for(anext(news), 10)).events == ()
+async def test_change_during_a_poll_triggers_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "LIVE_POLL_SECONDS", 3600)
+    store, stream = FakeStore(), FakeChangeStream()
+    async with aclosing(Watcher(store, stream, poll_seconds=0, clock=lambda: START).watch(SCOPE, {}, {})) as batches:
+        await anext(batches)
+        stream.change()
+        assert (await asyncio.wait_for(anext(batches), 10)).events == ()

@@ -10,7 +10,7 @@ import httpx
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
 from event_service.events.delivery import CreateRequest
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
 from event_service.http.app import build_app
 from event_service.http.middleware import Gate
 from event_service.identity.authenticator import Authenticator
@@ -75,12 +75,6 @@ class FakeWebhooks:
 
 
 @dataclass(frozen=True)
-class FakeOutcome:
-    event_id: str
-    duplicate: bool
-
-
-@dataclass(frozen=True)
 class FakePage:
     rows: list[bytes]
     total_count: int
@@ -91,15 +85,19 @@ class FakeEvents:
     """Remembers what was stored. Queries are checked by the real grammar and answered as told."""
 
     requests: list[CreateRequest] = field(default_factory=list)
-    outcome: CreateOutcome = field(default_factory=lambda: CreateOutcome(event_ids=["event-000000000001"]))
+    outcome: CreateResult = field(default_factory=lambda: CreateResult(event_ids=["event-000000000001"]))
     stored: dict[str, tuple[str, EventDraft]] = field(default_factory=dict)
     batches: int = 0
     queries: list[Mapping[str, Any]] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     stat_results: list[list[Any]] = field(default_factory=list)
     failure: Exception | None = None
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
 
-    async def create(self, request: CreateRequest) -> CreateOutcome:
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook:
+        return await self.webhooks.authenticate(webhook_id, access_key)
+
+    async def create(self, request: CreateRequest) -> CreateResult:
         if self.failure:
             raise self.failure
         self.requests.append(request)
@@ -107,7 +105,7 @@ class FakeEvents:
 
     async def create_drafts(
         self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
-    ) -> list[FakeOutcome]:
+    ) -> list[CreateResult]:
         if self.failure:
             raise self.failure
         self.batches += 1
@@ -115,7 +113,7 @@ class FakeEvents:
         for draft, identity in items:
             duplicate = identity in self.stored
             event_id, _ = self.stored.setdefault(identity, (f"event-{len(self.stored):012x}", draft))
-            outcomes.append(FakeOutcome(event_id, duplicate))
+            outcomes.append(CreateResult((event_id,), duplicate))
         return outcomes
 
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
@@ -189,6 +187,9 @@ class Door:
     now: datetime = NOW
     put_aside: list[Callable[..., Any]] = field(default_factory=list)
     observed: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.events.webhooks = self.webhooks
 
     def app(self) -> Gate:
         service = event_pb2.DESCRIPTOR.services_by_name["Event"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from event_service.events.delivery import CreateRequest
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
 from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
 from event_service.wire.json_text import LARGE_BODY
@@ -43,7 +43,7 @@ async def test_any_json_under_any_content_type(body: bytes, payload: Any, conten
     assert request.payload == payload
     assert request.raw_body == body
     assert request.unreadable == ""
-    assert (request.webhook_id, request.access_key, request.received_at) == (WEBHOOK_ID, ACCESS_KEY, NOW)
+    assert (request.webhook.webhook_id, request.received_at) == (WEBHOOK_ID, NOW)
     assert request.headers["x-signature"] == "abc"
     assert request.idempotency_key == ""
 
@@ -120,7 +120,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
 
 async def test_the_idempotency_key_and_the_outcome() -> None:
     door = Door()
-    door.events.outcome = CreateOutcome(
+    door.events.outcome = CreateResult(
         event_ids=[f"event-{index:012x}" for index in range(25)],
         duplicate=True,
         faults=["severity: müll\nx"],
@@ -209,7 +209,7 @@ async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
     body, headers = (gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else (content, {})
     store, arrived, stored = door.events.create, asyncio.Event(), asyncio.Event()
 
-    async def wait_and_store(request: CreateRequest) -> CreateOutcome:
+    async def wait_and_store(request: CreateRequest) -> CreateResult:
         arrived.set()
         await stored.wait()
         return await store(request)

@@ -1,4 +1,4 @@
-"""How long an event is kept: the webhook's word over the severity's over the setting's."""
+"""Retention: the webhook overrides the severity, which overrides the setting."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ SOME = Retention(30, {"INFO": 7, "CRITICAL": 0})
         ("INFO", {"retention_days": None}, 7),
     ],
 )
-def test_the_more_particular_one_wins(severity: str, options: dict[str, Any], days: int) -> None:
+def test_more_specific_retention_wins(severity: str, options: dict[str, Any], days: int) -> None:
     assert SOME.days_of(severity, options) == days
     assert SOME.expire_at(NOON, severity, options) == (NOON + timedelta(days=days) if days else None)
 
@@ -46,14 +46,14 @@ def document(event: Event) -> dict[str, Any]:
     return event_document(event, object_id_of(new_object_id()))
 
 
-def test_an_event_carries_the_day_it_goes() -> None:
+def test_event_carries_its_time_of_deletion() -> None:
     events = [event(Severity.INFO), event(Severity.CRITICAL)]
     SOME.stamp(events, {})
     assert document(events[0])["expire_at"] == NOON + timedelta(days=7)
     assert "expire_at" not in document(events[1])
 
 
-def test_without_retention_a_document_is_as_it_was() -> None:
+def test_document_without_retention_is_unchanged() -> None:
     kept = event(Severity.INFO)
     Retention().stamp([kept], {})
     assert "expire_at" not in document(kept)
@@ -62,18 +62,18 @@ def test_without_retention_a_document_is_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 0.5, LONGEST_RETENTION_DAYS + 1, float("nan"), float("inf"), True, "7", None])
-def test_an_option_that_says_nothing_is_refused_when_it_is_written(value: Any) -> None:
+def test_invalid_option_is_refused_on_write(value: Any) -> None:
     assert days_of_option(value) is None
     with pytest.raises(InvalidArgument, match=r"plugin_info\.options\.retention_days"):
         check_options("auto", {"retention_days": value})
 
 
-def test_a_longest_retention_fits_into_a_date() -> None:
+def test_longest_retention_fits_into_a_date() -> None:
     check_options("auto", {"retention_days": LONGEST_RETENTION_DAYS})
     assert Retention(LONGEST_RETENTION_DAYS).expire_at(NOON, "INFO", {})
 
 
-def test_the_setting_is_read_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENT_SERVICE_RETENTION_BY_SEVERITY", "info=7, CRITICAL=365,")
     assert Settings().retention_by_severity == {"INFO": 7, "CRITICAL": 365}
     monkeypatch.setenv("EVENT_SERVICE_RETENTION_BY_SEVERITY", "")
@@ -81,12 +81,12 @@ def test_the_setting_is_read_as_it_is_written(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("text", ["INFO", "INFO=x", "INFO=-1", "INFO=1=2", "LOUD=1", "INFO=1,info=2", "INFO=36501"])
-def test_a_setting_that_cannot_be_used_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENT_SERVICE_RETENTION_BY_SEVERITY", text)
     with pytest.raises(ValidationError, match="retention_by_severity"):
         Settings()
 
 
-def test_the_settings_know_every_severity() -> None:
+def test_setting_accepts_every_severity() -> None:
     assert set(SEVERITIES) == set(Severity)
     assert Settings.model_fields["retention_days"].metadata[-1].le == LONGEST_RETENTION_DAYS

@@ -2,16 +2,17 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import PermissionDenied
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.identity.authenticator import Authenticator, NoAuthentication
+from event_service.model.webhook import PluginInfo, Webhook
 from event_service.rpc.context import RpcContext
-from event_service.rpc.event_servicer import LargePayloads
 from event_service.rpc.methods import Handler
 from event_service.rpc.server import GrpcServer, Service
 from event_service.settings import Settings
@@ -76,16 +77,16 @@ async def failure(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
     raise AssertionError(f"answered {reply!r}")
 
 
-def large_payloads(done: list[str]) -> LargePayloads:
-    """Lets in whoever has the key "right", and notes in `done` what is done: "authenticate", "read"."""
+def webhook_of(webhook_id: str) -> Webhook:
+    """A webhook of this id."""
+    return Webhook(webhook_id, "hook", "d", "w", "p", PluginInfo("auto"), datetime(2026, 1, 1, tzinfo=UTC))
 
-    async def authenticate(webhook_id: str, access_key: str) -> None:
-        done.append("authenticate")
-        if access_key != "right":
-            raise PermissionDenied
+
+def noting(done: list[str]) -> RunInThread:
+    """Runs a function, and notes it in `done` as "read"."""
 
     async def run_in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
         done.append("read")
         return function(*arguments)
 
-    return LargePayloads(authenticate, run_in_thread)
+    return run_in_thread

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
 from event_service.events.delivery import CreateRequest
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
+from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.rpc.serving import EVERYBODY, large_payloads, serving
+from tests.unit.rpc.serving import EVERYBODY, noting, serving, webhook_of
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import nested, nested_wire
 
@@ -42,12 +43,19 @@ class Page:
 class Manager:
     """Remembers what it was asked and answers what it was given."""
 
-    outcome: CreateOutcome = field(default_factory=CreateOutcome)
+    outcome: CreateResult = field(default_factory=CreateResult)
     page: Page = field(default_factory=Page)
     result: dict[str, Any] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
-    async def create(self, request: CreateRequest) -> CreateOutcome:
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook:
+        self.done.append("admit")
+        if access_key == "wrong":
+            raise PermissionDenied
+        return webhook_of(webhook_id)
+
+    async def create(self, request: CreateRequest) -> CreateResult:
         self.asked.append(request)
         return self.outcome
 
@@ -83,7 +91,7 @@ async def test_create_hands_over_what_was_sent() -> None:
     reply = await EventServicer(manager).create(request, call(None, idempotency_key=" delivery-1 "))
     assert reply == b""
     (asked,) = manager.asked
-    assert (asked.webhook_id, asked.access_key, asked.idempotency_key) == ("webhook-1", "key", "delivery-1")
+    assert (asked.webhook, asked.idempotency_key) == (webhook_of("webhook-1"), "delivery-1")
     assert asked.payload == {"a.b": [1, None, {"$c": "키"}]}
     assert json_format.MessageToDict(struct_pb2.Struct.FromString(asked.payload_wire)) == asked.payload
     assert abs(asked.received_at - before) < timedelta(seconds=5)
@@ -108,7 +116,7 @@ async def test_create_names_the_first_field_that_is_missing(fields: dict[str, An
 
 
 async def test_create_tells_in_its_trailers_what_became_of_it() -> None:
-    outcome = CreateOutcome(
+    outcome = CreateResult(
         event_ids=[f"event-{number:012x}" for number in range(30)],
         duplicate=True,
         faults=["data.severity: unknown"],
@@ -131,7 +139,7 @@ async def test_create_tells_in_its_trailers_what_became_of_it() -> None:
 async def test_create_without_remarks_has_few_trailers() -> None:
     one = call(None)
     request = create_request(webhook_id="w", access_key="k", data={"a": 1})
-    await EventServicer(Manager(CreateOutcome(["event-1"]))).create(request, one)
+    await EventServicer(Manager(CreateResult(["event-1"]))).create(request, one)
     assert one.trailers == [("event-count", "1"), ("event-id", "event-1")]
 
 
@@ -147,19 +155,19 @@ async def test_create_refuses_what_would_poison_a_list(shape: str) -> None:
     assert manager.asked == []
 
 
-async def test_a_large_payload_of_a_stranger_is_not_read() -> None:
-    done: list[str] = []
+async def test_unauthenticated_payloads_are_not_decoded() -> None:
     manager = Manager()
-    servicer = EventServicer(manager, large_payloads(done))
+    done = manager.done
+    servicer = EventServicer(manager, noting(done))
     data = {"title": "x" * LARGE_BODY}
     with pytest.raises(PermissionDenied):
         await servicer.create(create_request(webhook_id="w", access_key="wrong", data=data), call())
-    assert done == ["authenticate"]
+    assert done == ["admit"]
     await servicer.create(create_request(webhook_id="w", access_key="right", data=data), call())
-    assert done == ["authenticate", "authenticate", "read"]
+    assert done == ["admit", "admit", "read"]
     assert [asked.payload for asked in manager.asked] == [data]
     await servicer.create(create_request(webhook_id="w", access_key="right", data={"title": "small"}), call())
-    assert len(done) == 3
+    assert done == ["admit", "admit", "read", "admit"]
 
 
 async def test_create_refuses_an_endless_idempotency_key() -> None:
@@ -284,7 +292,7 @@ async def test_real_clients_never_see_internal_or_unknown(hostile: list[bytes]) 
 
 
 async def test_the_generated_stub_works() -> None:
-    manager = Manager(CreateOutcome(["event-1"]), Page([encode_event_info({"event_id": "event-1"})], 1))
+    manager = Manager(CreateResult(["event-1"]), Page([encode_event_info({"event_id": "event-1"})], 1))
     async with (
         serving(EventServicer(manager), open_methods=tuple(OPEN_METHODS)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

@@ -4,7 +4,7 @@ import pytest
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter, Unauthenticated
-from event_service.events.replay import Replay
+from event_service.events.write_request import CreateResult
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.rpc.context import RpcContext
@@ -18,9 +18,9 @@ class FakeReplayer:
     def __init__(self) -> None:
         self.asked: list[tuple[Scope, str]] = []
 
-    async def replay(self, scope: Scope, event_id: str) -> Replay:
+    async def replay(self, scope: Scope, event_id: str) -> CreateResult:
         self.asked.append((scope, event_id))
-        return Replay(["event-2"], True, ["title: is missing"], ["acknowledge"], "native")
+        return CreateResult(["event-2"], True, ["title: is missing"], ["acknowledge"], parser="native")
 
 
 @pytest.fixture

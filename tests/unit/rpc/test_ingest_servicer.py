@@ -24,23 +24,24 @@ from event_service.errors import (
     Unavailable,
 )
 from event_service.events.delivery import Delivery
-from event_service.events.write_request import CreateOutcome
+from event_service.events.write_request import CreateResult
+from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import method_table, streaming_methods
 from event_service.rpc.server import GrpcServer
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.varint import Prefixes
-from tests.unit.rpc.serving import failure, large_payloads, serving
+from tests.unit.rpc.serving import failure, noting, serving, webhook_of
 from tests.unit.wire.nesting import nested_wire
 from tests.waiting import until
 
 SENDER = {"webhook_id": "webhook-1", "access_key": "key"}
-Answer = Callable[[Delivery], CreateOutcome | EventServiceError]
+Answer = Callable[[Delivery], CreateResult | EventServiceError]
 
 
-def stored(delivery: Delivery) -> CreateOutcome:
-    return CreateOutcome([f"event-{delivery.payload['n']}"])
+def stored(delivery: Delivery) -> CreateResult:
+    return CreateResult([f"event-{delivery.payload['n']}"])
 
 
 class Manager:
@@ -48,6 +49,7 @@ class Manager:
 
     def __init__(self, answer: Answer = stored) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.done: list[str] = []
         self.lots: list[list[Delivery | EventServiceError]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -57,10 +59,16 @@ class Manager:
     def deliveries(self) -> list[Delivery]:
         return [one for lot in self.lots for one in lot if isinstance(one, Delivery)]
 
-    async def create_batch(
-        self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
-    ) -> list[CreateOutcome | EventServiceError]:
+    async def admit(self, webhook_id: str, access_key: str) -> Webhook:
         self.asked.append((webhook_id, access_key))
+        self.done.append("admit")
+        if access_key == "wrong":
+            raise PermissionDenied
+        return webhook_of(webhook_id)
+
+    async def create_batch(
+        self, webhook: Webhook, deliveries: Iterable[Delivery | EventServiceError]
+    ) -> list[CreateResult | EventServiceError]:
         await self.gate.wait()
         self.lots.append(list(deliveries))
         return [one if isinstance(one, EventServiceError) else self._answer(one) for one in self.lots[-1]]
@@ -182,14 +190,14 @@ async def test_a_payload_that_no_parser_takes_leaves_the_others_alone(wire: byte
 
 
 async def test_each_payload_has_its_own_outcome() -> None:
-    answers: list[CreateOutcome | EventServiceError] = [
-        CreateOutcome(
+    answers: list[CreateResult | EventServiceError] = [
+        CreateResult(
             [f"event-{n}" for n in range(30)],
             faults=[f"results[{n}]: {'x' * 500}" for n in range(10)],
             ignored=["acknowledge"],
         ),
-        CreateOutcome(["event-1"], duplicate=True),
-        CreateOutcome(),
+        CreateResult(["event-1"], duplicate=True),
+        CreateResult(),
         Overloaded("busy", retry_after=0.25),
         AlreadyExists("used"),
         TooLarge("x" * 5000),
@@ -223,7 +231,7 @@ async def test_what_sending_again_does_not_mend_is_an_outcome(error: EventServic
 
 
 async def test_the_largest_reply_is_one_that_clients_take() -> None:
-    worst = CreateOutcome(["event-0123456789ab"] * 1000, faults=["\0" * 1000] * 100, ignored=["%" * 1000] * 100)
+    worst = CreateResult(["event-0123456789ab"] * 1000, faults=["\0" * 1000] * 100, ignored=["%" * 1000] * 100)
     reply = await IngestServicer(Manager(lambda _: worst)).create_batch(
         batch(*[{"n": n} for n in range(MAX_BATCH)]), RpcContext("/s/m", {})
     )
@@ -357,7 +365,7 @@ HOSTILE = [b"", b"\xff" * 50, b"\x1a\xff\xff\xff\xff\x0f", b"\x0a\x03\xed\xa0\x8
 
 async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
     async with (
-        ingesting(Manager(lambda _: CreateOutcome())) as (server, _),
+        ingesting(Manager(lambda _: CreateResult())) as (server, _),
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
     ):
         for request in HOSTILE:
@@ -367,17 +375,17 @@ async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_large_payloads_of_a_stranger_are_not_read() -> None:
-    done: list[str] = []
+async def test_unauthenticated_payloads_are_not_decoded() -> None:
     manager = Manager()
-    servicer = IngestServicer(manager, large_payloads(done))
+    done = manager.done
+    servicer = IngestServicer(manager, noting(done))
     payloads = [{"n": 1, "title": "small"}, {"n": 2, "title": "x" * LARGE_BODY}]
     with pytest.raises(PermissionDenied):
         await servicer.create_batch(batch(*payloads, access_key="wrong"), RpcContext("/s/m", {}))
-    assert done == ["authenticate"]
+    assert done == ["admit"]
     await servicer.create_batch(batch(*payloads, access_key="right"), RpcContext("/s/m", {}))
-    assert done == ["authenticate", "authenticate", "read"]
+    assert done == ["admit", "admit", "read"]
     requests = RequestStream([batch(*payloads, access_key="right")], [batch({"n": 3}, access_key="right")])
     await servicer.create_stream(b"", RpcContext("/s/m", {}, requests=requests))
-    assert done[3:] == ["authenticate", "read"]
+    assert done[3:] == ["admit", "read", "admit"]
     assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]

@@ -1,6 +1,6 @@
 import base64
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from google.protobuf import json_format, struct_pb2
@@ -23,9 +23,9 @@ from event_service.events.delivery import DeliveryParser
 from event_service.events.preview import Previewer
 from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
+from event_service.normalize import delivery_hooks
 from event_service.normalize.remote_plugin import RemotePlugins
-from event_service.normalize.sns_trust import SnsTrust
 from event_service.rpc import webhook_servicer, webhooks_servicer
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import method_table
@@ -81,11 +81,9 @@ class Both:
     def __init__(self, manager, threads):
         deliveries = DeliveryParser(
             remote=Remote(),
-            sns=SnsTrust(None),
+            hooks=delivery_hooks(None),
             endpoints={},
             threads=threads,
-            idempotency=timedelta(hours=24),
-            same_body=timedelta(seconds=60),
         )
         previewer = Previewer(
             webhooks=manager,
@@ -365,7 +363,7 @@ async def test_statistics(ask, servicer):
     assert await ask("statistics", {"webhook_id": webhook_id}) == {"webhook_id": webhook_id}
     for error in ("", "title: must be a string"):
         servicer.manager.count(webhook_id, error=bool(error))
-    servicer.manager.note(webhook_id, Ending(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
+    servicer.manager.note(webhook_id, DeliveryOutcome(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
     shown = await ask("statistics", {"webhook_id": webhook_id})
     assert shown.pop("last_received_at") <= shown.pop("last_error_at")
     assert shown == {

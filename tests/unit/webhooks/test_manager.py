@@ -16,7 +16,7 @@ from event_service.errors import (
     Unavailable,
     WebhookDisabled,
 )
-from event_service.model.activity import Ending
+from event_service.model.activity import DeliveryOutcome
 from event_service.model.scope import Scope
 from event_service.model.webhook import WebhookState, access_key_hash
 from event_service.store.webhooks import WebhookStore
@@ -404,7 +404,7 @@ class TestCounters:
         manager = make_manager(store=FullDisk(database, 5000))
         webhook, _ = await create(manager)
         manager.count(webhook.webhook_id, error=True)
-        manager.note(webhook.webhook_id, Ending(stored=2))
+        manager.note(webhook.webhook_id, DeliveryOutcome(stored=2))
         for _ in range(2):
             found = await manager.get(SCOPE, webhook.webhook_id)
             assert (found.requests_total, found.requests_error, found.activity.stored) == (1, 1, 2)

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import Unavailable
+from event_service.events.write_request import CreateResult
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.cloud_eye import caller, queries
@@ -45,25 +46,12 @@ from event_service.wire.timestamps import utc_now
 PARSED_IN_THREAD_BYTES = 256 * 1024
 
 
-class DraftOutcome(Protocol):
-    """What became of one event.
-
-    `duplicate` says that an event of this identity was stored by somebody else, before or just now: then the stored
-    one, under `event_id`, is what the sender was promised.
-    """
-
-    @property
-    def event_id(self) -> str: ...
-    @property
-    def duplicate(self) -> bool: ...
-
-
 class Events(queries.Events, Protocol):
     """What is needed of `events/manager.py`."""
 
     async def create_drafts(
         self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
-    ) -> Sequence[DraftOutcome]: ...
+    ) -> Sequence[CreateResult]: ...
 
 
 class Webhooks(caller.Webhooks, Protocol):
@@ -181,7 +169,7 @@ class CloudEye:
         seen_before: dict[str, str] = {}
         for (identity, draft), outcome in zip(new.items(), outcomes, strict=True):
             if outcome.duplicate:
-                seen_before[identity] = outcome.event_id
+                seen_before[identity] = outcome.event_ids[0]
             else:
                 ids[identity] = draft.additional_info[EVENT_ID]
         if seen_before:
