@@ -8,6 +8,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
 
 from event_service.concurrency.thread_pool import RunInThread
 from event_service.http import collector
@@ -17,7 +18,7 @@ from event_service.http.cloud_eye import api as cloud_eye
 from event_service.http.cloud_eye.api import CloudEye
 from event_service.http.cloud_eye.validation import Rules
 from event_service.http.collector import Collector
-from event_service.http.middleware import Gate, Observer
+from event_service.http.middleware import Observer, with_middleware
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
 from event_service.identity.authenticator import Authenticator
@@ -49,7 +50,7 @@ def build_app(
     more_routes: Sequence[BaseRoute] = (),
     observe: Observer | None = None,
     clock: Callable[[], datetime] = utc_now,
-) -> Gate:
+) -> ASGIApp:
     """Puts the routes together.
 
     Args:
@@ -108,4 +109,4 @@ def build_app(
         Route("/openapi.json", openapi),
         *more_routes,
     ]
-    return Gate(Router(routes, redirect_slashes=False), observe)
+    return with_middleware(Router(routes, redirect_slashes=False), observe)

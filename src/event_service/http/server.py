@@ -1,6 +1,6 @@
 """uvicorn inside our own event loop: no signal handlers, no logging of its own, no process exit.
 
-uvicorn would log every path, and ours may hold access keys; `gate.py` logs the routes instead.
+uvicorn would log every path, and ours may hold access keys; `middleware.py` logs the routes instead.
 """
 
 import asyncio

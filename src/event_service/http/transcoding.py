@@ -25,7 +25,7 @@ from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
-from event_service.http.middleware import REQUEST_ID
+from event_service.http.error_response import REQUEST_ID
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 # Writing a larger reply as JSON would keep all other calls waiting for too long.

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
 from event_service.events.delivery import CreateRequest
 from event_service.events.write_request import CreateOutcome
 from event_service.http.app import build_app
-from event_service.http.middleware import Gate
 from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal, Role
 from event_service.model.event import EventDraft
@@ -190,7 +190,7 @@ class Door:
     put_aside: list[Callable[..., Any]] = field(default_factory=list)
     observed: list[tuple[str, str, int]] = field(default_factory=list)
 
-    def app(self) -> Gate:
+    def app(self) -> ASGIApp:
         service = event_pb2.DESCRIPTOR.services_by_name["Event"]
         methods: dict[str, Handler] = {f"/{service.full_name}/{method.name}": empty_reply for method in service.methods}
         methods[f"/{service.full_name}/get"] = echo_event_id

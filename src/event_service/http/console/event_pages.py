@@ -18,7 +18,7 @@ from event_service.http.console.charts import Insight, Insights
 from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
 from event_service.http.console.pages import Pages, WebhookNames
 from event_service.http.console.rendering import HEADERS
-from event_service.http.console.views import COLUMNS, event_row, event_view
+from event_service.http.console.view_models import COLUMNS, event_row, event_view
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp

@@ -12,7 +12,7 @@ from event_service.errors import EventServiceError, NotFound
 from event_service.events.watch import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.console import event_pages, views, webhook_pages
+from event_service.http.console import event_pages, view_models, webhook_pages
 from event_service.http.console.event_pages import AlertStates, EventPages
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
@@ -56,7 +56,13 @@ def console_routes(
         clock: aware UTC.
     """
     renderer = Renderer(
-        {"version": version, "number": views.number, "clock": views.clock, "iso": views.iso, "words": views.words}
+        {
+            "version": version,
+            "number": view_models.number,
+            "clock": view_models.clock,
+            "iso": view_models.iso,
+            "words": view_models.words,
+        }
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)

@@ -12,7 +12,7 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import EventServiceError, NotFound, Unauthenticated
 from event_service.events.watch import Watcher
 from event_service.http.console import console_routes
-from event_service.http.middleware import Gate
+from event_service.http.middleware import with_middleware
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import Activity
 from event_service.model.condition import AlertState
@@ -193,8 +193,8 @@ class Console:
             version="0",
             clock=lambda: NOW,
         )
-        gate = Gate(Router(routes, redirect_slashes=False))
-        return httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url=host)
+        app = with_middleware(Router(routes, redirect_slashes=False))
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=host)
 
 
 def busy_webhook() -> Webhook:
