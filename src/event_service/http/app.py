@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
@@ -11,10 +10,9 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from event_service.concurrency.thread_pool import RunInThread
-from event_service.http import collector
+from event_service.events.manager import EventManager
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye import api as cloud_eye
 from event_service.http.cloud_eye.api import CloudEye
 from event_service.http.cloud_eye.validation import Rules
 from event_service.http.collector import Collector
@@ -23,22 +21,15 @@ from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
 from event_service.identity.authenticator import Authenticator
 from event_service.settings import Settings
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import utc_now
-
-
-class Events(cloud_eye.Events, collector.Events, Protocol):
-    """What the routes need of `events/manager.py`."""
-
-
-class Webhooks(cloud_eye.Webhooks, collector.Webhooks, Protocol):
-    """What the routes need of `webhooks/manager.py`."""
 
 
 def build_app(
     settings: Settings,
     *,
-    events: Events,
-    webhooks: Webhooks,
+    events: EventManager,
+    webhooks: WebhookManager,
     authenticator: Authenticator,
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],

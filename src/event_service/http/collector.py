@@ -8,7 +8,7 @@ upstream's.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,10 +17,11 @@ from starlette.routing import Route
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.delivery import CreateRequest, checked_idempotency_key
+from event_service.events.manager import EventManager
 from event_service.events.write_request import CreateOutcome
 from event_service.http.body import BodyReader
-from event_service.model.webhook import Webhook
 from event_service.normalize.cloudevents import is_binary
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
@@ -28,18 +29,6 @@ PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 # Both may be long, and clients limit the size of an answer's head.
 _IDS_IN_HEADER = 20
 _SENTENCES_IN_HEADER = 500
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def create(self, request: CreateRequest) -> CreateOutcome: ...
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
 
 
 class Collector:
@@ -51,7 +40,13 @@ class Collector:
     """
 
     def __init__(
-        self, *, events: Events, webhooks: Webhooks, bodies: BodyReader, limit: int, clock: Callable[[], datetime]
+        self,
+        *,
+        events: EventManager,
+        webhooks: WebhookManager,
+        bodies: BodyReader,
+        limit: int,
+        clock: Callable[[], datetime],
     ) -> None:
         self._events = events
         self._webhooks = webhooks

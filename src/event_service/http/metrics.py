@@ -1,18 +1,10 @@
 """GET /metrics, for Prometheus."""
 
-from typing import Protocol
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from event_service.telemetry.metrics import CONTENT_TYPE
-
-
-class Metrics(Protocol):
-    """What is needed of `telemetry/metrics.py`."""
-
-    def text(self) -> bytes: ...
+from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
 def metrics_route(metrics: Metrics) -> Route:

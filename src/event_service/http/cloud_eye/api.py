@@ -14,16 +14,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import Unavailable
+from event_service.events.manager import EventManager
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye import caller, queries
 from event_service.http.cloud_eye.caller import Caller, Callers, scope_of_webhook
 from event_service.http.cloud_eye.errors import (
     BAD_BODY,
@@ -38,38 +38,12 @@ from event_service.http.cloud_eye.queries import list_event_detail, list_events,
 from event_service.http.cloud_eye.validation import Rules, find_faults, is_event_name, is_project_id
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.json_text import NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.wire.timestamps import utc_now
 
 # Parsing and checking a larger body would keep all other calls waiting for too long.
 PARSED_IN_THREAD_BYTES = 256 * 1024
-
-
-class DraftOutcome(Protocol):
-    """What became of one event.
-
-    `duplicate` says that an event of this identity was stored by somebody else, before or just now: then the stored
-    one, under `event_id`, is what the sender was promised.
-    """
-
-    @property
-    def event_id(self) -> str: ...
-    @property
-    def duplicate(self) -> bool: ...
-
-
-class Events(queries.Events, Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def create_drafts(
-        self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
-    ) -> Sequence[DraftOutcome]: ...
-
-
-class Webhooks(caller.Webhooks, Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    def count(self, webhook_id: str, *, error: bool) -> None: ...
 
 
 class CloudEye:
@@ -83,8 +57,8 @@ class CloudEye:
     def __init__(
         self,
         *,
-        events: Events,
-        webhooks: Webhooks,
+        events: EventManager,
+        webhooks: WebhookManager,
         authenticator: RequestAuthenticator,
         bodies: BodyReader,
         rules: Rules,

@@ -14,7 +14,6 @@ The SDKs have no mode without a signature: where both headers are there, the tok
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from starlette.requests import Request
 
@@ -33,17 +32,10 @@ from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState
+from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.options import CLOUD_EYE
 
 _SIGNED = b"SDK-"
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]: ...
-    async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +78,9 @@ class Callers:
         clock: the server's time, timezone-aware.
     """
 
-    def __init__(self, webhooks: Webhooks, authenticator: RequestAuthenticator, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, webhooks: WebhookManager, authenticator: RequestAuthenticator, clock: Callable[[], datetime]
+    ) -> None:
         self._webhooks = webhooks
         self._authenticator = authenticator
         self._clock = clock

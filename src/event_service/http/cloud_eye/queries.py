@@ -8,10 +8,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.events.manager import EventManager
 from event_service.http.cloud_eye.errors import BAD_PARAMETER, CloudEyeCode, CloudEyeError
 from event_service.http.cloud_eye.events import CUSTOM_EVENT, CUSTOM_SUB_EVENT, EVENT_ID, milliseconds_of, moment_of
 from event_service.model.scope import Scope
@@ -38,22 +39,6 @@ _DETAIL_FIELDS = (
     "sub_event_type",
     "dimensions",
 )
-
-
-class Page(Protocol):
-    """What is needed of `store/event_reader.py`: EventInfo bytes, and how many match in all."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def total_count(self) -> int: ...
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py` to read."""
-
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page: ...
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +95,7 @@ def read_selection(query: bytes, filters: Sequence[str], now: datetime) -> Selec
     )
 
 
-async def list_events(events: Events, scope: Scope, project_id: str, selection: Selection) -> dict[str, Any]:
+async def list_events(events: EventManager, scope: Scope, project_id: str, selection: Selection) -> dict[str, Any]:
     """One entry for each event name, the one that occurred last first."""
     if selection.nothing:
         return {"events": [], "meta_data": {"total": 0}}
@@ -151,7 +136,7 @@ async def list_events(events: Events, scope: Scope, project_id: str, selection: 
 
 
 async def list_event_detail(
-    events: Events, scope: Scope, project_id: str, event_name: str, selection: Selection
+    events: EventManager, scope: Scope, project_id: str, event_name: str, selection: Selection
 ) -> dict[str, Any]:
     """The events of one name, newest first, and the users and sources of all of them."""
     answer: dict[str, Any] = {
@@ -187,7 +172,7 @@ async def list_event_detail(
     return answer
 
 
-async def promised_ids(events: Events, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
+async def promised_ids(events: EventManager, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
     """The Cloud Eye ids that stored events were answered with, by event_id."""
     page = await events.list(
         scope,

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from event_service.errors import DeadlineExceeded, Overloaded
+from event_service.events.manager import EventManager
 from event_service.http.console.filter_form import SEVERITIES, Selection
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp, parse_timestamp
@@ -32,12 +33,6 @@ _FORMATS = (
 _DAY = ("%Y-%m-%d", timedelta(days=1))
 _BROKEN_DOWN_BY = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
 """Resources last: an event has many, so that they have to be counted one by one."""
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Insights:
     only and shows what there is by then; the counting goes on, and whoever comes back within a minute finds it done.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: EventManager) -> None:
         self._events = events
         self._counting: dict[tuple[Scope, Selection, datetime], _Counting] = {}
 
@@ -145,7 +140,7 @@ class _Counting:
     """
 
     def __init__(
-        self, events: Events, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
+        self, events: EventManager, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
     ) -> None:
         self.insight = Insight(late=True)
         self._events = events

@@ -2,9 +2,8 @@
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.requests import Request
@@ -12,15 +11,17 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, Overloaded, Unavailable
+from event_service.events.manager import EventManager
 from event_service.events.watch import WatchBatch, Watcher
 from event_service.http.console import charts as figures
 from event_service.http.console.charts import Insight, Insights
 from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
-from event_service.http.console.pages import Pages, WebhookNames
+from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS
 from event_service.http.console.view_models import COLUMNS, event_row, event_view
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
@@ -36,22 +37,6 @@ LIVE_VIEWS = 64
 _STILL_THERE_SECONDS = 15.0  # proxies cut connections that have been silent for a minute
 
 
-class Rows(Protocol):
-    """A page of a list, as EventInfo bytes."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def total_count(self) -> int: ...
-
-
-class Events(figures.Events, Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def get(self, scope: Scope, event_id: str) -> bytes: ...
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
-
-
 class EventPages:
     """Answers what is asked about events.
 
@@ -65,8 +50,8 @@ class EventPages:
         self,
         pages: Pages,
         *,
-        events: Events,
-        webhooks: WebhookNames,
+        events: EventManager,
+        webhooks: WebhookManager,
         watcher: Watcher,
         alert_state: AlertStates,
         is_ready: Callable[[], bool],

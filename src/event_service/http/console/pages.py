@@ -1,7 +1,7 @@
 """What all pages have in common: who is asking, the frame around the page, and how errors look."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
@@ -14,21 +14,13 @@ from event_service.http.console.session import FORM_FIELD, Sessions
 from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
-from event_service.webhooks.info import InfoPage
+from event_service.webhooks.manager import WebhookManager
 
 FORM_BYTES = 64 * 1024
 _FIELDS = 50
 _NAMED_WEBHOOKS = 200
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class WebhookNames(Protocol):
-    """What is needed of `webhooks/manager.py` to call webhooks by their names."""
-
-    async def list(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
-    ) -> InfoPage: ...
 
 
 class Pages:
@@ -99,7 +91,7 @@ class Pages:
         self.sessions.check_form(request, fields.get(FORM_FIELD, ""))
         return fields
 
-    async def webhook_names(self, webhooks: WebhookNames, principal: Principal) -> dict[str, str]:
+    async def webhook_names(self, webhooks: WebhookManager, principal: Principal) -> dict[str, str]:
         """Names of webhooks by id, {} for who may not read webhooks."""
         try:
             scope = scope_of(principal, "Webhook", "read")

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, NotFound
+from event_service.events.manager import EventManager
 from event_service.events.watch import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.console import event_pages, view_models, webhook_pages
+from event_service.http.console import view_models
 from event_service.http.console.event_pages import AlertStates, EventPages
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
@@ -22,25 +22,18 @@ from event_service.identity.access import scope_of
 from event_service.identity.authenticator import Authenticator
 from event_service.normalize import known_names
 from event_service.settings import Settings
+from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.options import MAPPING
 from event_service.wire.timestamps import utc_now
 
 _MEMORY_BYTES = 4 * 1024 * 1024  # of forms under way
 
 
-class Events(event_pages.Events, Protocol):
-    """What the pages need of `events/manager.py`."""
-
-
-class Webhooks(webhook_pages.Webhooks, Protocol):
-    """What the pages need of `webhooks/manager.py`."""
-
-
 def console_routes(
     settings: Settings,
     *,
-    events: Events,
-    webhooks: Webhooks,
+    events: EventManager,
+    webhooks: WebhookManager,
     authenticator: Authenticator,
     watcher: Watcher,
     alert_state: AlertStates,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,28 +16,11 @@ from event_service.model.activity import Activity
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import AUTO, canonical_name
-from event_service.webhooks.info import InfoPage
+from event_service.webhooks.manager import WebhookManager
 
 PAGE_ROWS = 50
 _OWN_FORMATS = (AUTO, "native")
 _LONGEST_OVERLAP_HOURS = 720
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def create(
-        self, scope: Scope, *, name: str, plugin_info: Mapping[str, Any] | None, project_id: str
-    ) -> tuple[Webhook, str]: ...
-    async def list(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
-    ) -> InfoPage: ...
-    async def get(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def enable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def disable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def delete(self, scope: Scope, webhook_id: str) -> None: ...
-    async def rotate_key(self, scope: Scope, webhook_id: str, overlap: float = 0.0) -> tuple[Webhook, str]: ...
-    def url(self, webhook_id: str, access_key: str = ...) -> str: ...
 
 
 class WebhookPages:
@@ -47,7 +30,7 @@ class WebhookPages:
         parsers: names a webhook's payloads may be read by.
     """
 
-    def __init__(self, pages: Pages, *, webhooks: Webhooks, parsers: list[str]) -> None:
+    def __init__(self, pages: Pages, *, webhooks: WebhookManager, parsers: list[str]) -> None:
         self._pages = pages
         self._webhooks = webhooks
         self._parsers = parsers
