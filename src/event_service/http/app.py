@@ -1,4 +1,4 @@
-"""The HTTP application: all routes behind the gate. `server.py` serves it, `event_service/app.py` wires it."""
+"""The HTTP application: all routes inside the middleware. `server.py` serves it, `event_service/app.py` wires it."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -42,20 +42,20 @@ def build_app(
     observe: Observer | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> ASGIApp:
-    """Puts the routes together.
+    """Return the ASGI application of all routes.
 
     Args:
-        services, methods, open_methods, new_call, run_in_thread: as `transcoding.Transcoder` takes them.
-        is_ready: whether events can be stored.
+        services, methods, open_methods, new_call, run_in_thread: see `transcoding.Transcoder`.
+        is_ready: returns True while events can be stored.
         version: of this service.
-        more_routes: what else is served, e.g. metrics and the console.
-        observe: told of every answer, for metrics.
+        more_routes: further routes, e.g. metrics and the console.
+        observe: called for every response, for metrics.
         clock: the time of receipt: timezone-aware UTC, whole milliseconds.
 
     Raises:
-        ValueError: a service has a method that nothing answers.
+        ValueError: a service has a method without a handler.
     """
-    callers = RequestAuthenticator(settings, authenticator)
+    request_authenticator = RequestAuthenticator(settings, authenticator)
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=settings.http_body_memory_bytes)
     collectors = Collector(
         events=events, webhooks=webhooks, bodies=bodies, limit=settings.max_message_bytes, clock=clock
@@ -64,7 +64,7 @@ def build_app(
         services=services,
         methods=methods,
         open_methods=open_methods,
-        authenticator=callers,
+        authenticator=request_authenticator,
         new_call=new_call,
         bodies=bodies,
         limit=settings.max_message_bytes,
@@ -73,7 +73,7 @@ def build_app(
     cloud = CloudEye(
         events=events,
         webhooks=webhooks,
-        authenticator=callers,
+        authenticator=request_authenticator,
         bodies=bodies,
         rules=Rules(settings.cloud_eye_rules, settings.cloud_eye_time_margin_seconds),
         limit=settings.cloud_eye_max_body_bytes,

@@ -1,8 +1,7 @@
-"""POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: what monitoring tools deliver.
+"""POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: deliveries of monitoring tools.
 
-Any content type is read as JSON. What is authentic but no JSON, nor a text that its headers explain, is stored as an
-ERROR event all the same, so nothing that a tool sends with the right key is lost; the answer is 200 with `{}`, as
-upstream's.
+The body is parsed as JSON whatever its content type. An authenticated delivery that cannot be parsed is stored as an
+ERROR event, so nothing sent with a valid key is lost. The response is 200 with `{}`, as upstream's.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 
-# Both may be long, and clients limit the size of an answer's head.
+# Clients limit the size of response headers.
 _IDS_IN_HEADER = 20
 _SENTENCES_IN_HEADER = 500
 
@@ -35,7 +34,7 @@ class Collector:
     """The webhook route.
 
     Args:
-        limit: bytes of a body, and of what a compressed one unpacks to.
+        limit: largest body in bytes, compressed and decompressed.
         clock: the time of receipt: timezone-aware UTC, whole milliseconds.
     """
 
@@ -58,9 +57,9 @@ class Collector:
         return [Route(PATH, self.deliver, methods=["POST"])]
 
     async def deliver(self, request: Request) -> Response:
-        """Stores a delivery. Its ids and faults are in the answer's headers, as they are in the rpc's trailers."""
+        """Store a delivery. The response's headers carry ids and faults, as the rpc's trailers do."""
         webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
-        # A stranger's body is not read: with a wrong key it ends here.
+        # Before the body is read: the bodies of unauthenticated callers are not.
         await self._webhooks.authenticate(webhook_id, access_key)
         async with self._bodies.read(request, self._limit) as body:
             headers = joined_headers(request.scope["headers"])
@@ -84,18 +83,19 @@ class Collector:
 
 
 def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
-    """The JSON value of a body and "", or its text as an object and why it is not JSON.
+    """Parse a body.
 
     Args:
-        headers: names in lower case. Of a binary CloudEvent they say all that must be said: its body may be empty.
+        headers: names in lower case. A binary CloudEvent is described by its headers, so its body may be empty.
 
     Returns:
-        None as the value of an empty body.
+        The JSON value and ""; None and "" for an empty body; or, if the body is not JSON, `{"body": text}` and the
+        reason.
 
     Raises:
-        RequiredParameter: the body holds nothing that could be lost.
-        InvalidArgument: the body could be stored, but never be read again: it is nested too deeply.
-        TooLarge: it holds too many values.
+        RequiredParameter: the body is empty or `{}`.
+        InvalidArgument: the body is nested too deeply to be read back.
+        TooLarge: the body holds too many values.
     """
     if not body.strip():
         if is_binary(headers):
@@ -116,7 +116,7 @@ def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
 
 
 def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name; one that was sent several times has its values joined by commas."""
+    """Return the headers by lower-case name, the values of repeated headers joined by commas."""
     joined: dict[str, str] = {}
     for name, value in headers:
         key, text = name.decode("latin-1"), value.decode("latin-1")
@@ -125,9 +125,9 @@ def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def outcome_headers(outcome: CreateOutcome) -> Mapping[str, str]:
-    """What became of the delivery: event-count, event-id, event-duplicate, event-error, event-ignored.
+    """Return the outcome as headers: event-count, event-id, event-duplicate, event-error, event-ignored.
 
-    Of the last two, which are sentences, anything but printable ASCII is percent-encoded as UTF-8.
+    In the last two, which are sentences, everything but printable ASCII is percent-encoded as UTF-8.
     """
     headers = {"event-count": str(len(outcome.event_ids))}
     if outcome.event_ids:

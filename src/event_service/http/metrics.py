@@ -8,7 +8,7 @@ from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
 def metrics_route(metrics: Metrics) -> Route:
-    """The route. It asks for no token: Prometheus' own convention, and there is nothing in it that names anybody."""
+    """Return the route. It needs no token, by Prometheus' convention: metrics name no tenant."""
 
     async def answer(_request: Request) -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})

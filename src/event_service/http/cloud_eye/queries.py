@@ -1,7 +1,7 @@
-"""The two calls that read Cloud Eye events back, as queries of the Event API.
+"""The two calls that read Cloud Eye events, as queries of the Event API.
 
 Source: "Querying Event Monitoring Data" and "Querying Details of an Event" of the Cloud Eye API reference. Where the
-documents differ: `start` is a record offset; without a usable `from` and `to`, the last day is shown.
+documents differ: `start` is a record offset; without a valid `from` and `to`, the last day is returned.
 """
 
 import asyncio
@@ -42,13 +42,15 @@ _DETAIL_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The query parameters both calls share.
+class QueryParameters:
+    """The query parameters that both calls share.
 
     Attributes:
         equals: additional_info name -> value that must be equal.
-        start, limit: offset of the first record, and how many.
-        nothing: asks for events nobody can have reported here (EVENT.SYS).
+        since, until: range of occurred_at, timezone-aware, both ends included.
+        start: offset of the first record.
+        limit: most records to return.
+        is_empty: no event can match, e.g. for EVENT.SYS, which cannot be reported.
     """
 
     equals: Mapping[str, str]
@@ -56,19 +58,19 @@ class Selection:
     until: datetime
     start: int
     limit: int
-    nothing: bool
+    is_empty: bool
 
 
-def read_selection(query: bytes, filters: Sequence[str], now: datetime) -> Selection:
-    """Reads a query string.
+def parse_query_parameters(query: bytes, filters: Sequence[str], now: datetime) -> QueryParameters:
+    """Parse a query string.
 
     Args:
-        query: as on the wire; `+` is a plus sign.
-        filters: which parameters compare a field of the event.
+        query: as received; `+` is a plus sign.
+        filters: names of the parameters that filter by a field of the event.
         now: the server's time, timezone-aware.
 
     Raises:
-        CloudEyeError: 400, a parameter cannot be what it says.
+        CloudEyeError: 400, a parameter is invalid.
     """
     given = _parameters(query)
     event_type = given.get("event_type") or CUSTOM_EVENT
@@ -85,24 +87,26 @@ def read_selection(query: bytes, filters: Sequence[str], now: datetime) -> Selec
         since = (until if given.get("to") else now) - DEFAULT_WINDOW
     if since >= until:
         raise CloudEyeError(BAD_PARAMETER, "from must be earlier than to")
-    return Selection(
+    return QueryParameters(
         equals={name: given[name] for name in filters if given.get(name)},
         since=since,
         until=until,
         start=_number(given, "start", 0, 0, 2**31 - 1),
         limit=_number(given, "limit", MAX_LIMIT, 1, MAX_LIMIT),
-        nothing=event_type != CUSTOM_EVENT or sub_event_type != CUSTOM_SUB_EVENT,
+        is_empty=event_type != CUSTOM_EVENT or sub_event_type != CUSTOM_SUB_EVENT,
     )
 
 
-async def list_events(events: EventManager, scope: Scope, project_id: str, selection: Selection) -> dict[str, Any]:
-    """One entry for each event name, the one that occurred last first."""
-    if selection.nothing:
+async def list_events(
+    events: EventManager, scope: Scope, project_id: str, parameters: QueryParameters
+) -> dict[str, Any]:
+    """Return one entry for each event name, the latest occurrence first."""
+    if parameters.is_empty:
         return {"events": [], "meta_data": {"total": 0}}
     reply = await events.stat(
         scope,
         {
-            "filter": _filters(project_id, selection),
+            "filter": _filters(project_id, parameters),
             "aggregate": [
                 {"sort": [{"key": "occurred_at", "desc": False}]},
                 {
@@ -129,16 +133,16 @@ async def list_events(events: EventManager, scope: Scope, project_id: str, selec
                 "latest_occur_time": _milliseconds(row["occurred_at"]),
                 "latest_event_source": row["event_source"],
             }
-            for row in rows[selection.start : selection.start + selection.limit]
+            for row in rows[parameters.start : parameters.start + parameters.limit]
         ],
         "meta_data": {"total": len(rows)},
     }
 
 
 async def list_event_detail(
-    events: EventManager, scope: Scope, project_id: str, event_name: str, selection: Selection
+    events: EventManager, scope: Scope, project_id: str, event_name: str, parameters: QueryParameters
 ) -> dict[str, Any]:
-    """The events of one name, newest first, and the users and sources of all of them."""
+    """Return the events of one name, newest first, with the users and sources of all of them."""
     answer: dict[str, Any] = {
         "event_name": event_name,
         "event_type": CUSTOM_EVENT,
@@ -148,9 +152,9 @@ async def list_event_detail(
         "event_info": [],
         "meta_data": {"total": 0},
     }
-    if selection.nothing:
+    if parameters.is_empty:
         return answer
-    filters = _filters(project_id, selection)
+    filters = _filters(project_id, parameters)
     filters.append({"key": "additional_info.event_name", "value": event_name, "operator": "eq"})
     page, users, sources = await asyncio.gather(
         events.list(
@@ -158,7 +162,7 @@ async def list_event_detail(
             {
                 "filter": filters,
                 "sort": [{"key": "occurred_at", "desc": True}],
-                "page": {"start": selection.start + 1, "limit": selection.limit},
+                "page": {"start": parameters.start + 1, "limit": parameters.limit},
             },
             {},
         ),
@@ -172,8 +176,8 @@ async def list_event_detail(
     return answer
 
 
-async def promised_ids(events: EventManager, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
-    """The Cloud Eye ids that stored events were answered with, by event_id."""
+async def stored_ids(events: EventManager, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
+    """Return the Cloud Eye ids of stored events by event_id."""
     page = await events.list(
         scope,
         {
@@ -187,16 +191,17 @@ async def promised_ids(events: EventManager, scope: Scope, event_ids: Sequence[s
     return {event.event_id: event.additional_info.fields[EVENT_ID].string_value for event in stored}
 
 
-def _filters(project_id: str, selection: Selection) -> list[dict[str, Any]]:
+def _filters(project_id: str, parameters: QueryParameters) -> list[dict[str, Any]]:
     filters: list[dict[str, Any]] = [
         {"key": "provider", "value": "huaweicloud", "operator": "eq"},
         {"key": "account", "value": project_id, "operator": "eq"},
-        {"key": "occurred_at", "value": format_timestamp(selection.since), "operator": "gte"},
-        {"key": "occurred_at", "value": format_timestamp(selection.until), "operator": "lte"},
+        {"key": "occurred_at", "value": format_timestamp(parameters.since), "operator": "gte"},
+        {"key": "occurred_at", "value": format_timestamp(parameters.until), "operator": "lte"},
         {"key": f"additional_info.{EVENT_ID}", "value": True, "operator": "exists"},
     ]
     filters += [
-        {"key": f"additional_info.{name}", "value": value, "operator": "eq"} for name, value in selection.equals.items()
+        {"key": f"additional_info.{name}", "value": value, "operator": "eq"}
+        for name, value in parameters.equals.items()
     ]
     return filters
 
@@ -216,7 +221,7 @@ def _event_info(event: event_pb2.EventInfo) -> dict[str, Any]:
 
 
 def _parameters(query: bytes) -> dict[str, str]:
-    """The parameters of a query string, the first of each name."""
+    """Return the parameters of a query string; the first value of each name counts."""
     given: dict[str, str] = {}
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
@@ -233,7 +238,7 @@ def _number(given: Mapping[str, str], name: str, default: int, least: int, most:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Milliseconds since 1970; None where there are none, or no sane ones."""
+    """Convert milliseconds since 1970; return None if missing or invalid."""
     if text and text.isascii() and text.isdecimal() and len(text) <= 14:
         return moment_of(int(text))
     return None
