@@ -26,9 +26,10 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-# A service whose pages wait for no figures.
-IMPATIENT = (
-    "from event_service import cli; from event_service.http.console import charts; insight.SECONDS = 0; cli.main()"
+# A service whose pages never wait for charts.
+WITHOUT_WAIT = (
+    "from event_service import cli; from event_service.http.console import charts; "
+    "charts.PAGE_WAIT_SECONDS = 0; cli.main()"
 )
 
 HOSTILE = '</td><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -118,7 +119,7 @@ def test_from_the_list_to_an_event_and_its_alert(
     assert one(page, "h1").text == "disk full"
     assert '"severity": "CRITICAL"' in one(page, "pre").text
     assert [link.text for link in all_of(page, ".timeline a")] == ["disk full", "disk free"]
-    assert " is resolved: everything that was reported of it" in one(page, "article").text
+    assert " is resolved. All its events" in one(page, "article").text
 
 
 def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
@@ -232,7 +233,7 @@ def test_what_a_payload_smuggles_in_does_not_run(
 
 def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
-    assert one(page, "#empty").text.startswith("Nothing here")
+    assert one(page, "#empty").text.startswith("No events")
     mark(page)
     one(page, "#live").click()
     soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "true")
@@ -276,7 +277,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
     row().find_element(By.XPATH, ".//button[text()='Enable']").click()
     soon(page, lambda _: "enabled" in row().text)
     row().find_element(By.XPATH, ".//summary[text()='New key']").click()
-    row().find_element(By.XPATH, ".//button[text()='Give it a new key']").click()
+    row().find_element(By.XPATH, ".//button[text()='Create new key']").click()
     soon(page, lambda _: all_of(page, "#access-key"))
     assert one(page, "#access-key").text != key
     one(page, "a.primary").click()
@@ -307,7 +308,7 @@ def test_signing_in_with_a_token(
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
     service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks))
-    service.command = (sys.executable, "-c", IMPATIENT, "serve")
+    service.command = (sys.executable, "-c", WITHOUT_WAIT, "serve")
     service.start()
     token = issue_token(key, Role.WORKSPACE_OWNER, domain_id="domain-1", workspace_id="workspace-1", expires_in=600)
     visit(browser, service, "/webhooks")
@@ -316,8 +317,8 @@ def test_signing_in_with_a_token(
         soon(browser, lambda _, heading=heading: [each.text for each in all_of(browser, "h1")] == [heading])
     assert browser.execute_script("return document.cookie") == ""
     visit(browser, service, "/?range=7d")
-    soon(browser, lambda _: all_of(browser, ".insight .histogram"))  # which the page did not wait for
-    assert not all_of(browser, "#figures .hint")
+    soon(browser, lambda _: all_of(browser, ".charts .histogram"))  # which the page did not wait for
+    assert not all_of(browser, "#charts .hint")
     browser.delete_cookie("event_service_token")
     one(browser, ".chip.severity-ERROR").click()
     soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])

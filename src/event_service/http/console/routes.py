@@ -1,4 +1,4 @@
-"""The console's routes, wired."""
+"""The routes of the console."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -26,7 +26,7 @@ from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.options import MAPPING
 from event_service.wire.timestamps import utc_now
 
-_MEMORY_BYTES = 4 * 1024 * 1024  # of forms under way
+_MEMORY_BYTES = 4 * 1024 * 1024  # of all forms in flight
 
 
 def console_routes(
@@ -41,11 +41,11 @@ def console_routes(
     version: str,
     clock: Callable[[], datetime] = utc_now,
 ) -> list[Route]:
-    """All pages.
+    """Return the routes of all pages.
 
     Args:
-        alert_state: as `EventPages` takes it.
-        is_ready: whether the service answers.
+        alert_state: see `EventPages`.
+        is_ready: returns False once the service stops.
         clock: aware UTC.
     """
     renderer = Renderer(
@@ -59,7 +59,7 @@ def console_routes(
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
-    about_events = EventPages(
+    event_pages = EventPages(
         pages,
         events=events,
         webhooks=webhooks,
@@ -68,20 +68,20 @@ def console_routes(
         is_ready=is_ready,
         clock=clock,
     )
-    about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
-    doors = _Doors(pages)
+    webhook_pages = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
+    session_pages = _SessionPages(pages)
     return [
-        *about_events.routes(),
-        *about_webhooks.routes(),
-        Route("/sign-in", pages.guarded(doors.show), methods=["GET"]),
-        Route("/sign-in", pages.guarded(doors.sign_in), methods=["POST"]),
-        Route("/sign-out", pages.guarded(doors.sign_out), methods=["POST"]),
-        Route("/console/{name}", pages.guarded(doors.asset)),
+        *event_pages.routes(),
+        *webhook_pages.routes(),
+        Route("/sign-in", pages.guarded(session_pages.show), methods=["GET"]),
+        Route("/sign-in", pages.guarded(session_pages.sign_in), methods=["POST"]),
+        Route("/sign-out", pages.guarded(session_pages.sign_out), methods=["POST"]),
+        Route("/console/{name}", pages.guarded(session_pages.asset)),
     ]
 
 
-class _Doors:
-    """In, out, and the files pages are made with."""
+class _SessionPages:
+    """Sign-in, sign-out, and static files."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -89,19 +89,19 @@ class _Doors:
     async def show(self, request: Request) -> Response:
         if not self._pages.sessions.needs_token:
             return RedirectResponse("/", 303, HEADERS)
-        values = {"fault": None, "next": _own_address(request.query_params.get("next", ""))}
+        values = {"fault": None, "next": _local_url(request.query_params.get("next", ""))}
         return self._pages.page(request, "sign_in.html", values)
 
     async def sign_in(self, request: Request) -> Response:
         fields = await self._pages.form(request)
         given = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
-        there = _own_address(fields.get("next", ""))
+        next_url = _local_url(fields.get("next", ""))
         try:
             scope_of(self._pages.sessions.check(request, *given))
         except EventServiceError as error:
-            values = {"fault": error, "next": there}
+            values = {"fault": error, "next": next_url}
             return self._pages.page(request, "sign_in.html", values, error.http_status)
-        answer = RedirectResponse(there, 303, HEADERS)
+        answer = RedirectResponse(next_url, 303, HEADERS)
         self._pages.sessions.sign_in(request, answer, *given)
         return answer
 
@@ -118,7 +118,7 @@ class _Doors:
         return found
 
 
-def _own_address(address: str) -> str:
-    """The address if it is one of this console, else its first page: nobody is sent elsewhere after signing in."""
-    fine = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if fine and "\\" not in address else "/"
+def _local_url(url: str) -> str:
+    """Return the URL if it is a path of this console, else "/": an open redirect would help phishing."""
+    is_local = url.startswith("/") and not url.startswith("//") and url.isprintable() and "\\" not in url
+    return url if is_local else "/"

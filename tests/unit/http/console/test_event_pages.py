@@ -153,10 +153,10 @@ async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(a
 @pytest.mark.parametrize(
     ("address", "total", "said"),
     [
-        ("/", 0, "Nothing here in the last 24 hours"),
-        ("/?webhook=webhook-1", 0, "Nothing here"),
-        ("/?severity=CRITICAL", 0, "No event matches"),
-        ("/?page=9", 120, "There are 3 pages"),
+        ("/", 0, "No events in the last 24 hours"),
+        ("/?webhook=webhook-1", 0, "No events"),
+        ("/?severity=CRITICAL", 0, "No events match"),
+        ("/?page=9", 120, "This list has 3 pages"),
     ],
 )
 async def test_an_empty_list_says_why(address: str, total: int, said: str) -> None:
@@ -204,7 +204,7 @@ async def test_figures_of_any_time(times: str, at: str | None) -> None:
 
 
 async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "SECONDS", 0.01)
+    monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.01)
     console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
     counted, go_on, real = [], asyncio.Event(), console.events.stat
 
@@ -217,7 +217,7 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
     async with console.client() as client:
         for _ in range(2):
             page = (await client.get("/")).text
-            assert "still being counted" in page
+            assert "still loading" in page
             assert "disk full" in page
         go_on.set()
         await asyncio.sleep(0.05)
@@ -228,7 +228,7 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
 async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(charts, "SECONDS", 0.05)
+    monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.05)
     statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resources": "web-1", "count": 60}]
     console = Console(events=FakeEvents([event()], statistics))
     go_on, real = asyncio.Event(), console.events.stat
@@ -241,16 +241,16 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
     monkeypatch.setattr(console.events, "stat", slow_for_resources)
     async with console.client() as client:
         page = (await client.get("/?range=7d")).text
-        assert 'hx-get="/figures?range=7d" hx-trigger="load"' in page
+        assert 'hx-get="/charts?range=7d" hx-trigger="load"' in page
         assert 'class="bar severity-CRITICAL"' in page
         assert ">web-1<" not in page
         asyncio.get_running_loop().call_later(0.05, go_on.set)
-        answer = await client.get("/figures?range=7d")
+        answer = await client.get("/charts?range=7d")
         assert ">web-1<" in answer.text
-        assert "still being counted" not in answer.text
+        assert "still loading" not in answer.text
         assert "<html" not in answer.text
         assert_inert(answer.text)
-        assert 'hx-get="/figures' not in (await client.get("/?range=7d")).text
+        assert 'hx-get="/charts' not in (await client.get("/?range=7d")).text
 
 
 async def test_resources_are_counted_of_the_newest_events_only_where_there_are_many(
@@ -289,8 +289,8 @@ async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
         still_open = (await client.get("/events/event-1")).text
         console.alert_states.clear()
         unknown = (await client.get("/events/event-1")).text
-    assert "alert-1 is <strong>resolved</strong>: everything" in page
-    assert "alert-1 is <strong>open</strong>: everything" in still_open
+    assert "alert-1 is <strong>resolved</strong>. All its events" in page
+    assert "alert-1 is <strong>open</strong>. All its events" in still_open
     assert "alert-1: everything" in unknown
     assert "&#34;a&#34;: 1" in page
     assert console.events.equals == [{"alert_id": "alert-1"}] * 3

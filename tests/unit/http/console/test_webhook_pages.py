@@ -49,7 +49,7 @@ async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> N
         ("next", "?find=web%261&amp;page=3"),
     ]
     assert wrong.status_code == 400
-    assert "Nothing is called that." in nothing
+    assert "No webhooks match." in nothing
 
 
 async def test_a_new_webhook_shows_its_key_once() -> None:
@@ -82,8 +82,8 @@ async def test_what_was_typed_stays_when_it_is_refused() -> None:
         ("", "It works", "payload.json"),
         ("auto", "It works", "payload.json"),
         ("native", "It works", "payload.json"),
-        ("alertmanager", "read as alertmanager's", "It works"),
-        ("my-plugin", "read as my-plugin's", "It works"),
+        ("alertmanager", "parsed as alertmanager", "It works"),
+        ("my-plugin", "parsed as my-plugin", "It works"),
     ],
 )
 async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: str, not_shown: str) -> None:
@@ -151,7 +151,7 @@ async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
-@pytest.mark.parametrize("path", ["/", "/figures", "/live"])
+@pytest.mark.parametrize("path", ["/", "/charts", "/live"])
 async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -> None:
     async with Console(auth="jwt").client() as client:
         answer = await client.get(f"{path}?range=7d", headers={"HX-Request": "true"})
