@@ -13,7 +13,7 @@ from cryptography import x509
 from event_service.http.server import HttpServer
 from event_service.rpc.server import GrpcServer
 from event_service.tls import TlsError, TlsFiles, server_context, server_credentials, tls_files
-from tests.unit.http.fakes import Door
+from tests.unit.http.fakes import HttpService
 from tests.unit.rpc.certificates import Authority, Identity
 from tests.unit.rpc.serving import EVENT, Methods, failure, serving, settings
 
@@ -127,7 +127,7 @@ async def test_http_offers_a_replaced_certificate_without_client_certificates(
     clients = tmp_path / "clients.pem"
     clients.write_bytes(Authority("clients").certificate)
     server = HttpServer(
-        Door().app(), "127.0.0.1:0", tls=server_context(TlsFiles(files.certificate, files.key, clients))
+        HttpService().app(), "127.0.0.1:0", tls=server_context(TlsFiles(files.certificate, files.key, clients))
     )
     assert server.scheme == "https"
     await server.start()

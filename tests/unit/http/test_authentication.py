@@ -9,7 +9,7 @@ import pytest
 
 from event_service.identity.authenticator import NoAuthentication
 from tests.unit.configured import configured
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door, cloud_eye_item
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService, cloud_eye_item
 
 LIST = "/monitoring/v1/event/list"
 CLOUD_EYE = f"/V1.0/{PROJECT}/events"
@@ -17,12 +17,12 @@ DELIVERY = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 HERE = "127.0.0.1:8080"
 
 
-def door(**settings: Any) -> Door:
-    return Door(settings=configured(**settings), authenticator=NoAuthentication("domain-1", "workspace-1"))
+def without_authentication(**settings: Any) -> HttpService:
+    return HttpService(settings=configured(**settings), authenticator=NoAuthentication("domain-1", "workspace-1"))
 
 
-async def lists(door: Door, **headers: str) -> httpx.Response:
-    async with door.client() as client:
+async def lists(service: HttpService, **headers: str) -> httpx.Response:
+    async with service.client() as client:
         return await client.post(LIST, json={}, headers=headers)
 
 
@@ -43,7 +43,7 @@ async def lists(door: Door, **headers: str) -> httpx.Response:
 )
 async def test_what_may_come(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
-    assert (await lists(door(public_url=public_url), **headers)).status_code == 200
+    assert (await lists(without_authentication(public_url=public_url), **headers)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -69,20 +69,20 @@ async def test_what_may_come(host: str, origin: str | None, public_url: str) -> 
 )
 async def test_what_may_not(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
-    answer = await lists(door(public_url=public_url), **headers)
+    answer = await lists(without_authentication(public_url=public_url), **headers)
     assert (answer.status_code, answer.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
     assert "EVENT_SERVICE_PUBLIC_URL" in answer.json()["detail"]["message"]
 
 
 @pytest.mark.parametrize("settings", [{"auth": "jwt"}, {"http_address": "0.0.0.0:8080", "insecure": True}])
 async def test_elsewhere_tokens_and_networks_decide(settings: dict[str, Any]) -> None:
-    answer = await lists(door(**settings), Host="events.example", Origin="https://pages.example")
+    answer = await lists(without_authentication(**settings), Host="events.example", Origin="https://pages.example")
     assert answer.status_code == 200
 
 
 async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None:
     rebound = {"Host": "rebound.example:8080"}
-    async with door().client() as client:
+    async with without_authentication().client() as client:
         for headers in ({"X-Auth-Token": "anything"}, {"Authorization": "Bearer anything"}):
             assert (await client.get(CLOUD_EYE, headers=headers)).status_code == 200
             refused = await client.get(CLOUD_EYE, headers=headers | rebound)
@@ -92,7 +92,7 @@ async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None
 async def test_what_has_a_credential_of_its_own_comes_from_anywhere() -> None:
     headers = {"Host": "host.docker.internal:8080", "Origin": "https://pages.example"}
     key = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
-    async with door().client() as client:
+    async with without_authentication().client() as client:
         assert (await client.post(DELIVERY, json={"a": 1}, headers=headers)).status_code == 200
         reported = await client.post(CLOUD_EYE, content=json.dumps([cloud_eye_item()]), headers=headers | key)
         assert reported.status_code == 201

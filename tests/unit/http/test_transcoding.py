@@ -14,7 +14,7 @@ from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.http.fakes import TOKEN, Door, FakeCall
+from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
 LIST = "/spaceone.api.monitoring.v1.Event/list"
@@ -44,7 +44,7 @@ def test_paths_are_those_of_the_contract() -> None:
 
 
 async def test_a_call() -> None:
-    async with Door().client(TOKEN) as client:
+    async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", json={"event_id": "event-1"})
     assert answer.status_code == 200
     assert answer.json() == {"event_id": "event-1", "event_key": answer.headers["x-request-id"]}
@@ -58,8 +58,8 @@ async def test_metadata_is_the_headers() -> None:
         seen.append(call)
         return b""
 
-    door = Door(handlers={LIST: remember})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: remember})
+    async with service.client(TOKEN) as client:
         headers = {"X-Domain-Id": "domain-1", "X-Workspace-Id": "w"}
         await client.post("/monitoring/v1/event/list", headers=headers)
     [call] = seen
@@ -75,8 +75,8 @@ async def test_errors_of_the_method() -> None:
     async def miss(_request: bytes, _call: FakeCall) -> bytes:
         raise NotFound("event_id", "x")
 
-    door = Door(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
+    async with service.client(TOKEN) as client:
         refused = await client.post("/monitoring/v1/event/list")
         missed = await client.post("/monitoring/v1/event/stat")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -95,7 +95,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
             read.append(b"x" * 1000)
             yield read[-1]
 
-    async with Door().client("another.token") as client:
+    async with HttpService().client("another.token") as client:
         answer = await client.post("/monitoring/v1/event/list", content=body())
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert len(read) <= 1
@@ -103,16 +103,16 @@ async def test_a_stranger_s_body_is_not_read() -> None:
 
 @pytest.mark.parametrize("is_large", [True, False])
 async def test_a_large_body_is_read_beside_all_other_calls(is_large: bool) -> None:
-    door = Door()
+    service = HttpService()
     size = LARGE_BODY + 1 if is_large else LARGE_BODY
-    async with door.client(TOKEN) as client:
+    async with service.client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
     assert answer.json()["event_id"] == "event-1"
-    assert door.put_aside == ([read_message] if is_large else [])
+    assert service.in_threads == ([read_message] if is_large else [])
 
 
 async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> None:
-    async with Door(open_methods=frozenset({LIST})).client() as client:
+    async with HttpService(open_methods=frozenset({LIST})).client() as client:
         assert (await client.post("/monitoring/v1/event/list")).status_code == 200
         assert (await client.post("/monitoring/v1/event/stat")).status_code == 401
 
@@ -131,7 +131,7 @@ async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> 
 )
 async def test_what_a_form_may_send_is_refused(content_type: str | None, status: int) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    async with Door().client(TOKEN) as client:
+    async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/list", content=b"{}", headers=headers)
     assert answer.status_code == status
     if status == 415:
@@ -207,8 +207,8 @@ async def test_large_replies_do_not_hold_up_others() -> None:
     async def answer(_request: bytes, _call: FakeCall) -> bytes:
         return wire
 
-    door = Door(handlers={LIST: answer})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: answer})
+    async with service.client(TOKEN) as client:
         listing = asyncio.create_task(client.post("/monitoring/v1/event/list"))
         while not listing.done():
             await client.get("/healthz")
@@ -217,20 +217,20 @@ async def test_large_replies_do_not_hold_up_others() -> None:
 
 
 def test_a_method_that_nothing_answers_is_found_at_start() -> None:
-    door = Door()
-    door.handlers = {}
+    service = HttpService()
+    service.handlers = {}
     with pytest.raises(ValueError, match="has no handler"):
-        _without(door, LIST)
+        _without(service, LIST)
 
 
-def _without(door: Door, name: str) -> None:
-    door.handlers[name] = None  # type: ignore[assignment]
-    door.app()
+def _without(service: HttpService, name: str) -> None:
+    service.handlers[name] = None  # type: ignore[assignment]
+    service.app()
 
 
 async def test_the_openapi_document_says_what_is_served() -> None:
-    door = Door()
-    async with door.client() as client:
+    service = HttpService()
+    async with service.client() as client:
         document = (await client.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {

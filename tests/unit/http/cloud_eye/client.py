@@ -5,15 +5,15 @@ from typing import Any, Self
 import httpx
 
 from tests.unit.http.cloud_eye.signing import signed
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
 
 
 class SignedClient:
-    """Sends one request at a time to the application behind a door."""
+    """Sends one request at a time to the application behind a service."""
 
-    def __init__(self, door: Door, *, secret_key: str = ACCESS_KEY, access_key_id: str = WEBHOOK_ID) -> None:
-        self._door = door
-        self._client = door.client()
+    def __init__(self, service: HttpService, *, secret_key: str = ACCESS_KEY, access_key_id: str = WEBHOOK_ID) -> None:
+        self._service = service
+        self._client = service.client()
         self._secret_key = secret_key
         self._access_key_id = access_key_id
 
@@ -48,7 +48,7 @@ class SignedClient:
             headers,
             secret_key=self._secret_key,
             access_key_id=self._access_key_id,
-            at=self._door.now,
+            at=self._service.now,
         )
         target = request.path + (b"?" + request.query if request.query else b"")
         return await self._client.request(

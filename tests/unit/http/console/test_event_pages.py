@@ -17,7 +17,8 @@ from event_service.http.console import charts
 from event_service.http.console.session import TOKEN_COOKIE
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from tests.unit.http.console.console_door import TOKEN, Console, FakeEvents, busy_webhook, event
+from tests.unit.http.console.console import Console, busy_webhook, event
+from tests.unit.http.fakes import TOKEN, FakeEvents
 
 SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
@@ -160,7 +161,7 @@ async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(a
     ],
 )
 async def test_an_empty_list_says_why(address: str, total: int, said: str) -> None:
-    async with Console(events=FakeEvents(stored=[b""] * total)).client() as client:
+    async with Console(events=FakeEvents(rows=[b""] * total)).client() as client:
         page = (await client.get(address)).text
     assert said in page
 
@@ -291,7 +292,7 @@ async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
         unknown = (await client.get("/events/event-1")).text
     assert "alert-1 is <strong>resolved</strong>. All its events" in page
     assert "alert-1 is <strong>open</strong>. All its events" in still_open
-    assert "alert-1: everything" in unknown
+    assert "alert-1. All its events" in unknown
     assert "&#34;a&#34;: 1" in page
     assert console.events.equals == [{"alert_id": "alert-1"}] * 3
     assert 'href="/events/event-2"' in page

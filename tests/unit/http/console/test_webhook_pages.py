@@ -10,7 +10,8 @@ import pytest
 from event_service.errors import AlreadyExists
 from event_service.identity.principal import Role
 from event_service.model.webhook import PluginInfo
-from tests.unit.http.console.console_door import KEY, TOKEN, Console, FakeWebhooks, busy_webhook, webhook
+from tests.unit.http.console.console import Console, busy_webhook, webhook
+from tests.unit.http.fakes import ACCESS_KEY, TOKEN, FakeWebhooks
 
 
 async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
@@ -39,7 +40,7 @@ async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> N
         wrong = await client.get("/webhooks?page=0")
         console.webhooks.total = 0
         nothing = (await client.get("/webhooks?find=x")).text
-    assert console.webhooks.asked[0] == {
+    assert console.webhooks.queries[0] == {
         "sort": [{"key": "created_at", "desc": True}],
         "page": {"start": 51, "limit": 50},
         "keyword": "web&1",
@@ -59,9 +60,9 @@ async def test_a_new_webhook_shows_its_key_once() -> None:
         answer = await client.post("/webhooks", data=fields)
         again = await client.get("/webhooks")
     assert answer.status_code == 200
-    assert f"http://here/webhook-1/{KEY}" in answer.text
+    assert f"http://here/webhook-1/{ACCESS_KEY}" in answer.text
     assert answer.headers["cache-control"] == "no-store"
-    assert KEY not in again.text
+    assert ACCESS_KEY not in again.text
     assert console.webhooks.done == [("create", "n", {"plugin_id": "native"}, "p")]
 
 
