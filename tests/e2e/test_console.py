@@ -105,7 +105,7 @@ def titles(page: webdriver.Chrome) -> list[str]:
     return [cell.text for cell in all_of(page, "#rows td.title a")]
 
 
-def test_from_the_list_to_an_event_and_its_alert(
+def test_list_links_to_an_event_and_its_alert(
     page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
 ) -> None:
     send(service, webhook, event_key="k", title="disk full", severity="CRITICAL", resources=["web-1"])
@@ -122,7 +122,7 @@ def test_from_the_list_to_an_event_and_its_alert(
     assert " is resolved. All its events" in one(page, "article").text
 
 
-def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_search_by_mouse_and_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     for severity in ("CRITICAL", "WARNING", "INFO"):
         send(service, webhook, event_key=severity, title=f"it is {severity.lower()}", severity=severity)
     visit(page, service, f"/?webhook={webhook[0]}")
@@ -139,7 +139,7 @@ def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Ser
     assert page.switch_to.active_element.text == "Skip to content"
 
 
-def test_what_is_chosen_is_shown_without_loading_the_page_again(
+def test_filters_update_the_list_without_page_load(
     page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
 ) -> None:
     for number in range(51):
@@ -173,7 +173,7 @@ def test_what_is_chosen_is_shown_without_loading_the_page_again(
     assert page.execute_script("return localStorage.length") == 0
 
 
-def test_a_time_of_ones_own(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_custom_time_range(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     send(service, webhook, event_key="k", title="just now", severity="INFO")
     visit(page, service, f"/?webhook={webhook[0]}")
     mark(page)
@@ -191,9 +191,7 @@ def test_a_time_of_ones_own(page: webdriver.Chrome, service: Service, webhook: t
     assert is_marked(page)
 
 
-def test_live_goes_on_after_the_service_was_away(
-    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
-) -> None:
+def test_live_view_resumes_after_a_restart(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}&live=on")
     send(service, webhook, event_key="1", title="before", severity="INFO")
     soon(page, lambda _: titles(page) == ["before"])
@@ -216,9 +214,7 @@ def test_live_goes_on_after_the_service_was_away(
     assert not [one for one in complaints(page) if "Security Policy" in one]  # that nobody answered is as it should be
 
 
-def test_what_a_payload_smuggles_in_does_not_run(
-    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
-) -> None:
+def test_scripts_in_payloads_do_not_run(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
     one(page, "#live").click()
     send(service, webhook, event_key=HOSTILE, title=HOSTILE, severity="ERROR", resources=[HOSTILE], provider=HOSTILE)
@@ -231,7 +227,7 @@ def test_what_a_payload_smuggles_in_does_not_run(
     assert page.execute_script("return window.hacked") is None
 
 
-def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_live_view_adds_new_events(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
     assert one(page, "#empty").text.startswith("No events")
     mark(page)
@@ -254,7 +250,7 @@ def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Ser
     assert focused(page) == "live"
 
 
-def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: Service) -> None:
+def test_webhook_lifecycle(page: webdriver.Chrome, service: Service) -> None:
     visit(page, service, "/webhooks")
     one(page, 'input[name="name"]').send_keys("made in a browser", Keys.ENTER)
     soon(page, lambda _: all_of(page, "#webhook-url"))
@@ -287,7 +283,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
     soon(page, lambda _: not all_of(page, f"#{webhook_id}") and all_of(page, "h1"))
 
 
-def test_a_phone_in_the_dark_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
+def test_phone_in_dark_mode_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
     send(service, webhook, event_key="k", title="a long title " * 20, severity="ERROR", resources=["r" * 200])
     with open_browser(tmp_path, width=360, height=740, dark=True, scripts=False) as phone:
         for path in (f"/?webhook={webhook[0]}", "/webhooks"):
@@ -302,9 +298,7 @@ def test_a_phone_in_the_dark_without_scripts(service: Service, webhook: tuple[st
         assert complaints(phone) == []
 
 
-def test_signing_in_with_a_token(
-    browser: webdriver.Chrome, make_service: Callable[..., Service], tmp_path: Path
-) -> None:
+def test_sign_in_with_a_token(browser: webdriver.Chrome, make_service: Callable[..., Service], tmp_path: Path) -> None:
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
     service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks))

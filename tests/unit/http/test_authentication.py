@@ -41,7 +41,7 @@ async def lists(service: HttpService, **headers: str) -> httpx.Response:
         ("Events.Example", "https://events.example", "https://events.example"),
     ],
 )
-async def test_what_may_come(host: str, origin: str | None, public_url: str) -> None:
+async def test_local_and_public_origins_are_accepted(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
     assert (await lists(without_authentication(public_url=public_url), **headers)).status_code == 200
 
@@ -67,7 +67,7 @@ async def test_what_may_come(host: str, origin: str | None, public_url: str) -> 
         (HERE, "https://evil.example", "https://events.example"),
     ],
 )
-async def test_what_may_not(host: str, origin: str | None, public_url: str) -> None:
+async def test_foreign_origins_are_refused(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
     answer = await lists(without_authentication(public_url=public_url), **headers)
     assert (answer.status_code, answer.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
@@ -75,12 +75,12 @@ async def test_what_may_not(host: str, origin: str | None, public_url: str) -> N
 
 
 @pytest.mark.parametrize("settings", [{"auth": "jwt"}, {"http_address": "0.0.0.0:8080", "insecure": True}])
-async def test_elsewhere_tokens_and_networks_decide(settings: dict[str, Any]) -> None:
+async def test_origin_is_not_checked_with_tokens_or_beyond_loopback(settings: dict[str, Any]) -> None:
     answer = await lists(without_authentication(**settings), Host="events.example", Origin="https://pages.example")
     assert answer.status_code == 200
 
 
-async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None:
+async def test_cloud_eye_tokens_do_not_bypass_the_origin_check_without_authentication() -> None:
     rebound = {"Host": "rebound.example:8080"}
     async with without_authentication().client() as client:
         for headers in ({"X-Auth-Token": "anything"}, {"Authorization": "Bearer anything"}):
@@ -89,7 +89,7 @@ async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None
             assert (refused.status_code, refused.json()["error_code"]) == (403, "ces.0017")
 
 
-async def test_what_has_a_credential_of_its_own_comes_from_anywhere() -> None:
+async def test_origin_is_not_checked_with_an_access_key() -> None:
     headers = {"Host": "host.docker.internal:8080", "Origin": "https://pages.example"}
     key = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
     async with without_authentication().client() as client:

@@ -34,7 +34,7 @@ PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 @pytest.mark.parametrize(
     "content_type", ["application/json", "text/plain; charset=UTF-8", "", "application/x-www-form"]
 )
-async def test_any_json_under_any_content_type(body: bytes, payload: Any, content_type: str) -> None:
+async def test_json_is_stored_under_any_content_type(body: bytes, payload: Any, content_type: str) -> None:
     service = HttpService()
     async with service.client() as client:
         answer = await client.post(PATH, content=body, headers={"Content-Type": content_type, "X-Signature": "abc"})
@@ -52,7 +52,7 @@ async def test_any_json_under_any_content_type(body: bytes, payload: Any, conten
     ("body", "text"),
     [(b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"a=1&b=2", "a=1&b=2"), (b"caf\xe9", "caf\\xe9")],
 )
-async def test_what_is_no_json_is_not_lost(body: bytes, text: str) -> None:
+async def test_bodies_that_are_not_json_are_stored_as_text(body: bytes, text: str) -> None:
     service = HttpService()
     async with service.client() as client:
         answer = await client.post(PATH, content=body)
@@ -64,7 +64,7 @@ async def test_what_is_no_json_is_not_lost(body: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize(("body", "payload"), [(b"", None), (b"{}", {})])
-async def test_a_binary_cloud_event_may_be_without_data(body: bytes, payload: Any) -> None:
+async def test_binary_cloud_event_without_data_is_accepted(body: bytes, payload: Any) -> None:
     service = HttpService()
     async with service.client() as client:
         answer = await client.post(PATH, content=body, headers={"CE-SpecVersion": "1.0"})
@@ -74,7 +74,7 @@ async def test_a_binary_cloud_event_may_be_without_data(body: bytes, payload: An
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}"])
-async def test_nothing_that_could_be_lost(body: bytes) -> None:
+async def test_empty_bodies_are_refused(body: bytes) -> None:
     service = HttpService()
     async with service.client() as client:
         answer = await client.post(PATH, content=body)
@@ -83,14 +83,14 @@ async def test_nothing_that_could_be_lost(body: bytes) -> None:
     assert not service.events.requests
 
 
-async def test_brackets_without_end() -> None:
+async def test_deep_nesting_is_refused() -> None:
     async with HttpService().client() as client:
         answer = await client.post(PATH, content=b"[" * 100_000)
     assert answer.status_code == 400
     assert answer.json()["detail"]["violations"][0]["field"] == "data"
 
 
-async def test_strangers() -> None:
+async def test_wrong_credentials_are_refused() -> None:
     service = HttpService()
     async with service.client() as client:
         unknown = await client.post(PATH.replace(WEBHOOK_ID, "webhook-x"), json={"a": 1})
@@ -103,7 +103,7 @@ async def test_strangers() -> None:
     assert not service.events.requests
 
 
-async def test_a_stranger_s_body_is_not_read() -> None:
+async def test_unauthenticated_body_is_not_read() -> None:
     read = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -118,7 +118,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
     assert read <= 1
 
 
-async def test_the_idempotency_key_and_the_outcome() -> None:
+async def test_outcome_is_in_the_headers() -> None:
     service = HttpService()
     service.events.outcome = CreateOutcome(
         event_ids=[f"event-{index:012x}" for index in range(25)],
@@ -136,7 +136,7 @@ async def test_the_idempotency_key_and_the_outcome() -> None:
     assert answer.headers["event-ignored"] == "recovery without an open alert (event_key = %C3%BC); acknowledge"
 
 
-async def test_an_idempotency_key_is_as_long_as_at_the_other_doors() -> None:
+async def test_idempotency_keys_are_limited_to_1024_characters() -> None:
     service = HttpService()
     async with service.client() as client:
         answers = [await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k" * n}) for n in (1024, 1025)]
@@ -158,7 +158,7 @@ MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
         ("gzip", MEMBERS + b"\0" * 5000),
     ],
 )
-async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
+async def test_compressed_bodies_are_decompressed(encoding: str, packed: bytes) -> None:
     service = HttpService()
     async with service.client() as client:
         answer = await client.post(PATH, content=packed, headers={"Content-Encoding": encoding})
@@ -179,14 +179,14 @@ async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
         ("deflate", b"\x00"),
     ],
 )
-async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
+async def test_invalid_compression_is_refused(encoding: str, body: bytes) -> None:
     async with HttpService().client() as client:
         answer = await client.post(PATH, content=body, headers={"Content-Encoding": encoding})
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("bomb", [gzip.compress(b" " * 5_000_000), gzip.compress(b" " * 6000) * 2])
-async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
+async def test_decompression_stops_at_the_size_limit(bomb: bytes) -> None:
     service = HttpService(settings=configured(max_message_bytes=10_000))
     async with service.client() as client:
         answer = await client.post(PATH, content=bomb, headers={"Content-Encoding": "gzip"})
@@ -194,7 +194,7 @@ async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
 
 
 @pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413)])
-async def test_the_size_limit(size: int, status: int) -> None:
+async def test_bodies_beyond_the_size_limit_are_refused(size: int, status: int) -> None:
     service = HttpService(settings=configured(max_message_bytes=2000))
     async with service.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * (size - 2) + b'"')
@@ -203,7 +203,7 @@ async def test_the_size_limit(size: int, status: int) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
+async def test_bodies_in_flight_count_towards_the_memory_limit(packed: bool) -> None:
     service = HttpService(settings=configured(http_body_memory_bytes=3000))
     content = b'"' + b"x" * 2000 + b'"'
     body, headers = (gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else (content, {})
@@ -225,7 +225,7 @@ async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
-async def test_too_much_at_once() -> None:
+async def test_body_beyond_the_memory_limit_is_answered_429() -> None:
     service = HttpService(settings=configured(http_body_memory_bytes=1024))
     async with service.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * 2000 + b'"')
@@ -235,7 +235,7 @@ async def test_too_much_at_once() -> None:
     assert again.status_code == 200
 
 
-async def test_a_large_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_bodies_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
     def read(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:

@@ -18,7 +18,7 @@ from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 
 
-async def test_every_answer_has_a_request_id() -> None:
+async def test_every_response_has_a_request_id() -> None:
     async with HttpService().client() as client:
         for path in ("/healthz", "/nowhere", f"/V1.0/{PROJECT}/events"):
             answer = await client.get(path)
@@ -28,7 +28,7 @@ async def test_every_answer_has_a_request_id() -> None:
 @pytest.mark.parametrize(
     ("sent", "kept"), [("0123abcd-EF", True), ("short", False), ("a b c d e f g", False), ("x" * 65, False)]
 )
-async def test_a_caller_may_bring_its_own(sent: str, kept: bool) -> None:
+async def test_safe_request_id_of_the_caller_is_kept(sent: str, kept: bool) -> None:
     async with HttpService().client() as client:
         answer = await client.get("/healthz", headers={"X-Request-Id": sent})
     assert (answer.headers["x-request-id"] == sent) is kept
@@ -45,7 +45,9 @@ async def test_a_caller_may_bring_its_own(sent: str, kept: bool) -> None:
         (Unavailable(), 503, "ERROR_UNAVAILABLE", "1"),
     ],
 )
-async def test_errors(error: EventServiceError, status: int, code: str, retry_after: str | None) -> None:
+async def test_errors_become_responses(
+    error: EventServiceError, status: int, code: str, retry_after: str | None
+) -> None:
     service = HttpService()
     service.events.failure = error
     async with service.client() as client:
@@ -68,7 +70,7 @@ async def test_violations_name_the_fields() -> None:
     ]
 
 
-async def test_what_nobody_expected_says_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_errors_are_logged_and_not_disclosed(caplog: pytest.LogCaptureFixture) -> None:
     service = HttpService()
     service.events.failure = ValueError("a secret")
     async with service.client() as client:
@@ -80,7 +82,7 @@ async def test_what_nobody_expected_says_nothing_and_is_logged(caplog: pytest.Lo
     assert any(record.exc_info and record.request_id == answer.headers["x-request-id"] for record in caplog.records)
 
 
-async def test_wrong_paths_and_methods() -> None:
+async def test_unknown_paths_and_methods_are_refused() -> None:
     async with HttpService().client() as client:
         missing = await client.get("/nowhere")
         wrong_method = await client.get(PATH)
@@ -105,7 +107,7 @@ async def test_wrong_paths_and_methods() -> None:
         (f"/V1.0/{PROJECT}%0a/events", "APIGW.0101"),
     ],
 )
-async def test_a_line_feed_is_part_of_no_path(path: str, code: str) -> None:
+async def test_paths_with_a_line_feed_are_not_found(path: str, code: str) -> None:
     service = HttpService()
     headers = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
     async with service.client() as client:
@@ -116,7 +118,7 @@ async def test_a_line_feed_is_part_of_no_path(path: str, code: str) -> None:
     assert not service.events.requests
 
 
-async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_access_keys_are_not_logged_or_returned(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     service = HttpService()
     wrong = ACCESS_KEY[::-1]
@@ -142,7 +144,7 @@ async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture
         assert wrong not in text
 
 
-async def test_a_refusal_is_logged_with_whom_it_met_and_why(caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusals_are_logged_with_caller_and_cause(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "httpx")
     caplog.set_level(logging.INFO, "event_service")
     service = HttpService()
@@ -160,7 +162,7 @@ async def test_a_refusal_is_logged_with_whom_it_met_and_why(caplog: pytest.LogCa
     assert (missing["status"], "webhook_id" in missing) == (404, False)
 
 
-async def test_answers_are_observed_by_route() -> None:
+async def test_responses_are_observed_by_route() -> None:
     service = HttpService()
     async with service.client() as client:
         await client.post(PATH, json={"a": 1})

@@ -20,7 +20,7 @@ SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPT
 LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 
-def test_paths_are_those_of_the_contract() -> None:
+def test_paths_match_the_contract() -> None:
     assert {binding.name.rpartition(".")[2]: binding.path for binding in bindings(SERVICES)} == {
         "Event/get": "/monitoring/v1/event/get",
         "Event/list": "/monitoring/v1/event/list",
@@ -43,7 +43,7 @@ def test_paths_are_those_of_the_contract() -> None:
     }
 
 
-async def test_a_call() -> None:
+async def test_call_is_answered_as_json() -> None:
     async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", json={"event_id": "event-1"})
     assert answer.status_code == 200
@@ -51,7 +51,7 @@ async def test_a_call() -> None:
     assert answer.headers["seen"] == "yes"
 
 
-async def test_metadata_is_the_headers() -> None:
+async def test_headers_become_metadata() -> None:
     seen: list[FakeCall] = []
 
     async def remember(_request: bytes, call: FakeCall) -> bytes:
@@ -68,7 +68,7 @@ async def test_metadata_is_the_headers() -> None:
     assert (call.metadata["x_domain_id"], call.metadata["x_workspace_id"]) == ("domain-1", "w")
 
 
-async def test_errors_of_the_method() -> None:
+async def test_errors_of_handlers_become_responses() -> None:
     async def refuse(_request: bytes, _call: FakeCall) -> bytes:
         raise Unauthenticated
 
@@ -87,7 +87,7 @@ async def test_errors_of_the_method() -> None:
     }
 
 
-async def test_a_stranger_s_body_is_not_read() -> None:
+async def test_unauthenticated_body_is_not_read() -> None:
     read: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -102,7 +102,7 @@ async def test_a_stranger_s_body_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-async def test_a_large_body_is_read_beside_all_other_calls(is_large: bool) -> None:
+async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
     service = HttpService()
     size = LARGE_BODY + 1 if is_large else LARGE_BODY
     async with service.client(TOKEN) as client:
@@ -111,7 +111,7 @@ async def test_a_large_body_is_read_beside_all_other_calls(is_large: bool) -> No
     assert service.in_threads == ([read_message] if is_large else [])
 
 
-async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> None:
+async def test_open_methods_need_no_token() -> None:
     async with HttpService(open_methods=frozenset({LIST})).client() as client:
         assert (await client.post("/monitoring/v1/event/list")).status_code == 200
         assert (await client.post("/monitoring/v1/event/stat")).status_code == 401
@@ -129,7 +129,7 @@ async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> 
         ("multipart/form-data; boundary=x", 415),
     ],
 )
-async def test_what_a_form_may_send_is_refused(content_type: str | None, status: int) -> None:
+async def test_content_types_of_forms_are_refused(content_type: str | None, status: int) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/list", content=b"{}", headers=headers)
@@ -157,13 +157,13 @@ async def test_what_a_form_may_send_is_refused(content_type: str | None, status:
         (b'{"query": {"filter": [{"k": "a", "key": "b"}]}}', "query.filter[0]"),
     ],
 )
-def test_what_is_not_the_message(body: bytes, field: str) -> None:
+def test_invalid_messages_name_the_field(body: bytes, field: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         read_message(body, event_pb2.EventQuery())
     assert refusal.value.violations[0].field == field
 
 
-def test_deep_values_are_refused_and_not_crashed_on() -> None:
+def test_deep_values_are_refused() -> None:
     value: Any = 1
     for _ in range(400):
         value = [value]
@@ -172,14 +172,14 @@ def test_deep_values_are_refused_and_not_crashed_on() -> None:
         read_message(body, event_pb2.EventQuery())
 
 
-def test_both_names_of_a_field() -> None:
+def test_proto_and_json_names_are_accepted() -> None:
     expected = event_pb2.EventQuery(query=query_pb2.Query(count_only=True))
     assert read_message(b'{"query": {"count_only": true}}', event_pb2.EventQuery()) == expected
     assert read_message(b'{"query": {"countOnly": true}}', event_pb2.EventQuery()) == expected
     assert read_message(b" ", event_pb2.EventQuery()) == event_pb2.EventQuery()
 
 
-def test_presence_is_kept() -> None:
+def test_field_presence_is_kept() -> None:
     message = read_message(b'{"query": {"filter": [{"k": "", "v": null, "o": ""}]}}', event_pb2.EventQuery())
     assert isinstance(message, event_pb2.EventQuery)
     [one] = message.query.filter
@@ -187,7 +187,7 @@ def test_presence_is_kept() -> None:
     assert one.v.WhichOneof("kind") == "null_value"
 
 
-def test_replies() -> None:
+def test_replies_as_json() -> None:
     assert write_message(event_pb2.EventsInfo()) == {"results": [], "total_count": 0}
     assert write_message(empty_pb2.Empty()) == {}
     reply = struct_pb2.Struct()
@@ -198,7 +198,7 @@ def test_replies() -> None:
     assert write_message(info) == {"webhook_id": "w", "state": "ENABLED", "requests": {"total": "5"}}
 
 
-async def test_large_replies_do_not_hold_up_others() -> None:
+async def test_large_replies_do_not_block_other_calls() -> None:
     reply = event_pb2.EventsInfo(total_count=2000)
     for index in range(2000):
         reply.results.add(event_id=f"event-{index}", raw_data={"a": [1, 2, {"b": "c" * 100}]})
@@ -216,7 +216,7 @@ async def test_large_replies_do_not_hold_up_others() -> None:
         assert len(listing.result().json()["results"]) == 2000
 
 
-def test_a_method_that_nothing_answers_is_found_at_start() -> None:
+def test_method_without_handler_fails_at_start() -> None:
     service = HttpService()
     service.handlers = {}
     with pytest.raises(ValueError, match="has no handler"):
@@ -228,7 +228,7 @@ def _without(service: HttpService, name: str) -> None:
     service.app()
 
 
-async def test_the_openapi_document_says_what_is_served() -> None:
+async def test_openapi_document_lists_all_routes() -> None:
     service = HttpService()
     async with service.client() as client:
         document = (await client.get("/openapi.json")).json()
@@ -246,7 +246,7 @@ async def test_the_openapi_document_says_what_is_served() -> None:
     }
 
 
-def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
+def test_openapi_references_resolve() -> None:
     document = openapi_document(SERVICES, "1.2.3")
     components = document["components"]
     names = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}

@@ -64,7 +64,7 @@ async def test_events_are_listed_with_their_severity() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/events/event-1", "/webhooks", "/events/nothing", "/?q=since>1"])
-async def test_every_page_forbids_what_is_not_the_consoles_own(path: str) -> None:
+async def test_every_page_forbids_foreign_content(path: str) -> None:
     console = Console(events=FakeEvents([event(alert_id="alert-1")]))
     async with console.client() as client:
         answer = await client.get(path)
@@ -76,7 +76,7 @@ async def test_every_page_forbids_what_is_not_the_consoles_own(path: str) -> Non
     assert_inert(answer.text)
 
 
-async def test_what_monitoring_tools_say_is_text_and_nothing_else() -> None:
+async def test_payloads_are_escaped() -> None:
     names = ("title", "description", "rule", "provider", "account", "event_key", "image_url")
     fields: dict[str, Any] = dict.fromkeys(names, HOSTILE)
     hostile = event(
@@ -105,7 +105,7 @@ async def test_what_monitoring_tools_say_is_text_and_nothing_else() -> None:
         assert "&lt;b&gt;not JSON" in answer.text
 
 
-async def test_what_is_chosen_becomes_a_query() -> None:
+async def test_form_becomes_a_query() -> None:
     console = Console()
     address = '/?q=title~"cpu load" web-1&severity=CRITICAL&severity=ERROR&type=ALERT&webhook=webhook-1&range=1h&page=3'
     async with console.client() as client:
@@ -126,7 +126,7 @@ async def test_what_is_chosen_becomes_a_query() -> None:
 @pytest.mark.parametrize(
     "address", ["/?severity=LOUD&type=NOISE&page=-1&range=ever", "/?page=999999999999", "/?%ff=%ff"]
 )
-async def test_what_makes_no_sense_in_an_address_is_left_out(address: str) -> None:
+async def test_invalid_url_parameters_are_ignored(address: str) -> None:
     console = Console()
     async with console.client() as client:
         answer = await client.get(address)
@@ -142,7 +142,7 @@ async def test_what_makes_no_sense_in_an_address_is_left_out(address: str) -> No
         ("/?range=custom&from=yesterday", "2026-01-31T12:00"),
     ],
 )
-async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(address: str, said: str) -> None:
+async def test_invalid_filter_is_explained_above_the_list(address: str, said: str) -> None:
     async with Console().client() as client:
         answer = await client.get(address)
     assert answer.status_code == 400
@@ -160,13 +160,13 @@ async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(a
         ("/?page=9", 120, "This list has 3 pages"),
     ],
 )
-async def test_an_empty_list_says_why(address: str, total: int, said: str) -> None:
+async def test_empty_list_explains_itself(address: str, total: int, said: str) -> None:
     async with Console(events=FakeEvents(rows=[b""] * total)).client() as client:
         page = (await client.get(address)).text
     assert said in page
 
 
-async def test_figures_lead_to_what_they_count() -> None:
+async def test_charts_link_to_their_events() -> None:
     statistics = [
         {"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30},
         {"at": "2026-03-01T11", "severity": "INFO", "count": 10},
@@ -195,7 +195,7 @@ async def test_figures_lead_to_what_they_count() -> None:
     ],
 )
 @pytest.mark.parametrize("at", [None, "2026-03-01", "0001-01-01", "9999-12-31"])
-async def test_figures_of_any_time(times: str, at: str | None) -> None:
+async def test_charts_accept_any_time(times: str, at: str | None) -> None:
     """An event that upstream has stored may be of any time, or of none."""
     statistics = [{"at": at, "severity": "CRITICAL", "count": 1}, {"provider": "google", "count": 60}]
     async with Console(events=FakeEvents(statistics=statistics)).client() as client:
@@ -204,7 +204,7 @@ async def test_figures_of_any_time(times: str, at: str | None) -> None:
     assert ">google<" in page.text
 
 
-async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_page_does_not_wait_for_charts_which_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.01)
     console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
     counted, go_on, real = [], asyncio.Event(), console.events.stat
@@ -226,7 +226,7 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
     assert len(counted) == 4  # one for each figure, whoever looks
 
 
-async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whole(
+async def test_late_charts_are_loaded_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.05)
@@ -254,7 +254,7 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
         assert 'hx-get="/charts' not in (await client.get("/?range=7d")).text
 
 
-async def test_resources_are_counted_of_the_newest_events_only_where_there_are_many(
+async def test_resources_of_many_events_are_counted_of_the_newest_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     statistics = [
@@ -279,7 +279,7 @@ async def test_resources_are_counted_of_the_newest_events_only_where_there_are_m
     assert len(asked[-2]["filter"]) == 1
 
 
-async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
+async def test_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
         events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")]),
         alert_states={"alert-1": AlertState.RESOLVED},
@@ -299,7 +299,7 @@ async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
     assert 'aria-current="true"' in page
 
 
-async def test_pages_of_what_is_missing_or_away_say_so() -> None:
+async def test_error_pages_for_missing_event_and_unavailable_database() -> None:
     console = Console()
     async with console.client() as client:
         missing = await client.get("/events/event-9")
@@ -322,7 +322,7 @@ def messages(stream: str) -> list[dict[str, str]]:
     return found
 
 
-async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
+async def test_live_view_streams_rows_until_the_service_stops() -> None:
     smuggled = "\revent: sign-in\ndata: x\r\n\r\n<hx-partial>"
     console = Console(events=FakeEvents([event(title=HOSTILE + smuggled), event("event-2")]))
     answers = iter([True, True, True, True])
@@ -342,7 +342,7 @@ async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
     assert console.events.queries[0]["filter"][0] == {"k": "severity", "v": ["CRITICAL"], "o": "in"}
 
 
-async def test_the_live_view_ends_with_the_token() -> None:
+async def test_live_view_ends_when_the_token_expires() -> None:
     console = Console(auth="jwt", events=FakeEvents([event()]))
     asked = 0
 
@@ -360,12 +360,12 @@ async def test_the_live_view_ends_with_the_token() -> None:
     assert asked == 4
 
 
-async def test_no_live_view_of_a_service_that_is_not_ready() -> None:
+async def test_live_view_is_refused_while_not_ready() -> None:
     async with Console(is_ready=lambda: False).client() as client:
         assert (await client.get("/live")).status_code == 503
 
 
-async def test_live_is_a_part_of_the_address_and_goes_on_from_what_the_page_shows() -> None:
+async def test_live_url_resumes_where_the_page_ends() -> None:
     async with Console(events=FakeEvents([event()])).client() as client:
         off = (await client.get("/?severity=ERROR")).text
         on = (await client.get("/?severity=ERROR&live=on")).text
@@ -388,7 +388,7 @@ async def test_live_is_a_part_of_the_address_and_goes_on_from_what_the_page_show
         ("/?severity=ERROR", "/?q=&severity=ERROR", "hx-replace-url", "/?severity=ERROR"),
     ],
 )
-async def test_htmx_shows_an_address_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
+async def test_htmx_shows_a_url_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1:8080{shown}"}
     async with Console().client() as client:
         answer = await client.get(asked, headers=headers)
@@ -398,7 +398,7 @@ async def test_htmx_shows_an_address_without_empty_fields(shown: str, asked: str
     assert "<html" in answer.text  # of which htmx takes the results
 
 
-async def test_htmx_evaluates_nothing_and_keeps_nothing() -> None:
+async def test_htmx_does_not_evaluate_or_cache() -> None:
     async with Console().client() as client:
         page = (await client.get("/")).text
     config = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
@@ -408,7 +408,7 @@ async def test_htmx_evaluates_nothing_and_keeps_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["console.css", *SCRIPTS, "icon.svg"])
-async def test_the_pages_files(name: str) -> None:
+async def test_static_files_are_served_with_tags(name: str) -> None:
     async with Console().client() as client:
         answer = await client.get(f"/console/{name}")
         again = await client.get(f"/console/{name}", headers={"If-None-Match": answer.headers["etag"]})
@@ -419,7 +419,7 @@ async def test_the_pages_files(name: str) -> None:
     assert (missing.status_code, undisclosed.status_code) == (404, 404)
 
 
-def test_files_made_elsewhere_are_what_is_written_of_them() -> None:
+def test_third_party_files_match_their_checksums() -> None:
     assets = files("event_service.http.console") / "assets"
     written = (assets / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\S+)` \|.*\| 0BSD \| `([0-9a-f]{64})` \|$", written, re.MULTILINE)

@@ -22,7 +22,7 @@ async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
     return found[1]
 
 
-async def test_webhooks_with_their_counters_and_last_error() -> None:
+async def test_webhooks_show_counters_and_last_error() -> None:
     console = Console()
     console.webhooks.webhook = busy_webhook()
     async with console.client() as client:
@@ -32,7 +32,7 @@ async def test_webhooks_with_their_counters_and_last_error() -> None:
     assert "2026-03-01 12:00:00" in page
 
 
-async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> None:
+async def test_webhooks_are_paged_and_searched() -> None:
     console = Console()
     console.webhooks.total = 101
     async with console.client() as client:
@@ -53,7 +53,7 @@ async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> N
     assert "No webhooks match." in nothing
 
 
-async def test_a_new_webhook_shows_its_key_once() -> None:
+async def test_new_webhook_shows_its_key_once() -> None:
     console = Console()
     async with console.client() as client:
         fields = {"form_token": await form_token(client), "name": "n", "project_id": "p", "parser": "native"}
@@ -66,7 +66,7 @@ async def test_a_new_webhook_shows_its_key_once() -> None:
     assert console.webhooks.done == [("create", "n", {"plugin_id": "native"}, "p")]
 
 
-async def test_what_was_typed_stays_when_it_is_refused() -> None:
+async def test_refused_form_keeps_its_input() -> None:
     console = Console()
     console.webhooks.failure = AlreadyExists("The name is taken.")
     async with console.client() as client:
@@ -87,7 +87,7 @@ async def test_what_was_typed_stays_when_it_is_refused() -> None:
         ("my-plugin", "parsed as my-plugin", "It works"),
     ],
 )
-async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: str, not_shown: str) -> None:
+async def test_example_matches_the_parser(plugin_id: str, shown: str, not_shown: str) -> None:
     console = Console(webhooks=FakeWebhooks(replace(webhook(), plugin=PluginInfo(plugin_id))))
     async with console.client() as client:
         answer = await client.post("/webhooks/webhook-1/rotate", data={"form_token": await form_token(client)})
@@ -106,7 +106,7 @@ async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: 
         ("explode", {}, 400, None),
     ],
 )
-async def test_what_can_be_done(action: str, fields: dict[str, str], status: int, done: Any) -> None:
+async def test_actions_on_webhooks(action: str, fields: dict[str, str], status: int, done: Any) -> None:
     console = Console()
     async with console.client() as client:
         data = {"form_token": await form_token(client), **fields}
@@ -118,7 +118,7 @@ async def test_what_can_be_done(action: str, fields: dict[str, str], status: int
 
 
 @pytest.mark.parametrize("wrong", ["nothing", "no cookie", "another token", "another site"])
-async def test_forms_from_elsewhere_do_nothing(wrong: str) -> None:
+async def test_cross_site_forms_are_refused(wrong: str) -> None:
     console = Console()
     async with console.client() as client:
         data, headers = {"form_token": await form_token(client)}, {}
@@ -135,7 +135,7 @@ async def test_forms_from_elsewhere_do_nothing(wrong: str) -> None:
     assert console.webhooks.done == []
 
 
-async def test_who_may_only_read_is_offered_nothing_else() -> None:
+async def test_readers_see_no_actions() -> None:
     console = Console(role=Role.DOMAIN_ADMIN)
     async with console.client() as client:
         page = (await client.get("/webhooks")).text
@@ -144,7 +144,7 @@ async def test_who_may_only_read_is_offered_nothing_else() -> None:
     assert "New webhook" not in page
 
 
-async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
+async def test_pages_without_token_redirect_to_sign_in() -> None:
     async with Console(auth="jwt").client() as client:
         for path in ("/", "/webhooks", "/events/event-1", "/live"):
             answer = await client.get(path)
@@ -153,7 +153,7 @@ async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/charts", "/live"])
-async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -> None:
+async def test_partial_requests_redirect_the_whole_page_to_sign_in(path: str) -> None:
     async with Console(auth="jwt").client() as client:
         answer = await client.get(f"{path}?range=7d", headers={"HX-Request": "true"})
         stream = await client.get(f"{path}?range=7d", headers={"Accept": "text/event-stream"})
@@ -163,7 +163,7 @@ async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -
     assert stream.text == "event: sign-in\ndata: \n\n"
 
 
-async def test_signing_in_and_out() -> None:
+async def test_sign_in_and_sign_out() -> None:
     async with Console(auth="jwt").client() as client:
         token = await form_token(client, "/sign-in?next=/webhooks")
         wrong = await client.post("/sign-in", data={"form_token": token, "token": "wrong"})
@@ -183,14 +183,14 @@ async def test_signing_in_and_out() -> None:
 
 
 @pytest.mark.parametrize("there", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", ""])
-async def test_nobody_is_sent_elsewhere(there: str) -> None:
+async def test_sign_in_redirects_to_local_paths_only(there: str) -> None:
     async with Console(auth="jwt").client() as client:
         token = await form_token(client, "/sign-in")
         answer = await client.post("/sign-in", data={"form_token": token, "token": TOKEN, "next": there})
     assert answer.headers["location"] == "/"
 
 
-async def test_a_strangers_name_for_this_machine_is_refused() -> None:
+async def test_foreign_host_header_is_refused() -> None:
     async with Console().client("http://rebound.example:8080") as client:
         assert (await client.get("/")).status_code == 403
     async with Console().client("http://localhost:8080") as client:
