@@ -1,5 +1,4 @@
-"""Where nobody is asked for a token, no web page of a stranger is answered: by whatever route, but for those with a
-credential of their own."""
+"""The origin check without authentication: refused are web pages of other sites, except with an access key."""
 
 import json
 from typing import Any

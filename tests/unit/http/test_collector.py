@@ -1,4 +1,4 @@
-"""The webhook route: whatever is authentic reaches the manager, as it was sent."""
+"""The webhook route: authenticated deliveries reach the manager as sent."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""One HTTP connection, fed by hand."""
+"""One HTTP connection, fed with bytes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Arrived = tuple[str, str, bytes]  # method, path with query, body
 
 
 class Wire(asyncio.Transport):
-    """Keeps what is answered."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Wire(asyncio.Transport):
 
 
 class Exchange:
-    """A connection and what the application behind it was given."""
+    """A connection, and the requests that its application received."""
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
@@ -55,7 +55,7 @@ class Exchange:
         self._connection.connection_made(self.wire)
 
     async def feed(self, parts: Iterable[bytes]) -> None:
-        """Hands each part over as one read of the socket, and waits until all is answered."""
+        """Pass each part as one read of the socket; wait for all responses."""
         for part in parts:
             self._connection.data_received(part)
         async with asyncio.timeout(5):
@@ -70,7 +70,7 @@ class Exchange:
         await Response("ok")(scope, receive, send)
 
 
-# --- requests that offer another protocol arrive as if they did not (RFC 9110, 7.8) -----------------------------------
+# --- upgrade offers are ignored (RFC 9110, 7.8) -----------------------------------------------------------------------
 
 
 def offering(protocol: str, framing: bytes, *more: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""docs/errors.md names every error, with the codes it really has."""
+"""docs/errors.md lists every error with its codes."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def test_every_error_has_a_row(kind: type[EventServiceError]) -> None:
     code, http_status, cloud_eye, when, _ = ROWS[kind.reason]
     assert (code, int(http_status)) == (kind.code, kind.http_status)
     assert when
-    if kind is not WebhookDisabled:  # answered by its route before the general rule is asked
+    if kind is not WebhookDisabled:  # its route maps it before the general rule
         example = kind.__new__(kind)
         EventServiceError.__init__(example, "x")
         answer = cloud_eye_error(example).code

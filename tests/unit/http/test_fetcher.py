@@ -1,4 +1,4 @@
-"""Asking an address outside, against a server of the test's own."""
+"""The fetcher, against a local server."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.e2e.service import free_port
 
 @asynccontextmanager
 async def answering(*parts: bytes, pause: float = 0.0) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that answers with these bytes, one after the other, and the requests' first lines."""
+    """Serve these parts in order; yield the URL and the first lines of the requests."""
     asked: list[bytes] = []
     serving: set[asyncio.Task[object]] = set()
     over = asyncio.Event()

@@ -1,4 +1,4 @@
-"""What every request passes: request ids, errors in the words of the service, logs without keys."""
+"""Middleware: request ids, errors as responses, logs without access keys."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""The rpcs as JSON: routes, types and answers follow from the descriptors."""
+"""The rpcs as JSON: routes, types and replies follow from the descriptors."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A client of the application that signs as the vendor's SDK does."""
+"""A client that signs as the vendor's SDK does."""
 
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
 
 
 class SignedClient:
-    """Sends one request at a time to the application behind a service."""
+    """A client of an in-memory service."""
 
     def __init__(self, service: HttpService, *, secret_key: str = ACCESS_KEY, access_key_id: str = WEBHOOK_ID) -> None:
         self._service = service
@@ -39,7 +39,7 @@ class SignedClient:
         headers: dict[str, str] | None = None,
         sent_body: bytes | None = None,
     ) -> httpx.Response:
-        """Signs a request and sends it, with another body where one is given."""
+        """Sign a request and send it, with `sent_body` instead of `body` if given."""
         request = signed(
             method,
             path,

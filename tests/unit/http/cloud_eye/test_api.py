@@ -1,4 +1,4 @@
-"""The Cloud Eye API as a client meets it: who may report, what is answered, what is stored."""
+"""The Cloud Eye API: authentication, responses, stored events."""
 
 import asyncio
 import json
@@ -116,7 +116,7 @@ def test_identity_covers_identifying_fields(fields: dict[str, Any]) -> None:
     assert occurrence(cloud_eye_item(event_source="abc.def"), PROJECT) != identity
 
 
-# --- what is stored ---------------------------------------------------------------------------------------------------
+# --- stored events ---------------------------------------------------------------------------------------------------
 
 
 async def report(**detail: Any) -> EventDraft:
@@ -214,7 +214,7 @@ async def test_event_key_identifies_the_alert_condition() -> None:
     assert (await report(resource_id="r", dimensions=two[::-1])).event_key == with_dimensions
 
 
-# --- who may report ---------------------------------------------------------------------------------------------------
+# --- authentication ---------------------------------------------------------------------------------------------------
 
 
 async def refused(status: int, code: str, service: HttpService | None = None, **headers: str) -> dict[str, Any]:
@@ -338,7 +338,7 @@ async def test_invalid_project_ids_are_refused(project_id: str) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (400, "ces.0003")
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------------------
 
 
 async def test_all_faults_are_reported_and_nothing_is_stored() -> None:
@@ -421,7 +421,7 @@ async def test_slow_body_is_answered_408() -> None:
     assert answer.json()["error_msg"]
 
 
-# --- what is read -----------------------------------------------------------------------------------------------------
+# --- reading -----------------------------------------------------------------------------------------------------
 
 
 async def test_list_reads_within_the_webhook_s_scope() -> None:

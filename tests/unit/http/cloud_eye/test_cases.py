@@ -1,4 +1,4 @@
-"""Request cases collected for this API, where they are at hand: signed by the vendor's SDK, the clock held still."""
+"""Collected request cases, if available: signed by the vendor's SDK, with a fixed clock."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ FILE = FOLDER / "cases.jsonl"
 
 pytestmark = [
     pytest.mark.skipif(not FILE.is_file(), reason="the shared cases are not beside this checkout"),
-    pytest.mark.no_cover,  # they are not at hand everywhere
+    pytest.mark.no_cover,  # they are not available everywhere
 ]
 
 CASES = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.is_file() else []

@@ -1,4 +1,4 @@
-"""The combined error body, and what each error of ours becomes in the vendor's words."""
+"""The combined error body, and the vendor's code of each error."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Signatures made by the vendor's own SDK hold; whatever was changed afterwards does not."""
+"""Signatures of the vendor's SDK are valid; changed requests are not."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Every rule of a Cloud Eye body, on both sides of every boundary."""
+"""Every rule of a Cloud Eye body, at both sides of every limit."""
 
 from datetime import UTC, datetime
 from typing import Any

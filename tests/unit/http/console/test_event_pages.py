@@ -1,4 +1,4 @@
-"""The pages about events."""
+"""The pages of events."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}
 
 
 class Elements(HTMLParser):
-    """The elements of a page as a browser sees them, near enough: names and attributes."""
+    """The elements of a page: names and attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Elements(HTMLParser):
 
 
 def assert_inert(page: str) -> None:
-    """Nothing in the page runs but the console's own scripts; no link, and nothing of htmx, leads elsewhere."""
+    """Check that only the console's own scripts run, and that all links and htmx requests are local."""
     for name, attributes in Elements(page).found:
         if name == "script":
             assert attributes in [{"src": f"/console/{script}", "defer": None} for script in SCRIPTS]
@@ -59,7 +59,7 @@ async def test_events_are_listed_with_their_severity() -> None:
     assert 'id="event-1" class="severity-CRITICAL"' in answer.text
     assert 'id="event-2" class="severity-NONE"' in answer.text
     assert "disk full" in answer.text
-    assert "prometheus" in answer.text  # the webhook's name, not its id
+    assert "prometheus" in answer.text  # the webhook's name instead of its id
     assert console.events.scopes[0] == Scope("domain-1", "workspace-1")
 
 
@@ -196,7 +196,7 @@ async def test_charts_link_to_their_events() -> None:
 )
 @pytest.mark.parametrize("at", [None, "2026-03-01", "0001-01-01", "9999-12-31"])
 async def test_charts_accept_any_time(times: str, at: str | None) -> None:
-    """An event that upstream has stored may be of any time, or of none."""
+    """Events stored by upstream may have any time, or none."""
     statistics = [{"at": at, "severity": "CRITICAL", "count": 1}, {"provider": "google", "count": 60}]
     async with Console(events=FakeEvents(statistics=statistics)).client() as client:
         page = await client.get(f"/?{times}")
@@ -223,7 +223,7 @@ async def test_page_does_not_wait_for_charts_which_are_computed_once(monkeypatch
         go_on.set()
         await asyncio.sleep(0.05)
         assert ">aws<" in (await client.get("/")).text
-    assert len(counted) == 4  # one for each figure, whoever looks
+    assert len(counted) == 4  # one for each chart, however many requests
 
 
 async def test_late_charts_are_loaded_afterwards(
@@ -310,7 +310,7 @@ async def test_error_pages_for_missing_event_and_unavailable_database() -> None:
 
 
 def messages(stream: str) -> list[dict[str, str]]:
-    """A stream of server-sent events as a browser reads it: each one's id, event and data."""
+    """Parse server-sent events as a browser does: id, event and data of each."""
     found = []
     for block in re.split(r"(?:\r\n|\r|\n){2}", stream):
         message: dict[str, str] = {}
@@ -330,13 +330,13 @@ async def test_live_view_streams_rows_until_the_service_stops() -> None:
     async with console.client() as client:
         answer = await client.get("/live?severity=CRITICAL")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = [one for one in messages(answer.text) if one["event"] != "quiet"]
-    [first, second] = told  # once, though the store was asked several times
+    sent = [one for one in messages(answer.text) if one["event"] != "quiet"]
+    [first, second] = sent  # once each, though the store was queried several times
     assert (first["event"], second["event"]) == ("row", "row")
     assert first["data"].startswith('<tr id="event-1" class="severity-CRITICAL new">')
     assert "&lt;hx-partial&gt;" in first["data"]
     assert_inert(first["data"])
-    assert "id" not in first  # whoever is cut off here must hear of the second
+    assert "id" not in first  # a client that disconnects here must still get the second
     assert second["id"] == "2026-03-01T12:00:00.000Z"
     assert 'id="event-2"' in second["data"]
     assert console.events.queries[0]["filter"][0] == {"k": "severity", "v": ["CRITICAL"], "o": "in"}
@@ -346,7 +346,7 @@ async def test_live_view_ends_when_the_token_expires() -> None:
     console = Console(auth="jwt", events=FakeEvents([event()]))
     asked = 0
 
-    def still_allowed() -> bool:  # asked before each look, by what also knows whether the service answers
+    def still_allowed() -> bool:  # called before each poll
         nonlocal asked
         asked += 1
         console.authenticator.refuses = asked > 3
@@ -355,7 +355,7 @@ async def test_live_view_ends_when_the_token_expires() -> None:
     console.is_ready = still_allowed
     async with console.client() as client:
         client.cookies.set(TOKEN_COOKIE, TOKEN)
-        answer = await client.get("/live")  # would go on for ever
+        answer = await client.get("/live")  # would never end
     assert answer.status_code == 200
     assert asked == 4
 
@@ -395,16 +395,20 @@ async def test_htmx_shows_a_url_without_empty_fields(shown: str, asked: str, hea
         plain = await client.get(asked)
     assert {name: value for name, value in answer.headers.items() if name.startswith("hx-")} == {header: address}
     assert not [name for name in plain.headers if name.startswith("hx-")]
-    assert "<html" in answer.text  # of which htmx takes the results
+    assert "<html" in answer.text  # htmx selects the results
 
 
 async def test_htmx_does_not_evaluate_or_cache() -> None:
     async with Console().client() as client:
         page = (await client.get("/")).text
-    config = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
-    told = json.loads(config or "")
-    assert (told["allowEval"], told["allowScriptTags"], told["includeIndicatorStyles"]) == (False, False, False)
-    assert (told["selfRequestsOnly"], told["historyCacheSize"]) == (True, 0)
+    content = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
+    config = json.loads(content or "")
+    assert (config["allowEval"], config["allowScriptTags"], config["includeIndicatorStyles"]) == (
+        False,
+        False,
+        False,
+    )
+    assert (config["selfRequestsOnly"], config["historyCacheSize"]) == (True, 0)
 
 
 @pytest.mark.parametrize("name", ["console.css", *SCRIPTS, "icon.svg"])

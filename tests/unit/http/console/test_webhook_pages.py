@@ -1,4 +1,4 @@
-"""The pages about webhooks, and who may send their forms."""
+"""The pages of webhooks, their forms, and sign-in."""
 
 import re
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.unit.http.fakes import ACCESS_KEY, TOKEN, FakeWebhooks
 
 
 async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
-    """What the forms of a page carry; its cookie is in the client from then on."""
+    """Return the form token of a page; the client keeps its cookie."""
     answer = await client.get(path)
     found = re.search(r'name="form_token" value="([^"]+)"', answer.text)
     assert found, answer.text
@@ -114,7 +114,7 @@ async def test_actions_on_webhooks(action: str, fields: dict[str, str], status: 
         looked = await client.get(f"/webhooks/webhook-1/{action}")
     assert answer.status_code == status
     assert console.webhooks.done == ([done] if done else [])
-    assert looked.status_code == 405  # nothing is done by following a link
+    assert looked.status_code == 405  # a link must not change anything
 
 
 @pytest.mark.parametrize("wrong", ["nothing", "no cookie", "another token", "another site"])
