@@ -55,6 +55,7 @@ class TlsFiles:
             TlsError: a file is missing, unreadable or not PEM, or the key is not the certificate's.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # RFC 8996 deprecates TLS 1.0 and 1.1.
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self.certificate, self.key, password=_refuse_password)

@@ -45,6 +45,7 @@ class BodyReader:
             content = await decompressed(wire, request.headers.get("content-encoding", ""), limit)
             more = len(content) - len(wire)
             try:
+                # Inside `try`, because it counts the bytes before it raises.
                 self._hold(more)
                 yield content
             finally:
@@ -148,6 +149,7 @@ def _decompress(body: bytes, limit: int) -> tuple[bytes, bool]:
 
 
 def _new_stream() -> "zlib._Decompress":
+    # 32: detect gzip or zlib by the header.
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
 
 

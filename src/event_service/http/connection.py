@@ -125,6 +125,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Answer a request that never reached the application, and close the connection."""
         request_id = secrets.token_hex(16)
         code = "ERROR_REQUEST_TIMEOUT" if status is HTTPStatus.REQUEST_TIMEOUT else "ERROR_INVALID_PARAMETER"
+        # The path is unknown here, so the body has upstream's and Cloud Eye's form.
         body = json.dumps(
             {
                 "detail": {"code": code, "message": message},

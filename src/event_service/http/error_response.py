@@ -39,8 +39,12 @@ def error_response(error: Exception, scope: Scope) -> Response:
     if scope["path"].startswith(CLOUD_EYE_PREFIX):
         if isinstance(error, NotFound) and "route" not in scope:
             error = CloudEyeError(NO_API)
-        answer = cloud_eye_error(error)
-        status, body, retry_after = answer.code.http_status, answer.body(request_id), answer.retry_after
+        refusal = cloud_eye_error(error)
+        status, body, retry_after = (
+            refusal.code.http_status,
+            refusal.body(request_id),
+            refusal.retry_after,
+        )
     else:
         failure = (
             error if isinstance(error, EventServiceError) else Internal(f"Internal error. (request = {request_id})")

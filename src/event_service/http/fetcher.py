@@ -60,6 +60,7 @@ class Fetcher:
         deadline = time.monotonic() + self._seconds
         with self._opener.open(url, timeout=self._seconds) as response:
             body = b""
+            # read1 returns after each read of the socket, so a slow server cannot pass the deadline unnoticed.
             while chunk := response.read1(_CHUNK):
                 body += chunk
                 if len(body) > self._largest:

@@ -10,7 +10,7 @@ from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
 def metrics_route(metrics: Metrics) -> Route:
     """Return the route. It needs no token, by Prometheus' convention: metrics name no tenant."""
 
-    async def answer(_request: Request) -> Response:
+    async def metrics_text(_request: Request) -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
-    return Route("/metrics", answer)
+    return Route("/metrics", metrics_text)

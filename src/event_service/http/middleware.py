@@ -31,6 +31,7 @@ Observer = Callable[[str, str, int, float], None]
 
 def with_middleware(app: ASGIApp, observe: Observer | None = None) -> ASGIApp:
     """Wrap an application in all middleware, the first of the list outermost."""
+    # The access log needs the request id, and must see the responses of ErrorMiddleware.
     for middleware, arguments, options in reversed(
         [
             Middleware(RequestIdMiddleware),

@@ -69,9 +69,10 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
                 "operationId": f"{method.containing_service.name}.{method.name}",
                 "summary": f"Call the rpc {method.full_name}.",
                 "tags": [method.containing_service.name],
+                # {}: no token is needed with EVENT_SERVICE_AUTH=none.
                 "security": [{"bearer": []}, {}],
                 "requestBody": {"content": {"application/json": {"schema": _message_schema(method.input_type)}}},
-                "responses": {"200": _json_answer("The reply.", _message_schema(method.output_type)), **_failures()},
+                "responses": {"200": _json_response("The reply.", _message_schema(method.output_type)), **_failures()},
             }
         }
     paths[COLLECTOR_PATH] = {"post": _collector_operation()}
@@ -124,12 +125,12 @@ def _reference(name: str) -> Document:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json_answer(description: str, schema: Document) -> Document:
+def _json_response(description: str, schema: Document) -> Document:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _failures(statuses: Iterable[str] = tuple(_STATUSES)) -> Document:
-    return {status: _json_answer(_STATUSES[status], _reference("Error")) for status in statuses}
+    return {status: _json_response(_STATUSES[status], _reference("Error")) for status in statuses}
 
 
 def _collector_operation() -> Document:
@@ -150,7 +151,7 @@ def _collector_operation() -> Document:
         ],
         "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
         "responses": {
-            "200": _json_answer("Stored and journalled.", {"type": "object", "maxProperties": 0}),
+            "200": _json_response("Stored and journalled.", {"type": "object", "maxProperties": 0}),
             **_failures(("400", "403", "404", "408", "409", "413", "429", "500", "503")),
         },
     }
@@ -158,18 +159,18 @@ def _collector_operation() -> Document:
 
 def _own_paths() -> Document:
     def get(summary: str, operation_id: str, **more: Document) -> Document:
-        answer = _json_answer("OK.", {"type": "object"})
+        response = _json_response("OK.", {"type": "object"})
         return {
             "get": {
                 "operationId": operation_id,
                 "summary": summary,
                 "tags": ["Health"],
                 "security": [],
-                "responses": {"200": answer, **more},
+                "responses": {"200": response, **more},
             }
         }
 
-    not_ready = _json_answer("Events cannot be stored.", {"type": "object"})
+    not_ready = _json_response("Events cannot be stored.", {"type": "object"})
     return {
         "/healthz": get("Check that the process answers.", "healthz"),
         "/readyz": get("Check that events can be stored.", "readyz", **{"503": not_ready}),

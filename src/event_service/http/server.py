@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from event_service.http.connection import BoundedConnection
 
-KEEP_ALIVE_SECONDS = 75
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which common proxies close idle connections
 BACKLOG = 1024
 
 
@@ -45,6 +45,7 @@ class HttpServer:
             log_level="error",
             access_log=False,
             server_header=False,
+            # Any client can forge X-Forwarded-For.
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             backlog=BACKLOG,
@@ -75,6 +76,7 @@ class HttpServer:
         self._port = listener.getsockname()[1]
         self._server = _Server(self._config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http server")
+        # uvicorn has no event for this.
         while not self._server.started:
             if self._serving.done():
                 listener.close()

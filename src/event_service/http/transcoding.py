@@ -186,9 +186,9 @@ def _write_reply(reply: bytes, reply_type: type[Message], headers: dict[str, str
     return JSONResponse(write_message(reply_type.FromString(reply)), headers=headers)
 
 
-def _check_content_type(given: str) -> None:
+def _check_content_type(content_type: str) -> None:
     # Browsers let any page send forms and text/plain to any site without asking; JSON needs a preflight request.
-    if given.partition(";")[0].strip().lower() not in ("application/json", ""):
+    if content_type.partition(";")[0].strip().lower() not in ("application/json", ""):
         raise UnsupportedMediaType("The body must be JSON, sent with the header Content-Type: application/json.")
 
 
@@ -210,6 +210,7 @@ def _invalid(text: str) -> InvalidArgument:
     problem = text.split("\n", 1)[0].rstrip(".")[:300]
     path = ".".join(steps)
     if place := _AT.search(problem):
+        # The longer path is the more complete one.
         path = max(path, place[1], key=len)
         problem = problem[: place.start()] + problem[place.end() :]
     if unknown := _UNKNOWN.search(problem):

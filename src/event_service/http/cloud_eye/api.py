@@ -95,10 +95,10 @@ class CloudEye:
                 raise
             self._webhooks.count(webhook.webhook_id, error=False)
             ids = await self._store(webhook, project_id, items, received_at)
-        answer = [
+        entries = [
             {"event_id": event_id, "event_name": item["event_name"]} for event_id, item in zip(ids, items, strict=True)
         ]
-        return JSONResponse(answer, 201)
+        return JSONResponse(entries, 201)
 
     async def overview(self, request: Request) -> Response:
         """List the reported events, one entry for each event name."""
@@ -123,6 +123,7 @@ class CloudEye:
     @asynccontextmanager
     async def _receive(self, request: Request) -> AsyncIterator[tuple[Caller, bytes]]:
         """Yield the authenticated caller and the body. The body of an unauthenticated caller is not read."""
+        # The size is the first check; `read_wire` refuses the body.
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:
             async with self._bodies.read_wire(request, self._limit):

@@ -144,6 +144,7 @@ class Callers:
         except WebhookDisabled:
             raise CloudEyeError(NOT_ALLOWED, "the webhook is disabled") from None
         except (NotFound, PermissionDenied):
+            # One answer for both, so that callers cannot probe for webhook ids.
             raise CloudEyeError(NOT_AUTHENTICATED, "X-Auth-Token is invalid") from None
         if webhook.plugin.plugin_id != CLOUD_EYE:
             raise CloudEyeError(NOT_ALLOWED, f"the webhook's plugin must be {CLOUD_EYE}")

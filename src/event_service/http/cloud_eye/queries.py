@@ -23,7 +23,7 @@ BAD_PAGING = CloudEyeCode(400, "ces.0006", "The paging address is incorrect.")
 
 MAX_LIMIT = 100
 DEFAULT_WINDOW = timedelta(hours=24)
-FUTURE = timedelta(minutes=10)
+FUTURE = timedelta(minutes=10)  # as far ahead as a reported event may be
 
 _EVENT_TYPES = (CUSTOM_EVENT, "EVENT.SYS")
 _SUB_EVENT_TYPES = (CUSTOM_SUB_EVENT, "SUB_EVENT.OPS", "SUB_EVENT.PLAN")
@@ -72,27 +72,27 @@ def parse_query_parameters(query: bytes, filters: Sequence[str], now: datetime) 
     Raises:
         CloudEyeError: 400, a parameter is invalid.
     """
-    given = _parameters(query)
-    event_type = given.get("event_type") or CUSTOM_EVENT
+    parameters = _parameters(query)
+    event_type = parameters.get("event_type") or CUSTOM_EVENT
     if event_type not in _EVENT_TYPES:
         raise CloudEyeError(BAD_PARAMETER, f"event_type must be {' or '.join(_EVENT_TYPES)}")
-    sub_event_type = given.get("sub_event_type") or CUSTOM_SUB_EVENT
+    sub_event_type = parameters.get("sub_event_type") or CUSTOM_SUB_EVENT
     if sub_event_type not in _SUB_EVENT_TYPES:
         raise CloudEyeError(BAD_PARAMETER, f"sub_event_type must be {' or '.join(_SUB_EVENT_TYPES)}")
-    until = _moment(given.get("to"))
-    since = _moment(given.get("from"))
+    until = _moment(parameters.get("to"))
+    since = _moment(parameters.get("from"))
     if until is None:
         until = now + FUTURE
     if since is None:
-        since = (until if given.get("to") else now) - DEFAULT_WINDOW
+        since = (until if parameters.get("to") else now) - DEFAULT_WINDOW
     if since >= until:
         raise CloudEyeError(BAD_PARAMETER, "from must be earlier than to")
     return QueryParameters(
-        equals={name: given[name] for name in filters if given.get(name)},
+        equals={name: parameters[name] for name in filters if parameters.get(name)},
         since=since,
         until=until,
-        start=_number(given, "start", 0, 0, 2**31 - 1),
-        limit=_number(given, "limit", MAX_LIMIT, 1, MAX_LIMIT),
+        start=_number(parameters, "start", 0, 0, 2**31 - 1),
+        limit=_number(parameters, "limit", MAX_LIMIT, 1, MAX_LIMIT),
         is_empty=event_type != CUSTOM_EVENT or sub_event_type != CUSTOM_SUB_EVENT,
     )
 
@@ -108,6 +108,7 @@ async def list_events(
         {
             "filter": _filters(project_id, parameters),
             "aggregate": [
+                # Sorted, so that `last` is the source of the latest event.
                 {"sort": [{"key": "occurred_at", "desc": False}]},
                 {
                     "group": {
@@ -143,7 +144,7 @@ async def list_event_detail(
     events: EventManager, scope: Scope, project_id: str, event_name: str, parameters: QueryParameters
 ) -> dict[str, Any]:
     """Return the events of one name, newest first, with the users and sources of all of them."""
-    answer: dict[str, Any] = {
+    reply: dict[str, Any] = {
         "event_name": event_name,
         "event_type": CUSTOM_EVENT,
         "sub_event_type": CUSTOM_SUB_EVENT,
@@ -153,7 +154,7 @@ async def list_event_detail(
         "meta_data": {"total": 0},
     }
     if parameters.is_empty:
-        return answer
+        return reply
     filters = _filters(project_id, parameters)
     filters.append({"key": "additional_info.event_name", "value": event_name, "operator": "eq"})
     page, users, sources = await asyncio.gather(
@@ -169,11 +170,11 @@ async def list_event_detail(
         events.stat(scope, {"filter": filters, "distinct": "additional_info.event_user"}),
         events.stat(scope, {"filter": filters, "distinct": "additional_info.event_source"}),
     )
-    answer["event_users"] = users["results"]
-    answer["event_sources"] = sources["results"]
-    answer["event_info"] = [_event_info(event_pb2.EventInfo.FromString(row)) for row in page.rows]
-    answer["meta_data"]["total"] = page.total_count
-    return answer
+    reply["event_users"] = users["results"]
+    reply["event_sources"] = sources["results"]
+    reply["event_info"] = [_event_info(event_pb2.EventInfo.FromString(row)) for row in page.rows]
+    reply["meta_data"]["total"] = page.total_count
+    return reply
 
 
 async def stored_ids(events: EventManager, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
@@ -222,16 +223,16 @@ def _event_info(event: event_pb2.EventInfo) -> dict[str, Any]:
 
 def _parameters(query: bytes) -> dict[str, str]:
     """Return the parameters of a query string; the first value of each name counts."""
-    given: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
         text = unquote_to_bytes(value).decode("utf-8", "replace").strip()
-        given.setdefault(unquote_to_bytes(name).decode("utf-8", "replace"), text)
-    return given
+        parameters.setdefault(unquote_to_bytes(name).decode("utf-8", "replace"), text)
+    return parameters
 
 
-def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = given.get(name) or str(default)
+def _number(parameters: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = parameters.get(name) or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most):
         raise CloudEyeError(BAD_PAGING, f"{name} must be a number from {least} to {most}")
     return int(text)

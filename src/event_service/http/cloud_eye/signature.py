@@ -142,6 +142,7 @@ def verify(request: SignedRequest, authorization: Authorization, secret_keys: Se
             hashlib.sha256(canonical_request).hexdigest().encode("ascii"),
         )
     )
+    # Every key is tried, so that the time does not reveal which one matched.
     matches = [
         hmac.compare_digest(_sign(string_to_sign, secret_key), authorization.signature) for secret_key in secret_keys
     ]

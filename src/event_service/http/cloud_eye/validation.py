@@ -125,6 +125,7 @@ def _mandatory(value: Any, check: _Check) -> str | None:
 
 
 def _time_problem(value: Any, window: _Window) -> str | None:
+    # bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int):
         problem = "must be an integer, milliseconds since 1970-01-01 UTC"
         if isinstance(value, float):

@@ -124,6 +124,7 @@ class ChartCache:
         if computation is None or computation.has_failed:
             self._forget(now)
             if len(self._computations) >= MAX_CACHED:
+                # The page requests its charts again later.
                 return Charts(late=True)
             computation = self._computations[key] = _Computation(self._events, scope, key[1], now, names)
         await asyncio.wait({computation.task}, timeout=PAGE_WAIT_SECONDS if wait_seconds is None else wait_seconds)
@@ -180,8 +181,8 @@ class _Computation:
                 if newest := _newest(rows, MAX_UNWOUND_EVENTS):
                     since_newest = {"k": "created_at", "v": format_timestamp(newest), "o": "datetime_gte"}
                     label, asked = f"{name}, newest events", {**query, "filter": [*query["filter"], since_newest]}
-            answer = await self._events.stat(self._scope, _count_query(asked, [_key(stored)], stages, top=TOP))
-            shares = _shares(answer.get("results", []), name, stored, self._form, self._names)
+            response = await self._events.stat(self._scope, _count_query(asked, [_key(stored)], stages, top=TOP))
+            shares = _shares(response.get("results", []), name, stored, self._form, self._names)
             self.charts = replace(self.charts, breakdowns={**self.charts.breakdowns, label: shares})
         self.charts = replace(self.charts, late=False)
 
@@ -238,6 +239,7 @@ def _bars(
     for index, counted in enumerate(counts):
         begin = first + index * width
         x = 100 * index / number
+        # 0.8 leaves a gap between bars.
         bars.append(Bar(begin, begin + width, sum(counted.values()), x, 100 / number * 0.8, _segments(counted, most)))
     return bars, most
 

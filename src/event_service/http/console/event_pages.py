@@ -110,10 +110,10 @@ class EventPages:
             "severities": SEVERITIES,
             "types": TYPES,
         }
-        answer = self._pages.page(request, "events.html", values, status)
+        response = self._pages.page(request, "events.html", values, status)
         if request.headers.get("hx-request") == "true":
-            _set_htmx_url(request, answer, form.url(page=form.page))
-        return answer
+            _set_htmx_url(request, response, form.url(page=form.page))
+        return response
 
     async def charts(self, request: Request) -> Response:
         """Return the charts that were late when their page was shown, as a part of that page."""
@@ -161,6 +161,7 @@ class EventPages:
         if not self._is_ready():
             raise Unavailable("The service is not ready; try again.", retry_after=5)
         names = await self._pages.webhook_names(self._webhooks, principal)
+        # nginx must not buffer the stream.
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         batches = self._watcher.watch(scope, query, {}, token)
         return StreamingResponse(self._stream(request, batches, names), media_type="text/event-stream", headers=headers)
@@ -180,6 +181,7 @@ class EventPages:
                 if rows:
                     sent_at = time.monotonic()
                     html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
+                    # Only the last row has the token: a client that disconnects earlier gets all rows again.
                     yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], batch.token)
                 elif time.monotonic() - sent_at >= _KEEP_ALIVE_SECONDS:
                     sent_at = time.monotonic()
@@ -204,11 +206,11 @@ def _live_url(form: FilterForm, shown_at: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{urlencode({'after': shown_at})}"
 
 
-def _set_htmx_url(request: Request, answer: Response, url: str) -> None:
+def _set_htmx_url(request: Request, response: Response, url: str) -> None:
     """Make htmx show the URL of the new content: without empty fields, and once in the history."""
     shown = urlsplit(request.headers.get("hx-current-url", ""))
     is_shown = url == shown._replace(scheme="", netloc="", fragment="").geturl()
-    answer.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = url
+    response.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = url
 
 
 def _message(name: str, data: str, token: str = "") -> str:

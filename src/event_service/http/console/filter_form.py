@@ -105,6 +105,7 @@ class FilterForm:
         form = replace(self, **{"page": 1, **changes})
         pairs = [("q", form.q), *(("severity", severity) for severity in form.severities)]
         pairs += [("type", form.event_type), ("webhook", form.webhook_id)]
+        # The default range is left out of the URL.
         pairs += [("range", form.range if form.range != "24h" else "")]
         if form.range == CUSTOM:
             pairs += [("from", form.since), ("to", form.until)]

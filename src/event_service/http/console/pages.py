@@ -38,7 +38,7 @@ class Pages:
             page: path of the page that the response is a part of, if it is not a page itself.
         """
 
-        async def answer(request: Request) -> Response:
+        async def guarded_endpoint(request: Request) -> Response:
             try:
                 return await endpoint(request)
             except Unauthenticated:
@@ -48,7 +48,7 @@ class Pages:
             except EventServiceError as error:
                 return self.error(request, error)
 
-        return answer
+        return guarded_endpoint
 
     def page(self, request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """Return a page made of a template."""
@@ -58,9 +58,9 @@ class Pages:
             "signed_in": self.sessions.needs_token and template != "sign_in.html",
             "here": request.url.path,
         }
-        answer = self.renderer.page(template, {**common, **values}, status)
-        self.sessions.keep_form_token(request, answer, form_token)
-        return answer
+        response = self.renderer.page(template, {**common, **values}, status)
+        self.sessions.keep_form_token(request, response, form_token)
+        return response
 
     def error(self, request: Request, error: EventServiceError) -> Response:
         """Return a page that explains an error."""

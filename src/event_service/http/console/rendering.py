@@ -85,6 +85,7 @@ def asset(name: str, known_tags: str = "") -> Response | None:
     if content is None:
         return None
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    # no-cache: revalidated by tag on every page, so that an upgrade takes effect immediately.
     headers = {**HEADERS, "Content-Type": _TYPES[kind], "Cache-Control": "no-cache", "ETag": tag}
     if tag in known_tags:
         return Response(status_code=304, headers=headers)

@@ -94,22 +94,22 @@ class _SessionPages:
 
     async def sign_in(self, request: Request) -> Response:
         fields = await self._pages.form(request)
-        given = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
+        credentials = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
         next_url = _local_url(fields.get("next", ""))
         try:
-            scope_of(self._pages.sessions.check(request, *given))
+            scope_of(self._pages.sessions.check(request, *credentials))
         except EventServiceError as error:
             values = {"fault": error, "next": next_url}
             return self._pages.page(request, "sign_in.html", values, error.http_status)
-        answer = RedirectResponse(next_url, 303, HEADERS)
-        self._pages.sessions.sign_in(request, answer, *given)
-        return answer
+        response = RedirectResponse(next_url, 303, HEADERS)
+        self._pages.sessions.sign_in(request, response, *credentials)
+        return response
 
     async def sign_out(self, request: Request) -> Response:
         await self._pages.form(request)
-        answer = RedirectResponse("/sign-in", 303, HEADERS)
-        self._pages.sessions.sign_out(answer)
-        return answer
+        response = RedirectResponse("/sign-in", 303, HEADERS)
+        self._pages.sessions.sign_out(response)
+        return response
 
     async def asset(self, request: Request) -> Response:
         found = asset(request.path_params["name"], request.headers.get("if-none-match", ""))

@@ -53,34 +53,36 @@ class Sessions:
             request, {"token": token, "x_domain_id": domain_id, "x_workspace_id": workspace_id}
         )
 
-    def sign_in(self, request: Request, answer: Response, token: str, domain_id: str, workspace_id: str) -> None:
+    def sign_in(self, request: Request, response: Response, token: str, domain_id: str, workspace_id: str) -> None:
         """Set cookies with the token that end with the browser's session."""
-        self._keep(request, answer, TOKEN_COOKIE, token)
-        self._keep(request, answer, DOMAIN_COOKIE, domain_id)
-        self._keep(request, answer, WORKSPACE_COOKIE, workspace_id)
+        self._keep(request, response, TOKEN_COOKIE, token)
+        self._keep(request, response, DOMAIN_COOKIE, domain_id)
+        self._keep(request, response, WORKSPACE_COOKIE, workspace_id)
 
-    def sign_out(self, answer: Response) -> None:
+    def sign_out(self, response: Response) -> None:
         """Delete the cookies."""
         for name in (TOKEN_COOKIE, DOMAIN_COOKIE, WORKSPACE_COOKIE, FORM_COOKIE):
-            answer.delete_cookie(name, httponly=True, samesite="strict")
+            response.delete_cookie(name, httponly=True, samesite="strict")
 
     def form_token(self, request: Request) -> str:
         """Return the value for the forms of a page: the browser's cookie, or a new one."""
         known = request.cookies.get(FORM_COOKIE, "")
+        # 43 characters: 32 bytes as URL-safe base64.
         return known if len(known) == 43 and known.isascii() else secrets.token_urlsafe(32)
 
-    def keep_form_token(self, request: Request, answer: Response, form_token: str) -> None:
+    def keep_form_token(self, request: Request, response: Response, form_token: str) -> None:
         """Set the cookie of a new form token."""
         if request.cookies.get(FORM_COOKIE) != form_token:
-            self._keep(request, answer, FORM_COOKIE, form_token)
+            self._keep(request, response, FORM_COOKIE, form_token)
 
     def check_form(self, request: Request, form_token: str) -> None:
         """Raise PermissionDenied if the form was not sent from a page of the console."""
         known = request.cookies.get(FORM_COOKIE, "")
+        # Browsers without Sec-Fetch-Site are covered by the token.
         is_cross_site = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
         if is_cross_site or not known or not secrets.compare_digest(known.encode(), form_token.encode()):
             raise PermissionDenied
 
-    def _keep(self, request: Request, answer: Response, name: str, value: str) -> None:
+    def _keep(self, request: Request, response: Response, name: str, value: str) -> None:
         secure = request.url.scheme == "https" or self._is_public_over_tls
-        answer.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)

@@ -60,6 +60,7 @@ class WebhookPages:
                 project_id=project_id,
             )
         except EventServiceError as error:
+            # Errors of the form are shown above it, others on a page.
             if error.http_status >= 500:
                 raise
             return await self._list(request, fields, error)
@@ -111,10 +112,10 @@ class WebhookPages:
 
     async def _activities(self, scope: Scope, webhook_ids: Sequence[str]) -> dict[str, Activity]:
         """Return the latest deliveries of webhooks by id, without webhooks deleted meanwhile."""
-        answers = await asyncio.gather(
+        webhooks = await asyncio.gather(
             *(self._webhooks.get(scope, webhook_id) for webhook_id in webhook_ids), return_exceptions=True
         )
-        return {answer.webhook_id: answer.activity for answer in answers if isinstance(answer, Webhook)}
+        return {webhook.webhook_id: webhook.activity for webhook in webhooks if isinstance(webhook, Webhook)}
 
     def _new_key(self, request: Request, webhook: Webhook, access_key: str, heading: str) -> Response:
         values = {
