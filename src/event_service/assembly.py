@@ -20,7 +20,6 @@ from event_service.http.app import build_app
 from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
-from event_service.http.tls import server_context
 from event_service.identity.authenticator import Authenticator
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
@@ -37,7 +36,7 @@ from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
-from event_service.tls import tls_files
+from event_service.tls import server_context, tls_files
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import utc_now
 

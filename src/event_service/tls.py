@@ -1,17 +1,20 @@
-"""TLS certificates by file path, read again when the files change; what both servers do with them is theirs.
+"""TLS certificates of both ports: read from PEM files, and read again when a file changes.
 
-Nothing tells a process that a file was replaced, so each new connection looks: three `stat` calls, some microseconds.
+A process is not notified of a replaced file, so each new connection checks: three `stat` calls, some microseconds.
+The HTTP port uses the gRPC port's certificate, but asks for no client certificate: monitoring tools, SDKs and browsers
+have none, and send their credentials in the URL or in the request.
 """
 
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Generic, TypeVar
 
+import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -23,17 +26,17 @@ _log = logging.getLogger(__name__)
 
 
 class TlsError(Exception):
-    """The certificate files cannot be used; the text is one line for the operator."""
+    """The certificate files are unusable; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where the certificates are, PEM.
+    """Paths of PEM files.
 
     Attributes:
-        certificate: the server's, followed by its intermediates.
+        certificate: the server's certificate, followed by its intermediates.
         key: its private key, not encrypted.
-        client_ca: authorities whose client certificates are accepted, and then demanded; None = clients need none.
+        client_ca: authorities of client certificates, which are then required; None = clients need none.
     """
 
     certificate: Path
@@ -41,17 +44,18 @@ class TlsFiles:
     client_ca: Path | None = None
 
     def state(self) -> tuple[tuple[int, int, int], ...]:
-        """What changes when one of the files is replaced or rewritten."""
+        """Return a value that differs once one of the files is replaced or rewritten. Raise OSError."""
         stats = [path.stat() for path in self.paths()]
         return tuple((stat.st_mtime_ns, stat.st_size, stat.st_ino) for stat in stats)
 
     def context(self) -> ssl.SSLContext:
-        """A server's context with the files' content.
+        """Return a server's context made of the files.
 
         Raises:
-            TlsError: missing, unreadable, not PEM, or a key that is not the certificate's.
+            TlsError: a file is missing, unreadable or not PEM, or the key is not the certificate's.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # RFC 8996 deprecates TLS 1.0 and 1.1.
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self.certificate, self.key, password=_refuse_password)
@@ -63,58 +67,27 @@ class TlsFiles:
         return context
 
     def error(self, error: Exception) -> TlsError:
-        """That these files cannot be used, and why."""
-        return TlsError(f"the TLS files cannot be used ({', '.join(map(str, self.paths()))}): {error}")
+        """Return the error that names these files and the cause."""
+        return TlsError(f"cannot use the TLS files ({', '.join(map(str, self.paths()))}): {error}")
 
     def paths(self) -> list[Path]:
-        """Those that are named."""
+        """Return the paths that are set."""
         return [path for path in (self.certificate, self.key, self.client_ca) if path is not None]
 
 
-def tls_files(settings: Settings) -> TlsFiles | None:
-    """What the settings name; None where they ask for no TLS.
+class CertificateReloader(Generic[T]):
+    """An object made of the files, and made again when they change. Thread-safe.
 
-    Raises:
-        TlsError: only a part of it is named.
-    """
-    certificate, key, client_ca = settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
-    if certificate is not None and key is not None:
-        return TlsFiles(certificate, key, client_ca)
-    if certificate is None and key is None and client_ca is None:
-        return None
-    raise TlsError("TLS needs both EVENT_SERVICE_TLS_CERT_FILE and EVENT_SERVICE_TLS_KEY_FILE")
-
-
-def ends_at(certificate: Path) -> datetime:
-    """When the first certificate of a PEM file ends, UTC. Raises OSError and ValueError."""
-    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
-
-
-def name_in(certificate: Path) -> str:
-    """A host name or an address that the first certificate of a PEM file holds for. Raises OSError and ValueError."""
-    read = x509.load_pem_x509_certificate(certificate.read_bytes())
-    try:
-        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return str(common[0].value) if common else ""
-    held = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
-    return held[0].replace("*", "any") if held else ""
-
-
-class Follower(Generic[T]):
-    """What is made of the files, made anew when they have changed. May be asked from several threads.
-
-    Files that are being replaced, or were replaced by something unusable, leave what was in use before.
+    While the files are being replaced, or after they were replaced by unusable ones, the last object stays in use.
 
     Args:
-        load: makes it; raises TlsError.
+        load: makes the object; raises TlsError.
 
     Attributes:
-        in_use: what was made last.
+        current: the object made last.
 
     Raises:
-        TlsError: they cannot be used at the start.
+        TlsError: the files are unusable at start.
     """
 
     def __init__(self, files: TlsFiles, load: Callable[[TlsFiles], T]) -> None:
@@ -125,23 +98,108 @@ class Follower(Generic[T]):
             self._state = files.state()
         except OSError as error:
             raise files.error(error) from error
-        self.in_use = load(files)
+        self.current = load(files)
 
-    def renew(self) -> T | None:
-        """Looks at the files: what is in use from now on, or None if nothing has changed."""
+    def reload(self) -> T | None:
+        """Load the files if they have changed. Return the new object, or None if nothing has changed."""
         with self._lock:
             try:
                 state = self._files.state()
                 if state == self._state:
                     return None
-                self.in_use = self._load(self._files)
+                self.current = self._load(self._files)
             except (TlsError, OSError) as error:
-                _log.warning("the certificates in use stay in use: %s", error)
+                _log.warning("keeping the previous certificates: %s", error)
                 return None
             self._state = state
-            _log.info("new certificates are in use: %s", self._files.certificate)
-            return self.in_use
+            _log.info("loaded new certificates: %s", self._files.certificate)
+            return self.current
+
+
+def tls_files(settings: Settings) -> TlsFiles | None:
+    """Return the files that the settings name, or None if TLS is off.
+
+    Raises:
+        TlsError: only some of the settings are set.
+    """
+    certificate, key, client_ca = settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
+    if certificate is not None and key is not None:
+        return TlsFiles(certificate, key, client_ca)
+    if certificate is None and key is None and client_ca is None:
+        return None
+    raise TlsError("TLS needs both EVENT_SERVICE_TLS_CERT_FILE and EVENT_SERVICE_TLS_KEY_FILE")
+
+
+def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
+    """Return credentials of the gRPC port; each new connection is offered the files' current content.
+
+    Raises:
+        TlsError: the files are unusable at start.
+    """
+    reloader = CertificateReloader(files, _load_grpc)
+    return grpc.dynamic_ssl_server_credentials(
+        reloader.current,
+        reloader.reload,  # type: ignore[arg-type]  # the stubs do not know that None means no change
+        require_client_authentication=files.client_ca is not None,
+    )
+
+
+def server_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context of the HTTP port; each new connection is offered the files' current content.
+
+    Raises:
+        TlsError: the files are unusable at start.
+    """
+    reloader = CertificateReloader(replace(files, client_ca=None), _load_http)
+
+    def choose(connection: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _context: ssl.SSLContext) -> None:
+        reloader.reload()
+        connection.context = reloader.current
+
+    # Called at every handshake, also where the client sends no host name.
+    first = reloader.current
+    first.sni_callback = choose
+    return first
+
+
+def ends_at(certificate: Path) -> datetime:
+    """Return the expiry of the first certificate of a PEM file, UTC. Raise OSError and ValueError."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def name_in(certificate: Path) -> str:
+    """Return a host name or address that the first certificate of a PEM file is valid for; "" if it names none.
+
+    Raises:
+        OSError, ValueError: the file is unreadable or not PEM.
+    """
+    read = x509.load_pem_x509_certificate(certificate.read_bytes())
+    try:
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        common = read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(common[0].value) if common else ""
+    valid = [*names.get_values_for_type(x509.DNSName), *map(str, names.get_values_for_type(x509.IPAddress))]
+    # Any one label matches a wildcard.
+    return valid[0].replace("*", "any") if valid else ""
+
+
+def _load_grpc(files: TlsFiles) -> grpc.ServerCertificateConfiguration:
+    files.context()  # gRPC does not report unusable files; this does
+    try:
+        return grpc.ssl_server_certificate_configuration(
+            [(files.key.read_bytes(), files.certificate.read_bytes())],
+            files.client_ca.read_bytes() if files.client_ca is not None else None,
+        )
+    except OSError as error:
+        raise files.error(error) from error
+
+
+def _load_http(files: TlsFiles) -> ssl.SSLContext:
+    context = files.context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _refuse_password() -> str:
-    raise ValueError("the private key is encrypted")
+    raise ValueError("the private key is encrypted; give the path of an unencrypted one")

@@ -1,4 +1,4 @@
-"""Chromium without a window, remote-controlled: the one that `make test-tools` unpacked, or the machine's own."""
+"""Headless Chromium: the one that `make test-tools` unpacked, or the installed one."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ from tests.e2e.service import CHECKOUT
 UNPACKED = CHECKOUT / ".tools" / "debian"
 FONTS = CHECKOUT / ".tools" / "fonts.conf"
 
-# No window, no root's sandbox, and no word to anybody but the pages under test.
+# Headless, without a sandbox (as root), and without background traffic.
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -31,8 +31,8 @@ FLAGS = (
 
 
 def find() -> tuple[str, str] | None:
-    """Where the browser and its driver are; None where there are none."""
-    # Debian's own starter reads /etc, where nothing was unpacked to.
+    """Return the paths of browser and driver, or None if they are not installed."""
+    # Debian's start script reads /etc, which is not unpacked.
     browser, driver = UNPACKED / "usr/lib/chromium/chromium", UNPACKED / "usr/bin/chromedriver"
     if browser.exists() and driver.exists():
         return str(browser), str(driver)
@@ -45,12 +45,12 @@ def find() -> tuple[str, str] | None:
 def open_browser(
     profile: Path, *, width: int = 1280, height: int = 900, dark: bool = False, scripts: bool = True
 ) -> Iterator[webdriver.Chrome]:
-    """A browser with a fresh profile.
+    """Open a browser with a new profile.
 
     Args:
-        width, height: of the page; below 600 it is a phone's.
-        dark: what the user's system prefers.
-        scripts: whether pages may run any.
+        width, height: size of the page in pixels; a width below 600 is a phone.
+        dark: prefer dark mode.
+        scripts: allow pages to run scripts.
     """
     found = find()
     assert found is not None
@@ -69,19 +69,19 @@ def open_browser(
     driver = webdriver.Chrome(options=options, service=Driver(found[1], env=environment))
     try:
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        tell(driver, "Emulation.setEmulatedMedia", features=scheme)
+        run_command(driver, "Emulation.setEmulatedMedia", features=scheme)
         size: dict[str, Any] = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        tell(driver, "Emulation.setDeviceMetricsOverride", **size)
+        run_command(driver, "Emulation.setDeviceMetricsOverride", **size)
         yield driver
     finally:
         driver.quit()
 
 
-def tell(driver: webdriver.Chrome, command: str, **arguments: Any) -> None:
-    """One command of the browser's own protocol."""
+def run_command(driver: webdriver.Chrome, command: str, **arguments: Any) -> None:
+    """Run a command of the Chrome DevTools protocol."""
     driver.execute_cdp_cmd(command, arguments)
 
 
-def complaints(driver: webdriver.Chrome) -> list[str]:
-    """What the browser has to say against the pages since it was last asked: errors, and what the policy forbade."""
+def browser_errors(driver: webdriver.Chrome) -> list[str]:
+    """Return and clear the browser's errors and warnings, e.g. violations of the content security policy."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]

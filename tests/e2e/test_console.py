@@ -1,4 +1,4 @@
-"""The console in a real browser: seen, clicked, typed at, on a phone and in the dark."""
+"""The console in a real browser, with mouse and keyboard, on a phone, and in dark mode."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from event_service.identity.issuing import generate_key, issue_token, write_key_pair
 from event_service.identity.principal import Role
-from tests.e2e.browser import complaints, find, open_browser
+from tests.e2e.browser import browser_errors, find, open_browser
 from tests.e2e.service import Service
 
 pytestmark = [
@@ -26,9 +26,10 @@ pytestmark = [
     pytest.mark.xdist_group("browser"),
 ]
 
-# A service whose pages wait for no figures.
-IMPATIENT = (
-    "from event_service import cli; from event_service.http.console import charts; insight.SECONDS = 0; cli.main()"
+# A service whose pages never wait for charts.
+WITHOUT_WAIT = (
+    "from event_service import cli; from event_service.http.console import charts; "
+    "charts.PAGE_WAIT_SECONDS = 0; cli.main()"
 )
 
 HOSTILE = '</td><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1">'
@@ -42,9 +43,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture
 def page(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
-    """The browser; the browser itself must have had nothing to complain about."""
+    """Yield the browser; fail if it reported errors."""
     yield browser
-    assert complaints(browser) == []
+    assert browser_errors(browser) == []
 
 
 def send(service: Service, webhook: tuple[str, str], **event: Any) -> None:
@@ -65,12 +66,12 @@ def one(page: webdriver.Chrome, selector: str) -> WebElement:
 
 
 def soon(page: webdriver.Chrome, condition: Callable[[webdriver.Chrome], Any]) -> None:
-    """Waits for it to hold; elements that scripts replace between two looks are looked up again."""
+    """Wait until the condition is true; elements that scripts replace are looked up again."""
     WebDriverWait(page, 30, 0.05, [StaleElementReferenceException]).until(condition)
 
 
 def refuse_once(service: Service) -> None:
-    """Answers one request with 503 in the service's place: upon that a browser gives a stream up for good."""
+    """Answer one request with 503 in place of the service: a browser then stops reconnecting the stream."""
 
     class Refusal(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -86,17 +87,17 @@ def refuse_once(service: Service) -> None:
 
 
 def mark(page: webdriver.Chrome) -> None:
-    """Has the page remember that it was not loaded again."""
+    """Mark the page, to detect a page load later."""
     page.execute_script("window.marked = true")
 
 
 def is_marked(page: webdriver.Chrome) -> bool:
-    """Whether it is still the page that was marked."""
+    """Return True if the page was not loaded again since `mark`."""
     return page.execute_script("return window.marked === true")
 
 
 def focused(page: webdriver.Chrome) -> str | None:
-    """The id or name of what has the focus."""
+    """Return the id or name of the focused element."""
     return page.execute_script("return document.activeElement.id || document.activeElement.name")
 
 
@@ -104,7 +105,7 @@ def titles(page: webdriver.Chrome) -> list[str]:
     return [cell.text for cell in all_of(page, "#rows td.title a")]
 
 
-def test_from_the_list_to_an_event_and_its_alert(
+def test_list_links_to_an_event_and_its_alert(
     page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
 ) -> None:
     send(service, webhook, event_key="k", title="disk full", severity="CRITICAL", resources=["web-1"])
@@ -113,15 +114,17 @@ def test_from_the_list_to_an_event_and_its_alert(
     assert titles(page) == ["disk free", "disk full"]
     assert one(page, "#total").text == "2"
     assert [row.get_attribute("class") for row in all_of(page, "#rows tr")] == ["severity-INFO", "severity-CRITICAL"]
-    soon(page, lambda _: all_of(page, ".histogram .bar.severity-CRITICAL") or page.refresh())  # a busy machine is late
+    soon(
+        page, lambda _: all_of(page, ".histogram .bar.severity-CRITICAL") or page.refresh()
+    )  # charts may be late on a busy machine
     one(page, "#rows tr:last-child td.title a").click()
     assert one(page, "h1").text == "disk full"
     assert '"severity": "CRITICAL"' in one(page, "pre").text
     assert [link.text for link in all_of(page, ".timeline a")] == ["disk full", "disk free"]
-    assert " is resolved: everything that was reported of it" in one(page, "article").text
+    assert " is resolved. All its events" in one(page, "article").text
 
 
-def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_search_by_mouse_and_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     for severity in ("CRITICAL", "WARNING", "INFO"):
         send(service, webhook, event_key=severity, title=f"it is {severity.lower()}", severity=severity)
     visit(page, service, f"/?webhook={webhook[0]}")
@@ -138,7 +141,7 @@ def test_searching_by_mouse_and_by_keyboard(page: webdriver.Chrome, service: Ser
     assert page.switch_to.active_element.text == "Skip to content"
 
 
-def test_what_is_chosen_is_shown_without_loading_the_page_again(
+def test_filters_update_the_list_without_page_load(
     page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
 ) -> None:
     for number in range(51):
@@ -162,7 +165,7 @@ def test_what_is_chosen_is_shown_without_loading_the_page_again(
     one(page, 'input[name="q"]').send_keys("since>", Keys.ENTER)
     soon(page, lambda _: "since takes a time" in one(page, ".problem").text)
     assert is_marked(page)
-    complaints(page)  # of the search's 400
+    browser_errors(page)  # the 400 of the search is expected
     for shown, total in ((f"{address}&page=2", "51"), (address, "51"), (chosen, "25")):
         page.back()
         soon(page, lambda _, shown=shown: page.current_url == shown)
@@ -172,7 +175,7 @@ def test_what_is_chosen_is_shown_without_loading_the_page_again(
     assert page.execute_script("return localStorage.length") == 0
 
 
-def test_a_time_of_ones_own(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_custom_time_range(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     send(service, webhook, event_key="k", title="just now", severity="INFO")
     visit(page, service, f"/?webhook={webhook[0]}")
     mark(page)
@@ -190,9 +193,7 @@ def test_a_time_of_ones_own(page: webdriver.Chrome, service: Service, webhook: t
     assert is_marked(page)
 
 
-def test_live_goes_on_after_the_service_was_away(
-    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
-) -> None:
+def test_live_view_resumes_after_a_restart(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}&live=on")
     send(service, webhook, event_key="1", title="before", severity="INFO")
     soon(page, lambda _: titles(page) == ["before"])
@@ -207,17 +208,15 @@ def test_live_goes_on_after_the_service_was_away(
     assert is_marked(page)
     service.stop()
     one(page, ".chip.severity-INFO").click()
-    soon(page, lambda _: not all_of(page, "#results"))  # the browser's own page, which says that nobody answers
+    soon(page, lambda _: not all_of(page, "#results"))  # the browser's own error page
     service.start()
     page.refresh()
     soon(page, lambda _: titles(page) == ["after", "before"])
     assert "severity=INFO" in page.current_url
-    assert not [one for one in complaints(page) if "Security Policy" in one]  # that nobody answered is as it should be
+    assert not [one for one in browser_errors(page) if "Security Policy" in one]  # refused connections are expected
 
 
-def test_what_a_payload_smuggles_in_does_not_run(
-    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
-) -> None:
+def test_scripts_in_payloads_do_not_run(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
     one(page, "#live").click()
     send(service, webhook, event_key=HOSTILE, title=HOSTILE, severity="ERROR", resources=[HOSTILE], provider=HOSTILE)
@@ -230,9 +229,9 @@ def test_what_a_payload_smuggles_in_does_not_run(
     assert page.execute_script("return window.hacked") is None
 
 
-def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
+def test_live_view_adds_new_events(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     visit(page, service, f"/?webhook={webhook[0]}")
-    assert one(page, "#empty").text.startswith("Nothing here")
+    assert one(page, "#empty").text.startswith("No events")
     mark(page)
     one(page, "#live").click()
     soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "true")
@@ -245,7 +244,7 @@ def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Ser
     one(page, ".chip.severity-WARNING").click()
     soon(page, lambda _: "severity=WARNING&" in page.current_url)
     send(service, webhook, event_key="4", title="event 4", severity="WARNING")
-    soon(page, lambda _: titles(page) == ["event 4", "event 2", "event 1", "event 0"])  # none of them twice
+    soon(page, lambda _: titles(page) == ["event 4", "event 2", "event 1", "event 0"])  # without duplicates
     one(page, "#live").click()
     soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "false")
     assert "live" not in page.current_url
@@ -253,7 +252,7 @@ def test_new_events_appear_while_live_is_on(page: webdriver.Chrome, service: Ser
     assert focused(page) == "live"
 
 
-def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: Service) -> None:
+def test_webhook_lifecycle(page: webdriver.Chrome, service: Service) -> None:
     visit(page, service, "/webhooks")
     one(page, 'input[name="name"]').send_keys("made in a browser", Keys.ENTER)
     soon(page, lambda _: all_of(page, "#webhook-url"))
@@ -267,7 +266,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
 
     one(page, "a.primary").click()
     soon(page, lambda _: all_of(page, f"#{webhook_id}"))
-    # Counters are written once a second: look again until they are.
+    # Counters are written once a second.
     soon(page, lambda _: all_of(page, f"#{webhook_id} + .last-error") or page.refresh())
     assert [cell.text for cell in row().find_elements(By.CSS_SELECTOR, ".figure")] == ["2", "1"]
     assert "not JSON" in one(page, f"#{webhook_id} + .last-error").text
@@ -276,7 +275,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
     row().find_element(By.XPATH, ".//button[text()='Enable']").click()
     soon(page, lambda _: "enabled" in row().text)
     row().find_element(By.XPATH, ".//summary[text()='New key']").click()
-    row().find_element(By.XPATH, ".//button[text()='Give it a new key']").click()
+    row().find_element(By.XPATH, ".//button[text()='Create new key']").click()
     soon(page, lambda _: all_of(page, "#access-key"))
     assert one(page, "#access-key").text != key
     one(page, "a.primary").click()
@@ -286,7 +285,7 @@ def test_a_webhook_from_its_making_to_its_end(page: webdriver.Chrome, service: S
     soon(page, lambda _: not all_of(page, f"#{webhook_id}") and all_of(page, "h1"))
 
 
-def test_a_phone_in_the_dark_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
+def test_phone_in_dark_mode_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
     send(service, webhook, event_key="k", title="a long title " * 20, severity="ERROR", resources=["r" * 200])
     with open_browser(tmp_path, width=360, height=740, dark=True, scripts=False) as phone:
         for path in (f"/?webhook={webhook[0]}", "/webhooks"):
@@ -298,16 +297,14 @@ def test_a_phone_in_the_dark_without_scripts(service: Service, webhook: tuple[st
         assert not one(phone, "#live").is_displayed()
         one(phone, 'input[name="q"]').send_keys("title~nothing", Keys.ENTER)
         soon(phone, lambda _: all_of(phone, "#empty"))
-        assert complaints(phone) == []
+        assert browser_errors(phone) == []
 
 
-def test_signing_in_with_a_token(
-    browser: webdriver.Chrome, make_service: Callable[..., Service], tmp_path: Path
-) -> None:
+def test_sign_in_with_a_token(browser: webdriver.Chrome, make_service: Callable[..., Service], tmp_path: Path) -> None:
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
     service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks))
-    service.command = (sys.executable, "-c", IMPATIENT, "serve")
+    service.command = (sys.executable, "-c", WITHOUT_WAIT, "serve")
     service.start()
     token = issue_token(key, Role.WORKSPACE_OWNER, domain_id="domain-1", workspace_id="workspace-1", expires_in=600)
     visit(browser, service, "/webhooks")
@@ -316,8 +313,8 @@ def test_signing_in_with_a_token(
         soon(browser, lambda _, heading=heading: [each.text for each in all_of(browser, "h1")] == [heading])
     assert browser.execute_script("return document.cookie") == ""
     visit(browser, service, "/?range=7d")
-    soon(browser, lambda _: all_of(browser, ".insight .histogram"))  # which the page did not wait for
-    assert not all_of(browser, "#figures .hint")
+    soon(browser, lambda _: all_of(browser, ".charts .histogram"))  # loaded after the page
+    assert not all_of(browser, "#charts .hint")
     browser.delete_cookie("event_service_token")
     one(browser, ".chip.severity-ERROR").click()
     soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])
@@ -326,5 +323,5 @@ def test_signing_in_with_a_token(
     assert "severity=ERROR" in browser.current_url
     one(browser, ".sign-out button").click()
     soon(browser, lambda _: [each.text for each in all_of(browser, "h1")] == ["Sign in"])
-    complaints(browser)  # the refused token's 401 is one, as it should be
+    browser_errors(browser)  # the 401 of the wrong token is expected
     assert token not in service.log

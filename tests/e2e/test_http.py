@@ -133,9 +133,7 @@ def test_faults_of_a_query_name_the_field(service: Service) -> None:
     assert answer.status_code == 400
     assert answer.json()["detail"]["violations"][0]["field"].startswith("query.filter[0]")
     unknown = post(service, "/monitoring/v1/event/list", query={"filters": []})
-    assert unknown.json()["detail"]["violations"] == [
-        {"field": "query.filters", "description": "there is no such field"}
-    ]
+    assert unknown.json()["detail"]["violations"] == [{"field": "query.filters", "description": "is an unknown field"}]
 
 
 def test_a_webhook_from_birth_to_death(service: Service) -> None:

@@ -17,7 +17,7 @@ from event_service.events.write_request import CreateResult
 from event_service.http.connection import BoundedConnection
 from event_service.http.server import HttpServer
 from event_service.settings import Settings
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, TOKEN, WEBHOOK_ID, Door, FakeCall
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, TOKEN, WEBHOOK_ID, FakeCall, HttpService
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 LIST = "/spaceone.api.monitoring.v1.Event/list"
@@ -29,8 +29,8 @@ class Impatient(BoundedConnection):
 
 
 @asynccontextmanager
-async def serving(door: Door, connection: type[BoundedConnection] = Impatient) -> AsyncIterator[HttpServer]:
-    server = HttpServer(door.app(), "127.0.0.1:0", connection)
+async def serving(service: HttpService, connection: type[BoundedConnection] = Impatient) -> AsyncIterator[HttpServer]:
+    server = HttpServer(service.app(), "127.0.0.1:0", connection)
     await server.start()
     try:
         yield server
@@ -57,7 +57,7 @@ def head(length: int, more: str = "") -> bytes:
 
 
 async def test_two_requests_on_one_connection() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         for _ in range(2):
             writer.write(head(7) + b'{"a":1}')
@@ -68,8 +68,8 @@ async def test_two_requests_on_one_connection() -> None:
 
 async def test_an_offer_to_upgrade_is_declined_and_its_body_read() -> None:
     """As Java's HttpClient and `curl --http2` make it with every first request."""
-    door = Door()
-    async with serving(door) as server:
+    service = HttpService()
+    async with serving(service) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         for _ in range(2):
             writer.write(head(7, "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"))
@@ -78,11 +78,11 @@ async def test_an_offer_to_upgrade_is_declined_and_its_body_read() -> None:
             answer = await asyncio.wait_for(reader.readuntil(b"{}"), 5)
             assert answer.startswith(b"HTTP/1.1 200 OK")
         writer.close()
-    assert len(door.events.requests) == 2
+    assert len(service.events.requests) == 2
 
 
 async def test_headers_that_do_not_come() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         started = time.monotonic()
         assert await send(server, b"") == b""
         answer = await send(server, b"GET /healthz HTTP/1.1\r\nHost: h\r\n")
@@ -91,7 +91,7 @@ async def test_headers_that_do_not_come() -> None:
 
 
 async def test_headers_that_trickle_on_a_used_connection() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
         await reader.readuntil(b"}")
@@ -102,7 +102,7 @@ async def test_headers_that_trickle_on_a_used_connection() -> None:
 
 
 async def test_headers_without_end() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         answer = await send(server, b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000)
     check_refusal(answer, b"431", "ERROR_INVALID_PARAMETER")
 
@@ -111,7 +111,7 @@ async def test_headers_without_end() -> None:
     "garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"HELLO\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
 )
 async def test_what_is_not_http(garbage: bytes) -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         answer = await send(server, garbage)
     check_refusal(answer, b"400", "ERROR_INVALID_PARAMETER")
 
@@ -124,14 +124,14 @@ def check_refusal(answer: bytes, status: bytes, code: str) -> None:
 
 
 async def test_a_body_that_does_not_come() -> None:
-    door = Door(settings=Settings(http_body_seconds=0.3))
-    async with serving(door) as server:
+    service = HttpService(settings=Settings(http_body_seconds=0.3))
+    async with serving(service) as server:
         started = time.monotonic()
         answer = await send(server, head(100) + b'{"a"')
         assert time.monotonic() - started < 3
     check_refusal(answer, b"408", "ERROR_REQUEST_TIMEOUT")
     assert b"connection: close" in answer.lower()
-    assert not door.events.requests
+    assert not service.events.requests
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -142,7 +142,7 @@ async def test_a_client_hears_that_its_body_is_too_large(chunked: bool) -> None:
         for start in range(0, len(body), 1_000_000):
             yield body[start : start + 1_000_000]
 
-    async with serving(Door()) as server, client_of(server) as client:
+    async with serving(HttpService()) as server, client_of(server) as client:
         headers = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
         content = chunks() if chunked else body
         answer = await client.post(f"/V1.0/{PROJECT}/events", content=content, headers=headers)
@@ -150,22 +150,22 @@ async def test_a_client_hears_that_its_body_is_too_large(chunked: bool) -> None:
 
 
 async def test_who_asks_before_sending_too_much_need_not_send_it() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         answer = await send(server, head(20_000_000, "Expect: 100-continue\r\n"))
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"100 Continue" not in answer
 
 
 async def test_bodies_that_are_too_large_take_no_memory() -> None:
-    door = Door(settings=Settings(max_message_bytes=1_000_000, http_body_memory_bytes=3_000_000))
-    async with serving(door) as server, client_of(server) as client:
+    service = HttpService(settings=Settings(max_message_bytes=1_000_000, http_body_memory_bytes=3_000_000))
+    async with serving(service) as server, client_of(server) as client:
         answers = await asyncio.gather(*(client.post(PATH, content=b" " * 5_000_000) for _ in range(5)))
         assert {answer.status_code for answer in answers} <= {413, 429}
         assert (await client.post(PATH, json={"a": 1})).status_code == 200
 
 
 async def test_half_open_connections_do_not_keep_others_waiting() -> None:
-    async with serving(Door(), BoundedConnection) as server, client_of(server) as client:
+    async with serving(HttpService(), BoundedConnection) as server, client_of(server) as client:
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(500)]
         for _, writer in idle[::2]:
             writer.write(head(1000) + b"{")
@@ -182,8 +182,8 @@ async def test_an_answer_that_nobody_reads() -> None:
     async def large(_request: bytes, _call: FakeCall) -> bytes:
         return reply
 
-    door = Door(handlers={LIST: large})
-    async with serving(door) as server:
+    service = HttpService(handlers={LIST: large})
+    async with serving(service) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(
                 b"POST /monitoring/v1/event/list HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n"
@@ -209,29 +209,29 @@ def received_by(client: socket.socket) -> bytes:
 
 
 async def test_an_address_in_use() -> None:
-    async with serving(Door()) as server:
+    async with serving(HttpService()) as server:
         with pytest.raises(OSError, match="in use"):
-            await HttpServer(Door().app(), f"127.0.0.1:{server.port}").start()
+            await HttpServer(HttpService().app(), f"127.0.0.1:{server.port}").start()
 
 
 @pytest.mark.parametrize("address", ["", "8080", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:65536"])
 async def test_what_is_no_address(address: str) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):
-        await HttpServer(Door().app(), address).start()
+        await HttpServer(HttpService().app(), address).start()
 
 
 async def test_signals_belong_to_somebody_else() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    async with serving(Door()):
+    async with serving(HttpService()):
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 async def test_several_servers_and_many_starts() -> None:
-    door = Door()
-    async with serving(door) as first, serving(door) as second:
+    service = HttpService()
+    async with serving(service) as first, serving(service) as second:
         assert first.port != second.port
     for _ in range(5):
-        async with serving(door) as server, client_of(server) as client:
+        async with serving(service) as server, client_of(server) as client:
             assert (await client.get("/healthz")).status_code == 200
 
 
@@ -247,9 +247,9 @@ def slow_create(seconds: float) -> Callable[[CreateRequest], Awaitable[CreateRes
 async def test_a_stop_lets_requests_end_that_end_in_time(
     seconds: float, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door = Door()
-    monkeypatch.setattr(door.events, "create", slow_create(seconds))
-    server = HttpServer(door.app(), "127.0.0.1:0")
+    service = HttpService()
+    monkeypatch.setattr(service.events, "create", slow_create(seconds))
+    server = HttpServer(service.app(), "127.0.0.1:0")
     await server.start()
     async with client_of(server) as client:
         under_way = asyncio.create_task(client.post(PATH, json={"a": 1}))

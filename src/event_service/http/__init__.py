@@ -1,1 +1,1 @@
-"""The HTTP door: collectors' webhooks, the Cloud Eye API, the JSON form of the gRPC services."""
+"""The HTTP port: collectors' webhooks, the Cloud Eye API, the JSON form of the gRPC services, and the console."""

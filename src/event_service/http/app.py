@@ -1,43 +1,35 @@
-"""The HTTP application: all routes behind the gate. `server.py` serves it, `event_service/app.py` wires it."""
+"""The HTTP application: all routes inside the middleware. `server.py` serves it, `event_service/app.py` wires it."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
 
 from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
 
 from event_service.concurrency.thread_pool import RunInThread
-from event_service.http import collector
+from event_service.events.manager import EventManager
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye import api as cloud_eye
 from event_service.http.cloud_eye.api import CloudEye
 from event_service.http.cloud_eye.validation import Rules
 from event_service.http.collector import Collector
-from event_service.http.middleware import Gate, Observer
+from event_service.http.middleware import Observer, with_middleware
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import CallT, Transcoder
 from event_service.identity.authenticator import Authenticator
 from event_service.settings import Settings
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import utc_now
-
-
-class Events(cloud_eye.Events, collector.Events, Protocol):
-    """What the routes need of `events/manager.py`."""
-
-
-class Webhooks(cloud_eye.Webhooks, Protocol):
-    """What the routes need of `webhooks/manager.py`."""
 
 
 def build_app(
     settings: Settings,
     *,
-    events: Events,
-    webhooks: Webhooks,
+    events: EventManager,
+    webhooks: WebhookManager,
     authenticator: Authenticator,
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
@@ -49,28 +41,28 @@ def build_app(
     more_routes: Sequence[BaseRoute] = (),
     observe: Observer | None = None,
     clock: Callable[[], datetime] = utc_now,
-) -> Gate:
-    """Puts the routes together.
+) -> ASGIApp:
+    """Return the ASGI application of all routes.
 
     Args:
-        services, methods, open_methods, new_call, run_in_thread: as `transcoding.Transcoder` takes them.
-        is_ready: whether events can be stored.
+        services, methods, open_methods, new_call, run_in_thread: see `transcoding.Transcoder`.
+        is_ready: returns True while events can be stored.
         version: of this service.
-        more_routes: what else is served, e.g. metrics and the console.
-        observe: told of every answer, for metrics.
+        more_routes: further routes, e.g. metrics and the console.
+        observe: called for every response, for metrics.
         clock: the time of receipt: timezone-aware UTC, whole milliseconds.
 
     Raises:
-        ValueError: a service has a method that nothing answers.
+        ValueError: a service has a method without a handler.
     """
-    callers = RequestAuthenticator(settings, authenticator)
+    request_authenticator = RequestAuthenticator(settings, authenticator)
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=settings.http_body_memory_bytes)
     collectors = Collector(events=events, bodies=bodies, limit=settings.max_message_bytes, clock=clock)
     transcoder = Transcoder(
         services=services,
         methods=methods,
         open_methods=open_methods,
-        authenticator=callers,
+        authenticator=request_authenticator,
         new_call=new_call,
         bodies=bodies,
         limit=settings.max_message_bytes,
@@ -79,7 +71,7 @@ def build_app(
     cloud = CloudEye(
         events=events,
         webhooks=webhooks,
-        authenticator=callers,
+        authenticator=request_authenticator,
         bodies=bodies,
         rules=Rules(settings.cloud_eye_rules, settings.cloud_eye_time_margin_seconds),
         limit=settings.cloud_eye_max_body_bytes,
@@ -106,4 +98,5 @@ def build_app(
         Route("/openapi.json", openapi),
         *more_routes,
     ]
-    return Gate(Router(routes, redirect_slashes=False), observe)
+    # A redirect would turn a POST into a GET, and the Cloud Eye SDKs treat it as success.
+    return with_middleware(Router(routes, redirect_slashes=False), observe)

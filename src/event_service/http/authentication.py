@@ -1,8 +1,8 @@
-"""Who sends an HTTP request, for all routes that ask the authenticator; and that no web page of a stranger does.
+"""Authentication of HTTP requests, and protection from web pages of other sites.
 
-With auth=none on loopback every program of the machine may do everything. A browser is one of them, and it runs what
-strangers write: a page of theirs can send requests to any address, and read the answers too where its own name is made
-to point here (DNS rebinding). Both show in headers that pages cannot set: `Origin` and `Host`.
+With auth=none on loopback every local program is trusted. A browser is a local program that runs untrusted code: a web
+page can send requests to any address, and can read the responses if its own host name resolves to this machine (DNS
+rebinding). Both cases show in two headers that pages cannot set: `Origin` and `Host`.
 """
 
 import ipaddress
@@ -16,38 +16,37 @@ from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal
 from event_service.settings import Settings, is_loopback
 
-_FROM_ELSEWHERE = (
-    "Nobody is asked for a token here, so requests of web pages from elsewhere are refused, and requests by a name "
-    "that is not this machine's. Set EVENT_SERVICE_PUBLIC_URL to the address this service is reached at, or "
-    "EVENT_SERVICE_AUTH=jwt."
+_FOREIGN_ORIGIN = (
+    "Authentication is off, so requests from web pages of other sites, or with a Host header that does not name this "
+    "machine, are refused. Set EVENT_SERVICE_PUBLIC_URL to the address of this service, or set EVENT_SERVICE_AUTH=jwt."
 )
 
 
 class RequestAuthenticator:
-    """The authenticator, for requests that a browser may have sent."""
+    """An authenticator for requests that a browser may have sent."""
 
     def __init__(self, settings: Settings, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._public = urlsplit(settings.public_url)
-        self._is_guarded = settings.auth == "none" and is_loopback(settings.http_address)
+        self._checks_origin = settings.auth == "none" and is_loopback(settings.http_address)
 
     def authenticate(self, request: Request, metadata: Mapping[str, str]) -> Principal:
-        """Who sends the request. Nothing is read of it but its headers.
+        """Return the caller. Only the headers of the request are read.
 
         Args:
-            metadata: as `Authenticator.authenticate` takes it.
+            metadata: see `Authenticator.authenticate`.
 
         Raises:
-            Unauthenticated: there is no token, or it does not hold.
-            PermissionDenied: no token is asked for, only loopback is listened on, and a web page may have sent it that
-                is not one of ours. Without an `Origin`, as curl sends it, a request by this machine's name is fine.
+            Unauthenticated: the token is missing or invalid.
+            PermissionDenied: authentication is off, the service listens on loopback only, and a web page of another
+                site may have sent the request. Without `Origin`, as curl sends it, only `Host` is checked.
         """
-        if self._is_guarded and not self._is_from_here(request):
-            raise PermissionDenied(_FROM_ELSEWHERE)
+        if self._checks_origin and not self._is_same_origin(request):
+            raise PermissionDenied(_FOREIGN_ORIGIN)
         return self._authenticator.authenticate(metadata)
 
-    def _is_from_here(self, request: Request) -> bool:
-        # Not request.url: where the header is not to its taste, that has the server's own address for it.
+    def _is_same_origin(self, request: Request) -> bool:
+        # Not request.url, which replaces an invalid Host header by the server's own address.
         host = request.headers.get("host", "").lower()
         try:
             name = urlsplit(f"//{host}").hostname or ""
@@ -58,13 +57,13 @@ class RequestAuthenticator:
         origin = request.headers.get("origin")
         if origin is None:
             return True
-        # `null`, where a browser does not say, has none.
-        place = origin.lower().partition("://")[2]
-        return bool(place) and place in (host, self._public.netloc.lower())
+        # The origin `null` of a sandboxed page has no host.
+        origin_host = origin.lower().partition("://")[2]
+        return bool(origin_host) and origin_host in (host, self._public.netloc.lower())
 
 
 def _is_this_machine(name: str) -> bool:
-    """Whether nobody can have a page under this name that is not of this machine; an address is no name."""
+    # These names and addresses cannot be rebound: no other site can serve a page under them.
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Reading request bodies within limits: how large one may be, how long it may take, what all hold until answered."""
+"""Request bodies, limited in size, time, and in the memory of all that are not answered yet."""
 
 import asyncio
 import zlib
@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from event_service.errors import InvalidArgument, Overloaded, RequestTimeout, TooLarge
 
-# A client reads our answer only when it has sent its body: so much over the limit is read and thrown away for its sake.
+# Many clients read the response only after they have sent the body, so this much over the limit is discarded.
 DRAINED_BYTES = 64 * 1024 * 1024
 
 RETRY_AFTER_SECONDS = 1.0
@@ -18,11 +18,11 @@ _PIECE_BYTES = 4096
 
 
 class BodyReader:
-    """Reads bodies for all routes of one server.
+    """The reader of all request bodies of one server.
 
     Args:
-        seconds: how long a body may take to arrive.
-        memory_bytes: what the bodies that arrive or wait for their answer may hold together.
+        seconds: most seconds a body may take to arrive.
+        memory_bytes: most bytes of all bodies that arrive or wait for their response.
     """
 
     def __init__(self, *, seconds: float, memory_bytes: int) -> None:
@@ -32,19 +32,20 @@ class BodyReader:
 
     @asynccontextmanager
     async def read(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The content of a body, unpacked if it came compressed. Its bytes count as held until the context is left.
+        """Yield the decompressed body. It counts towards `memory_bytes` until the context is left.
 
         Args:
-            limit: bytes, on the wire and unpacked.
+            limit: most bytes, compressed and decompressed.
 
         Raises:
-            InvalidArgument, TooLarge: as `decompressed`.
-            TooLarge, RequestTimeout, Overloaded, ClientDisconnect: as `read_wire`.
+            InvalidArgument, TooLarge: see `decompressed`.
+            TooLarge, RequestTimeout, Overloaded, ClientDisconnect: see `read_wire`.
         """
         async with self.read_wire(request, limit) as wire:
             content = await decompressed(wire, request.headers.get("content-encoding", ""), limit)
             more = len(content) - len(wire)
             try:
+                # Inside `try`, because it counts the bytes before it raises.
                 self._hold(more)
                 yield content
             finally:
@@ -52,21 +53,21 @@ class BodyReader:
 
     @asynccontextmanager
     async def read_wire(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """The body as it was on the wire, held as long.
+        """Yield the body as received. It counts towards `memory_bytes` until the context is left.
 
         Args:
-            limit: bytes.
+            limit: most bytes.
 
         Raises:
-            TooLarge: it is larger than `limit`.
+            TooLarge: the body is larger than `limit`.
             RequestTimeout: it did not arrive in time.
-            Overloaded: too many bodies are under way at once.
-            ClientDisconnect: nobody waits for an answer any more.
+            Overloaded: the bodies in flight exceed `memory_bytes`.
+            ClientDisconnect: the client closed the connection.
         """
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            waits_for_us = request.headers.get("expect", "").lower() == "100-continue"
-            if waits_for_us or int(declared) > limit + DRAINED_BYTES:
+            expects_continue = request.headers.get("expect", "").lower() == "100-continue"
+            if expects_continue or int(declared) > limit + DRAINED_BYTES:
                 raise _too_large(limit)
         chunks: list[bytes] = []
         size = held = 0
@@ -96,18 +97,18 @@ class BodyReader:
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > self._memory_bytes:
-            raise Overloaded("Too many large requests are under way; send again.", retry_after=RETRY_AFTER_SECONDS)
+            raise Overloaded("Too many large requests are in flight; send again.", retry_after=RETRY_AFTER_SECONDS)
 
 
 async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
-    """The content of a compressed body; no more of it is unpacked than `limit` bytes, and in a thread.
+    """Decompress a body in a thread, at most `limit` bytes of it.
 
     Args:
         encoding: the Content-Encoding header, "" for none.
 
     Raises:
-        InvalidArgument: the encoding is none of gzip, deflate and identity, or the body is not in it.
-        TooLarge: the content is larger than `limit`.
+        InvalidArgument: the encoding is not gzip, deflate or identity, or the body does not match it.
+        TooLarge: the decompressed body is larger than `limit`.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -115,39 +116,40 @@ async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     if name not in ("gzip", "x-gzip", "deflate"):
         raise InvalidArgument.at("content-encoding", f"must be gzip or deflate, not {name[:40]!r}")
     try:
-        content, is_whole = await asyncio.to_thread(_unpacked, body, limit + 1)
+        content, is_whole = await asyncio.to_thread(_decompress, body, limit + 1)
     except zlib.error:
-        raise InvalidArgument.at("body", f"is not {name}, as content-encoding says") from None
+        raise InvalidArgument.at("body", f"is not valid {name}, which content-encoding declares") from None
     if len(content) > limit:
         raise _too_large(limit)
     if not is_whole:
-        raise InvalidArgument.at("body", f"ends in the middle of its {name} stream")
+        raise InvalidArgument.at("body", f"is an incomplete {name} stream")
     return content
 
 
-def _unpacked(body: bytes, most: int) -> tuple[bytes, bool]:
-    """At most so many bytes of what was compressed, and whether its end was reached.
+def _decompress(body: bytes, limit: int) -> tuple[bytes, bool]:
+    """Return at most `limit` decompressed bytes, and True if the stream is complete.
 
-    Several members are one content (RFC 1952, 2.2). Zeros behind the last are padding, as they are to gunzip.
+    Several members are one content (RFC 1952, 2.2). Zeros after the last are padding, as gunzip treats them.
 
     Raises:
-        zlib.error: it is not compressed, or something else follows.
+        zlib.error: the body is not compressed, or other bytes follow.
     """
     content = bytearray()
-    position, unpacker = 0, _unpacker()
-    while position < len(body) and len(content) < most:
-        if unpacker.eof:
+    position, stream = 0, _new_stream()
+    while position < len(body) and len(content) < limit:
+        if stream.eof:
             if not body[position] and not any(body[position:]):
                 break
-            unpacker = _unpacker()
-        # By pieces: what is left behind a member is copied, which for many small ones would be all of it every time.
+            stream = _new_stream()
+        # In pieces: zlib copies everything after a member, so many small members would cost quadratic time.
         piece = body[position : position + _PIECE_BYTES]
-        content += unpacker.decompress(piece, most - len(content))
-        position += len(piece) - len(unpacker.unused_data)
-    return bytes(content), unpacker.eof
+        content += stream.decompress(piece, limit - len(content))
+        position += len(piece) - len(stream.unused_data)
+    return bytes(content), stream.eof
 
 
-def _unpacker() -> "zlib._Decompress":
+def _new_stream() -> "zlib._Decompress":
+    # 32: detect gzip or zlib by the header.
     return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
 
 

@@ -1,14 +1,13 @@
-"""POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: what monitoring tools deliver.
+"""POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: deliveries of monitoring tools.
 
-Any content type is read as JSON. What is authentic but no JSON, nor a text that its headers explain, is stored as an
-ERROR event all the same, so nothing that a tool sends with the right key is lost; the answer is 200 with `{}`, as
-upstream's.
+The body is parsed as JSON whatever its content type. An authenticated delivery that cannot be parsed is stored as an
+ERROR event, so nothing sent with a valid key is lost. The response is 200 with `{}`, as upstream's.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -18,35 +17,28 @@ from starlette.routing import Route
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.events.delivery import CreateRequest
 from event_service.events.idempotency_key import checked_idempotency_key
+from event_service.events.manager import EventManager
 from event_service.events.write_request import CreateResult
 from event_service.http.body import BodyReader
-from event_service.model.webhook import Webhook
 from event_service.normalize.cloudevents import is_binary
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
 
-# Both may be long, and clients limit the size of an answer's head.
+# Clients limit the size of response headers.
 _IDS_IN_HEADER = 20
 _SENTENCES_IN_HEADER = 500
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def create(self, request: CreateRequest) -> CreateResult: ...
 
 
 class Collector:
     """The webhook route.
 
     Args:
-        limit: bytes of a body, and of what a compressed one unpacks to.
+        limit: largest body in bytes, compressed and decompressed.
         clock: the time of receipt: timezone-aware UTC, whole milliseconds.
     """
 
-    def __init__(self, *, events: Events, bodies: BodyReader, limit: int, clock: Callable[[], datetime]) -> None:
+    def __init__(self, *, events: EventManager, bodies: BodyReader, limit: int, clock: Callable[[], datetime]) -> None:
         self._events = events
         self._bodies = bodies
         self._limit = limit
@@ -56,7 +48,7 @@ class Collector:
         return [Route(PATH, self.deliver, methods=["POST"])]
 
     async def deliver(self, request: Request) -> Response:
-        """Stores a delivery. Its ids and faults are in the answer's headers, as they are in the rpc's trailers."""
+        """Store a delivery. The response's headers carry ids and faults, as the rpc's trailers do."""
         webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
         # Unauthenticated bodies are not read.
         webhook = await self._events.admit(webhook_id, access_key)
@@ -81,18 +73,19 @@ class Collector:
 
 
 def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
-    """The JSON value of a body and "", or its text as an object and why it is not JSON.
+    """Parse a body.
 
     Args:
-        headers: names in lower case. Of a binary CloudEvent they say all that must be said: its body may be empty.
+        headers: names in lower case. A binary CloudEvent is described by its headers, so its body may be empty.
 
     Returns:
-        None as the value of an empty body.
+        The JSON value and ""; None and "" for an empty body; or, if the body is not JSON, `{"body": text}` and the
+        reason.
 
     Raises:
-        RequiredParameter: the body holds nothing that could be lost.
-        InvalidArgument: the body could be stored, but never be read again: it is nested too deeply.
-        TooLarge: it holds too many values.
+        RequiredParameter: the body is empty or `{}`.
+        InvalidArgument: the body is nested too deeply to be read back.
+        TooLarge: the body holds too many values.
     """
     if not body.strip():
         if is_binary(headers):
@@ -113,7 +106,7 @@ def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
 
 
 def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers by lower-case name; one that was sent several times has its values joined by commas."""
+    """Return the headers by lower-case name, the values of repeated headers joined by commas."""
     joined: dict[str, str] = {}
     for name, value in headers:
         key, text = name.decode("latin-1"), value.decode("latin-1")
@@ -122,9 +115,9 @@ def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def outcome_headers(outcome: CreateResult) -> Mapping[str, str]:
-    """What became of the delivery: event-count, event-id, event-duplicate, event-error, event-ignored.
+    """Return the outcome as headers: event-count, event-id, event-duplicate, event-error, event-ignored.
 
-    Of the last two, which are sentences, anything but printable ASCII is percent-encoded as UTF-8.
+    In the last two, which are sentences, everything but printable ASCII is percent-encoded as UTF-8.
     """
     headers = {"event-count": str(len(outcome.event_ids))}
     if outcome.event_ids:

@@ -1,5 +1,6 @@
-"""One HTTP connection with limits that uvicorn leaves open: how long and how large a request's head may be, and how
-long a client may leave its answer unread. What is offered beside HTTP/1.1 is declined with its request intact.
+"""One HTTP connection with the limits that uvicorn lacks: time and size of a request's head, and of unread responses.
+
+An offer to upgrade the protocol is ignored, and its request is served.
 """
 
 import asyncio
@@ -13,12 +14,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """uvicorn's protocol, which gives up on clients that hold a connection without getting on.
+    """uvicorn's protocol, which closes the connections of slow clients.
 
     Attributes:
-        head_seconds: from the connection, or a request's first byte, to the end of its headers.
-        head_bytes: request line and headers; up to one read of the socket more is held.
-        unread_seconds: how long an answer may wait for its reader.
+        head_seconds: most seconds from the connection, or a request's first byte, to the end of its headers.
+        head_bytes: most bytes of request line and headers; up to one read of the socket more is buffered.
+        unread_seconds: most seconds a client may leave a response unread.
     """
 
     head_seconds = 10.0
@@ -49,15 +50,15 @@ class BoundedConnection(HttpToolsProtocol):
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            if not self._head_is_too_large():  # the parser of URLs has a limit too
-                self._refuse(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+            if not self._head_is_too_large():  # the URL parser has a limit of its own
+                self._refuse(HTTPStatus.BAD_REQUEST, "The request is not valid HTTP.")
         if self._head_is_too_large() and not self.transport.is_closing():
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
-        # It may begin behind the end of another one; how far does not matter.
+        # A pipelined request may begin within the chunk; counting all of the chunk is close enough.
         self._head_size = self._chunk_size
         if self._head_timer is None:
             self._start_head_timer()
@@ -68,14 +69,13 @@ class BoundedConnection(HttpToolsProtocol):
         self._stop_head_timer()
 
     def _should_upgrade(self) -> bool:
-        """uvicorn asks this once the headers offer another protocol: `_parse` sees to those."""
-        return True
+        return True  # `_parse` handles upgrade offers
 
     def _parse(self, data: bytes) -> None:
-        """Takes an offer of another protocol (h2c, TLS, WebSocket) for not made, as RFC 9110, 7.8 lets a server do.
+        """Parse received bytes; ignore an offer of another protocol (h2c, TLS, WebSocket) as RFC 9110, 7.8 allows.
 
-        The parser stops behind the headers of such a request, takes its body for that protocol's, and cannot be told
-        otherwise. So another parser gets the head without the offer, and goes on with the body.
+        The parser stops after the headers of such a request and treats the body as that protocol's. So a new parser
+        gets the head without the offer, and continues with the body.
 
         Raises:
             httptools.HttpParserError: not HTTP.
@@ -84,13 +84,13 @@ class BoundedConnection(HttpToolsProtocol):
         while unread:
             try:
                 self.parser.feed_data(unread)
-            except httptools.HttpParserUpgrade as offer:
-                unread = unread[offer.args[0] :]
+            except httptools.HttpParserUpgrade as upgrade:
+                unread = unread[upgrade.args[0] :]
             else:
                 return
             method = self.parser.get_method()
             if method == b"CONNECT":
-                raise httptools.HttpParserError("a tunnel is asked for")
+                raise httptools.HttpParserError("CONNECT is not supported")
             head = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode("ascii"))]
             head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
             self.parser = httptools.HttpRequestParser(self)
@@ -110,9 +110,9 @@ class BoundedConnection(HttpToolsProtocol):
         return self._in_head and self._head_size > self.head_bytes
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.head_seconds, self._head_is_late)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._on_head_timeout)
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._head_timer = None
         if self.transport.is_closing():
             return
@@ -122,9 +122,10 @@ class BoundedConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answers a request that never got as far as the application, and closes the connection."""
+        """Answer a request that never reached the application, and close the connection."""
         request_id = secrets.token_hex(16)
         code = "ERROR_REQUEST_TIMEOUT" if status is HTTPStatus.REQUEST_TIMEOUT else "ERROR_INVALID_PARAMETER"
+        # The path is unknown here, so the body has upstream's and Cloud Eye's form.
         body = json.dumps(
             {
                 "detail": {"code": code, "message": message},

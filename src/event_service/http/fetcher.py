@@ -1,7 +1,7 @@
-"""Asks an address outside for a little: Amazon's certificates and confirmation links, and nothing else.
+"""Fetch small documents: the certificates and confirmation links of Amazon SNS, and nothing else.
 
-The caller has checked the address. It is asked in a thread, once, through the proxy of the environment if there is one
-(HTTPS_PROXY); a redirect is a refusal, since it would lead to an address that nobody has checked.
+The caller has validated the URL. There is one request, in a thread, through the proxy of the environment (HTTPS_PROXY)
+if set; a redirect is an error, since its target is not validated.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ _CHUNK = 16 * 1024
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any, **__: Any) -> None:
-        """No request follows: the redirect itself is the answer, which is no success."""
+        """Return None: the redirect itself is the response."""
 
 
 class Fetcher:
-    """Fetches what is small and near at hand.
+    """A client for small documents.
 
     Args:
-        seconds: for one answer, all of it.
-        largest: bytes of an answer.
+        seconds: most seconds for a whole response.
+        largest: largest response, in bytes.
     """
 
     def __init__(self, *, seconds: float = SECONDS, largest: int = LARGEST) -> None:
@@ -37,14 +37,14 @@ class Fetcher:
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     async def __call__(self, url: str) -> bytes:
-        """What is at an http(s) address.
+        """Return the body at an http(s) URL.
 
         Raises:
-            Unavailable: no success, too slow, too large.
+            Unavailable: the status is not 200 to 299, or the response is too slow or too large.
         """
-        host = urllib.request.Request(url).host  # noqa: S310 - the caller has checked it; so has _get
+        host = urllib.request.Request(url).host  # noqa: S310 - _get checks the scheme
         try:
-            # The thread's own limit counts from its first byte on: the system's name look-up has none.
+            # The thread's own timeout does not cover the system's name resolution.
             async with asyncio.timeout(2 * self._seconds):
                 return await asyncio.to_thread(self._get, url)
         except TimeoutError:
@@ -52,18 +52,19 @@ class Fetcher:
         except HTTPError as error:
             raise Unavailable(f"{host} answered {error.code}; send again.") from None
         except (OSError, HTTPException, ValueError) as error:
-            raise Unavailable(f"{host} cannot be asked; send again.") from error
+            raise Unavailable(f"{host} cannot be reached; send again.") from error
 
     def _get(self, url: str) -> bytes:
         if not url.startswith(("https://", "http://")):
-            raise ValueError("neither http nor https")
-        give_up_at = time.monotonic() + self._seconds
-        with self._opener.open(url, timeout=self._seconds) as answer:
+            raise ValueError("the URL is neither http nor https")
+        deadline = time.monotonic() + self._seconds
+        with self._opener.open(url, timeout=self._seconds) as response:
             body = b""
-            while chunk := answer.read1(_CHUNK):
+            # read1 returns after each read of the socket, so a slow server cannot pass the deadline unnoticed.
+            while chunk := response.read1(_CHUNK):
                 body += chunk
                 if len(body) > self._largest:
-                    raise ValueError("too large")
-                if time.monotonic() > give_up_at:
+                    raise ValueError("the response is too large")
+                if time.monotonic() > deadline:
                     raise TimeoutError
             return body

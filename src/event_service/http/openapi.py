@@ -1,6 +1,8 @@
-"""The OpenAPI document of the HTTP door, made from the same descriptors as its routes."""
+"""The OpenAPI document: made from the descriptors the routes are made from, and from `cloud_eye/openapi.json`."""
 
+import json
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
@@ -9,6 +11,8 @@ from event_service.http.collector import PATH as COLLECTOR_PATH
 from event_service.http.transcoding import bindings
 
 Document = dict[str, Any]
+
+_CLOUD_EYE_PACKAGE = "event_service.http.cloud_eye"
 
 _SCALARS: dict[int, Document] = {
     FieldDescriptor.TYPE_STRING: {"type": "string"},
@@ -31,31 +35,30 @@ _WELL_KNOWN: dict[str, Document] = {
     "google.protobuf.Duration": {"type": "string"},
 }
 _STATUSES = {
-    "400": "The request is faulty; `violations` names the fields.",
-    "401": "There is no token, or it does not hold.",
-    "403": "The caller may not do this.",
-    "404": "It is missing, or somebody else's.",
+    "400": "The request is invalid; `violations` names the fields.",
+    "401": "The token is missing or invalid.",
+    "403": "The caller is not allowed to do this.",
+    "404": "Not found in this domain.",
     "408": "The body did not arrive in time.",
     "409": "The idempotency key was used with another payload, or the name is taken.",
     "413": "The body is too large.",
-    "415": "The body is not said to be JSON: Content-Type must be application/json.",
-    "429": "Too much at once; send again after Retry-After.",
-    "500": "A fault of the service.",
-    "503": "The database is away; send again after Retry-After.",
-    "504": "It took too long.",
+    "415": "The header Content-Type must be application/json.",
+    "429": "Too many requests; send again after Retry-After.",
+    "500": "Internal error.",
+    "503": "The database is unavailable; send again after Retry-After.",
+    "504": "The deadline was exceeded.",
 }
-_CLOUD_EYE_STATUSES = ("400", "401", "403", "404", "408", "413", "429", "500", "503")
 
 
 def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Document:
-    """The document, OpenAPI 3.1.
+    """Return the OpenAPI 3.1 document of all routes.
 
     Args:
-        services: whose methods are transcoded.
+        services: protobuf services whose methods are transcoded.
         version: of this service.
     """
-    schemas: Document = {"Error": _error_schema(), "CloudEyeError": _cloud_eye_error_schema()}
-    schemas.update(_cloud_eye_schemas())
+    cloud_eye = json.loads((files(_CLOUD_EYE_PACKAGE) / "openapi.json").read_text(encoding="utf-8"))
+    schemas: Document = {"Error": _error_schema(), **cloud_eye["components"]["schemas"]}
     paths: Document = {}
     for binding in bindings(services):
         method = binding.method
@@ -64,16 +67,18 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
         paths[binding.path] = {
             "post": {
                 "operationId": f"{method.containing_service.name}.{method.name}",
-                "summary": f"The rpc {method.full_name}",
+                "summary": f"Call the rpc {method.full_name}.",
                 "tags": [method.containing_service.name],
+                # {}: no token is needed with EVENT_SERVICE_AUTH=none.
                 "security": [{"bearer": []}, {}],
                 "requestBody": {"content": {"application/json": {"schema": _message_schema(method.input_type)}}},
-                "responses": {"200": _json_answer("The reply.", _message_schema(method.output_type)), **_failures()},
+                "responses": {"200": _json_response("The reply.", _message_schema(method.output_type)), **_failures()},
             }
         }
     paths[COLLECTOR_PATH] = {"post": _collector_operation()}
-    paths.update(_cloud_eye_paths())
+    paths.update(cloud_eye["paths"])
     paths.update(_own_paths())
+    bearer = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -83,22 +88,9 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
         },
         "paths": paths,
         "components": {
+            **cloud_eye["components"],
             "schemas": schemas,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "cloudEyeSignature": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "Authorization",
-                    "description": "SDK-HMAC-SHA256, as the vendor's SDKs sign.",
-                },
-                "cloudEyeToken": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "X-Auth-Token",
-                    "description": "WEBHOOK_ID:ACCESS_KEY",
-                },
-            },
+            "securitySchemes": {"bearer": bearer, **cloud_eye["components"]["securitySchemes"]},
         },
     }
 
@@ -133,18 +125,18 @@ def _reference(name: str) -> Document:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _json_answer(description: str, schema: Document) -> Document:
+def _json_response(description: str, schema: Document) -> Document:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _failures(statuses: Iterable[str] = tuple(_STATUSES), schema: str = "Error") -> Document:
-    return {status: _json_answer(_STATUSES[status], _reference(schema)) for status in statuses}
+def _failures(statuses: Iterable[str] = tuple(_STATUSES)) -> Document:
+    return {status: _json_response(_STATUSES[status], _reference("Error")) for status in statuses}
 
 
 def _collector_operation() -> Document:
     return {
         "operationId": "deliver",
-        "summary": "Where a monitoring tool posts its payload.",
+        "summary": "Deliver the payload of a monitoring tool.",
         "tags": ["Collector"],
         "security": [],
         "parameters": [
@@ -154,110 +146,40 @@ def _collector_operation() -> Document:
                 "name": "Idempotency-Key",
                 "in": "header",
                 "schema": {"type": "string"},
-                "description": "Sending again under the same key stores nothing new.",
+                "description": "A second delivery with the same key stores nothing new.",
             },
         ],
         "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
         "responses": {
-            "200": _json_answer("Stored and journalled.", {"type": "object", "maxProperties": 0}),
+            "200": _json_response("Stored and journalled.", {"type": "object", "maxProperties": 0}),
             **_failures(("400", "403", "404", "408", "409", "413", "429", "500", "503")),
-        },
-    }
-
-
-def _cloud_eye_paths() -> Document:
-    security: list[Document] = [{"cloudEyeSignature": []}, {"cloudEyeToken": []}, {"bearer": []}]
-    common: Document = {"tags": ["Cloud Eye"], "security": security}
-    failures = _failures(_CLOUD_EYE_STATUSES, "CloudEyeError")
-    paging = [_query("from"), _query("to"), _query("start"), _query("limit")]
-    project = _parameter("project_id", pattern="^[A-Za-z0-9-]{1,64}$")
-    return {
-        "/V1.0/{project_id}/events": {
-            "parameters": [project],
-            "post": {
-                **common,
-                "operationId": "CreateEvents",
-                "summary": "Reports 1 to 100 custom events.",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {
-                            "schema": {
-                                "type": "array",
-                                "items": _reference("CloudEyeEvent"),
-                                "minItems": 1,
-                                "maxItems": 100,
-                            }
-                        }
-                    },
-                },
-                "responses": {
-                    "201": _json_answer(
-                        "One entry for each event, in order.",
-                        {"type": "array", "items": _reference("CloudEyeEventId")},
-                    ),
-                    **failures,
-                },
-            },
-            "get": {
-                **common,
-                "operationId": "ListEvents",
-                "summary": "What was reported, one entry for each event name.",
-                "parameters": [_query("event_name"), _query("event_type"), _query("sub_event_type"), *paging],
-                "responses": {"200": _json_answer("The names.", {"type": "object"}), **failures},
-            },
-        },
-        "/V1.0/{project_id}/event/{event_name}": {
-            "parameters": [project, _parameter("event_name")],
-            "get": {
-                **common,
-                "operationId": "ListEventDetail",
-                "summary": "The events of one name, newest first.",
-                "parameters": [
-                    _query(name)
-                    for name in (
-                        "event_type",
-                        "sub_event_type",
-                        "event_source",
-                        "event_level",
-                        "event_user",
-                        "event_state",
-                    )
-                ]
-                + paging,
-                "responses": {"200": _json_answer("The events.", {"type": "object"}), **failures},
-            },
         },
     }
 
 
 def _own_paths() -> Document:
     def get(summary: str, operation_id: str, **more: Document) -> Document:
-        answer = _json_answer("It is.", {"type": "object"})
+        response = _json_response("OK.", {"type": "object"})
         return {
             "get": {
                 "operationId": operation_id,
                 "summary": summary,
                 "tags": ["Health"],
                 "security": [],
-                "responses": {"200": answer, **more},
+                "responses": {"200": response, **more},
             }
         }
 
-    not_ready = _json_answer("It is not.", {"type": "object"})
+    not_ready = _json_response("Events cannot be stored.", {"type": "object"})
     return {
-        "/healthz": get("Whether the process answers.", "healthz"),
-        "/readyz": get("Whether events can be stored.", "readyz", **{"503": not_ready}),
-        "/openapi.json": get("This document.", "openapi"),
+        "/healthz": get("Check that the process answers.", "healthz"),
+        "/readyz": get("Check that events can be stored.", "readyz", **{"503": not_ready}),
+        "/openapi.json": get("Return this document.", "openapi"),
     }
 
 
-def _parameter(name: str, **schema: Any) -> Document:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", **schema}}
-
-
-def _query(name: str) -> Document:
-    return {"name": name, "in": "query", "schema": {"type": "string"}}
+def _parameter(name: str) -> Document:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _error_schema() -> Document:
@@ -275,76 +197,5 @@ def _error_schema() -> Document:
                     "violations": {"type": "array", "items": violation},
                 },
             }
-        },
-    }
-
-
-def _cloud_eye_error_schema() -> Document:
-    text = {"type": "string"}
-    return {
-        "type": "object",
-        "required": ["http_code", "message", "error_code", "error_msg", "request_id"],
-        "properties": {
-            "http_code": {"type": "integer"},
-            "message": {"type": "object", "properties": {"code": text, "details": text}},
-            "error_code": text,
-            "error_msg": text,
-            "request_id": text,
-            "details": {
-                "type": "array",
-                "items": {"type": "object", "properties": {"error_code": text, "error_msg": text}},
-            },
-        },
-    }
-
-
-def _cloud_eye_schemas() -> Document:
-    text = {"type": "string"}
-    return {
-        "CloudEyeEventId": {
-            "type": "object",
-            "required": ["event_id", "event_name"],
-            "properties": {
-                "event_id": {"type": "string", "pattern": "^ev[0-9]{13}[0-9A-Za-z]{9}$"},
-                "event_name": text,
-            },
-        },
-        "CloudEyeEvent": {
-            "type": "object",
-            "required": ["event_name", "event_source", "time", "detail"],
-            "properties": {
-                "event_name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"},
-                "event_source": {
-                    "type": "string",
-                    "pattern": r"^[A-Za-z][A-Za-z0-9_]{2,31}\.[A-Za-z][A-Za-z0-9_]{2,31}$",
-                },
-                "time": {
-                    "type": "integer",
-                    "description": "Milliseconds since 1970-01-01 UTC, within about the last hour.",
-                },
-                "detail": {
-                    "type": "object",
-                    "properties": {
-                        "content": {"type": ["string", "null"], "maxLength": 4096},
-                        "group_id": {"type": ["string", "null"], "maxLength": 128},
-                        "resource_id": {"type": ["string", "null"], "maxLength": 128},
-                        "resource_name": {"type": ["string", "null"], "maxLength": 128},
-                        "event_state": {"enum": ["normal", "warning", "incident", None]},
-                        "event_level": {"enum": ["Critical", "Major", "Minor", "Info", None]},
-                        "event_user": {"type": ["string", "null"], "maxLength": 64},
-                        "event_type": {"enum": ["EVENT.CUSTOM", None]},
-                        "sub_event_type": {"enum": ["SUB_EVENT.CUSTOM", None]},
-                        "dimensions": {
-                            "type": ["array", "null"],
-                            "maxItems": 4,
-                            "items": {
-                                "type": "object",
-                                "required": ["name", "value"],
-                                "properties": {"name": text, "value": text},
-                            },
-                        },
-                    },
-                },
-            },
         },
     }

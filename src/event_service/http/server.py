@@ -1,6 +1,6 @@
-"""uvicorn inside our own event loop: no signal handlers, no logging of its own, no process exit.
+"""uvicorn inside the service's event loop: no signal handlers, no logging, no process exit of its own.
 
-uvicorn would log every path, and ours may hold access keys; `gate.py` logs the routes instead.
+uvicorn would log paths, which may hold access keys; `middleware.py` logs the routes instead.
 """
 
 import asyncio
@@ -14,15 +14,15 @@ from starlette.types import ASGIApp
 
 from event_service.http.connection import BoundedConnection
 
-KEEP_ALIVE_SECONDS = 75
+KEEP_ALIVE_SECONDS = 75  # longer than the 60 s after which common proxies close idle connections
 BACKLOG = 1024
 
 
 class HttpServer:
-    """Serves an ASGI application on one address until it is stopped.
+    """A server of an ASGI application on one address.
 
     Args:
-        address: `HOST:PORT` or `[IPV6]:PORT`; port 0 takes a free one.
+        address: `HOST:PORT` or `[IPV6]:PORT`; port 0 = any free port.
         tls: None for plain HTTP.
     """
 
@@ -45,6 +45,7 @@ class HttpServer:
             log_level="error",
             access_log=False,
             server_header=False,
+            # Any client can forge X-Forwarded-For.
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             backlog=BACKLOG,
@@ -56,34 +57,35 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; 0 before the start."""
+        """Return the listening port; 0 before the start."""
         return self._port
 
     @property
     def scheme(self) -> str:
-        """`http` or `https`."""
+        """Return `http` or `https`."""
         return self._scheme
 
     async def start(self) -> None:
-        """Listens; returns when connections are taken.
+        """Listen; return once connections are accepted.
 
         Raises:
-            OSError: the address cannot be listened on.
-            ValueError: the address is none.
+            OSError: the address cannot be bound.
+            ValueError: the address is not HOST:PORT.
         """
         listener = _listen(self._address)
         self._port = listener.getsockname()[1]
         self._server = _Server(self._config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http server")
+        # uvicorn has no event for this.
         while not self._server.started:
             if self._serving.done():
                 listener.close()
                 await self._serving
-                raise OSError(f"the HTTP server on {self._address} ended while it was starting")
+                raise OSError(f"the HTTP server on {self._address} stopped during its start")
             await asyncio.sleep(0.005)
 
     async def stop(self, grace: float) -> None:
-        """Takes no more connections, lets the requests under way end, and cuts off those that take longer.
+        """Stop accepting connections, wait for the requests in flight, and cancel those that exceed the grace period.
 
         Args:
             grace: seconds.
@@ -92,15 +94,14 @@ class HttpServer:
             return
         for listener in self._server.servers:
             listener.close()
-        self._config.timeout_graceful_shutdown = max(grace, 0)  # type: ignore[assignment]  # parts of seconds work too
+        self._config.timeout_graceful_shutdown = max(grace, 0)  # type: ignore[assignment]  # a float works too
         self._server.should_exit = True
         await self._serving
         self._server = self._serving = None
 
 
 class _Server(uvicorn.Server):
-    """The process belongs to somebody else, and so do its signals."""
-
+    # The process handles its signals itself.
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -110,7 +111,7 @@ def _listen(address: str) -> socket.socket:
     host, separator, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{address!r} is not HOST:PORT")
+        raise ValueError(f"the HTTP address {address!r} must be HOST:PORT")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
     listener.setblocking(False)

@@ -1,8 +1,7 @@
 """The gRPC methods as JSON over HTTP, at the paths their google.api.http options give them.
 
-Nothing is listed by hand: routes, request and reply types come from the protobuf descriptors, and each request is
-answered by the same function that answers the rpc. Field names are those of the proto files; requests may use
-protobuf's JSON names too.
+Routes, request and reply types come from the protobuf descriptors, and the same function handles the rpc and its HTTP
+form. Field names are those of the proto files; requests may also use protobuf's JSON names.
 """
 
 import asyncio
@@ -25,25 +24,25 @@ from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
-from event_service.http.middleware import REQUEST_ID
+from event_service.http.error_response import REQUEST_ID
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
 
-# Writing a larger reply as JSON would keep all other calls waiting for too long.
-WRITTEN_IN_THREAD_BYTES = 64 * 1024
+# Encoding a larger reply as JSON would block the event loop for too long.
+ENCODED_IN_THREAD_BYTES = 64 * 1024
 
-# protobuf wraps each level's error in the next one's, and says the whole path only sometimes.
+# protobuf nests the error of each level in the next one's, and rarely includes the whole path.
 _STEP = re.compile(r"Failed to parse (\w+) field: ")
 _AT = re.compile(r' at "?\w+\.([\w.\[\]]*\w\]?)"?')
 _UNKNOWN = re.compile(r'has no field named "([^"]*)"')
 
 
-class Call(Protocol):
-    """What is needed of `rpc/context.py`."""
+class CallContext(Protocol):
+    """The part of `rpc/context.py` that is used here; `http` and `rpc` must not import each other."""
 
     trailers: list[tuple[str, str]]
 
 
-CallT = TypeVar("CallT", bound=Call)
+CallT = TypeVar("CallT", bound=CallContext)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Binding:
     """One method at one path.
 
     Attributes:
-        name: `/package.Service/method`, as gRPC calls it.
+        name: gRPC's name of the method: `/package.Service/method`.
     """
 
     name: str
@@ -60,10 +59,10 @@ class Binding:
 
 
 def bindings(services: Sequence[ServiceDescriptor]) -> list[Binding]:
-    """The methods that have a google.api.http option.
+    """Return the methods that have a google.api.http option.
 
     Raises:
-        ValueError: an option asks for more than `post` with the whole body, all that the contract uses.
+        ValueError: an option is not `post` with the whole body, the only form that the contract uses.
     """
     found = []
     for service in services:
@@ -79,15 +78,14 @@ def bindings(services: Sequence[ServiceDescriptor]) -> list[Binding]:
 
 
 class Transcoder(Generic[CallT]):
-    """Serves gRPC methods as JSON.
+    """The routes of gRPC methods as JSON.
 
     Args:
-        methods: the functions that answer, by `/package.Service/method`; they authenticate the caller by the call's
-            metadata, once more: a token that has held is remembered.
-        open_methods: those of them whose requests carry their own credentials; nobody asks for a token there.
-        new_call: makes the call a method is given, of its name, its metadata (HTTP headers, names in lower case;
-            `x-domain-id` stands as `x_domain_id` too) and the request id.
-        limit: bytes of a body.
+        methods: handlers by `/package.Service/method`. They authenticate the call's metadata again, from a cache.
+        open_methods: methods whose requests carry their own credentials, and need no token.
+        new_call: makes a handler's context from the method's name, its metadata (HTTP headers, names in lower case;
+            `x-domain-id` also as `x_domain_id`) and the request id.
+        limit: largest body, in bytes.
         run_in_thread: runs a function in a thread, for large bodies.
     """
 
@@ -110,20 +108,20 @@ class Transcoder(Generic[CallT]):
         self._new_call = new_call
         self._bodies = bodies
         self._limit = limit
-        self._aside = run_in_thread
+        self._run_in_thread = run_in_thread
 
     def routes(self) -> list[Route]:
-        """One route for each method.
+        """Return one route for each method.
 
         Raises:
-            ValueError: nothing answers one of them.
+            ValueError: a method has no handler.
         """
         return [Route(binding.path, self._endpoint(binding), methods=["POST"]) for binding in bindings(self._services)]
 
     def _endpoint(self, binding: Binding) -> Callable[[Request], Awaitable[Response]]:
-        answer = self._methods.get(binding.name)
-        if answer is None:
-            raise ValueError(f"nothing answers {binding.name}")
+        handler = self._methods.get(binding.name)
+        if handler is None:
+            raise ValueError(f"{binding.name} has no handler")
         request_type = GetMessageClass(binding.method.input_type)
         reply_type = GetMessageClass(binding.method.output_type)
 
@@ -131,19 +129,19 @@ class Transcoder(Generic[CallT]):
 
         async def endpoint(request: Request) -> Response:
             metadata = _metadata(request)
-            # A stranger's body is not read.
+            # Before the body is read: the bodies of unauthenticated callers are not.
             if needs_token:
                 self._authenticator.authenticate(request, metadata)
             _check_content_type(request.headers.get("content-type", ""))
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
             async with self._bodies.read(request, self._limit) as body:
                 if len(body) > LARGE_BODY:
-                    message = await self._aside(read_message, body, request_type())
+                    message = await self._run_in_thread(read_message, body, request_type())
                 else:
                     message = read_message(body, request_type())
-                reply = await answer(message.SerializeToString(), call)
+                reply = await handler(message.SerializeToString(), call)
             headers = dict(call.trailers)
-            if len(reply) > WRITTEN_IN_THREAD_BYTES:
+            if len(reply) > ENCODED_IN_THREAD_BYTES:
                 return await asyncio.to_thread(_write_reply, reply, reply_type, headers)
             return _write_reply(reply, reply_type, headers)
 
@@ -151,11 +149,11 @@ class Transcoder(Generic[CallT]):
 
 
 def read_message(body: bytes, message: Message) -> Message:
-    """Fills a request message from its JSON form. An empty body is an empty message.
+    """Fill a request message from its JSON form. An empty body is an empty message.
 
     Raises:
-        InvalidArgument: it is not JSON, or not the JSON of this message; names the field.
-        TooLarge: it holds too many values.
+        InvalidArgument: the body is not the JSON form of this message; names the field.
+        TooLarge: the body holds too many values.
     """
     try:
         value = parse_json(body) if body.strip() else {}
@@ -176,7 +174,7 @@ def read_message(body: bytes, message: Message) -> Message:
 
 
 def write_message(message: Message) -> dict[str, Any]:
-    """The JSON form of a reply. A list says how many there are even where there are none."""
+    """Return the JSON form of a reply. A list has `results` and `total_count` even if empty."""
     value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
     fields = message.DESCRIPTOR.fields_by_name
     if "results" in fields and "total_count" in fields:
@@ -188,20 +186,15 @@ def _write_reply(reply: bytes, reply_type: type[Message], headers: dict[str, str
     return JSONResponse(write_message(reply_type.FromString(reply)), headers=headers)
 
 
-def _check_content_type(given: str) -> None:
-    """None is as good as JSON's.
-
-    Raises:
-        UnsupportedMediaType: it is another one. Browsers let any page send forms and text/plain anywhere, and ask
-            before they send JSON.
-    """
-    if given.partition(";")[0].strip().lower() not in ("application/json", ""):
+def _check_content_type(content_type: str) -> None:
+    # Browsers let any page send forms and text/plain to any site without asking; JSON needs a preflight request.
+    if content_type.partition(";")[0].strip().lower() not in ("application/json", ""):
         raise UnsupportedMediaType("The body must be JSON, sent with the header Content-Type: application/json.")
 
 
 def _metadata(request: Request) -> dict[str, str]:
     headers = joined_headers(request.scope["headers"])
-    # gRPC metadata has these names with underscores, which HTTP proxies drop.
+    # gRPC metadata uses underscores; HTTP proxies drop header names that contain them.
     for name in ("x-domain-id", "x-workspace-id"):
         if name in headers:
             headers[name.replace("-", "_")] = headers[name]
@@ -209,7 +202,7 @@ def _metadata(request: Request) -> dict[str, str]:
 
 
 def _invalid(text: str) -> InvalidArgument:
-    """protobuf's own words for what is wrong, and the field they name: `query.filter[0].k`."""
+    """Convert the text of a protobuf error; its field has the form `query.filter[0].k`."""
     steps = []
     while match := _STEP.match(text):
         steps.append(match[1])
@@ -217,9 +210,10 @@ def _invalid(text: str) -> InvalidArgument:
     problem = text.split("\n", 1)[0].rstrip(".")[:300]
     path = ".".join(steps)
     if place := _AT.search(problem):
+        # The longer path is the more complete one.
         path = max(path, place[1], key=len)
         problem = problem[: place.start()] + problem[place.end() :]
     if unknown := _UNKNOWN.search(problem):
         path = f"{path}.{unknown[1]}" if path else unknown[1]
-        problem = "there is no such field"
+        problem = "is an unknown field"
     return InvalidArgument.at(path or "body", problem)

@@ -29,9 +29,8 @@ from event_service.rpc.reflection import Reflection
 from event_service.rpc.request_stream import RequestStream
 from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.status import failure_of
-from event_service.rpc.tls import server_credentials
 from event_service.settings import Settings
-from event_service.tls import tls_files
+from event_service.tls import server_credentials, tls_files
 
 _log = logging.getLogger(__name__)
 

@@ -1,18 +1,18 @@
-"""Managers that hold everything in memory, and the application over them."""
+"""Managers that keep everything in memory, and the HTTP application over them."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
+from event_service.errors import EventServiceError, NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
 from event_service.events.delivery import CreateRequest
 from event_service.events.write_request import CreateResult
 from event_service.http.app import build_app
-from event_service.http.middleware import Gate
 from event_service.identity.authenticator import Authenticator
 from event_service.identity.principal import Principal, Role
 from event_service.model.event import EventDraft
@@ -22,6 +22,7 @@ from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.settings import Settings
+from event_service.webhooks.info import InfoPage, webhook_fields
 from event_service.wire.event_info import encode_event_info
 from tests.unit.configured import configured
 
@@ -46,11 +47,15 @@ def make_webhook(plugin_id: str = "cloud-eye", project_id: str = PROJECT) -> Web
 
 @dataclass
 class FakeWebhooks:
-    """One webhook with one key."""
+    """One webhook with one access key; remembers every change in `done`."""
 
     webhook: Webhook = field(default_factory=make_webhook)
     counted: list[bool] = field(default_factory=list)
     asked_scope: Scope | None = None
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+    queries: list[Mapping[str, Any]] = field(default_factory=list)
+    failure: EventServiceError | None = None
+    total: int = 1
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:
         if webhook_id != self.webhook.webhook_id:
@@ -73,6 +78,42 @@ class FakeWebhooks:
     def count(self, webhook_id: str, *, error: bool) -> None:
         self.counted.append(error)
 
+    async def create(
+        self, scope: Scope, *, name: str, plugin_info: Mapping[str, Any] | None, project_id: str
+    ) -> tuple[Webhook, str]:
+        if self.failure:
+            raise self.failure
+        self.done.append(("create", name, plugin_info, project_id))
+        return replace(self.webhook, name=name), ACCESS_KEY
+
+    async def get(self, scope: Scope, webhook_id: str) -> Webhook:
+        return self.webhook
+
+    async def list(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
+    ) -> InfoPage:
+        self.queries.append(query)
+        return InfoPage([webhook_fields(self.webhook, "http://here")] if self.total else [], self.total)
+
+    async def enable(self, scope: Scope, webhook_id: str) -> Webhook:
+        self.done.append(("enable", webhook_id))
+        return self.webhook
+
+    async def disable(self, scope: Scope, webhook_id: str) -> Webhook:
+        self.done.append(("disable", webhook_id))
+        self.webhook = replace(self.webhook, state=WebhookState.DISABLED)
+        return self.webhook
+
+    async def delete(self, scope: Scope, webhook_id: str) -> None:
+        self.done.append(("delete", webhook_id))
+
+    async def rotate_key(self, scope: Scope, webhook_id: str, overlap: float = 0.0) -> tuple[Webhook, str]:
+        self.done.append(("rotate", webhook_id, overlap))
+        return self.webhook, ACCESS_KEY
+
+    def url(self, webhook_id: str, access_key: str = "") -> str:
+        return f"http://here/{webhook_id}/{access_key}"
+
 
 @dataclass(frozen=True)
 class FakePage:
@@ -82,15 +123,26 @@ class FakePage:
 
 @dataclass
 class FakeEvents:
-    """Remembers what was stored. Queries are checked by the real grammar and answered as told."""
+    """Events in memory. Queries are parsed by the real grammar, and remembered.
 
+    Attributes:
+        rows: EventInfo bytes of events that were stored before.
+        statistics: rows of stat; a query gets those with its keys.
+        stat_results: results of the next stat queries, in order, instead of `statistics`.
+        stored: event_id and draft by identity, of `create_drafts`.
+    """
+
+    rows: list[bytes] = field(default_factory=list)
+    statistics: list[dict[str, Any]] = field(default_factory=list)
+    stat_results: list[list[Any]] = field(default_factory=list)
     requests: list[CreateRequest] = field(default_factory=list)
     outcome: CreateResult = field(default_factory=lambda: CreateResult(event_ids=["event-000000000001"]))
     stored: dict[str, tuple[str, EventDraft]] = field(default_factory=dict)
     batches: int = 0
     queries: list[Mapping[str, Any]] = field(default_factory=list)
+    stat_queries: list[Mapping[str, Any]] = field(default_factory=list)
+    equals: list[Mapping[str, str]] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
-    stat_results: list[list[Any]] = field(default_factory=list)
     failure: Exception | None = None
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
 
@@ -116,39 +168,66 @@ class FakeEvents:
             outcomes.append(CreateResult((event_id,), duplicate))
         return outcomes
 
+    async def get(self, scope: Scope, event_id: str) -> bytes:
+        self.scopes.append(scope)
+        for row in self.rows:
+            if event_pb2.EventInfo.FromString(row).event_id == event_id:
+                return row
+        raise NotFound("event_id", event_id)
+
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
         parse_list_query(query, equals, EVENT_FIELDS)
-        self.queries.append(query)
         self.scopes.append(scope)
-        wanted = next((one["value"] for one in query["filter"] if one["operator"] == "in"), None)
-        rows = [
-            encode_event_info(
-                {
-                    "event_id": event_id,
-                    "additional_info": draft.additional_info,
-                    "raw_data": draft.raw_data,
-                    "occurred_at": draft.occurred_at,
-                }
-            )
-            for event_id, draft in self.stored.values()
-            if wanted is None or event_id in wanted
-        ]
-        return FakePage(rows, len(rows))
+        self.queries.append(query)
+        self.equals.append(equals)
+        if self.failure:
+            raise self.failure
+        if self.stored:
+            rows = stored_rows(self.stored, query)
+            return FakePage(rows, len(rows))
+        start = query["page"].get("start", 1) - 1
+        return FakePage(self.rows[start : start + query["page"]["limit"]], len(self.rows))
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         parse_stat_query(query, EVENT_FIELDS)
-        self.queries.append(query)
         self.scopes.append(scope)
-        return {"results": self.stat_results.pop(0) if self.stat_results else []}
+        self.stat_queries.append(query)
+        if self.stat_results:
+            return {"results": self.stat_results.pop(0)}
+        keys = {key.get("n") for stage in query.get("aggregate", ()) for key in stage.get("group", {}).get("keys", ())}
+        return {"results": [row for row in self.statistics if set(row) == keys | {"count"}]}
 
 
+def stored_rows(stored: Mapping[str, tuple[str, EventDraft]], query: Mapping[str, Any]) -> list[bytes]:
+    """Return the EventInfo bytes of drafts, of those in the query's `in` filter if it has one."""
+    event_ids = next((one["value"] for one in query["filter"] if one["operator"] == "in"), None)
+    return [
+        encode_event_info(
+            {
+                "event_id": event_id,
+                "additional_info": draft.additional_info,
+                "raw_data": draft.raw_data,
+                "occurred_at": draft.occurred_at,
+            }
+        )
+        for event_id, draft in stored.values()
+        if event_ids is None or event_id in event_ids
+    ]
+
+
+@dataclass
 class FakeAuthenticator:
-    """Knows one token."""
+    """Accepts one token, as metadata `token` or as a bearer."""
+
+    needs_token: bool = True
+    role: Role = Role.WORKSPACE_OWNER
+    refuses: bool = False
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        if TOKEN not in (metadata.get("token"), metadata.get("authorization", "").removeprefix("Bearer ")):
+        given = (metadata.get("token"), metadata.get("authorization", "").removeprefix("Bearer "))
+        if self.refuses or (self.needs_token and TOKEN not in given):
             raise Unauthenticated
-        return Principal(Role.WORKSPACE_OWNER, "domain-1", "workspace-1")
+        return Principal(self.role, "domain-1", "workspace-1")
 
 
 @dataclass
@@ -163,7 +242,7 @@ Handler = Callable[[bytes, FakeCall], Awaitable[bytes]]
 
 
 async def echo_event_id(request: bytes, call: FakeCall) -> bytes:
-    """Event.get that knows every event; the event_key says which call it was."""
+    """Answer Event.get for any event_id; event_key holds the request id."""
     asked = event_pb2.EventRequest.FromString(request)
     call.trailers.append(("seen", "yes"))
     return event_pb2.EventInfo(event_id=asked.event_id, event_key=call.request_id).SerializeToString()
@@ -174,8 +253,8 @@ async def empty_reply(request: bytes, call: FakeCall) -> bytes:
 
 
 @dataclass
-class Door:
-    """The application and all that stands behind it."""
+class HttpService:
+    """The HTTP application and its dependencies."""
 
     settings: Settings = field(default_factory=configured)
     events: FakeEvents = field(default_factory=FakeEvents)
@@ -185,13 +264,13 @@ class Door:
     authenticator: Authenticator = field(default_factory=FakeAuthenticator)
     ready: bool = True
     now: datetime = NOW
-    put_aside: list[Callable[..., Any]] = field(default_factory=list)
+    in_threads: list[Callable[..., Any]] = field(default_factory=list)
     observed: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.events.webhooks = self.webhooks
 
-    def app(self) -> Gate:
+    def app(self) -> ASGIApp:
         service = event_pb2.DESCRIPTOR.services_by_name["Event"]
         methods: dict[str, Handler] = {f"/{service.full_name}/{method.name}": empty_reply for method in service.methods}
         methods[f"/{service.full_name}/get"] = echo_event_id
@@ -212,7 +291,7 @@ class Door:
         )
 
     async def run_in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.put_aside.append(function)
+        self.in_threads.append(function)
         return function(*arguments)
 
     def client(self, token: str = "", base_url: str = "http://127.0.0.1:8080") -> httpx.AsyncClient:
@@ -221,7 +300,7 @@ class Door:
 
 
 def cloud_eye_item(**fields: Any) -> dict[str, Any]:
-    """A valid EventItem of one second ago."""
+    """Return a valid EventItem of one second ago."""
     milliseconds = (NOW - timedelta(seconds=1)).timestamp() * 1000
     return {
         "event_name": "systemInvaded",

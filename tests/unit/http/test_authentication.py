@@ -1,5 +1,4 @@
-"""Where nobody is asked for a token, no web page of a stranger is answered: by whatever route, but for those with a
-credential of their own."""
+"""The origin check without authentication: refused are web pages of other sites, except with an access key."""
 
 import json
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from event_service.identity.authenticator import NoAuthentication
 from tests.unit.configured import configured
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door, cloud_eye_item
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService, cloud_eye_item
 
 LIST = "/monitoring/v1/event/list"
 CLOUD_EYE = f"/V1.0/{PROJECT}/events"
@@ -17,12 +16,12 @@ DELIVERY = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 HERE = "127.0.0.1:8080"
 
 
-def door(**settings: Any) -> Door:
-    return Door(settings=configured(**settings), authenticator=NoAuthentication("domain-1", "workspace-1"))
+def without_authentication(**settings: Any) -> HttpService:
+    return HttpService(settings=configured(**settings), authenticator=NoAuthentication("domain-1", "workspace-1"))
 
 
-async def lists(door: Door, **headers: str) -> httpx.Response:
-    async with door.client() as client:
+async def lists(service: HttpService, **headers: str) -> httpx.Response:
+    async with service.client() as client:
         return await client.post(LIST, json={}, headers=headers)
 
 
@@ -41,9 +40,9 @@ async def lists(door: Door, **headers: str) -> httpx.Response:
         ("Events.Example", "https://events.example", "https://events.example"),
     ],
 )
-async def test_what_may_come(host: str, origin: str | None, public_url: str) -> None:
+async def test_local_and_public_origins_are_accepted(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
-    assert (await lists(door(public_url=public_url), **headers)).status_code == 200
+    assert (await lists(without_authentication(public_url=public_url), **headers)).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -67,32 +66,32 @@ async def test_what_may_come(host: str, origin: str | None, public_url: str) -> 
         (HERE, "https://evil.example", "https://events.example"),
     ],
 )
-async def test_what_may_not(host: str, origin: str | None, public_url: str) -> None:
+async def test_foreign_origins_are_refused(host: str, origin: str | None, public_url: str) -> None:
     headers = {"Host": host} | ({} if origin is None else {"Origin": origin})
-    answer = await lists(door(public_url=public_url), **headers)
+    answer = await lists(without_authentication(public_url=public_url), **headers)
     assert (answer.status_code, answer.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
     assert "EVENT_SERVICE_PUBLIC_URL" in answer.json()["detail"]["message"]
 
 
 @pytest.mark.parametrize("settings", [{"auth": "jwt"}, {"http_address": "0.0.0.0:8080", "insecure": True}])
-async def test_elsewhere_tokens_and_networks_decide(settings: dict[str, Any]) -> None:
-    answer = await lists(door(**settings), Host="events.example", Origin="https://pages.example")
+async def test_origin_is_not_checked_with_tokens_or_beyond_loopback(settings: dict[str, Any]) -> None:
+    answer = await lists(without_authentication(**settings), Host="events.example", Origin="https://pages.example")
     assert answer.status_code == 200
 
 
-async def test_a_token_that_nobody_reads_is_no_credential_of_cloud_eye() -> None:
+async def test_cloud_eye_tokens_do_not_bypass_the_origin_check_without_authentication() -> None:
     rebound = {"Host": "rebound.example:8080"}
-    async with door().client() as client:
+    async with without_authentication().client() as client:
         for headers in ({"X-Auth-Token": "anything"}, {"Authorization": "Bearer anything"}):
             assert (await client.get(CLOUD_EYE, headers=headers)).status_code == 200
             refused = await client.get(CLOUD_EYE, headers=headers | rebound)
             assert (refused.status_code, refused.json()["error_code"]) == (403, "ces.0017")
 
 
-async def test_what_has_a_credential_of_its_own_comes_from_anywhere() -> None:
+async def test_origin_is_not_checked_with_an_access_key() -> None:
     headers = {"Host": "host.docker.internal:8080", "Origin": "https://pages.example"}
     key = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
-    async with door().client() as client:
+    async with without_authentication().client() as client:
         assert (await client.post(DELIVERY, json={"a": 1}, headers=headers)).status_code == 200
         reported = await client.post(CLOUD_EYE, content=json.dumps([cloud_eye_item()]), headers=headers | key)
         assert reported.status_code == 201

@@ -1,4 +1,4 @@
-"""The webhook route: whatever is authentic reaches the manager, as it was sent."""
+"""The webhook route: authenticated deliveries reach the manager as sent."""
 
 import asyncio
 import gzip
@@ -15,7 +15,7 @@ from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
 from event_service.wire.json_text import LARGE_BODY
 from tests.unit.configured import configured
-from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, Door
+from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, HttpService
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 
@@ -34,12 +34,12 @@ PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 @pytest.mark.parametrize(
     "content_type", ["application/json", "text/plain; charset=UTF-8", "", "application/x-www-form"]
 )
-async def test_any_json_under_any_content_type(body: bytes, payload: Any, content_type: str) -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_json_is_stored_under_any_content_type(body: bytes, payload: Any, content_type: str) -> None:
+    service = HttpService()
+    async with service.client() as client:
         answer = await client.post(PATH, content=body, headers={"Content-Type": content_type, "X-Signature": "abc"})
     assert (answer.status_code, answer.json()) == (200, {})
-    [request] = door.events.requests
+    [request] = service.events.requests
     assert request.payload == payload
     assert request.raw_body == body
     assert request.unreadable == ""
@@ -52,58 +52,58 @@ async def test_any_json_under_any_content_type(body: bytes, payload: Any, conten
     ("body", "text"),
     [(b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"a=1&b=2", "a=1&b=2"), (b"caf\xe9", "caf\\xe9")],
 )
-async def test_what_is_no_json_is_not_lost(body: bytes, text: str) -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_bodies_that_are_not_json_are_stored_as_text(body: bytes, text: str) -> None:
+    service = HttpService()
+    async with service.client() as client:
         answer = await client.post(PATH, content=body)
     assert answer.status_code == 200
-    [request] = door.events.requests
+    [request] = service.events.requests
     assert request.payload == {"body": text}
     assert request.unreadable.startswith("the body is not")
     assert request.raw_body == body
 
 
 @pytest.mark.parametrize(("body", "payload"), [(b"", None), (b"{}", {})])
-async def test_a_binary_cloud_event_may_be_without_data(body: bytes, payload: Any) -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_binary_cloud_event_without_data_is_accepted(body: bytes, payload: Any) -> None:
+    service = HttpService()
+    async with service.client() as client:
         answer = await client.post(PATH, content=body, headers={"CE-SpecVersion": "1.0"})
     assert answer.status_code == 200
-    [request] = door.events.requests
+    [request] = service.events.requests
     assert (request.payload, request.unreadable) == (payload, "")
 
 
 @pytest.mark.parametrize("body", [b"", b" \n", b"{}"])
-async def test_nothing_that_could_be_lost(body: bytes) -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_empty_bodies_are_refused(body: bytes) -> None:
+    service = HttpService()
+    async with service.client() as client:
         answer = await client.post(PATH, content=body)
     assert answer.status_code == 400
     assert answer.json()["detail"]["code"] == "ERROR_REQUIRED_PARAMETER"
-    assert not door.events.requests
+    assert not service.events.requests
 
 
-async def test_brackets_without_end() -> None:
-    async with Door().client() as client:
+async def test_deep_nesting_is_refused() -> None:
+    async with HttpService().client() as client:
         answer = await client.post(PATH, content=b"[" * 100_000)
     assert answer.status_code == 400
     assert answer.json()["detail"]["violations"][0]["field"] == "data"
 
 
-async def test_strangers() -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_wrong_credentials_are_refused() -> None:
+    service = HttpService()
+    async with service.client() as client:
         unknown = await client.post(PATH.replace(WEBHOOK_ID, "webhook-x"), json={"a": 1})
         wrong = await client.post(PATH.replace(ACCESS_KEY, "x"), json={"a": 1})
-        door.webhooks.webhook.state = WebhookState.DISABLED
+        service.webhooks.webhook.state = WebhookState.DISABLED
         disabled = await client.post(PATH, json={"a": 1})
     assert (unknown.status_code, unknown.json()["detail"]["code"]) == (404, "ERROR_NOT_FOUND")
     assert (wrong.status_code, wrong.json()["detail"]["code"]) == (403, "ERROR_PERMISSION_DENIED")
     assert (disabled.status_code, disabled.json()["detail"]["code"]) == (400, "ERROR_WEBHOOK_STATE_DISABLED")
-    assert not door.events.requests
+    assert not service.events.requests
 
 
-async def test_a_stranger_s_body_is_not_read() -> None:
+async def test_unauthenticated_body_is_not_read() -> None:
     read = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -112,23 +112,23 @@ async def test_a_stranger_s_body_is_not_read() -> None:
             read += 1
             yield b"x" * 1000
 
-    async with Door().client() as client:
+    async with HttpService().client() as client:
         answer = await client.post(PATH.replace(ACCESS_KEY, "x"), content=body())
     assert answer.status_code == 403
     assert read <= 1
 
 
-async def test_the_idempotency_key_and_the_outcome() -> None:
-    door = Door()
-    door.events.outcome = CreateResult(
+async def test_outcome_is_in_the_headers() -> None:
+    service = HttpService()
+    service.events.outcome = CreateResult(
         event_ids=[f"event-{index:012x}" for index in range(25)],
         duplicate=True,
         faults=["severity: müll\nx"],
         ignored=["recovery without an open alert (event_key = ü)", "acknowledge"],
     )
-    async with door.client() as client:
+    async with service.client() as client:
         answer = await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k-1"})
-    assert door.events.requests[0].idempotency_key == "k-1"
+    assert service.events.requests[0].idempotency_key == "k-1"
     assert answer.headers["event-count"] == "25"
     assert len(answer.headers["event-id"].split(", ")) == 20
     assert answer.headers["event-duplicate"] == "true"
@@ -136,13 +136,13 @@ async def test_the_idempotency_key_and_the_outcome() -> None:
     assert answer.headers["event-ignored"] == "recovery without an open alert (event_key = %C3%BC); acknowledge"
 
 
-async def test_an_idempotency_key_is_as_long_as_at_the_other_doors() -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_idempotency_keys_are_limited_to_1024_characters() -> None:
+    service = HttpService()
+    async with service.client() as client:
         answers = [await client.post(PATH, json={"a": 1}, headers={"Idempotency-Key": "k" * n}) for n in (1024, 1025)]
     assert [answer.status_code for answer in answers] == [200, 400]
     assert "idempotency-key: is longer than 1024 characters" in answers[1].text
-    assert len(door.events.requests) == 1
+    assert len(service.events.requests) == 1
 
 
 MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
@@ -158,12 +158,12 @@ MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
         ("gzip", MEMBERS + b"\0" * 5000),
     ],
 )
-async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_compressed_bodies_are_decompressed(encoding: str, packed: bytes) -> None:
+    service = HttpService()
+    async with service.client() as client:
         answer = await client.post(PATH, content=packed, headers={"Content-Encoding": encoding})
     assert answer.status_code == 200
-    assert door.events.requests[0].payload == {"a": 1}
+    assert service.events.requests[0].payload == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -179,43 +179,43 @@ async def test_compressed_bodies(encoding: str, packed: bytes) -> None:
         ("deflate", b"\x00"),
     ],
 )
-async def test_what_cannot_be_unpacked(encoding: str, body: bytes) -> None:
-    async with Door().client() as client:
+async def test_invalid_compression_is_refused(encoding: str, body: bytes) -> None:
+    async with HttpService().client() as client:
         answer = await client.post(PATH, content=body, headers={"Content-Encoding": encoding})
     assert answer.status_code == 400
 
 
 @pytest.mark.parametrize("bomb", [gzip.compress(b" " * 5_000_000), gzip.compress(b" " * 6000) * 2])
-async def test_a_bomb_is_not_unpacked(bomb: bytes) -> None:
-    door = Door(settings=configured(max_message_bytes=10_000))
-    async with door.client() as client:
+async def test_decompression_stops_at_the_size_limit(bomb: bytes) -> None:
+    service = HttpService(settings=configured(max_message_bytes=10_000))
+    async with service.client() as client:
         answer = await client.post(PATH, content=bomb, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 413)])
-async def test_the_size_limit(size: int, status: int) -> None:
-    door = Door(settings=configured(max_message_bytes=2000))
-    async with door.client() as client:
+async def test_bodies_beyond_the_size_limit_are_refused(size: int, status: int) -> None:
+    service = HttpService(settings=configured(max_message_bytes=2000))
+    async with service.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * (size - 2) + b'"')
     assert answer.status_code == status
-    assert len(door.events.requests) == (status == 200)
+    assert len(service.events.requests) == (status == 200)
 
 
 @pytest.mark.parametrize("packed", [False, True])
-async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
-    door = Door(settings=configured(http_body_memory_bytes=3000))
+async def test_bodies_in_flight_count_towards_the_memory_limit(packed: bool) -> None:
+    service = HttpService(settings=configured(http_body_memory_bytes=3000))
     content = b'"' + b"x" * 2000 + b'"'
     body, headers = (gzip.compress(content), {"Content-Encoding": "gzip"}) if packed else (content, {})
-    store, arrived, stored = door.events.create, asyncio.Event(), asyncio.Event()
+    store, arrived, stored = service.events.create, asyncio.Event(), asyncio.Event()
 
     async def wait_and_store(request: CreateRequest) -> CreateResult:
         arrived.set()
         await stored.wait()
         return await store(request)
 
-    door.events.create = wait_and_store  # type: ignore[method-assign]
-    async with door.client() as client:
+    service.events.create = wait_and_store  # type: ignore[method-assign]
+    async with service.client() as client:
         first = asyncio.create_task(client.post(PATH, content=body, headers=headers))
         await arrived.wait()
         refused = await asyncio.wait_for(client.post(PATH, content=content), 10)
@@ -225,9 +225,9 @@ async def test_what_waits_for_its_answer_counts(packed: bool) -> None:
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
 
 
-async def test_too_much_at_once() -> None:
-    door = Door(settings=configured(http_body_memory_bytes=1024))
-    async with door.client() as client:
+async def test_body_beyond_the_memory_limit_is_answered_429() -> None:
+    service = HttpService(settings=configured(http_body_memory_bytes=1024))
+    async with service.client() as client:
         answer = await client.post(PATH, content=b'"' + b"x" * 2000 + b'"')
         again = await client.post(PATH, content=b'"small"')
     assert answer.status_code == 429
@@ -235,7 +235,7 @@ async def test_too_much_at_once() -> None:
     assert again.status_code == 200
 
 
-async def test_a_large_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_bodies_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
     def read(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
@@ -243,11 +243,11 @@ async def test_a_large_body_is_read_in_a_thread(monkeypatch: pytest.MonkeyPatch)
         return read_payload(body, headers)
 
     monkeypatch.setattr("event_service.http.collector.read_payload", read)
-    door = Door()
-    async with door.client() as client:
+    service = HttpService()
+    async with service.client() as client:
         await client.post(PATH, json={"event_key": "k"})
         await client.post(PATH, json={"event_key": "k", "title": "x" * LARGE_BODY})
         empty = await client.post(PATH, content=b" " * (LARGE_BODY + 1))
     assert [name == threading.current_thread().name for name in names] == [True, False, False]
-    assert [request.payload["event_key"] for request in door.events.requests] == ["k", "k"]
+    assert [request.payload["event_key"] for request in service.events.requests] == ["k", "k"]
     assert empty.status_code == 400

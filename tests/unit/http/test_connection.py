@@ -1,4 +1,4 @@
-"""One HTTP connection, fed by hand."""
+"""One HTTP connection, fed with bytes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Arrived = tuple[str, str, bytes]  # method, path with query, body
 
 
 class Wire(asyncio.Transport):
-    """Keeps what is answered."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Wire(asyncio.Transport):
 
 
 class Exchange:
-    """A connection and what the application behind it was given."""
+    """A connection, and the requests that its application received."""
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
@@ -55,7 +55,7 @@ class Exchange:
         self._connection.connection_made(self.wire)
 
     async def feed(self, parts: Iterable[bytes]) -> None:
-        """Hands each part over as one read of the socket, and waits until all is answered."""
+        """Pass each part as one read of the socket; wait for all responses."""
         for part in parts:
             self._connection.data_received(part)
         async with asyncio.timeout(5):
@@ -70,7 +70,7 @@ class Exchange:
         await Response("ok")(scope, receive, send)
 
 
-# --- requests that offer another protocol arrive as if they did not (RFC 9110, 7.8) -----------------------------------
+# --- upgrade offers are ignored (RFC 9110, 7.8) -----------------------------------------------------------------------
 
 
 def offering(protocol: str, framing: bytes, *more: bytes) -> bytes:
@@ -90,7 +90,7 @@ SEVERAL = (
 ARRIVED = [("POST", "/x", b"GET / "), ("POST", "/x", b"GET / HT"), ("POST", "/x", b""), ("GET", "/last", b"")]
 
 
-async def test_offers_in_requests_on_one_connection_cut_anywhere() -> None:
+async def test_upgrade_offers_are_ignored_at_any_split() -> None:
     for cut in range(len(SEVERAL)):
         exchange = Exchange()
         await exchange.feed([SEVERAL[:cut], SEVERAL[cut:]])
@@ -98,13 +98,13 @@ async def test_offers_in_requests_on_one_connection_cut_anywhere() -> None:
         assert exchange.wire.written.count(b"HTTP/1.1 200 OK") == len(ARRIVED)
 
 
-async def test_offers_that_arrive_byte_by_byte() -> None:
+async def test_upgrade_offers_are_ignored_byte_by_byte() -> None:
     exchange = Exchange()
     await exchange.feed(SEVERAL[at : at + 1] for at in range(len(SEVERAL)))
     assert exchange.arrived == ARRIVED
 
 
-async def test_only_the_offer_is_gone() -> None:
+async def test_other_headers_of_an_upgrade_offer_are_kept() -> None:
     exchange = Exchange()
     await exchange.feed([offering("h2c", COUNTED, b"Empty:", b"X: \xff y"), offering("h2c", COUNTED)])
     assert exchange.headers[0] == {
@@ -116,7 +116,7 @@ async def test_only_the_offer_is_gone() -> None:
     }
 
 
-async def test_an_offer_of_an_old_client_ends_its_connection_as_without() -> None:
+async def test_upgrade_offer_in_http_1_0_closes_the_connection() -> None:
     exchange = Exchange()
     await exchange.feed([offering("h2c", COUNTED).replace(b"HTTP/1.1", b"HTTP/1.0")])
     assert exchange.arrived == ARRIVED[:1]
@@ -130,7 +130,7 @@ async def test_an_offer_of_an_old_client_ends_its_connection_as_without() -> Non
         offering("h2c", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     ],
 )
-async def test_what_cannot_be_taken_for_a_request(request_: bytes) -> None:
+async def test_connect_and_ambiguous_lengths_are_refused(request_: bytes) -> None:
     exchange = Exchange()
     await exchange.feed([request_])
     assert exchange.arrived == []
@@ -145,7 +145,7 @@ async def test_what_cannot_be_taken_for_a_request(request_: bytes) -> None:
 @pytest.mark.parametrize(
     "head", [b"GET /%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"x" * 66_000), b"GET / HTTP/1.1\r\nX: " + b"x" * 66_000]
 )
-async def test_a_head_that_is_too_large(head: bytes, read: int) -> None:
+async def test_too_large_heads_are_answered_431(head: bytes, read: int) -> None:
     exchange = Exchange()
     await exchange.feed(head[at : at + read] for at in range(0, len(head), read))
     assert exchange.wire.written.startswith(b"HTTP/1.1 431 ")

@@ -1,4 +1,4 @@
-"""docs/errors.md names every error, with the codes it really has."""
+"""docs/errors.md lists every error with its codes."""
 
 import re
 from collections.abc import Iterator
@@ -27,21 +27,21 @@ def classes(base: type[EventServiceError] = EventServiceError) -> Iterator[type[
 
 
 @pytest.mark.parametrize("kind", sorted(set(classes()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
-def test_every_error_has_its_row(kind: type[EventServiceError]) -> None:
+def test_every_error_has_a_row(kind: type[EventServiceError]) -> None:
     code, http_status, cloud_eye, when, _ = ROWS[kind.reason]
     assert (code, int(http_status)) == (kind.code, kind.http_status)
     assert when
-    if kind is not WebhookDisabled:  # answered by its route before the general rule is asked
+    if kind is not WebhookDisabled:  # its route maps it before the general rule
         example = kind.__new__(kind)
         EventServiceError.__init__(example, "x")
         answer = cloud_eye_error(example).code
         assert cloud_eye == f"{answer.http_status} {answer.code}"
 
 
-def test_no_row_is_left_over() -> None:
+def test_every_row_has_an_error() -> None:
     assert set(ROWS) == {kind.reason for kind in classes()}
 
 
-def test_the_texts_that_clients_know() -> None:
+def test_texts_that_clients_parse_are_unchanged() -> None:
     assert RequiredParameter("data").details == "ERROR_REQUIRED_PARAMETER: Required parameter. (key = data)"
     assert re.fullmatch(r"ERROR_NOT_FOUND: .* \(event_id = x\)", NotFound("event_id", "x").details)

@@ -1,4 +1,4 @@
-"""Asking an address outside, against a server of the test's own."""
+"""The fetcher, against a local server."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.e2e.service import free_port
 
 @asynccontextmanager
 async def answering(*parts: bytes, pause: float = 0.0) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A server that answers with these bytes, one after the other, and the requests' first lines."""
+    """Serve these parts in order; yield the URL and the first lines of the requests."""
     asked: list[bytes] = []
     serving: set[asyncio.Task[object]] = set()
     over = asyncio.Event()
@@ -42,13 +42,13 @@ async def answering(*parts: bytes, pause: float = 0.0) -> AsyncIterator[tuple[st
         await asyncio.gather(*serving)
 
 
-async def test_what_is_there() -> None:
+async def test_body_is_returned() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello") as (url, asked):
         assert await Fetcher()(f"{url}/a.pem?b=c") == b"hello"
         assert asked == [b"GET /a.pem?b=c HTTP/1.1\r\n"]
 
 
-async def test_a_redirect_is_not_followed() -> None:
+async def test_redirects_are_not_followed() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (elsewhere, asked):
         for status in (301, 302, 303, 307, 308):
             head = f"HTTP/1.1 {status} Found\r\nLocation: {elsewhere}/\r\nContent-Length: 0\r\n\r\n".encode()
@@ -58,20 +58,20 @@ async def test_a_redirect_is_not_followed() -> None:
         assert asked == []
 
 
-async def test_an_error_is_no_answer() -> None:
+async def test_http_error_raises_unavailable() -> None:
     async with answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello") as (url, _):
         with pytest.raises(Unavailable, match="answered 404"):
             await Fetcher()(url)
 
 
-async def test_too_large() -> None:
+async def test_too_large_response_raises_unavailable() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 200_000) as (url, _):
-        with pytest.raises(Unavailable, match="cannot be asked"):
+        with pytest.raises(Unavailable, match="cannot be reached"):
             await Fetcher()(url)
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"])
-async def test_silence(head: bytes) -> None:
+async def test_silent_server_raises_unavailable(head: bytes) -> None:
     async with answering(head, b"", pause=20) as (url, _):
         started = time.monotonic()
         with pytest.raises(Unavailable):
@@ -79,24 +79,24 @@ async def test_silence(head: bytes) -> None:
         assert time.monotonic() - started < 15
 
 
-async def test_an_answer_that_never_ends() -> None:
+async def test_endless_response_raises_unavailable() -> None:
     async with answering(b"HTTP/1.1 200 OK\r\n\r\n", *[b"x"] * 200, pause=0.02) as (url, _):
-        with pytest.raises(Unavailable, match=r"in time|asked"):
+        with pytest.raises(Unavailable, match=r"in time|reached"):
             await Fetcher(seconds=0.2)(url)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/a", "data:text/plain,a"])
-async def test_no_other_scheme(url: str) -> None:
+async def test_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(Unavailable):
         await Fetcher()(url)
 
 
-async def test_nobody_is_there() -> None:
-    with pytest.raises(Unavailable, match="cannot be asked"):
+async def test_closed_port_raises_unavailable() -> None:
+    with pytest.raises(Unavailable, match="cannot be reached"):
         await Fetcher()(f"http://127.0.0.1:{free_port()}/")
 
 
-async def test_nonsense() -> None:
+async def test_invalid_http_raises_unavailable() -> None:
     async with answering(b"SSH-2.0-OpenSSH\r\n") as (url, _):
         with pytest.raises(Unavailable):
             await Fetcher()(url)

@@ -1,4 +1,4 @@
-"""What every request passes: request ids, errors in the words of the door, logs without keys."""
+"""Middleware: request ids, errors as responses, logs without access keys."""
 
 import logging
 
@@ -13,13 +13,13 @@ from event_service.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 
 
-async def test_every_answer_has_a_request_id() -> None:
-    async with Door().client() as client:
+async def test_every_response_has_a_request_id() -> None:
+    async with HttpService().client() as client:
         for path in ("/healthz", "/nowhere", f"/V1.0/{PROJECT}/events"):
             answer = await client.get(path)
             assert len(answer.headers["x-request-id"]) == 32
@@ -28,8 +28,8 @@ async def test_every_answer_has_a_request_id() -> None:
 @pytest.mark.parametrize(
     ("sent", "kept"), [("0123abcd-EF", True), ("short", False), ("a b c d e f g", False), ("x" * 65, False)]
 )
-async def test_a_caller_may_bring_its_own(sent: str, kept: bool) -> None:
-    async with Door().client() as client:
+async def test_safe_request_id_of_the_caller_is_kept(sent: str, kept: bool) -> None:
+    async with HttpService().client() as client:
         answer = await client.get("/healthz", headers={"X-Request-Id": sent})
     assert (answer.headers["x-request-id"] == sent) is kept
 
@@ -45,10 +45,12 @@ async def test_a_caller_may_bring_its_own(sent: str, kept: bool) -> None:
         (Unavailable(), 503, "ERROR_UNAVAILABLE", "1"),
     ],
 )
-async def test_errors(error: EventServiceError, status: int, code: str, retry_after: str | None) -> None:
-    door = Door()
-    door.events.failure = error
-    async with door.client() as client:
+async def test_errors_become_responses(
+    error: EventServiceError, status: int, code: str, retry_after: str | None
+) -> None:
+    service = HttpService()
+    service.events.failure = error
+    async with service.client() as client:
         answer = await client.post(PATH, json={"a": 1})
     assert answer.status_code == status
     assert answer.json() == {"detail": {"code": code, "message": error.message}}
@@ -56,9 +58,11 @@ async def test_errors(error: EventServiceError, status: int, code: str, retry_af
 
 
 async def test_violations_name_the_fields() -> None:
-    door = Door()
-    door.events.failure = InvalidArgument("two faults", violations=[FieldViolation("a", "x"), FieldViolation("b", "y")])
-    async with door.client() as client:
+    service = HttpService()
+    service.events.failure = InvalidArgument(
+        "two faults", violations=[FieldViolation("a", "x"), FieldViolation("b", "y")]
+    )
+    async with service.client() as client:
         answer = await client.post(PATH, json={"a": 1})
     assert answer.json()["detail"]["violations"] == [
         {"field": "a", "description": "x"},
@@ -66,10 +70,10 @@ async def test_violations_name_the_fields() -> None:
     ]
 
 
-async def test_what_nobody_expected_says_nothing_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    door = Door()
-    door.events.failure = ValueError("a secret")
-    async with door.client() as client:
+async def test_unexpected_errors_are_logged_and_not_disclosed(caplog: pytest.LogCaptureFixture) -> None:
+    service = HttpService()
+    service.events.failure = ValueError("a secret")
+    async with service.client() as client:
         answer = await client.post(PATH, json={"a": 1})
     assert answer.status_code == 500
     assert answer.json()["detail"]["code"] == "ERROR_INTERNAL"
@@ -78,8 +82,8 @@ async def test_what_nobody_expected_says_nothing_and_is_logged(caplog: pytest.Lo
     assert any(record.exc_info and record.request_id == answer.headers["x-request-id"] for record in caplog.records)
 
 
-async def test_wrong_paths_and_methods() -> None:
-    async with Door().client() as client:
+async def test_unknown_paths_and_methods_are_refused() -> None:
+    async with HttpService().client() as client:
         missing = await client.get("/nowhere")
         wrong_method = await client.get(PATH)
         cloud_missing = await client.get("/V1.0/p/alarms")
@@ -103,22 +107,22 @@ async def test_wrong_paths_and_methods() -> None:
         (f"/V1.0/{PROJECT}%0a/events", "APIGW.0101"),
     ],
 )
-async def test_a_line_feed_is_part_of_no_path(path: str, code: str) -> None:
-    door = Door()
+async def test_paths_with_a_line_feed_are_not_found(path: str, code: str) -> None:
+    service = HttpService()
     headers = {"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
-    async with door.client() as client:
+    async with service.client() as client:
         answer = await client.post(path, json=[{}], headers=headers)
     assert answer.status_code == 404
     body = answer.json()
     assert (body.get("error_code") or body["detail"]["code"]) == code
-    assert not door.events.requests
+    assert not service.events.requests
 
 
-async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+async def test_access_keys_are_not_logged_or_returned(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    door = Door()
+    service = HttpService()
     wrong = ACCESS_KEY[::-1]
-    async with door.client() as client:
+    async with service.client() as client:
         answers = [
             await client.post(PATH, json={"a": 1}),
             await client.post(PATH.replace(ACCESS_KEY, wrong), json={"a": 1}),
@@ -128,7 +132,7 @@ async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture
                 f"/V1.0/{PROJECT}/events", json=[], headers={"X-Auth-Token": f"{WEBHOOK_ID}:{ACCESS_KEY}"}
             ),
         ]
-        door.events.failure = ValueError("unexpected")
+        service.events.failure = ValueError("unexpected")
         answers.append(await client.post(PATH, json={"a": 1}))
     said = "".join(answer.text + str(answer.headers) for answer in answers)
     written = "".join(
@@ -140,11 +144,11 @@ async def test_keys_are_in_no_log_and_no_answer(caplog: pytest.LogCaptureFixture
         assert wrong not in text
 
 
-async def test_a_refusal_is_logged_with_whom_it_met_and_why(caplog: pytest.LogCaptureFixture) -> None:
+async def test_refusals_are_logged_with_caller_and_cause(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "httpx")
     caplog.set_level(logging.INFO, "event_service")
-    door = Door()
-    async with door.client() as client:
+    service = HttpService()
+    async with service.client() as client:
         await client.post(PATH, json={"a": 1})
         await client.get("/healthz")
         assert caplog.records == []
@@ -158,22 +162,22 @@ async def test_a_refusal_is_logged_with_whom_it_met_and_why(caplog: pytest.LogCa
     assert (missing["status"], "webhook_id" in missing) == (404, False)
 
 
-async def test_answers_are_observed_by_route() -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_responses_are_observed_by_route() -> None:
+    service = HttpService()
+    async with service.client() as client:
         await client.post(PATH, json={"a": 1})
         await client.get("/nowhere")
-    assert door.observed == [
+    assert service.observed == [
         ("POST", "/monitoring/v1/webhook/{webhook_id}/{access_key}/events", 200),
         ("GET", "(none)", 404),
     ]
 
 
 async def test_health_and_readiness() -> None:
-    door = Door()
-    async with door.client() as client:
+    service = HttpService()
+    async with service.client() as client:
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 200
-        door.ready = False
+        service.ready = False
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503

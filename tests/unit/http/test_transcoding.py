@@ -1,4 +1,4 @@
-"""The rpcs as JSON: routes, types and answers follow from the descriptors."""
+"""The rpcs as JSON: routes, types and replies follow from the descriptors."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.http.fakes import TOKEN, Door, FakeCall
+from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
 LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 
-def test_paths_are_those_of_the_contract() -> None:
+def test_paths_match_the_contract() -> None:
     assert {binding.name.rpartition(".")[2]: binding.path for binding in bindings(SERVICES)} == {
         "Event/get": "/monitoring/v1/event/get",
         "Event/list": "/monitoring/v1/event/list",
@@ -43,23 +43,23 @@ def test_paths_are_those_of_the_contract() -> None:
     }
 
 
-async def test_a_call() -> None:
-    async with Door().client(TOKEN) as client:
+async def test_call_is_answered_as_json() -> None:
+    async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", json={"event_id": "event-1"})
     assert answer.status_code == 200
     assert answer.json() == {"event_id": "event-1", "event_key": answer.headers["x-request-id"]}
     assert answer.headers["seen"] == "yes"
 
 
-async def test_metadata_is_the_headers() -> None:
+async def test_headers_become_metadata() -> None:
     seen: list[FakeCall] = []
 
     async def remember(_request: bytes, call: FakeCall) -> bytes:
         seen.append(call)
         return b""
 
-    door = Door(handlers={LIST: remember})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: remember})
+    async with service.client(TOKEN) as client:
         headers = {"X-Domain-Id": "domain-1", "X-Workspace-Id": "w"}
         await client.post("/monitoring/v1/event/list", headers=headers)
     [call] = seen
@@ -68,15 +68,15 @@ async def test_metadata_is_the_headers() -> None:
     assert (call.metadata["x_domain_id"], call.metadata["x_workspace_id"]) == ("domain-1", "w")
 
 
-async def test_errors_of_the_method() -> None:
+async def test_errors_of_handlers_become_responses() -> None:
     async def refuse(_request: bytes, _call: FakeCall) -> bytes:
         raise Unauthenticated
 
     async def miss(_request: bytes, _call: FakeCall) -> bytes:
         raise NotFound("event_id", "x")
 
-    door = Door(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: refuse, LIST.replace("list", "stat"): miss})
+    async with service.client(TOKEN) as client:
         refused = await client.post("/monitoring/v1/event/list")
         missed = await client.post("/monitoring/v1/event/stat")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -87,7 +87,7 @@ async def test_errors_of_the_method() -> None:
     }
 
 
-async def test_a_stranger_s_body_is_not_read() -> None:
+async def test_unauthenticated_body_is_not_read() -> None:
     read: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -95,24 +95,24 @@ async def test_a_stranger_s_body_is_not_read() -> None:
             read.append(b"x" * 1000)
             yield read[-1]
 
-    async with Door().client("another.token") as client:
+    async with HttpService().client("another.token") as client:
         answer = await client.post("/monitoring/v1/event/list", content=body())
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert len(read) <= 1
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-async def test_a_large_body_is_read_beside_all_other_calls(is_large: bool) -> None:
-    door = Door()
+async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
+    service = HttpService()
     size = LARGE_BODY + 1 if is_large else LARGE_BODY
-    async with door.client(TOKEN) as client:
+    async with service.client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
     assert answer.json()["event_id"] == "event-1"
-    assert door.put_aside == ([read_message] if is_large else [])
+    assert service.in_threads == ([read_message] if is_large else [])
 
 
-async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> None:
-    async with Door(open_methods=frozenset({LIST})).client() as client:
+async def test_open_methods_need_no_token() -> None:
+    async with HttpService(open_methods=frozenset({LIST})).client() as client:
         assert (await client.post("/monitoring/v1/event/list")).status_code == 200
         assert (await client.post("/monitoring/v1/event/stat")).status_code == 401
 
@@ -129,9 +129,9 @@ async def test_a_method_whose_requests_carry_credentials_asks_for_no_token() -> 
         ("multipart/form-data; boundary=x", 415),
     ],
 )
-async def test_what_a_form_may_send_is_refused(content_type: str | None, status: int) -> None:
+async def test_content_types_of_forms_are_refused(content_type: str | None, status: int) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
-    async with Door().client(TOKEN) as client:
+    async with HttpService().client(TOKEN) as client:
         answer = await client.post("/monitoring/v1/event/list", content=b"{}", headers=headers)
     assert answer.status_code == status
     if status == 415:
@@ -157,13 +157,13 @@ async def test_what_a_form_may_send_is_refused(content_type: str | None, status:
         (b'{"query": {"filter": [{"k": "a", "key": "b"}]}}', "query.filter[0]"),
     ],
 )
-def test_what_is_not_the_message(body: bytes, field: str) -> None:
+def test_invalid_messages_name_the_field(body: bytes, field: str) -> None:
     with pytest.raises(InvalidArgument) as refusal:
         read_message(body, event_pb2.EventQuery())
     assert refusal.value.violations[0].field == field
 
 
-def test_deep_values_are_refused_and_not_crashed_on() -> None:
+def test_deep_values_are_refused() -> None:
     value: Any = 1
     for _ in range(400):
         value = [value]
@@ -172,14 +172,14 @@ def test_deep_values_are_refused_and_not_crashed_on() -> None:
         read_message(body, event_pb2.EventQuery())
 
 
-def test_both_names_of_a_field() -> None:
+def test_proto_and_json_names_are_accepted() -> None:
     expected = event_pb2.EventQuery(query=query_pb2.Query(count_only=True))
     assert read_message(b'{"query": {"count_only": true}}', event_pb2.EventQuery()) == expected
     assert read_message(b'{"query": {"countOnly": true}}', event_pb2.EventQuery()) == expected
     assert read_message(b" ", event_pb2.EventQuery()) == event_pb2.EventQuery()
 
 
-def test_presence_is_kept() -> None:
+def test_field_presence_is_kept() -> None:
     message = read_message(b'{"query": {"filter": [{"k": "", "v": null, "o": ""}]}}', event_pb2.EventQuery())
     assert isinstance(message, event_pb2.EventQuery)
     [one] = message.query.filter
@@ -187,7 +187,7 @@ def test_presence_is_kept() -> None:
     assert one.v.WhichOneof("kind") == "null_value"
 
 
-def test_replies() -> None:
+def test_replies_as_json() -> None:
     assert write_message(event_pb2.EventsInfo()) == {"results": [], "total_count": 0}
     assert write_message(empty_pb2.Empty()) == {}
     reply = struct_pb2.Struct()
@@ -198,7 +198,7 @@ def test_replies() -> None:
     assert write_message(info) == {"webhook_id": "w", "state": "ENABLED", "requests": {"total": "5"}}
 
 
-async def test_large_replies_do_not_hold_up_others() -> None:
+async def test_large_replies_do_not_block_other_calls() -> None:
     reply = event_pb2.EventsInfo(total_count=2000)
     for index in range(2000):
         reply.results.add(event_id=f"event-{index}", raw_data={"a": [1, 2, {"b": "c" * 100}]})
@@ -207,8 +207,8 @@ async def test_large_replies_do_not_hold_up_others() -> None:
     async def answer(_request: bytes, _call: FakeCall) -> bytes:
         return wire
 
-    door = Door(handlers={LIST: answer})
-    async with door.client(TOKEN) as client:
+    service = HttpService(handlers={LIST: answer})
+    async with service.client(TOKEN) as client:
         listing = asyncio.create_task(client.post("/monitoring/v1/event/list"))
         while not listing.done():
             await client.get("/healthz")
@@ -216,21 +216,21 @@ async def test_large_replies_do_not_hold_up_others() -> None:
         assert len(listing.result().json()["results"]) == 2000
 
 
-def test_a_method_that_nothing_answers_is_found_at_start() -> None:
-    door = Door()
-    door.handlers = {}
-    with pytest.raises(ValueError, match="nothing answers"):
-        _without(door, LIST)
+def test_method_without_handler_fails_at_start() -> None:
+    service = HttpService()
+    service.handlers = {}
+    with pytest.raises(ValueError, match="has no handler"):
+        _without(service, LIST)
 
 
-def _without(door: Door, name: str) -> None:
-    door.handlers[name] = None  # type: ignore[assignment]
-    door.app()
+def _without(service: HttpService, name: str) -> None:
+    service.handlers[name] = None  # type: ignore[assignment]
+    service.app()
 
 
-async def test_the_openapi_document_says_what_is_served() -> None:
-    door = Door()
-    async with door.client() as client:
+async def test_openapi_document_lists_all_routes() -> None:
+    service = HttpService()
+    async with service.client() as client:
         document = (await client.get("/openapi.json")).json()
     assert document["openapi"] == "3.1.0"
     assert set(document["paths"]) == {
@@ -246,14 +246,15 @@ async def test_the_openapi_document_says_what_is_served() -> None:
     }
 
 
-def test_every_reference_of_the_openapi_document_leads_somewhere() -> None:
+def test_openapi_references_resolve() -> None:
     document = openapi_document(SERVICES, "1.2.3")
-    names = set(document["components"]["schemas"])
+    components = document["components"]
+    names = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}
 
     def follow(value: Any) -> None:
         if isinstance(value, dict):
             if "$ref" in value:
-                assert value["$ref"].removeprefix("#/components/schemas/") in names
+                assert value["$ref"] in names
             for member in value.values():
                 follow(member)
         elif isinstance(value, list):

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Router
 
 from event_service.http.metrics import metrics_route
-from event_service.http.middleware import Gate
+from event_service.http.middleware import with_middleware
 from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
 
 
@@ -84,7 +84,7 @@ def test_services_in_one_process_count_for_themselves() -> None:
 
 async def test_the_route_speaks_prometheus_and_holds_no_path() -> None:
     metrics = Metrics("0")
-    gate = Gate(Router([metrics_route(metrics)], redirect_slashes=False), metrics.request)
+    gate = with_middleware(Router([metrics_route(metrics)], redirect_slashes=False), metrics.request)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://test") as client:
         await client.get("/monitoring/v1/webhook/webhook-1/secret-key/events?token=secret-token")
         answer = await client.get("/metrics")

@@ -1,30 +1,29 @@
-"""The Cloud Eye API at the root of the HTTP address: report events, and read them back.
+"""The Cloud Eye API at the root of the HTTP address: report events and read them back.
 
     POST /V1.0/{project_id}/events               201, [{"event_id", "event_name"}, ...]
     GET  /V1.0/{project_id}/events               one entry for each event name
     GET  /V1.0/{project_id}/event/{event_name}   the events of one name
 
-The SDKs drop any prefix of an endpoint and take a redirect for success: these paths are matched as they are.
-Checked in this order: size, credentials, project, JSON, all rules of the body. A body with a fault stores nothing.
+The SDKs drop the path of an endpoint and treat a redirect as success, so these paths are matched exactly.
+Order of checks: size, credentials, project, JSON, all rules of the body. An invalid body stores nothing.
 
-Source: "Reporting Events" of the Cloud Eye API reference, as the vendor's SDKs speak it; see docs/cloud-eye.md.
+Source: "Reporting Events" of the Cloud Eye API reference, and the vendor's SDKs; see docs/cloud-eye.md.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import Unavailable
-from event_service.events.write_request import CreateResult
+from event_service.events.manager import EventManager
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.cloud_eye import caller, queries
 from event_service.http.cloud_eye.caller import Caller, Callers, scope_of_webhook
 from event_service.http.cloud_eye.errors import (
     BAD_BODY,
@@ -35,44 +34,31 @@ from event_service.http.cloud_eye.errors import (
     CloudEyeError,
 )
 from event_service.http.cloud_eye.events import EVENT_ID, draft_of, new_event_id, occurrence
-from event_service.http.cloud_eye.queries import list_event_detail, list_events, promised_ids, read_selection
+from event_service.http.cloud_eye.queries import list_event_detail, list_events, parse_query_parameters, stored_ids
 from event_service.http.cloud_eye.validation import Rules, find_faults, is_event_name, is_project_id
 from event_service.model.event import EventDraft
 from event_service.model.webhook import Webhook
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.json_text import NestedTooDeeply, NotJson, TooManyValues, parse_json
 from event_service.wire.timestamps import utc_now
 
-# Parsing and checking a larger body would keep all other calls waiting for too long.
+# Parsing a larger body would block the event loop for too long.
 PARSED_IN_THREAD_BYTES = 256 * 1024
 
 
-class Events(queries.Events, Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def create_drafts(
-        self, webhook: Webhook, items: Sequence[tuple[EventDraft, str]], received_at: datetime
-    ) -> Sequence[CreateResult]: ...
-
-
-class Webhooks(caller.Webhooks, Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    def count(self, webhook_id: str, *, error: bool) -> None: ...
-
-
 class CloudEye:
-    """The three calls.
+    """The handlers of the three calls.
 
     Args:
-        limit: bytes of a body.
-        clock: the server's time, timezone-aware; tests freeze it.
+        limit: largest body, in bytes.
+        clock: the server's time, timezone-aware.
     """
 
     def __init__(
         self,
         *,
-        events: Events,
-        webhooks: Webhooks,
+        events: EventManager,
+        webhooks: WebhookManager,
         authenticator: RequestAuthenticator,
         bodies: BodyReader,
         rules: Rules,
@@ -88,7 +74,7 @@ class CloudEye:
         self._clock = clock
 
     def routes(self) -> list[Route]:
-        """The routes. The project takes any text, so that a wrong one is answered with its own code."""
+        """Return the routes. The project matches any text, so that an invalid one gets its own error code."""
         path = "/V1.0/{project_id:path}"
         return [
             Route(f"{path}/events", self.report, methods=["POST"]),
@@ -97,7 +83,7 @@ class CloudEye:
         ]
 
     async def report(self, request: Request) -> Response:
-        """Stores the events of a request, each once, and answers with their ids in order."""
+        """Store the events of a request, each once, and return their ids in order."""
         async with self._receive(request) as (caller, body):
             project_id = _project_id(request)
             webhook = await self._callers.reporting_webhook(caller, project_id)
@@ -109,21 +95,21 @@ class CloudEye:
                 raise
             self._webhooks.count(webhook.webhook_id, error=False)
             ids = await self._store(webhook, project_id, items, received_at)
-        answer = [
+        entries = [
             {"event_id": event_id, "event_name": item["event_name"]} for event_id, item in zip(ids, items, strict=True)
         ]
-        return JSONResponse(answer, 201)
+        return JSONResponse(entries, 201)
 
     async def overview(self, request: Request) -> Response:
-        """What was reported, by event name."""
+        """List the reported events, one entry for each event name."""
         async with self._receive(request) as (caller, _):
             project_id = _project_id(request)
             scope = self._callers.reading_scope(caller, project_id)
-        selection = read_selection(request.scope["query_string"], ("event_name",), self._clock())
-        return JSONResponse(await list_events(self._events, scope, project_id, selection))
+        parameters = parse_query_parameters(request.scope["query_string"], ("event_name",), self._clock())
+        return JSONResponse(await list_events(self._events, scope, project_id, parameters))
 
     async def detail(self, request: Request) -> Response:
-        """The events of one name."""
+        """List the events of one name."""
         async with self._receive(request) as (caller, _):
             project_id = _project_id(request)
             scope = self._callers.reading_scope(caller, project_id)
@@ -131,12 +117,13 @@ class CloudEye:
         if not is_event_name(event_name):
             raise CloudEyeError(BAD_PARAMETER, "event_name must be 1 to 64 letters, digits and underscores")
         filters = ("event_source", "event_level", "event_user", "event_state")
-        selection = read_selection(request.scope["query_string"], filters, self._clock())
-        return JSONResponse(await list_event_detail(self._events, scope, project_id, event_name, selection))
+        parameters = parse_query_parameters(request.scope["query_string"], filters, self._clock())
+        return JSONResponse(await list_event_detail(self._events, scope, project_id, event_name, parameters))
 
     @asynccontextmanager
     async def _receive(self, request: Request) -> AsyncIterator[tuple[Caller, bytes]]:
-        """Who calls, proved, and the body. A stranger's body is not read."""
+        """Yield the authenticated caller and the body. The body of an unauthenticated caller is not read."""
+        # The size is the first check; `read_wire` refuses the body.
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._limit:
             async with self._bodies.read_wire(request, self._limit):
@@ -156,7 +143,7 @@ class CloudEye:
     async def _store(
         self, webhook: Webhook, project_id: str, items: Sequence[Mapping[str, Any]], received_at: datetime
     ) -> list[str]:
-        """Stores each different event once. Returns the Cloud Eye id of every item, in order."""
+        """Store each distinct event once. Return the Cloud Eye id of every item, in order."""
         identities = [occurrence(item, project_id) for item in items]
         new: dict[str, EventDraft] = {}
         for identity, item in zip(identities, items, strict=True):
@@ -166,18 +153,19 @@ class CloudEye:
             webhook, [(draft, identity) for identity, draft in new.items()], received_at
         )
         ids: dict[str, str] = {}
-        seen_before: dict[str, str] = {}
+        duplicates: dict[str, str] = {}
         for (identity, draft), outcome in zip(new.items(), outcomes, strict=True):
             if outcome.duplicate:
-                seen_before[identity] = outcome.event_ids[0]
+                duplicates[identity] = outcome.event_ids[0]
             else:
                 ids[identity] = draft.additional_info[EVENT_ID]
-        if seen_before:
-            promised = await promised_ids(self._events, scope_of_webhook(webhook), list(seen_before.values()))
-            for identity, event_id in seen_before.items():
-                if not promised.get(event_id):
-                    raise Unavailable("An event that was reported before cannot be read yet; send again.")
-                ids[identity] = promised[event_id]
+        if duplicates:
+            # A duplicate keeps the id that its first sender received.
+            stored = await stored_ids(self._events, scope_of_webhook(webhook), list(duplicates.values()))
+            for identity, event_id in duplicates.items():
+                if not stored.get(event_id):
+                    raise Unavailable("An event reported earlier cannot be read yet; send again.")
+                ids[identity] = stored[event_id]
         return [ids[identity] for identity in identities]
 
 

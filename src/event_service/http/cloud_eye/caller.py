@@ -1,6 +1,6 @@
-"""Who calls the Cloud Eye API, and for which of its projects.
+"""Authentication of Cloud Eye callers, and the Cloud Eye project they may use.
 
-A caller proves itself in one of three ways:
+Three forms of credentials:
 
     Authorization: SDK-HMAC-SHA256 ...         what the SDKs send; the access key id is a webhook's id, and its access
                                                key the secret key
@@ -8,13 +8,12 @@ A caller proves itself in one of three ways:
     Authorization: Bearer JWT (or as           what Event.list takes; reports go to the webhook of that Cloud Eye
     X-Auth-Token)                              project which the token may write
 
-The SDKs have no mode without a signature: where both headers are there, the token was put there on purpose and counts.
+The SDKs always sign: if both headers are present, the token was added on purpose and takes precedence.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from starlette.requests import Request
 
@@ -23,7 +22,7 @@ from event_service.http.authentication import RequestAuthenticator
 from event_service.http.cloud_eye.errors import BAD_SIGNATURE, NOT_ALLOWED, NOT_AUTHENTICATED, CloudEyeError
 from event_service.http.cloud_eye.signature import (
     Authorization,
-    SignatureRefused,
+    InvalidSignature,
     SignedRequest,
     check_clock,
     parse_authorization,
@@ -33,27 +32,21 @@ from event_service.identity.access import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState
+from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.options import CLOUD_EYE
 
 _SIGNED = b"SDK-"
 
 
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def authenticate(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]: ...
-    async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who has proved who they are, but for a signature that waits for the body.
+    """An authenticated caller, except for a signature, which needs the body.
 
     Attributes:
-        webhook: whose credentials were used; None for the bearer of a JWT.
+        webhook: the webhook whose credentials were used; None for a JWT.
         principal: the bearer of a JWT.
-        authorization, secret_keys: the signature that is still to be checked, and by what; None where there is none.
+        authorization: the signature still to be verified; None if there is none.
+        secret_keys: the keys that may have made it.
     """
 
     webhook: Webhook | None = None
@@ -62,10 +55,10 @@ class Caller:
     secret_keys: tuple[str, ...] = ()
 
     def check_signature(self, request: Request, body: bytes) -> None:
-        """Checks the signature over the whole request.
+        """Verify the signature over the whole request, if there is one.
 
         Raises:
-            CloudEyeError: 401 where it does not hold, 403 where it holds and the webhook is disabled.
+            CloudEyeError: 401 if it is invalid, 403 if it is valid and the webhook is disabled.
         """
         if self.authorization is None:
             return
@@ -73,26 +66,28 @@ class Caller:
         signed = SignedRequest(scope["method"], scope["raw_path"], scope["query_string"], scope["headers"], body)
         try:
             verify(signed, self.authorization, self.secret_keys)
-        except SignatureRefused as refusal:
-            raise CloudEyeError(BAD_SIGNATURE, str(refusal)) from None
+        except InvalidSignature as error:
+            raise CloudEyeError(BAD_SIGNATURE, str(error)) from None
         if self.webhook is not None and self.webhook.state is not WebhookState.ENABLED:
             raise CloudEyeError(NOT_ALLOWED, "the webhook is disabled")
 
 
 class Callers:
-    """Finds out who calls.
+    """The authentication of Cloud Eye requests.
 
     Args:
         clock: the server's time, timezone-aware.
     """
 
-    def __init__(self, webhooks: Webhooks, authenticator: RequestAuthenticator, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, webhooks: WebhookManager, authenticator: RequestAuthenticator, clock: Callable[[], datetime]
+    ) -> None:
         self._webhooks = webhooks
         self._authenticator = authenticator
         self._clock = clock
 
     async def identify(self, request: Request) -> Caller:
-        """Checks everything about the credentials that can be checked before the body has arrived.
+        """Return the caller; verify everything that does not need the body.
 
         Raises:
             CloudEyeError: 401 or 403.
@@ -112,16 +107,16 @@ class Callers:
         return await self._by_signature(request, authorization)
 
     async def reporting_webhook(self, caller: Caller, project_id: str) -> Webhook:
-        """The webhook that takes the caller's reports for a Cloud Eye project.
+        """Return the webhook that receives the caller's reports for a Cloud Eye project.
 
         Raises:
-            CloudEyeError: 403, the caller may not write to it.
+            CloudEyeError: 403, the caller has no write permission.
         """
         webhook = caller.webhook
         if webhook is None and caller.principal is not None:
             webhook = await self._webhooks.find_cloud_eye(scope_of(caller.principal, "Webhook", "write"), project_id)
             if webhook is None:
-                raise CloudEyeError(NOT_ALLOWED, "no webhook of this project may be written with this token")
+                raise CloudEyeError(NOT_ALLOWED, "the token has no write permission for a webhook of this project")
             if webhook.state is not WebhookState.ENABLED:
                 raise CloudEyeError(NOT_ALLOWED, "the webhook is disabled")
         if webhook is None or not _belongs(webhook, project_id):
@@ -129,7 +124,7 @@ class Callers:
         return webhook
 
     def reading_scope(self, caller: Caller, project_id: str) -> Scope:
-        """What the caller may read of a Cloud Eye project's events.
+        """Return the scope in which the caller may read a Cloud Eye project's events.
 
         Raises:
             CloudEyeError: 403, the credentials are for another project.
@@ -149,18 +144,19 @@ class Callers:
         except WebhookDisabled:
             raise CloudEyeError(NOT_ALLOWED, "the webhook is disabled") from None
         except (NotFound, PermissionDenied):
-            raise CloudEyeError(NOT_AUTHENTICATED, "X-Auth-Token does not hold") from None
+            # One answer for both, so that callers cannot probe for webhook ids.
+            raise CloudEyeError(NOT_AUTHENTICATED, "X-Auth-Token is invalid") from None
         if webhook.plugin.plugin_id != CLOUD_EYE:
-            raise CloudEyeError(NOT_ALLOWED, f"the webhook was not made for Cloud Eye (plugin {CLOUD_EYE})")
+            raise CloudEyeError(NOT_ALLOWED, f"the webhook's plugin must be {CLOUD_EYE}")
         return webhook
 
     def _by_token(self, request: Request, token: str) -> Principal:
-        # HTTP proxies drop header names with underscores, gRPC metadata has them.
+        # gRPC metadata uses underscores; HTTP proxies drop header names that contain them.
         metadata = {name.replace("-", "_"): value for name, value in request.headers.items()}
         try:
             return self._authenticator.authenticate(request, {**metadata, "token": token})
-        except Unauthenticated as refusal:
-            raise CloudEyeError(NOT_AUTHENTICATED, refusal.message) from None
+        except Unauthenticated as error:
+            raise CloudEyeError(NOT_AUTHENTICATED, error.message) from None
 
     async def _by_signature(self, request: Request, value: bytes) -> Caller:
         if not value.startswith(_SIGNED):
@@ -169,20 +165,20 @@ class Callers:
         try:
             authorization = parse_authorization(value)
             check_clock(request.scope["headers"], self._clock())
-        except SignatureRefused as refusal:
-            raise CloudEyeError(BAD_SIGNATURE, str(refusal)) from None
+        except InvalidSignature as error:
+            raise CloudEyeError(BAD_SIGNATURE, str(error)) from None
         try:
             webhook, secret_keys = await self._webhooks.signing_keys(authorization.access_key_id)
         except (NotFound, PermissionDenied):
-            raise CloudEyeError(BAD_SIGNATURE, "Get secretKey failed: the access key id is not known") from None
+            raise CloudEyeError(BAD_SIGNATURE, "Get secretKey failed: the access key id is unknown") from None
         return Caller(webhook=webhook, authorization=authorization, secret_keys=secret_keys)
 
 
 def scope_of_webhook(webhook: Webhook) -> Scope:
-    """The slice of the database that the webhook's own events are in."""
+    """Return the scope of the webhook's own events."""
     return Scope(webhook.domain_id, webhook.workspace_id, (webhook.project_id,))
 
 
 def _belongs(webhook: Webhook, cloud_eye_project_id: str) -> bool:
-    """Whether the webhook was made for this Cloud Eye project. Without the option, ids are the service's own."""
+    # Without the option, senders use the webhook's own project id.
     return cloud_eye_project_id == (str(webhook.plugin.options.get("project_id", "")).strip() or webhook.project_id)

@@ -1,8 +1,8 @@
-"""What a Cloud Eye caller is told when something goes wrong.
+"""Errors of the Cloud Eye API.
 
-The documented body of version 1 (`{"http_code", "message": {"code", "details"}}`) cannot be read by the vendor's own
-SDKs, which look for `error_code` and `error_msg`; so one object carries both. `request_id` is read by the SDKs from
-the X-Request-Id header only, and is repeated in the body for people.
+The vendor's own SDKs cannot read the documented body of version 1 (`{"http_code", "message": {"code", "details"}}`):
+they read `error_code` and `error_msg`. One object carries both. The SDKs read `request_id` from the header X-Request-Id
+only; the body repeats it for people.
 
 Source of the codes: "Error Codes" of the Cloud Eye API reference, "Error Codes" of API Gateway (APIGW.*).
 """
@@ -31,7 +31,7 @@ FAULTS_IN_DETAILS = 100
 
 @dataclass(frozen=True, slots=True)
 class CloudEyeCode:
-    """A row of the vendor's table: the HTTP status, the code, and the text it goes with."""
+    """One row of the vendor's table of errors."""
 
     http_status: int
     code: str
@@ -62,13 +62,13 @@ UNAVAILABLE = CloudEyeCode(503, "APIGW.0613", "The service is currently unavaila
 
 
 class CloudEyeError(Exception):
-    """A refusal in the vendor's words.
+    """An error with the vendor's code and text.
 
     Args:
-        code: the row of the table.
-        problem: what exactly is wrong; "" where the row's own text says it all.
-        faults: every fault of a body, each beginning with its path, such as `[0].time: ...`.
-        retry_after: seconds after which sending again is worthwhile; None where it is not.
+        code: the row of the vendor's table.
+        problem: the exact cause; "" if the row's text suffices.
+        faults: every fault of a body, each beginning with its path, such as `[0].time must be ...`.
+        retry_after: seconds after which to send again; None if that does not help.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class CloudEyeError(Exception):
         self.retry_after = retry_after
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON object to answer with. Codes and texts are strings throughout: the Go SDK insists."""
+        """Return the JSON object of the response. All codes and texts are strings: the Go SDK requires it."""
         faults = self.faults[:FAULTS_IN_DETAILS] or (self.message,)
         return {
             "http_code": self.code.http_status,
@@ -114,7 +114,7 @@ _ROWS: Mapping[type[EventServiceError], CloudEyeCode] = {
 
 
 def cloud_eye_error(error: Exception) -> CloudEyeError:
-    """Any error in the vendor's words; what has no row there is an internal error without further text."""
+    """Convert any error. One without a row in the vendor's table becomes an internal error without details."""
     if isinstance(error, CloudEyeError):
         return error
     if isinstance(error, EventServiceError):

@@ -1,7 +1,7 @@
-"""One reported event: which occurrence it is, the id it is answered with, the event it is stored as.
+"""One reported event: its identity, its Cloud Eye id, and the event it is stored as.
 
-Source: "Reporting Events" of the Cloud Eye API reference; what makes two reports the same event is from the SDK's
-documentation of CreateEvents.
+Source: "Reporting Events" of the Cloud Eye API reference; the identity of an event: the SDK's documentation of
+CreateEvents.
 """
 
 import hashlib
@@ -21,26 +21,26 @@ EVENT_ID = "ces_event_id"
 
 _TAIL_ALPHABET = string.digits + string.ascii_letters
 _TAIL_LENGTH = 9
-_compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would make one for each event
+_compact = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps would create an encoder for each event
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Item = Mapping[str, Any]  # a valid EventItem
 
 
 def milliseconds_of(moment: datetime) -> int:
-    """A timezone-aware moment as Cloud Eye counts: milliseconds since 1970."""
+    """Convert a timezone-aware datetime to milliseconds since 1970."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def moment_of(milliseconds: int) -> datetime:
-    """The other way round: timezone-aware UTC."""
+    """Convert milliseconds since 1970 to a datetime in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def occurrence(item: Item, project_id: str) -> str:
-    """The identity of an event, 64 hexadecimal digits: two items with the same one are the same event.
+    """Return the identity of an event: 64 hexadecimal digits, equal for two reports of the same event.
 
-    Content, group and dimensions are no part of it; what is left out counts as what it defaults to.
+    Content, group and dimensions do not count; a missing field counts as its default.
     """
     detail = item["detail"]
     parts = [
@@ -60,7 +60,7 @@ def occurrence(item: Item, project_id: str) -> str:
 
 
 def new_event_id(received_at: datetime) -> str:
-    """A Cloud Eye event id: `ev`, 13 digits (ms of receipt), 9 random letters and digits."""
+    """Return a new Cloud Eye event id: `ev`, 13 digits (ms of receipt), 9 random letters and digits."""
     number = int.from_bytes(os.urandom(9))
     tail = ""
     for _ in range(_TAIL_LENGTH):
@@ -70,7 +70,7 @@ def new_event_id(received_at: datetime) -> str:
 
 
 def draft_of(item: Item, project_id: str, event_id: str) -> EventDraft:
-    """The event an item is stored as, which carries the id that its sender is answered with."""
+    """Return the event to store for an item; `additional_info` carries its Cloud Eye id."""
     draft = event_of_item(item, project_id)
     detail = item["detail"]
     draft.additional_info["event_type"] = detail.get("event_type") or CUSTOM_EVENT

@@ -1,17 +1,18 @@
-"""The two calls that read Cloud Eye events back, as queries of the Event API.
+"""The two calls that read Cloud Eye events, as queries of the Event API.
 
 Source: "Querying Event Monitoring Data" and "Querying Details of an Event" of the Cloud Eye API reference. Where the
-documents differ: `start` is a record offset; without a usable `from` and `to`, the last day is shown.
+documents differ: `start` is a record offset; without a valid `from` and `to`, the last day is returned.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.events.manager import EventManager
 from event_service.http.cloud_eye.errors import BAD_PARAMETER, CloudEyeCode, CloudEyeError
 from event_service.http.cloud_eye.events import CUSTOM_EVENT, CUSTOM_SUB_EVENT, EVENT_ID, milliseconds_of, moment_of
 from event_service.model.scope import Scope
@@ -22,7 +23,7 @@ BAD_PAGING = CloudEyeCode(400, "ces.0006", "The paging address is incorrect.")
 
 MAX_LIMIT = 100
 DEFAULT_WINDOW = timedelta(hours=24)
-FUTURE = timedelta(minutes=10)
+FUTURE = timedelta(minutes=10)  # as far ahead as a reported event may be
 
 _EVENT_TYPES = (CUSTOM_EVENT, "EVENT.SYS")
 _SUB_EVENT_TYPES = (CUSTOM_SUB_EVENT, "SUB_EVENT.OPS", "SUB_EVENT.PLAN")
@@ -40,30 +41,16 @@ _DETAIL_FIELDS = (
 )
 
 
-class Page(Protocol):
-    """What is needed of `store/event_reader.py`: EventInfo bytes, and how many match in all."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def total_count(self) -> int: ...
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py` to read."""
-
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page: ...
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The query parameters both calls share.
+class QueryParameters:
+    """The query parameters that both calls share.
 
     Attributes:
         equals: additional_info name -> value that must be equal.
-        start, limit: offset of the first record, and how many.
-        nothing: asks for events nobody can have reported here (EVENT.SYS).
+        since, until: range of occurred_at, timezone-aware, both ends included.
+        start: offset of the first record.
+        limit: most records to return.
+        is_empty: no event can match, e.g. for EVENT.SYS, which cannot be reported.
     """
 
     equals: Mapping[str, str]
@@ -71,54 +58,57 @@ class Selection:
     until: datetime
     start: int
     limit: int
-    nothing: bool
+    is_empty: bool
 
 
-def read_selection(query: bytes, filters: Sequence[str], now: datetime) -> Selection:
-    """Reads a query string.
+def parse_query_parameters(query: bytes, filters: Sequence[str], now: datetime) -> QueryParameters:
+    """Parse a query string.
 
     Args:
-        query: as on the wire; `+` is a plus sign.
-        filters: which parameters compare a field of the event.
+        query: as received; `+` is a plus sign.
+        filters: names of the parameters that filter by a field of the event.
         now: the server's time, timezone-aware.
 
     Raises:
-        CloudEyeError: 400, a parameter cannot be what it says.
+        CloudEyeError: 400, a parameter is invalid.
     """
-    given = _parameters(query)
-    event_type = given.get("event_type") or CUSTOM_EVENT
+    parameters = _parameters(query)
+    event_type = parameters.get("event_type") or CUSTOM_EVENT
     if event_type not in _EVENT_TYPES:
         raise CloudEyeError(BAD_PARAMETER, f"event_type must be {' or '.join(_EVENT_TYPES)}")
-    sub_event_type = given.get("sub_event_type") or CUSTOM_SUB_EVENT
+    sub_event_type = parameters.get("sub_event_type") or CUSTOM_SUB_EVENT
     if sub_event_type not in _SUB_EVENT_TYPES:
         raise CloudEyeError(BAD_PARAMETER, f"sub_event_type must be {' or '.join(_SUB_EVENT_TYPES)}")
-    until = _moment(given.get("to"))
-    since = _moment(given.get("from"))
+    until = _moment(parameters.get("to"))
+    since = _moment(parameters.get("from"))
     if until is None:
         until = now + FUTURE
     if since is None:
-        since = (until if given.get("to") else now) - DEFAULT_WINDOW
+        since = (until if parameters.get("to") else now) - DEFAULT_WINDOW
     if since >= until:
         raise CloudEyeError(BAD_PARAMETER, "from must be earlier than to")
-    return Selection(
-        equals={name: given[name] for name in filters if given.get(name)},
+    return QueryParameters(
+        equals={name: parameters[name] for name in filters if parameters.get(name)},
         since=since,
         until=until,
-        start=_number(given, "start", 0, 0, 2**31 - 1),
-        limit=_number(given, "limit", MAX_LIMIT, 1, MAX_LIMIT),
-        nothing=event_type != CUSTOM_EVENT or sub_event_type != CUSTOM_SUB_EVENT,
+        start=_number(parameters, "start", 0, 0, 2**31 - 1),
+        limit=_number(parameters, "limit", MAX_LIMIT, 1, MAX_LIMIT),
+        is_empty=event_type != CUSTOM_EVENT or sub_event_type != CUSTOM_SUB_EVENT,
     )
 
 
-async def list_events(events: Events, scope: Scope, project_id: str, selection: Selection) -> dict[str, Any]:
-    """One entry for each event name, the one that occurred last first."""
-    if selection.nothing:
+async def list_events(
+    events: EventManager, scope: Scope, project_id: str, parameters: QueryParameters
+) -> dict[str, Any]:
+    """Return one entry for each event name, the latest occurrence first."""
+    if parameters.is_empty:
         return {"events": [], "meta_data": {"total": 0}}
     reply = await events.stat(
         scope,
         {
-            "filter": _filters(project_id, selection),
+            "filter": _filters(project_id, parameters),
             "aggregate": [
+                # Sorted, so that `last` is the source of the latest event.
                 {"sort": [{"key": "occurred_at", "desc": False}]},
                 {
                     "group": {
@@ -144,17 +134,17 @@ async def list_events(events: Events, scope: Scope, project_id: str, selection: 
                 "latest_occur_time": _milliseconds(row["occurred_at"]),
                 "latest_event_source": row["event_source"],
             }
-            for row in rows[selection.start : selection.start + selection.limit]
+            for row in rows[parameters.start : parameters.start + parameters.limit]
         ],
         "meta_data": {"total": len(rows)},
     }
 
 
 async def list_event_detail(
-    events: Events, scope: Scope, project_id: str, event_name: str, selection: Selection
+    events: EventManager, scope: Scope, project_id: str, event_name: str, parameters: QueryParameters
 ) -> dict[str, Any]:
-    """The events of one name, newest first, and the users and sources of all of them."""
-    answer: dict[str, Any] = {
+    """Return the events of one name, newest first, with the users and sources of all of them."""
+    reply: dict[str, Any] = {
         "event_name": event_name,
         "event_type": CUSTOM_EVENT,
         "sub_event_type": CUSTOM_SUB_EVENT,
@@ -163,9 +153,9 @@ async def list_event_detail(
         "event_info": [],
         "meta_data": {"total": 0},
     }
-    if selection.nothing:
-        return answer
-    filters = _filters(project_id, selection)
+    if parameters.is_empty:
+        return reply
+    filters = _filters(project_id, parameters)
     filters.append({"key": "additional_info.event_name", "value": event_name, "operator": "eq"})
     page, users, sources = await asyncio.gather(
         events.list(
@@ -173,22 +163,22 @@ async def list_event_detail(
             {
                 "filter": filters,
                 "sort": [{"key": "occurred_at", "desc": True}],
-                "page": {"start": selection.start + 1, "limit": selection.limit},
+                "page": {"start": parameters.start + 1, "limit": parameters.limit},
             },
             {},
         ),
         events.stat(scope, {"filter": filters, "distinct": "additional_info.event_user"}),
         events.stat(scope, {"filter": filters, "distinct": "additional_info.event_source"}),
     )
-    answer["event_users"] = users["results"]
-    answer["event_sources"] = sources["results"]
-    answer["event_info"] = [_event_info(event_pb2.EventInfo.FromString(row)) for row in page.rows]
-    answer["meta_data"]["total"] = page.total_count
-    return answer
+    reply["event_users"] = users["results"]
+    reply["event_sources"] = sources["results"]
+    reply["event_info"] = [_event_info(event_pb2.EventInfo.FromString(row)) for row in page.rows]
+    reply["meta_data"]["total"] = page.total_count
+    return reply
 
 
-async def promised_ids(events: Events, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
-    """The Cloud Eye ids that stored events were answered with, by event_id."""
+async def stored_ids(events: EventManager, scope: Scope, event_ids: Sequence[str]) -> dict[str, str]:
+    """Return the Cloud Eye ids of stored events by event_id."""
     page = await events.list(
         scope,
         {
@@ -202,16 +192,17 @@ async def promised_ids(events: Events, scope: Scope, event_ids: Sequence[str]) -
     return {event.event_id: event.additional_info.fields[EVENT_ID].string_value for event in stored}
 
 
-def _filters(project_id: str, selection: Selection) -> list[dict[str, Any]]:
+def _filters(project_id: str, parameters: QueryParameters) -> list[dict[str, Any]]:
     filters: list[dict[str, Any]] = [
         {"key": "provider", "value": "huaweicloud", "operator": "eq"},
         {"key": "account", "value": project_id, "operator": "eq"},
-        {"key": "occurred_at", "value": format_timestamp(selection.since), "operator": "gte"},
-        {"key": "occurred_at", "value": format_timestamp(selection.until), "operator": "lte"},
+        {"key": "occurred_at", "value": format_timestamp(parameters.since), "operator": "gte"},
+        {"key": "occurred_at", "value": format_timestamp(parameters.until), "operator": "lte"},
         {"key": f"additional_info.{EVENT_ID}", "value": True, "operator": "exists"},
     ]
     filters += [
-        {"key": f"additional_info.{name}", "value": value, "operator": "eq"} for name, value in selection.equals.items()
+        {"key": f"additional_info.{name}", "value": value, "operator": "eq"}
+        for name, value in parameters.equals.items()
     ]
     return filters
 
@@ -231,24 +222,24 @@ def _event_info(event: event_pb2.EventInfo) -> dict[str, Any]:
 
 
 def _parameters(query: bytes) -> dict[str, str]:
-    """The parameters of a query string, the first of each name."""
-    given: dict[str, str] = {}
+    """Return the parameters of a query string; the first value of each name counts."""
+    parameters: dict[str, str] = {}
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
         text = unquote_to_bytes(value).decode("utf-8", "replace").strip()
-        given.setdefault(unquote_to_bytes(name).decode("utf-8", "replace"), text)
-    return given
+        parameters.setdefault(unquote_to_bytes(name).decode("utf-8", "replace"), text)
+    return parameters
 
 
-def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = given.get(name) or str(default)
+def _number(parameters: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = parameters.get(name) or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most):
         raise CloudEyeError(BAD_PAGING, f"{name} must be a number from {least} to {most}")
     return int(text)
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Milliseconds since 1970; None where there are none, or no sane ones."""
+    """Convert milliseconds since 1970; return None if missing or invalid."""
     if text and text.isascii() and text.isdecimal() and len(text) <= 14:
         return moment_of(int(text))
     return None

@@ -1,14 +1,13 @@
-"""SDK-HMAC-SHA256: the signature the vendor's SDKs put on every request, verified on what was on the wire.
+"""SDK-HMAC-SHA256: the signature of the vendor's SDKs, verified over the bytes that were received.
 
     CanonicalRequest = the lines METHOD, path, query, headers, names of the signed headers, hex(sha256(body))
     StringToSign     = the lines "SDK-HMAC-SHA256", X-Sdk-Date, hex(sha256(CanonicalRequest))
     Signature        = hex(hmac_sha256(secret key, StringToSign))
 
-Nothing here may be decoded, normalised or re-encoded by a framework first: path, query, headers and body are the
-bytes that were received. There is no nonce, and the same call in the same second has the same signature; a replay is
-harmless because the identity of an event is stored once only.
+No framework may decode, normalise or re-encode path, query, headers or body before. There is no nonce, and the same
+call in the same second has the same signature; a replay is harmless, since an event of one identity is stored once.
 
-Source: the vendor's "API request signing guide", and the requests of its Python, Node and Go SDKs.
+Source: the vendor's "API request signing guide", and requests of its Python, Node and Go SDKs.
 """
 
 import hashlib
@@ -27,15 +26,15 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 _AUTHORIZATION = re.compile(
     rb"SDK-HMAC-SHA256 +Access=([!-+\--~]{1,256}) *, *SignedHeaders=([!-+\--~]+) *, *Signature=([0-9a-f]{64})"
 )
-_DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")  # strptime alone would do with fewer digits
+_DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")  # strptime alone accepts fewer digits
 _UNRESERVED_PATH = re.compile(rb"[A-Za-z0-9._~/-]*")
 _BLANKS = b" \t"
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class SignatureRefused(Exception):
-    """The request does not prove what it claims. The text is the vendor's, and names no secret."""
+class InvalidSignature(Exception):
+    """The request's signature is missing, malformed or wrong. The text names no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,8 @@ class Authorization:
     """The parts of an `Authorization: SDK-HMAC-SHA256 ...` header.
 
     Attributes:
-        access_key_id: whose secret key signed.
-        signed_headers: names of the headers the signature covers, lower case, in the order they were signed.
+        access_key_id: id of the key that signed: a webhook's id.
+        signed_headers: names of the signed headers, lower case, in the order they were signed.
         signature: 64 lower-case hexadecimal digits.
     """
 
@@ -55,11 +54,11 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """A request as it was on the wire.
+    """A request as received.
 
     Attributes:
-        path: the request target up to the `?`, still percent-encoded.
-        query: what follows the `?`, still percent-encoded.
+        path: the request target before the `?`, percent-encoded.
+        query: the request target after the `?`, percent-encoded.
         headers: names in lower case, in any order.
     """
 
@@ -71,58 +70,58 @@ class SignedRequest:
 
 
 def parse_authorization(value: bytes) -> Authorization:
-    """Takes the Authorization header apart.
+    """Parse the Authorization header.
 
     Raises:
-        SignatureRefused: it is of another algorithm, or malformed, or does not cover the time.
+        InvalidSignature: the algorithm is not supported, the header is malformed, or X-Sdk-Date is not signed.
     """
     match = _AUTHORIZATION.fullmatch(value.strip(_BLANKS))
     if match is None:
         if value.split(b" ", 1)[0] != ALGORITHM:
-            raise SignatureRefused("only the algorithm SDK-HMAC-SHA256 is supported")
-        raise SignatureRefused("the Authorization header is malformed")
+            raise InvalidSignature("only the algorithm SDK-HMAC-SHA256 is supported")
+        raise InvalidSignature("the Authorization header is malformed")
     signed_headers = tuple(match[2].lower().split(b";"))
     if b"x-sdk-date" not in signed_headers:
-        raise SignatureRefused("the signature must cover the header x-sdk-date")
+        raise InvalidSignature("the signature must cover the header x-sdk-date")
     if len(set(signed_headers)) != len(signed_headers):
-        raise SignatureRefused("a header is signed twice")
+        raise InvalidSignature("a header is signed twice")
     return Authorization(match[1].decode("ascii"), signed_headers, match[3])
 
 
 def check_clock(headers: Headers, now: datetime) -> None:
-    """Compares X-Sdk-Date with the server's clock; can be done before the body has arrived.
+    """Compare X-Sdk-Date with the server's clock. Needs no body.
 
     Args:
         now: the server's time, timezone-aware.
 
     Raises:
-        SignatureRefused: the header is missing or malformed, or more than 15 minutes away.
+        InvalidSignature: the header is missing or malformed, or more than 15 minutes off.
     """
     date = _only(headers, b"x-sdk-date")
     if not _DATE.fullmatch(date):
-        raise SignatureRefused("the header X-Sdk-Date must have the form 20240131T235959Z")
+        raise InvalidSignature("the header X-Sdk-Date must have the form 20240131T235959Z")
     try:
         signed_at = datetime.strptime(date.decode("ascii"), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise SignatureRefused("the header X-Sdk-Date is not a point in time") from None
+        raise InvalidSignature("the header X-Sdk-Date is not a valid time") from None
     if abs(now - signed_at) > CLOCK_TOLERANCE:
-        raise SignatureRefused("signature expired: X-Sdk-Date is more than 15 minutes away from the server's time")
+        raise InvalidSignature("signature expired: X-Sdk-Date is more than 15 minutes off the server's time")
 
 
 def verify(request: SignedRequest, authorization: Authorization, secret_keys: Sequence[str]) -> None:
-    """Recomputes the signature and compares in constant time.
+    """Recompute the signature and compare in constant time.
 
     Args:
-        secret_keys: those that hold now; there are two for a while after a rotation.
+        secret_keys: the valid ones; two for a while after a rotation.
 
     Raises:
-        SignatureRefused: another key signed it, or a signed part was changed on the way.
+        InvalidSignature: another key signed, or a signed part was changed.
     """
     payload_hash = hashlib.sha256(request.body).hexdigest().encode("ascii")
     for name, value in request.headers:
-        # Present only where the sender hashed something else than the bytes of the body, or did not hash them.
+        # Sent only if the sender hashed something other than the body's bytes, or hashed nothing.
         if name == b"x-sdk-content-sha256" and not hmac.compare_digest(value.strip(_BLANKS).lower(), payload_hash):
-            raise SignatureRefused("X-Sdk-Content-Sha256 must be the SHA-256 of the body; it must be signed")
+            raise InvalidSignature("X-Sdk-Content-Sha256 must be the SHA-256 of the body; it must be signed")
     canonical_headers = b"".join(
         name + b":" + _only(request.headers, name) + b"\n" for name in authorization.signed_headers
     )
@@ -143,15 +142,16 @@ def verify(request: SignedRequest, authorization: Authorization, secret_keys: Se
             hashlib.sha256(canonical_request).hexdigest().encode("ascii"),
         )
     )
+    # Every key is tried, so that the time does not reveal which one matched.
     matches = [
         hmac.compare_digest(_sign(string_to_sign, secret_key), authorization.signature) for secret_key in secret_keys
     ]
     if not any(matches):
-        raise SignatureRefused("verify aksk signature fail")
+        raise InvalidSignature("verify aksk signature fail")
 
 
 def canonical_path(path: bytes) -> bytes:
-    """Each part decoded and encoded again in one way, always with a slash at the end."""
+    """Return the path in canonical percent-encoding, with a slash at the end."""
     if not _UNRESERVED_PATH.fullmatch(path):
         parts = unquote_to_bytes(path).split(b"/")
         path = "/".join(quote_from_bytes(part, safe="~") for part in parts).encode("ascii")
@@ -159,7 +159,7 @@ def canonical_path(path: bytes) -> bytes:
 
 
 def canonical_query(query: bytes) -> bytes:
-    """Names and values decoded, sorted and encoded again in one way. `+` is a plus sign, a blank is `%20`."""
+    """Return the query sorted and in canonical percent-encoding. `+` is a plus sign, a blank is `%20`."""
     pairs = []
     for part in query.split(b"&"):
         if part:
@@ -175,9 +175,9 @@ def _sign(string_to_sign: bytes, secret_key: str) -> bytes:
 
 
 def _only(headers: Headers, name: bytes) -> bytes:
-    """The value of a header that must be there exactly once: of two, a proxy and a server may read different ones."""
+    # Of two, a proxy and this server might read different ones.
     values = [value for key, value in headers if key == name]
     if len(values) != 1:
         shown = name.decode("ascii", "replace")
-        raise SignatureRefused(f"the signed header {shown} must be sent exactly once")
+        raise InvalidSignature(f"the signed header {shown} must be sent exactly once")
     return values[0].strip(_BLANKS)

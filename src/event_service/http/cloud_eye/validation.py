@@ -1,9 +1,9 @@
-"""The rules a Cloud Eye request body must keep, all of them checked before anything is stored.
+"""The rules of a Cloud Eye request body, all checked before anything is stored.
 
 Source: Tables 3 and 4 of "Reporting Events" (edition of 2023-05-06, called `seed` in the settings); dimensions,
-sub_event_type and the limit of 100 events come from later editions. Where "within" leaves it open, both ends of a range
-belong to it. Lengths count code points: the widest reading. Patterns name ASCII ranges and match the whole string,
-since `\\w` and `\\d` take letters of every script and `$` lets a trailing line feed through.
+sub_event_type and the limit of 100 events come from later editions. Ranges include both ends, lengths count code
+points. Patterns name ASCII ranges and match the whole string, since `\\w` and `\\d` match letters of every script and
+`$` matches before a trailing line feed.
 """
 
 import re
@@ -30,19 +30,19 @@ _RESOURCE_NAME = {
 _EVENT_USER = re.compile(r"[A-Za-z0-9_/ -]{0,64}")
 _DIMENSION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
-# Where each problem is: a path below the item, and what to do about it.
+# (path below the item, what is wrong)
 _Problems = Iterator[tuple[str, str]]
 _Check = Callable[[Any], str | None]
-_Window = tuple[int, int]  # the earliest and the latest time an event may have, in milliseconds since 1970
+_Window = tuple[int, int]  # earliest and latest time of an event, milliseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a body.
+    """A violated rule.
 
     Attributes:
-        path: where, such as `[0].detail.event_level`; "" for the body itself.
-        problem: what must be otherwise.
+        path: the field, such as `[0].detail.event_level`; "" for the body itself.
+        problem: the rule, such as `must be an object`.
     """
 
     path: str
@@ -54,11 +54,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What of the rules can be set.
+    """The configurable part of the rules.
 
     Attributes:
-        edition: `newer` lets a resource_name hold `.`, `@` and Chinese.
-        time_margin_seconds: an event may be one hour old less this, and ten minutes ahead less this.
+        edition: `newer` allows `.`, `@` and Chinese in a resource_name.
+        time_margin_seconds: subtracted from the hour an event may be old and the ten minutes it may be ahead.
     """
 
     edition: Literal["seed", "newer"] = "seed"
@@ -66,24 +66,24 @@ class Rules:
 
 
 def is_project_id(text: str) -> bool:
-    """Whether `text` can be a Cloud Eye project id: 1 to 64 letters, digits and hyphens."""
+    """Check for a Cloud Eye project id: 1 to 64 letters, digits and hyphens."""
     return _PROJECT_ID.fullmatch(text) is not None
 
 
 def is_event_name(text: str) -> bool:
-    """Whether an event can have this name."""
+    """Check for a valid event name: a letter, then up to 63 letters, digits and underscores."""
     return _EVENT_NAME.fullmatch(text) is not None
 
 
 def find_faults(body: Any, now: datetime, rules: Rules) -> list[Fault]:
-    """Checks a parsed request body.
+    """Check a parsed request body.
 
     Args:
-        body: what the JSON text said.
-        now: when the request was received, timezone-aware.
+        body: the parsed JSON.
+        now: time of receipt, timezone-aware.
 
     Returns:
-        Every fault, in the order of the body; empty when the body may be stored.
+        Every fault, in the order of the body; empty if the body is valid.
     """
     if not isinstance(body, list):
         return [Fault("", f"the body must be an array of events, not {_kind(body)}")]
@@ -125,8 +125,9 @@ def _mandatory(value: Any, check: _Check) -> str | None:
 
 
 def _time_problem(value: Any, window: _Window) -> str | None:
+    # bool is a subclass of int.
     if isinstance(value, bool) or not isinstance(value, int):
-        problem = "must be an integer, the milliseconds since 1970-01-01 UTC"
+        problem = "must be an integer, milliseconds since 1970-01-01 UTC"
         if isinstance(value, float):
             return f"{problem}: without a fraction or a decimal point"
         if isinstance(value, str):
@@ -140,7 +141,7 @@ def _time_problem(value: Any, window: _Window) -> str | None:
         hint = "; this looks like seconds: multiply by 1000"
     elif earliest <= value // 1000 <= latest:
         hint = "; this looks like microseconds: divide by 1000"
-    return f"must be between {earliest} and {latest}, the last hour and the next ten minutes in milliseconds{hint}"
+    return f"must be between {earliest} and {latest}, the last hour to the next ten minutes, in milliseconds{hint}"
 
 
 def _matches(pattern: re.Pattern[str], rule: str) -> _Check:
@@ -220,7 +221,6 @@ def _dimension_problems(dimensions: Any) -> _Problems:
 
 
 def _kind(value: Any) -> str:
-    """What JSON calls the type of a value."""
     if value is None:
         return "null"
     if isinstance(value, bool):

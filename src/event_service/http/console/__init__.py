@@ -1,7 +1,7 @@
-"""The console at `/`: pages for people over the same managers and the same scope as the API.
+"""The console at `/`: HTML pages over the same managers and scopes as the API.
 
-Server-rendered. htmx, shipped in `assets`, swaps results without loading the page again, and brings late figures and
-live rows; everything else works without scripts.
+Rendered on the server. htmx, shipped in `assets`, replaces results without a page load, loads slow charts later, and
+adds live rows; everything else works without scripts.
 """
 
 from event_service.http.console.routes import console_routes

@@ -1,48 +1,43 @@
-"""Figures beside a list of events: how many over time, and who and what they come from."""
+"""The charts of a list of events: counts over time, by severity, provider, webhook and resource."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from event_service.errors import DeadlineExceeded, Overloaded
-from event_service.http.console.filter_form import SEVERITIES, Selection
+from event_service.events.manager import EventManager
+from event_service.http.console.filter_form import SEVERITIES, FilterForm
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp, parse_timestamp
 
 BARS = 60
 TOP = 5
-SECONDS = 0.25
-"""How long a page waits for figures before it shows the events without them."""
+PAGE_WAIT_SECONDS = 0.25
+"""A page shows its events without the charts that take longer."""
 
-PATIENCE_SECONDS = 15.0
-"""How long figures that were late are waited for when the page asks for them."""
+LATE_WAIT_SECONDS = 15.0
+"""Most seconds to wait when the page asks for the missing charts."""
 
-MOST_TAKEN_APART = 5000
-"""About how many events the resources are counted of. Each event has to be read for it."""
+MAX_UNWOUND_EVENTS = 5000
+"""About how many events resources are counted of, since that reads every event."""
 
-KEPT = 64
-"""Selections whose figures are being counted or kept."""
+MAX_CACHED = 64
+"""Most filters whose charts are in flight or cached."""
 
-_FORMATS = (
+_STEPS = (
     (timedelta(hours=7), "%Y-%m-%dT%H:%M", timedelta(minutes=1)),
     (timedelta(days=10), "%Y-%m-%dT%H", timedelta(hours=1)),
 )
 _DAY = ("%Y-%m-%d", timedelta(days=1))
-_BROKEN_DOWN_BY = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
-"""Resources last: an event has many, so that they have to be counted one by one."""
-
-
-class Events(Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
+# Resources are last: an event has several, so counting them unwinds every event.
+_BREAKDOWNS = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a bar: y and height in percent of the picture, from its top."""
+    """One severity of a bar. `y` and `height` in percent of the chart, from its top."""
 
     severity: str
     y: float
@@ -51,7 +46,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Bar:
-    """The events of one slice of time. x and width in percent of the picture."""
+    """The events of one time slot. `x` and `width` in percent of the chart."""
 
     start: datetime
     end: datetime
@@ -63,10 +58,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Share:
-    """How many events have one value.
+    """The number of events with one value.
 
     Attributes:
-        label: what people call the value.
+        label: the name to show for the value.
+        percent: of the largest row, or of all events for a severity.
+        href: URL of the list with this value as a further filter.
     """
 
     value: str
@@ -77,8 +74,14 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Insight:
-    """Everything beside the list. `late`: some figures took too long to be waited for, and are missing."""
+class Charts:
+    """The charts of a list.
+
+    Attributes:
+        most: count of the highest bar.
+        breakdowns: rows by the name of a field.
+        late: some charts are not computed yet, and are missing.
+    """
 
     bars: list[Bar] = field(default_factory=list)
     most: int = 0
@@ -87,104 +90,105 @@ class Insight:
     late: bool = False
 
 
-class Insights:
-    """Counts what selections name, each once a minute at most.
+class ChartCache:
+    """The charts of recently used filters, computed at most once a minute for each.
 
-    Counting may read every event of the selection, which a small database is long busy with. So a page waits `SECONDS`
-    only and shows what there is by then; the counting goes on, and whoever comes back within a minute finds it done.
+    Counting may read every matching event, which takes a small database long. So a page waits `PAGE_WAIT_SECONDS` and
+    shows the charts computed by then; the computation continues, and later requests of the same minute use its result.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: EventManager) -> None:
         self._events = events
-        self._counting: dict[tuple[Scope, Selection, datetime], _Counting] = {}
+        self._computations: dict[tuple[Scope, FilterForm, datetime], _Computation] = {}
 
     async def get(
         self,
         scope: Scope,
-        selection: Selection,
+        form: FilterForm,
         now: datetime,
         names: Mapping[str, str],
-        seconds: float | None = None,
-    ) -> Insight:
-        """The figures of a selection, as far as they are known in time.
+        wait_seconds: float | None = None,
+    ) -> Charts:
+        """Return the charts that are computed in time.
 
         Args:
-            now: the moment that the selection's time counts back from, the same for a minute.
-            names: of webhooks, by id.
-            seconds: how long to wait; None for as long as a page does.
+            now: reference of relative times, truncated to the minute; part of the cache key.
+            names: names of webhooks by id.
+            wait_seconds: most seconds to wait; None for `PAGE_WAIT_SECONDS`.
 
         Raises:
-            EventServiceError: as the list of the same selection does.
+            EventServiceError: see `EventManager.list` with the same filters.
         """
-        key = (scope, replace(selection, page=1, live=False), now)
-        counting = self._counting.get(key)
-        if counting is None or counting.has_failed:
+        key = (scope, replace(form, page=1, live=False), now)
+        computation = self._computations.get(key)
+        if computation is None or computation.has_failed:
             self._forget(now)
-            if len(self._counting) >= KEPT:
-                return Insight(late=True)
-            counting = self._counting[key] = _Counting(self._events, scope, key[1], now, names)
-        await asyncio.wait({counting.task}, timeout=SECONDS if seconds is None else seconds)
+            if len(self._computations) >= MAX_CACHED:
+                # The page requests its charts again later.
+                return Charts(late=True)
+            computation = self._computations[key] = _Computation(self._events, scope, key[1], now, names)
+        await asyncio.wait({computation.task}, timeout=PAGE_WAIT_SECONDS if wait_seconds is None else wait_seconds)
         try:
-            if counting.task.done():
-                counting.task.result()
+            if computation.task.done():
+                computation.task.result()
         except (DeadlineExceeded, Overloaded):
-            return replace(counting.insight, late=True)
-        return counting.insight
+            return replace(computation.charts, late=True)
+        return computation.charts
 
     def _forget(self, now: datetime) -> None:
-        old = [key for key, counting in self._counting.items() if key[2] < now and counting.task.done()]
+        old = [key for key, computation in self._computations.items() if key[2] < now and computation.task.done()]
         for key in old:
-            del self._counting[key]
+            del self._computations[key]
 
 
-class _Counting:
-    """The figures of one selection, as they become known.
+class _Computation:
+    """The charts of one filter form, computed in a task.
 
     Attributes:
-        insight: what is known; late until all is.
+        charts: those computed so far; late until complete.
     """
 
     def __init__(
-        self, events: Events, scope: Scope, selection: Selection, now: datetime, names: Mapping[str, str]
+        self, events: EventManager, scope: Scope, form: FilterForm, now: datetime, names: Mapping[str, str]
     ) -> None:
-        self.insight = Insight(late=True)
+        self.charts = Charts(late=True)
         self._events = events
         self._scope = scope
-        self._selection = selection
+        self._form = form
         self._names = names
         self.task = asyncio.create_task(self._count(now))
-        self.task.add_done_callback(_look_at)
+        self.task.add_done_callback(_retrieve_error)
 
     @property
     def has_failed(self) -> bool:
         return self.task.done() and (self.task.cancelled() or self.task.exception() is not None)
 
     async def _count(self, now: datetime) -> None:
-        """One question after the other: side by side they would keep everybody else from the database."""
-        query = self._selection.query(now)
-        since, until = self._selection.bounds(now)
-        # Nothing is received later than now, and years of empty bars would end beyond the last of all years.
+        # One query after the other: in parallel they would slow down all other callers.
+        query = self._form.query(now)
+        since, until = self._form.bounds(now)
+        # No event is received later than now, and bars up to year 9999 would overflow datetime.
         until = min(until or now + timedelta(minutes=1), now + timedelta(days=1))
-        date_format, step = _resolution(since, until)
+        date_format, step = _step(since, until)
         keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
-        rows = (await self._events.stat(self._scope, _counted(query, keys))).get("results", [])
+        rows = (await self._events.stat(self._scope, _count_query(query, keys))).get("results", [])
         bars, most = _bars(rows, since, until, step)
-        self.insight = Insight(bars, most, _severities(rows, self._selection), late=True)
-        for name, stored in _BROKEN_DOWN_BY.items():
+        self.charts = Charts(bars, most, _severities(rows, self._form), late=True)
+        for name, stored in _BREAKDOWNS.items():
             label, asked, stages = name, query, []
             if stored == "resources":
                 stages = [{"unwind": {"path": "resources"}}]
-                if newest := _newest(rows, MOST_TAKEN_APART):
-                    condition = {"k": "created_at", "v": format_timestamp(newest), "o": "datetime_gte"}
-                    label, asked = f"{name}, newest events", {**query, "filter": [*query["filter"], condition]}
-            answer = await self._events.stat(self._scope, _counted(asked, [_key(stored)], stages, top=TOP))
-            shares = _shares(answer.get("results", []), name, stored, self._selection, self._names)
-            self.insight = replace(self.insight, breakdowns={**self.insight.breakdowns, label: shares})
-        self.insight = replace(self.insight, late=False)
+                if newest := _newest(rows, MAX_UNWOUND_EVENTS):
+                    since_newest = {"k": "created_at", "v": format_timestamp(newest), "o": "datetime_gte"}
+                    label, asked = f"{name}, newest events", {**query, "filter": [*query["filter"], since_newest]}
+            response = await self._events.stat(self._scope, _count_query(asked, [_key(stored)], stages, top=TOP))
+            shares = _shares(response.get("results", []), name, stored, self._form, self._names)
+            self.charts = replace(self.charts, breakdowns={**self.charts.breakdowns, label: shares})
+        self.charts = replace(self.charts, late=False)
 
 
-def _look_at(task: "asyncio.Task[None]") -> None:
-    """Lest asyncio complains of an error that nobody has waited for."""
+def _retrieve_error(task: "asyncio.Task[None]") -> None:
+    # asyncio logs an error that is never retrieved.
     if not task.cancelled():
         task.exception()
 
@@ -193,7 +197,7 @@ def _key(name: str) -> dict[str, str]:
     return {"k": name, "n": name}
 
 
-def _counted(
+def _count_query(
     query: Mapping[str, Any],
     keys: Sequence[Mapping[str, str]],
     before: Sequence[Mapping[str, Any]] = (),
@@ -205,8 +209,8 @@ def _counted(
     return {**query, "aggregate": stages}
 
 
-def _resolution(since: datetime | None, until: datetime) -> tuple[str, timedelta]:
-    for longest, date_format, step in _FORMATS:
+def _step(since: datetime | None, until: datetime) -> tuple[str, timedelta]:
+    for longest, date_format, step in _STEPS:
         if since is not None and until - since <= longest:
             return date_format, step
     return _DAY
@@ -215,7 +219,7 @@ def _resolution(since: datetime | None, until: datetime) -> tuple[str, timedelta
 def _bars(
     rows: Sequence[Mapping[str, Any]], since: datetime | None, until: datetime, step: timedelta
 ) -> tuple[list[Bar], int]:
-    """At most about BARS bars of whole steps, oldest first, and the count of the highest, of rows that have a time."""
+    """Return about BARS bars of whole steps at most, oldest first, and the count of the highest bar."""
     dated = [
         (parse_timestamp(row["at"]), str(row.get("severity") or "NONE"), int(row["count"])) for row in _dated(rows)
     ]
@@ -235,12 +239,13 @@ def _bars(
     for index, counted in enumerate(counts):
         begin = first + index * width
         x = 100 * index / number
+        # 0.8 leaves a gap between bars.
         bars.append(Bar(begin, begin + width, sum(counted.values()), x, 100 / number * 0.8, _segments(counted, most)))
     return bars, most
 
 
 def _newest(rows: Sequence[Mapping[str, Any]], most: int) -> datetime | None:
-    """The time since which there are about `most` events, by the counts over time; None where there are no more."""
+    """Return the time since which about `most` events were received, or None if there are fewer in all."""
     left = most
     for row in sorted(_dated(rows), key=lambda row: str(row["at"]), reverse=True):
         left -= int(row["count"])
@@ -250,7 +255,7 @@ def _newest(rows: Sequence[Mapping[str, Any]], most: int) -> datetime | None:
 
 
 def _dated(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """What upstream has stored may lack the time of its receipt."""
+    # Documents stored by upstream may lack created_at.
     return [row for row in rows if row.get("at")]
 
 
@@ -272,7 +277,7 @@ def _segments(counts: Mapping[str, int], most: int) -> list[Segment]:
     return segments
 
 
-def _severities(rows: Sequence[Mapping[str, Any]], selection: Selection) -> list[Share]:
+def _severities(rows: Sequence[Mapping[str, Any]], form: FilterForm) -> list[Share]:
     counts: dict[str, int] = {}
     for row in rows:
         severity = str(row.get("severity") or "NONE")
@@ -284,7 +289,7 @@ def _severities(rows: Sequence[Mapping[str, Any]], selection: Selection) -> list
             one.replace("_", " ").lower(),
             counts[one],
             100 * counts[one] / total,
-            selection.address(severities=(one,)),
+            form.url(severities=(one,)),
         )
         for one in SEVERITIES
         if one in counts
@@ -292,12 +297,12 @@ def _severities(rows: Sequence[Mapping[str, Any]], selection: Selection) -> list
 
 
 def _shares(
-    rows: Sequence[Mapping[str, Any]], name: str, stored: str, selection: Selection, names: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]], name: str, stored: str, form: FilterForm, names: Mapping[str, str]
 ) -> list[Share]:
     named = [(row.get(stored), int(row["count"])) for row in rows]
     most = max((count for _, count in named), default=1)
     return [
-        Share(value, names.get(value, value), count, 100 * count / most, selection.narrowed(name, value))
+        Share(value, names.get(value, value), count, 100 * count / most, form.url_with(name, value))
         for value, count in named
         if isinstance(value, str) and value
     ]

@@ -1,10 +1,9 @@
-"""The pages about events: the list with its figures, one event, and the live view."""
+"""The pages of events: the list with its charts, one event, and the live view."""
 
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.requests import Request
@@ -12,52 +11,37 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, Overloaded, Unavailable
+from event_service.events.manager import EventManager
 from event_service.events.watch import WatchBatch, Watcher
-from event_service.http.console import charts as figures
-from event_service.http.console.charts import Insight, Insights
-from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, Selection, read_selection
-from event_service.http.console.pages import Pages, WebhookNames
+from event_service.http.console.charts import LATE_WAIT_SECONDS, ChartCache, Charts
+from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, FilterForm, parse_filter_form
+from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS
-from event_service.http.console.views import COLUMNS, event_row, event_view
+from event_service.http.console.view_models import COLUMNS, event_row, event_view
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
 
 AlertStates = Callable[[Scope, str], Awaitable[AlertState | None]]
-"""The state of an alert by its id; None for one that is not there, or is somebody else's."""
+"""Returns the state of an alert by its id; None if it does not exist in the scope."""
 
-_SAID_OF_STATES = {AlertState.ACKNOWLEDGED: "acknowledged", AlertState.RESOLVED: "resolved"}
+_STATE_LABELS = {AlertState.ACKNOWLEDGED: "acknowledged", AlertState.RESOLVED: "resolved"}
 
 LIVE_VIEWS = 64
-"""Live views one process keeps up; they are watchers like others."""
+"""Most live views of one process."""
 
-_STILL_THERE_SECONDS = 15.0  # proxies cut connections that have been silent for a minute
-
-
-class Rows(Protocol):
-    """A page of a list, as EventInfo bytes."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def total_count(self) -> int: ...
-
-
-class Events(figures.Events, Protocol):
-    """What is needed of `events/manager.py`."""
-
-    async def get(self, scope: Scope, event_id: str) -> bytes: ...
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
+_KEEP_ALIVE_SECONDS = 15.0  # proxies close connections that are silent for a minute
 
 
 class EventPages:
-    """Answers what is asked about events.
+    """The handlers of the pages of events.
 
     Args:
         alert_state: see `AlertStates`.
-        is_ready: whether the service answers; live views end when it does not, as when it stops.
+        is_ready: returns False once the service stops; live views end then.
         clock: aware UTC.
     """
 
@@ -65,8 +49,8 @@ class EventPages:
         self,
         pages: Pages,
         *,
-        events: Events,
-        webhooks: WebhookNames,
+        events: EventManager,
+        webhooks: WebhookManager,
         watcher: Watcher,
         alert_state: AlertStates,
         is_ready: Callable[[], bool],
@@ -80,72 +64,72 @@ class EventPages:
         self._is_ready = is_ready
         self._clock = clock
         self._live_views = 0
-        self._insights = Insights(events)
+        self._charts = ChartCache(events)
 
     def routes(self) -> list[Route]:
         guarded = self._pages.guarded
         return [
             Route("/", guarded(self.list)),
-            Route("/figures", guarded(self.figures, page="/")),
+            Route("/charts", guarded(self.charts, page="/")),
             Route("/events/{event_id}", guarded(self.event)),
             Route("/live", guarded(self.live, page="/")),
         ]
 
     async def list(self, request: Request) -> Response:
-        """Events in a table, and figures about them. What was typed wrongly is said above an empty table."""
+        """Show events in a table, and their charts. Errors in the form are shown above an empty table."""
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        selection = _selection(request)
+        form = _filter_form(request)
         names = await self._pages.webhook_names(self._webhooks, principal)
         now = self._this_minute()
-        told_from = format_timestamp(self._clock())
-        rows, total, insight, fault, status = [], 0, Insight(), None, 200
+        shown_at = format_timestamp(self._clock())
+        rows, total, charts, fault, status = [], 0, Charts(), None, 200
         try:
             query = {
-                **selection.query(now),
+                **form.query(now),
                 "only": list(COLUMNS),
-                "page": {"start": (selection.page - 1) * PAGE_ROWS + 1, "limit": PAGE_ROWS},
+                "page": {"start": (form.page - 1) * PAGE_ROWS + 1, "limit": PAGE_ROWS},
             }
             page = await self._events.list(scope, query, {})
             rows, total = [event_row(row, names) for row in page.rows], page.total_count
-            insight = await self._insights.get(scope, selection, now, names)
+            charts = await self._charts.get(scope, form, now, names)
         except EventServiceError as error:
             if error.http_status >= 500:
                 raise
             fault, status = error, error.http_status
         values = {
-            "selection": selection,
+            "form": form,
             "rows": rows,
             "total": total,
             "pages": -(-total // PAGE_ROWS),
-            "insight": insight,
-            "live_address": _live_address(selection, told_from) if selection.live and not fault else "",
+            "charts": charts,
+            "live_url": _live_url(form, shown_at) if form.live and not fault else "",
             "fault": fault,
             "names": names,
             "ranges": RANGES,
             "severities": SEVERITIES,
             "types": TYPES,
         }
-        answer = self._pages.page(request, "events.html", values, status)
+        response = self._pages.page(request, "events.html", values, status)
         if request.headers.get("hx-request") == "true":
-            _name_address(request, answer, selection.address(page=selection.page))
-        return answer
+            _set_htmx_url(request, response, form.url(page=form.page))
+        return response
 
-    async def figures(self, request: Request) -> Response:
-        """The figures of a list whose page could not wait for them, to be put into that page."""
+    async def charts(self, request: Request) -> Response:
+        """Return the charts that were late when their page was shown, as a part of that page."""
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        selection = _selection(request)
+        form = _filter_form(request)
         names = await self._pages.webhook_names(self._webhooks, principal)
-        insight = await self._insights.get(scope, selection, self._this_minute(), names, figures.PATIENCE_SECONDS)
-        return self._pages.renderer.page("figures.html", {"selection": selection, "insight": insight})
+        charts = await self._charts.get(scope, form, self._this_minute(), names, LATE_WAIT_SECONDS)
+        return self._pages.renderer.page("charts.html", {"form": form, "charts": charts})
 
     def _this_minute(self) -> datetime:
-        """The same for a minute, so that what was counted for a selection can serve it again."""
+        # Truncated, so that requests of the same minute share cached charts.
         return self._clock().replace(second=0, microsecond=0)
 
     async def event(self, request: Request) -> Response:
-        """One event, and what else there is of its alert."""
+        """Show one event, and the other events of its alert."""
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
         wire = await self._events.get(scope, request.path_params["event_id"])
@@ -153,8 +137,8 @@ class EventPages:
         event = event_view(wire, names)
         timeline, total, state = [], 0, ""
         if event.alert_id:
-            known = await self._alert_state(scope, event.alert_id)
-            state = _SAID_OF_STATES.get(known, "open") if known else ""
+            alert_state = await self._alert_state(scope, event.alert_id)
+            state = _STATE_LABELS.get(alert_state, "open") if alert_state else ""
             query = {"only": list(COLUMNS), "page": {"limit": TIMELINE_ROWS}, "sort": [{"key": "created_at"}]}
             page = await self._events.list(scope, query, {"alert_id": event.alert_id})
             timeline, total = [event_row(row, names) for row in page.rows], page.total_count
@@ -162,71 +146,74 @@ class EventPages:
         return self._pages.page(request, "event.html", values)
 
     async def live(self, request: Request) -> Response:
-        """New events of a selection as server-sent events: each a row of the table, the last with what to go on from.
+        """Stream new matching events as server-sent events: one table row each, the last with the token to resume from.
 
         Raises:
             Overloaded: too many live views are open.
+            Unavailable: the service is not ready.
         """
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        query = _selection(request).conditions()
+        query = _filter_form(request).base_query()
         token = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
         if self._live_views >= LIVE_VIEWS:
-            raise Overloaded("Too many live views are open.", retry_after=30)
+            raise Overloaded("Too many live views are open; close one or try again later.", retry_after=30)
         if not self._is_ready():
-            raise Unavailable("The service is not ready.", retry_after=5)
+            raise Unavailable("The service is not ready; try again.", retry_after=5)
         names = await self._pages.webhook_names(self._webhooks, principal)
+        # nginx must not buffer the stream.
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        news = self._watcher.watch(scope, query, {}, token)
-        return StreamingResponse(self._stream(request, news, names), media_type="text/event-stream", headers=headers)
+        batches = self._watcher.watch(scope, query, {}, token)
+        return StreamingResponse(self._stream(request, batches, names), media_type="text/event-stream", headers=headers)
 
     async def _stream(
-        self, request: Request, news: AsyncGenerator[WatchBatch, None], names: Mapping[str, str]
+        self, request: Request, batches: AsyncGenerator[WatchBatch, None], names: Mapping[str, str]
     ) -> AsyncIterator[str]:
         self._live_views += 1
-        said_at = float("-inf")
+        sent_at = float("-inf")
         try:
             yield "retry: 3000\n\n"
-            async for one in news:
+            async for batch in batches:
                 if not self._is_ready():
                     return
-                self._pages.principal(request)  # whose token may have ended since
-                rows = [event_row(wire, names) for wire in one.events]
+                self._pages.principal(request)  # raises once the token has expired
+                rows = [event_row(wire, names) for wire in batch.events]
                 if rows:
-                    said_at = time.monotonic()
+                    sent_at = time.monotonic()
                     html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
-                    yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], one.token)
-                elif time.monotonic() - said_at >= _STILL_THERE_SECONDS:
-                    said_at = time.monotonic()
-                    yield _message("quiet", "", one.token)
+                    # Only the last row has the token: a client that disconnects earlier gets all rows again.
+                    yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], batch.token)
+                elif time.monotonic() - sent_at >= _KEEP_ALIVE_SECONDS:
+                    sent_at = time.monotonic()
+                    yield _message("quiet", "", batch.token)
         except EventServiceError:
-            return  # the browser asks again, from the last id on, and is sent to sign in if that is what is wrong
+            return  # the browser reconnects from the last id, and is redirected to sign in if that is the cause
         finally:
             self._live_views -= 1
-            await news.aclose()
+            await batches.aclose()
 
 
-def _selection(request: Request) -> Selection:
+def _filter_form(request: Request) -> FilterForm:
     try:
-        return read_selection(parse_qs(request.url.query, max_num_fields=100))
+        return parse_filter_form(parse_qs(request.url.query, max_num_fields=100))
     except ValueError:
-        return Selection()
+        return FilterForm()
 
 
-def _live_address(selection: Selection, told_from: str) -> str:
-    """Where new events come from, without a gap to those on the page."""
-    address = selection.address("/live", live=False)
-    return f"{address}{'&' if '?' in address else '?'}{urlencode({'after': told_from})}"
+def _live_url(form: FilterForm, shown_at: str) -> str:
+    """Return the URL of the stream that continues where the page ends."""
+    url = form.url("/live", live=False)
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({'after': shown_at})}"
 
 
-def _name_address(request: Request, answer: Response, address: str) -> None:
-    """Has htmx show the address of what it swaps in: without empty fields, and once in the history."""
+def _set_htmx_url(request: Request, response: Response, url: str) -> None:
+    """Make htmx show the URL of the new content: without empty fields, and once in the history."""
     shown = urlsplit(request.headers.get("hx-current-url", ""))
-    is_shown = address == shown._replace(scheme="", netloc="", fragment="").geturl()
-    answer.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = address
+    is_shown = url == shown._replace(scheme="", netloc="", fragment="").geturl()
+    response.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = url
 
 
 def _message(name: str, data: str, token: str = "") -> str:
-    """A server-sent event. Every line is marked as data, so that no text in it can say anything else."""
+    """Format a server-sent event. Every line is prefixed by `data:`, so that no text can inject another field."""
     lines = "".join(f"data: {line}\n" for line in re.split(r"\r\n|\r|\n", data))
     return (f"id: {token}\n" if token else "") + f"event: {name}\n{lines}\n"

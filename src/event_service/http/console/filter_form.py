@@ -1,4 +1,4 @@
-"""What somebody has chosen to see, as the address of the page says it, and as a query of the Event API."""
+"""The filter form of the list of events: parsed from the page's URL, and converted to a query of the Event API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,16 +27,16 @@ _LAST_PAGE = 100_000
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Conditions and a page.
+class FilterForm:
+    """The fields of the form, and the page.
 
     Attributes:
-        q: short filters and words, as typed.
+        q: short filters and keywords, as typed.
         severities: any of these; () for all.
-        range: a name of RANGES, or CUSTOM.
-        since, until: ISO 8601, where the range is CUSTOM; "" for no bound.
+        range: a key of RANGES, or CUSTOM.
+        since, until: ISO 8601 if the range is CUSTOM; "" for no bound.
         page: 1 for the newest events.
-        live: new events are shown as they come.
+        live: add new events to the page as they arrive.
     """
 
     q: str = ""
@@ -50,31 +50,31 @@ class Selection:
     live: bool = False
 
     @property
-    def is_narrowed(self) -> bool:
-        """Whether it leaves anything out of what a webhook, or all of them, have brought in its time."""
+    def has_filters(self) -> bool:
+        """Return True if the form filters by more than webhook and time."""
         return bool(self.q or self.severities or self.event_type)
 
     def bounds(self, now: datetime) -> tuple[datetime | None, datetime | None]:
-        """From when, and until when, events are looked at.
+        """Return the start and end of the time range; None for no bound.
 
         Raises:
-            InvalidArgument: what was typed is no time.
+            InvalidArgument: a typed time is invalid.
         """
         if self.range == CUSTOM:
             return _moment(self.since, "from"), _moment(self.until, "to")
         length = RANGES[self.range][1]
         return (now - length if length else None), None
 
-    def conditions(self) -> dict[str, Any]:
-        """The query but for time and page.
+    def base_query(self) -> dict[str, Any]:
+        """Return the query without time range and page.
 
         Raises:
-            InvalidArgument: what was typed is no condition.
+            InvalidArgument: `q` holds an invalid filter.
         """
         try:
             filters, keyword = parse_line(self.q)
-        except NotACondition as fault:
-            raise InvalidArgument.at("q", str(fault)) from None
+        except NotACondition as error:
+            raise InvalidArgument.at("q", str(error)) from None
         if self.severities:
             filters.append({"k": "severity", "v": list(self.severities), "o": "in"})
         if self.event_type:
@@ -87,12 +87,12 @@ class Selection:
         return query
 
     def query(self, now: datetime) -> dict[str, Any]:
-        """The query with its time, without a page.
+        """Return the query with the time range, without page.
 
         Raises:
-            InvalidArgument: as `conditions` and `bounds`.
+            InvalidArgument: see `base_query` and `bounds`.
         """
-        query = self.conditions()
+        query = self.base_query()
         since, until = self.bounds(now)
         if since is not None:
             query["filter"].append({"k": "created_at", "v": format_timestamp(since), "o": "datetime_gte"})
@@ -100,48 +100,49 @@ class Selection:
             query["filter"].append({"k": "created_at", "v": format_timestamp(until), "o": "datetime_lt"})
         return query
 
-    def address(self, path: str = "/", **changes: Any) -> str:
-        """The address of the page with some of it changed; on its first page unless that is what changes."""
-        there = replace(self, **{"page": 1, **changes})
-        pairs = [("q", there.q), *(("severity", severity) for severity in there.severities)]
-        pairs += [("type", there.event_type), ("webhook", there.webhook_id)]
-        pairs += [("range", there.range if there.range != "24h" else "")]
-        if there.range == CUSTOM:
-            pairs += [("from", there.since), ("to", there.until)]
-        pairs += [("page", str(there.page) if there.page > 1 else ""), ("live", "on" if there.live else "")]
+    def url(self, path: str = "/", **changes: Any) -> str:
+        """Return the URL of the form with changed fields; page 1 unless `page` is one of them."""
+        form = replace(self, **{"page": 1, **changes})
+        pairs = [("q", form.q), *(("severity", severity) for severity in form.severities)]
+        pairs += [("type", form.event_type), ("webhook", form.webhook_id)]
+        # The default range is left out of the URL.
+        pairs += [("range", form.range if form.range != "24h" else "")]
+        if form.range == CUSTOM:
+            pairs += [("from", form.since), ("to", form.until)]
+        pairs += [("page", str(form.page) if form.page > 1 else ""), ("live", "on" if form.live else "")]
         text = urlencode([(name, value) for name, value in pairs if value])
         return f"{path}?{text}" if text else path
 
-    def narrowed(self, field: str, value: str) -> str:
-        """The address with one more condition."""
+    def url_with(self, field: str, value: str) -> str:
+        """Return the URL with one more filter, `field=value`."""
         quoted = f'"{value}"' if any(character.isspace() for character in value) else value
-        return self.address(q=f"{self.q} {field}={quoted}".strip())
+        return self.url(q=f"{self.q} {field}={quoted}".strip())
 
 
-def read_selection(parameters: Mapping[str, list[str]]) -> Selection:
-    """The selection an address asks for; what makes no sense in it is left out.
+def parse_filter_form(parameters: Mapping[str, list[str]]) -> FilterForm:
+    """Parse the parameters of a URL; ignore invalid ones.
 
     Args:
-        parameters: values by name, as `parse_qs` gives them.
+        parameters: values by name, as returned by `parse_qs`.
     """
 
-    def one(name: str) -> str:
+    def first(name: str) -> str:
         return parameters.get(name, [""])[0].strip()
 
-    page = one("page")
-    chosen = one("range")
-    if chosen not in (*RANGES, CUSTOM):
-        chosen = CUSTOM if one("from") or one("to") else "24h"
-    return Selection(
-        q=one("q"),
+    page = first("page")
+    range_ = first("range")
+    if range_ not in (*RANGES, CUSTOM):
+        range_ = CUSTOM if first("from") or first("to") else "24h"
+    return FilterForm(
+        q=first("q"),
         severities=tuple(severity for severity in SEVERITIES if severity in parameters.get("severity", ())),
-        event_type=one("type") if one("type") in TYPES else "",
-        webhook_id=one("webhook"),
-        range=chosen,
-        since=one("from") if chosen == CUSTOM else "",
-        until=one("to") if chosen == CUSTOM else "",
+        event_type=first("type") if first("type") in TYPES else "",
+        webhook_id=first("webhook"),
+        range=range_,
+        since=first("from") if range_ == CUSTOM else "",
+        until=first("to") if range_ == CUSTOM else "",
         page=min(max(int(page), 1), _LAST_PAGE) if page.isdecimal() and len(page) < 9 else 1,
-        live=one("live") == "on",
+        live=first("live") == "on",
     )
 
 
@@ -151,4 +152,4 @@ def _moment(text: str, name: str) -> datetime | None:
     try:
         return parse_timestamp(text)
     except ValueError:
-        raise InvalidArgument.at(name, "must be a time, such as 2026-01-31T12:00") from None
+        raise InvalidArgument.at(name, "must be a time such as 2026-01-31T12:00") from None

@@ -1,4 +1,4 @@
-"""Templates to answers. All that is put into a template is escaped, and the browser is told to run nothing else."""
+"""Templates as responses. All values are escaped, and the headers forbid all scripts but the console's own."""
 
 import hashlib
 import json
@@ -14,32 +14,32 @@ _PACKAGE = "event_service.http.console"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 HEADERS = {
-    # Nothing inline, nothing from elsewhere: what a payload smuggles into a page does not run.
+    # Nothing inline and nothing of other sites: a script injected by a payload does not run.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # no-referrer would make browsers say `Origin: null` when they send our own forms.
+    # With no-referrer, browsers send `Origin: null` with the console's own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Pages hold events, and one of them a new access key.
+    # Pages hold events, one of them a new access key.
     "Cache-Control": "no-store",
 }
 
 HTMX_CONFIG = json.dumps(
     {
-        # What the policy above forbids anyway: htmx need not try.
+        # The policy above forbids these anyway.
         "allowEval": False,
         "allowScriptTags": False,
         "includeIndicatorStyles": False,
         "selfRequestsOnly": True,
-        # Nothing of one signed-in person stays in the browser for the next; going back asks the service again.
+        # The next user of the browser must not see cached pages; going back loads the page again.
         "historyCacheSize": 0,
         "refreshOnHistoryMiss": True,
-        # 400 is a list with a word about what was typed. Of other failures the script makes a page.
+        # 400 is a list with an error about the form. The script shows other errors as a page.
         "responseHandling": [
             {"code": "[23]..|400", "swap": True},
             {"code": "...", "swap": False, "error": True},
@@ -49,10 +49,10 @@ HTMX_CONFIG = json.dumps(
 
 
 class Renderer:
-    """Fills templates.
+    """The Jinja environment of the templates.
 
     Args:
-        common: what every template knows.
+        common: values available in every template.
     """
 
     def __init__(self, common: Mapping[str, Any]) -> None:
@@ -66,25 +66,26 @@ class Renderer:
         self._templates.globals.update({"htmx_config": HTMX_CONFIG, **common})
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
-        """The template as HTML."""
+        """Return a template as HTML."""
         return self._templates.get_template(template).render(values)
 
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
-        """The template as a page."""
+        """Return a template as a response."""
         return HTMLResponse(self.text(template, values), status, HEADERS)
 
 
 def asset(name: str, known_tags: str = "") -> Response | None:
-    """A file that pages refer to; None where there is none of this name.
+    """Return a static file as a response; None if it does not exist.
 
     Args:
-        known_tags: the tags of what the browser has kept, as If-None-Match names them. What it has is not sent again.
+        known_tags: the header If-None-Match. The response is 304 if it holds the file's tag.
     """
     kind = name.rpartition(".")[2]
     content = _assets().get(name)
     if content is None:
         return None
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    # no-cache: revalidated by tag on every page, so that an upgrade takes effect immediately.
     headers = {**HEADERS, "Content-Type": _TYPES[kind], "Cache-Control": "no-cache", "ETag": tag}
     if tag in known_tags:
         return Response(status_code=304, headers=headers)

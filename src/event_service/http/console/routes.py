@@ -1,18 +1,18 @@
-"""The console's routes, wired."""
+"""The routes of the console."""
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from event_service.errors import EventServiceError, NotFound
+from event_service.events.manager import EventManager
 from event_service.events.watch import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
-from event_service.http.console import event_pages, views, webhook_pages
+from event_service.http.console import view_models
 from event_service.http.console.event_pages import AlertStates, EventPages
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
@@ -22,25 +22,18 @@ from event_service.identity.access import scope_of
 from event_service.identity.authenticator import Authenticator
 from event_service.normalize import known_names
 from event_service.settings import Settings
+from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.options import MAPPING
 from event_service.wire.timestamps import utc_now
 
-_MEMORY_BYTES = 4 * 1024 * 1024  # of forms under way
-
-
-class Events(event_pages.Events, Protocol):
-    """What the pages need of `events/manager.py`."""
-
-
-class Webhooks(webhook_pages.Webhooks, Protocol):
-    """What the pages need of `webhooks/manager.py`."""
+_MEMORY_BYTES = 4 * 1024 * 1024  # of all forms in flight
 
 
 def console_routes(
     settings: Settings,
     *,
-    events: Events,
-    webhooks: Webhooks,
+    events: EventManager,
+    webhooks: WebhookManager,
     authenticator: Authenticator,
     watcher: Watcher,
     alert_state: AlertStates,
@@ -48,19 +41,25 @@ def console_routes(
     version: str,
     clock: Callable[[], datetime] = utc_now,
 ) -> list[Route]:
-    """All pages.
+    """Return the routes of all pages.
 
     Args:
-        alert_state: as `EventPages` takes it.
-        is_ready: whether the service answers.
+        alert_state: see `EventPages`.
+        is_ready: returns False once the service stops.
         clock: aware UTC.
     """
     renderer = Renderer(
-        {"version": version, "number": views.number, "clock": views.clock, "iso": views.iso, "words": views.words}
+        {
+            "version": version,
+            "number": view_models.number,
+            "clock": view_models.clock,
+            "iso": view_models.iso,
+            "words": view_models.words,
+        }
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
-    about_events = EventPages(
+    event_pages = EventPages(
         pages,
         events=events,
         webhooks=webhooks,
@@ -69,20 +68,20 @@ def console_routes(
         is_ready=is_ready,
         clock=clock,
     )
-    about_webhooks = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
-    doors = _Doors(pages)
+    webhook_pages = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
+    session_pages = _SessionPages(pages)
     return [
-        *about_events.routes(),
-        *about_webhooks.routes(),
-        Route("/sign-in", pages.guarded(doors.show), methods=["GET"]),
-        Route("/sign-in", pages.guarded(doors.sign_in), methods=["POST"]),
-        Route("/sign-out", pages.guarded(doors.sign_out), methods=["POST"]),
-        Route("/console/{name}", pages.guarded(doors.asset)),
+        *event_pages.routes(),
+        *webhook_pages.routes(),
+        Route("/sign-in", pages.guarded(session_pages.show), methods=["GET"]),
+        Route("/sign-in", pages.guarded(session_pages.sign_in), methods=["POST"]),
+        Route("/sign-out", pages.guarded(session_pages.sign_out), methods=["POST"]),
+        Route("/console/{name}", pages.guarded(session_pages.asset)),
     ]
 
 
-class _Doors:
-    """In, out, and the files pages are made with."""
+class _SessionPages:
+    """Sign-in, sign-out, and static files."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -90,27 +89,27 @@ class _Doors:
     async def show(self, request: Request) -> Response:
         if not self._pages.sessions.needs_token:
             return RedirectResponse("/", 303, HEADERS)
-        values = {"fault": None, "next": _own_address(request.query_params.get("next", ""))}
+        values = {"fault": None, "next": _local_url(request.query_params.get("next", ""))}
         return self._pages.page(request, "sign_in.html", values)
 
     async def sign_in(self, request: Request) -> Response:
         fields = await self._pages.form(request)
-        given = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
-        there = _own_address(fields.get("next", ""))
+        credentials = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
+        next_url = _local_url(fields.get("next", ""))
         try:
-            scope_of(self._pages.sessions.check(request, *given))
+            scope_of(self._pages.sessions.check(request, *credentials))
         except EventServiceError as error:
-            values = {"fault": error, "next": there}
+            values = {"fault": error, "next": next_url}
             return self._pages.page(request, "sign_in.html", values, error.http_status)
-        answer = RedirectResponse(there, 303, HEADERS)
-        self._pages.sessions.sign_in(request, answer, *given)
-        return answer
+        response = RedirectResponse(next_url, 303, HEADERS)
+        self._pages.sessions.sign_in(request, response, *credentials)
+        return response
 
     async def sign_out(self, request: Request) -> Response:
         await self._pages.form(request)
-        answer = RedirectResponse("/sign-in", 303, HEADERS)
-        self._pages.sessions.sign_out(answer)
-        return answer
+        response = RedirectResponse("/sign-in", 303, HEADERS)
+        self._pages.sessions.sign_out(response)
+        return response
 
     async def asset(self, request: Request) -> Response:
         found = asset(request.path_params["name"], request.headers.get("if-none-match", ""))
@@ -119,7 +118,7 @@ class _Doors:
         return found
 
 
-def _own_address(address: str) -> str:
-    """The address if it is one of this console, else its first page: nobody is sent elsewhere after signing in."""
-    fine = address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
-    return address if fine and "\\" not in address else "/"
+def _local_url(url: str) -> str:
+    """Return the URL if it is a path of this console, else "/": an open redirect would help phishing."""
+    is_local = url.startswith("/") and not url.startswith("//") and url.isprintable() and "\\" not in url
+    return url if is_local else "/"

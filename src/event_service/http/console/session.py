@@ -1,8 +1,8 @@
-"""Who uses the console, and that a form was sent from one of its own pages.
+"""Sign-in by cookies, and protection of forms against cross-site requests.
 
-The token somebody signs in with is kept by the browser, in a cookie no script can read; nothing is kept here, so that
-any replica knows everybody. Forms carry a second, random cookie's value in a field: another site can make a browser
-send a form, but it can neither read nor set that cookie.
+The browser keeps the token in a cookie that scripts cannot read. The service keeps no session, so every replica accepts
+it. Forms repeat the random value of a second cookie in a field (double submit): another site can make a browser send a
+form, but can neither read nor set that cookie.
 """
 
 import secrets
@@ -24,7 +24,7 @@ FORM_FIELD = "form_token"
 
 
 class Sessions:
-    """Knows the users of the console by their cookies."""
+    """The authentication of the console by cookies."""
 
     def __init__(self, settings: Settings, authenticator: RequestAuthenticator) -> None:
         self.needs_token = settings.auth != "none"
@@ -32,11 +32,11 @@ class Sessions:
         self._is_public_over_tls = urlsplit(settings.public_url).scheme == "https"
 
     def principal(self, request: Request) -> Principal:
-        """Who sends the request.
+        """Return the caller.
 
         Raises:
-            Unauthenticated: nobody has signed in, or the token has ended.
-            PermissionDenied: no sign-in is asked for, and a page from elsewhere may have sent the request.
+            Unauthenticated: the browser is not signed in, or the token has expired.
+            PermissionDenied: authentication is off, and a page of another site may have sent the request.
         """
         cookies = request.cookies
         return self.check(
@@ -44,46 +44,45 @@ class Sessions:
         )
 
     def check(self, request: Request, token: str, domain_id: str, workspace_id: str) -> Principal:
-        """Who bears a token, acting for a domain and workspace if it is the system's.
+        """Return the bearer of a token, acting for a domain and workspace if it is a system token.
 
         Raises:
-            Unauthenticated, PermissionDenied: as `principal`.
+            Unauthenticated, PermissionDenied: see `principal`.
         """
         return self._authenticator.authenticate(
             request, {"token": token, "x_domain_id": domain_id, "x_workspace_id": workspace_id}
         )
 
-    def sign_in(self, request: Request, answer: Response, token: str, domain_id: str, workspace_id: str) -> None:
-        """Has the browser keep the token until it is closed."""
-        self._keep(request, answer, TOKEN_COOKIE, token)
-        self._keep(request, answer, DOMAIN_COOKIE, domain_id)
-        self._keep(request, answer, WORKSPACE_COOKIE, workspace_id)
+    def sign_in(self, request: Request, response: Response, token: str, domain_id: str, workspace_id: str) -> None:
+        """Set cookies with the token that end with the browser's session."""
+        self._keep(request, response, TOKEN_COOKIE, token)
+        self._keep(request, response, DOMAIN_COOKIE, domain_id)
+        self._keep(request, response, WORKSPACE_COOKIE, workspace_id)
 
-    def sign_out(self, answer: Response) -> None:
-        """Has the browser forget it."""
+    def sign_out(self, response: Response) -> None:
+        """Delete the cookies."""
         for name in (TOKEN_COOKIE, DOMAIN_COOKIE, WORKSPACE_COOKIE, FORM_COOKIE):
-            answer.delete_cookie(name, httponly=True, samesite="strict")
+            response.delete_cookie(name, httponly=True, samesite="strict")
 
     def form_token(self, request: Request) -> str:
-        """What the forms of the answer carry."""
+        """Return the value for the forms of a page: the browser's cookie, or a new one."""
         known = request.cookies.get(FORM_COOKIE, "")
+        # 43 characters: 32 bytes as URL-safe base64.
         return known if len(known) == 43 and known.isascii() else secrets.token_urlsafe(32)
 
-    def keep_form_token(self, request: Request, answer: Response, form_token: str) -> None:
-        """Has the browser keep it, if it does not yet."""
+    def keep_form_token(self, request: Request, response: Response, form_token: str) -> None:
+        """Set the cookie of a new form token."""
         if request.cookies.get(FORM_COOKIE) != form_token:
-            self._keep(request, answer, FORM_COOKIE, form_token)
+            self._keep(request, response, FORM_COOKIE, form_token)
 
     def check_form(self, request: Request, form_token: str) -> None:
-        """
-        Raises:
-            PermissionDenied: the form was not sent from one of our pages.
-        """
+        """Raise PermissionDenied if the form was not sent from a page of the console."""
         known = request.cookies.get(FORM_COOKIE, "")
-        from_elsewhere = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
-        if from_elsewhere or not known or not secrets.compare_digest(known.encode(), form_token.encode()):
+        # Browsers without Sec-Fetch-Site are covered by the token.
+        is_cross_site = request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+        if is_cross_site or not known or not secrets.compare_digest(known.encode(), form_token.encode()):
             raise PermissionDenied
 
-    def _keep(self, request: Request, answer: Response, name: str, value: str) -> None:
+    def _keep(self, request: Request, response: Response, name: str, value: str) -> None:
         secure = request.url.scheme == "https" or self._is_public_over_tls
-        answer.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(name, value, httponly=True, samesite="strict", secure=secure)

@@ -1,8 +1,8 @@
-"""The pages about webhooks: their counters, and what can be done to them."""
+"""The pages of webhooks: their counters, and the actions on them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -16,38 +16,21 @@ from event_service.model.activity import Activity
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import AUTO, canonical_name
-from event_service.webhooks.info import InfoPage
+from event_service.webhooks.manager import WebhookManager
 
 PAGE_ROWS = 50
-_OWN_FORMATS = (AUTO, "native")
-_LONGEST_OVERLAP_HOURS = 720
-
-
-class Webhooks(Protocol):
-    """What is needed of `webhooks/manager.py`."""
-
-    async def create(
-        self, scope: Scope, *, name: str, plugin_info: Mapping[str, Any] | None, project_id: str
-    ) -> tuple[Webhook, str]: ...
-    async def list(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
-    ) -> InfoPage: ...
-    async def get(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def enable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def disable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def delete(self, scope: Scope, webhook_id: str) -> None: ...
-    async def rotate_key(self, scope: Scope, webhook_id: str, overlap: float = 0.0) -> tuple[Webhook, str]: ...
-    def url(self, webhook_id: str, access_key: str = ...) -> str: ...
+_NATIVE_PARSERS = (AUTO, "native")
+_MAX_OVERLAP_HOURS = 720
 
 
 class WebhookPages:
-    """Answers what is asked about webhooks, and does what is asked of them.
+    """The handlers of the pages of webhooks.
 
     Args:
-        parsers: names a webhook's payloads may be read by.
+        parsers: names of the parsers to choose from.
     """
 
-    def __init__(self, pages: Pages, *, webhooks: Webhooks, parsers: list[str]) -> None:
+    def __init__(self, pages: Pages, *, webhooks: WebhookManager, parsers: list[str]) -> None:
         self._pages = pages
         self._webhooks = webhooks
         self._parsers = parsers
@@ -61,11 +44,11 @@ class WebhookPages:
         ]
 
     async def list(self, request: Request) -> Response:
-        """Webhooks, the newest first, and a form for a new one."""
+        """Show webhooks, the newest first, and a form for a new one."""
         return await self._list(request, {}, None)
 
     async def create(self, request: Request) -> Response:
-        """Makes one, and shows its address with the key, this once."""
+        """Create a webhook, and show its URL with the access key once."""
         principal = self._pages.principal(request)
         fields = await self._pages.form(request)
         project_id = fields.get("project_id", "").strip()
@@ -77,18 +60,19 @@ class WebhookPages:
                 project_id=project_id,
             )
         except EventServiceError as error:
+            # Errors of the form are shown above it, others on a page.
             if error.http_status >= 500:
                 raise
             return await self._list(request, fields, error)
         return self._new_key(request, webhook, access_key, "Webhook created")
 
     async def act(self, request: Request) -> Response:
-        """Enables, disables, deletes, or gives a new key."""
+        """Enable, disable or delete a webhook, or rotate its key."""
         scope = scope_of(self._pages.principal(request), "Webhook", "write")
         fields = await self._pages.form(request)
         webhook_id, action = request.path_params["webhook_id"], request.path_params["action"]
         if action == "rotate":
-            webhook, access_key = await self._webhooks.rotate_key(scope, webhook_id, _overlap(fields))
+            webhook, access_key = await self._webhooks.rotate_key(scope, webhook_id, _overlap_seconds(fields))
             return self._new_key(request, webhook, access_key, "New access key")
         actions = {"enable": self._webhooks.enable, "disable": self._webhooks.disable, "delete": self._webhooks.delete}
         if action not in actions:
@@ -127,11 +111,11 @@ class WebhookPages:
         return self._pages.page(request, "webhooks.html", values, fault.http_status if fault else 200)
 
     async def _activities(self, scope: Scope, webhook_ids: Sequence[str]) -> dict[str, Activity]:
-        """What became of the webhooks' deliveries; without those that were deleted meanwhile."""
-        answers = await asyncio.gather(
+        """Return the latest deliveries of webhooks by id, without webhooks deleted meanwhile."""
+        webhooks = await asyncio.gather(
             *(self._webhooks.get(scope, webhook_id) for webhook_id in webhook_ids), return_exceptions=True
         )
-        return {answer.webhook_id: answer.activity for answer in answers if isinstance(answer, Webhook)}
+        return {webhook.webhook_id: webhook.activity for webhook in webhooks if isinstance(webhook, Webhook)}
 
     def _new_key(self, request: Request, webhook: Webhook, access_key: str, heading: str) -> Response:
         values = {
@@ -141,7 +125,7 @@ class WebhookPages:
             "access_key": access_key,
             "url": self._webhooks.url(webhook.webhook_id, access_key),
             "parser": webhook.plugin.plugin_id,
-            "reads_own_format": canonical_name(webhook.plugin.plugin_id) in _OWN_FORMATS,
+            "is_native": canonical_name(webhook.plugin.plugin_id) in _NATIVE_PARSERS,
             "old_until": webhook.previous_key_expires_at,
         }
         return self._pages.page(request, "new_key.html", values)
@@ -150,13 +134,12 @@ class WebhookPages:
 def _page_number(request: Request) -> int:
     text = request.query_params.get("page", "1")
     if not text.isdecimal() or len(text) > 6 or int(text) < 1:
-        raise InvalidArgument.at("page", "must be a number from 1 on")
+        raise InvalidArgument.at("page", "must be a number, 1 or more")
     return int(text)
 
 
-def _overlap(fields: Mapping[str, str]) -> float:
-    """Seconds for which the key until now holds."""
+def _overlap_seconds(fields: Mapping[str, str]) -> float:
     hours = fields.get("overlap_hours", "0").strip() or "0"
-    if not hours.isdecimal() or len(hours) > 4 or int(hours) > _LONGEST_OVERLAP_HOURS:
-        raise InvalidArgument.at("overlap_hours", f"must be a whole number between 0 and {_LONGEST_OVERLAP_HOURS}")
+    if not hours.isdecimal() or len(hours) > 4 or int(hours) > _MAX_OVERLAP_HOURS:
+        raise InvalidArgument.at("overlap_hours", f"must be an integer between 0 and {_MAX_OVERLAP_HOURS}")
     return int(hours) * 3600.0

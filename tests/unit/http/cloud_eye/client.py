@@ -1,19 +1,19 @@
-"""A client of the application that signs as the vendor's SDK does."""
+"""A client that signs as the vendor's SDK does."""
 
 from typing import Any, Self
 
 import httpx
 
 from tests.unit.http.cloud_eye.signing import signed
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, Door
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
 
 
 class SignedClient:
-    """Sends one request at a time to the application behind a door."""
+    """A client of an in-memory service."""
 
-    def __init__(self, door: Door, *, secret_key: str = ACCESS_KEY, access_key_id: str = WEBHOOK_ID) -> None:
-        self._door = door
-        self._client = door.client()
+    def __init__(self, service: HttpService, *, secret_key: str = ACCESS_KEY, access_key_id: str = WEBHOOK_ID) -> None:
+        self._service = service
+        self._client = service.client()
         self._secret_key = secret_key
         self._access_key_id = access_key_id
 
@@ -39,7 +39,7 @@ class SignedClient:
         headers: dict[str, str] | None = None,
         sent_body: bytes | None = None,
     ) -> httpx.Response:
-        """Signs a request and sends it, with another body where one is given."""
+        """Sign a request and send it, with `sent_body` instead of `body` if given."""
         request = signed(
             method,
             path,
@@ -48,7 +48,7 @@ class SignedClient:
             headers,
             secret_key=self._secret_key,
             access_key_id=self._access_key_id,
-            at=self._door.now,
+            at=self._service.now,
         )
         target = request.path + (b"?" + request.query if request.query else b"")
         return await self._client.request(

@@ -1,4 +1,4 @@
-"""Requests signed by the vendor's own SDK, as they stand on the wire."""
+"""Requests signed by the vendor's own SDK, as sent."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +31,7 @@ def signed(
     access_key_id: str = ACCESS_KEY_ID,
     at: datetime = NOW,
 ) -> SignedRequest:
-    """Signs with the SDK and returns what it would put on the wire.
+    """Sign a request with the SDK, and return it as sent.
 
     Args:
         path: decoded; the SDK's HTTP client percent-encodes it.
@@ -64,7 +64,7 @@ def signed(
 
 
 def as_http_client_sends(target: str) -> bytes:
-    """The request target as `requests`, the SDK's HTTP client, writes it."""
+    """Return the request target as `requests`, the SDK's HTTP client, sends it."""
     prepared = requests.Request("GET", f"http://{HOST}{target}").prepare()
     return prepared.path_url.encode("ascii")
 

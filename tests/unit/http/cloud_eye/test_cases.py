@@ -1,4 +1,4 @@
-"""Request cases collected for this API, where they are at hand: signed by the vendor's SDK, the clock held still."""
+"""Collected request cases, if available: signed by the vendor's SDK, with a fixed clock."""
 
 import importlib.util
 import json
@@ -12,14 +12,14 @@ import pytest
 from event_service.http.cloud_eye.events import milliseconds_of
 from tests.unit.configured import configured
 from tests.unit.http.cloud_eye.client import SignedClient
-from tests.unit.http.fakes import NOW, Door
+from tests.unit.http.fakes import NOW, HttpService
 
 FOLDER = Path(__file__).parents[5] / "shared" / "cloud-eye"
 FILE = FOLDER / "cases.jsonl"
 
 pytestmark = [
     pytest.mark.skipif(not FILE.is_file(), reason="the shared cases are not beside this checkout"),
-    pytest.mark.no_cover,  # they are not at hand everywhere
+    pytest.mark.no_cover,  # they are not available everywhere
 ]
 
 CASES = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.is_file() else []
@@ -39,9 +39,9 @@ def filler() -> ModuleType:
 @pytest.mark.parametrize("escaped", [True, False], ids=["escaped", "utf-8"])
 @pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
 async def test_case(case: dict[str, Any], edition: str, escaped: bool) -> None:
-    door = Door(settings=configured(cloud_eye_rules=edition))
+    service = HttpService(settings=configured(cloud_eye_rules=edition))
     body = filler().fill(case, milliseconds_of(NOW), ensure_ascii=escaped)
-    async with SignedClient(door) as client:
+    async with SignedClient(service) as client:
         answer = await client.post(body)
     expected = case["expect_status"]
     if edition == "newer":
@@ -51,12 +51,12 @@ async def test_case(case: dict[str, Any], edition: str, escaped: bool) -> None:
         items = json.loads(body)
         assert [entry["event_name"] for entry in answer.json()] == [item["event_name"] for item in items]
     else:
-        assert not door.events.stored
+        assert not service.events.stored
         assert answer.json()["error_code"] == case.get("expect_code", answer.json()["error_code"])
     if "expect_ids" in case:
         assert len(answer.json()) == case["expect_ids"]
     if "expect_names" in case:
         assert [entry["event_name"] for entry in answer.json()] == case["expect_names"]
     if "expect_stored" in case:
-        assert len(door.events.stored) == case["expect_stored"]
+        assert len(service.events.stored) == case["expect_stored"]
         assert len({entry["event_id"] for entry in answer.json()} if expected == 201 else []) == case["expect_stored"]

@@ -1,4 +1,4 @@
-"""The combined error body, and what each error of ours becomes in the vendor's words."""
+"""The combined error body, and the vendor's code of each error."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from event_service.errors import (
 from event_service.http.cloud_eye.errors import BAD_BODY, BAD_SIGNATURE, CloudEyeError, cloud_eye_error
 
 
-def test_one_object_carries_both_documented_shapes() -> None:
+def test_body_has_both_documented_forms() -> None:
     body = CloudEyeError(BAD_BODY, faults=["[0].time is mandatory", "[1].time is mandatory"]).body("0123")
     text = "[0].time is mandatory; [1].time is mandatory"
     assert body == {
@@ -37,13 +37,13 @@ def test_one_object_carries_both_documented_shapes() -> None:
     }
 
 
-def test_the_text_names_five_faults_and_the_details_all() -> None:
+def test_text_has_five_faults_and_details_have_all() -> None:
     body = CloudEyeError(BAD_BODY, faults=[f"[{index}] bad" for index in range(7)]).body("")
     assert body["error_msg"] == "[0] bad; [1] bad; [2] bad; [3] bad; [4] bad; and 2 more"
     assert len(body["details"]) == 7
 
 
-def test_a_problem_follows_the_code_s_own_text() -> None:
+def test_problem_follows_the_text_of_the_code() -> None:
     assert CloudEyeError(BAD_SIGNATURE, "verify aksk signature fail").message == (
         "Incorrect IAM authentication information: verify aksk signature fail"
     )
@@ -67,13 +67,13 @@ def test_a_problem_follows_the_code_s_own_text() -> None:
         (DeadlineExceeded("x"), 503, "APIGW.0613"),
     ],
 )
-def test_errors_of_ours(error: EventServiceError, status: int, code: str) -> None:
+def test_service_errors_are_mapped(error: EventServiceError, status: int, code: str) -> None:
     answer = cloud_eye_error(error)
     assert (answer.code.http_status, answer.code.code) == (status, code)
     assert answer.retry_after == error.retry_after
 
 
-def test_what_nobody_expected_says_nothing() -> None:
+def test_unexpected_errors_are_not_disclosed() -> None:
     answer = cloud_eye_error(ValueError("secret"))
     assert answer.code.http_status == 500
     assert "secret" not in str(answer.body(""))

@@ -1,4 +1,4 @@
-"""Every rule of a Cloud Eye body, on both sides of every boundary."""
+"""Every rule of a Cloud Eye body, at both sides of every limit."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -162,12 +162,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("body", ALLOWED.values(), ids=ALLOWED.keys())
 @pytest.mark.parametrize("rules", [SEED, NEWER], ids=["seed", "newer"])
-def test_allowed(body: Any, rules: Rules) -> None:
+def test_valid_items_are_accepted(body: Any, rules: Rules) -> None:
     assert faults([body], rules) == []
 
 
 @pytest.mark.parametrize(("body", "problem"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused(body: Any, problem: str) -> None:
+def test_invalid_items_name_the_field(body: Any, problem: str) -> None:
     found = faults([body])
     assert len(found) == 1
     assert found[0].startswith("[0]")
@@ -175,27 +175,27 @@ def test_refused(body: Any, problem: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["web-1.example.com", "a@b", "主机", "㐀", "鿿" * 128])
-def test_newer_resource_names(name: str) -> None:
+def test_newer_edition_allows_more_resource_names(name: str) -> None:
     assert faults([detail(resource_name=name)], NEWER) == []
     assert len(faults([detail(resource_name=name)], SEED)) == 1
 
 
 @pytest.mark.parametrize("name", ["a b", "a:b", "é", "鿿" * 129, "a\n"])
-def test_names_that_no_edition_allows(name: str) -> None:
+def test_resource_names_invalid_in_every_edition(name: str) -> None:
     assert len(faults([detail(resource_name=name)], NEWER)) == 1
 
 
 @pytest.mark.parametrize("body", [{}, None, "[]", 1, {"events": [item()]}])
-def test_the_body_must_be_an_array(body: Any) -> None:
+def test_body_must_be_an_array(body: Any) -> None:
     assert [fault.startswith("the body must be an array") for fault in faults(body)] == [True]
 
 
 @pytest.mark.parametrize(("count", "problems"), [(0, 1), (1, 0), (100, 0), (101, 1)])
-def test_one_to_a_hundred_events(count: int, problems: int) -> None:
+def test_body_must_hold_1_to_100_events(count: int, problems: int) -> None:
     assert len(faults([item() for _ in range(count)])) == problems
 
 
-def test_all_faults_are_reported_with_their_places() -> None:
+def test_all_faults_are_reported_with_their_paths() -> None:
     found = faults([item(), {"event_name": "1", "time": 1, "detail": {"event_level": "x", "dimensions": [{}]}}])
     assert [fault.split(" ", 1)[0] for fault in found] == [
         "[1].event_name",
@@ -208,7 +208,7 @@ def test_all_faults_are_reported_with_their_places() -> None:
 
 
 @pytest.mark.parametrize(("margin", "offset"), [(0, -3_600_000), (0, 600_000), (10, -3_590_000), (10, 590_000)])
-def test_the_margin_is_a_setting(margin: int, offset: int) -> None:
+def test_time_margin_is_configurable(margin: int, offset: int) -> None:
     step = 1 if offset > 0 else -1
     rules = Rules("seed", margin)
     assert faults([item(time=NOW_MS + offset)], rules) == []
@@ -216,10 +216,10 @@ def test_the_margin_is_a_setting(margin: int, offset: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["0a1b2c3d4e5f60718293a4b5c6d7e8f9", "A-z", "x" * 64])
-def test_project_ids(text: str) -> None:
+def test_valid_project_ids(text: str) -> None:
     assert is_project_id(text)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 65, "{project_id}", "a_b", "a/b", "a b", "a\n", "é"])
-def test_what_is_no_project_id(text: str) -> None:
+def test_invalid_project_ids(text: str) -> None:
     assert not is_project_id(text)

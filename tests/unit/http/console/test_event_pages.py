@@ -1,4 +1,4 @@
-"""The pages about events."""
+"""The pages of events."""
 
 import asyncio
 import hashlib
@@ -17,14 +17,15 @@ from event_service.http.console import charts
 from event_service.http.console.session import TOKEN_COOKIE
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from tests.unit.http.console.console_door import TOKEN, Console, FakeEvents, busy_webhook, event
+from tests.unit.http.console.console import Console, busy_webhook, event
+from tests.unit.http.fakes import TOKEN, FakeEvents
 
 SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
 
 
 class Elements(HTMLParser):
-    """The elements of a page as a browser sees them, near enough: names and attributes."""
+    """The elements of a page: names and attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -37,7 +38,7 @@ class Elements(HTMLParser):
 
 
 def assert_inert(page: str) -> None:
-    """Nothing in the page runs but the console's own scripts; no link, and nothing of htmx, leads elsewhere."""
+    """Check that only the console's own scripts run, and that all links and htmx requests are local."""
     for name, attributes in Elements(page).found:
         if name == "script":
             assert attributes in [{"src": f"/console/{script}", "defer": None} for script in SCRIPTS]
@@ -58,12 +59,12 @@ async def test_events_are_listed_with_their_severity() -> None:
     assert 'id="event-1" class="severity-CRITICAL"' in answer.text
     assert 'id="event-2" class="severity-NONE"' in answer.text
     assert "disk full" in answer.text
-    assert "prometheus" in answer.text  # the webhook's name, not its id
+    assert "prometheus" in answer.text  # the webhook's name instead of its id
     assert console.events.scopes[0] == Scope("domain-1", "workspace-1")
 
 
 @pytest.mark.parametrize("path", ["/", "/events/event-1", "/webhooks", "/events/nothing", "/?q=since>1"])
-async def test_every_page_forbids_what_is_not_the_consoles_own(path: str) -> None:
+async def test_every_page_forbids_foreign_content(path: str) -> None:
     console = Console(events=FakeEvents([event(alert_id="alert-1")]))
     async with console.client() as client:
         answer = await client.get(path)
@@ -75,7 +76,7 @@ async def test_every_page_forbids_what_is_not_the_consoles_own(path: str) -> Non
     assert_inert(answer.text)
 
 
-async def test_what_monitoring_tools_say_is_text_and_nothing_else() -> None:
+async def test_payloads_are_escaped() -> None:
     names = ("title", "description", "rule", "provider", "account", "event_key", "image_url")
     fields: dict[str, Any] = dict.fromkeys(names, HOSTILE)
     hostile = event(
@@ -104,7 +105,7 @@ async def test_what_monitoring_tools_say_is_text_and_nothing_else() -> None:
         assert "&lt;b&gt;not JSON" in answer.text
 
 
-async def test_what_is_chosen_becomes_a_query() -> None:
+async def test_form_becomes_a_query() -> None:
     console = Console()
     address = '/?q=title~"cpu load" web-1&severity=CRITICAL&severity=ERROR&type=ALERT&webhook=webhook-1&range=1h&page=3'
     async with console.client() as client:
@@ -125,7 +126,7 @@ async def test_what_is_chosen_becomes_a_query() -> None:
 @pytest.mark.parametrize(
     "address", ["/?severity=LOUD&type=NOISE&page=-1&range=ever", "/?page=999999999999", "/?%ff=%ff"]
 )
-async def test_what_makes_no_sense_in_an_address_is_left_out(address: str) -> None:
+async def test_invalid_url_parameters_are_ignored(address: str) -> None:
     console = Console()
     async with console.client() as client:
         answer = await client.get(address)
@@ -141,7 +142,7 @@ async def test_what_makes_no_sense_in_an_address_is_left_out(address: str) -> No
         ("/?range=custom&from=yesterday", "2026-01-31T12:00"),
     ],
 )
-async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(address: str, said: str) -> None:
+async def test_invalid_filter_is_explained_above_the_list(address: str, said: str) -> None:
     async with Console().client() as client:
         answer = await client.get(address)
     assert answer.status_code == 400
@@ -153,19 +154,19 @@ async def test_a_condition_that_cannot_be_answered_is_explained_above_the_list(a
 @pytest.mark.parametrize(
     ("address", "total", "said"),
     [
-        ("/", 0, "Nothing here in the last 24 hours"),
-        ("/?webhook=webhook-1", 0, "Nothing here"),
-        ("/?severity=CRITICAL", 0, "No event matches"),
-        ("/?page=9", 120, "There are 3 pages"),
+        ("/", 0, "No events in the last 24 hours"),
+        ("/?webhook=webhook-1", 0, "No events"),
+        ("/?severity=CRITICAL", 0, "No events match"),
+        ("/?page=9", 120, "This list has 3 pages"),
     ],
 )
-async def test_an_empty_list_says_why(address: str, total: int, said: str) -> None:
-    async with Console(events=FakeEvents(stored=[b""] * total)).client() as client:
+async def test_empty_list_explains_itself(address: str, total: int, said: str) -> None:
+    async with Console(events=FakeEvents(rows=[b""] * total)).client() as client:
         page = (await client.get(address)).text
     assert said in page
 
 
-async def test_figures_lead_to_what_they_count() -> None:
+async def test_charts_link_to_their_events() -> None:
     statistics = [
         {"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30},
         {"at": "2026-03-01T11", "severity": "INFO", "count": 10},
@@ -194,8 +195,8 @@ async def test_figures_lead_to_what_they_count() -> None:
     ],
 )
 @pytest.mark.parametrize("at", [None, "2026-03-01", "0001-01-01", "9999-12-31"])
-async def test_figures_of_any_time(times: str, at: str | None) -> None:
-    """An event that upstream has stored may be of any time, or of none."""
+async def test_charts_accept_any_time(times: str, at: str | None) -> None:
+    """Events stored by upstream may have any time, or none."""
     statistics = [{"at": at, "severity": "CRITICAL", "count": 1}, {"provider": "google", "count": 60}]
     async with Console(events=FakeEvents(statistics=statistics)).client() as client:
         page = await client.get(f"/?{times}")
@@ -203,8 +204,8 @@ async def test_figures_of_any_time(times: str, at: str | None) -> None:
     assert ">google<" in page.text
 
 
-async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "SECONDS", 0.01)
+async def test_page_does_not_wait_for_charts_which_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.01)
     console = Console(events=FakeEvents([event()], [{"provider": "aws", "count": 60}]))
     counted, go_on, real = [], asyncio.Event(), console.events.stat
 
@@ -217,18 +218,18 @@ async def test_a_page_does_not_wait_for_figures_and_they_are_counted_once(monkey
     async with console.client() as client:
         for _ in range(2):
             page = (await client.get("/")).text
-            assert "still being counted" in page
+            assert "still loading" in page
             assert "disk full" in page
         go_on.set()
         await asyncio.sleep(0.05)
         assert ">aws<" in (await client.get("/")).text
-    assert len(counted) == 4  # one for each figure, whoever looks
+    assert len(counted) == 4  # one for each chart, however many requests
 
 
-async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whole(
+async def test_late_charts_are_loaded_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(charts, "SECONDS", 0.05)
+    monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.05)
     statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resources": "web-1", "count": 60}]
     console = Console(events=FakeEvents([event()], statistics))
     go_on, real = asyncio.Event(), console.events.stat
@@ -241,19 +242,19 @@ async def test_figures_that_are_late_come_as_far_as_they_are_known_and_then_whol
     monkeypatch.setattr(console.events, "stat", slow_for_resources)
     async with console.client() as client:
         page = (await client.get("/?range=7d")).text
-        assert 'hx-get="/figures?range=7d" hx-trigger="load"' in page
+        assert 'hx-get="/charts?range=7d" hx-trigger="load"' in page
         assert 'class="bar severity-CRITICAL"' in page
         assert ">web-1<" not in page
         asyncio.get_running_loop().call_later(0.05, go_on.set)
-        answer = await client.get("/figures?range=7d")
+        answer = await client.get("/charts?range=7d")
         assert ">web-1<" in answer.text
-        assert "still being counted" not in answer.text
+        assert "still loading" not in answer.text
         assert "<html" not in answer.text
         assert_inert(answer.text)
-        assert 'hx-get="/figures' not in (await client.get("/?range=7d")).text
+        assert 'hx-get="/charts' not in (await client.get("/?range=7d")).text
 
 
-async def test_resources_are_counted_of_the_newest_events_only_where_there_are_many(
+async def test_resources_of_many_events_are_counted_of_the_newest_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     statistics = [
@@ -278,7 +279,7 @@ async def test_resources_are_counted_of_the_newest_events_only_where_there_are_m
     assert len(asked[-2]["filter"]) == 1
 
 
-async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
+async def test_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
         events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")]),
         alert_states={"alert-1": AlertState.RESOLVED},
@@ -289,16 +290,16 @@ async def test_an_event_shows_its_raw_data_and_its_alert() -> None:
         still_open = (await client.get("/events/event-1")).text
         console.alert_states.clear()
         unknown = (await client.get("/events/event-1")).text
-    assert "alert-1 is <strong>resolved</strong>: everything" in page
-    assert "alert-1 is <strong>open</strong>: everything" in still_open
-    assert "alert-1: everything" in unknown
+    assert "alert-1 is <strong>resolved</strong>. All its events" in page
+    assert "alert-1 is <strong>open</strong>. All its events" in still_open
+    assert "alert-1. All its events" in unknown
     assert "&#34;a&#34;: 1" in page
     assert console.events.equals == [{"alert_id": "alert-1"}] * 3
     assert 'href="/events/event-2"' in page
     assert 'aria-current="true"' in page
 
 
-async def test_pages_of_what_is_missing_or_away_say_so() -> None:
+async def test_error_pages_for_missing_event_and_unavailable_database() -> None:
     console = Console()
     async with console.client() as client:
         missing = await client.get("/events/event-9")
@@ -309,7 +310,7 @@ async def test_pages_of_what_is_missing_or_away_say_so() -> None:
 
 
 def messages(stream: str) -> list[dict[str, str]]:
-    """A stream of server-sent events as a browser reads it: each one's id, event and data."""
+    """Parse server-sent events as a browser does: id, event and data of each."""
     found = []
     for block in re.split(r"(?:\r\n|\r|\n){2}", stream):
         message: dict[str, str] = {}
@@ -321,7 +322,7 @@ def messages(stream: str) -> list[dict[str, str]]:
     return found
 
 
-async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
+async def test_live_view_streams_rows_until_the_service_stops() -> None:
     smuggled = "\revent: sign-in\ndata: x\r\n\r\n<hx-partial>"
     console = Console(events=FakeEvents([event(title=HOSTILE + smuggled), event("event-2")]))
     answers = iter([True, True, True, True])
@@ -329,23 +330,23 @@ async def test_the_live_view_sends_rows_and_ends_with_the_service() -> None:
     async with console.client() as client:
         answer = await client.get("/live?severity=CRITICAL")
     assert answer.headers["content-type"].startswith("text/event-stream")
-    told = [one for one in messages(answer.text) if one["event"] != "quiet"]
-    [first, second] = told  # once, though the store was asked several times
+    sent = [one for one in messages(answer.text) if one["event"] != "quiet"]
+    [first, second] = sent  # once each, though the store was queried several times
     assert (first["event"], second["event"]) == ("row", "row")
     assert first["data"].startswith('<tr id="event-1" class="severity-CRITICAL new">')
     assert "&lt;hx-partial&gt;" in first["data"]
     assert_inert(first["data"])
-    assert "id" not in first  # whoever is cut off here must hear of the second
+    assert "id" not in first  # a client that disconnects here must still get the second
     assert second["id"] == "2026-03-01T12:00:00.000Z"
     assert 'id="event-2"' in second["data"]
     assert console.events.queries[0]["filter"][0] == {"k": "severity", "v": ["CRITICAL"], "o": "in"}
 
 
-async def test_the_live_view_ends_with_the_token() -> None:
+async def test_live_view_ends_when_the_token_expires() -> None:
     console = Console(auth="jwt", events=FakeEvents([event()]))
     asked = 0
 
-    def still_allowed() -> bool:  # asked before each look, by what also knows whether the service answers
+    def still_allowed() -> bool:  # called before each poll
         nonlocal asked
         asked += 1
         console.authenticator.refuses = asked > 3
@@ -354,17 +355,17 @@ async def test_the_live_view_ends_with_the_token() -> None:
     console.is_ready = still_allowed
     async with console.client() as client:
         client.cookies.set(TOKEN_COOKIE, TOKEN)
-        answer = await client.get("/live")  # would go on for ever
+        answer = await client.get("/live")  # would never end
     assert answer.status_code == 200
     assert asked == 4
 
 
-async def test_no_live_view_of_a_service_that_is_not_ready() -> None:
+async def test_live_view_is_refused_while_not_ready() -> None:
     async with Console(is_ready=lambda: False).client() as client:
         assert (await client.get("/live")).status_code == 503
 
 
-async def test_live_is_a_part_of_the_address_and_goes_on_from_what_the_page_shows() -> None:
+async def test_live_url_resumes_where_the_page_ends() -> None:
     async with Console(events=FakeEvents([event()])).client() as client:
         off = (await client.get("/?severity=ERROR")).text
         on = (await client.get("/?severity=ERROR&live=on")).text
@@ -387,27 +388,31 @@ async def test_live_is_a_part_of_the_address_and_goes_on_from_what_the_page_show
         ("/?severity=ERROR", "/?q=&severity=ERROR", "hx-replace-url", "/?severity=ERROR"),
     ],
 )
-async def test_htmx_shows_an_address_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
+async def test_htmx_shows_a_url_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
     headers = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1:8080{shown}"}
     async with Console().client() as client:
         answer = await client.get(asked, headers=headers)
         plain = await client.get(asked)
     assert {name: value for name, value in answer.headers.items() if name.startswith("hx-")} == {header: address}
     assert not [name for name in plain.headers if name.startswith("hx-")]
-    assert "<html" in answer.text  # of which htmx takes the results
+    assert "<html" in answer.text  # htmx selects the results
 
 
-async def test_htmx_evaluates_nothing_and_keeps_nothing() -> None:
+async def test_htmx_does_not_evaluate_or_cache() -> None:
     async with Console().client() as client:
         page = (await client.get("/")).text
-    config = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
-    told = json.loads(config or "")
-    assert (told["allowEval"], told["allowScriptTags"], told["includeIndicatorStyles"]) == (False, False, False)
-    assert (told["selfRequestsOnly"], told["historyCacheSize"]) == (True, 0)
+    content = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
+    config = json.loads(content or "")
+    assert (config["allowEval"], config["allowScriptTags"], config["includeIndicatorStyles"]) == (
+        False,
+        False,
+        False,
+    )
+    assert (config["selfRequestsOnly"], config["historyCacheSize"]) == (True, 0)
 
 
 @pytest.mark.parametrize("name", ["console.css", *SCRIPTS, "icon.svg"])
-async def test_the_pages_files(name: str) -> None:
+async def test_static_files_are_served_with_tags(name: str) -> None:
     async with Console().client() as client:
         answer = await client.get(f"/console/{name}")
         again = await client.get(f"/console/{name}", headers={"If-None-Match": answer.headers["etag"]})
@@ -418,7 +423,7 @@ async def test_the_pages_files(name: str) -> None:
     assert (missing.status_code, undisclosed.status_code) == (404, 404)
 
 
-def test_files_made_elsewhere_are_what_is_written_of_them() -> None:
+def test_third_party_files_match_their_checksums() -> None:
     assets = files("event_service.http.console") / "assets"
     written = (assets / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\S+)` \|.*\| 0BSD \| `([0-9a-f]{64})` \|$", written, re.MULTILINE)

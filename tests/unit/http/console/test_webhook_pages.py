@@ -1,4 +1,4 @@
-"""The pages about webhooks, and who may send their forms."""
+"""The pages of webhooks, their forms, and sign-in."""
 
 import re
 from dataclasses import replace
@@ -10,18 +10,19 @@ import pytest
 from event_service.errors import AlreadyExists
 from event_service.identity.principal import Role
 from event_service.model.webhook import PluginInfo
-from tests.unit.http.console.console_door import KEY, TOKEN, Console, FakeWebhooks, busy_webhook, webhook
+from tests.unit.http.console.console import Console, busy_webhook, webhook
+from tests.unit.http.fakes import ACCESS_KEY, TOKEN, FakeWebhooks
 
 
 async def form_token(client: httpx.AsyncClient, path: str = "/webhooks") -> str:
-    """What the forms of a page carry; its cookie is in the client from then on."""
+    """Return the form token of a page; the client keeps its cookie."""
     answer = await client.get(path)
     found = re.search(r'name="form_token" value="([^"]+)"', answer.text)
     assert found, answer.text
     return found[1]
 
 
-async def test_webhooks_with_their_counters_and_last_error() -> None:
+async def test_webhooks_show_counters_and_last_error() -> None:
     console = Console()
     console.webhooks.webhook = busy_webhook()
     async with console.client() as client:
@@ -31,7 +32,7 @@ async def test_webhooks_with_their_counters_and_last_error() -> None:
     assert "2026-03-01 12:00:00" in page
 
 
-async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> None:
+async def test_webhooks_are_paged_and_searched() -> None:
     console = Console()
     console.webhooks.total = 101
     async with console.client() as client:
@@ -39,7 +40,7 @@ async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> N
         wrong = await client.get("/webhooks?page=0")
         console.webhooks.total = 0
         nothing = (await client.get("/webhooks?find=x")).text
-    assert console.webhooks.asked[0] == {
+    assert console.webhooks.queries[0] == {
         "sort": [{"key": "created_at", "desc": True}],
         "page": {"start": 51, "limit": 50},
         "keyword": "web&1",
@@ -49,23 +50,23 @@ async def test_many_webhooks_are_paged_the_newest_first_and_found_by_name() -> N
         ("next", "?find=web%261&amp;page=3"),
     ]
     assert wrong.status_code == 400
-    assert "Nothing is called that." in nothing
+    assert "No webhooks match." in nothing
 
 
-async def test_a_new_webhook_shows_its_key_once() -> None:
+async def test_new_webhook_shows_its_key_once() -> None:
     console = Console()
     async with console.client() as client:
         fields = {"form_token": await form_token(client), "name": "n", "project_id": "p", "parser": "native"}
         answer = await client.post("/webhooks", data=fields)
         again = await client.get("/webhooks")
     assert answer.status_code == 200
-    assert f"http://here/webhook-1/{KEY}" in answer.text
+    assert f"http://here/webhook-1/{ACCESS_KEY}" in answer.text
     assert answer.headers["cache-control"] == "no-store"
-    assert KEY not in again.text
+    assert ACCESS_KEY not in again.text
     assert console.webhooks.done == [("create", "n", {"plugin_id": "native"}, "p")]
 
 
-async def test_what_was_typed_stays_when_it_is_refused() -> None:
+async def test_refused_form_keeps_its_input() -> None:
     console = Console()
     console.webhooks.failure = AlreadyExists("The name is taken.")
     async with console.client() as client:
@@ -82,11 +83,11 @@ async def test_what_was_typed_stays_when_it_is_refused() -> None:
         ("", "It works", "payload.json"),
         ("auto", "It works", "payload.json"),
         ("native", "It works", "payload.json"),
-        ("alertmanager", "read as alertmanager's", "It works"),
-        ("my-plugin", "read as my-plugin's", "It works"),
+        ("alertmanager", "parsed as alertmanager", "It works"),
+        ("my-plugin", "parsed as my-plugin", "It works"),
     ],
 )
-async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: str, not_shown: str) -> None:
+async def test_example_matches_the_parser(plugin_id: str, shown: str, not_shown: str) -> None:
     console = Console(webhooks=FakeWebhooks(replace(webhook(), plugin=PluginInfo(plugin_id))))
     async with console.client() as client:
         answer = await client.post("/webhooks/webhook-1/rotate", data={"form_token": await form_token(client)})
@@ -105,7 +106,7 @@ async def test_a_new_webhook_is_tried_with_what_it_reads(plugin_id: str, shown: 
         ("explode", {}, 400, None),
     ],
 )
-async def test_what_can_be_done(action: str, fields: dict[str, str], status: int, done: Any) -> None:
+async def test_actions_on_webhooks(action: str, fields: dict[str, str], status: int, done: Any) -> None:
     console = Console()
     async with console.client() as client:
         data = {"form_token": await form_token(client), **fields}
@@ -113,11 +114,11 @@ async def test_what_can_be_done(action: str, fields: dict[str, str], status: int
         looked = await client.get(f"/webhooks/webhook-1/{action}")
     assert answer.status_code == status
     assert console.webhooks.done == ([done] if done else [])
-    assert looked.status_code == 405  # nothing is done by following a link
+    assert looked.status_code == 405  # a link must not change anything
 
 
 @pytest.mark.parametrize("wrong", ["nothing", "no cookie", "another token", "another site"])
-async def test_forms_from_elsewhere_do_nothing(wrong: str) -> None:
+async def test_cross_site_forms_are_refused(wrong: str) -> None:
     console = Console()
     async with console.client() as client:
         data, headers = {"form_token": await form_token(client)}, {}
@@ -134,7 +135,7 @@ async def test_forms_from_elsewhere_do_nothing(wrong: str) -> None:
     assert console.webhooks.done == []
 
 
-async def test_who_may_only_read_is_offered_nothing_else() -> None:
+async def test_readers_see_no_actions() -> None:
     console = Console(role=Role.DOMAIN_ADMIN)
     async with console.client() as client:
         page = (await client.get("/webhooks")).text
@@ -143,7 +144,7 @@ async def test_who_may_only_read_is_offered_nothing_else() -> None:
     assert "New webhook" not in page
 
 
-async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
+async def test_pages_without_token_redirect_to_sign_in() -> None:
     async with Console(auth="jwt").client() as client:
         for path in ("/", "/webhooks", "/events/event-1", "/live"):
             answer = await client.get(path)
@@ -151,8 +152,8 @@ async def test_without_a_token_everything_leads_to_the_sign_in() -> None:
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
-@pytest.mark.parametrize("path", ["/", "/figures", "/live"])
-async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/charts", "/live"])
+async def test_partial_requests_redirect_the_whole_page_to_sign_in(path: str) -> None:
     async with Console(auth="jwt").client() as client:
         answer = await client.get(f"{path}?range=7d", headers={"HX-Request": "true"})
         stream = await client.get(f"{path}?range=7d", headers={"Accept": "text/event-stream"})
@@ -162,7 +163,7 @@ async def test_a_part_of_a_page_leads_the_whole_page_to_the_sign_in(path: str) -
     assert stream.text == "event: sign-in\ndata: \n\n"
 
 
-async def test_signing_in_and_out() -> None:
+async def test_sign_in_and_sign_out() -> None:
     async with Console(auth="jwt").client() as client:
         token = await form_token(client, "/sign-in?next=/webhooks")
         wrong = await client.post("/sign-in", data={"form_token": token, "token": "wrong"})
@@ -182,14 +183,14 @@ async def test_signing_in_and_out() -> None:
 
 
 @pytest.mark.parametrize("there", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb", ""])
-async def test_nobody_is_sent_elsewhere(there: str) -> None:
+async def test_sign_in_redirects_to_local_paths_only(there: str) -> None:
     async with Console(auth="jwt").client() as client:
         token = await form_token(client, "/sign-in")
         answer = await client.post("/sign-in", data={"form_token": token, "token": TOKEN, "next": there})
     assert answer.headers["location"] == "/"
 
 
-async def test_a_strangers_name_for_this_machine_is_refused() -> None:
+async def test_foreign_host_header_is_refused() -> None:
     async with Console().client("http://rebound.example:8080") as client:
         assert (await client.get("/")).status_code == 403
     async with Console().client("http://localhost:8080") as client:

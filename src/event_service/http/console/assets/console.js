@@ -1,9 +1,9 @@
-// What htmx leaves to do. Every page works without either.
+// What htmx does not do. Every page works without scripts.
 "use strict";
 
-const MOST_ROWS = 500;
+const MAX_ROWS = 500;
 
-/** `/` goes to the search field, as in many tools. */
+/** `/` focuses the search field. */
 document.addEventListener("keydown", (event) => {
   const field = document.querySelector('input[type="search"]');
   if (!field || event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -13,36 +13,36 @@ document.addEventListener("keydown", (event) => {
   field.select();
 });
 
-/** A time of one's own is typed before it is searched for. */
+/** A custom time range is searched only once it is typed. */
 document.addEventListener("change", (event) => {
   if (event.target.name !== "range" || event.target.value !== "custom") return;
   event.stopPropagation();
   document.querySelector('input[name="from"]').focus();
 }, true);
 
-/** Results that could not be had are looked for as a page, which says why. */
+/** A failed request for results is repeated as a page, which shows the error. */
 for (const failure of ["htmx:sendError", "htmx:responseError"]) {
   document.addEventListener(failure, ({ detail }) => {
     if (detail.target.id === "results") location.assign(detail.pathInfo.finalRequestPath);
   });
 }
 
-/** A live row that is there already does not come again; others are counted, and the last ones make room. */
+/** Skip live rows that are shown already, count new ones, and remove the oldest beyond MAX_ROWS. */
 document.addEventListener("htmx:sseBeforeMessage", (event) => {
   const { type, data, lastEventId } = event.detail;
   const [rows, total, state] = ["rows", "total", "state"].map((id) => document.getElementById(id));
   const connection = rows.closest("[sse-connect]");
   const address = new URL(connection.getAttribute("sse-connect"), location.href);
-  if (lastEventId) address.searchParams.set("after", lastEventId); // for a new connection, once the browser has given this one up
+  if (lastEventId) address.searchParams.set("after", lastEventId); // so that a new connection resumes here
   connection.setAttribute("sse-connect", address.href);
   if (type !== "row") return;
   if (document.getElementById(/id="(.+?)"/.exec(data)[1])) return event.preventDefault();
-  while (rows.rows.length >= MOST_ROWS) rows.lastElementChild.remove();
+  while (rows.rows.length >= MAX_ROWS) rows.lastElementChild.remove();
   total.textContent = (Number(total.textContent.replace(/\D/g, "")) + 1).toLocaleString("en").replaceAll(",", "\u202f");
   state.textContent = `${(parseInt(state.textContent, 10) || 0) + 1} new`;
 });
 
-/** The dot of the Live button says whether there is a connection. */
+/** The dot of the Live button shows the state of the connection. */
 for (const [event, isWaiting] of [["htmx:sseError", true], ["htmx:sseOpen", false]]) {
   document.addEventListener(event, () => document.getElementById("live")?.classList.toggle("waiting", isWaiting));
 }

@@ -1,4 +1,4 @@
-"""Events and webhooks as the templates show them."""
+"""Events as the templates show them, and the templates' formats."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ COLUMNS = (
     "created_at",
     "occurred_at",
 )
-"""What a row of the table needs: raw data may be megabytes."""
+"""Columns of a table row; raw data may take megabytes."""
 
 _SHOWN_RAW = 256 * 1024
 
@@ -33,8 +33,8 @@ class EventRow:
     """A row of a table of events.
 
     Attributes:
-        at: when it was received.
-        webhook: the webhook's name, or its id where the name is not known.
+        at: time of receipt.
+        webhook: the webhook's name, or its id if the name is unknown.
     """
 
     event_id: str
@@ -51,12 +51,13 @@ class EventRow:
 
 @dataclass(frozen=True)
 class EventView(EventRow):
-    """An event with everything that is known of it.
+    """An event with all fields.
 
     Attributes:
-        fields: name and value of what has no place of its own, without what is empty.
-        additional: names and values, the values as text.
-        raw: the raw data as indented JSON; `raw_cut` where only its beginning is shown.
+        fields: names and values of the remaining fields that are not empty.
+        additional: names and values of additional_info, the values as text.
+        raw: the raw data as indented JSON.
+        raw_cut: only the beginning of the raw data is shown.
     """
 
     description: str
@@ -67,16 +68,16 @@ class EventView(EventRow):
 
 
 def event_row(wire: bytes, names: Mapping[str, str]) -> EventRow:
-    """A row from EventInfo bytes.
+    """Decode EventInfo bytes to a row.
 
     Args:
-        names: of webhooks, by id.
+        names: names of webhooks by id.
     """
     return EventRow(**_row_fields(event_pb2.EventInfo.FromString(wire), names))
 
 
 def event_view(wire: bytes, names: Mapping[str, str]) -> EventView:
-    """The whole event from EventInfo bytes."""
+    """Decode EventInfo bytes to an event with all fields."""
     event = event_pb2.EventInfo.FromString(wire)
     raw = json.dumps(struct_to_dict(event.raw_data), indent=2, ensure_ascii=False)
     named = ("event_id", "event_key", "rule", "provider", "account", "image_url", "occurred_at", "created_at")
@@ -118,20 +119,20 @@ def _text(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A count with thin blanks between thousands."""
+    """Format a count with narrow no-break spaces between thousands."""
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def clock(moment: datetime) -> str:
-    """A point in time to the second, UTC."""
+    """Format a time to the second, UTC."""
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def iso(moment: datetime) -> str:
-    """A point in time for programs."""
+    """Format a time as ISO 8601 with milliseconds, UTC."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def words(name: str) -> str:
-    """The name of a severity or field as people write it: `not available`."""
+    """Format an identifier as words: `not available`."""
     return name.replace("_", " ").lower()
