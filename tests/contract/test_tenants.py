@@ -29,7 +29,7 @@ from event_service.events.delivery import CreateRequest
 from event_service.events.export import Exporter
 from event_service.events.watch import CONDITIONS
 from event_service.events.write_request import CreateOutcome
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.model.webhook import access_key_hash

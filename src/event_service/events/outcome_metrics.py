@@ -21,7 +21,7 @@ class Metrics(Protocol):
 class Counters(Protocol):
     """What is needed of `webhooks/manager.py`."""
 
-    def note(self, webhook_id: str, ending: Ending) -> None: ...
+    def record(self, webhook_id: str, ending: Ending) -> None: ...
 
 
 class OutcomeMetrics:
@@ -35,12 +35,12 @@ class OutcomeMetrics:
         """Nothing of an authentic delivery was stored. What is to be sent again is not the sender's fault."""
         self._metrics.delivery(parser_of(webhook), error.reason)
         if error.retry_after is None:
-            self._counters.note(webhook.webhook_id, Ending(refused=1, error=error.message))
+            self._counters.record(webhook.webhook_id, Ending(refused=1, error=error.message))
 
     def nothing(self, webhook: Webhook, parser: str, ignored: Sequence[str]) -> None:
         """The delivery makes no event."""
         self._metrics.delivery(parser, "nothing")
-        self._counters.note(webhook.webhook_id, Ending(ignored=ignored))
+        self._counters.record(webhook.webhook_id, Ending(ignored=ignored))
 
     def stored(
         self, webhook: Webhook, parser: str, result: CreateResult, ignored: Sequence[str], faults: Sequence[str]
@@ -56,7 +56,7 @@ class OutcomeMetrics:
         if result.duplicate:
             self._metrics.events(duplicate=count)
             self._metrics.delivery(parser, "duplicate")
-            self._counters.note(webhook.webhook_id, Ending(duplicates=1))
+            self._counters.record(webhook.webhook_id, Ending(duplicates=1))
             return
         self._metrics.events(stored=count - unreadable, unmatched=unmatched, unreadable=unreadable)
         self._metrics.delivery(parser, "unreadable" if unreadable else "stored" if count else "nothing")
@@ -67,7 +67,7 @@ class OutcomeMetrics:
             ignored=ignored,
             error=faults[0] if faults else "",
         )
-        self._counters.note(webhook.webhook_id, ending)
+        self._counters.record(webhook.webhook_id, ending)
 
     def drafts(self, webhook: Webhook, stored: int, duplicates: int, error: EventServiceError | None = None) -> None:
         """Events that were read elsewhere were stored, now or before.
@@ -77,7 +77,7 @@ class OutcomeMetrics:
         """
         if stored or duplicates:
             self._metrics.events(stored=stored, duplicate=duplicates)
-            self._counters.note(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
+            self._counters.record(webhook.webhook_id, Ending(stored=stored, duplicates=duplicates))
         if error is not None:
             self.refused(webhook, error)
         else:

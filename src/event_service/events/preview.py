@@ -27,7 +27,7 @@ SHOWN_BYTES = 3 * 1024 * 1024
 class Webhooks(Protocol):
     """What is needed of `webhooks/manager.py`."""
 
-    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook: ...
+    async def get_decrypted(self, scope: Scope, webhook_id: str) -> Webhook: ...
 
 
 class Deliveries(Protocol):
@@ -92,7 +92,7 @@ class Previewer:
             RequiredParameter, NotFound: the webhook.
             RequiredParameter, InvalidArgument, TooLarge: the payload would be refused.
         """
-        webhook = await self._webhooks.get_opened(scope, webhook_id)
+        webhook = await self._webhooks.get_decrypted(scope, webhook_id)
         headers = {name.lower(): value for name, value in headers.items()}
         unreadable, raw_body = "", None
         if is_body:

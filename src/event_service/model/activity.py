@@ -51,7 +51,7 @@ class Activity:
     last_error_at: datetime | None = None
     last_error: str = ""
 
-    def note(self, ending: Ending, clock: Callable[[], datetime]) -> None:
+    def record(self, ending: Ending, clock: Callable[[], datetime]) -> None:
         """Adds one delivery that has just ended.
 
         Args:

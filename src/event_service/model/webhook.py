@@ -42,7 +42,7 @@ class Webhook:
     Attributes:
         key_hashes: SHA-256 (hex) of each access key, newest first: one, or two after a rotation with an overlap.
         previous_key_expires_at: until when all but the first of `key_hashes` hold, after a rotation.
-        sealed_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
+        encrypted_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
             requests (Cloud Eye).
         capability: what upstream noted of the plugin; {} for our own webhooks.
         is_ours: this service made it, not upstream, which therefore has never stored an event of it.
@@ -60,7 +60,7 @@ class Webhook:
     state: WebhookState = WebhookState.ENABLED
     key_hashes: list[str] = field(default_factory=list)
     previous_key_expires_at: datetime | None = None
-    sealed_keys: list[bytes] = field(default_factory=list)
+    encrypted_keys: list[bytes] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
     capability: dict[str, Any] = field(default_factory=dict)
     is_ours: bool = False
@@ -69,7 +69,7 @@ class Webhook:
     activity: Activity = field(default_factory=Activity)
 
     def valid_keys(self, now: datetime) -> int:
-        """How many of `key_hashes` (and of `sealed_keys`), counted from the first, hold at `now` (aware UTC)."""
+        """How many of `key_hashes` (and of `encrypted_keys`), counted from the first, hold at `now` (aware UTC)."""
         if self.previous_key_expires_at is not None and now < self.previous_key_expires_at:
             return len(self.key_hashes)
         return min(1, len(self.key_hashes))

@@ -11,7 +11,7 @@ from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import RequiredParameter
 from event_service.events.delivery import CreateRequest, checked_idempotency_key
 from event_service.events.write_request import CreateOutcome
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.rpc.context import RpcContext

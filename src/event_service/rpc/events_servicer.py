@@ -9,7 +9,7 @@ from event_service.errors import RequiredParameter
 from event_service.events.export import Part
 from event_service.events.replay import Replay
 from event_service.events.watch import WatchBatch
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.model.scope import Scope
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
 from event_service.errors import InvalidArgument
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext

@@ -9,7 +9,7 @@ from event_service._gen.event_service.v1 import webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import RequiredParameter
 from event_service.events.preview import Preview
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext

@@ -58,9 +58,9 @@ class DeliveryStats:
         counts.faulty_calls += error
         counts.activity.last_received_at = self._clock()
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def record(self, webhook_id: str, ending: Ending) -> None:
         """Takes note of how a delivery ended."""
-        self._counts_of(webhook_id).activity.note(ending, self._clock)
+        self._counts_of(webhook_id).activity.record(ending, self._clock)
 
     def start(self) -> None:
         """Begins to write every `interval` seconds."""

@@ -15,7 +15,7 @@ from event_service.errors import Internal, InvalidArgument
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 
-SEALED = "encrypted:"
+PREFIX = "encrypted:"
 """How a stored secret begins. In an upstream database secrets are in clear, and are taken as they are."""
 
 Options = Mapping[str, Any]
@@ -40,12 +40,12 @@ def encrypted(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[s
         SecretKeyError: there is no key to seal with.
     """
     return {
-        name: _seal(value, encryptor, _owner(webhook_id, name)) if is_secret(name, value) else value
+        name: _encrypt(value, encryptor, _owner(webhook_id, name)) if is_secret(name, value) else value
         for name, value in options.items()
     }
 
 
-def opened(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str, Any]:
+def decrypted(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str, Any]:
     """The options as parsers need them.
 
     Raises:
@@ -53,14 +53,14 @@ def opened(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str,
         SecretKeyError: there is no key to open it with.
     """
     return {
-        name: _open(value, encryptor, _owner(webhook_id, name)) if _is_sealed(value) else value
+        name: _decrypt(value, encryptor, _owner(webhook_id, name)) if _is_encrypted(value) else value
         for name, value in options.items()
     }
 
 
-def holds_sealed(options: Options) -> bool:
+def has_encrypted_option(options: Options) -> bool:
     """Whether a stored secret is among the options."""
-    return any(map(_is_sealed, options.values()))
+    return any(map(_is_encrypted, options.values()))
 
 
 def with_kept_secrets(given: Options, before: Options) -> dict[str, Any]:
@@ -85,17 +85,17 @@ def _owner(webhook_id: str, name: str) -> str:
     return f"{webhook_id}/options/{name}"
 
 
-def _is_sealed(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(SEALED)
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def _seal(value: Any, encryptor: Encryptor, owner: str) -> str:
-    return SEALED + base64.b64encode(encryptor.seal(json.dumps(value), owner)).decode()
+def _encrypt(value: Any, encryptor: Encryptor, owner: str) -> str:
+    return PREFIX + base64.b64encode(encryptor.encrypt(json.dumps(value), owner)).decode()
 
 
-def _open(value: str, encryptor: Encryptor, owner: str) -> Any:
+def _decrypt(value: str, encryptor: Encryptor, owner: str) -> Any:
     try:
-        box = base64.b64decode(value.removeprefix(SEALED), validate=True)
+        box = base64.b64decode(value.removeprefix(PREFIX), validate=True)
     except ValueError as error:
         raise Internal("A secret among the webhook's options cannot be opened; set it again.") from error
-    return json.loads(encryptor.open(box, owner))
+    return json.loads(encryptor.decrypt(box, owner))

@@ -53,7 +53,7 @@ class Encryptor:
         secret = decode_secret(text, "EVENT_SERVICE_SECRET_KEY") if text else None
         return cls(secret, settings.data_dir / FILE_NAME)
 
-    def seal(self, secret: str, owner: str) -> bytes:
+    def encrypt(self, secret: str, owner: str) -> bytes:
         """The secret encrypted: nonce (12 bytes), ciphertext, tag (16 bytes).
 
         Args:
@@ -65,7 +65,7 @@ class Encryptor:
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._key().encrypt(nonce, secret.encode(), owner.encode())
 
-    def open(self, encrypted: bytes, owner: str) -> str:
+    def decrypt(self, encrypted: bytes, owner: str) -> str:
         """The secret that `seal` was given for the same owner.
 
         Raises:

@@ -24,7 +24,7 @@ from event_service.query.stat_query import parse_stat_query
 from event_service.store.webhooks import WebhookChanges
 from event_service.webhooks.cache import WebhookCache
 from event_service.webhooks.delivery_stats import DeliveryStats
-from event_service.webhooks.encrypted_options import encrypted, opened, with_kept_secrets
+from event_service.webhooks.encrypted_options import decrypted, encrypted, with_kept_secrets
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
@@ -107,10 +107,10 @@ class WebhookManager:
             Internal: the keys were encrypted under another secret key.
         """
         webhook = await self.find(webhook_id)
-        sealed_keys = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
-        if not sealed_keys:
+        encrypted_keys = webhook.encrypted_keys[: webhook.valid_keys(self._clock())]
+        if not encrypted_keys:
             raise PermissionDenied
-        return webhook, tuple(self._encryptor.open(one, webhook_id) for one in sealed_keys)
+        return webhook, tuple(self._encryptor.decrypt(one, webhook_id) for one in encrypted_keys)
 
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
         """The webhook of the scope that takes the events of a Cloud Eye project: of several the oldest enabled one."""
@@ -120,9 +120,9 @@ class WebhookManager:
         """Takes note of one authenticated call; `error`: its payload could not be parsed."""
         self._counters.count(webhook_id, error=error)
 
-    def note(self, webhook_id: str, ending: Ending) -> None:
+    def record(self, webhook_id: str, ending: Ending) -> None:
         """Takes note of how a delivery ended."""
-        self._counters.note(webhook_id, ending)
+        self._counters.record(webhook_id, ending)
 
     # --- Webhook.* ----------------------------------------------------------------------------------------------
 
@@ -190,14 +190,14 @@ class WebhookManager:
         webhook = _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
         return self._counted(webhook)
 
-    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook:
+    async def get_decrypted(self, scope: Scope, webhook_id: str) -> Webhook:
         """The same with its secrets in clear, as parsers need them. For nobody's eyes.
 
         Raises:
             RequiredParameter, NotFound: as `get`.
             Internal: a secret was encrypted under another secret key.
         """
-        return self._opened(await self.get(scope, webhook_id))
+        return self._decrypted(await self.get(scope, webhook_id))
 
     async def list(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
@@ -254,7 +254,7 @@ class WebhookManager:
             InvalidArgument, TooLarge: an option that cannot be kept.
             PluginVerifyFailed: the remote plugin does not answer.
         """
-        webhook = await self.get_opened(scope, webhook_id)
+        webhook = await self.get_decrypted(scope, webhook_id)
         kept = webhook.plugin.options
         if options is not None:
             kept = with_kept_secrets(options, webhook.plugin.options)
@@ -276,7 +276,7 @@ class WebhookManager:
             RequiredParameter, NotFound: as `get`.
             PluginVerifyFailed: it is not, or does not.
         """
-        webhook = await self.get_opened(scope, webhook_id)
+        webhook = await self.get_decrypted(scope, webhook_id)
         await self._plugins.verify(webhook.plugin.plugin_id, webhook.plugin.options)
 
     async def enable(self, scope: Scope, webhook_id: str) -> Webhook:
@@ -329,7 +329,7 @@ class WebhookManager:
 
     async def _load(self, webhook_id: str) -> Webhook | None:
         webhook = await self._threads.run(self._store.find_for_delivery, webhook_id)
-        return None if webhook is None else self._opened(webhook)
+        return None if webhook is None else self._decrypted(webhook)
 
     def _counted(self, webhook: Webhook) -> Webhook:
         """Add what could not be written of its counts. They never keep a webhook from being shown."""
@@ -339,8 +339,8 @@ class WebhookManager:
         webhook.activity.add(counts.activity)
         return webhook
 
-    def _opened(self, webhook: Webhook) -> Webhook:
-        webhook.plugin.options = opened(webhook.plugin.options, self._encryptor, webhook.webhook_id)
+    def _decrypted(self, webhook: Webhook) -> Webhook:
+        webhook.plugin.options = decrypted(webhook.plugin.options, self._encryptor, webhook.webhook_id)
         return webhook
 
     async def find(self, webhook_id: str) -> Webhook:
@@ -378,11 +378,11 @@ class WebhookManager:
         access_key = new_access_key()
         kept = 1 if overlap else 0
         hashes = [access_key_hash(access_key), *webhook.key_hashes[:kept]]
-        sealed_keys: list[bytes] = []
+        encrypted_keys: list[bytes] = []
         if webhook.plugin.plugin_id == CLOUD_EYE:
-            sealed_keys = [self._encryptor.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
+            encrypted_keys = [self._encryptor.encrypt(access_key, webhook.webhook_id), *webhook.encrypted_keys[:kept]]
         until = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
-        renewed = replace(webhook, key_hashes=hashes, sealed_keys=sealed_keys, previous_key_expires_at=until)
+        renewed = replace(webhook, key_hashes=hashes, encrypted_keys=encrypted_keys, previous_key_expires_at=until)
         return renewed, access_key
 
 

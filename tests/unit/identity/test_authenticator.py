@@ -3,8 +3,8 @@ import json
 import pytest
 
 from event_service.errors import Unauthenticated
-from event_service.identity.access import scope_of
 from event_service.identity.authenticator import NoAuthentication, TokenAuthentication, make_authenticator
+from event_service.identity.authorization import scope_of
 from event_service.identity.issuing import generate_key, public_half
 from event_service.identity.key_set import KeySetError
 from event_service.identity.principal import Role

@@ -4,8 +4,8 @@ import stat
 import pytest
 
 from event_service.errors import AlreadyExists, InvalidArgument
-from event_service.identity.access import scope_of
 from event_service.identity.authenticator import TokenAuthentication
+from event_service.identity.authorization import scope_of
 from event_service.identity.claims import Rules
 from event_service.identity.issuing import generate_key, issue_token, public_half, read_private_key, write_key_pair
 from event_service.identity.key_file import KeyFile

@@ -365,7 +365,7 @@ async def test_statistics(ask, servicer):
     assert await ask("statistics", {"webhook_id": webhook_id}) == {"webhook_id": webhook_id}
     for error in ("", "title: must be a string"):
         servicer.manager.count(webhook_id, error=bool(error))
-    servicer.manager.note(webhook_id, Ending(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
+    servicer.manager.record(webhook_id, Ending(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
     shown = await ask("statistics", {"webhook_id": webhook_id})
     assert shown.pop("last_received_at") <= shown.pop("last_error_at")
     assert shown == {

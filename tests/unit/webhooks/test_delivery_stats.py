@@ -135,12 +135,12 @@ async def test_what_became_of_deliveries(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=False)
-    counters.note("one", Ending(stored=2, ignored=["acknowledge", "acknowledge", "note"]))
+    counters.record("one", Ending(stored=2, ignored=["acknowledge", "acknowledge", "note"]))
     counters.count("one", error=True)
-    counters.note("one", Ending(stored=1, errors=1, error="title: must be a string"))
+    counters.record("one", Ending(stored=1, errors=1, error="title: must be a string"))
     now += timedelta(seconds=1)
     counters.count("one", error=False)
-    counters.note("one", Ending(duplicates=1, unmatched=1, refused=1))
+    counters.record("one", Ending(duplicates=1, unmatched=1, refused=1))
     await counters.flush()
     expected = Activity(
         stored=3,
@@ -176,14 +176,14 @@ async def test_what_could_not_be_written_is_added_to_what_came_later(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=True)
-    counters.note("one", Ending(stored=1, ignored=["note"], error="first"))
+    counters.record("one", Ending(stored=1, ignored=["note"], error="first"))
     store.slow = asyncio.Event()
     store.failing = True
     writing = asyncio.create_task(counters.flush())
     await asyncio.sleep(0.01)
     now += timedelta(seconds=1)
     counters.count("one", error=True)
-    counters.note("one", Ending(stored=1, ignored=["note"], error="second"))
+    counters.record("one", Ending(stored=1, ignored=["note"], error="second"))
     counters.count("two", error=False)
     store.slow.set()
     with pytest.raises(Unavailable):
@@ -199,6 +199,6 @@ async def test_what_could_not_be_written_is_added_to_what_came_later(store):
 
 def test_an_error_is_kept_as_it_can_be_stored():
     activity = Activity()
-    activity.note(Ending(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    activity.record(Ending(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
     assert activity.last_error.startswith("half a pair ? x")
     assert len(activity.last_error) == LONGEST_ERROR

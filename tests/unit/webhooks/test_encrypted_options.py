@@ -3,7 +3,7 @@ import json
 import pytest
 
 from event_service.errors import Internal, InvalidArgument
-from event_service.webhooks.encrypted_options import SEALED, encrypted, is_secret, masked, opened, with_kept_secrets
+from event_service.webhooks.encrypted_options import PREFIX, decrypted, encrypted, is_secret, masked, with_kept_secrets
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 
@@ -41,12 +41,12 @@ def test_other_names_do_not(name):
     assert not is_secret(name, "x")
 
 
-def test_secrets_are_sealed_and_opened(encryptor):
+def test_secrets_are_encrypted_and_decrypted(encryptor):
     stored = encrypted(OPTIONS, encryptor, "webhook-1")
-    assert all(stored[name].startswith(SEALED) for name in SECRETS)
+    assert all(stored[name].startswith(PREFIX) for name in SECRETS)
     assert "s-1" not in json.dumps(stored)
     assert (stored["timezone"], stored["auto_recovery"]) == ("Asia/Seoul", False)
-    assert opened(stored, encryptor, "webhook-1") == OPTIONS
+    assert decrypted(stored, encryptor, "webhook-1") == OPTIONS
     assert encrypted(OPTIONS, encryptor, "webhook-1")["api_key"] != stored["api_key"], "equal secrets look different"
 
 
@@ -57,15 +57,15 @@ def test_what_is_sealed_opens_nowhere_else(encryptor, tmp_path):
         (stored, encryptor, "webhook-2"),
         (moved, encryptor, "webhook-1"),
         (stored, Encryptor(None, tmp_path / "another.key"), "webhook-1"),
-        ({"api_key": SEALED + "no base64!"}, encryptor, "webhook-1"),
-        ({"api_key": SEALED}, encryptor, "webhook-1"),
+        ({"api_key": PREFIX + "no base64!"}, encryptor, "webhook-1"),
+        ({"api_key": PREFIX}, encryptor, "webhook-1"),
     ):
         with pytest.raises(Internal):
-            opened(options, other, webhook_id)
+            decrypted(options, other, webhook_id)
 
 
 def test_what_upstream_stored_in_clear_is_taken_as_it_is(encryptor):
-    assert opened(OPTIONS, encryptor, "webhook-1") == OPTIONS
+    assert decrypted(OPTIONS, encryptor, "webhook-1") == OPTIONS
 
 
 def test_readers_see_a_mask(encryptor):

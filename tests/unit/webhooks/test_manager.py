@@ -404,7 +404,7 @@ class TestCounters:
         manager = make_manager(store=FullDisk(database, 5000))
         webhook, _ = await create(manager)
         manager.count(webhook.webhook_id, error=True)
-        manager.note(webhook.webhook_id, Ending(stored=2))
+        manager.record(webhook.webhook_id, Ending(stored=2))
         for _ in range(2):
             found = await manager.get(SCOPE, webhook.webhook_id)
             assert (found.requests_total, found.requests_error, found.activity.stored) == (1, 1, 2)

@@ -112,7 +112,7 @@ async def test_deliveries_are_read_with_the_secret_itself(manager):
     webhook, key = await create(manager)
     for _ in range(2):
         assert (await manager.authenticate(webhook.webhook_id, key)).plugin.options == OPTIONS
-    assert (await manager.get_opened(SCOPE, webhook.webhook_id)).plugin.options == OPTIONS
+    assert (await manager.get_decrypted(SCOPE, webhook.webhook_id)).plugin.options == OPTIONS
 
 
 async def test_a_change_of_other_options_may_leave_the_secrets_masked(manager):

@@ -1,7 +1,7 @@
 import pytest
 
 from event_service.errors import PermissionDenied, RequiredParameter
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 
