@@ -20,7 +20,7 @@ EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
 EVERYBODY = NoAuthentication("domain-1", "workspace-1")
 
 
-async def echo(request: bytes, call: RpcContext) -> bytes:
+async def echo(request: bytes, context: RpcContext) -> bytes:
     return request
 
 

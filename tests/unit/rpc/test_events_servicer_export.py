@@ -36,7 +36,7 @@ class FakeExporter:
     ) -> AsyncGenerator[Part, None]:
         self.asked.append((scope, query, equals, token))
         if token == "wrong":
-            raise InvalidArgument.at("resume_token", "is none of ours")
+            raise InvalidArgument.at("resume_token", "is not valid")
         try:
             while self.read < self.pages:
                 self.read += 1
@@ -111,7 +111,7 @@ class Replies:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    def require(self, still_allowed: object) -> None: ...
+    def revalidate_with(self, revalidate: object) -> None: ...
 
     async def send(self, message: bytes) -> None:
         self.sent.append(message)

@@ -14,7 +14,7 @@ from event_service.errors import InvalidArgument, Overloaded, Unauthenticated, U
 from event_service.events.watch import WatchBatch
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.events_servicer import DESCRIPTOR, EventsServicer
 from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.server import GrpcServer
@@ -34,7 +34,7 @@ class FakeWatcher:
     ) -> AsyncGenerator[WatchBatch, None]:
         self.asked.append((scope, query, equals, token))
         if token == "wrong":
-            raise InvalidArgument.at("resume_token", "is none of ours")
+            raise InvalidArgument.at("resume_token", "is not valid")
         try:
             yield WatchBatch([encode_event_info({"event_id": f"event-{number}"}) for number in (1, 2)], "token-1")
             while True:
@@ -127,7 +127,7 @@ async def test_a_stop_does_not_wait_for_watchers() -> None:
         await server.stop(10.0)
         assert await ending is grpc.StatusCode.UNAVAILABLE
         assert asyncio.get_running_loop().time() - started < 5
-        assert server.calls_under_way == 0
+        assert server.calls_in_flight == 0
 
 
 async def test_who_does_not_read_is_cut_off() -> None:
@@ -135,11 +135,11 @@ async def test_who_does_not_read_is_cut_off() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(Overloaded):
-        await ResponseStream(never, Admission(1, 1), unread=0.01).send(b"")
+        await ResponseStream(never, ConcurrencyLimit(1, 1), write_timeout=0.01).send(b"")
 
 
 async def test_nothing_is_sent_once_the_server_stops() -> None:
-    admission = Admission(1, 1)
+    admission = ConcurrencyLimit(1, 1)
     await admission.drain(0)
     with pytest.raises(Unavailable):
         ResponseStream(lambda _: asyncio.sleep(0), admission).check()

@@ -27,7 +27,7 @@ from event_service.events.delivery import Delivery
 from event_service.events.write_request import CreateOutcome
 from event_service.rpc.context import RpcContext
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
-from event_service.rpc.methods import method_table, streaming_methods
+from event_service.rpc.methods import client_streaming_methods, method_table
 from event_service.rpc.server import GrpcServer
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.varint import Prefixes
@@ -55,7 +55,7 @@ class Manager:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        return [one for lot in self.lots for one in lot if isinstance(one, Delivery)]
+        return [one for chunk in self.lots for one in chunk if isinstance(one, Delivery)]
 
     async def create_batch(
         self, webhook_id: str, access_key: str, deliveries: Iterable[Delivery | EventServiceError]
@@ -72,7 +72,7 @@ class RequestStream:
     def __init__(self, *lots: list[bytes]) -> None:
         self._lots = list(lots)
 
-    async def take(self) -> list[bytes]:
+    async def receive(self) -> list[bytes]:
         return self._lots.pop(0) if self._lots else []
 
 
@@ -100,7 +100,7 @@ async def stream(manager: Manager, *lots: list[bytes]) -> list[ingest_pb2.Outcom
 def test_every_method_is_answered() -> None:
     table = method_table(DESCRIPTOR, IngestServicer(Manager()))
     assert set(table) == {"/event_service.v1.Ingest/CreateBatch", "/event_service.v1.Ingest/CreateStream"}
-    assert streaming_methods(DESCRIPTOR) == {"/event_service.v1.Ingest/CreateStream"}
+    assert client_streaming_methods(DESCRIPTOR) == {"/event_service.v1.Ingest/CreateStream"}
 
 
 async def test_a_batch_is_handed_over_as_it_was_sent() -> None:
@@ -166,10 +166,10 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize(
     ("wire", "problem"),
     [
-        (b"\x0a\x02\x0a\xff", "cannot be read: it is damaged"),
-        (b"\x12\x01\xff", "cannot be read: it is damaged"),
+        (b"\x0a\x02\x0a\xff", "cannot be parsed: it is malformed"),
+        (b"\x12\x01\xff", "cannot be parsed: it is malformed"),
         (field(1, nested_wire("o" * 32 + "ll")), "nested too deeply"),
-        (field(1, nested_wire("o" * 60)), "cannot be read: it is damaged, or nested too deeply"),
+        (field(1, nested_wire("o" * 60)), "cannot be parsed: it is malformed or nested too deeply"),
     ],
     ids=["no struct", "no text", "one level too deep", "far too deep"],
 )
@@ -239,7 +239,7 @@ async def test_a_stream_is_stored_lot_by_lot() -> None:
         [batch({"n": 3}, access_key=""), batch()],
     )
     assert [list(outcome.event_ids) for outcome in outcomes] == [[f"event-{n}"] for n in range(4)]
-    assert [len(lot) for lot in manager.lots] == [0, 3, 1]
+    assert [len(chunk) for chunk in manager.lots] == [0, 3, 1]
     assert set(manager.asked) == {("webhook-1", "key")}
     assert [one.path for one in manager.deliveries] == [f"payloads[{n}].data" for n in range(4)]
 
@@ -316,7 +316,7 @@ async def test_a_refusal_reaches_a_sender_that_is_still_sending() -> None:
         error = await failure(stub.CreateStream(endless()))
         # The stream is reset behind the refusal, and a client that is writing at that moment may see only the reset.
         assert error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL}
-        assert server.calls_under_way == 0
+        assert server.calls_in_flight == 0
 
 
 async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
@@ -324,7 +324,7 @@ async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
         waiting = stub.CreateStream(timeout=0.3)
         await waiting.write(messages(batch({"n": 1}))[0])
         await asyncio.sleep(0.1)
-        assert server.calls_under_way == 1
+        assert server.calls_in_flight == 1
         refused = await failure(stub.CreateBatch(ingest_pb2.CreateBatchRequest()))
         assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await failure(waiting)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -339,7 +339,7 @@ async def test_senders_that_vanish_leave_nothing_behind() -> None:
             call = ingest_pb2_grpc.IngestStub(channel).CreateStream()
             await call.write(messages(batch({"n": 1}))[0])
             await channel.close()
-        await until(lambda: not server.calls_under_way)
+        await until(lambda: not server.calls_in_flight)
 
 
 async def test_a_stop_answers_open_streams() -> None:
@@ -380,4 +380,4 @@ async def test_large_payloads_of_a_stranger_are_not_read() -> None:
     requests = RequestStream([batch(*payloads, access_key="right")], [batch({"n": 3}, access_key="right")])
     await servicer.create_stream(b"", RpcContext("/s/m", {}, requests=requests))
     assert done[3:] == ["authenticate", "read"]
-    assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]
+    assert [[one.payload for one in chunk] for chunk in manager.lots] == [payloads, payloads, [{"n": 3}]]

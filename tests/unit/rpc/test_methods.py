@@ -15,9 +15,9 @@ async def test_interceptors_are_passed_in_their_order() -> None:
     passed: list[str] = []
 
     def noting(name: str) -> object:
-        async def interceptor(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
+        async def interceptor(request: bytes, context: RpcContext, call_next: Handler) -> bytes:
             passed.append(f"> {name}")
-            reply = await proceed(request + name.encode(), call)
+            reply = await call_next(request + name.encode(), context)
             passed.append(f"< {name}")
             return reply
 
@@ -38,7 +38,7 @@ def test_the_table_has_every_method_of_the_contract() -> None:
 
 def test_a_method_nobody_answers_is_found_at_start() -> None:
     servicer = Methods(update=echo, update_plugin=echo, verify_plugin=echo)
-    with pytest.raises(ValueError, match=r"Methods does not answer spaceone\.api\.monitoring\.v1\.Webhook\.enable"):
+    with pytest.raises(ValueError, match=r"Methods does not implement spaceone\.api\.monitoring\.v1\.Webhook\.enable"):
         method_table(webhook_pb2.DESCRIPTOR.services_by_name["Webhook"], servicer)
 
 

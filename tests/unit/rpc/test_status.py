@@ -99,9 +99,9 @@ def test_details_are_bounded(message: str, faults: list[FieldViolation]) -> None
 
 @pytest.mark.parametrize("character", ["x", "\x00", "%", "키", "\U0001f600", "\ud800"])
 async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
-    async def refuse(request: bytes, call: RpcContext) -> bytes:
+    async def refuse(request: bytes, context: RpcContext) -> bytes:
         for _ in range(200):
-            call.add_trailer("event-error", character * 500)
+            context.add_trailer("event-error", character * 500)
         faults = [FieldViolation(f"data.{character * 50}[{number}]", character * 200) for number in range(1000)]
         raise InvalidArgument(character * 5000, violations=faults)
 
@@ -116,7 +116,7 @@ async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
 
 
 async def test_standard_clients_find_the_details() -> None:
-    async def refuse(request: bytes, call: RpcContext) -> bytes:
+    async def refuse(request: bytes, context: RpcContext) -> bytes:
         raise RequiredParameter("event_id")
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:
