@@ -55,7 +55,7 @@ def clock():
 
 @pytest.fixture
 def cache(database, clock):
-    return WebhookCache(database.load, monotonic=clock, kept=3)
+    return WebhookCache(database.load, monotonic=clock, capacity=3)
 
 
 async def test_a_busy_webhook_costs_two_look_ups_each_time_to_live(cache, database, clock):
@@ -188,13 +188,13 @@ async def test_a_deleted_webhook_is_forgotten(cache, database, clock):
     clock.now = 1.0
     assert await cache.get("one") is None
     assert not cache._entries
-    assert not cache._flights
+    assert not cache._look_ups
 
 
 async def test_forgetting_holds_at_once(cache, database):
     await cache.get("one")
     database.rows["one"] = changed = replace(ONE, name="changed")
-    cache.forget("one")
+    cache.invalidate("one")
     assert await cache.get("one") is changed
 
 
@@ -203,7 +203,7 @@ async def test_forgetting_during_a_look_up(cache, database):
     before = asyncio.create_task(cache.get("one"))
     await settle()
     database.rows["one"] = changed = replace(ONE, name="changed")
-    cache.forget("one")
+    cache.invalidate("one")
     after = asyncio.create_task(cache.get("one"))
     await settle()
     database.slow.set()

@@ -118,7 +118,7 @@ async def test_a_caller_that_gives_up_does_not_count_twice(store):
 
 
 async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
-    monkeypatch.setattr(counters_module, "LONGEST_CLOSE", 0.05)
+    monkeypatch.setattr(counters_module, "CLOSE_TIMEOUT", 0.05)
     for started in (False, True):
         counters = DeliveryStats(store.write, interval=0.001)
         store.slow = asyncio.Event()
@@ -128,7 +128,7 @@ async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
         await asyncio.sleep(0.01)
         await asyncio.wait_for(counters.close(), 1)
         store.slow.set()
-    assert caplog.text.count("does not answer") == 2
+    assert caplog.text.count("does not respond") == 2
 
 
 async def test_what_became_of_deliveries(store):
@@ -157,15 +157,15 @@ async def test_what_became_of_deliveries(store):
 
 
 async def test_readers_do_not_wait_for_counts_that_cannot_be_written(store, monkeypatch):
-    monkeypatch.setattr(counters_module, "LONGEST_SETTLE", 0.01)
+    monkeypatch.setattr(counters_module, "FLUSH_TIMEOUT", 0.01)
     counters = DeliveryStats(store.write)
     counters.count("one", error=True)
     store.failing = True
-    await counters.settle()
+    await counters.try_flush()
     assert counters.pending("one").faulty_calls == 1
     assert counters.pending("two") == DeliveryCounts()
     store.slow = asyncio.Event()  # a write that waits for a majority
-    await counters.settle()
+    await counters.try_flush()
     store.failing = False
     store.slow.set()
     await counters.flush()

@@ -76,6 +76,6 @@ def test_readers_see_a_mask(encryptor):
 def test_a_mask_that_comes_back_leaves_the_secret_as_it_is():
     given = {**masked(OPTIONS), "timezone": "UTC", "api_key": "new"}
     assert with_kept_secrets(given, OPTIONS) == {**OPTIONS, "timezone": "UTC", "api_key": "new"}
-    with pytest.raises(InvalidArgument, match="api_key: is masked"):
+    with pytest.raises(InvalidArgument, match="api_key: is a mask"):
         with_kept_secrets({"api_key": MASK}, {})
     assert with_kept_secrets({"note": MASK}, {}) == {"note": MASK}

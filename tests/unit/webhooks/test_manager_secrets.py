@@ -1,4 +1,4 @@
-"""A webhook's secrets on their way: told once, encrypted in the store, masked for readers, in clear for parsers only."""
+"""A webhook's secrets: encrypted in the store, masked in replies, in clear for parsers only."""
 
 import json
 

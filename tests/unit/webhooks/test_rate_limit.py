@@ -83,7 +83,7 @@ def test_without_a_rate_everything_is_let_in(clock: Clock) -> None:
 
 
 def test_it_remembers_only_so_many(clock: Clock) -> None:
-    rates = WebhookRateLimit(1, 1, monotonic=clock, kept=3)
+    rates = WebhookRateLimit(1, 1, monotonic=clock, capacity=3)
     for name in "abcad":
         rates.consume(name, 1)
     assert let_in(rates, "a", 1) == 0
