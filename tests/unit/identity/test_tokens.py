@@ -157,7 +157,7 @@ class TestRemembered:
         refused(checker, token)
 
     def test_a_bounded_number(self):
-        checker = verifier(remembered=3)
+        checker = verifier(capacity=3)
         tokens = [sign(claims(jti=str(number))) for number in range(5)]
         for token in tokens:
             checker.verify(token)
