@@ -93,7 +93,7 @@ class TokenVerifier:
             claims, key = signed_claims(token, key_set)
             principal, expires_at = principal_of(claims, now, self._rules, key_domain_id=key.domain_id)
         except InvalidTokenError as refusal:
-            logger.debug("refused a token: %s", refusal)
+            logger.debug("refused a token (%s)", refusal)
             # `from None`: the reason must not reach the caller in a traceback.
             raise Unauthenticated from None
         self._known[digest] = principal, expires_at

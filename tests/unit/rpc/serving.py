@@ -17,7 +17,7 @@ from event_service.rpc.server import GrpcServer, Service
 from event_service.settings import Settings
 
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
-EVERYBODY = NoAuthentication("domain-1", "workspace-1")
+NO_AUTHENTICATION = NoAuthentication("domain-1", "workspace-1")
 
 
 async def echo(request: bytes, context: RpcContext) -> bytes:
@@ -42,7 +42,7 @@ async def serving(
     servicer: object,
     *,
     descriptor: ServiceDescriptor = EVENT,
-    authenticator: Authenticator = EVERYBODY,
+    authenticator: Authenticator = NO_AUTHENTICATION,
     open_methods: Sequence[str] = ("create",),
     observe: Callable[[str, str, float], None] | None = None,
     **values: Any,
@@ -77,7 +77,7 @@ async def failure(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
 
 
 def large_payloads(done: list[str]) -> LargePayloads:
-    """Lets in whoever has the key "right", and notes in `done` what is done: "authenticate", "read"."""
+    """Accept the key "right" only, and append "authenticate" and "read" to `done`."""
 
     async def authenticate(webhook_id: str, access_key: str) -> None:
         done.append("authenticate")

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from event_service.errors import Unauthenticated
 from event_service.rpc.context import MAX_TRAILER_BYTES, RpcContext
-from tests.unit.rpc.serving import EVERYBODY
+from tests.unit.rpc.serving import NO_AUTHENTICATION
 
 
 def size(context: RpcContext) -> int:
     return sum(len(name) + len(value) + 32 for name, value in context.trailers)
 
 
-def test_a_value_is_percent_encoded_where_it_is_not_ascii() -> None:
+def test_trailer_percent_encoded_unless_printable_ascii() -> None:
     context = RpcContext("/s/m", {})
     assert context.add_trailer("event-error", "제목 100 %\n: x")
     assert context.trailers == [("event-error", "%EC%A0%9C%EB%AA%A9 100 %25%0A: x")]
@@ -23,17 +23,17 @@ def test_a_value_is_percent_encoded_where_it_is_not_ascii() -> None:
 
 
 @given(st.lists(st.text()), st.integers(0, 30))
-def test_trailers_are_printable_and_bounded(values: list[str], limit: int) -> None:
+def test_trailers_printable_and_within_limit(values: list[str], limit: int) -> None:
     context = RpcContext("/s/m", {})
     context.add_trailers("event-error", values, limit)
     assert size(context) <= MAX_TRAILER_BYTES + 100
     assert all(value.isascii() and (not value or value.isprintable()) for _, value in context.trailers)
-    told = [value for name, value in context.trailers if name == "event-error"]
+    received = [value for name, value in context.trailers if name == "event-error"]
     more = [int(value) for name, value in context.trailers if name == "event-error-more"]
-    assert len(told) + sum(more) == len(values)
+    assert len(received) + sum(more) == len(values)
 
 
-def test_what_does_not_fit_is_counted() -> None:
+def test_trailers_left_out_are_counted() -> None:
     context = RpcContext("/s/m", {})
     context.add_trailers("event-id", ["event-0123456789ab"] * 30, 20)
     context.add_trailers("event-error", ["\U0001f600" * 1000] * 100, 50)
@@ -42,9 +42,9 @@ def test_what_does_not_fit_is_counted() -> None:
     assert context.trailers[-1][0] == "event-error-more"
 
 
-def test_nobody_is_not_a_caller() -> None:
+def test_caller_without_principal_is_unauthenticated() -> None:
     context = RpcContext("/s/m", {})
     with pytest.raises(Unauthenticated):
         _ = context.caller
-    context.principal = EVERYBODY.authenticate({})
+    context.principal = NO_AUTHENTICATION.authenticate({})
     assert context.caller is context.principal

@@ -1,4 +1,4 @@
-"""What Ingest's methods make of requests and of the manager's answers; the manager here only remembers."""
+"""IngestServicer: requests passed to a fake manager, and its results encoded as replies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -67,7 +67,7 @@ class Manager:
 
 
 class RequestStream:
-    """A stream that has been sent already, in these lots."""
+    """A RequestStream of these chunks."""
 
     def __init__(self, *lots: list[bytes]) -> None:
         self._lots = list(lots)
@@ -97,13 +97,13 @@ async def stream(manager: Manager, *lots: list[bytes]) -> list[ingest_pb2.Outcom
     return list(ingest_pb2.CreateStreamResponse.FromString(reply).outcomes)
 
 
-def test_every_method_is_answered() -> None:
+def test_every_method_has_a_handler() -> None:
     table = method_table(DESCRIPTOR, IngestServicer(Manager()))
     assert set(table) == {"/event_service.v1.Ingest/CreateBatch", "/event_service.v1.Ingest/CreateStream"}
     assert client_streaming_methods(DESCRIPTOR) == {"/event_service.v1.Ingest/CreateStream"}
 
 
-async def test_a_batch_is_handed_over_as_it_was_sent() -> None:
+async def test_batch_passed_to_manager() -> None:
     manager = Manager()
     outcomes = await ask(manager, batch({"n": 1}, {"data": {"n": 2, "a.b": ["키"]}, "idempotency_key": " k "}))
     assert manager.asked == [("webhook-1", "key")]
@@ -126,7 +126,7 @@ async def test_a_batch_is_handed_over_as_it_was_sent() -> None:
     ],
     ids=["webhook", "key", "none", "many", "garbage"],
 )
-async def test_what_is_no_batch_is_refused_as_a_whole(request_: bytes, field: str) -> None:
+async def test_invalid_batch_refused(request_: bytes, field: str) -> None:
     manager = Manager()
     with pytest.raises(InvalidArgument) as caught:
         await ask(manager, request_)
@@ -134,11 +134,11 @@ async def test_what_is_no_batch_is_refused_as_a_whole(request_: bytes, field: st
     assert manager.asked == []
 
 
-async def test_a_full_batch_is_taken() -> None:
+async def test_full_batch_accepted() -> None:
     assert len(await ask(Manager(), batch(*[{"n": n} for n in range(MAX_BATCH)]))) == MAX_BATCH
 
 
-async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
+async def test_refused_payload_does_not_affect_others() -> None:
     request = ingest_pb2.CreateBatchRequest.FromString(batch({"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}))
     request.payloads[1].ClearField("data")
     request.payloads[2].data.fields["x"].number_value = float("nan")
@@ -149,7 +149,7 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
         *[code_pb2.INVALID_ARGUMENT] * 3,
         code_pb2.OK,
     ]
-    for outcome, told in zip(
+    for outcome, received in zip(
         outcomes[1:4],
         [
             "ERROR_REQUIRED_PARAMETER: Required parameter. (key = payloads[1].data)",
@@ -158,7 +158,7 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
         ],
         strict=True,
     ):
-        assert outcome.message.startswith(told)
+        assert outcome.message.startswith(received)
         assert not outcome.HasField("retry_delay")
         assert not outcome.event_count
 
@@ -173,7 +173,7 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
     ],
     ids=["no struct", "no text", "one level too deep", "far too deep"],
 )
-async def test_a_payload_that_no_parser_takes_leaves_the_others_alone(wire: bytes, problem: str) -> None:
+async def test_malformed_payload_does_not_affect_others(wire: bytes, problem: str) -> None:
     request = batch({"n": 0}) + field(3, wire) + field(3, batch({"n": 2})[len(batch()) + 2 :])
     for outcomes in (await ask(Manager(), request), await stream(Manager(), [request])):
         assert [outcome.code for outcome in outcomes] == [code_pb2.OK, code_pb2.INVALID_ARGUMENT, code_pb2.OK]
@@ -181,7 +181,7 @@ async def test_a_payload_that_no_parser_takes_leaves_the_others_alone(wire: byte
         assert list(outcomes[2].event_ids) == ["event-2"]
 
 
-async def test_each_payload_has_its_own_outcome() -> None:
+async def test_outcome_per_payload() -> None:
     answers: list[CreateOutcome | EventServiceError] = [
         CreateOutcome(
             [f"event-{n}" for n in range(30)],
@@ -210,19 +210,19 @@ async def test_each_payload_has_its_own_outcome() -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away", 2.0), Overloaded("busy", retry_after=0.5)])
-async def test_where_nothing_can_be_stored_the_call_fails_so_that_it_is_repeated(error: EventServiceError) -> None:
+async def test_all_payloads_retryable_fails_the_call(error: EventServiceError) -> None:
     with pytest.raises(type(error)) as caught:
         await ask(Manager(lambda _: error.again()), batch({"n": 1}, {"n": 2}))
     assert caught.value.retry_after == error.retry_after
 
 
 @pytest.mark.parametrize("error", [AlreadyExists("used"), Internal("ours")])
-async def test_what_sending_again_does_not_mend_is_an_outcome(error: EventServiceError) -> None:
+async def test_permanent_error_is_an_outcome(error: EventServiceError) -> None:
     outcomes = await ask(Manager(lambda _: error), batch({"n": 1}, {"n": 2}))
     assert {code_pb2.Code.Name(outcome.code) for outcome in outcomes} == {error.code}
 
 
-async def test_the_largest_reply_is_one_that_clients_take() -> None:
+async def test_largest_reply_below_client_limit() -> None:
     worst = CreateOutcome(["event-0123456789ab"] * 1000, faults=["\0" * 1000] * 100, ignored=["%" * 1000] * 100)
     reply = await IngestServicer(Manager(lambda _: worst)).create_batch(
         batch(*[{"n": n} for n in range(MAX_BATCH)]), RpcContext("/s/m", {})
@@ -230,7 +230,7 @@ async def test_the_largest_reply_is_one_that_clients_take() -> None:
     assert len(reply) < 4 * 1024 * 1024
 
 
-async def test_a_stream_is_stored_lot_by_lot() -> None:
+async def test_stream_stored_by_chunks() -> None:
     manager = Manager()
     outcomes = await stream(
         manager,
@@ -258,7 +258,7 @@ async def test_a_stream_is_stored_lot_by_lot() -> None:
     ],
     ids=["empty", "no webhook", "no key", "other webhook", "other key", "large message", "long stream", "garbage"],
 )
-async def test_what_is_no_stream_is_refused(lots: list[list[bytes]], field: str) -> None:
+async def test_invalid_stream_refused(lots: list[list[bytes]], field: str) -> None:
     with pytest.raises((InvalidArgument, RequiredParameter)) as caught:
         await stream(Manager(), *lots)
     assert caught.value.violations[0].field == field
@@ -279,7 +279,7 @@ def messages(*requests: bytes) -> list[ingest_pb2.CreateStreamRequest]:
     return [ingest_pb2.CreateStreamRequest.FromString(request) for request in requests]
 
 
-async def test_the_generated_stub_sends_batches_and_streams() -> None:
+async def test_generated_stub_batches_and_streams() -> None:
     async with ingesting(Manager()) as (_, stub):
         reply = await stub.CreateBatch(ingest_pb2.CreateBatchRequest.FromString(batch({"n": 7})))
         assert reply.outcomes[0].event_ids == ["event-7"]
@@ -288,7 +288,7 @@ async def test_the_generated_stub_sends_batches_and_streams() -> None:
         assert [outcome.event_ids[0] for outcome in reply.outcomes] == [f"event-{n}" for n in range(100)]
 
 
-async def test_what_arrives_during_a_write_is_written_together() -> None:
+async def test_messages_during_write_form_one_chunk() -> None:
     manager = Manager()
     async with ingesting(manager) as (_, stub):
         manager.gate.clear()
@@ -302,7 +302,7 @@ async def test_what_arrives_during_a_write_is_written_together() -> None:
     assert len(manager.lots) <= 3
 
 
-async def test_a_refusal_reaches_a_sender_that_is_still_sending() -> None:
+async def test_refusal_reaches_sending_client() -> None:
     class Closed(Manager):
         async def create_batch(self, *_: object) -> Any:
             raise NotFound("webhook_id", "webhook-1")
@@ -319,7 +319,7 @@ async def test_a_refusal_reaches_a_sender_that_is_still_sending() -> None:
         assert server.calls_in_flight == 0
 
 
-async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
+async def test_stream_deadline_releases_call() -> None:
     async with ingesting(Manager(), grpc_max_calls=1) as (server, stub):
         waiting = stub.CreateStream(timeout=0.3)
         await waiting.write(messages(batch({"n": 1}))[0])
@@ -332,7 +332,7 @@ async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
         assert reply.outcomes[0].event_ids == ["event-7"]
 
 
-async def test_senders_that_vanish_leave_nothing_behind() -> None:
+async def test_vanished_clients_release_calls() -> None:
     async with ingesting(Manager()) as (server, _):
         for _ in range(20):
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
@@ -342,7 +342,7 @@ async def test_senders_that_vanish_leave_nothing_behind() -> None:
         await until(lambda: not server.calls_in_flight)
 
 
-async def test_a_stop_answers_open_streams() -> None:
+async def test_stop_answers_open_streams() -> None:
     manager = Manager()
     async with ingesting(manager) as (server, stub):
         call = stub.CreateStream()
@@ -355,7 +355,7 @@ async def test_a_stop_answers_open_streams() -> None:
 HOSTILE = [b"", b"\xff" * 50, b"\x1a\xff\xff\xff\xff\x0f", b"\x0a\x03\xed\xa0\x80", b"\x0b" * 1000, b"\x1a\x00" * 1001]
 
 
-async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
+async def test_hostile_bytes_refused() -> None:
     async with (
         ingesting(Manager(lambda _: CreateOutcome())) as (server, _),
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
@@ -367,7 +367,7 @@ async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_large_payloads_of_a_stranger_are_not_read() -> None:
+async def test_large_payloads_of_unauthenticated_caller_not_parsed() -> None:
     done: list[str] = []
     manager = Manager()
     servicer = IngestServicer(manager, large_payloads(done))

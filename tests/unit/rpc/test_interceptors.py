@@ -1,4 +1,4 @@
-"""What every call passes, one interceptor after the other."""
+"""The interceptors, each by itself and in their order."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from event_service.rpc.context import RpcContext
 from event_service.rpc.interceptors import Authentication, LogSampler, RpcLog, deadline, errors, interceptors, trace
 from event_service.rpc.methods import Handler, compose
 from event_service.telemetry.logging import JsonFormatter
-from tests.unit.rpc.serving import EVERYBODY, echo
+from tests.unit.rpc.serving import NO_AUTHENTICATION, echo
 
 
 def context(named: str = "request-1", **metadata: str) -> RpcContext:
@@ -24,17 +24,17 @@ def context(named: str = "request-1", **metadata: str) -> RpcContext:
 
 
 def raising(error: BaseException) -> Handler:
-    async def raise_it(request: bytes, context: RpcContext) -> bytes:
+    async def fail(request: bytes, context: RpcContext) -> bytes:
         raise error
 
-    return raise_it
+    return fail
 
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [("0b5f6f4e-1", True), ("short", False), ("x" * 65, False), ("with blank", False), ("line\nbreak", False)],
 )
-async def test_a_fit_request_id_is_the_callers(sent: str, kept: bool) -> None:
+async def test_valid_request_id_of_caller_used(sent: str, kept: bool) -> None:
     one = context("", x_request_id=sent)
     await trace(b"", one, echo)
     assert one.request_id
@@ -48,13 +48,13 @@ async def test_request_ids_differ() -> None:
     assert len({one.request_id for one in calls}) == 100
 
 
-async def test_an_id_that_another_door_has_given_stays() -> None:
+async def test_request_id_of_http_kept() -> None:
     one = context("given-by-http")
     await trace(b"", one, echo)
     assert one.request_id == "given-by-http"
 
 
-async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_records_have_request_id(caplog: pytest.LogCaptureFixture) -> None:
     log, threads = logging.getLogger("event_service.store.test"), ThreadPool(1)
     caplog.handler.setFormatter(JsonFormatter())
 
@@ -69,8 +69,8 @@ async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCap
     log.warning("before")
     await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("one", "two")))
     threads.close()
-    told = [json.loads(line) for line in caplog.text.splitlines()]
-    assert sorted((line["message"], line.get("request_id", "")) for line in told) == [
+    received = [json.loads(line) for line in caplog.text.splitlines()]
+    assert sorted((line["message"], line.get("request_id", "")) for line in received) == [
         ("before", ""),
         ("in a worker thread", "one"),
         ("in a worker thread", "two"),
@@ -90,7 +90,7 @@ async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCap
         ("nonsense", ""),
     ],
 )
-async def test_the_trace_id_is_taken_from_traceparent(sent: str, trace_id: str) -> None:
+async def test_trace_id_from_traceparent(sent: str, trace_id: str) -> None:
     one = context(traceparent=sent)
     await trace(b"", one, echo)
     assert one.trace_id == trace_id
@@ -105,7 +105,7 @@ async def test_the_trace_id_is_taken_from_traceparent(sent: str, trace_id: str) 
         (asyncio.CancelledError(), "CANCELLED", logging.INFO),
     ],
 )
-async def test_every_call_is_logged_and_observed(
+async def test_every_call_logged_and_observed(
     caplog: pytest.LogCaptureFixture, outcome: BaseException | None, code: str, level: int
 ) -> None:
     seen: list[tuple[str, str, float]] = []
@@ -124,7 +124,7 @@ async def test_every_call_is_logged_and_observed(
     assert "a-secret" not in caplog.text
 
 
-async def test_a_storm_of_refusals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_many_refusals_logged_as_one_record(caplog: pytest.LogCaptureFixture) -> None:
     log = RpcLog()
     with caplog.at_level(logging.INFO):
         for _ in range(1000):
@@ -133,12 +133,12 @@ async def test_a_storm_of_refusals_is_one_line(caplog: pytest.LogCaptureFixture)
     assert len(caplog.records) == 1
 
 
-def test_what_happens_often_is_told_seldom() -> None:
-    seldom = LogSampler(1.0)
-    assert [seldom.sample(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
+def test_log_sampler_one_sample_per_interval() -> None:
+    sampler = LogSampler(1.0)
+    assert [sampler.sample(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
 
 
-async def test_nobody_waits_for_ever() -> None:
+async def test_deadline_cancels_call() -> None:
     async def sleep(request: bytes, context: RpcContext) -> bytes:
         await asyncio.sleep(10)
         return b""
@@ -154,12 +154,12 @@ async def test_nobody_waits_for_ever() -> None:
         await deadline(b"", one, echo)
 
 
-async def test_identity_says_who_calls() -> None:
+async def test_authentication_sets_principal() -> None:
     class OnlyAlice:
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
             if metadata.get("token") != "alice":
                 raise Unauthenticated
-            return EVERYBODY.authenticate(metadata)
+            return NO_AUTHENTICATION.authenticate(metadata)
 
     identity = Authentication(OnlyAlice())
     one = context(token="alice")
@@ -169,7 +169,7 @@ async def test_identity_says_who_calls() -> None:
         await identity(b"", context(), echo)
 
 
-async def test_errors_of_ours_become_internal(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_exception_becomes_internal(caplog: pytest.LogCaptureFixture) -> None:
     assert await errors(b"a", context(), echo) == b"a"
     with pytest.raises(NotFound):
         await errors(b"", context(), raising(NotFound("event_id", "x")))
@@ -180,16 +180,16 @@ async def test_errors_of_ours_become_internal(caplog: pytest.LogCaptureFixture) 
         await errors(b"", context(), raising(asyncio.CancelledError()))
 
 
-async def test_a_timeout_inside_a_servicer_is_a_fault_of_ours() -> None:
+async def test_timeout_inside_servicer_is_internal() -> None:
     one = context()
     one.deadline = time.monotonic() + 60
-    listed = interceptors(authenticator=EVERYBODY, limit=ConcurrencyLimit(1, 1))
+    listed = interceptors(authenticator=NO_AUTHENTICATION, limit=ConcurrencyLimit(1, 1))
     with pytest.raises(EventServiceError) as caught:
         await compose(listed, raising(TimeoutError()))(b"", one)
     assert caught.value.code == "INTERNAL"
 
 
-async def test_a_fault_on_the_way_to_a_servicer_is_observed_as_one() -> None:
+async def test_interceptor_exception_observed_as_internal() -> None:
     class Broken:
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
             raise KeyError("kid")
@@ -205,11 +205,12 @@ async def test_a_fault_on_the_way_to_a_servicer_is_observed_as_one() -> None:
     assert seen == ["INTERNAL"]
 
 
-async def test_the_list_is_in_its_order() -> None:
-    admission = ConcurrencyLimit(1, 1)
+async def test_interceptor_order() -> None:
+    limit = ConcurrencyLimit(1, 1)
     names = [
-        getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=EVERYBODY, limit=admission)
+        getattr(one, "__name__", type(one).__name__)
+        for one in interceptors(authenticator=NO_AUTHENTICATION, limit=limit)
     ]
     assert names == ["trace", "RpcLog", "errors", "deadline", "ConcurrencyLimit", "Authentication"]
-    names = [getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, limit=admission)]
+    names = [getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, limit=limit)]
     assert names == ["trace", "RpcLog", "errors", "deadline", "ConcurrencyLimit"]

@@ -46,7 +46,7 @@ async def offered(server: GrpcServer) -> str:
     return await asyncio.to_thread(shake_hands)
 
 
-async def test_calls_are_answered_over_tls(files: TlsFiles, authority: Authority) -> None:
+async def test_calls_answered_over_tls(files: TlsFiles, authority: Authority) -> None:
     async with serving(Methods(), tls_cert_file=files.certificate, tls_key_file=files.key) as server:
         assert await ask(server, authority.certificate) == b"abc"
         error = await failure(ask(server, Authority("another").certificate))
@@ -56,7 +56,7 @@ async def test_calls_are_answered_over_tls(files: TlsFiles, authority: Authority
         assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_client_certificates_are_demanded(files: TlsFiles, authority: Authority, tmp_path: Path) -> None:
+async def test_client_certificate_required(files: TlsFiles, authority: Authority, tmp_path: Path) -> None:
     clients = Authority("clients")
     trusted = tmp_path / "clients.pem"
     trusted.write_bytes(clients.certificate)
@@ -69,7 +69,7 @@ async def test_client_certificates_are_demanded(files: TlsFiles, authority: Auth
             assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_replaced_certificate_is_taken_up(
+async def test_replaced_certificate_used_for_new_connections(
     files: TlsFiles, authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving(Methods(), tls_cert_file=files.certificate, tls_key_file=files.key) as server:
@@ -89,7 +89,7 @@ async def test_a_replaced_certificate_is_taken_up(
 
 
 @pytest.mark.parametrize("damage", ["missing", "garbage", "other key", "other authority"])
-def test_files_that_cannot_be_used_are_one_clear_error(files: TlsFiles, authority: Authority, damage: str) -> None:
+def test_unusable_files_raise_tls_error(files: TlsFiles, authority: Authority, damage: str) -> None:
     named = files
     if damage == "missing":
         files.key.unlink()
@@ -104,7 +104,7 @@ def test_files_that_cannot_be_used_are_one_clear_error(files: TlsFiles, authorit
     assert "\n" not in str(caught.value)
 
 
-def test_settings_name_all_or_nothing(files: TlsFiles) -> None:
+def test_partial_tls_settings_refused(files: TlsFiles) -> None:
     assert tls_files(settings()) is None
     assert tls_files(settings(tls_cert_file=files.certificate, tls_key_file=files.key)) == files
     for part in ({"tls_cert_file": files.certificate}, {"tls_key_file": files.key}, {"tls_client_ca_file": files.key}):
@@ -112,7 +112,7 @@ def test_settings_name_all_or_nothing(files: TlsFiles) -> None:
             tls_files(settings(**part))
 
 
-async def test_a_start_without_its_certificate_listens_nowhere(files: TlsFiles) -> None:
+async def test_start_without_certificate_does_not_listen(files: TlsFiles) -> None:
     files.certificate.unlink()
     with pytest.raises(TlsError):
         async with serving(Methods(), tls_cert_file=files.certificate, tls_key_file=files.key):

@@ -29,7 +29,7 @@ def store():
     return Store()
 
 
-async def test_calls_are_added_up_and_written_once(store):
+async def test_calls_summed_and_written_once(store):
     counters = DeliveryStats(store.write)
     for number in range(5):
         counters.count("one", error=number == 0)
@@ -39,12 +39,12 @@ async def test_calls_are_added_up_and_written_once(store):
     assert store.writes == [{"one": (5, 1), "two": (1, 0)}]
 
 
-async def test_nothing_counted_nothing_written(store):
+async def test_empty_flush_does_not_write(store):
     await DeliveryStats(store.write).flush()
     assert store.writes == []
 
 
-async def test_written_in_the_background(store):
+async def test_background_flush(store):
     counters = DeliveryStats(store.write, interval=0.01)
     counters.start()
     counters.start()
@@ -57,7 +57,7 @@ async def test_written_in_the_background(store):
     await counters.close()
 
 
-async def test_closing_writes_the_rest(store):
+async def test_close_flushes(store):
     counters = DeliveryStats(store.write, interval=60)
     counters.start()
     counters.count("one", error=True)
@@ -66,7 +66,7 @@ async def test_closing_writes_the_rest(store):
     assert store.writes == [{"one": (1, 1)}]
 
 
-async def test_a_failed_write_is_made_up_for(store, caplog):
+async def test_failed_flush_retried(store, caplog):
     counters = DeliveryStats(store.write, interval=0.01)
     counters.start()
     store.failing = True
@@ -82,7 +82,7 @@ async def test_a_failed_write_is_made_up_for(store, caplog):
     await counters.close()
 
 
-async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
+async def test_lost_counts_logged_at_close(store, caplog):
     counters = DeliveryStats(store.write)
     counters.count("one", error=False)
     store.failing = True
@@ -90,7 +90,7 @@ async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
     assert "lost" in caplog.text
 
 
-async def test_a_flush_waits_for_the_one_before(store):
+async def test_flush_waits_for_running_flush(store):
     counters = DeliveryStats(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
@@ -104,7 +104,7 @@ async def test_a_flush_waits_for_the_one_before(store):
     assert store.writes == [{"one": (1, 0)}]
 
 
-async def test_a_caller_that_gives_up_does_not_count_twice(store):
+async def test_cancelled_flush_does_not_count_twice(store):
     counters = DeliveryStats(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
@@ -117,7 +117,7 @@ async def test_a_caller_that_gives_up_does_not_count_twice(store):
     assert store.writes == [{"one": (1, 0)}]
 
 
-async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
+async def test_close_has_timeout(store, caplog, monkeypatch):
     monkeypatch.setattr(counters_module, "CLOSE_TIMEOUT", 0.05)
     for started in (False, True):
         counters = DeliveryStats(store.write, interval=0.001)
@@ -131,7 +131,7 @@ async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
     assert caplog.text.count("does not respond") == 2
 
 
-async def test_what_became_of_deliveries(store):
+async def test_recorded_outcomes_summed(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=False)
@@ -156,7 +156,7 @@ async def test_what_became_of_deliveries(store):
     assert store.counts == {"one": DeliveryCounts(3, 1, expected)}
 
 
-async def test_readers_do_not_wait_for_counts_that_cannot_be_written(store, monkeypatch):
+async def test_try_flush_has_timeout(store, monkeypatch):
     monkeypatch.setattr(counters_module, "FLUSH_TIMEOUT", 0.01)
     counters = DeliveryStats(store.write)
     counters.count("one", error=True)
@@ -172,7 +172,7 @@ async def test_readers_do_not_wait_for_counts_that_cannot_be_written(store, monk
     assert store.writes == [{"one": (1, 1)}]
 
 
-async def test_what_could_not_be_written_is_added_to_what_came_later(store):
+async def test_unwritten_counts_added_to_later_ones(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=True)
@@ -197,7 +197,7 @@ async def test_what_could_not_be_written_is_added_to_what_came_later(store):
     }
 
 
-def test_an_error_is_kept_as_it_can_be_stored():
+def test_last_error_truncated_and_storable():
     activity = Activity()
     activity.record(Ending(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
     assert activity.last_error.startswith("half a pair ? x")

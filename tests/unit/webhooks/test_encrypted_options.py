@@ -29,7 +29,7 @@ def encryptor(tmp_path):
         "aws_credentials", "private_key",
     ],
 )  # fmt: skip
-def test_a_name_says_that_it_is_a_secret(name):
+def test_secret_names(name):
     assert is_secret(name, "x")
     assert is_secret(name, ["x"])
     assert not is_secret(name, True)
@@ -37,7 +37,7 @@ def test_a_name_says_that_it_is_a_secret(name):
 
 
 @pytest.mark.parametrize("name", ["timezone", "event_key", "mapping", "endpoint", "sns_topics", "project_id", "pass"])
-def test_other_names_do_not(name):
+def test_other_names_are_not_secret(name):
     assert not is_secret(name, "x")
 
 
@@ -50,7 +50,7 @@ def test_secrets_are_encrypted_and_decrypted(encryptor):
     assert encrypted(OPTIONS, encryptor, "webhook-1")["api_key"] != stored["api_key"], "equal secrets look different"
 
 
-def test_what_is_sealed_opens_nowhere_else(encryptor, tmp_path):
+def test_encrypted_option_bound_to_webhook_name_and_key(encryptor, tmp_path):
     stored = encrypted(OPTIONS, encryptor, "webhook-1")
     moved = {"api_key": stored["sentry_client_secret"]}
     for options, other, webhook_id in (
@@ -64,16 +64,16 @@ def test_what_is_sealed_opens_nowhere_else(encryptor, tmp_path):
             decrypted(options, other, webhook_id)
 
 
-def test_what_upstream_stored_in_clear_is_taken_as_it_is(encryptor):
+def test_plain_options_of_upstream_unchanged(encryptor):
     assert decrypted(OPTIONS, encryptor, "webhook-1") == OPTIONS
 
 
-def test_readers_see_a_mask(encryptor):
+def test_secrets_masked(encryptor):
     shown = {**OPTIONS, **dict.fromkeys(SECRETS, MASK)}
     assert masked(OPTIONS) == masked(encrypted(OPTIONS, encryptor, "webhook-1")) == shown
 
 
-def test_a_mask_that_comes_back_leaves_the_secret_as_it_is():
+def test_mask_keeps_stored_secret():
     given = {**masked(OPTIONS), "timezone": "UTC", "api_key": "new"}
     assert with_kept_secrets(given, OPTIONS) == {**OPTIONS, "timezone": "UTC", "api_key": "new"}
     with pytest.raises(InvalidArgument, match="api_key: is a mask"):
