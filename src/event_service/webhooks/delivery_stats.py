@@ -114,7 +114,7 @@ class DeliveryStats:
                 return
             try:
                 await self._write(counts)
-            except BaseException:
+            except BaseException:  # includes cancellation: the counts must not get lost
                 for webhook_id, later in self._unwritten.items():
                     counts.setdefault(webhook_id, DeliveryCounts()).add(later)
                 self._unwritten = counts

@@ -76,9 +76,7 @@ def with_kept_secrets(given: Options, before: Options) -> dict[str, Any]:
     for name, value in given.items():
         if value == MASK and is_secret(name, value):
             if before.get(name) is None:
-                raise InvalidArgument.at(
-                    f"plugin_info.options.{name}", "is a mask; send the secret itself"
-                )
+                raise InvalidArgument.at(f"plugin_info.options.{name}", "is a mask; send the secret itself")
             options[name] = before[name]
     return options
 

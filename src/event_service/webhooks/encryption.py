@@ -61,7 +61,7 @@ class Encryptor:
         Raises:
             SecretKeyError: the key file can neither be read nor created.
         """
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = secrets.token_bytes(NONCE_BYTES)  # random per encryption: GCM must never reuse a nonce
         return nonce + self._key().encrypt(nonce, secret.encode(), owner.encode())
 
     def decrypt(self, encrypted: bytes, owner: str) -> str:

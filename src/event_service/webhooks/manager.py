@@ -173,6 +173,7 @@ class WebhookManager:
             tags=dict(tags or {}),
             is_ours=True,
         )
+        # Encryption binds secrets to the webhook_id, so it follows the creation of the id.
         keyless.plugin.options = encrypted(keyless.plugin.options, self._encryptor, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
         await self._threads.run(self._store.insert, webhook)
@@ -293,7 +294,7 @@ class WebhookManager:
         """Delete the webhook, but not its events."""
         _require_id(webhook_id)
         deleted = await self._threads.run(self._store.delete, scope, webhook_id)
-        self._cache.invalidate(webhook_id)
+        self._cache.invalidate(webhook_id)  # even if nothing was deleted: another replica may have been first
         if not deleted:
             raise NotFound("webhook_id", webhook_id)
 
