@@ -151,7 +151,7 @@ def watch(
     """Where the metrics look when somebody asks."""
     metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
     metrics.watch_reads(lambda: threads.pending)
-    metrics.watch_calls(lambda: grpc_server.calls_under_way)
+    metrics.watch_calls(lambda: grpc_server.calls_in_flight)
     metrics.watch_database(lambda: grpc_server.health.serving)
 
 

@@ -50,7 +50,7 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     database["claim"].insert_one({"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)})
     database["webhook"].insert_one(upstream_webhook(1))
     database["webhook"].insert_one(
-        {"webhook_id": "webhook-2", "sealed_keys": [b"encrypted"], "access_key_hashes": ["h"]}
+        {"webhook_id": "webhook-2", "encrypted_keys": [b"encrypted"], "access_key_hashes": ["h"]}
     )
     database["health"].insert_one({"_id": "probe"})
     database["note"].insert_one({"of": "somebody else"})

@@ -88,7 +88,7 @@ def test_what_is_stored_comes_back(store: WebhookStore) -> None:
         plugin=PluginInfo("plugin-9", "2.1", {"$where": 1, "x.y": True}, {"": []}, "MANUAL"),
         previous_key_expires_at=NOW + timedelta(days=1),
         key_hashes=["1" * 64, "2" * 64],
-        sealed_keys=[b"\x00\xff", b"other"],
+        encrypted_keys=[b"\x00\xff", b"other"],
         capability={"c": 1},
         state=WebhookState.DISABLED,
         requests_total=3,
@@ -109,7 +109,7 @@ def test_no_key_is_stored(store: WebhookStore, database: Database) -> None:
 def test_field_names_are_upstreams(store: WebhookStore, database: Database) -> None:
     store.insert(make())
     (document,) = database["webhook"].find()
-    ours = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "made_by_event_service", "_id"}
+    ours = {"access_key_hashes", "previous_key_expires_at", "encrypted_keys", "made_by_event_service", "_id"}
     assert document.keys() - ours == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
     assert document["plugin_info"].keys() == upstream_document("x", "y")["plugin_info"].keys()
 
@@ -187,7 +187,7 @@ def test_whoever_rotates_second_is_told(store: WebhookStore) -> None:
 def test_keys_can_be_replaced_whatever_they_were(store: WebhookStore, hashes: list[str]) -> None:
     before = make(key_hashes=hashes)
     store.insert(before)
-    after = replace(before, key_hashes=["new"], sealed_keys=[b"s"], previous_key_expires_at=NOW)
+    after = replace(before, key_hashes=["new"], encrypted_keys=[b"s"], previous_key_expires_at=NOW)
     assert store.replace_keys(WORKSPACE, before, after) == after
 
 
@@ -330,7 +330,7 @@ class TestUpstreamDocuments:
             {"aggregate": [{"unwind": {"path": "capability.supported_schema"}}]},
             {"distinct": "plugin_info"},
             {"distinct": "access_key_hashes"},
-            {"distinct": "sealed_keys"},
+            {"distinct": "encrypted_keys"},
         ],
         ids=json.dumps,
     )
@@ -369,7 +369,7 @@ SECRET = [
     "webhook_url",
     "access_key_hashes",
     "access_key_hashes.0",
-    "sealed_keys",
+    "encrypted_keys",
     "previous_key_expires_at",
 ]
 
@@ -393,7 +393,7 @@ SECRET = [
 )
 def test_a_list_does_not_say_anything_of_keys(store: WebhookStore, query: dict[str, Any], name: str) -> None:
     """Refused; or, where the language ignores unknown fields, the same as without."""
-    store.insert(make("webhook-1", sealed_keys=[b"k"]))
+    store.insert(make("webhook-1", encrypted_keys=[b"k"]))
     query = json.loads(json.dumps(query).replace("NAME", name))
     if query == {"only": ["webhook_url"]}:
         return  # shown masked
@@ -436,7 +436,7 @@ def test_a_list_does_not_say_anything_of_keys(store: WebhookStore, query: dict[s
 def test_a_statistic_does_not_say_anything_of_keys(
     store: WebhookStore, database: Database, query: dict[str, Any], name: str
 ) -> None:
-    store.insert(make("webhook-1", sealed_keys=[b"k"]))
+    store.insert(make("webhook-1", encrypted_keys=[b"k"]))
     database["webhook"].insert_one(upstream_document("webhook-2", "canary"))
     query = json.loads(json.dumps(query).replace("NAME", name))
     try:

@@ -315,11 +315,15 @@ def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observat
     """Whether what webhooks keep encrypted (keys that sign, secrets among the options) can be opened."""
     from event_service.errors import Internal  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.inspection import Observation, Verdict, webhooks  # noqa: PLC0415
-    from event_service.webhooks.encrypted_options import holds_sealed, opened  # noqa: PLC0415
+    from event_service.webhooks.encrypted_options import decrypted, has_encrypted_option  # noqa: PLC0415
     from event_service.webhooks.encryption import FILE_NAME, Encryptor, SecretKeyError  # noqa: PLC0415
 
     what, advice = "encrypted secrets", "Set the EVENT_SERVICE_SECRET_KEY, or put back the secret.key, of back then."
-    kept = [webhook for webhook in webhooks(database) if webhook.sealed_keys or holds_sealed(webhook.plugin.options)]
+    kept = [
+        webhook
+        for webhook in webhooks(database)
+        if webhook.encrypted_keys or has_encrypted_option(webhook.plugin.options)
+    ]
     if not kept:
         return
     if not settings.secret_key.get_secret_value() and not (settings.data_dir / FILE_NAME).exists():
@@ -330,9 +334,9 @@ def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observat
         encryptor = Encryptor.from_settings(settings)
         for webhook in kept:
             try:
-                opened(webhook.plugin.options, encryptor, webhook.webhook_id)
-                for encrypted in webhook.sealed_keys[:1]:
-                    encryptor.open(encrypted, webhook.webhook_id)
+                decrypted(webhook.plugin.options, encryptor, webhook.webhook_id)
+                for encrypted in webhook.encrypted_keys[:1]:
+                    encryptor.decrypt(encrypted, webhook.webhook_id)
             except Internal:
                 lost += 1
     except SecretKeyError as error:

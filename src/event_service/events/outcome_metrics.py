@@ -21,7 +21,7 @@ class OutcomeMetrics:
         self._metrics.delivery(parser_of(webhook), error.reason)
         # A retryable error is the service's fault: the webhook's statistics show the sender's.
         if error.retry_after is None:
-            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(refused=1, error=error.message))
+            self._webhooks.record(webhook.webhook_id, DeliveryOutcome(refused=1, error=error.message))
 
     def stored(self, webhook: Webhook, result: CreateResult, errors: int = 0) -> None:
         """Count a delivery that was stored, now or before, or that makes no event.
@@ -33,7 +33,7 @@ class OutcomeMetrics:
         if result.duplicate:
             self._metrics.events(duplicate=count)
             self._metrics.delivery(parser, "duplicate")
-            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(duplicates=1))
+            self._webhooks.record(webhook.webhook_id, DeliveryOutcome(duplicates=1))
             return
         if count or unmatched:
             self._metrics.events(stored=count - errors, unmatched=unmatched, unreadable=errors)
@@ -45,7 +45,7 @@ class OutcomeMetrics:
             ignored=result.ignored,
             error=result.faults[0] if errors else "",
         )
-        self._webhooks.note(webhook.webhook_id, ending)
+        self._webhooks.record(webhook.webhook_id, ending)
 
     def drafts(self, webhook: Webhook, stored: int, duplicates: int, error: EventServiceError | None = None) -> None:
         """Count events that were parsed elsewhere and stored, now or before.
@@ -55,7 +55,7 @@ class OutcomeMetrics:
         """
         if stored or duplicates:
             self._metrics.events(stored=stored, duplicate=duplicates)
-            self._webhooks.note(webhook.webhook_id, DeliveryOutcome(stored=stored, duplicates=duplicates))
+            self._webhooks.record(webhook.webhook_id, DeliveryOutcome(stored=stored, duplicates=duplicates))
         if error is not None:
             self.refused(webhook, error)
         else:

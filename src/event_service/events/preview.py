@@ -74,7 +74,7 @@ class Previewer:
             RequiredParameter, NotFound: the webhook.
             RequiredParameter, InvalidArgument, TooLarge: the payload would be refused.
         """
-        webhook = await self._webhooks.get_opened(scope, webhook_id)
+        webhook = await self._webhooks.get_decrypted(scope, webhook_id)
         headers = {name.lower(): value for name, value in headers.items()}
         unreadable, raw_body = "", None
         if is_body:

@@ -58,7 +58,7 @@ class Replayer:
         info = event_pb2.EventInfo.FromString(await self._events.get(scope, event_id))
         if not is_error_event(info.event_type, info.event_key, info.title):
             raise InvalidArgument.at("event_id", "is not a parse-error event")
-        webhook = await self._webhooks.get_opened(scope, info.webhook_id)
+        webhook = await self._webhooks.get_decrypted(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()
         payload, unreadable = await self._deliveries.run_in_thread(self._payload_of, info)
         delivery = Delivery(

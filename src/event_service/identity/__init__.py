@@ -1,1 +1,1 @@
-"""Who calls, and what they may see: tokens become a Principal, a Principal becomes a Scope."""
+"""Authentication and authorization: a token becomes a Principal, a Principal becomes a Scope."""

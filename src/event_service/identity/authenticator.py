@@ -1,4 +1,4 @@
-"""From a call's metadata to its Principal."""
+"""Authentication: a call's metadata becomes a Principal."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,27 +15,28 @@ from event_service.settings import Settings
 
 
 class Authenticator(Protocol):
-    """Says who calls."""
+    """Authenticates callers."""
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        """
+        """Return the caller.
+
         Args:
             metadata: gRPC metadata or HTTP headers, names in lower case.
 
         Raises:
-            Unauthenticated: there is no token, or it does not hold.
+            Unauthenticated: the token is missing or invalid.
         """
         ...
 
 
 class NoAuthentication:
-    """`EVENT_SERVICE_AUTH=none`: everybody who can connect acts for one configured workspace. Tokens are not read."""
+    """`EVENT_SERVICE_AUTH=none`: every caller acts for one configured workspace. Tokens are ignored."""
 
     def __init__(self, domain_id: str, workspace_id: str) -> None:
         self._principal = Principal(Role.WORKSPACE_OWNER, domain_id, workspace_id)
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        """The one principal there is."""
+        """Return the configured principal."""
         return self._principal
 
 
@@ -46,11 +47,10 @@ class TokenAuthentication:
         self._verifier = verifier
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-        """The token's bearer. What a SYSTEM_TOKEN acts for is in the metadata x_domain_id and x_workspace_id.
+        """Return the token's bearer. x_domain_id and x_workspace_id name the tenant a SYSTEM_TOKEN acts for.
 
         Raises:
-            Unauthenticated: as the protocol says; or a SYSTEM_TOKEN is to act for another domain than the one its key
-                is bound to.
+            Unauthenticated: the token is missing or invalid, or a SYSTEM_TOKEN's key is bound to another domain.
         """
         token = bearer_token(metadata)
         if not token:
@@ -59,13 +59,13 @@ class TokenAuthentication:
         if principal.role is Role.SYSTEM_TOKEN:
             domain_id = metadata.get("x_domain_id", "")
             if domain_id and principal.domain_id not in ("", domain_id):
-                raise Unauthenticated  # a key of one domain that signs for another
+                raise Unauthenticated  # a domain's key must not sign for another domain
             return replace(principal, domain_id=domain_id, workspace_id=metadata.get("x_workspace_id", ""))
         return principal
 
 
 def bearer_token(metadata: Mapping[str, str]) -> str:
-    """The token a call carries, "" if it carries none. `token`, upstream's own, goes first."""
+    """Return the token of a call, "" without. Upstream's key `token` takes precedence over `authorization`."""
     token = metadata.get("token", "")
     if token:
         return token
@@ -74,10 +74,10 @@ def bearer_token(metadata: Mapping[str, str]) -> str:
 
 
 def make_authenticator(settings: Settings, *, clock: Callable[[], float] = time.time) -> Authenticator:
-    """The authenticator the settings ask for.
+    """Create the authenticator that the settings configure.
 
     Args:
-        clock: seconds since 1970, UTC.
+        clock: Unix seconds.
 
     Raises:
         KeySetError: auth=jwt without a usable key file; the text is one line for the operator.

@@ -1,8 +1,8 @@
-"""What the claims of a token with a good signature make of its bearer.
+"""Validation of the claims of a token whose signature is valid.
 
-Source: the Event API's rules ("Who may do what"); the claims are those upstream's identity service mints:
+Source: the Event API's rules ("Who may do what"); the claims are those that upstream's identity service issues:
 `did` domain, `wid` workspace, `rol` role, `typ` kind of token, `own` kind of owner, `projects`, `permissions`,
-`ver` "2.0", `aud` the user's or app's id, `iat`, `nbf`, `exp` (seconds since 1970, UTC).
+`ver` "2.0", `aud` the user's or app's id, `iat`, `nbf`, `exp` (Unix seconds).
 """
 
 import math
@@ -16,25 +16,25 @@ VERSION = "2.0"
 
 SYSTEM_TOKEN = "SYSTEM_TOKEN"  # noqa: S105 - a kind of token, not a secret
 
-# REFRESH_TOKEN is upstream's one other kind and buys new tokens only. A kind nobody here has heard of was made for
-# some other purpose, and so is refused like it; a token without `typ` counts as an access token.
+# Upstream's REFRESH_TOKEN only obtains new tokens and is refused, as are unknown kinds, which have other purposes. A
+# token without `typ` counts as an access token.
 BEARER_TOKENS = frozenset({"ACCESS_TOKEN", "CLIENT_SECRET", "API_KEY", SYSTEM_TOKEN, ""})
 
-# How far (s) a signer's clock may run ahead where `iat` decides how long a token lives.
+# Seconds that a signer's clock may be ahead where `iat` decides the expiry.
 CLOCK_SKEW = 60
 
 
 class InvalidTokenError(ValueError):
-    """The token does not hold; the text says why, for our own log only."""
+    """The token is invalid; the reason is for the log only, callers get one text for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an operator may set.
+    """The configurable rules.
 
     Attributes:
-        system_token_max_age: seconds after `iat` at which a SYSTEM_TOKEN without `exp` ends.
-        audience: what `aud` must be or contain; "" = anything, since upstream puts the user's id there.
+        system_token_max_age: seconds from `iat` to the expiry of a SYSTEM_TOKEN without `exp`.
+        audience: required value or member of `aud`; "" accepts any, since upstream puts the user's id there.
     """
 
     system_token_max_age: int
@@ -44,21 +44,22 @@ class Rules:
 def principal_of(
     claims: Mapping[str, Any], now: float, rules: Rules, *, key_domain_id: str = ""
 ) -> tuple[Principal, float]:
-    """The bearer of a token, and until when (s since 1970) the token holds.
+    """Return the bearer of a token and its expiry in Unix seconds.
 
     For a SYSTEM_TOKEN the domain is its key's and the workspace empty: each call names both in its metadata.
 
     Args:
-        key_domain_id: the only domain that the key which signed the token signs for; "" = every domain.
+        now: Unix seconds.
+        key_domain_id: the only domain that the signing key is bound to; "" for every domain.
 
     Raises:
-        InvalidTokenError: the claims are incomplete, contradict each other or are not in force.
+        InvalidTokenError: the claims are incomplete, contradictory, expired or not yet valid.
     """
     kind = _text(claims, "typ")
     if kind not in BEARER_TOKENS:
         raise InvalidTokenError(f"typ {kind!r} is not a bearer token")
     if claims.get("injected_params") is not None:
-        raise InvalidTokenError("injected_params would rewrite the request")
+        raise InvalidTokenError("injected_params is not supported")
     if claims.get("ver", VERSION) != VERSION:
         raise InvalidTokenError("ver is not 2.0")
     _check_audience(claims, rules.audience)
@@ -76,8 +77,8 @@ def _bearer(claims: Mapping[str, Any], domain_id: str) -> Principal:
     workspace_id = _text(claims, "wid")
     projects, permissions = _texts(claims, "projects"), _texts(claims, "permissions")
     if claims.get("own") == "APP" and (projects is None or not permissions):
-        # Upstream asks its identity service for these; a token that lacks them would be unrestricted here.
-        raise InvalidTokenError("an APP token without permissions and projects of its own")
+        # Upstream asks its identity service for these; without them the token would be unrestricted here.
+        raise InvalidTokenError("an APP token without permissions or projects")
     if role in (Role.WORKSPACE_OWNER, Role.WORKSPACE_MEMBER):
         if not workspace_id:
             raise InvalidTokenError(f"{role} without wid")
@@ -95,7 +96,7 @@ def _bearer(claims: Mapping[str, Any], domain_id: str) -> Principal:
 
 
 def _role(claims: Mapping[str, Any]) -> Role:
-    """Only `typ` makes a system token; `rol` SYSTEM_TOKEN on any other is as unknown as the rest."""
+    # Only `typ` makes a system token: `rol` SYSTEM_TOKEN of any other kind is an unknown role.
     role = _text(claims, "rol")
     if role in (Role.DOMAIN_ADMIN, Role.WORKSPACE_OWNER, Role.WORKSPACE_MEMBER):
         return Role(role)
@@ -105,13 +106,13 @@ def _role(claims: Mapping[str, Any]) -> Role:
 def _expiry(claims: Mapping[str, Any], now: float, rules: Rules) -> float:
     not_before = _time(claims, "nbf")
     if not_before is not None and now < not_before:
-        raise InvalidTokenError("nbf is still to come")
+        raise InvalidTokenError("nbf is in the future")
     expires_at, issued_at = _time(claims, "exp"), _time(claims, "iat")
     if expires_at is None:
         if claims.get("typ") != SYSTEM_TOKEN:
             raise InvalidTokenError("exp is missing")
         if issued_at is None or issued_at > now + CLOCK_SKEW:
-            raise InvalidTokenError("neither exp nor a credible iat")
+            raise InvalidTokenError("exp is missing, and iat is missing or in the future")
         expires_at = issued_at + rules.system_token_max_age
     if now >= expires_at:
         raise InvalidTokenError("expired")
@@ -124,7 +125,7 @@ def _check_audience(claims: Mapping[str, Any], audience: str) -> None:
     if not all(isinstance(name, str) for name in names):
         raise InvalidTokenError("aud is not a string")
     if audience and audience not in names:
-        raise InvalidTokenError("aud is somebody else")
+        raise InvalidTokenError("aud does not match EVENT_SERVICE_TOKEN_AUDIENCE")
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

@@ -1,6 +1,6 @@
-"""Keys and tokens for those without an identity service: `event-service token keygen` and `token issue`.
+"""Keys and tokens without an identity service: `event-service token keygen` and `token issue`.
 
-The claims are upstream's, so that such tokens work wherever upstream's do, and the keys are ordinary JWKs.
+The claims are upstream's, so that the tokens work wherever upstream's do; the keys are ordinary JWKs.
 """
 
 import json
@@ -31,12 +31,12 @@ ISSUER = "event-service"
 def generate_key(
     algorithm: Algorithm = "ES256", *, key_id: str = "", domain_id: str = "", system: bool = False
 ) -> dict[str, Any]:
-    """A new private key as JWK.
+    """Generate a private key as JWK.
 
     Args:
-        key_id: its `kid`; "" = a random one.
-        domain_id: the only domain it may sign for; "" = every domain.
-        system: whether it may sign SYSTEM_TOKENs.
+        key_id: its `kid`; "" for a random one.
+        domain_id: the only domain it may sign for; "" for every domain.
+        system: allow it to sign SYSTEM_TOKENs.
     """
     parameters: dict[str, Any] = {"kid": key_id or secrets.token_hex(8), "use": "sig", "alg": algorithm}
     key: RSAKey | ECKey | OKPKey
@@ -54,44 +54,44 @@ def generate_key(
 
 
 def public_half(private_key: Mapping[str, Any]) -> dict[str, Any]:
-    """The JWK to publish: everything but the private members."""
+    """Return the public JWK: all but the private members."""
     return dict(JWKRegistry.import_key(dict(private_key)).as_dict(private=False))
 
 
 def write_key_pair(private_key: Mapping[str, Any], private_path: Path, jwks_path: Path) -> None:
-    """Writes the private key (a new file, 0600) and adds its public half to the key set (created if missing).
+    """Write the private key (a new file, 0600) and add its public half to the key set (created if missing).
 
-    The key set is replaced in one step: a service that is reading it sees the former or the new one.
+    The key set is replaced atomically: a running service reads the old or the new one.
 
     Raises:
-        AlreadyExists: there is such a private file, or the key set has a key of that `kid`.
-        InvalidArgument: the key set file is no key set.
+        AlreadyExists: the private file exists, or the key set has a key with this `kid`.
+        InvalidArgument: the key set file is not a key set.
         OSError: a file cannot be written.
     """
     document = _read_key_set(jwks_path)
     key_id = private_key.get("kid")
     if any(isinstance(key, dict) and key.get("kid") == key_id for key in document["keys"]):
-        raise AlreadyExists(f"{jwks_path} already has a key {key_id!r}.")
+        raise AlreadyExists(f"{jwks_path} already has a key {key_id!r}; choose another key id.")
     try:
         descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise AlreadyExists(f"{private_path} exists; a private key is not overwritten.") from None
+        raise AlreadyExists(f"{private_path} exists; choose another file: private keys are not overwritten.") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(json.dumps({"keys": [dict(private_key)]}, indent=2) + "\n")
     document["keys"].append(public_half(private_key))
     try:
         _replace(jwks_path, json.dumps(document, indent=2) + "\n")
     except OSError:
-        # Half a pair helps nobody, and would stand in the way of the next attempt.
+        # An unpublished private key would only block the next attempt.
         private_path.unlink(missing_ok=True)
         raise
 
 
 def read_private_key(path: Path, key_id: str = "") -> dict[str, Any]:
-    """The private key in a file: a JWK, or a key set of which `key_id` ("" = the last one) is taken.
+    """Read the private key from a JWK, or from a key set by `key_id` ("" for the last key).
 
     Raises:
-        InvalidArgument: there is no such key in it.
+        InvalidArgument: the file has no such key.
         OSError: the file cannot be read.
     """
     try:
@@ -105,7 +105,7 @@ def read_private_key(path: Path, key_id: str = "") -> dict[str, Any]:
         if isinstance(key, dict) and "d" in key and (not key_id or key.get("kid") == key_id)
     ]
     if not found:
-        raise InvalidArgument(f"{path} holds no private key{f' {key_id!r}' if key_id else ''}.")
+        raise InvalidArgument(f"{path} has no private key{f' {key_id!r}' if key_id else ''}.")
     return dict(found[-1])
 
 
@@ -121,23 +121,23 @@ def issue_token(
     audience: str = "event-service",
     clock: Callable[[], float] = time.time,
 ) -> str:
-    """A signed token with upstream's claims.
+    """Sign a token with upstream's claims.
 
     Args:
-        role: a SYSTEM_TOKEN names the domain it acts for at each call; `domain_id` is then only its own.
+        domain_id: of the bearer; a SYSTEM_TOKEN names the domain it acts for at each call.
         expires_in: seconds from now.
-        projects: the projects of a WORKSPACE_MEMBER; none = the member sees nothing.
-        permissions: prefixes such as `monitoring:Event`; none = not restricted.
+        projects: of a WORKSPACE_MEMBER; without any, the member sees nothing.
+        permissions: prefixes such as `monitoring:Event`; empty for no restriction.
         audience: the user's id.
 
     Raises:
-        InvalidArgument: such a token would be refused by the service.
+        InvalidArgument: the service would refuse such a token.
     """
     system = role is Role.SYSTEM_TOKEN
     if not domain_id:
-        raise InvalidArgument.at("domain_id", "a token is always of one domain")
+        raise InvalidArgument.at("domain_id", "is required: a token belongs to one domain")
     if role in (Role.WORKSPACE_OWNER, Role.WORKSPACE_MEMBER) and not workspace_id:
-        raise InvalidArgument.at("workspace_id", f"a {role} is one of a workspace")
+        raise InvalidArgument.at("workspace_id", f"is required for a {role}")
     if expires_in < 1:
         raise InvalidArgument.at("expires", "must be in the future")
     try:
@@ -146,9 +146,9 @@ def issue_token(
     except (KeySetError, JoseError, ValueError) as error:
         raise InvalidArgument(f"The key cannot sign tokens: {error}") from error
     if key.domain_id not in ("", domain_id):
-        raise InvalidArgument.at("domain_id", f"the key signs for {key.domain_id} only")
+        raise InvalidArgument.at("domain_id", f"the key signs for {key.domain_id} only; use that domain or another key")
     if system and not key.system:
-        raise InvalidArgument.at("role", "only a key made with --system signs a SYSTEM_TOKEN")
+        raise InvalidArgument.at("role", "a SYSTEM_TOKEN needs a key made with --system")
     now = int(clock())
     claims: dict[str, Any] = {
         "iss": ISSUER,
@@ -172,7 +172,6 @@ def issue_token(
 
 
 def _read_key_set(path: Path) -> dict[str, Any]:
-    """The key set's own JSON, members we do not know included; an empty one where there is no file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -181,7 +180,7 @@ def _read_key_set(path: Path) -> dict[str, Any]:
         parse_key_set(content)
     except KeySetError as error:
         raise InvalidArgument(f"{path}: {error}") from error
-    document = json.loads(content)
+    document = json.loads(content)  # the JSON itself: unknown members must survive the rewrite
     return document if "keys" in document else {"keys": [document]}
 
 
@@ -190,7 +189,7 @@ def _replace(path: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        # Public keys: readable by the service, whoever it runs as.
+        # Public keys: the service may run as another user.
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

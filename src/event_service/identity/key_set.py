@@ -1,4 +1,4 @@
-"""The public keys that tokens are checked against: a JSON Web Key Set with two members of our own.
+"""The public keys that verify tokens: a JSON Web Key Set with two additional members.
 
 Source: RFC 7517; the Event API's rules ("Who may do what"): a key with `domain_id` signs for that domain only,
 and only a key with `system: true` signs a SYSTEM_TOKEN. Upstream's own keys are one per domain and carry no `kid`.
@@ -19,23 +19,23 @@ SigningKey = RSAKey | ECKey | OKPKey
 
 SMALLEST_RSA_BITS = 2048
 
-# The whole allow-list. A key fits exactly one algorithm, so that no token can choose how its key is used.
+# The allow-list. Each key has exactly one algorithm, so that a token cannot choose how its key is used.
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 
 
 class KeySetError(ValueError):
-    """The text is no JSON Web Key Set, or a key in it cannot check tokens; says which and why."""
+    """The text is not a JSON Web Key Set, or a key cannot verify tokens; says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """One public key and what it may sign.
+    """A public key and its restrictions.
 
     Attributes:
-        algorithm: the only one of `ALGORITHMS` that this key checks.
-        key_id: `kid`, "" where the key has none.
-        domain_id: the only domain whose tokens it signs; "" = every domain.
-        system: whether it signs SYSTEM_TOKENs.
+        algorithm: the only one of `ALGORITHMS` for this key.
+        key_id: `kid`, "" without.
+        domain_id: the only domain whose tokens it may sign; "" for every domain.
+        system: True if it may sign SYSTEM_TOKENs.
     """
 
     key: SigningKey
@@ -46,7 +46,7 @@ class VerificationKey:
 
 
 class KeySet:
-    """Finds the keys that may have signed a token."""
+    """The keys, by id and by domain."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self._by_key_id: dict[str, list[VerificationKey]] = {}
@@ -62,9 +62,9 @@ class KeySet:
         return self._count
 
     def candidates(self, *, key_id: str | None, domain_id: str, algorithm: str, system: bool) -> list[VerificationKey]:
-        """The keys that a token with these (still unproved) marks may be signed with, best guess first.
+        """Return the keys that may have signed a token with these unverified values, the most specific first.
 
-        A `key_id` that is not in the set finds nothing: such a token is never tried against other keys.
+        An unknown `key_id` yields no keys: such a token is never tried against others.
         """
         if key_id is not None:
             found = self._by_key_id.get(key_id, [])
@@ -78,13 +78,13 @@ class KeySet:
 
 
 def parse_key_set(text: bytes) -> KeySet:
-    """A key set from the text of a JWKS file (UTF-8 JSON, `{"keys": [...]}`), or of a single key.
+    """Parse a JWKS file (UTF-8 JSON, `{"keys": [...]}`) or a single JWK.
 
-    A key that cannot check tokens (another use, another type, a short RSA key) is left out with a warning, as
-    RFC 7517 section 5 wants. A set without keys is valid: then no token holds.
+    A key that cannot verify tokens (another use, another type, a short RSA key) is skipped with a warning, as RFC 7517
+    section 5 demands. A set without keys is valid, and refuses every token.
 
     Raises:
-        KeySetError: not JSON, not a key set, or none of its keys is usable.
+        KeySetError: the text is not JSON or not a key set, or all its keys are unusable.
     """
     try:
         document = json.loads(text)
@@ -103,22 +103,22 @@ def parse_key_set(text: bytes) -> KeySet:
     if faults and not keys:
         raise KeySetError("; ".join(faults))
     for fault in faults:
-        logger.warning("a key of the key set is left out: %s", fault)
+        logger.warning("skipping a key of the key set: %s", fault)
     return KeySet(keys)
 
 
 def verification_key(member: Any) -> VerificationKey:
-    """The key that one member of a key set describes. A private key counts as its public half.
+    """Parse one member of a key set. Of a private key only the public half is kept.
 
     Raises:
-        KeySetError: it cannot check tokens.
+        KeySetError: it cannot verify tokens.
     """
     if not isinstance(member, Mapping):
         raise KeySetError("not an object")
     domain_id, system, key_id = member.get("domain_id", ""), member.get("system", False), member.get("kid", "")
-    # A mistyped restriction must not turn into none.
+    # A malformed restriction must not be ignored.
     if not isinstance(domain_id, str) or ("domain_id" in member and not domain_id):
-        raise KeySetError("domain_id must be a string and not empty")
+        raise KeySetError("domain_id must be a non-empty string")
     if not isinstance(system, bool):
         raise KeySetError("system must be true or false")
     if not isinstance(key_id, str):
@@ -128,16 +128,16 @@ def verification_key(member: Any) -> VerificationKey:
 
 
 def _import(member: Mapping[str, Any]) -> SigningKey:
-    # Before joserfc sees it: it would take a shared secret or a short key with a mere warning.
+    # joserfc accepts a shared secret, and a short key with a warning only.
     if member.get("kty") not in ("RSA", "EC", "OKP"):
-        raise KeySetError(f"kty {member.get('kty')!r} cannot check tokens")
+        raise KeySetError(f"kty {member.get('kty')!r} cannot verify tokens; use RSA, EC or OKP")
     if member["kty"] == "RSA" and len(str(member.get("n"))) < SMALLEST_RSA_BITS // 6:
         raise KeySetError(f"an RSA key needs at least {SMALLEST_RSA_BITS} bits")
     try:
         key = JWKRegistry.import_key(dict(member))
         key.check_use("sig")
         if key.is_private:
-            # Checking needs no more; what is not held cannot leak.
+            # Verification needs no more, and keys not in memory cannot leak.
             key = JWKRegistry.import_key({**key.as_dict(private=False), "key_ops": ["verify"]})
         key.check_key_op("verify")
     except (JoseError, ValueError, TypeError, KeyError) as error:
@@ -156,7 +156,7 @@ def _algorithm_of(key: SigningKey) -> str:
     elif isinstance(key, OKPKey) and key["crv"] == "Ed25519":
         algorithm = "EdDSA"
     else:
-        raise KeySetError("only RSA, P-256 and Ed25519 keys check tokens")
+        raise KeySetError("only RSA, P-256 and Ed25519 keys can verify tokens")
     if key.alg not in (None, algorithm):
-        raise KeySetError(f"alg {key.alg!r} is not allowed for this key; it signs with {algorithm}")
+        raise KeySetError(f"alg {key.alg!r} is not allowed for this key; use {algorithm}")
     return algorithm

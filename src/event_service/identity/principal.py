@@ -1,11 +1,11 @@
-"""Who calls, as far as the service needs to know."""
+"""Principals and roles."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Upstream's role types. Every role the service does not know counts as USER, which may do nothing here."""
+    """Upstream's role types. Unknown roles count as USER, which has no permissions here."""
 
     SYSTEM_TOKEN = "SYSTEM_TOKEN"  # noqa: S105 - the name of a role, not a secret
     DOMAIN_ADMIN = "DOMAIN_ADMIN"
@@ -20,10 +20,10 @@ class Principal:
 
     Attributes:
         domain_id: "" only for a SYSTEM_TOKEN whose call named no `x_domain_id`.
-        workspace_id: "" where the role is not tied to one.
-        projects: the projects the token names. For a WORKSPACE_MEMBER never None, and empty means nothing at all;
-            for the other roles what a request may name as its `project_id`, None = anything: no part of their scope.
-        permissions: prefixes of permission names such as `monitoring:Event.read`; empty = not restricted.
+        workspace_id: "" if the role is not bound to one.
+        projects: the token's projects. They are the scope of a WORKSPACE_MEMBER: never None, and empty matches nothing.
+            For other roles they only limit `project_id` of requests; None for no limit.
+        permissions: prefixes of permission names such as `monitoring:Event.read`; empty for no restriction.
     """
 
     role: Role

@@ -1,4 +1,4 @@
-"""Checks a token's signature and claims; remembers those that hold until they expire.
+"""Verification of JSON Web Tokens: signature and claims, with a cache of valid ones until they expire.
 
 Source: RFC 7515, 7519, 8725; the Event API's rules ("Who may do what").
 """
@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from cachetools import FIFOCache
 from joserfc import jws
@@ -18,28 +18,23 @@ from joserfc.jws import JWSRegistry
 
 from event_service.errors import Unauthenticated
 from event_service.identity.claims import SYSTEM_TOKEN, InvalidTokenError, Rules, principal_of
+from event_service.identity.key_file import KeyFile
 from event_service.identity.key_set import ALGORITHMS, KeySet, VerificationKey
 from event_service.identity.principal import Principal
 
 logger = logging.getLogger(__name__)
 
-# gRPC cuts metadata off at 16 KB and HTTP servers their headers at about as much: longer is no token.
+# gRPC limits metadata to 16 KB, and HTTP servers their headers to about as much.
 LONGEST_TOKEN = 16 * 1024
 
-# A token without `kid` is tried against the keys of its domain; more of them than this is no honest key set.
+# A token without `kid` is tried against the keys of its domain; this bounds the cost of one token.
 MOST_CANDIDATES = 8
 
-REMEMBERED_TOKENS = 4096
-
-
-class KeySource(Protocol):
-    """Where the keys come from. An unchanged key set is the same object."""
-
-    def current(self) -> KeySet: ...
+CACHED_TOKENS = 4096
 
 
 class AllowedAlgorithms(JWSRegistry):
-    """The allow-list, also for EdDSA, which joserfc only knows with a warning since RFC 9864 renamed it."""
+    """The allow-list. It includes EdDSA, which joserfc deprecates with a warning since RFC 9864 renamed it."""
 
     def get_alg(self, name: str) -> JWSAlgModel:
         if name not in ALGORITHMS:
@@ -52,40 +47,41 @@ REGISTRY = AllowedAlgorithms(strict_check_header=False)
 
 
 class TokenVerifier:
-    """Turns tokens into principals."""
+    """Verifies tokens."""
 
     def __init__(
         self,
-        keys: KeySource,
+        keys: KeyFile,
         rules: Rules,
         *,
         clock: Callable[[], float] = time.time,
-        remembered: int = REMEMBERED_TOKENS,
+        capacity: int = CACHED_TOKENS,
     ) -> None:
-        """
+        """Create a verifier.
+
         Args:
-            clock: seconds since 1970, UTC.
-            remembered: how many verified tokens are kept; the oldest go first.
+            clock: Unix seconds.
+            capacity: number of cached tokens; the oldest are evicted first.
         """
         self._keys = keys
         self._rules = rules
         self._clock = clock
         self._key_set = keys.current()
-        self._known: FIFOCache[bytes, tuple[Principal, float]] = FIFOCache(remembered)
+        self._known: FIFOCache[bytes, tuple[Principal, float]] = FIFOCache(capacity)
 
     def verify(self, token: str) -> Principal:
-        """The bearer of `token`. A SYSTEM_TOKEN's domain is the only one it may act for, "" where it may for any.
+        """Return the bearer of `token`. A SYSTEM_TOKEN's domain is the only one it may act for, "" for any.
 
         Raises:
-            Unauthenticated: whatever is wrong with it, with one text.
+            Unauthenticated: the token is invalid; one text for every reason.
         """
         key_set = self._keys.current()
         if key_set is not self._key_set:
-            # What a key vouched for ends with the key.
+            # A removed key invalidates the tokens it signed.
             self._key_set = key_set
             self._known.clear()
         now = self._clock()
-        # The digest, so that no token lies about in memory longer than its call.
+        # Keyed by digest, so that tokens do not stay in memory.
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._known.get(digest)
         if known is not None:
@@ -97,18 +93,18 @@ class TokenVerifier:
             claims, key = signed_claims(token, key_set)
             principal, expires_at = principal_of(claims, now, self._rules, key_domain_id=key.domain_id)
         except InvalidTokenError as refusal:
-            logger.debug("a token is refused: %s", refusal)
-            # `from None`: the cause must not reach whatever prints the error.
+            logger.debug("refused a token (%s)", refusal)
+            # `from None`: the reason must not reach the caller in a traceback.
             raise Unauthenticated from None
         self._known[digest] = principal, expires_at
         return principal
 
 
 def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], VerificationKey]:
-    """The claims of a compact JWS that one of the keys has signed for the domain the claims name, and that key.
+    """Return the claims of a compact JWS and the key that signed it for the domain in the claims.
 
     Raises:
-        InvalidTokenError: it is no such token.
+        InvalidTokenError: it is not a compact JWS, or no allowed key has signed it.
     """
     if len(token) > LONGEST_TOKEN:
         raise InvalidTokenError("too long")
@@ -121,7 +117,7 @@ def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], Verif
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise InvalidTokenError("header or claims are not an object")
     if "crit" in header or "b64" in header:
-        raise InvalidTokenError("critical header members are not understood")
+        raise InvalidTokenError("critical header members are not supported")
     algorithm, key_id, domain_id = header.get("alg"), header.get("kid"), claims.get("did")
     if algorithm not in ALGORITHMS:
         raise InvalidTokenError("the algorithm is not allowed")
@@ -129,7 +125,7 @@ def signed_claims(token: str, key_set: KeySet) -> tuple[Mapping[str, Any], Verif
         raise InvalidTokenError("did is missing")
     if key_id is not None and not isinstance(key_id, str):
         raise InvalidTokenError("kid is not a string")
-    # All of this is still the bearer's word. It only chooses among keys that may sign just that.
+    # These values are unverified, and only select among the keys that may sign such a token.
     candidates = key_set.candidates(
         key_id=key_id, domain_id=domain_id, algorithm=algorithm, system=claims.get("typ") == SYSTEM_TOKEN
     )

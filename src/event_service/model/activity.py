@@ -51,7 +51,7 @@ class Activity:
     last_error_at: datetime | None = None
     last_error: str = ""
 
-    def note(self, ending: DeliveryOutcome, clock: Callable[[], datetime]) -> None:
+    def record(self, ending: DeliveryOutcome, clock: Callable[[], datetime]) -> None:
         """Add the outcome of one delivery.
 
         Args:

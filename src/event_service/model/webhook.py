@@ -41,7 +41,7 @@ class Webhook:
     Attributes:
         key_hashes: SHA-256 (hex) of each access key, newest first: one, or two after a rotation with an overlap.
         previous_key_expires_at: after a rotation, when all but the first of `key_hashes` expire.
-        sealed_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
+        encrypted_keys: the access keys under AES-GCM, in the order of `key_hashes`, only for webhooks whose key signs
             requests (Cloud Eye).
         capability: upstream's record of the plugin; {} for webhooks of this service.
         is_ours: created by this service, so upstream has stored no event of it.
@@ -59,7 +59,7 @@ class Webhook:
     state: WebhookState = WebhookState.ENABLED
     key_hashes: list[str] = field(default_factory=list)
     previous_key_expires_at: datetime | None = None
-    sealed_keys: list[bytes] = field(default_factory=list)
+    encrypted_keys: list[bytes] = field(default_factory=list)
     tags: dict[str, Any] = field(default_factory=dict)
     capability: dict[str, Any] = field(default_factory=dict)
     is_ours: bool = False
@@ -68,7 +68,7 @@ class Webhook:
     activity: Activity = field(default_factory=Activity)
 
     def valid_keys(self, now: datetime) -> int:
-        """Return how many of `key_hashes` (and of `sealed_keys`), from the first, are valid at `now` (aware UTC)."""
+        """Return how many of `key_hashes` (and of `encrypted_keys`), from the first, are valid at `now` (aware UTC)."""
         if self.previous_key_expires_at is not None and now < self.previous_key_expires_at:
             return len(self.key_hashes)
         return min(1, len(self.key_hashes))

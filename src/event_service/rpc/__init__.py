@@ -1,1 +1,1 @@
-"""The gRPC door: calls in, replies and errors out. No rules live here."""
+"""The gRPC transport: servers, interceptors and servicers, without rules of the domain."""

@@ -1,28 +1,29 @@
-"""How much may be under way, in calls and in bytes, and how it ends when the server stops.
+"""The limits on calls and request bytes in flight, and the draining of calls when the server stops.
 
-grpc.aio has a bound of its own (`maximum_concurrent_rpcs`), but it counts calls that were cancelled for ever.
+grpc.aio's own limit (`maximum_concurrent_rpcs`) never forgets cancelled calls, so it cannot be used.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from event_service.errors import Overloaded, Unavailable
-from event_service.rpc.context import RpcContext
-from event_service.rpc.methods import Handler
 
-_SEND_AGAIN_SECONDS = 0.5
-_TOO_MUCH = "Too many calls are under way; send again later."
+_RETRY_SECONDS = 0.5
+_OVERLOADED = "Too many calls are in flight; send again later."
 
-STOPPING = "The server is stopping; send again, to another one if there is one."
-"""What callers are told then."""
+STOPPING = "The server is stopping; send again, to another replica if there is one."
+"""Error text of calls that a stopping server refuses or cancels."""
+
+ContextT = TypeVar("ContextT")
 
 
-class Admission:
-    """The interceptor that lets a call in or refuses it at once. One for all methods, used on one event loop.
+class ConcurrencyLimit:
+    """The interceptor that admits a call or refuses it immediately. One for all methods, used on one event loop.
 
     Args:
-        max_calls: calls under way at once.
-        max_bytes: bytes of their requests, in all; a single request may be larger than that when it is alone.
+        max_calls: calls in flight.
+        max_bytes: bytes of their requests together; a larger single request is admitted when it is alone.
     """
 
     def __init__(self, max_calls: int, max_bytes: int) -> None:
@@ -31,90 +32,93 @@ class Admission:
         self._calls: set[asyncio.Task[object]] = set()
         self._bytes = 0
         self._stopping = False
-        self._cut_off = False
-        self._nothing_left = asyncio.Event()
-        self._listeners: set[Callable[[], None]] = set()
+        self._cancelled = False
+        self._drained = asyncio.Event()
+        self._stop_listeners: set[Callable[[], None]] = set()
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing is taken any more."""
+        """True once the server refuses new calls."""
         return self._stopping
 
     @property
-    def under_way(self) -> int:
-        """Calls that have been let in and not been answered yet."""
+    def in_flight(self) -> int:
+        """Number of calls admitted and not answered yet."""
         return len(self._calls)
 
-    async def __call__(self, request: bytes, call: RpcContext, proceed: Handler) -> bytes:
-        """
+    async def __call__(
+        self, request: bytes, context: ContextT, call_next: Callable[[bytes, ContextT], Awaitable[bytes]]
+    ) -> bytes:
+        """Pass the call on within the limits.
+
         Raises:
-            Overloaded: the bound is reached; nothing was done.
+            Overloaded: a limit is reached; nothing was done.
             Unavailable: the server is stopping.
         """
         if self._stopping:
             raise Unavailable(STOPPING)
         calls, size = self._calls, len(request)
         if len(calls) >= self._max_calls or (calls and self._bytes + size > self._max_bytes):
-            raise Overloaded(_TOO_MUCH, retry_after=_SEND_AGAIN_SECONDS)
+            raise Overloaded(_OVERLOADED, retry_after=_RETRY_SECONDS)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         calls.add(task)
         self._bytes += size
         try:
-            return await proceed(request, call)
+            return await call_next(request, context)
         except asyncio.CancelledError:
-            if self._cut_off:
+            if self._cancelled:
                 raise Unavailable(STOPPING) from None
             raise
         finally:
             self._bytes -= size
             calls.discard(task)
             if self._stopping and not calls:
-                self._nothing_left.set()
+                self._drained.set()
 
-    def hold(self, size: int) -> None:
-        """Counts bytes that have come in beside a request, until `release`.
+    def reserve(self, size: int) -> None:
+        """Count the bytes of a streamed message until `release`.
 
         Raises:
-            Overloaded: there is no room; they are not counted.
+            Overloaded: the limit is reached; they are not counted.
         """
         if self._bytes and self._bytes + size > self._max_bytes:
-            raise Overloaded(_TOO_MUCH, retry_after=_SEND_AGAIN_SECONDS)
+            raise Overloaded(_OVERLOADED, retry_after=_RETRY_SECONDS)
         self._bytes += size
 
     def release(self, size: int) -> None:
-        """Ends `hold`."""
+        """Give back bytes that `reserve` counted."""
         self._bytes -= size
 
-    def listen(self, told: Callable[[], None]) -> None:
-        """Has `told` called when the server begins to stop."""
-        self._listeners.add(told)
+    def add_stop_listener(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the server begins to stop."""
+        self._stop_listeners.add(callback)
 
-    def ignore(self, told: Callable[[], None]) -> None:
-        """Ends `listen`."""
-        self._listeners.discard(told)
+    def remove_stop_listener(self, callback: Callable[[], None]) -> None:
+        """Undo `add_stop_listener`."""
+        self._stop_listeners.discard(callback)
 
     async def drain(self, seconds: float) -> int:
-        """Refuses what comes from now on, waits for what is under way, and cuts off what is left after `seconds`.
+        """Refuse new calls, wait for those in flight, and cancel those left after `seconds`.
 
-        What is cut off is answered Unavailable: nothing is promised about it.
+        Cancelled calls are answered Unavailable: their writes may or may not have happened.
 
         Returns:
-            how many calls were cut off.
+            The number of cancelled calls.
         """
         self._stopping = True
-        for told in list(self._listeners):
-            told()
+        for callback in list(self._stop_listeners):
+            callback()
         if not self._calls:
             return 0
         try:
             async with asyncio.timeout(seconds):
-                await self._nothing_left.wait()
+                await self._drained.wait()
         except TimeoutError:
             left = list(self._calls)
-            if not left:  # the last one has ended with the time
+            if not left:  # the last call ended just as the time ran out
                 return 0
-            self._cut_off = True
+            self._cancelled = True
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=1)

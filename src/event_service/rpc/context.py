@@ -1,60 +1,37 @@
-"""One call as the servicers see it, whatever engine carries it."""
+"""The context of one call as servicers and interceptors see it, independent of the gRPC engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 from urllib.parse import quote
 
 from event_service.errors import Unauthenticated
 from event_service.identity.principal import Principal
+from event_service.rpc.request_stream import RequestStream
+from event_service.rpc.response_stream import ResponseStream
 
 MAX_TRAILER_BYTES = 6 * 1024
-"""All trailers of a call together, counted as HTTP/2 does: a client gives up on headers over 8 KB, some of which are
-gRPC's own."""
+"""Limit of all trailers of a call, in bytes as HTTP/2 counts them: clients refuse headers over 8 KB, and gRPC adds its
+own."""
 
-_ENTRY_BYTES = 32  # what HTTP/2 counts for each entry on top of its name and value (RFC 9113, 6.5.2)
+_ENTRY_BYTES = 32  # HTTP/2 counts this for each entry on top of its name and value (RFC 9113, 6.5.2)
 _LONGEST_VALUE = 400
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
-class RequestStream(Protocol):
-    """What a servicer sees of `requests.py`."""
-
-    async def take(self) -> list[bytes]:
-        """What has been sent since the last time, at least one message; [] once the sender has ended."""
-        ...
-
-
-class ResponseStream(Protocol):
-    """What a servicer sees of `responses.py`."""
-
-    def require(self, still_allowed: Callable[[], object]) -> None:
-        """Has this asked before each reply."""
-        ...
-
-    async def send(self, message: bytes) -> None:
-        """Sends one reply, once the caller has room for it."""
-        ...
-
-    def check(self) -> None:
-        """Raises what `send` would, where there is nothing to send."""
-        ...
-
-
 @dataclass(slots=True)
 class RpcContext:
-    """What is known about a call beside its request.
+    """Everything about a call but its request.
 
     Attributes:
         method: `/package.Service/method`.
-        metadata: the caller's text metadata, names in lower case; of equal names the last.
-        deadline: `time.monotonic()` seconds after which nobody waits for the reply; None = whenever.
-        request_id: names the call in logs and in errors of ours.
+        metadata: the caller's text metadata, names in lower case; the last value of a repeated name.
+        deadline: in seconds of `time.monotonic()`; None for no deadline.
+        request_id: identifies the call in logs and errors.
         trace_id: 32 hexadecimal digits of the caller's W3C traceparent, "" without.
-        principal: who calls; None only for methods that need no token.
-        trailers: what goes back beside the reply; written through `add_trailer`.
-        requests: what a client-streaming call sends; the request itself is then b"". None for all other calls.
-        responses: where the replies of a server-streaming call go. None for all other calls.
+        principal: the authenticated caller; None only for methods that need no token.
+        trailers: trailing metadata of the reply; written through `add_trailer`.
+        requests: the messages of a client-streaming call, whose request is b"". None for all other calls.
+        responses: the replies of a server-streaming call. None for all other calls.
     """
 
     method: str
@@ -68,35 +45,43 @@ class RpcContext:
     responses: ResponseStream | None = None
 
     @property
-    def messages(self) -> RequestStream:
-        """The requests of a client-streaming call."""
+    def request_stream(self) -> RequestStream:
+        """The requests of a client-streaming call.
+
+        Raises:
+            TypeError: the method does not stream requests.
+        """
         if self.requests is None:
-            raise TypeError(f"{self.method} does not stream")
+            raise TypeError(f"{self.method} does not stream requests")
         return self.requests
 
     @property
-    def replies(self) -> ResponseStream:
-        """The responses of a server-streaming call."""
+    def response_stream(self) -> ResponseStream:
+        """The replies of a server-streaming call.
+
+        Raises:
+            TypeError: the method does not stream replies.
+        """
         if self.responses is None:
-            raise TypeError(f"{self.method} does not stream its replies")
+            raise TypeError(f"{self.method} does not stream replies")
         return self.responses
 
     @property
     def caller(self) -> Principal:
-        """Who calls.
+        """The authenticated caller.
 
         Raises:
-            Unauthenticated: nobody has been asked for a token.
+            Unauthenticated: no token was verified for this call.
         """
         if self.principal is None:
             raise Unauthenticated
         return self.principal
 
     def add_trailer(self, name: str, value: str) -> bool:
-        """Adds a trailer. Anything but printable ASCII is percent-encoded as UTF-8; a long value is cut.
+        """Add a trailer. Percent-encode all but printable ASCII as UTF-8, and cut a value over 400 characters.
 
         Returns:
-            False where there is no room left for it.
+            False if it exceeds `MAX_TRAILER_BYTES` and is left out.
         """
         if "%" in value or not (value.isascii() and value.isprintable()):
             value = quote(value, safe=_PRINTABLE, errors="replace")
@@ -109,7 +94,7 @@ class RpcContext:
         return True
 
     def add_trailers(self, name: str, values: Sequence[str], limit: int) -> None:
-        """Adds a trailer for each value, at most `limit`; where some are left out, `NAME-more` says how many."""
+        """Add a trailer for each value, at most `limit`; `NAME-more` gives the number of those left out."""
         for position, value in enumerate(values):
             if position == limit or not self.add_trailer(name, value):
                 self.trailers.append((f"{name}-more", str(len(values) - position)))

@@ -1,7 +1,6 @@
-"""spaceone.api.monitoring.v1.Event: decode, ask the manager, encode. The rules are the manager's."""
+"""spaceone.api.monitoring.v1.Event: decodes requests, calls the manager, encodes replies."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from google.protobuf import struct_pb2
 
@@ -11,11 +10,9 @@ from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import RequiredParameter
 from event_service.events.delivery import CreateRequest
 from event_service.events.idempotency_key import checked_idempotency_key
-from event_service.events.write_request import CreateResult
-from event_service.identity.access import scope_of
+from event_service.events.manager import EventManager
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
-from event_service.model.scope import Scope
-from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
@@ -34,52 +31,31 @@ MAX_EVENT_IDS = 20
 """`event-id` trailers of one create. Source: event-api.md 3.8."""
 
 IDEMPOTENCY_KEY = "idempotency-key"
-"""Metadata that names a delivery, so that sending it again stores nothing new."""
+"""Metadata that identifies a delivery: a retry under the same key stores nothing new."""
 
-_MAX_REMARKS = 4  # event-error and event-ignored: sentences, of which all trailers hold some
-_Question = tuple[Principal, bytes]  # who asks, and the serialised request
+_MAX_REMARKS = 4  # event-error and event-ignored are sentences; trailers have room for a few
+_Query = tuple[Principal, bytes]  # the caller and the serialised request
 _EMPTY = b""  # a serialised google.protobuf.Empty
 
 
-class Rows(Protocol):
-    """A page of a list: EventInfo bytes, how many match in all, and whether the server's own limit ended the page."""
-
-    @property
-    def rows(self) -> Sequence[bytes]: ...
-    @property
-    def total_count(self) -> int: ...
-    @property
-    def cut(self) -> bool: ...
-
-
-class Events(Protocol):
-    """What this servicer needs of `events/manager.py`."""
-
-    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def create(self, request: CreateRequest) -> CreateResult: ...
-    async def get(self, scope: Scope, event_id: str) -> bytes: ...
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Rows: ...
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
-
-
 class EventServicer:
-    """Answers the four methods; each takes and gives serialised messages and refuses by EventServiceErrors.
+    """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
         run_in_thread: decodes payloads of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: Events, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
         self._run_in_thread = run_in_thread
         self._lists = SingleFlight(self._list)
         self._stats = SingleFlight(self._stat)
 
-    async def create(self, request: bytes, call: RpcContext) -> bytes:
-        """CreateEventRequest -> Empty, once what was sent is journalled.
+    async def create(self, request: bytes, context: RpcContext) -> bytes:
+        """CreateEventRequest -> Empty, once the payload is journalled.
 
-        Trailers: event-count, event-id (at most 20), event-duplicate, event-error, event-ignored; where some are left
-        out, event-id-more and so on say how many.
+        Trailers: event-count, event-id (at most 20), event-duplicate, event-error, event-ignored; `event-id-more` etc.
+        give the number of those left out.
         """
         message = decode(event_pb2.CreateEventRequest, request)
         webhook_id, access_key = message.webhook_id, message.access_key
@@ -87,7 +63,7 @@ class EventServicer:
             raise RequiredParameter("webhook_id")
         if not access_key:
             raise RequiredParameter("access_key")
-        if not message.data.fields:  # {} holds nothing that could be lost
+        if not message.data.fields:  # {} contains nothing to store
             raise RequiredParameter("data")
         # Unauthenticated payloads are not decoded.
         webhook = await self._manager.admit(webhook_id, access_key)
@@ -102,64 +78,64 @@ class EventServicer:
                 payload=payload,
                 received_at=utc_now(),
                 payload_wire=payload_wire,
-                idempotency_key=checked_idempotency_key(call.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
+                idempotency_key=checked_idempotency_key(context.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )
         )
-        call.add_trailer("event-count", str(len(outcome.event_ids)))
+        context.add_trailer("event-count", str(len(outcome.event_ids)))
         if outcome.duplicate:
-            call.add_trailer("event-duplicate", "true")
-        call.add_trailers("event-id", outcome.event_ids, MAX_EVENT_IDS)
-        call.add_trailers("event-error", outcome.faults, _MAX_REMARKS)
-        call.add_trailers("event-ignored", outcome.ignored, _MAX_REMARKS)
+            context.add_trailer("event-duplicate", "true")
+        context.add_trailers("event-id", outcome.event_ids, MAX_EVENT_IDS)
+        context.add_trailers("event-error", outcome.faults, _MAX_REMARKS)
+        context.add_trailers("event-ignored", outcome.ignored, _MAX_REMARKS)
         return _EMPTY
 
-    async def get(self, request: bytes, call: RpcContext) -> bytes:
+    async def get(self, request: bytes, context: RpcContext) -> bytes:
         """EventRequest -> EventInfo."""
-        scope = scope_of(call.caller)
+        scope = scope_of(context.caller)
         message = decode(event_pb2.EventRequest, request)
         if not message.event_id:
             raise RequiredParameter("event_id")
         return await self._manager.get(scope, message.event_id)
 
-    async def list(self, request: bytes, call: RpcContext) -> bytes:
-        """EventQuery -> EventsInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
-        reply, limit = await self._lists((call.caller, request))
+    async def list(self, request: bytes, context: RpcContext) -> bytes:
+        """EventQuery -> EventsInfo. Trailer page-limit: the number of rows, if the server's limit ended the page."""
+        reply, limit = await self._lists((context.caller, request))
         if limit:
-            call.add_trailer("page-limit", str(limit))
+            context.add_trailer("page-limit", str(limit))
         return reply
 
-    async def stat(self, request: bytes, call: RpcContext) -> bytes:
+    async def stat(self, request: bytes, context: RpcContext) -> bytes:
         """EventStatQuery -> Struct.
 
         Raises:
-            InvalidArgument: a result is nested so deeply that no client could read the reply.
+            InvalidArgument: a result is nested deeper than protobuf clients parse.
         """
-        return await self._stats((call.caller, request))
+        return await self._stats((context.caller, request))
 
-    async def _list(self, question: _Question) -> tuple[bytes, int]:
-        """The reply, and the number of rows where our own limit ended the page, else 0."""
-        caller, request = question
+    async def _list(self, query: _Query) -> tuple[bytes, int]:
+        """Return the reply, and the number of rows if the server's limit ended the page, else 0."""
+        caller, request = query
         message = decode(event_pb2.EventQuery, request)
         scope = scope_of(caller, project_id=message.project_id)
         fields = message_to_dict(message, "")
         page = await self._manager.list(scope, fields.pop("query", {}), fields)
         return join_events_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
 
-    async def _stat(self, question: _Question) -> bytes:
-        caller, request = question
+    async def _stat(self, query: _Query) -> bytes:
+        caller, request = query
         scope = scope_of(caller)
         message = decode(event_pb2.EventStatQuery, request)
         if not message.HasField("query"):
             raise RequiredParameter("query")
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        asked = "query.aggregate" if message.query.aggregate else "query.distinct"
-        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=asked)
+        path = "query.aggregate" if message.query.aggregate else "query.distinct"
+        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=path)
 
 
 def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:
-    """A payload as JSON, and as it came.
+    """Return a payload as JSON and as serialised bytes.
 
     Raises:
-        InvalidArgument: it could not be read back if it were stored.
+        InvalidArgument: it could not be read back once stored, such as one nested too deeply.
     """
     return struct_to_dict(data), struct_wire(data)

@@ -1,16 +1,13 @@
-"""event_service.v1.Events: decode, ask, encode."""
+"""event_service.v1.Events: decodes requests, runs replay, watch and export, encodes replies."""
 
-from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Protocol
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.errors import RequiredParameter
-from event_service.events.export import Part
-from event_service.events.watch import WatchBatch
-from event_service.events.write_request import CreateResult
-from event_service.identity.access import scope_of
-from event_service.model.scope import Scope
+from event_service.events.export import Exporter
+from event_service.events.replay import Replayer
+from event_service.events.watch import Watcher
+from event_service.identity.authorization import scope_of
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
@@ -19,44 +16,22 @@ from event_service.wire.varint import Prefixes
 DESCRIPTOR = events_pb2.DESCRIPTOR.services_by_name["Events"]
 
 QUIET_POLLS = 15
-"""Polls without an event after which a watcher hears the new token all the same."""
+"""Polls without an event after which the new resume token is sent alone."""
 
 _EVENT = Prefixes(1 << 3 | 2)  # WatchResponse.event and ExportResponse.results
 
 
-class Replayer(Protocol):
-    """What this servicer needs of `events/replay.py`."""
-
-    async def replay(self, scope: Scope, event_id: str) -> CreateResult: ...
-
-
-class Watcher(Protocol):
-    """What this servicer needs of `events/watch.py`."""
-
-    def watch(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
-    ) -> AsyncGenerator[WatchBatch, None]: ...
-
-
-class Exporter(Protocol):
-    """What this servicer needs of `events/export.py`."""
-
-    def export(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
-    ) -> AsyncGenerator[Part, None]: ...
-
-
 class EventsServicer:
-    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors."""
+    """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors."""
 
     def __init__(self, replayer: Replayer, watcher: Watcher, exporter: Exporter) -> None:
         self._replayer = replayer
         self._watcher = watcher
         self._exporter = exporter
 
-    async def replay(self, request: bytes, call: RpcContext) -> bytes:
-        """ReplayRequest -> ReplayResponse, once what was understood is journalled."""
-        scope = scope_of(call.caller, "Event", "write")
+    async def replay(self, request: bytes, context: RpcContext) -> bytes:
+        """ReplayRequest -> ReplayResponse, once the parsed events are journalled."""
+        scope = scope_of(context.caller, "Event", "write")
         message = decode(events_pb2.ReplayRequest, request)
         if not message.event_id:
             raise RequiredParameter("event_id")
@@ -69,37 +44,37 @@ class EventsServicer:
             parser=replay.parser,
         ).SerializeToString()
 
-    async def watch(self, request: bytes, call: RpcContext) -> bytes:
-        """WatchRequest -> WatchResponse, again and again. Ends by an error, the caller's leaving among them."""
+    async def watch(self, request: bytes, context: RpcContext) -> bytes:
+        """WatchRequest -> stream of WatchResponses, which ends only by an error or the caller's cancellation."""
         message = decode(events_pb2.WatchRequest, request)
-        scope = scope_of(call.caller, project_id=message.query.project_id)
+        scope = scope_of(context.caller, project_id=message.query.project_id)
         equals = message_to_dict(message.query, "query")
         query = equals.pop("query", {})
-        replies, quiet = call.replies, 0
-        async with aclosing(self._watcher.watch(scope, query, equals, message.resume_token)) as news:
-            async for one in news:
+        replies, quiet = context.response_stream, 0
+        async with aclosing(self._watcher.watch(scope, query, equals, message.resume_token)) as batches:
+            async for batch in batches:
                 replies.check()
-                token = events_pb2.WatchResponse(resume_token=one.token).SerializeToString()
-                # Behind all but the last of several the token of before holds: some of them are still to come.
-                for position, wire in enumerate(one.events, 1):
+                token = events_pb2.WatchResponse(resume_token=batch.token).SerializeToString()
+                # Only the last event carries the token: resuming earlier must repeat the rest of the batch.
+                for position, wire in enumerate(batch.events, 1):
                     event = _EVENT[len(wire)] + wire
-                    await replies.send(event + token if position == len(one.events) else event)
-                quiet = 0 if one.events else quiet + 1
+                    await replies.send(event + token if position == len(batch.events) else event)
+                quiet = 0 if batch.events else quiet + 1
                 if quiet % QUIET_POLLS == 1:
                     await replies.send(token)
         return b""
 
-    async def export(self, request: bytes, call: RpcContext) -> bytes:
-        """ExportRequest -> ExportResponse, again and again until the last event.
+    async def export(self, request: bytes, context: RpcContext) -> bytes:
+        """ExportRequest -> stream of ExportResponses, up to the last event.
 
-        One page is read once the caller has taken the one before: `send` returns when HTTP/2 has room for it.
+        Flow control paces the reads: `send` returns once HTTP/2 admits a page, and only then is the next one read.
         """
         message = decode(events_pb2.ExportRequest, request)
-        scope = scope_of(call.caller, project_id=message.query.project_id)
+        scope = scope_of(context.caller, project_id=message.query.project_id)
         equals = message_to_dict(message.query, "query")
         query = equals.pop("query", {})
-        async with aclosing(self._exporter.export(scope, query, equals, message.resume_token)) as parts:
-            async for part in parts:
-                token = events_pb2.ExportResponse(resume_token=part.token).SerializeToString()
-                await call.replies.send(b"".join([_EVENT[len(wire)] + wire for wire in part.events]) + token)
+        async with aclosing(self._exporter.export(scope, query, equals, message.resume_token)) as pages:
+            async for page in pages:
+                token = events_pb2.ExportResponse(resume_token=page.token).SerializeToString()
+                await context.response_stream.send(b"".join([_EVENT[len(wire)] + wire for wire in page.events]) + token)
         return b""

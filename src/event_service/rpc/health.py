@@ -1,4 +1,4 @@
-"""grpc.health.v1, following what the service knows about itself."""
+"""grpc.health.v1: Check, List and Watch."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -23,18 +23,18 @@ _SERVICE_UNKNOWN = HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class UnknownService(EventServiceError):
-    """Asked for the health of a service that is not here, as grpc.health.v1 wants it answered."""
+    """The NOT_FOUND that grpc.health.v1 requires for an unknown service."""
 
     code, http_status, reason = "NOT_FOUND", 404, "ERROR_NOT_FOUND"
 
 
 class Health:
-    """One state for the whole process and each of its services, since all live off one database.
+    """The serving status of the process; all services share it, since all need the same database.
 
-    Used on the event loop only. It starts as not serving.
+    Used on the event loop only. Starts as not serving.
 
     Args:
-        services: full names, beside "" for the process.
+        services: full names; "" for the process is added.
     """
 
     def __init__(self, services: Iterable[str]) -> None:
@@ -43,34 +43,34 @@ class Health:
         self._stopping = False
         self._changed = asyncio.Event()
         self._watchers = 0
-        self._nobody_watches = asyncio.Event()
+        self._no_watchers = asyncio.Event()
 
     @property
     def serving(self) -> bool:
-        """Whether calls will be answered."""
+        """True while the status is SERVING."""
         return self._serving
 
     def set(self, serving: bool) -> None:
-        """Tells everybody who watches. Once it stops it stays not serving."""
+        """Set the status and notify watchers. After `stop` it stays not serving."""
         serving = serving and not self._stopping
         if serving != self._serving:
             self._serving = serving
-            self._tell()
+            self._notify()
 
     def stop(self) -> None:
-        """Not serving from now on; whoever watches is told so and let go."""
+        """Set not serving for good, notify watchers and end their streams."""
         self._stopping = True
         self._serving = False
-        self._tell()
+        self._notify()
 
-    async def left_alone(self, seconds: float) -> None:
-        """Returns when all who watched have been told, or after that many seconds."""
+    async def wait_for_watchers(self, seconds: float) -> None:
+        """Wait until all watchers are notified and gone, at most `seconds`."""
         if not self._watchers:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._nobody_watches.wait(), seconds)
+            await asyncio.wait_for(self._no_watchers.wait(), seconds)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -79,19 +79,20 @@ class Health:
             return _SERVICE_UNKNOWN
         return _SERVING if self._serving else _NOT_SERVING
 
-    async def check(self, request: bytes, call: RpcContext) -> bytes:
-        """
+    async def check(self, request: bytes, context: RpcContext) -> bytes:
+        """HealthCheckRequest -> HealthCheckResponse.
+
         Raises:
-            UnknownService: no such service here.
+            UnknownService: this server has no service of that name.
         """
         status = self._status(decode(HealthCheckRequest, request).service)
         if status == _SERVICE_UNKNOWN:
-            raise UnknownService("This server has no such service.")
+            raise UnknownService("This server has no service of that name.")
         reply: bytes = HealthCheckResponse(status=status).SerializeToString()
         return reply
 
-    async def list(self, request: bytes, call: RpcContext) -> bytes:
-        """The state of every service."""
+    async def list(self, request: bytes, context: RpcContext) -> bytes:
+        """HealthListRequest -> HealthListResponse, with all services."""
         statuses = {name: HealthCheckResponse(status=self._status(name)) for name in self._services}
         reply: bytes = HealthListResponse(statuses=statuses).SerializeToString()
         return reply
@@ -99,19 +100,19 @@ class Health:
     async def watch(
         self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncGenerator[bytes, None]:
-        """The state now, and again whenever it changes, until the caller leaves or the server stops."""
+        """Stream the status now and at each change, until the caller cancels or the server stops."""
         try:
             service = decode(HealthCheckRequest, request).service
         except InvalidArgument as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
-        told = None
+        sent = None
         self._watchers += 1
         try:
             while True:
                 status = self._status(service)
-                if status != told:
+                if status != sent:
                     yield HealthCheckResponse(status=status).SerializeToString()
-                    told = status  # while it was sent, much may have changed
+                    sent = status  # it may have changed while being sent: loop again before waiting
                 elif self._stopping:
                     return
                 else:
@@ -119,8 +120,8 @@ class Health:
         finally:
             self._watchers -= 1
             if self._stopping and not self._watchers:
-                self._nobody_watches.set()
+                self._no_watchers.set()
 
     def unary_methods(self) -> Mapping[str, Handler]:
-        """Check and List by full name."""
+        """Return Check and List by full name."""
         return {f"/{SERVICE}/Check": self.check, f"/{SERVICE}/List": self.list}

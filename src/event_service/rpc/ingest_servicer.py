@@ -1,8 +1,8 @@
-"""event_service.v1.Ingest: decode, ask the manager, encode. The rules are the manager's."""
+"""event_service.v1.Ingest: decodes requests, calls the manager, encodes replies."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2
@@ -12,8 +12,8 @@ from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import EventServiceError, InvalidArgument, RequiredParameter
 from event_service.events.delivery import Delivery
 from event_service.events.idempotency_key import checked_idempotency_key
+from event_service.events.manager import EventManager
 from event_service.events.write_request import CreateResult
-from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import MAX_EVENT_IDS
 from event_service.rpc.methods import decode
@@ -26,15 +26,15 @@ from event_service.wire.timestamps import utc_now
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
 
 OPEN_METHODS = frozenset({"CreateBatch", "CreateStream"})
-"""They need no token: the pair webhook_id and access_key is the credential."""
+"""These need no token: the pair webhook_id and access_key is the credential."""
 
 MAX_BATCH = 1000
-"""Payloads of one message."""
+"""Limit of payloads in one message."""
 
 MAX_STREAM = 10_000
-"""Payloads of one stream: the outcomes of all of them are one reply."""
+"""Limit of payloads in one stream: one reply has the outcomes of all."""
 
-# So that a full batch's reply stays below the 4 MiB that clients take, whatever is in it.
+# These keep the reply to a full batch below the 4 MiB that clients accept by default.
 _MAX_REMARKS = 4
 _LONGEST_REMARK = 300
 
@@ -44,31 +44,22 @@ Payloads: TypeAlias = Sequence[ingest_pb2.Payload | None]
 Reply: TypeAlias = ingest_pb2.CreateBatchResponse | ingest_pb2.CreateStreamResponse
 
 
-class Events(Protocol):
-    """What this servicer needs of `events/manager.py`."""
-
-    async def admit(self, webhook_id: str, access_key: str) -> Webhook: ...
-    async def create_batch(
-        self, webhook: Webhook, deliveries: Iterable[Delivery | EventServiceError]
-    ) -> list[CreateResult | EventServiceError]: ...
-
-
 class IngestServicer:
-    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors.
+    """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
         run_in_thread: decodes chunks with a payload of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: Events, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
         self._run_in_thread = run_in_thread
 
-    async def create_batch(self, request: bytes, call: RpcContext) -> bytes:
-        """CreateBatchRequest -> CreateBatchResponse, once everything that is OK is journalled.
+    async def create_batch(self, request: bytes, context: RpcContext) -> bytes:
+        """CreateBatchRequest -> CreateBatchResponse, once all payloads with code OK are journalled.
 
         Raises:
-            EventServiceError: what every payload failed with, if it is worth sending all of them again.
+            EventServiceError: the first error, if all payloads failed with retryable ones.
         """
         message, payloads = _read(ingest_pb2.CreateBatchRequest, request)
         if not message.webhook_id:
@@ -82,27 +73,27 @@ class IngestServicer:
         _add(reply, outcomes)
         return reply.SerializeToString()
 
-    async def create_stream(self, request: bytes, call: RpcContext) -> bytes:
-        """CreateStreamRequests -> CreateStreamResponse; what arrives while a write is under way is written next.
+    async def create_stream(self, request: bytes, context: RpcContext) -> bytes:
+        """Stream of CreateStreamRequests -> CreateStreamResponse; messages arriving during a write form the next chunk.
 
         Raises:
-            EventServiceError: what all payloads of such a lot failed with, if it is worth sending them again.
+            EventServiceError: the first error, if all payloads of a chunk failed with retryable ones.
         """
-        sender: tuple[str, str] | None = None
+        credentials: tuple[str, str] | None = None
         reply = ingest_pb2.CreateStreamResponse()
-        while lot := await call.messages.take():
+        while chunk := await context.request_stream.receive():
             payloads: list[ingest_pb2.Payload | None] = []
-            for wire in lot:
-                message, more = _read(ingest_pb2.CreateStreamRequest, wire)
-                sender = _sender_of(message, sender)
-                payloads += more
-            if sender is None:
-                raise AssertionError("a lot is never empty")
+            for wire in chunk:
+                message, added = _read(ingest_pb2.CreateStreamRequest, wire)
+                credentials = _credentials_of(message, credentials)
+                payloads += added
+            if credentials is None:
+                raise AssertionError("a chunk is never empty")
             if len(reply.outcomes) + len(payloads) > MAX_STREAM:
-                raise InvalidArgument.at("payloads", f"more than {MAX_STREAM} in one stream; begin another one")
-            outcomes = await self._store(*sender, payloads, len(reply.outcomes))
+                raise InvalidArgument.at("payloads", f"more than {MAX_STREAM} in one stream; open another one")
+            outcomes = await self._store(*credentials, payloads, len(reply.outcomes))
             _add(reply, outcomes)
-        if sender is None:
+        if credentials is None:
             raise RequiredParameter("webhook_id")
         return reply.SerializeToString()
 
@@ -115,15 +106,15 @@ class IngestServicer:
         if self._run_in_thread is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
             deliveries = await self._run_in_thread(list, deliveries)
         outcomes = await self._manager.create_batch(webhook, deliveries)
-        _raise_if_in_vain(outcomes)
+        _raise_if_all_retryable(outcomes)
         return outcomes
 
 
 def _read(kind: type[Request], request: bytes) -> tuple[Request, Payloads]:
-    """A request and its payloads, with None for each of them that cannot be read: the others are stored all the same.
+    """Return a request and its payloads, None for each malformed one, so that the others are stored.
 
     Raises:
-        InvalidArgument: it cannot be read at all, or holds too many.
+        InvalidArgument: the request itself is malformed, or has too many payloads.
     """
     payloads: Payloads
     try:
@@ -136,7 +127,7 @@ def _read(kind: type[Request], request: bytes) -> tuple[Request, Payloads]:
             rest, members = request, []
         message, payloads = decode(kind, rest), [_payload(wire) for wire in members]
     if len(payloads) > MAX_BATCH:
-        raise InvalidArgument.at("payloads", f"{len(payloads)} are too many for one message; at most {MAX_BATCH}")
+        raise InvalidArgument.at("payloads", f"has {len(payloads)} payloads; send at most {MAX_BATCH} in one message")
     return message, payloads
 
 
@@ -147,28 +138,28 @@ def _payload(wire: bytes) -> ingest_pb2.Payload | None:
         return None
 
 
-def _sender_of(message: ingest_pb2.CreateStreamRequest, before: tuple[str, str] | None) -> tuple[str, str]:
-    """Whose message it is: named in the first one, and not another one afterwards."""
-    if before is None:
+def _credentials_of(message: ingest_pb2.CreateStreamRequest, known: tuple[str, str] | None) -> tuple[str, str]:
+    """Return the stream's webhook_id and access_key: mandatory in the first message, constant afterwards."""
+    if known is None:
         if not message.webhook_id:
             raise RequiredParameter("webhook_id")
         if not message.access_key:
             raise RequiredParameter("access_key")
         return message.webhook_id, message.access_key
     for name, given, first in (
-        ("webhook_id", message.webhook_id, before[0]),
-        ("access_key", message.access_key, before[1]),
+        ("webhook_id", message.webhook_id, known[0]),
+        ("access_key", message.access_key, known[1]),
     ):
         if given and given != first:
-            raise InvalidArgument.at(name, "is another one than in the stream's first message")
-    return before
+            raise InvalidArgument.at(name, "differs from the stream's first message; open another stream")
+    return known
 
 
 def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventServiceError]:
-    """Each payload as it is asked for, or why it is refused.
+    """Yield each payload as a Delivery, or its error.
 
     Args:
-        position: of the first one, for field paths.
+        position: index of the first one, for field paths.
     """
     received_at = utc_now()
     for index, payload in enumerate(payloads, position):
@@ -183,8 +174,8 @@ def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventS
 def _delivery(payload: ingest_pb2.Payload | None, name: str, received_at: datetime) -> Delivery:
     path = f"{name}.data"
     if payload is None:
-        raise InvalidArgument.at(path, "cannot be read: it is damaged, or nested too deeply")
-    if not payload.data.fields:  # {} holds nothing that could be lost
+        raise InvalidArgument.at(path, "cannot be parsed: it is malformed or nested too deeply")
+    if not payload.data.fields:  # {} contains nothing to store
         raise RequiredParameter(path)
     return Delivery(
         payload=struct_to_dict(payload.data, path=path),
@@ -195,8 +186,8 @@ def _delivery(payload: ingest_pb2.Payload | None, name: str, received_at: dateti
     )
 
 
-def _raise_if_in_vain(outcomes: Sequence[CreateResult | EventServiceError]) -> None:
-    """Where nothing could be stored, and not because of what was sent, the call itself fails: that is retried."""
+def _raise_if_all_retryable(outcomes: Sequence[CreateResult | EventServiceError]) -> None:
+    """Fail the whole call if all payloads failed with retryable errors: clients retry calls by themselves."""
     first = outcomes[0] if outcomes else None
     if isinstance(first, EventServiceError) and all(
         isinstance(one, EventServiceError) and one.retry_after is not None for one in outcomes

@@ -1,5 +1,7 @@
-"""What every call passes on its way to a servicer, as one ordered list: trace > log > errors > deadline > admission >
-identity. The list is composed with each method once, at start; all of it costs a few microseconds a call."""
+"""The interceptors around each method, in order: trace > log > errors > deadline > concurrency limit > authentication.
+
+They are composed with each method once, at start; together they cost a few microseconds per call.
+"""
 
 import asyncio
 import logging
@@ -12,14 +14,14 @@ from secrets import token_hex
 
 from event_service.errors import DeadlineExceeded, EventServiceError
 from event_service.identity.authenticator import Authenticator
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import Handler, Interceptor
 from event_service.rpc.status import error_of
 from event_service.telemetry.request import request_id
 
 Observer = Callable[[str, str, float], None]
-"""Told of every call that ends: method, name of the status code, seconds."""
+"""Called for every completed call: method, name of the status code, seconds."""
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -30,45 +32,45 @@ _process = token_hex(4)
 _numbers = count(1)
 
 
-async def trace(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
-    """Gives the call its id, the caller's own if it sent a fit `x-request-id`, and takes its W3C trace id.
+async def trace(request: bytes, context: RpcContext, call_next: Handler) -> bytes:
+    """Assign the request id, from `x-request-id` if it is valid, and read the W3C trace id.
 
-    The id is in the task's context too, for whatever is logged on the way.
+    The request id is also set in the task's context, for log records.
     """
-    metadata = call.metadata
-    named = metadata.get("x-request-id")
-    if named is not None and _REQUEST_ID.fullmatch(named):
-        call.request_id = named
-    elif not call.request_id:  # the HTTP door has given one already
-        call.request_id = f"{_process}-{next(_numbers):x}"
-    request_id.set(call.request_id)
+    metadata = context.metadata
+    given = metadata.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        context.request_id = given
+    elif not context.request_id:  # HTTP has assigned one already
+        context.request_id = f"{_process}-{next(_numbers):x}"
+    request_id.set(context.request_id)
     parent = metadata.get("traceparent")
     if parent is not None:
         match = _TRACE_PARENT.fullmatch(parent)
         if match and match[1] != _NO_TRACE and not parent.startswith("ff"):
-            call.trace_id = match[1]
-    return await proceed(request, call)
+            context.trace_id = match[1]
+    return await call_next(request, context)
 
 
-class Log:
-    """One line for each call: debug when it went well, info when it was refused.
+class RpcLog:
+    """Writes one log record per call: at debug level for OK, at info level for an error.
 
-    What fails in numbers, when the service or its database is overwhelmed, must not be made worse by its log: of those
-    codes there is one line a second, which says how many it stands for.
+    RESOURCE_EXHAUSTED and UNAVAILABLE are sampled, one record a second each, so that logging does not add to an
+    overload.
 
     Args:
-        observe: told of every call, for metrics.
+        observe: called for every completed call, for metrics.
     """
 
     def __init__(self, observe: Observer | None = None) -> None:
         self._observe = observe
-        self._seldom = {"RESOURCE_EXHAUSTED": LogSampler(1.0), "UNAVAILABLE": LogSampler(1.0)}
+        self._samplers = {"RESOURCE_EXHAUSTED": LogSampler(1.0), "UNAVAILABLE": LogSampler(1.0)}
 
-    async def __call__(self, request: bytes, call: RpcContext, proceed: Handler) -> bytes:
+    async def __call__(self, request: bytes, context: RpcContext, call_next: Handler) -> bytes:
         started = time.monotonic()
         code = "OK"
         try:
-            return await proceed(request, call)
+            return await call_next(request, context)
         except EventServiceError as error:
             code = error.code
             raise
@@ -78,105 +80,105 @@ class Log:
         finally:
             seconds = time.monotonic() - started
             if self._observe is not None:
-                self._observe(call.method, code, seconds)
+                self._observe(context.method, code, seconds)
             if _log.isEnabledFor(logging.DEBUG if code == "OK" else logging.INFO):
-                self._write(call, code, seconds, len(request))
+                self._write(context, code, seconds, len(request))
 
-    def _write(self, call: RpcContext, code: str, seconds: float, size: int) -> None:
-        alike = 1
-        if code in self._seldom:
-            alike = self._seldom[code].count(time.monotonic())
-            if not alike:
+    def _write(self, context: RpcContext, code: str, seconds: float, size: int) -> None:
+        count = 1
+        if code in self._samplers:
+            count = self._samplers[code].sample(time.monotonic())
+            if not count:
                 return
         _log.log(
             logging.DEBUG if code == "OK" else logging.INFO,
             "%s %s %.1f ms (request_id = %s)%s",
-            call.method,
+            context.method,
             code,
             seconds * 1000,
-            call.request_id,
-            f" and {alike - 1} more" if alike > 1 else "",
-            extra={"request_id": call.request_id, "trace_id": call.trace_id, "bytes": size},
+            context.request_id,
+            f" and {count - 1} more" if count > 1 else "",
+            extra={"request_id": context.request_id, "trace_id": context.trace_id, "bytes": size},
         )
 
 
 class LogSampler:
-    """Counts what happens, and tells the number at most once in `seconds`."""
+    """Counts occurrences and releases one sample per `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._not_before = float("-inf")
-        self._counted = 0
+        self._next_sample = float("-inf")
+        self._count = 0
 
-    def count(self, now: float) -> int:
-        """One more at monotonic second `now`. The number since the last telling, 0 while it is too early to tell."""
-        self._counted += 1
-        if now < self._not_before:
+    def sample(self, now: float) -> int:
+        """Count one occurrence at monotonic second `now`; return the count since the last sample, else 0."""
+        self._count += 1
+        if now < self._next_sample:
             return 0
-        self._not_before = now + self._seconds
-        counted, self._counted = self._counted, 0
-        return counted
+        self._next_sample = now + self._seconds
+        count, self._count = self._count, 0
+        return count
 
 
-async def deadline(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
-    """Stops working on what nobody waits for any more.
+async def deadline(request: bytes, context: RpcContext, call_next: Handler) -> bytes:
+    """Cancel the call at the caller's deadline.
 
     Raises:
-        DeadlineExceeded: the caller's own time is up. Nothing is promised about what the call was to do.
+        DeadlineExceeded: the deadline has passed; a write may or may not have happened.
     """
-    if call.deadline is None:
-        return await proceed(request, call)
-    remaining = call.deadline - time.monotonic()
+    if context.deadline is None:
+        return await call_next(request, context)
+    remaining = context.deadline - time.monotonic()
     if remaining <= 0:
         raise DeadlineExceeded("The caller's deadline has passed.")
     try:
         async with asyncio.timeout(remaining) as limit:
-            return await proceed(request, call)
+            return await call_next(request, context)
     except TimeoutError:
-        if not limit.expired():  # somebody else's, a fault of ours
+        if not limit.expired():  # raised inside the servicer: an internal error
             raise
         raise DeadlineExceeded("The caller's deadline has passed.") from None
 
 
-class Identity:
-    """Says who calls. Left out for methods whose requests carry credentials of their own."""
+class Authentication:
+    """Authenticates the caller by its metadata. Not applied to methods whose requests carry credentials."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticate = authenticator.authenticate
 
-    async def __call__(self, request: bytes, call: RpcContext, proceed: Handler) -> bytes:
-        call.principal = self._authenticate(call.metadata)
-        if call.responses is not None:
-            call.responses.require(partial(self._authenticate, call.metadata))
-        return await proceed(request, call)
+    async def __call__(self, request: bytes, context: RpcContext, call_next: Handler) -> bytes:
+        context.principal = self._authenticate(context.metadata)
+        if context.responses is not None:
+            context.responses.revalidate_with(partial(self._authenticate, context.metadata))
+        return await call_next(request, context)
 
 
-async def errors(request: bytes, call: RpcContext, proceed: Handler) -> bytes:
-    """Turns whatever is raised beside EventServiceErrors into Internal, with the traceback in the log only.
+async def errors(request: bytes, context: RpcContext, call_next: Handler) -> bytes:
+    """Convert unexpected exceptions to Internal, with the traceback in the log only.
 
-    Behind the log, which tells calls by the code of their error.
+    Runs inside `RpcLog`, which records the code of the converted error.
     """
     try:
-        return await proceed(request, call)
+        return await call_next(request, context)
     except EventServiceError:
         raise
     except Exception as exception:
-        raise error_of(exception, call.method, call.request_id) from None
+        raise error_of(exception, context.method, context.request_id) from None
 
 
 def interceptors(
     *,
     authenticator: Authenticator | None,
-    admission: Admission,
+    limit: ConcurrencyLimit,
     observe: Observer | None = None,
     span: Interceptor | None = None,
 ) -> list[Interceptor]:
-    """The list, outermost first.
+    """Return the interceptors, outermost first.
 
     Args:
         authenticator: None for methods that need no token.
-        span: makes the call's OpenTelemetry span; None where nothing is traced.
+        span: opens the call's OpenTelemetry span; None without tracing.
     """
     spans: list[Interceptor] = [] if span is None else [span]
-    identity: list[Interceptor] = [] if authenticator is None else [Identity(authenticator)]
-    return [*spans, trace, Log(observe), errors, deadline, admission, *identity]
+    authentication: list[Interceptor] = [] if authenticator is None else [Authentication(authenticator)]
+    return [*spans, trace, RpcLog(observe), errors, deadline, limit, *authentication]

@@ -1,4 +1,4 @@
-"""Which function answers which method, built once at start and held against the protobuf descriptors."""
+"""The table of methods and handlers, built once at start and verified against the protobuf descriptors."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,32 +13,32 @@ from event_service.rpc.context import RpcContext
 MessageType = TypeVar("MessageType", bound=Message)
 
 Handler = Callable[[bytes, RpcContext], Awaitable[bytes]]
-"""A method: the serialised request in, the serialised reply out; refuses by raising an EventServiceError."""
+"""A method: serialised request -> serialised reply; fails by raising an EventServiceError."""
 
 Interceptor = Callable[[bytes, RpcContext, Handler], Awaitable[bytes]]
-"""Something every call passes: it may look, refuse, or `await proceed(request, call)`."""
+"""Runs around each call: raises, or returns `await call_next(request, context)`."""
 
 
 def compose(interceptors: Sequence[Interceptor], handler: Handler) -> Handler:
-    """The handler behind the interceptors, the first of them outermost."""
+    """Return the handler wrapped in the interceptors, the first of them outermost."""
 
-    def behind(interceptor: Interceptor, proceed: Handler) -> Handler:
-        def pass_on(request: bytes, call: RpcContext) -> Awaitable[bytes]:
-            return interceptor(request, call, proceed)
+    def wrap(interceptor: Interceptor, call_next: Handler) -> Handler:
+        def wrapped(request: bytes, context: RpcContext) -> Awaitable[bytes]:
+            return interceptor(request, context, call_next)
 
-        return pass_on
+        return wrapped
 
     for interceptor in reversed(interceptors):
-        handler = behind(interceptor, handler)
+        handler = wrap(interceptor, handler)
     return handler
 
 
 def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, Handler]:
-    """The servicer's methods by full name, `/package.Service/method`.
+    """Return the servicer's methods by full name, `/package.Service/method`.
 
-    A method named `RotateKey` in the contract is answered by `rotate_key`. One whose requests stream is a handler too:
-    its request is b"", and what is sent is in the call's requests; one whose replies stream puts them into the call's
-    responses, and what it returns is dropped. `streaming_methods` and `watching_methods` name these.
+    `rotate_key` handles the contract's `RotateKey`. Streaming methods are handlers too: with streamed requests, the
+    request is b"" and the messages are in `context.requests`; streamed replies go to `context.responses`, and the
+    return value is dropped. `client_streaming_methods` and `server_streaming_methods` name these.
 
     Raises:
         ValueError: the servicer lacks a method of the contract, or the contract streams both ways.
@@ -46,33 +46,33 @@ def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, H
     table: dict[str, Handler] = {}
     for method in descriptor.methods:
         if method.server_streaming and method.client_streaming:
-            raise ValueError(f"{method.full_name} streams both ways, for which there are no handlers yet")
+            raise ValueError(f"{method.full_name} streams both ways, which is not supported")
         handler = getattr(servicer, _python_name(method.name), None)
         if handler is None:
-            raise ValueError(f"{type(servicer).__name__} does not answer {method.full_name}")
+            raise ValueError(f"{type(servicer).__name__} does not implement {method.full_name}")
         table[f"/{descriptor.full_name}/{method.name}"] = handler
     return table
 
 
-def streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
-    """The full names of the methods whose requests stream."""
+def client_streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
+    """Return the full names of the methods whose requests stream."""
     return frozenset(
         f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods if method.client_streaming
     )
 
 
-def watching_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
-    """The full names of the methods whose replies stream."""
+def server_streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:
+    """Return the full names of the methods whose replies stream."""
     return frozenset(
         f"/{descriptor.full_name}/{method.name}" for method in descriptor.methods if method.server_streaming
     )
 
 
 def decode(kind: type[MessageType], request: bytes) -> MessageType:
-    """The request as a message.
+    """Parse a request.
 
     Raises:
-        InvalidArgument: the bytes are not one. (gRPC's own decoding would answer UNKNOWN.)
+        InvalidArgument: the bytes are not a message of this kind. (gRPC's own decoding would answer UNKNOWN.)
     """
     try:
         return kind.FromString(request)

@@ -1,7 +1,7 @@
-"""Requests as plain values, in the words of their proto: what `query/` parses.
+"""Conversion of requests to plain values under their proto names, the input of `query/`.
 
-Presence is kept as protobuf tells it: a scalar at its default is absent, but a member of a oneof is there when it was
-set, be it `k: ""` or `limit: 0`. The dynamic types become what they stand for, and a Value without a kind is None.
+Presence follows protobuf: a scalar at its default is absent, but a member of a oneof is present once set, even as
+`k: ""` or `limit: 0`. Struct, ListValue and Value become JSON values; a Value without a kind becomes None.
 """
 
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from google.protobuf.message import Message
 
 from event_service.wire.struct import list_to_python, struct_to_dict, value_to_python
 
-_QUERY_LEVEL = 0  # a query is not stored: how deep it may be, its parsing has decided
+_QUERY_LEVEL = 0  # a query is not stored: protobuf's own parsing limits its nesting
 
 _Read = Callable[[Any, str], Any]
 
 
 def message_to_dict(message: Message, path: str) -> dict[str, Any]:
-    """The fields that are set, by proto name.
+    """Return the fields that are set, by proto name.
 
     Args:
-        path: what the caller knows the message as (`query`), the start of field paths; "" for the request itself.
+        path: prefix of field paths in errors, such as `query`; "" for the request itself.
 
     Raises:
-        InvalidArgument: a number that is not finite, with its path (`query.filter[0].v`).
+        InvalidArgument: a number is not finite; names its path (`query.filter[0].v`).
     """
     readers = _readers(message.DESCRIPTOR)
     result: dict[str, Any] = {}
@@ -34,11 +34,11 @@ def message_to_dict(message: Message, path: str) -> dict[str, Any]:
         if read is None:
             result[name] = list(value) if repeated else value
             continue
-        where = f"{path}.{name}" if path else name
+        field_path = f"{path}.{name}" if path else name
         if repeated:
-            result[name] = [read(one, f"{where}[{position}]") for position, one in enumerate(value)]
+            result[name] = [read(item, f"{field_path}[{index}]") for index, item in enumerate(value)]
         else:
-            result[name] = read(value, where)
+            result[name] = read(value, field_path)
     return result
 
 
@@ -48,7 +48,7 @@ def _readers(descriptor: Descriptor) -> dict[int, tuple[str, bool, _Read | None]
 
 
 def _reader(field: FieldDescriptor) -> _Read | None:
-    """How a message field is read; None for scalars, which are what they are."""
+    """Return the reader of a message field; None for scalars, which need no conversion."""
     if field.message_type is None:
         return None
     name: str = field.message_type.full_name

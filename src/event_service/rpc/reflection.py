@@ -1,6 +1,6 @@
-"""Server reflection, so that grpcurl and its like need no proto files.
+"""Server reflection, so that clients such as grpcurl need no proto files.
 
-grpcio-reflection knows v1alpha only. v1 is the same messages under another package name, so one servicer answers both.
+grpcio-reflection has v1alpha only. v1 has the same messages under another package name, so one servicer answers both.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -13,16 +13,16 @@ from event_service.errors import InvalidArgument
 from event_service.rpc.methods import decode
 
 SERVICE = "grpc.reflection.v1alpha.ServerReflection"
-_ALSO = "grpc.reflection.v1.ServerReflection"  # not listed: its file is not here to be described
+_ALSO = "grpc.reflection.v1.ServerReflection"  # not listed: no descriptor of its file is installed
 
 METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in (SERVICE, _ALSO))
 
 
 class Reflection:
-    """Describes services, from the descriptors that are loaded in this process.
+    """Reflection from the descriptors loaded in this process.
 
     Args:
-        services: full names; reflection adds itself.
+        services: full names; reflection's own is added.
     """
 
     def __init__(self, services: Iterable[str]) -> None:
@@ -31,7 +31,7 @@ class Reflection:
     async def answer(
         self, requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncGenerator[bytes, None]:
-        """One reply for each request of the stream."""
+        """Stream one reply for each request."""
 
         async def decoded() -> AsyncIterator[ServerReflectionRequest]:
             async for request in requests:

@@ -1,4 +1,4 @@
-"""What a client-streaming call has sent: taken in lots, each of them what has arrived while the last was worked on."""
+"""The messages of a client-streaming call, received in chunks: all that arrived while the last chunk was processed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,89 +6,91 @@ from types import TracebackType
 from typing import Self
 
 from event_service.errors import DeadlineExceeded, Unavailable
-from event_service.rpc.concurrency_limit import STOPPING, Admission
+from event_service.rpc.concurrency_limit import STOPPING, ConcurrencyLimit
 
 READ_AHEAD_BYTES = 256 * 1024
-"""What one call may have waiting. Beyond it nothing is read, and HTTP/2 slows the sender down."""
+"""Bytes that one call may have buffered. Beyond it nothing is read, and HTTP/2 flow control slows the sender down."""
 
-SILENCE_SECONDS = 60.0
-"""A sender that says nothing for longer, not even that it has ended, is given up: it holds the place of a call."""
+IDLE_TIMEOUT_SECONDS = 60.0
+"""Time without a message after which a stream ends: an idle sender occupies a call."""
 
 
 class RequestStream:
-    """The messages of one call. `async with` it; what was not taken is dropped at the end.
+    """The messages of one call. An async context manager; messages not received are dropped at its end.
 
     Args:
-        messages: as they come in; ends when the sender has sent its last.
-        admission: counts their bytes from their arrival until the lot they were taken in is done with.
+        messages: the incoming messages; ends when the client half-closes.
+        limit: counts the bytes of a message from its arrival until the chunk after its own is requested.
+        read_ahead: bytes buffered at most.
+        idle_timeout: seconds.
     """
 
     def __init__(
         self,
         messages: AsyncIterator[bytes],
-        admission: Admission,
+        limit: ConcurrencyLimit,
         *,
         read_ahead: int = READ_AHEAD_BYTES,
-        silence: float = SILENCE_SECONDS,
+        idle_timeout: float = IDLE_TIMEOUT_SECONDS,
     ) -> None:
         self._messages = messages
-        self._admission = admission
+        self._limit = limit
         self._read_ahead = read_ahead
-        self._silence = silence
-        self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
-        self._taken_bytes = 0
+        self._idle_timeout = idle_timeout
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
+        self._received_bytes = 0
         self._ended = False
         self._failure: BaseException | None = None
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
 
-    async def take(self) -> list[bytes]:
-        """What has arrived since the last time, at least one message; [] once the sender has ended.
+    async def receive(self) -> list[bytes]:
+        """Return the messages since the last chunk, at least one; [] after the client has half-closed.
 
         Raises:
-            Overloaded: too many bytes are under way in all calls.
+            Overloaded: the bytes of all calls in flight exceed the limit.
             Unavailable: the server is stopping.
-            DeadlineExceeded: nothing has come for `silence` seconds.
+            DeadlineExceeded: no message arrived for `idle_timeout` seconds.
         """
-        self._admission.release(self._taken_bytes)
-        self._taken_bytes = 0
+        self._limit.release(self._received_bytes)
+        self._received_bytes = 0
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
-            self._admission.listen(self._news.set)
-        while not self._waiting:
-            if self._admission.stopping:
+            self._limit.add_stop_listener(self._wake.set)
+        while not self._buffer:
+            if self._limit.stopping:
                 raise Unavailable(STOPPING)
             if self._failure is not None:
                 raise self._failure
             if self._ended:
                 return []
-            self._news.clear()
+            self._wake.clear()
             try:
-                async with asyncio.timeout(self._silence):
-                    await self._news.wait()
+                async with asyncio.timeout(self._idle_timeout):
+                    await self._wake.wait()
             except TimeoutError:
-                raise DeadlineExceeded(f"Nothing was sent for {self._silence:g} s.") from None
-        taken, self._waiting = self._waiting, []
-        self._taken_bytes, self._waiting_bytes = self._waiting_bytes, 0
+                raise DeadlineExceeded(f"No message arrived for {self._idle_timeout:g} s; open a new stream.") from None
+        chunk, self._buffer = self._buffer, []
+        self._received_bytes, self._buffered_bytes = self._buffered_bytes, 0
         self._room.set()
-        return taken
+        return chunk
 
     async def _read(self) -> None:
         try:
             async for message in self._messages:
-                self._admission.hold(len(message))
-                self._waiting.append(message)
-                self._waiting_bytes += len(message)
-                self._news.set()
-                while self._waiting_bytes >= self._read_ahead:
+                self._limit.reserve(len(message))
+                self._buffer.append(message)
+                self._buffered_bytes += len(message)
+                self._wake.set()
+                while self._buffered_bytes >= self._read_ahead:
                     self._room.clear()
                     await self._room.wait()
-        except Exception as error:  # whatever it is, it belongs to the call
+        except Exception as error:  # raised by `receive`, in the call's own task
             self._failure = error
         self._ended = True
-        self._news.set()
+        self._wake.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,10 +98,10 @@ class RequestStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._admission.ignore(self._news.set)
-        self._admission.release(self._taken_bytes + self._waiting_bytes)
-        self._taken_bytes = self._waiting_bytes = 0
-        self._waiting.clear()
+        self._limit.remove_stop_listener(self._wake.set)
+        self._limit.release(self._received_bytes + self._buffered_bytes)
+        self._received_bytes = self._buffered_bytes = 0
+        self._buffer.clear()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])

@@ -1,43 +1,46 @@
-"""The replies of a server-streaming call: sent as fast as the caller reads, to nobody who does not read at all, and to
-nobody whose token has ended meanwhile.
-"""
+"""The replies of a server-streaming call, with flow control: slow readers and expired tokens end the stream."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from event_service.errors import Overloaded, Unavailable
-from event_service.rpc.concurrency_limit import STOPPING, Admission
+from event_service.rpc.concurrency_limit import STOPPING, ConcurrencyLimit
 
-UNREAD_SECONDS = 30.0
-"""A caller that leaves a reply unread for longer is cut off: it holds the place of a call, and a page of events."""
+WRITE_TIMEOUT_SECONDS = 30.0
+"""Time that a reply may stay unread: a slow reader occupies a call and the memory of a page of events."""
 
 
 class ResponseStream:
     """The replies of one call.
 
     Args:
-        write: sends one; returns when HTTP/2 has taken it, for which the caller must have read what came before.
-        admission: says when the server stops.
+        write: sends one reply; returns once HTTP/2 flow control admits it, after the caller has read earlier ones.
+        limit: signals that the server is stopping.
+        write_timeout: seconds.
     """
 
     def __init__(
-        self, write: Callable[[bytes], Awaitable[None]], admission: Admission, *, unread: float = UNREAD_SECONDS
+        self,
+        write: Callable[[bytes], Awaitable[None]],
+        limit: ConcurrencyLimit,
+        *,
+        write_timeout: float = WRITE_TIMEOUT_SECONDS,
     ) -> None:
         self._write = write
-        self._admission = admission
-        self._unread = unread
-        self._still_allowed: Callable[[], object] = lambda: None
+        self._limit = limit
+        self._write_timeout = write_timeout
+        self._revalidate: Callable[[], object] = lambda: None
 
-    def require(self, still_allowed: Callable[[], object]) -> None:
-        """Has the caller asked for again before each reply: a stream may last longer than the token it began with.
+    def revalidate_with(self, revalidate: Callable[[], object]) -> None:
+        """Authenticate the caller again before each reply: a stream may outlive its token.
 
         Args:
-            still_allowed: raises Unauthenticated once it does not hold any more.
+            revalidate: raises Unauthenticated once the token is no longer valid.
         """
-        self._still_allowed = still_allowed
+        self._revalidate = revalidate
 
     async def send(self, message: bytes) -> None:
-        """Sends one reply.
+        """Send one reply.
 
         Raises:
             Overloaded: the caller does not read.
@@ -45,17 +48,20 @@ class ResponseStream:
         """
         self.check()
         try:
-            async with asyncio.timeout(self._unread):
+            async with asyncio.timeout(self._write_timeout):
                 await self._write(message)
         except TimeoutError:
-            raise Overloaded(f"Nothing was read for {self._unread:g} s; go on from the last token.") from None
+            raise Overloaded(
+                f"No reply was read for {self._write_timeout:g} s; resume from the last resume_token."
+            ) from None
 
     def check(self) -> None:
-        """
+        """Raise the error that `send` would raise; for streams with nothing to send.
+
         Raises:
             Unavailable: the server is stopping.
-            Unauthenticated: the caller's token has ended, or the key that signed it.
+            Unauthenticated: the caller's token has expired, or its key was removed.
         """
-        if self._admission.stopping:
+        if self._limit.stopping:
             raise Unavailable(STOPPING)
-        self._still_allowed()
+        self._revalidate()

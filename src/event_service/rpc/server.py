@@ -1,7 +1,7 @@
-"""The gRPC server: its port, limits, connections, and how it starts and stops. The only module that knows grpc.aio.
+"""The gRPC server: port, TLS, limits, keepalive, start and graceful stop. The only module that uses grpc.aio.
 
-Handlers take and give bytes: requests are decoded in the servicers, so that garbage is INVALID_ARGUMENT, and replies
-are often stored bytes that need no encoding.
+Handlers take and return bytes: servicers decode requests, so that garbage is INVALID_ARGUMENT, and replies are often
+stored bytes that need no encoding.
 """
 
 import errno
@@ -18,12 +18,19 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.health import SERVICE as HEALTH
 from event_service.rpc.health import Health
 from event_service.rpc.interceptors import Observer, errors, interceptors
-from event_service.rpc.methods import Handler, Interceptor, compose, method_table, streaming_methods, watching_methods
+from event_service.rpc.methods import (
+    Handler,
+    Interceptor,
+    client_streaming_methods,
+    compose,
+    method_table,
+    server_streaming_methods,
+)
 from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
 from event_service.rpc.reflection import Reflection
 from event_service.rpc.request_stream import RequestStream
@@ -34,21 +41,21 @@ from event_service.tls import server_credentials, tls_files
 
 _log = logging.getLogger(__name__)
 
-_CLOSING_SECONDS = 0.25  # for what is on the wire when all calls are answered, and for streams to end
-_PENDING = 8192  # calls that wait for their turn, of all connections
+_CLOSING_SECONDS = 0.25  # lets the last replies leave and streams end after all calls are answered
+_PENDING = 8192  # calls waiting for the event loop, of all connections
 
 
 class PortTaken(Exception):
-    """The address cannot be listened on; the text is one line for the operator."""
+    """The server cannot listen on the address; the text is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of the contract and who answers it.
+    """A service of the contract and its servicer.
 
     Attributes:
-        servicer: has an `async def name(request: bytes, call: RpcContext) -> bytes` for each method.
-        open_methods: names of methods whose requests carry their own credentials: nobody asks for a token there.
+        servicer: has an `async def name(request: bytes, context: RpcContext) -> bytes` for each method.
+        open_methods: names of methods that need no token, since their requests carry credentials.
     """
 
     descriptor: ServiceDescriptor
@@ -57,17 +64,17 @@ class Service:
 
 
 class GrpcServer:
-    """A server that is started once and stopped once.
+    """A gRPC server, started once and stopped once.
 
     Args:
         settings: address, limits, TLS.
-        services: what it answers beside health and reflection.
-        authenticator: who calls.
-        observe: told of every call, for metrics.
-        span: makes each call's OpenTelemetry span; None where nothing is traced.
+        services: the services beside health and reflection.
+        authenticator: verifies tokens.
+        observe: called for every completed call, for metrics.
+        span: opens each call's OpenTelemetry span; None without tracing.
 
     Attributes:
-        health: to be set serving when the service can do its work. It starts as not serving.
+        health: starts as not serving; the application sets it.
     """
 
     def __init__(
@@ -82,15 +89,15 @@ class GrpcServer:
         self._settings = settings
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
-        self._admission = Admission(settings.grpc_max_calls, settings.grpc_memory_bytes)
+        self._limit = ConcurrencyLimit(settings.grpc_max_calls, settings.grpc_memory_bytes)
         composed = self._compose(services, authenticator, observe, span)
-        streaming = frozenset[str]().union(*(streaming_methods(service.descriptor) for service in services))
-        watching = frozenset[str]().union(*(watching_methods(service.descriptor) for service in services))
-        self._unary = {path: run for path, run in composed.items() if path not in streaming | watching}
-        self._server_streaming = {path: run for path, run in composed.items() if path in watching}
-        self._client_streaming = {path: run for path, run in composed.items() if path in streaming}
-        watch = _bounded(self.health.watch, settings.grpc_max_calls)
-        reflect = _bounded(Reflection([*names, HEALTH]).answer, settings.grpc_max_calls)
+        requests_stream = frozenset[str]().union(*(client_streaming_methods(one.descriptor) for one in services))
+        replies_stream = frozenset[str]().union(*(server_streaming_methods(one.descriptor) for one in services))
+        self._unary = {path: run for path, run in composed.items() if path not in requests_stream | replies_stream}
+        self._client_streaming = {path: run for path, run in composed.items() if path in requests_stream}
+        self._server_streaming = {path: run for path, run in composed.items() if path in replies_stream}
+        watch = _limited(self.health.watch, settings.grpc_max_calls)
+        reflect = _limited(Reflection([*names, HEALTH]).answer, settings.grpc_max_calls)
         self._streams = {
             f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch),
             **{path: grpc.stream_stream_rpc_method_handler(reflect) for path in REFLECTION_METHODS},
@@ -100,30 +107,30 @@ class GrpcServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on, once it is started."""
+        """The port of the started server; 0 before."""
         return self._port
 
     @property
     def methods(self) -> Mapping[str, Handler]:
-        """Every method that does not stream, behind its interceptors, by `/package.Service/method`, for other doors."""
+        """All unary methods with their interceptors, by `/package.Service/method`, for the HTTP transport."""
         return self._unary
 
     @property
-    def calls_under_way(self) -> int:
-        """Calls that have been let in and not been answered yet."""
-        return self._admission.under_way
+    def calls_in_flight(self) -> int:
+        """Number of calls admitted and not answered yet."""
+        return self._limit.in_flight
 
     async def start(self) -> None:
-        """Listens and answers. Health stays not serving until it is set.
+        """Listen and serve. Health stays not serving until it is set.
 
         Raises:
-            PortTaken: somebody else has the port, or the address is not of this machine.
+            PortTaken: the port is in use, or the address is not local.
             TlsError: the certificate files cannot be used.
         """
         address = self._settings.grpc_address
         files = tls_files(self._settings)
         credentials = server_credentials(files) if files is not None else None
-        check_free(address)
+        check_address(address)
         server = grpc.aio.server(options=server_options(self._settings))
         server.add_generic_rpc_handlers([_Table(self._handlers())])
         try:
@@ -139,32 +146,32 @@ class GrpcServer:
         _log.info("gRPC listens on %s:%d%s", address.rpartition(":")[0], self._port, " with TLS" if files else "")
 
     async def stop(self, grace: float) -> None:
-        """Not serving at once; calls that come are told to go elsewhere, those under way are answered; then it closes.
+        """Set health to not serving, refuse new calls with UNAVAILABLE, finish those in flight, then close.
 
         Args:
-            grace: seconds in which all of it happens. What is not answered by then is answered UNAVAILABLE.
+            grace: seconds for all of it. Calls unfinished by then are answered UNAVAILABLE.
         """
         self.health.stop()
         if self._server is None:
             return
-        left = await self._admission.drain(max(0.0, grace - 2 * _CLOSING_SECONDS))
-        if left:
-            _log.warning("%d calls were cut off after %.1f s", left, grace)
-        await self.health.left_alone(_CLOSING_SECONDS)
+        cancelled = await self._limit.drain(max(0.0, grace - 2 * _CLOSING_SECONDS))
+        if cancelled:
+            _log.warning("cancelled %d calls still in flight after %.1f s", cancelled, grace)
+        await self.health.wait_for_watchers(_CLOSING_SECONDS)
         await self._server.stop(_CLOSING_SECONDS)
         self._server = None
 
     def _handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        unary = {path: grpc.unary_unary_rpc_method_handler(_carry(path, run)) for path, run in self._unary.items()}
-        streaming = {
-            path: grpc.stream_unary_rpc_method_handler(_carry_stream(path, run, self._admission))
+        unary = {path: grpc.unary_unary_rpc_method_handler(_unary(path, run)) for path, run in self._unary.items()}
+        client_streaming = {
+            path: grpc.stream_unary_rpc_method_handler(_client_streaming(path, run, self._limit))
             for path, run in self._client_streaming.items()
         }
-        watching = {
-            path: grpc.unary_stream_rpc_method_handler(_carry_replies(path, run, self._admission))
+        server_streaming = {
+            path: grpc.unary_stream_rpc_method_handler(_server_streaming(path, run, self._limit))
             for path, run in self._server_streaming.items()
         }
-        return {**unary, **streaming, **watching, **self._streams}
+        return {**unary, **client_streaming, **server_streaming, **self._streams}
 
     def _compose(
         self,
@@ -173,105 +180,101 @@ class GrpcServer:
         observe: Observer | None,
         span: Interceptor | None,
     ) -> dict[str, Handler]:
-        closed = interceptors(authenticator=authenticator, admission=self._admission, observe=observe, span=span)
-        opened = interceptors(authenticator=None, admission=self._admission, observe=observe, span=span)
+        authenticated = interceptors(authenticator=authenticator, limit=self._limit, observe=observe, span=span)
+        unauthenticated = interceptors(authenticator=None, limit=self._limit, observe=observe, span=span)
         table: dict[str, Handler] = {}
         for service in services:
             for path, handler in method_table(service.descriptor, service.servicer).items():
                 is_open = path.rpartition("/")[2] in service.open_methods
-                table[path] = compose(opened if is_open else closed, handler)
-        for path, handler in self.health.unary_methods().items():  # answered under any load
+                table[path] = compose(unauthenticated if is_open else authenticated, handler)
+        for path, handler in self.health.unary_methods().items():  # no limit: probes must succeed under any load
             table[path] = compose([errors], handler)
         return table
 
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
-_Sent = TypeVar("_Sent")
+_RequestT = TypeVar("_RequestT")
 
 
-def _bounded(
-    stream: Callable[[_Sent, _Context], AsyncGenerator[bytes, None]], most: int
-) -> Callable[[_Sent, _Context], AsyncGenerator[bytes, None]]:
-    """A stream that passes by the interceptors, at most so many times at once: it needs no token, and may stay open."""
-    under_way = 0
+def _limited(
+    stream: Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]], max_streams: int
+) -> Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]]:
+    """Limit the concurrent streams of a method without interceptors: it needs no token, and may stay open."""
+    open_streams = 0
 
-    async def bounded(sent: _Sent, context: _Context) -> AsyncGenerator[bytes, None]:
-        nonlocal under_way
-        if under_way >= most:
-            failure = failure_of(Overloaded("Too many of these streams are open."))
-            await context.abort(failure.code, failure.details, failure.trailers)
-        under_way += 1
+    async def limited(request: _RequestT, servicer_context: _Context) -> AsyncGenerator[bytes, None]:
+        nonlocal open_streams
+        if open_streams >= max_streams:
+            failure = failure_of(Overloaded("Too many of these streams are open; close one, or try again later."))
+            await servicer_context.abort(failure.code, failure.details, failure.trailers)
+        open_streams += 1
         try:
-            async with aclosing(stream(sent, context)) as replies:
+            async with aclosing(stream(request, servicer_context)) as replies:
                 async for reply in replies:
                     yield reply
         finally:
-            under_way -= 1
+            open_streams -= 1
 
-    return bounded
+    return limited
 
 
-def _carry(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
-    """The method as grpc.aio calls it."""
-
-    async def carry(request: bytes, context: _Context) -> bytes:
-        answer = _answer(run, request, _call(path, context), context)
-        del request  # see _answer
+def _unary(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
+    async def call(request: bytes, servicer_context: _Context) -> bytes:
+        answer = _answer(run, request, _rpc_context(path, servicer_context), servicer_context)
+        del request  # see _answer: frees the request while it is answered
         return await answer
 
-    return carry
+    return call
 
 
-def _carry_stream(path: str, run: Handler, admission: Admission) -> Callable[[AsyncIterator[bytes], _Context], Any]:
-    """The same for a method whose requests stream."""
+def _client_streaming(
+    path: str, run: Handler, limit: ConcurrencyLimit
+) -> Callable[[AsyncIterator[bytes], _Context], Any]:
+    async def call(requests: AsyncIterator[bytes], servicer_context: _Context) -> bytes:
+        context = _rpc_context(path, servicer_context)
+        async with RequestStream(requests, limit) as stream:
+            context.requests = stream
+            return await _answer(run, b"", context, servicer_context)
 
-    async def carry(requests: AsyncIterator[bytes], context: _Context) -> bytes:
-        call = _call(path, context)
-        async with RequestStream(requests, admission) as stream:
-            call.requests = stream
-            return await _answer(run, b"", call, context)
-
-    return carry
-
-
-def _carry_replies(path: str, run: Handler, admission: Admission) -> Callable[[bytes, _Context], Any]:
-    """The same for a method whose replies stream."""
-
-    async def carry(request: bytes, context: _Context) -> None:
-        call = _call(path, context)
-        call.responses = ResponseStream(context.write, admission)
-        await _answer(run, request, call, context)
-
-    return carry
+    return call
 
 
-def _call(path: str, context: _Context) -> RpcContext:
-    remaining = context.time_remaining()
+def _server_streaming(path: str, run: Handler, limit: ConcurrencyLimit) -> Callable[[bytes, _Context], Any]:
+    async def call(request: bytes, servicer_context: _Context) -> None:
+        context = _rpc_context(path, servicer_context)
+        context.responses = ResponseStream(servicer_context.write, limit)
+        await _answer(run, request, context, servicer_context)
+
+    return call
+
+
+def _rpc_context(path: str, servicer_context: _Context) -> RpcContext:
+    remaining = servicer_context.time_remaining()
     return RpcContext(
         path,
-        {name: value for name, value in context.invocation_metadata() or () if type(value) is str},
+        {name: value for name, value in servicer_context.invocation_metadata() or () if type(value) is str},
         None if remaining is None else time.monotonic() + remaining,
     )
 
 
-async def _answer(run: Handler, request: bytes, call: RpcContext, context: _Context) -> bytes:
+async def _answer(run: Handler, request: bytes, context: RpcContext, servicer_context: _Context) -> bytes:
     try:
-        reply = await run(request, call)
+        reply = await run(request, context)
     except EventServiceError as error:
-        failure = failure_of(error, call.request_id)
+        failure = failure_of(error, context.request_id)
     else:
-        if call.trailers:
-            context.set_trailing_metadata(tuple(call.trailers))
+        if context.trailers:
+            servicer_context.set_trailing_metadata(tuple(context.trailers))
         return reply
-    # What abort raises stands in a cycle with its frames, which would keep the request until garbage is collected.
+    # abort's exception is in a reference cycle with its frames, which would keep the request until the next GC.
     del request
-    # The call's own trailers tell of what was done; beside the details there would be no room for them.
-    await context.abort(failure.code, failure.details, failure.trailers)
+    # The call's own trailers are dropped: with the details they would exceed the header limit of clients.
+    await servicer_context.abort(failure.code, failure.details, failure.trailers)
     raise AssertionError("abort always raises")
 
 
 class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
-    """Finds the handler of a method by one look-up."""
+    """Returns the handler of a method by one dictionary look-up."""
 
     def __init__(self, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]) -> None:
         self._find = handlers.get
@@ -281,27 +284,27 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in th
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
-    """gRPC's channel arguments. Times are in milliseconds."""
+    """Return gRPC's channel arguments. Times are in milliseconds."""
     options = [
-        ("grpc.so_reuseport", 0),  # a port that is taken is an error and not half of the calls
+        ("grpc.so_reuseport", 0),  # a port in use must be an error: sharing it would lose half of the calls
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
-        # A client that opens more waits by itself.
+        # A client queues calls beyond this by itself.
         ("grpc.max_concurrent_streams", settings.grpc_max_calls_per_connection),
-        # What has come in and waits for its turn. Beyond it gRPC ends calls as CANCELLED, which tells a caller nothing:
-        # there is room until our own admission refuses them, also after a second in which none had its turn.
+        # Calls beyond this gRPC ends as CANCELLED, without a reason. So many fit that the concurrency limit, which says
+        # RESOURCE_EXHAUSTED, refuses them first, even after the event loop was busy for a second.
         ("grpc.server.max_pending_requests", settings.grpc_max_calls + _PENDING),
         ("grpc.server.max_pending_requests_hard_limit", settings.grpc_max_calls + _PENDING),
-        # A connection whose other end is gone is noticed; a client may ask as often itself.
+        # Pings detect dead peers; a client may ping as often as every 5 s itself.
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-        # Connections that never say anything are closed.
+        # Closes connections that never complete the handshake.
         ("grpc.server_handshake_timeout_ms", 10_000),
     ]
     if not settings.grpc_compression:
-        # Only what is not compressed at all. gRPC unpacks a message before it looks at its length.
+        # Identity only. gRPC decompresses a message before it checks its length.
         options.append(("grpc.compression_enabled_algorithms_bitset", 1))
     if settings.connection_age_seconds:
         options += [
@@ -311,14 +314,14 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     return options
 
 
-def check_free(address: str) -> None:
-    """Makes sure that the address can be listened on; gRPC's own answer does not say what is wrong.
+def check_address(address: str) -> None:
+    """Check that the server can listen on the address; gRPC's own error does not give the reason.
 
     Args:
-        address: HOST:PORT; `[::1]:50051` for IPv6. Port 0 is any free one.
+        address: HOST:PORT; `[::1]:50051` for IPv6. Port 0 chooses a free one.
 
     Raises:
-        PortTaken: it cannot; with the system's reason.
+        PortTaken: it cannot; with the operating system's reason.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -332,6 +335,6 @@ def check_free(address: str) -> None:
                     probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind(where)
     except (OSError, ValueError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "another process has that port" if taken else str(error)
+        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "another process uses the port" if in_use else str(error)
         raise PortTaken(f"cannot listen on {address}: {reason}") from error

@@ -1,7 +1,7 @@
-"""Errors as gRPC sends them: code, `ERROR_X: message`, and google.rpc details in the standard trailer.
+"""Conversion of errors to gRPC: code, `ERROR_X: message`, and google.rpc details in the standard trailer.
 
 Upstream's clients split the text at the first colon; programs read the details: ErrorInfo always, BadRequest with
-the field paths, RetryInfo where sending again is worthwhile, RequestInfo to find the log line.
+the field paths, RetryInfo for errors worth retrying, RequestInfo with the request id of the log.
 """
 
 import logging
@@ -16,10 +16,10 @@ from google.rpc import error_details_pb2, status_pb2
 
 from event_service.errors import EventServiceError, FieldViolation, Internal
 
-DETAILS_KEY = "grpc-status-details-bin"  # as grpcio-status names it
+DETAILS_KEY = "grpc-status-details-bin"  # the name that grpcio-status uses
 DOMAIN = "event-service"
 
-# Clients give up on headers of more than 8 KB in all: the text, percent-encoded, and the details, in base64.
+# Clients refuse headers over 8 KB in total: the percent-encoded text plus the details in base64.
 MAX_TEXT_BYTES = 1024
 MAX_DETAILS_BYTES = 4 * 1024
 
@@ -34,11 +34,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a call that failed is answered.
+    """The arguments of `ServicerContext.abort`.
 
     Attributes:
-        details: the text; its first word is the ERROR_X class.
-        trailers: the google.rpc.Status.
+        details: `ERROR_X: message`.
+        trailers: `grpc-status-details-bin` with the google.rpc.Status.
     """
 
     code: grpc.StatusCode
@@ -47,7 +47,7 @@ class Failure:
 
 
 def failure_of(error: EventServiceError, request_id: str = "") -> Failure:
-    """The answer for an error, small enough to reach every client."""
+    """Return the failure for an error, truncated to the header limits of clients."""
     code = grpc.StatusCode[error.code]
     text = cut(error.details, MAX_TEXT_BYTES)
     status = status_pb2.Status(code=code.value[0], message=text)
@@ -64,7 +64,7 @@ def failure_of(error: EventServiceError, request_id: str = "") -> Failure:
 
 
 def error_of(exception: Exception, method: str, request_id: str) -> EventServiceError:
-    """The error to answer for whatever was raised. A fault of ours is told to the log and not to the caller."""
+    """Return the error to answer. An unexpected exception is logged, and becomes Internal without its text."""
     if isinstance(exception, EventServiceError):
         return exception
     _log.error("%s failed (request_id = %s)", method, request_id, exc_info=exception)
@@ -72,7 +72,7 @@ def error_of(exception: Exception, method: str, request_id: str) -> EventService
 
 
 def cut(text: str, size: int) -> str:
-    """The text, shortened to `size` bytes as they are sent: percent-encoded, lone surrogates replaced."""
+    """Return the text cut to `size` bytes as sent: percent-encoded, lone surrogates replaced."""
     text = text.encode(errors="replace").decode()
     if len(text) * _LARGEST_CHARACTER <= size:
         return text
@@ -80,11 +80,11 @@ def cut(text: str, size: int) -> str:
     if len(sent) <= size:
         return text
     kept = _PART_OF_A_BYTE.sub("", sent[: size - len(_ELLIPSIS)])
-    return unquote(kept, errors="ignore") + _ELLIPSIS  # ignored: what is left of a character cut in two
+    return unquote(kept, errors="ignore") + _ELLIPSIS  # drops the rest of a character cut in two
 
 
 def _bad_request(violations: Sequence[FieldViolation], room: int) -> error_details_pb2.BadRequest:
-    """As many violations as fit into `room` bytes, and how many are left out."""
+    """Return as many violations as fit into `room` bytes, and the number of those left out."""
     details = error_details_pb2.BadRequest()
     for position, violation in enumerate(violations):
         added = details.field_violations.add(

@@ -1,17 +1,15 @@
-"""spaceone.api.monitoring.v1.Webhook: decode, ask the manager, encode."""
+"""spaceone.api.monitoring.v1.Webhook: decodes requests, calls the manager, encodes replies."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
 from event_service.errors import InvalidArgument
-from event_service.identity.access import scope_of
-from event_service.model.scope import Scope
+from event_service.identity.authorization import scope_of
 from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
-from event_service.webhooks.info import InfoPage
+from event_service.webhooks.manager import WebhookManager
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct import encode_stored_struct, struct_to_dict
 from event_service.wire.webhook_info import encode_webhooks_info, webhook_info
@@ -21,55 +19,19 @@ DESCRIPTOR = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]
 _EMPTY = b""  # a serialised google.protobuf.Empty
 
 
-class Webhooks(Protocol):
-    """What this servicer needs of `webhooks/manager.py`."""
-
-    async def create(
-        self,
-        scope: Scope,
-        *,
-        name: str,
-        plugin_info: Mapping[str, Any] | None,
-        project_id: str,
-        tags: Mapping[str, Any] | None = None,
-    ) -> tuple[Webhook, str]: ...
-    async def get(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def list(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
-    ) -> InfoPage: ...
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> Mapping[str, Any]: ...
-    async def update(
-        self, scope: Scope, webhook_id: str, *, name: str = "", tags: Mapping[str, Any] | None = None
-    ) -> Webhook: ...
-    async def update_plugin(
-        self,
-        scope: Scope,
-        webhook_id: str,
-        *,
-        version: str = "",
-        options: Mapping[str, Any] | None = None,
-        upgrade_mode: str = "",
-    ) -> Webhook: ...
-    async def verify_plugin(self, scope: Scope, webhook_id: str) -> None: ...
-    async def enable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def disable(self, scope: Scope, webhook_id: str) -> Webhook: ...
-    async def delete(self, scope: Scope, webhook_id: str) -> None: ...
-    def fields(self, webhook: Webhook, access_key: str = ...) -> Mapping[str, Any]: ...
-
-
 class WebhookServicer:
-    """Answers the methods; each takes and gives serialised messages and refuses by EventServiceErrors.
+    """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
-    Who may call comes before what is asked: a caller without the right learns nothing of the request's faults.
+    Authorization precedes validation: a caller without the permission learns nothing about the request.
     """
 
-    def __init__(self, manager: Webhooks) -> None:
+    def __init__(self, manager: WebhookManager) -> None:
         self._manager = manager
 
-    async def create(self, request: bytes, call: RpcContext) -> bytes:
-        """CreateWebhookRequest -> WebhookInfo, with access_key and webhook_url in clear this once."""
+    async def create(self, request: bytes, context: RpcContext) -> bytes:
+        """CreateWebhookRequest -> WebhookInfo, the only reply with access_key and webhook_url in clear."""
         message = decode(webhook_pb2.CreateWebhookRequest, request)
-        scope = scope_of(call.caller, "Webhook", "write", message.project_id)
+        scope = scope_of(context.caller, "Webhook", "write", message.project_id)
         webhook, access_key = await self._manager.create(
             scope,
             name=message.name,
@@ -79,16 +41,16 @@ class WebhookServicer:
         )
         return self._encode(webhook, access_key)
 
-    async def update(self, request: bytes, call: RpcContext) -> bytes:
+    async def update(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateWebhookRequest -> WebhookInfo."""
-        scope = scope_of(call.caller, "Webhook", "write")
+        scope = scope_of(context.caller, "Webhook", "write")
         message = decode(webhook_pb2.UpdateWebhookRequest, request)
         tags = struct_to_dict(message.tags, path="tags") if message.HasField("tags") else None
         return self._encode(await self._manager.update(scope, message.webhook_id, name=message.name, tags=tags))
 
-    async def update_plugin(self, request: bytes, call: RpcContext) -> bytes:
+    async def update_plugin(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateWebhookPluginRequest -> WebhookInfo."""
-        scope = scope_of(call.caller, "Webhook", "write")
+        scope = scope_of(context.caller, "Webhook", "write")
         message = decode(webhook_pb2.UpdateWebhookPluginRequest, request)
         webhook = await self._manager.update_plugin(
             scope,
@@ -99,49 +61,49 @@ class WebhookServicer:
         )
         return self._encode(webhook)
 
-    async def verify_plugin(self, request: bytes, call: RpcContext) -> bytes:
-        """WebhookRequest -> Empty, if the webhook's parser is there and accepts its options."""
-        scope = scope_of(call.caller, "Webhook", "write")
+    async def verify_plugin(self, request: bytes, context: RpcContext) -> bytes:
+        """WebhookRequest -> Empty, if the webhook's parser exists and accepts its options."""
+        scope = scope_of(context.caller, "Webhook", "write")
         await self._manager.verify_plugin(scope, _webhook_id(request))
         return _EMPTY
 
-    async def enable(self, request: bytes, call: RpcContext) -> bytes:
+    async def enable(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
-        scope = scope_of(call.caller, "Webhook", "write")
+        scope = scope_of(context.caller, "Webhook", "write")
         return self._encode(await self._manager.enable(scope, _webhook_id(request)))
 
-    async def disable(self, request: bytes, call: RpcContext) -> bytes:
+    async def disable(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
-        scope = scope_of(call.caller, "Webhook", "write")
+        scope = scope_of(context.caller, "Webhook", "write")
         return self._encode(await self._manager.disable(scope, _webhook_id(request)))
 
-    async def delete(self, request: bytes, call: RpcContext) -> bytes:
+    async def delete(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookRequest -> Empty."""
-        scope = scope_of(call.caller, "Webhook", "write")
+        scope = scope_of(context.caller, "Webhook", "write")
         await self._manager.delete(scope, _webhook_id(request))
         return _EMPTY
 
-    async def get(self, request: bytes, call: RpcContext) -> bytes:
+    async def get(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookRequest -> WebhookInfo."""
-        scope = scope_of(call.caller, "Webhook", "read")
+        scope = scope_of(context.caller, "Webhook", "read")
         return self._encode(await self._manager.get(scope, _webhook_id(request)))
 
-    async def list(self, request: bytes, call: RpcContext) -> bytes:
-        """WebhookQuery -> WebhooksInfo. Trailer: page-limit, the number of rows, where our own limit ended the page."""
+    async def list(self, request: bytes, context: RpcContext) -> bytes:
+        """WebhookQuery -> WebhooksInfo. Trailer page-limit: the number of rows, if the server's limit ended it."""
         message = decode(webhook_pb2.WebhookQuery, request)
-        scope = scope_of(call.caller, "Webhook", "read", message.project_id)
+        scope = scope_of(context.caller, "Webhook", "read", message.project_id)
         fields = message_to_dict(message, "")
         query, access_key = fields.pop("query", {}), fields.pop("access_key", "")
         if message.state:
             fields["state"] = _enum_name(webhook_pb2.WebhookQuery.WebhookState, message.state, "state")
         page = await self._manager.list(scope, query, fields, access_key)
         if page.cut:
-            call.add_trailer("page-limit", str(len(page.rows)))
+            context.add_trailer("page-limit", str(len(page.rows)))
         return encode_webhooks_info(page.rows, page.total_count)
 
-    async def stat(self, request: bytes, call: RpcContext) -> bytes:
+    async def stat(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookStatQuery -> Struct."""
-        scope = scope_of(call.caller, "Webhook", "read")
+        scope = scope_of(context.caller, "Webhook", "read")
         message = decode(webhook_pb2.WebhookStatQuery, request)
         result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
         return encode_stored_struct(result, level=REPLY_LEVEL)
@@ -156,7 +118,7 @@ def _webhook_id(request: bytes) -> str:
 
 
 def _plugin_info(message: webhook_pb2.WebhookPluginInfo) -> dict[str, Any]:
-    """What a caller may say of a plugin; its metadata are the plugin's own words and are asked of it."""
+    """Return the writable fields; metadata comes from the plugin itself."""
     return {
         "plugin_id": message.plugin_id,
         "version": message.version,
@@ -166,13 +128,12 @@ def _plugin_info(message: webhook_pb2.WebhookPluginInfo) -> dict[str, Any]:
 
 
 def _upgrade_mode(number: int, field: str) -> str:
-    """The mode's name, "" for NONE, which on the wire is the same as not given."""
+    """Return the mode's name, "" for NONE, which on the wire equals an absent field."""
     return _enum_name(webhook_pb2.WebhookPluginInfo.UpgradeMode, number, field) if number else ""
 
 
 def _enum_name(enum: Any, number: int, field: str) -> str:
-    """Enums of proto3 are open: any number arrives."""
     try:
         return str(enum.Name(number))
-    except ValueError:
-        raise InvalidArgument.at(field, f"{number} is none of {', '.join(enum.keys())}") from None
+    except ValueError:  # enums of proto3 are open: any number may arrive
+        raise InvalidArgument.at(field, f"{number} is not one of {', '.join(enum.keys())}") from None

@@ -66,7 +66,7 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
         state=WebhookState.DISABLED if row.get("state") == WebhookState.DISABLED else WebhookState.ENABLED,
         key_hashes=[str(one) for one in hashes],
         previous_key_expires_at=row.get("previous_key_expires_at"),
-        sealed_keys=[bytes(one) for one in row.get("sealed_keys") or ()],
+        encrypted_keys=[bytes(one) for one in row.get("encrypted_keys") or ()],
         tags=unescape_keys(_object(row.get("tags"))),
         capability=unescape_keys(_object(row.get("capability"))),
         is_ours=row.get(_IS_OURS) is True,
@@ -88,7 +88,7 @@ def key_fields(webhook: Webhook) -> Document:
     return {
         "access_key_hashes": list(webhook.key_hashes),
         "previous_key_expires_at": webhook.previous_key_expires_at,
-        "sealed_keys": [Binary(encrypted) for encrypted in webhook.sealed_keys],
+        "encrypted_keys": [Binary(encrypted) for encrypted in webhook.encrypted_keys],
     }
 
 

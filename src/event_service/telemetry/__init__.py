@@ -1,1 +1,1 @@
-"""What the service says about itself: logs, metrics, traces."""
+"""Telemetry: logs, metrics and traces."""

@@ -1,13 +1,13 @@
-"""Logs on stderr: for people on a terminal, else one JSON object a line.
+"""Logs on stderr: human-readable on a terminal, else one JSON object per line.
 
 Modules log with the standard library (`logging.getLogger(__name__)`) and give facts as `extra`, not inside the text:
 
     log.warning("a delivery was refused", extra={"webhook_id": webhook_id, "reason": reason})
 
-A line that belongs to a request says so by `request_id`, without anybody having to give it.
+`request_id` and `trace_id` of the current request are added to each record.
 
-Secrets are not logged. Should one get into a text all the same (an URI in a driver's error, a path in a request line),
-it is blotted out here, in texts, fields and tracebacks alike.
+Secrets are not logged. Should one get into a record nevertheless (a URI in a driver's error, a path in a request line),
+it is redacted here: in texts, fields and tracebacks.
 """
 
 import json
@@ -21,18 +21,18 @@ from typing import Any, TextIO
 
 from event_service.telemetry.request import request_id, trace_id
 
-# What a log record has by itself; everything else was given as `extra`.
+# The standard attributes of a record; all others were given as `extra`.
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
-_BLOT = "***"
+_REDACTED = "***"
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in an URI
-    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE), rf"\g<scheme>{_BLOT}@"),
+    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE), rf"\g<scheme>{_REDACTED}@"),
     # the access key in a webhook's URL
-    (re.compile(r"(?P<path>/webhook/[^/\s]+/)[^/\s?\"']+"), rf"\g<path>{_BLOT}"),
+    (re.compile(r"(?P<path>/webhook/[^/\s]+/)[^/\s?\"']+"), rf"\g<path>{_REDACTED}"),
     # a JSON Web Token
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), _BLOT),
-    (re.compile(r"(?P<scheme>\bBearer\s+)\S+", re.IGNORECASE), rf"\g<scheme>{_BLOT}"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"), _REDACTED),
+    (re.compile(r"(?P<scheme>\bBearer\s+)\S+", re.IGNORECASE), rf"\g<scheme>{_REDACTED}"),
     # name = value, as in query strings, metadata, JSON and repr
     (
         re.compile(
@@ -40,7 +40,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"[\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)[^\s\"',;&)}\]]+",
             re.IGNORECASE,
         ),
-        rf"\g<name>{_BLOT}",
+        rf"\g<name>{_REDACTED}",
     ),
 )
 _SECRET_FIELDS = re.compile(r"access_key|secret|password|token|authorization", re.IGNORECASE)
@@ -49,35 +49,35 @@ _COLORS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL
 
 
 def setup_logging(level: str, stream: TextIO | None = None) -> None:
-    """Sends the logs of the whole process to `stream` (stderr). May be called again; the last call counts.
+    """Send the logs of the process to `stream` (default stderr). A later call replaces an earlier one.
 
     Args:
-        level: least level that is logged: debug, info, warning or error.
+        level: minimum level: debug, info, warning or error.
     """
     target = stream if stream is not None else sys.stderr
     handler = logging.StreamHandler(target)
     handler.setFormatter(HumanFormatter() if target.isatty() else JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
-    # The driver's own debug output holds whole commands, and so events.
+    # The driver's debug records contain whole commands, and so events.
     logging.getLogger("pymongo").setLevel(logging.WARNING)
 
 
 def redact(text: str) -> str:
-    """The text without passwords, tokens and access keys."""
+    """Replace passwords, tokens and access keys in a text."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`, as JSON values, and the request that it is about."""
+    """Return the `extra` fields as JSON values, with request_id and trace_id."""
     given = {
-        name: _BLOT if _SECRET_FIELDS.search(name) else _plain(value)
+        name: _REDACTED if _SECRET_FIELDS.search(name) else _plain(value)
         for name, value in vars(record).items()
         if name not in _OWN_FIELDS
     }
-    # Handlers format in the thread and task that logs, so this is the request of the line.
+    # Handlers format in the thread and task that logs, so the context variables are the record's.
     if "request_id" not in given and (current := request_id.get()):
         given["request_id"] = current
     if not given.get("trace_id") and (current := trace_id.get()):
@@ -90,7 +90,8 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {
-            str(name): _BLOT if _SECRET_FIELDS.search(str(name)) else _plain(member) for name, member in value.items()
+            str(name): _REDACTED if _SECRET_FIELDS.search(str(name)) else _plain(member)
+            for name, member in value.items()
         }
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(member) for member in value]
@@ -107,7 +108,7 @@ def _trace(record: logging.LogRecord) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC, ms), level, logger, message, the fields given, and `exception`."""
+    """Formats one JSON object per line: time (UTC, ms), level, logger, message, extra fields, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -116,7 +117,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
-        # A field never hides one of these four.
+        # Extra fields must not replace these four.
         entry |= {name: value for name, value in _fields(record).items() if name not in entry}
         if trace := _trace(record):
             entry["exception"] = trace
@@ -124,7 +125,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class HumanFormatter(logging.Formatter):
-    """`21:04:05 WARNING a delivery was refused webhook_id=webhook-1`, in colour."""
+    """Formats `21:04:05 WARNING a delivery was refused webhook_id=webhook-1`, in colour."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")

@@ -1,7 +1,7 @@
-"""Every metric of the service, declared once: what `GET /metrics` tells in Prometheus' text format.
+"""Every metric of the service, declared once and served by `GET /metrics` in Prometheus' text format.
 
-No label holds an id, a key, a token or anything else a caller chooses: each label's values are few and known, or are
-counted as "other". What is called for every request costs a dictionary look-up and a few additions.
+No label has a value that a caller chooses, such as an id, a key or a token: the values of each label are few and known,
+all others are counted as "other". Methods called per request cost a dictionary look-up and a few additions.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,11 +19,11 @@ from prometheus_client import (
 
 from event_service.telemetry.request import VERBS
 
-# When each counter began, once more as a sample of its own: half as much again to say, and nobody asks for it.
+# The _created samples would make the reply half as large again, and are rarely used.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of what `Metrics.text` gives. Source: Prometheus, "Exposition formats"."""
+"""Content type of `Metrics.text`. Source: Prometheus, "Exposition formats"."""
 
 OTHER = "other"
 
@@ -32,9 +32,9 @@ _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
 class Metrics:
-    """The metrics of one service; several may live in one process.
+    """The metrics of one service, in a registry of its own.
 
-    All methods may be called from any thread, and none raises.
+    All methods are thread-safe and do not raise.
 
     Args:
         version: of this service.
@@ -44,17 +44,17 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # process_cpu_seconds_total, process_resident_memory_bytes, ...
 
-        # Constant 1; its label says what runs.
+        # Constant 1; the label is the version.
         Gauge("event_service_build_info", "The running version.", ["version"], registry=registry).labels(version).set(1)
-        # Every rpc that ended, whichever door it came through: /package.Service/method, and the status code's name.
-        self._rpcs = Counter("event_service_rpcs", "Calls that ended.", ["method", "code"], registry=registry)
-        # From the first interceptor to the reply; of a stream, its whole life.
+        # Completed rpcs of every transport: /package.Service/method and the name of the status code.
+        self._rpcs = Counter("event_service_rpcs", "Completed calls.", ["method", "code"], registry=registry)
+        # From the first interceptor to the reply; for a stream, its whole lifetime.
         self._rpc_seconds = Histogram(
             "event_service_rpc_seconds", "Duration of calls.", ["method"], buckets=_SECONDS, registry=registry
         )
-        # Every HTTP answer. The route is the template, in which ids and access keys are names in braces.
+        # The route is the template, with `{webhook_id}` and `{access_key}` instead of values.
         self._requests = Counter(
-            "event_service_http_requests", "HTTP answers.", ["verb", "route", "status"], registry=registry
+            "event_service_http_requests", "HTTP responses.", ["verb", "route", "status"], registry=registry
         )
         self._request_seconds = Histogram(
             "event_service_http_request_seconds",
@@ -63,47 +63,56 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        # Events by what became of them: stored; duplicate (an earlier delivery had stored them); unmatched_recovery
-        # (no open alert, not stored); unreadable (stored as ERROR events, counted here and not under stored).
-        self._events = Counter("event_service_events", "Events by what became of them.", ["outcome"], registry=registry)
-        # Deliveries to webhooks: stored, duplicate, nothing (no event in it is to be stored), unreadable (some or all
-        # of it was stored as ERROR events), or the ERROR_X name of the answer. The parser is a built-in one, or
-        # "other".
+        # stored; duplicate (stored by an earlier delivery); unmatched_recovery (no open alert, not stored); unreadable
+        # (stored as ERROR events, not counted as stored).
+        self._events = Counter("event_service_events", "Events by outcome.", ["outcome"], registry=registry)
+        # stored, duplicate, nothing (no event to store), unreadable (stored at least partly as ERROR events), or the
+        # ERROR_X name of the reply. The parser is a built-in one, or "other".
         self._deliveries = Counter(
-            "event_service_deliveries", "Deliveries to webhooks.", ["parser", "outcome"], registry=registry
+            "event_service_deliveries", "Deliveries to webhooks by outcome.", ["parser", "outcome"], registry=registry
         )
-        # One write of the group commit: how many events it took along, and how long it took.
         self._batch_events = Histogram(
-            "event_service_batch_events", "Events written by one commit.", buckets=_EVENTS, registry=registry
+            "event_service_batch_events", "Events per group commit.", buckets=_EVENTS, registry=registry
         )
         self._commit_seconds = Histogram(
-            "event_service_commit_seconds", "Duration of a commit.", buckets=_SECONDS, registry=registry
+            "event_service_commit_seconds", "Duration of group commits.", buckets=_SECONDS, registry=registry
         )
-        # Commits of which nothing is promised.
-        self._failed_commits = Counter("event_service_failed_commits", "Commits that failed.", registry=registry)
-        # 1 while the database answers, else 0: what health checks are told.
-        self._database_up = Gauge("event_service_database_up", "Whether the database answers.", registry=registry)
-        # Creates that wait for their answer, the batch being written included; and their bytes.
-        self._queue_creates = Gauge("event_service_queue_creates", "Creates not answered yet.", registry=registry)
-        self._queue_bytes = Gauge("event_service_queue_bytes", "Bytes of creates not answered yet.", registry=registry)
-        # Calls to the database that run in a worker thread or wait for one.
-        self._reads = Gauge("event_service_reads_pending", "Reads that run or wait.", registry=registry)
-        # gRPC calls that were let in and have not been answered yet.
-        self._calls = Gauge("event_service_rpcs_under_way", "Calls not answered yet.", registry=registry)
+        # Their writes may or may not have happened.
+        self._failed_commits = Counter("event_service_failed_commits", "Failed group commits.", registry=registry)
+        # 1 or 0, as the health checks report it.
+        self._database_up = Gauge(
+            "event_service_database_up", "1 while the database accepts writes, else 0.", registry=registry
+        )
+        # The queue includes the batch being written.
+        self._queue_creates = Gauge(
+            "event_service_queue_creates", "Creates queued or being written.", registry=registry
+        )
+        self._queue_bytes = Gauge(
+            "event_service_queue_bytes", "Bytes of creates queued or being written.", registry=registry
+        )
+        self._reads = Gauge(
+            "event_service_reads_pending", "Reads running in a worker thread or waiting for one.", registry=registry
+        )
+        self._calls = Gauge("event_service_rpcs_under_way", "gRPC calls in flight.", registry=registry)
 
         self._known_rpcs: dict[tuple[str, str], Callable[[], None]] = {}
         self._known_rpc_seconds: dict[str, Callable[[float], None]] = {}
         self._known_requests: dict[tuple[str, str, int], Callable[[], None]] = {}
         self._known_request_seconds: dict[str, Callable[[float], None]] = {}
         self._known_deliveries: dict[tuple[str, str], Callable[[], None]] = {}
-        # Declared with all their values, so that a rate is 0 and not absent before the first.
+        # All label values exist from the start, so that a rate before the first event is 0 and not absent.
         outcomes = ("stored", "duplicate", "unmatched_recovery", "unreadable")
         self._stored, self._duplicate, self._unmatched, self._unreadable = (
             self._events.labels(outcome).inc for outcome in outcomes
         )
 
     def rpc(self, method: str, code: str, seconds: float) -> None:
-        """A call ended: `/package.Service/method`, of the contract; the status code's name."""
+        """Count a completed call.
+
+        Args:
+            method: `/package.Service/method` of the contract.
+            code: name of the status code.
+        """
         count = self._known_rpcs.get((method, code))
         if count is None:
             count = self._known_rpcs[method, code] = self._rpcs.labels(method, code).inc
@@ -114,7 +123,7 @@ class Metrics:
         observe(seconds)
 
     def request(self, verb: str, route: str, status: int, seconds: float) -> None:
-        """An HTTP request was answered; `route` is the template that matched, never the path itself."""
+        """Count an HTTP response; `route` is the matched template, never the path."""
         if verb not in VERBS:
             verb = OTHER
         count = self._known_requests.get((verb, route, status))
@@ -127,7 +136,7 @@ class Metrics:
         observe(seconds)
 
     def events(self, *, stored: int = 0, duplicate: int = 0, unmatched: int = 0, unreadable: int = 0) -> None:
-        """What became of events; each is counted under one of these."""
+        """Count events, each under one outcome."""
         if stored:
             self._stored(stored)
         if duplicate:
@@ -138,40 +147,40 @@ class Metrics:
             self._unreadable(unreadable)
 
     def delivery(self, parser: str, outcome: str) -> None:
-        """A delivery was answered. `parser`: a built-in parser's name, or OTHER."""
+        """Count a delivery; `parser` is a built-in parser's name, or OTHER."""
         count = self._known_deliveries.get((parser, outcome))
         if count is None:
             count = self._known_deliveries[parser, outcome] = self._deliveries.labels(parser, outcome).inc
         count()
 
     def commit(self, events: int, seconds: float, *, failed: bool) -> None:
-        """A batch was written, or could not be."""
+        """Record one group commit."""
         self._batch_events.observe(events)
         self._commit_seconds.observe(seconds)
         if failed:
             self._failed_commits.inc()
 
     def watch_queue(self, creates: Callable[[], int], size: Callable[[], int]) -> None:
-        """Where to look for the number of creates in the queue, and their bytes, when somebody asks."""
+        """Set the sources of the queue gauges, called at each scrape."""
         self._queue_creates.set_function(creates)
         self._queue_bytes.set_function(size)
 
     def watch_reads(self, pending: Callable[[], int]) -> None:
-        """Where to look for the number of reads that run or wait."""
+        """Set the source of the reads gauge."""
         self._reads.set_function(pending)
 
-    def watch_calls(self, under_way: Callable[[], int]) -> None:
-        """Where to look for the number of gRPC calls under way."""
-        self._calls.set_function(under_way)
+    def watch_calls(self, in_flight: Callable[[], int]) -> None:
+        """Set the source of the calls gauge."""
+        self._calls.set_function(in_flight)
 
     def watch_database(self, serving: Callable[[], bool]) -> None:
-        """Where to look for whether the database answers."""
+        """Set the source of the database gauge."""
         self._database_up.set_function(lambda: float(serving()))
 
     def collect(self) -> Iterable[Metric]:
-        """Everything, for whoever translates it."""
+        """Return all metric families."""
         return self._registry.collect()
 
     def text(self) -> bytes:
-        """Everything, as `CONTENT_TYPE`."""
+        """Return all metrics in the format of `CONTENT_TYPE`."""
         return generate_latest(self._registry)

@@ -1,7 +1,7 @@
-"""The metrics of `metrics.py`, pushed to an OpenTelemetry collector: the same names and numbers that /metrics tells.
+"""Export of `metrics.py` to an OpenTelemetry collector, with the names and values of /metrics.
 
-Each metric is declared once, for Prometheus, and translated when it is sent: nothing is counted twice, and a request
-costs what it costs without this. Only where OTEL_* ask for it; see `tracing.py`.
+Each metric is declared once, for Prometheus, and converted at export, which adds no cost per request. Enabled by the
+OTEL_* environment variables; see `tracing.py`.
 
 Source: OpenTelemetry, "Prometheus and OpenMetrics Compatibility".
 """
@@ -28,16 +28,16 @@ Collect = Callable[[], Iterable[PrometheusMetric]]
 
 
 def start_metrics(version: str, environment: Mapping[str, str], collect: Collect) -> "MetricsPusher | None":
-    """Pushes metrics as OTEL_* say; None where they do not ask for it.
+    """Start the export that OTEL_* configures; return None without.
 
     Args:
         version: of this service.
-        collect: the present metrics.
+        collect: returns the current metrics.
     """
     if not wants("METRICS", environment):
         return None
     if not is_installed():
-        _log.warning("OTEL_* ask for metrics, and OpenTelemetry is not installed: pip install 'event-service[otel]'")
+        _log.warning("OTEL_* configures metrics, but OpenTelemetry is not installed: pip install 'event-service[otel]'")
         return None
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
 
@@ -50,7 +50,7 @@ def start_metrics(version: str, environment: Mapping[str, str], collect: Collect
 
 
 class MetricsPusher:
-    """Sends all metrics now and then, and once more at the end."""
+    """Exports all metrics periodically, and a last time at the stop."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class MetricsPusher:
         self._thread = threading.Thread(target=self._run, name="telemetry-metrics", daemon=True)
 
     def start(self) -> None:
-        """Begins to send."""
+        """Start the export thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Sends what there is, and ends. Blocking: for a thread."""
+        """Export a last time, then stop. Blocks."""
         self._stopping.set()
         self._thread.join()
         self._exporter.shutdown()
@@ -82,7 +82,7 @@ class MetricsPusher:
     def _run(self) -> None:
         while True:
             ending = self._stopping.wait(self._seconds)
-            # The exporter logs what it cannot send; the next time it sends the sums anew.
+            # The exporter logs failures; nothing is lost, since values are cumulative.
             self._exporter.export(metrics_data(self._collect(), self._about, self._version, self._started))
             if ending:
                 return
@@ -91,10 +91,10 @@ class MetricsPusher:
 def metrics_data(
     families: Iterable[PrometheusMetric], about: "Resource", version: str, started_ns: int
 ) -> "MetricsData":
-    """Prometheus' metrics as OpenTelemetry's: counters as sums, histograms with their buckets, the rest as gauges.
+    """Convert Prometheus' metrics to OpenTelemetry's: counters to sums, histograms with buckets, the rest to gauges.
 
     Args:
-        started_ns: since when counters count, Unix nanoseconds.
+        started_ns: start of the counters, Unix nanoseconds.
     """
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics  # noqa: PLC0415
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
@@ -119,11 +119,11 @@ def _metric(family: PrometheusMetric, started: int, now: int) -> "Metric":
     if family.type == "histogram":
         data = Histogram(_histogram_points(family, started, now), AggregationTemporality.CUMULATIVE)
     else:
-        wanted = {family.name, f"{family.name}_total"}
+        names = {family.name, f"{family.name}_total"}
         points = [
             NumberDataPoint(dict(sample.labels), started, now, sample.value)
             for sample in family.samples
-            if sample.name in wanted
+            if sample.name in names
         ]
         is_counter = family.type == "counter"
         data = Sum(points, AggregationTemporality.CUMULATIVE, True) if is_counter else Gauge(points)
@@ -132,7 +132,7 @@ def _metric(family: PrometheusMetric, started: int, now: int) -> "Metric":
 
 
 def _histogram_points(family: PrometheusMetric, started: int, now: int) -> "list[HistogramDataPoint]":
-    """Prometheus counts in each bucket what is in all lower ones too; OpenTelemetry does not."""
+    """Convert cumulative buckets (Prometheus) to disjoint ones (OpenTelemetry)."""
     from opentelemetry.sdk.metrics.export import HistogramDataPoint  # noqa: PLC0415
 
     buckets: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}

@@ -1,15 +1,15 @@
-"""Which request is being worked on, so that whatever is logged meanwhile can say so."""
+"""Context variables of the current request, read by logging and tracing."""
 
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the call or HTTP request that this task, or this call in a worker thread, belongs to; "" for none.
+"""The id of the rpc or HTTP request of this task, or of this call in a worker thread; "" without.
 
-The doors set it; `logging` reads it. The writer's thread works for many at once and has none.
+The transports set it; `logging` reads it. The group commit's thread serves many requests and has none.
 """
 
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")
-"""The id of the W3C trace that the same work belongs to, 32 hexadecimal digits; "" where nothing is traced."""
+"""The id of the W3C trace, 32 hexadecimal digits; "" without tracing."""
 
 VERBS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""The HTTP methods that metrics and spans name. Callers can send any word; the others are counted together."""
+"""The HTTP methods in metrics and spans. Callers may send any other; those are counted together."""

@@ -1,10 +1,10 @@
-"""OpenTelemetry traces: a span for each rpc and each HTTP request, and below it for reading, committing, the database.
+"""OpenTelemetry traces: a span per rpc and HTTP request, with child spans for parsing, commits and the database.
 
-Only where the standard OTEL_* environment variables ask for it: without them nothing of OpenTelemetry is imported and
-no call passes through here. Needs the extra `otel`.
+Enabled by the standard OTEL_* environment variables: without them OpenTelemetry is not imported, and calls do not pass
+through this module. Needs the extra `otel`.
 
-Span names and attributes hold methods, templates of routes, sizes and codes; nothing a caller chose, and no path, for
-a webhook's path holds its access key. Errors are told by their code, never by their text.
+Span names and attributes are methods, route templates, sizes and codes; no values that callers choose, and no paths,
+since a webhook's path contains its access key. Errors appear as codes, never as texts.
 
 Source: OpenTelemetry semantic conventions for RPC, HTTP and database spans (1.37); W3C Trace Context.
 """
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TRACE_ID = "trace_id"
-"""Where an HTTP request's state says which trace it belongs to."""
+"""Key of the trace id in the state of an HTTP request."""
 
-_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds, and nobody asks about them
-_OUR_FAULT = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+_UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})  # probed every few seconds; their spans would only be noise
+_SERVER_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 _CODES = (
     "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
     "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
     "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
 )  # fmt: skip
 
-CallT = TypeVar("CallT", bound="Call")
+ContextT = TypeVar("ContextT", bound="Context")
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
-class Call(Protocol):
-    """What is needed of `rpc/context.py`."""
+class Context(Protocol):
+    """The part of `rpc/context.py` that tracing needs; telemetry must not import rpc."""
 
     @property
     def method(self) -> str: ...
@@ -56,7 +56,7 @@ class Call(Protocol):
 
 
 def wants(signal: str, environment: Mapping[str, str]) -> bool:
-    """Whether OTEL_* asks for a signal to be exported.
+    """Return True if OTEL_* configures the export of a signal.
 
     Args:
         signal: TRACES or METRICS.
@@ -71,7 +71,7 @@ def wants(signal: str, environment: Mapping[str, str]) -> bool:
 
 
 def is_installed() -> bool:
-    """Whether the extra `otel` is there. Looks without importing it."""
+    """Return True if the extra `otel` is installed, without importing it."""
     try:
         return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
@@ -79,7 +79,7 @@ def is_installed() -> bool:
 
 
 def resource(version: str, environment: Mapping[str, str]) -> "Resource":
-    """What the exported data is about: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else `event-service`."""
+    """Return the resource of exported data; service.name is `event-service` unless OTEL_* sets it."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - only where it is configured
 
     attributes = {"service.version": version}
@@ -91,7 +91,7 @@ def resource(version: str, environment: Mapping[str, str]) -> "Resource":
 
 
 def start_tracing(version: str, environment: Mapping[str, str]) -> "Tracing | None":
-    """Tracing as OTEL_* say; None where they do not ask for it.
+    """Start the tracing that OTEL_* configures; return None without.
 
     Args:
         version: of this service.
@@ -99,7 +99,7 @@ def start_tracing(version: str, environment: Mapping[str, str]) -> "Tracing | No
     if not wants("TRACES", environment):
         return None
     if not is_installed():
-        _log.warning("OTEL_* ask for traces, and OpenTelemetry is not installed: pip install 'event-service[otel]'")
+        _log.warning("OTEL_* configures traces, but OpenTelemetry is not installed: pip install 'event-service[otel]'")
         return None
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -112,17 +112,17 @@ def start_tracing(version: str, environment: Mapping[str, str]) -> "Tracing | No
 
 
 def warn_of_protocol(environment: Mapping[str, str]) -> None:
-    """Says so where another protocol is asked for than the one there is."""
+    """Log a warning if OTEL_* asks for an unsupported protocol."""
     protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if protocol != "http/protobuf":
-        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL=%s is not supported; http/protobuf is used", protocol)
+        _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL=%s is not supported; using http/protobuf", protocol)
 
 
 class Tracing:
-    """Makes the spans of one service.
+    """Opens the spans of one service.
 
     Args:
-        provider: of OpenTelemetry's SDK.
+        provider: OpenTelemetry's.
         version: of this service.
     """
 
@@ -135,26 +135,28 @@ class Tracing:
         self._extract = propagate.extract
         self._waiting: dict[int, SpanContext] = {}
 
-    async def rpc(self, request: bytes, call: CallT, proceed: Callable[[bytes, CallT], Awaitable[bytes]]) -> bytes:
-        """The outermost interceptor: the rpc's span. The caller's W3C context, if there is one, is its parent.
+    async def rpc(
+        self, request: bytes, context: ContextT, call_next: Callable[[bytes, ContextT], Awaitable[bytes]]
+    ) -> bytes:
+        """Open the span of an rpc, with the caller's W3C context as parent. The outermost interceptor.
 
-        A call that names no request of its own is known by the id of its trace.
+        A call without a request id takes the id of its trace.
         """
-        service, _, method = call.method.lstrip("/").rpartition("/")
+        service, _, method = context.method.lstrip("/").rpartition("/")
         inside_http = self._trace.get_current_span().get_span_context().is_valid
         with self.tracer.start_as_current_span(
             f"{service}/{method}",
-            context=None if inside_http else self._extract(call.metadata),
+            context=None if inside_http else self._extract(context.metadata),
             kind=self._trace.SpanKind.INTERNAL if inside_http else self._trace.SpanKind.SERVER,
             attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            call.trace_id = identify(span)
-            call.request_id = call.request_id or call.trace_id
+            context.trace_id = identify(span)
+            context.request_id = context.request_id or context.trace_id
             code = "OK"
             try:
-                return await proceed(request, call)
+                return await call_next(request, context)
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
@@ -164,11 +166,11 @@ class Tracing:
             finally:
                 if code in _CODES:
                     span.set_attribute("rpc.grpc.status_code", _CODES.index(code))
-                if code in _OUR_FAULT:
+                if code in _SERVER_ERRORS:
                     self._fail(span, code)
 
     def http(self, app: AsgiApp) -> AsgiApp:
-        """The ASGI application with a span for each request, named by the template of its route."""
+        """Wrap an ASGI application: a span for each request, named by its route's template."""
 
         async def traced(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Any]) -> None:
             if scope["type"] != "http" or scope["path"] in _UNTRACED:
@@ -206,7 +208,7 @@ class Tracing:
 
     @contextmanager
     def span(self, name: str, **attributes: str | int) -> Iterator["Span"]:
-        """A span below the present one, for a part of the work."""
+        """Open a child span of the current one."""
         with self.tracer.start_as_current_span(
             name, attributes=attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -217,7 +219,7 @@ class Tracing:
                 raise
 
     def waiting(self, item: object, answer: "asyncio.Future[Any]", events: int) -> None:
-        """A span that lasts until the writer has answered for an item, and which its batch points to."""
+        """Open a span for a queued item until its commit; the span of its batch links to it."""
         span = self.tracer.start_span("commit", attributes={"event_service.events": events})
         self._waiting[id(item)] = span.get_span_context()
 
@@ -231,7 +233,7 @@ class Tracing:
 
     @contextmanager
     def batch(self, items: Sequence[object]) -> Iterator[None]:
-        """The span of a write that works for many at once: a trace of its own, with links to those who wait."""
+        """Open the span of a group commit: a trace of its own, with links to the spans of its items."""
         waiting = [self._waiting.get(id(item)) for item in items]
         links = [self._trace.Link(context) for context in waiting if context is not None]
         with self.tracer.start_as_current_span(
@@ -248,7 +250,7 @@ class Tracing:
                 raise
 
     def stop(self) -> None:
-        """Sends what is left. Blocking: for a thread."""
+        """Export the remaining spans. Blocks."""
         self._provider.shutdown()
 
     def _fail(self, span: "Span", kind: str) -> None:
@@ -257,14 +259,14 @@ class Tracing:
 
 
 def identify(span: "Span") -> str:
-    """The id of a span's trace, 32 hexadecimal digits; from now on in every line that the task logs."""
+    """Set the task's trace id for log records. Return it, 32 hexadecimal digits."""
     trace_id = format(span.get_span_context().trace_id, "032x")
     current_trace_id.set(trace_id)
     return trace_id
 
 
 async def stop_within(seconds: float, stop: Callable[[], None]) -> None:
-    """Runs something blocking in a thread that is left behind after that time: a collector may be away."""
+    """Run a blocking `stop` in a thread, and abandon it after `seconds`: the collector may not respond."""
     loop = asyncio.get_running_loop()
     done = loop.create_future()
 
@@ -276,11 +278,11 @@ async def stop_within(seconds: float, stop: Callable[[], None]) -> None:
         stop()
         try:
             loop.call_soon_threadsafe(finish)
-        except RuntimeError:  # nobody waits any more
+        except RuntimeError:  # the loop is closed: the time is over
             return
 
     threading.Thread(target=run, name="telemetry-stop", daemon=True).start()
     try:
         await asyncio.wait_for(done, seconds)
     except TimeoutError:
-        _log.warning("the collector of traces and metrics does not answer; what was left is lost")
+        _log.warning("the OpenTelemetry collector does not respond; the remaining traces and metrics are lost")

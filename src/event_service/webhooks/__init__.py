@@ -1,1 +1,1 @@
-"""Where monitoring tools deliver: webhooks, their access keys and their parsers' options."""
+"""Webhooks: the endpoints of monitoring tools, their access keys and their parsers' options."""

@@ -1,4 +1,4 @@
-"""Webhooks as they were less than a second ago, so that a busy one costs two or three look-ups a second."""
+"""A cache of webhooks, at most one second old: a busy webhook costs two or three look-ups a second."""
 
 import asyncio
 import time
@@ -9,10 +9,10 @@ from cachetools import FIFOCache
 
 from event_service.model.webhook import Webhook
 
-# Disabling, rotating or deleting must reach every replica within one second, the look-up's own time included.
+# Disable, rotate and delete must take effect at every replica within one second, including the look-up's own time.
 TIME_TO_LIVE = 0.8
 
-KEPT = 10_000
+CAPACITY = 10_000
 
 Load = Callable[[str], Awaitable[Webhook | None]]
 
@@ -24,20 +24,22 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
-    began_at: float
-    answer: "asyncio.Future[Webhook | None]"
+class _LookUp:
+    started_at: float
+    result: "asyncio.Future[Webhook | None]"
 
 
 class WebhookCache:
-    """Looks webhooks up, at most once at a time and twice per `time_to_live` (s) each.
+    """A read-through cache with refresh-ahead: concurrent callers share a look-up, each webhook has two per TTL.
 
-    A webhook that is not there is not remembered: unknown ids are endless, and a new webhook works at once.
+    `concurrency/single_flight.py` does not fit: its callers wait for the look-up after the running one.
+    Missing webhooks are not cached: unknown ids are unlimited, and a new webhook must work immediately.
 
     Args:
-        load: the look-up; None for no such webhook.
+        load: reads a webhook; None if it does not exist.
+        time_to_live: seconds.
         monotonic: seconds.
-        kept: how many webhooks are remembered; the one looked up longest ago goes first.
+        capacity: number of webhooks; the one looked up longest ago is evicted first.
     """
 
     def __init__(
@@ -45,56 +47,55 @@ class WebhookCache:
         load: Load,
         *,
         time_to_live: float = TIME_TO_LIVE,
-        kept: int = KEPT,
+        capacity: int = CAPACITY,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load = load
         self._time_to_live = time_to_live
         self._monotonic = monotonic
-        self._entries: FIFOCache[str, _Entry] = FIFOCache(kept)
-        self._flights: dict[str, _Flight] = {}
+        self._entries: FIFOCache[str, _Entry] = FIFOCache(capacity)
+        self._look_ups: dict[str, _LookUp] = {}
 
     async def get(self, webhook_id: str) -> Webhook | None:
-        """The webhook as it was at some moment of the last `time_to_live` seconds; None if there is none.
+        """Return the webhook as of some moment in the last `time_to_live` seconds; None if it does not exist.
 
         Raises:
-            EventServiceError: what the look-up raised.
+            EventServiceError: the look-up failed.
         """
         now = self._monotonic()
         entry = self._entries.get(webhook_id)
         if entry is not None and now < entry.expires_at:
-            # In good time, so that nobody who sends to a busy webhook ever waits for the database.
-            if now >= entry.expires_at - self._time_to_live / 2 and webhook_id not in self._flights:
-                self._take_off(webhook_id, now)
+            # Refresh before expiry, so that deliveries to a busy webhook never wait for the database.
+            if now >= entry.expires_at - self._time_to_live / 2 and webhook_id not in self._look_ups:
+                self._start(webhook_id, now)
             return entry.webhook
-        flight = self._flights.get(webhook_id)
-        # A look-up that began long ago may have been answered long ago, too, and only be slow to arrive.
-        if flight is None or now >= flight.began_at + self._time_to_live:
-            flight = self._take_off(webhook_id, now)
-        # Shielded: a caller that gives up must not take the answer from the others.
-        return await asyncio.shield(flight.answer)
+        look_up = self._look_ups.get(webhook_id)
+        # The database may have read the row just after the start of a slow look-up: an old one is not joined.
+        if look_up is None or now >= look_up.started_at + self._time_to_live:
+            look_up = self._start(webhook_id, now)
+        # Shielded: a cancelled caller must not cancel the look-up of the others.
+        return await asyncio.shield(look_up.result)
 
-    def forget(self, webhook_id: str) -> None:
-        """Has the webhook looked up again at its next use; what is being looked up now is not remembered."""
+    def invalidate(self, webhook_id: str) -> None:
+        """Drop the webhook, and do not cache the result of a running look-up."""
         self._entries.pop(webhook_id, None)
-        self._flights.pop(webhook_id, None)
+        self._look_ups.pop(webhook_id, None)
 
-    def _take_off(self, webhook_id: str, now: float) -> _Flight:
-        flight = _Flight(now, asyncio.ensure_future(self._load(webhook_id)))
-        self._flights[webhook_id] = flight
-        flight.answer.add_done_callback(lambda answer: self._land(webhook_id, flight, answer))
-        return flight
+    def _start(self, webhook_id: str, now: float) -> _LookUp:
+        look_up = _LookUp(now, asyncio.ensure_future(self._load(webhook_id)))
+        self._look_ups[webhook_id] = look_up
+        look_up.result.add_done_callback(lambda _: self._finish(webhook_id, look_up))
+        return look_up
 
-    def _land(self, webhook_id: str, flight: _Flight, answer: "asyncio.Future[Webhook | None]") -> None:
-        current = self._flights.get(webhook_id) is flight
+    def _finish(self, webhook_id: str, look_up: _LookUp) -> None:
+        result, current = look_up.result, self._look_ups.get(webhook_id) is look_up
         if current:
-            del self._flights[webhook_id]
-        # Asking for the exception also tells asyncio that it was seen, should every caller be gone.
-        if answer.cancelled() or answer.exception() is not None or not current:
+            del self._look_ups[webhook_id]
+        # `exception` also marks it as retrieved, in case every caller was cancelled.
+        if result.cancelled() or result.exception() is not None or not current:
             return
         self._entries.pop(webhook_id, None)
-        webhook = answer.result()
-        if webhook is None:
-            return
-        # Counted from the beginning of the look-up: that is how old the answer may be.
-        self._entries[webhook_id] = _Entry(webhook, flight.began_at + self._time_to_live)
+        webhook = result.result()
+        if webhook is not None:
+            # The row may be as old as the start of the look-up.
+            self._entries[webhook_id] = _Entry(webhook, look_up.started_at + self._time_to_live)

@@ -1,8 +1,8 @@
-"""Options of a webhook that are secrets: encrypted where they are stored, masked where they are shown.
+"""Secret options of a webhook: encrypted in the database, masked in replies.
 
-An option is a secret if its name says so: `sentry_client_secret` and `pagerduty_secrets` of our own, and what a remote
-plugin calls secret, password, token, api_key, credential or private_key. It is told once, when it is written; whoever
-reads the webhook sees a mask, and may send the mask back to leave the secret as it is.
+The name makes an option secret: event-service's own `sentry_client_secret` and `pagerduty_secrets`, and options of
+remote plugins named like secret, password, token, api_key, credential or private_key. Replies show a mask; a request
+with the mask keeps the stored secret.
 """
 
 import base64
@@ -15,8 +15,8 @@ from event_service.errors import Internal, InvalidArgument
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 
-SEALED = "encrypted:"
-"""How a stored secret begins. In an upstream database secrets are in clear, and are taken as they are."""
+PREFIX = "encrypted:"
+"""Prefix of an encrypted option. Without it the value is used as it is: upstream's databases have plain secrets."""
 
 Options = Mapping[str, Any]
 
@@ -24,50 +24,50 @@ _SECRET_NAME = re.compile(r"secret|passw(?:or)?d|token|api_?key|credential|priva
 
 
 def is_secret(name: str, value: Any) -> bool:
-    """Whether this option is to be kept from readers. true, false and null give nothing away."""
+    """Return True if replies must mask this option; booleans and null reveal nothing."""
     return bool(_SECRET_NAME.search(name)) and not isinstance(value, bool) and value is not None
 
 
 def masked(options: Options) -> dict[str, Any]:
-    """The options as their readers see them."""
+    """Return the options with secrets masked, for replies."""
     return {name: MASK if is_secret(name, value) else value for name, value in options.items()}
 
 
 def encrypted(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str, Any]:
-    """The options as they are stored: each secret encrypted, bound to its webhook and its name.
+    """Return the options with secrets encrypted and bound to webhook and option name, for the database.
 
     Raises:
-        SecretKeyError: there is no key to seal with.
+        SecretKeyError: the secret key cannot be read or created.
     """
     return {
-        name: _seal(value, encryptor, _owner(webhook_id, name)) if is_secret(name, value) else value
+        name: _encrypt(value, encryptor, _owner(webhook_id, name)) if is_secret(name, value) else value
         for name, value in options.items()
     }
 
 
-def opened(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str, Any]:
-    """The options as parsers need them.
+def decrypted(options: Options, encryptor: Encryptor, webhook_id: str) -> dict[str, Any]:
+    """Return the options with secrets in clear, for parsers.
 
     Raises:
         Internal: a secret was encrypted under another secret key, or for another webhook.
-        SecretKeyError: there is no key to open it with.
+        SecretKeyError: the secret key cannot be read or created.
     """
     return {
-        name: _open(value, encryptor, _owner(webhook_id, name)) if _is_sealed(value) else value
+        name: _decrypt(value, encryptor, _owner(webhook_id, name)) if _is_encrypted(value) else value
         for name, value in options.items()
     }
 
 
-def holds_sealed(options: Options) -> bool:
-    """Whether a stored secret is among the options."""
-    return any(map(_is_sealed, options.values()))
+def has_encrypted_option(options: Options) -> bool:
+    """Return True if any stored option is encrypted."""
+    return any(map(_is_encrypted, options.values()))
 
 
 def with_kept_secrets(given: Options, before: Options) -> dict[str, Any]:
-    """New options, with the secrets of before wherever their mask was sent back.
+    """Return the given options, with each mask replaced by the stored secret.
 
     Args:
-        before: opened.
+        before: the present options, decrypted.
 
     Raises:
         InvalidArgument: a mask for a secret that the webhook does not have.
@@ -76,7 +76,7 @@ def with_kept_secrets(given: Options, before: Options) -> dict[str, Any]:
     for name, value in given.items():
         if value == MASK and is_secret(name, value):
             if before.get(name) is None:
-                raise InvalidArgument.at(f"plugin_info.options.{name}", "is masked; give the secret itself")
+                raise InvalidArgument.at(f"plugin_info.options.{name}", "is a mask; send the secret itself")
             options[name] = before[name]
     return options
 
@@ -85,17 +85,17 @@ def _owner(webhook_id: str, name: str) -> str:
     return f"{webhook_id}/options/{name}"
 
 
-def _is_sealed(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith(SEALED)
+def _is_encrypted(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(PREFIX)
 
 
-def _seal(value: Any, encryptor: Encryptor, owner: str) -> str:
-    return SEALED + base64.b64encode(encryptor.seal(json.dumps(value), owner)).decode()
+def _encrypt(value: Any, encryptor: Encryptor, owner: str) -> str:
+    return PREFIX + base64.b64encode(encryptor.encrypt(json.dumps(value), owner)).decode()
 
 
-def _open(value: str, encryptor: Encryptor, owner: str) -> Any:
+def _decrypt(value: str, encryptor: Encryptor, owner: str) -> Any:
     try:
-        box = base64.b64decode(value.removeprefix(SEALED), validate=True)
+        ciphertext = base64.b64decode(value.removeprefix(PREFIX), validate=True)
     except ValueError as error:
-        raise Internal("A secret among the webhook's options cannot be opened; set it again.") from error
-    return json.loads(encryptor.open(box, owner))
+        raise Internal("A secret option of the webhook cannot be decrypted; set it again.") from error
+    return json.loads(encryptor.decrypt(ciphertext, owner))

@@ -1,8 +1,7 @@
-"""Secrets that must be known to verify a signature, encrypted at rest.
+"""Encryption at rest of secrets that verify signatures.
 
-Cloud Eye's senders sign with the key instead of sending it, and an HMAC can only be checked by who knows the key; so it
-is with the secrets of Sentry and PagerDuty. They are kept under AES-256-GCM, bound to what they belong to: a encrypted key
-that is copied to another webhook does not open.
+Cloud Eye, Sentry and PagerDuty sign requests with an HMAC, whose verification needs the secret itself, not a digest.
+AES-256-GCM binds each secret to its owner: copied to another webhook, it cannot be decrypted.
 """
 
 import base64
@@ -27,15 +26,15 @@ FILE_NAME = "secret.key"
 
 
 class SecretKeyError(ValueError):
-    """EVENT_SERVICE_SECRET_KEY or its file cannot be used; one line for the operator, without the key."""
+    """EVENT_SERVICE_SECRET_KEY or its file is unusable; the text is one line for the operator, without the key."""
 
 
 class Encryptor:
-    """Seals and opens secrets.
+    """Encrypts and decrypts secrets.
 
     Args:
-        secret: 32 bytes; None = the key in `file`, which is made when it is first needed.
-        file: where a generated key is kept, 0600.
+        secret: the key, 32 bytes; None uses the key in `file`, which is generated at first use.
+        file: the generated key, 0600.
     """
 
     def __init__(self, secret: bytes | None, file: Path) -> None:
@@ -44,7 +43,7 @@ class Encryptor:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Encryptor":
-        """The encryptor the settings ask for.
+        """Create the encryptor that the settings configure.
 
         Raises:
             SecretKeyError: EVENT_SERVICE_SECRET_KEY is not 32 bytes in base64.
@@ -53,45 +52,45 @@ class Encryptor:
         secret = decode_secret(text, "EVENT_SERVICE_SECRET_KEY") if text else None
         return cls(secret, settings.data_dir / FILE_NAME)
 
-    def seal(self, secret: str, owner: str) -> bytes:
-        """The secret encrypted: nonce (12 bytes), ciphertext, tag (16 bytes).
+    def encrypt(self, secret: str, owner: str) -> bytes:
+        """Encrypt a secret. Return nonce (12 bytes), ciphertext and tag (16 bytes).
 
         Args:
-            owner: what it belongs to, such as a webhook_id; needed to open it again.
+            owner: the associated data, such as a webhook_id; decryption needs the same.
 
         Raises:
-            SecretKeyError: the key file can neither be read nor made.
+            SecretKeyError: the key file can neither be read nor created.
         """
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = secrets.token_bytes(NONCE_BYTES)  # random per encryption: GCM must never reuse a nonce
         return nonce + self._key().encrypt(nonce, secret.encode(), owner.encode())
 
-    def open(self, encrypted: bytes, owner: str) -> str:
-        """The secret that `seal` was given for the same owner.
+    def decrypt(self, encrypted: bytes, owner: str) -> str:
+        """Decrypt a secret of the same owner.
 
         Raises:
-            Internal: it was encrypted under another secret key, or was changed since.
-            SecretKeyError: the key file can neither be read nor made.
+            Internal: it was encrypted under another secret key, or modified.
+            SecretKeyError: the key file can neither be read nor created.
         """
         try:
             plain = self._key().decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], owner.encode())
         except (InvalidTag, ValueError):
-            logger.error("the secret of %s was encrypted under another EVENT_SERVICE_SECRET_KEY", owner)  # noqa: TRY400
+            logger.error("the secret of %s cannot be decrypted: EVENT_SERVICE_SECRET_KEY has changed", owner)  # noqa: TRY400
             raise Internal(
-                "A secret of the webhook cannot be opened; its operator must rotate the key, or set the secret again."
+                "A secret of the webhook cannot be decrypted; rotate its key, or set the secret again."
             ) from None
         return plain.decode()
 
     def _key(self) -> AESGCM:
         if self._cipher is None:
-            self._cipher = AESGCM(_kept_secret(self._file))
+            self._cipher = AESGCM(_read_or_create(self._file))
         return self._cipher
 
 
 def decode_secret(text: str, name: str) -> bytes:
-    """32 bytes from base64, of either alphabet, padded or not.
+    """Decode 32 bytes of base64, standard or URL-safe, padded or not.
 
     Raises:
-        SecretKeyError: it is something else; the text names `name`.
+        SecretKeyError: the text is anything else; names the setting or file `name`.
     """
     padded = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
     try:
@@ -99,25 +98,23 @@ def decode_secret(text: str, name: str) -> bytes:
     except (binascii.Error, ValueError):
         secret = b""
     if len(secret) != KEY_BYTES:
-        raise SecretKeyError(f"{name} must be {KEY_BYTES} bytes in base64, as `openssl rand -base64 32` prints them")
+        raise SecretKeyError(f"{name} must be {KEY_BYTES} bytes in base64; create them with `openssl rand -base64 32`")
     return secret
 
 
-def _kept_secret(path: Path) -> bytes:
-    """The secret in the file; a new one is made where there is none."""
+def _read_or_create(path: Path) -> bytes:
     try:
         if not path.exists():
-            _keep_new(path)
+            _create(path)
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            logger.warning("%s can be read by others (mode %o); 0600 is expected", path, mode)
+            logger.warning("%s is readable by other users (mode %o); set 0600", path, mode)
         return decode_secret(path.read_text(encoding="ascii", errors="replace"), str(path))
     except OSError as error:
         raise SecretKeyError(f"{path}: {error.strerror or error}") from error
 
 
-def _keep_new(path: Path) -> None:
-    """Writes a new secret in one step; where another process was first, its secret stays."""
+def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -126,10 +123,11 @@ def _keep_new(path: Path) -> None:
             file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        # link is atomic and fails if another process was first: its secret stays.
         try:
             os.link(fresh, path)
         except FileExistsError:
             return
-        logger.info("a secret key was made: %s; what it seals is lost without it", path)
+        logger.info("created the secret key %s; back it up: without it encrypted secrets are lost", path)
     finally:
         fresh.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A webhook as its readers see it: WebhookInfo's fields, its key and its secrets masked."""
+"""Conversion of webhooks to the fields of WebhookInfo, with key and secrets masked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ class InfoPage:
     """One page of a list.
 
     Attributes:
-        rows: fields of WebhookInfo; those that were not asked for are missing.
-        total_count: all matches.
-        cut: the page was ended by the server's cap, not by the caller's limit.
+        rows: fields of WebhookInfo; only the selected ones.
+        total_count: number of all matches.
+        cut: the server's limit ended the page, not the caller's.
     """
 
     rows: list[dict[str, Any]]
@@ -26,11 +26,11 @@ class InfoPage:
 
 
 def webhook_fields(webhook: Webhook, base_url: str, access_key: str = MASK) -> dict[str, Any]:
-    """Every field of WebhookInfo.
+    """Return all fields of WebhookInfo.
 
     Args:
-        base_url: of the HTTP server, as senders reach it.
-        access_key: in clear at create and rotate, else left out.
+        base_url: public URL of the HTTP server.
+        access_key: in clear after create and rotate, else omitted.
     """
     return {
         "webhook_id": webhook.webhook_id,
@@ -56,7 +56,7 @@ def webhook_fields(webhook: Webhook, base_url: str, access_key: str = MASK) -> d
 
 
 def info_page(page: WebhookPage, base_url: str) -> InfoPage:
-    """The page as its readers see it."""
+    """Convert a page of the store."""
     rows = [webhook_fields(webhook, base_url) for webhook in page.webhooks]
     for webhook_id, fields in page.selected:
         if "webhook_url" in fields:

@@ -1,4 +1,4 @@
-"""What Webhook.* does, and who a delivery is for, whichever door a call comes through."""
+"""The service layer of webhooks: Webhook.* and the authentication of deliveries, for every transport."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -21,19 +21,18 @@ from event_service.model.webhook import PluginInfo, Webhook, WebhookState, acces
 from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.webhooks import WebhookChanges
+from event_service.store.webhooks import WebhookChanges, WebhookStore
 from event_service.webhooks.cache import WebhookCache
 from event_service.webhooks.delivery_stats import DeliveryStats
-from event_service.webhooks.encrypted_options import encrypted, opened, with_kept_secrets
+from event_service.webhooks.encrypted_options import decrypted, encrypted, with_kept_secrets
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.info import InfoPage, info_page, webhook_fields
 from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_access_key
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
 from event_service.webhooks.plugins import DEFAULT, Plugins
-from event_service.webhooks.ports import Store
 from event_service.wire.timestamps import truncate, utc_now
 
-# Seconds. Keys overlap while senders are changed over, not for ever.
+# Seconds. An overlap lets senders be changed over one by one; afterwards the old key must end.
 LONGEST_OVERLAP = 30 * 86_400
 
 ROTATION_ATTEMPTS = 5
@@ -43,15 +42,15 @@ class WebhookManager:
     """The service layer of webhooks.
 
     Args:
-        base_url: under which senders reach the HTTP server, without a slash at its end. Asked at each use, since the
-            port may be known only after start.
+        base_url: returns the public URL of the HTTP server, without a trailing slash. A function, since the port may be
+            known only after start.
         clock: aware UTC.
     """
 
     def __init__(
         self,
         *,
-        store: Store,
+        store: WebhookStore,
         threads: ThreadPool,
         encryptor: Encryptor,
         plugins: Plugins,
@@ -65,59 +64,59 @@ class WebhookManager:
         self._base_url = base_url
         self._clock = clock
         self._cache = WebhookCache(self._load)
-        self._counters = DeliveryStats(lambda counts: threads.run(store.add_activity, counts), clock=clock)
+        self._stats = DeliveryStats(lambda counts: threads.run(store.add_activity, counts), clock=clock)
 
     def start(self) -> None:
-        """Begins to write the counters, once a second."""
-        self._counters.start()
+        """Start flushing the delivery counts, once a second."""
+        self._stats.start()
 
     async def close(self) -> None:
-        """Writes what is counted and not yet written. Before the store is closed."""
-        await self._counters.close()
+        """Flush the delivery counts. Call it before the store is closed."""
+        await self._stats.close()
 
     # --- deliveries ---------------------------------------------------------------------------------------------
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:
-        """The webhook that somebody with this key may deliver to, as it was less than a second ago.
+        """Return the webhook that accepts deliveries with this key, at most one second old.
 
         Raises:
-            NotFound: no such webhook.
-            PermissionDenied: another key, also where the webhook is disabled.
-            WebhookDisabled: the right key of a disabled webhook.
+            NotFound: the webhook does not exist.
+            PermissionDenied: the key is wrong, also if the webhook is disabled.
+            WebhookDisabled: the key is right, but the webhook is disabled.
             Unavailable: the webhook could not be looked up.
         """
         webhook = await self.find(webhook_id)
         if not is_key_of(webhook, access_key, self._clock()):
             raise PermissionDenied
         if webhook.state is WebhookState.DISABLED:
-            self.count(webhook_id, error=False)  # its sender has proved who it is; all other calls count once read
+            self.count(webhook_id, error=False)  # all other calls are counted once parsed
         return enabled(webhook)
 
     async def signing_keys(self, webhook_id: str) -> tuple[Webhook, tuple[str, ...]]:
-        """A webhook whose senders sign, be it disabled, and its keys in clear that hold now, newest first.
+        """Return a webhook, even a disabled one, and its valid signing keys in clear, newest first.
 
         Raises:
-            NotFound: no such webhook.
-            PermissionDenied: its key does not sign.
+            NotFound: the webhook does not exist.
+            PermissionDenied: its senders do not sign.
             Internal: the keys were encrypted under another secret key.
         """
         webhook = await self.find(webhook_id)
-        sealed_keys = webhook.sealed_keys[: webhook.valid_keys(self._clock())]
-        if not sealed_keys:
+        encrypted_keys = webhook.encrypted_keys[: webhook.valid_keys(self._clock())]
+        if not encrypted_keys:
             raise PermissionDenied
-        return webhook, tuple(self._encryptor.open(one, webhook_id) for one in sealed_keys)
+        return webhook, tuple(self._encryptor.decrypt(one, webhook_id) for one in encrypted_keys)
 
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
-        """The webhook of the scope that takes the events of a Cloud Eye project: of several the oldest enabled one."""
+        """Return the scope's webhook for a Cloud Eye project; of several the oldest enabled one."""
         return await self._threads.run(self._store.find_cloud_eye, scope, cloud_eye_project_id)
 
     def count(self, webhook_id: str, *, error: bool) -> None:
-        """Takes note of one authenticated call; `error`: its payload could not be parsed."""
-        self._counters.count(webhook_id, error=error)
+        """Count one authenticated call; `error` if its payload could not be parsed."""
+        self._stats.count(webhook_id, error=error)
 
-    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
-        """Takes note of how a delivery ended."""
-        self._counters.note(webhook_id, ending)
+    def record(self, webhook_id: str, outcome: DeliveryOutcome) -> None:
+        """Record the outcome of a delivery."""
+        self._stats.record(webhook_id, outcome)
 
     # --- Webhook.* ----------------------------------------------------------------------------------------------
 
@@ -130,18 +129,19 @@ class WebhookManager:
         project_id: str,
         tags: Mapping[str, Any] | None = None,
     ) -> tuple[Webhook, str]:
-        """Makes a webhook in the scope's workspace.
+        """Create a webhook in the scope's workspace.
 
         Args:
-            plugin_info: plugin_id (none: `auto`), version, options, upgrade_mode.
+            plugin_info: plugin_id (default `auto`), version, options, upgrade_mode.
 
         Returns:
-            The webhook, its secrets encrypted, and its access key in clear: nobody will see it again.
+            The webhook, its secrets encrypted, and its access key in clear, which cannot be read again.
 
         Raises:
-            RequiredParameter: name, plugin_info, project_id, in this order; or the scope has no workspace.
-            InvalidArgument, TooLarge: an unknown parser, an option or label that cannot be kept.
-            PluginVerifyFailed: the remote plugin does not answer.
+            RequiredParameter: name, plugin_info or project_id is missing, checked in this order; or the scope has no
+                workspace.
+            InvalidArgument, TooLarge: an unknown parser, an invalid option or tag.
+            PluginVerifyFailed: the remote plugin does not respond.
             PermissionDenied: a project outside the scope.
             AlreadyExists: the name is taken.
         """
@@ -151,7 +151,7 @@ class WebhookManager:
         if not project_id:
             raise RequiredParameter("project_id")
         if project_id == "*":
-            raise InvalidArgument.at("project_id", "names every project; a webhook belongs to one")
+            raise InvalidArgument.at("project_id", "must be one project, since a webhook belongs to one")
         if scope.workspace_id is None:
             raise RequiredParameter("x_workspace_id")
         if scope.projects is not None and project_id not in scope.projects:
@@ -168,66 +168,67 @@ class WebhookManager:
             tags=dict(tags or {}),
             is_ours=True,
         )
+        # Encryption binds secrets to the webhook_id, so it follows the creation of the id.
         keyless.plugin.options = encrypted(keyless.plugin.options, self._encryptor, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
         await self._threads.run(self._store.insert, webhook)
         return webhook, access_key
 
     async def get(self, scope: Scope, webhook_id: str) -> Webhook:
-        """One webhook, its secrets encrypted, its counters up to date as far as this process knows.
+        """Return a webhook with encrypted secrets, including the counts that this process has not written yet.
 
         Raises:
-            RequiredParameter: no webhook_id.
-            NotFound: missing, or somebody else's.
+            RequiredParameter: webhook_id is missing.
+            NotFound: not found in this scope.
         """
-        _demand(webhook_id)
-        await self._counters.settle()
+        _require_id(webhook_id)
+        await self._stats.try_flush()
         webhook = _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
         return self._counted(webhook)
 
-    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook:
-        """The same with its secrets in clear, as parsers need them. For nobody's eyes.
+    async def get_decrypted(self, scope: Scope, webhook_id: str) -> Webhook:
+        """Return the same with secrets in clear, for parsers. Never put it into a reply.
 
         Raises:
             RequiredParameter, NotFound: as `get`.
             Internal: a secret was encrypted under another secret key.
         """
-        return self._opened(await self.get(scope, webhook_id))
+        return self._decrypted(await self.get(scope, webhook_id))
 
     async def list(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], access_key: str = ""
     ) -> InfoPage:
-        """Webhooks that match, as fields of WebhookInfo with masked keys.
+        """Return matching webhooks as fields of WebhookInfo, with masked keys.
 
         Args:
             query: see `query/list_query.py` for the language and its errors.
             equals: the request's other fields: webhook_id, name, state, workspace_id, project_id.
-            access_key: only webhooks of which this is a key, compared by digest; "" = any.
+            access_key: only webhooks with this key, compared by digest; "" for all.
         """
         parsed = parse_list_query(query, equals, WEBHOOK_FIELDS)
-        await self._counters.settle()
+        await self._stats.try_flush()
         page = await self._threads.run(self._store.list, scope, parsed, access_key)
         for webhook in page.webhooks:
             self._counted(webhook)
         return info_page(page, self._base_url())
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
-        """Aggregated values, as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
+        """Return aggregated values as JSON; see `query/stat_query.py` for the language and its errors."""
         parsed = parse_stat_query(query, WEBHOOK_FIELDS)
-        await self._counters.settle()
+        await self._stats.try_flush()
         return await self._threads.run(self._store.stat, scope, parsed)
 
     async def update(
         self, scope: Scope, webhook_id: str, *, name: str = "", tags: Mapping[str, Any] | None = None
     ) -> Webhook:
-        """Changes the name ("": stays) and the labels (None: stay; else all of them).
+        """Change the name ("" keeps it) and replace all tags (None keeps them).
 
         Raises:
             RequiredParameter, NotFound: as `get`.
-            InvalidArgument, TooLarge: a name or label that cannot be kept.
+            InvalidArgument, TooLarge: an invalid name or tag.
             AlreadyExists: the name is taken.
         """
-        _demand(webhook_id)
+        _require_id(webhook_id)
         if tags is not None:
             check_tags(tags)
         changes = WebhookChanges(name=checked_name(name) if name else None, tags=None if tags is None else dict(tags))
@@ -242,107 +243,108 @@ class WebhookManager:
         options: Mapping[str, Any] | None = None,
         upgrade_mode: str = "",
     ) -> Webhook:
-        """Changes how payloads are read. "" and None stay; options are replaced as a whole.
+        """Change the plugin's settings. "" and None keep the present value; options are replaced as a whole.
 
         Raises:
             RequiredParameter, NotFound: as `get`.
-            InvalidArgument, TooLarge: an option that cannot be kept.
-            PluginVerifyFailed: the remote plugin does not answer.
+            InvalidArgument, TooLarge: an invalid option.
+            PluginVerifyFailed: the remote plugin does not respond.
         """
-        webhook = await self.get_opened(scope, webhook_id)
-        kept = webhook.plugin.options
+        webhook = await self.get_decrypted(scope, webhook_id)
+        merged = webhook.plugin.options
         if options is not None:
-            kept = with_kept_secrets(options, webhook.plugin.options)
-            check_options(webhook.plugin.plugin_id, kept)
-            self._plugins.check(webhook.plugin.plugin_id, kept)
-        metadata = await self._plugins.init(webhook.plugin.plugin_id, kept)
+            merged = with_kept_secrets(options, webhook.plugin.options)
+            check_options(webhook.plugin.plugin_id, merged)
+            self._plugins.check(webhook.plugin.plugin_id, merged)
+        metadata = await self._plugins.init(webhook.plugin.plugin_id, merged)
         changes = WebhookChanges(
             version=version or None,
-            options=None if options is None else encrypted(kept, self._encryptor, webhook_id),
+            options=None if options is None else encrypted(merged, self._encryptor, webhook_id),
             metadata=metadata,
             upgrade_mode=upgrade_mode or None,
         )
         return await self._change(scope, webhook_id, changes)
 
     async def verify_plugin(self, scope: Scope, webhook_id: str) -> None:
-        """Asks whether the webhook's parser is there and accepts its options.
+        """Check that the webhook's parser exists and accepts its options.
 
         Raises:
             RequiredParameter, NotFound: as `get`.
-            PluginVerifyFailed: it is not, or does not.
+            PluginVerifyFailed: it does not.
         """
-        webhook = await self.get_opened(scope, webhook_id)
+        webhook = await self.get_decrypted(scope, webhook_id)
         await self._plugins.verify(webhook.plugin.plugin_id, webhook.plugin.options)
 
     async def enable(self, scope: Scope, webhook_id: str) -> Webhook:
-        """Lets deliveries in again, at every replica within one second."""
-        _demand(webhook_id)
+        """Accept deliveries again, at every replica within one second."""
+        _require_id(webhook_id)
         return await self._change(scope, webhook_id, WebhookChanges(state=WebhookState.ENABLED))
 
     async def disable(self, scope: Scope, webhook_id: str) -> Webhook:
-        """Refuses deliveries, at every replica within one second."""
-        _demand(webhook_id)
+        """Refuse deliveries, at every replica within one second."""
+        _require_id(webhook_id)
         return await self._change(scope, webhook_id, WebhookChanges(state=WebhookState.DISABLED))
 
     async def delete(self, scope: Scope, webhook_id: str) -> None:
-        """Removes the webhook. Its events stay."""
-        _demand(webhook_id)
+        """Delete the webhook, but not its events."""
+        _require_id(webhook_id)
         deleted = await self._threads.run(self._store.delete, scope, webhook_id)
-        self._cache.forget(webhook_id)
+        self._cache.invalidate(webhook_id)  # even if nothing was deleted: another replica may have been first
         if not deleted:
             raise NotFound("webhook_id", webhook_id)
 
     async def rotate_key(self, scope: Scope, webhook_id: str, overlap: float = 0.0) -> tuple[Webhook, str]:
-        """Gives the webhook a new key. The newest key until now holds for another `overlap` seconds, others end.
+        """Create a new access key. The present key stays valid for `overlap` seconds, older ones end.
 
         Returns:
-            The webhook, and its new access key in clear: nobody will see it again.
+            The webhook and its new access key in clear, which cannot be read again.
 
         Raises:
             RequiredParameter, NotFound: as `get`.
             InvalidArgument: an overlap of more than 30 days.
+            Unavailable: concurrent rotations won several times in a row.
         """
         if not 0 <= overlap <= LONGEST_OVERLAP:
             raise InvalidArgument.at("overlap_seconds", f"must be between 0 and {LONGEST_OVERLAP}")
         for _ in range(ROTATION_ATTEMPTS):
             before = await self.get(scope, webhook_id)
             after, access_key = self._with_new_key(before, overlap)
-            # Somebody else may be rotating, too: whoever comes second rotates the first one's key.
+            # Compare-and-set: after a concurrent rotation, rotate its key.
             changed = await self._threads.run(self._store.replace_keys, scope, before, after)
-            self._cache.forget(webhook_id)
+            self._cache.invalidate(webhook_id)
             if changed is not None:
                 return changed, access_key
-        raise Unavailable("The webhook's key is being rotated by others; send again.")
+        raise Unavailable("The webhook's key is being rotated concurrently; send again.")
 
     def fields(self, webhook: Webhook, access_key: str = MASK) -> dict[str, Any]:
-        """The webhook as fields of WebhookInfo, its secrets masked; its key too unless it is given."""
+        """Return the fields of WebhookInfo with secrets masked, and the key too unless it is given."""
         return webhook_fields(webhook, self._base_url(), access_key)
 
     def url(self, webhook_id: str, access_key: str = MASK) -> str:
-        """Where senders deliver to."""
+        """Return the URL that senders post to."""
         return self._base_url() + delivery_path(webhook_id, access_key)
 
     async def _load(self, webhook_id: str) -> Webhook | None:
         webhook = await self._threads.run(self._store.find_for_delivery, webhook_id)
-        return None if webhook is None else self._opened(webhook)
+        return None if webhook is None else self._decrypted(webhook)
 
     def _counted(self, webhook: Webhook) -> Webhook:
-        """Add what could not be written of its counts. They never keep a webhook from being shown."""
-        counts = self._counters.pending(webhook.webhook_id)
+        """Add the counts not written yet: a failed flush must not fail a read."""
+        counts = self._stats.pending(webhook.webhook_id)
         webhook.requests_total += counts.calls
         webhook.requests_error += counts.faulty_calls
         webhook.activity.add(counts.activity)
         return webhook
 
-    def _opened(self, webhook: Webhook) -> Webhook:
-        webhook.plugin.options = opened(webhook.plugin.options, self._encryptor, webhook.webhook_id)
+    def _decrypted(self, webhook: Webhook) -> Webhook:
+        webhook.plugin.options = decrypted(webhook.plugin.options, self._encryptor, webhook.webhook_id)
         return webhook
 
     async def find(self, webhook_id: str) -> Webhook:
-        """A webhook of whatever domain, for the service's own use, as it was less than a second ago.
+        """Return a webhook of any domain, at most one second old, for internal use.
 
         Raises:
-            NotFound: no such webhook.
+            NotFound: the webhook does not exist.
         """
         webhook = await self._cache.get(webhook_id)
         if webhook is None:
@@ -350,9 +352,9 @@ class WebhookManager:
         return webhook
 
     async def _change(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook:
-        await self._counters.settle()
+        await self._stats.try_flush()
         changed = await self._threads.run(self._store.update, scope, webhook_id, changes)
-        self._cache.forget(webhook_id)
+        self._cache.invalidate(webhook_id)
         return self._counted(_found(changed, webhook_id))
 
     async def _plugin(self, info: Mapping[str, Any]) -> PluginInfo:
@@ -369,30 +371,30 @@ class WebhookManager:
         )
 
     def _with_new_key(self, webhook: Webhook, overlap: float = 0.0) -> tuple[Webhook, str]:
-        """The webhook with a new key before the present one, which stays for `overlap` seconds; others end."""
+        """Put a new key before the present one, which stays valid for `overlap` seconds, and drop others."""
         access_key = new_access_key()
         kept = 1 if overlap else 0
         hashes = [access_key_hash(access_key), *webhook.key_hashes[:kept]]
-        sealed_keys: list[bytes] = []
+        encrypted_keys: list[bytes] = []
         if webhook.plugin.plugin_id == CLOUD_EYE:
-            sealed_keys = [self._encryptor.seal(access_key, webhook.webhook_id), *webhook.sealed_keys[:kept]]
+            encrypted_keys = [self._encryptor.encrypt(access_key, webhook.webhook_id), *webhook.encrypted_keys[:kept]]
         until = truncate(self._clock()) + timedelta(seconds=overlap) if len(hashes) > 1 else None
-        renewed = replace(webhook, key_hashes=hashes, sealed_keys=sealed_keys, previous_key_expires_at=until)
+        renewed = replace(webhook, key_hashes=hashes, encrypted_keys=encrypted_keys, previous_key_expires_at=until)
         return renewed, access_key
 
 
 def enabled(webhook: Webhook) -> Webhook:
-    """The webhook, if it takes deliveries.
+    """Return the webhook if it is enabled.
 
     Raises:
-        WebhookDisabled: it does not.
+        WebhookDisabled: it is disabled.
     """
     if webhook.state is WebhookState.DISABLED:
         raise WebhookDisabled(webhook.webhook_id)
     return webhook
 
 
-def _demand(webhook_id: str) -> None:
+def _require_id(webhook_id: str) -> None:
     if not webhook_id:
         raise RequiredParameter("webhook_id")
 

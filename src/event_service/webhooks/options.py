@@ -1,6 +1,6 @@
-"""What a webhook's name, options and labels may hold: checked when written, so that no delivery trips over them.
+"""Validation of a webhook's name, options and tags when they are written, so that no delivery fails on them.
 
-Options the service does not know are kept as they are: they are the parser's own, or a remote plugin's.
+Unknown options are kept unchanged: they belong to the parser or to a remote plugin.
 """
 
 import math
@@ -16,17 +16,17 @@ from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct import encode_struct
 
 CLOUD_EYE = "cloud-eye"
-"""The plugin_id of webhooks that Cloud Eye's SDKs report to: their access key signs and is never sent."""
+"""The plugin_id of webhooks for Cloud Eye's SDKs, which sign with the access key and never send it."""
 
 MAPPING = "mapping"
-"""The plugin_id of webhooks that read nothing but what their own option of that name says."""
+"""The plugin_id of webhooks parsed only by their own option of that name."""
 
 LONGEST_NAME = 255
 
 # Message level of plugin_info's Structs in `WebhooksInfo > WebhookInfo > WebhookPluginInfo > Struct`.
 OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
 
-# Labels and options are notes, not payloads; every list of webhooks carries all of them.
+# Every list of webhooks includes their tags and options.
 LARGEST = 64 * 1024
 
 MOST_ALERTS = 1_000_000
@@ -45,13 +45,13 @@ def _duplicate_event_time(value: Any) -> str:
 
 def _alerts_per_minute(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_ALERTS or value % 1:
-        return f"must be a whole number between 0 (no cap) and {MOST_ALERTS}"
+        return f"must be a whole number between 0 (no limit) and {MOST_ALERTS}"
     return ""
 
 
 def _retention_days(value: Any) -> str:
     if days_of_option(value) is None:
-        return f"must be a whole number of days between 0 (for ever) and {LONGEST_RETENTION_DAYS}"
+        return f"must be a whole number of days between 0 (unlimited) and {LONGEST_RETENTION_DAYS}"
     return ""
 
 
@@ -85,11 +85,11 @@ OF_CLOUD_EYE: Checks = {"project_id": _cloud_eye_project}
 
 
 def checked_name(name: str) -> str:
-    """The name without blanks around it.
+    """Return the stripped name.
 
     Raises:
-        RequiredParameter: nothing is left.
-        InvalidArgument: it is too long.
+        RequiredParameter: it is empty.
+        InvalidArgument: it has more than 255 characters.
     """
     name = name.strip()
     if not name:
@@ -100,9 +100,10 @@ def checked_name(name: str) -> str:
 
 
 def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
-    """
+    """Validate the options of a webhook.
+
     Raises:
-        InvalidArgument: an option this service reads has a value it cannot use; or they cannot be stored.
+        InvalidArgument: an option of this service has an invalid value, or the options cannot be stored.
         TooLarge: over 64 KiB.
     """
     for checks in (OF_EVERY_PARSER, OF_CLOUD_EYE if plugin_id == CLOUD_EYE else {}):
@@ -117,9 +118,10 @@ def check_options(plugin_id: str, options: Mapping[str, Any]) -> None:
 
 
 def check_tags(tags: Mapping[str, Any]) -> None:
-    """
+    """Validate the tags of a webhook.
+
     Raises:
-        InvalidArgument: they could not be read back.
+        InvalidArgument: they could not be read back once stored.
         TooLarge: over 64 KiB.
     """
     _check_size(encode_struct(tags, path="tags"), "tags")
@@ -127,4 +129,4 @@ def check_tags(tags: Mapping[str, Any]) -> None:
 
 def _check_size(wire: bytes, field: str) -> None:
     if len(wire) > LARGEST:
-        raise TooLarge.at(field, f"{len(wire)} bytes, at most {LARGEST} are kept")
+        raise TooLarge.at(field, f"has {len(wire)} bytes; at most {LARGEST} are allowed")

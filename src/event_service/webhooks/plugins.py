@@ -1,35 +1,26 @@
-"""Which parser a webhook may name: one that is built in, one of upstream's ids for it, or a remote plugin."""
+"""Validation of plugin ids: a built-in parser, upstream's id of one, or a remote plugin."""
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names
+from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.webhooks.options import OPTIONS_LEVEL, check_options
 from event_service.wire.struct import encode_struct
 
 DEFAULT = AUTO
-"""What a webhook made without a plugin_id gets. Upstream refuses such a request; here the URL alone is enough."""
+"""The plugin_id if a request has none. Upstream refuses such a request; here the parser is detected."""
 
 LONGEST_ID = 255
 
 
-class RemotePlugins(Protocol):
-    """How plugin servers are asked; `Webhook.init` and `Webhook.verify` of spaceone.api.monitoring.plugin.
-
-    Both raise PluginVerifyFailed where the plugin does not answer as agreed.
-    """
-
-    def init(self, endpoint: str, options: Mapping[str, Any]) -> Awaitable[dict[str, Any]]: ...
-    def verify(self, endpoint: str, options: Mapping[str, Any]) -> Awaitable[None]: ...
-
-
 class Plugins:
-    """What is known of parsers when a webhook is written.
+    """Validates the parser of a webhook when it is written.
 
     Args:
-        endpoints: the settings' table, plugin_id -> grpc://host:port.
-        remote: how plugin servers are asked.
+        endpoints: from the settings: plugin_id -> grpc://host:port.
+        remote: client of plugin servers.
     """
 
     def __init__(self, endpoints: Mapping[str, str], remote: RemotePlugins) -> None:
@@ -37,9 +28,10 @@ class Plugins:
         self._remote = remote
 
     def check(self, plugin_id: str, options: Mapping[str, Any]) -> None:
-        """
+        """Check that the parser exists.
+
         Raises:
-            InvalidArgument: there is no such parser; the text names those there are.
+            InvalidArgument: it does not exist; the text lists the known ones.
         """
         if len(plugin_id) > LONGEST_ID:
             raise InvalidArgument.at("plugin_info.plugin_id", f"must not have more than {LONGEST_ID} characters")
@@ -47,14 +39,14 @@ class Plugins:
             known = ", ".join([*known_names(), *sorted(self._endpoints)])
             raise InvalidArgument.at(
                 "plugin_info.plugin_id",
-                f"no parser {plugin_id!r}; there are {known}, and any remote one with the option endpoint",
+                f"no parser {plugin_id!r}; use one of {known}, or set the option endpoint of a remote plugin",
             )
 
     async def init(self, plugin_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What the plugin wants to be kept with the webhook: {} for a built-in parser.
+        """Return the metadata that the plugin stores with the webhook; {} for a built-in parser.
 
         Raises:
-            PluginVerifyFailed: the remote plugin does not answer as agreed.
+            PluginVerifyFailed: the remote plugin does not respond, or violates the contract.
         """
         endpoint = self._endpoint(plugin_id, options)
         if not endpoint:
@@ -63,14 +55,14 @@ class Plugins:
         try:
             encode_struct(metadata, path="metadata", level=OPTIONS_LEVEL)
         except InvalidArgument as error:
-            raise PluginVerifyFailed(f"The plugin's metadata cannot be kept: {error.message}") from error
+            raise PluginVerifyFailed(f"The plugin's metadata cannot be stored: {error.message}") from error
         return metadata
 
     async def verify(self, plugin_id: str, options: Mapping[str, Any]) -> None:
-        """Asks whether the parser is there and accepts the options.
+        """Check that the parser exists and accepts the options.
 
         Raises:
-            PluginVerifyFailed: it is not, or does not.
+            PluginVerifyFailed: it does not.
         """
         endpoint = self._endpoint(plugin_id, options)
         if endpoint:

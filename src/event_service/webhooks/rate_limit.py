@@ -1,28 +1,51 @@
-"""How much each webhook may deliver: a token bucket each, so that a noisy one does not cost the others."""
+"""A rate limit per webhook, so that a noisy one does not slow the others down."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cachetools import LRUCache
 
 from event_service.errors import Overloaded
 
-KEPT = 10_000
+CAPACITY = 10_000
 
-_LEAST_RETRY = 0.05  # seconds
+_MIN_RETRY_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """A token bucket, which consumption may overdraw: it holds `burst` tokens at most and gains `rate` a second.
+
+    Attributes:
+        tokens: at `updated_at` (monotonic seconds).
+    """
+
+    rate: float
+    burst: float
+    tokens: float
+    updated_at: float
+
+    def available(self, now: float) -> float:
+        """Return the tokens at monotonic second `now`; negative while overdrawn."""
+        return min(self.tokens + (now - self.updated_at) * self.rate, self.burst)
+
+    def consume(self, tokens: int, now: float) -> None:
+        """Take tokens out, even more than are available."""
+        self.tokens, self.updated_at = self.available(now) - tokens, now
 
 
 class WebhookRateLimit:
-    """A bucket for each webhook that has delivered lately. A token is an event.
+    """A token bucket for each recently used webhook; one token is one event. Used on one event loop.
 
-    A delivery is let in if there is a token, and then pays for all of its events, if need be on credit: one that holds
-    more than a bucket could otherwise never be delivered. Used on one event loop.
+    A delivery needs one token to be admitted, and then consumes one per event, overdrawing the bucket if necessary:
+    otherwise a delivery larger than the burst would never be admitted.
 
     Args:
-        rate: tokens a bucket gains a second; 0 = whatever comes is let in.
-        burst: tokens it holds at most.
+        rate: events per second; 0 disables the limit.
+        burst: events.
         monotonic: seconds.
-        kept: how many buckets are remembered; the one that was used longest ago goes first.
+        capacity: number of buckets; the least recently used is evicted first.
     """
 
     def __init__(
@@ -31,39 +54,36 @@ class WebhookRateLimit:
         burst: float,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        kept: int = KEPT,
+        capacity: int = CAPACITY,
     ) -> None:
         self._rate = rate
         self._burst = burst
         self._monotonic = monotonic
-        # webhook_id -> its tokens, and when it had them. A full bucket is as good as none.
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(kept)
+        # A missing bucket counts as full, so evicting one only forgives its debt.
+        self._buckets: LRUCache[str, TokenBucket] = LRUCache(capacity)
 
     def check(self, webhook_id: str) -> None:
-        """Lets a delivery in, or not. Takes no token yet.
+        """Check that a delivery may be admitted. Consumes nothing.
 
         Raises:
-            Overloaded: there is no token; `retry_after` says when there will be one.
+            Overloaded: no token is available; `retry_after` is the time until the next.
         """
         bucket = self._buckets.get(webhook_id)
         if bucket is None:
             return
-        tokens = self._tokens(bucket, self._monotonic())
+        tokens = bucket.available(self._monotonic())
         if tokens < 1:
             raise Overloaded(
-                "The webhook delivers more events than it may; send again later.",
-                retry_after=max((1 - tokens) / self._rate, _LEAST_RETRY),
+                "The webhook exceeds its rate limit; send again later.",
+                retry_after=max((1 - tokens) / self._rate, _MIN_RETRY_SECONDS),
             )
 
     def consume(self, webhook_id: str, events: int) -> None:
-        """Has a webhook pay for events."""
+        """Consume a token for each event."""
         if not self._rate:
             return
         now = self._monotonic()
         bucket = self._buckets.get(webhook_id)
-        tokens = self._burst if bucket is None else self._tokens(bucket, now)
-        self._buckets[webhook_id] = tokens - events, now
-
-    def _tokens(self, bucket: tuple[float, float], now: float) -> float:
-        tokens, at = bucket
-        return min(tokens + (now - at) * self._rate, self._burst)
+        if bucket is None:
+            bucket = self._buckets[webhook_id] = TokenBucket(self._rate, self._burst, self._burst, now)
+        bucket.consume(events, now)

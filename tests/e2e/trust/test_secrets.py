@@ -163,7 +163,7 @@ def ask_about_keys(what: Aftermath, door: Door, webhook: Webhook) -> None:
     what.ask(door, "Webhook", "enable", this, **owner)
 
 
-NAMES = ("access_key", "webhook_url", "access_key_hashes", "sealed_keys")
+NAMES = ("access_key", "webhook_url", "access_key_hashes", "encrypted_keys")
 PROBES: list[dict[str, Any]] = [
     query
     for name in NAMES

@@ -63,7 +63,7 @@ class Books:
     def delivery(self, parser: str, outcome: str) -> None:
         self.deliveries.append(f"{parser} {outcome}")
 
-    def note(self, webhook_id: str, ending: DeliveryOutcome) -> None:
+    def record(self, webhook_id: str, ending: DeliveryOutcome) -> None:
         self.endings.append(ending)
 
     async def authenticate(self, webhook_id: str, access_key: str) -> Webhook:

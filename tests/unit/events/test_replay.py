@@ -28,7 +28,7 @@ class Webhooks:
     def __init__(self, plugin_id: str = "auto") -> None:
         self.webhook = Webhook("webhook-1", "hook", "d", "w", "p", PluginInfo(plugin_id), RECEIVED)
 
-    async def get_opened(self, scope: Scope, webhook_id: str) -> Webhook:
+    async def get_decrypted(self, scope: Scope, webhook_id: str) -> Webhook:
         if webhook_id != self.webhook.webhook_id:
             raise NotFound("webhook_id", webhook_id)
         return self.webhook

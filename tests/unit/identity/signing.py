@@ -21,7 +21,7 @@ KEYS = {algorithm: generate_key(algorithm, key_id=f"key-{algorithm}") for algori
 
 
 class Clock:
-    """A clock that stands still until it is told."""
+    """A clock that tests set."""
 
     def __init__(self, now: float = NOW) -> None:
         self.now = now

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from event_service.errors import Unauthenticated
-from event_service.identity.access import scope_of
 from event_service.identity.authenticator import NoAuthentication, TokenAuthentication, make_authenticator
+from event_service.identity.authorization import scope_of
 from event_service.identity.issuing import generate_key, public_half
 from event_service.identity.key_set import KeySetError
 from event_service.identity.principal import Role
@@ -20,7 +20,7 @@ def authenticator():
     return TokenAuthentication(verifier(SYSTEM, *KEYS.values()))
 
 
-def test_the_tokens_own_metadata_key(authenticator):
+def test_token_metadata_key(authenticator):
     assert authenticator.authenticate({"token": sign(claims())}).domain_id == "domain-1"
 
 
@@ -43,17 +43,17 @@ def test_a_bearer_header(authenticator, scheme):
     ],
     ids=str,
 )
-def test_no_token_no_principal(authenticator, metadata):
+def test_missing_token_unauthenticated(authenticator, metadata):
     with pytest.raises(Unauthenticated):
         authenticator.authenticate(metadata)
 
 
-def test_a_bad_token_is_not_mended_by_a_good_header(authenticator):
+def test_invalid_token_not_replaced_by_authorization(authenticator):
     with pytest.raises(Unauthenticated):
         authenticator.authenticate({"token": "bad", "authorization": f"Bearer {sign(claims())}"})
 
 
-def test_a_system_token_acts_for_whom_its_call_names(authenticator):
+def test_system_token_acts_for_domain_in_metadata(authenticator):
     token = sign(claims(typ="SYSTEM_TOKEN", rol=None, did="domain-root"), SYSTEM)
     first = authenticator.authenticate({"token": token, "x_domain_id": "domain-7"})
     assert scope_of(first) == Scope("domain-7")
@@ -62,7 +62,7 @@ def test_a_system_token_acts_for_whom_its_call_names(authenticator):
     assert authenticator.authenticate({"token": token}).domain_id == ""
 
 
-def test_a_system_token_of_a_domains_key_acts_for_no_other_domain():
+def test_system_token_of_domain_key_refused_for_other_domain():
     key = generate_key("ES256", key_id="system", domain_id="domain-1", system=True)
     authenticator = TokenAuthentication(verifier(key))
     token = sign(claims(typ="SYSTEM_TOKEN", rol=None), key)
@@ -74,12 +74,12 @@ def test_a_system_token_of_a_domains_key_acts_for_no_other_domain():
     assert authenticator.authenticate({"token": token}).domain_id == ""
 
 
-def test_others_cannot_choose_their_domain(authenticator):
+def test_x_domain_id_ignored_for_other_roles(authenticator):
     metadata = {"token": sign(claims()), "x_domain_id": "domain-7", "x_workspace_id": "workspace-7"}
     assert scope_of(authenticator.authenticate(metadata)) == Scope("domain-1")
 
 
-def test_without_authentication_everybody_is_one_workspace():
+def test_no_authentication_returns_configured_workspace():
     authenticator = make_authenticator(Settings(auth="none", default_domain_id="d", default_workspace_id="w"))
     assert isinstance(authenticator, NoAuthentication)
     principal = authenticator.authenticate({"token": "anything", "x_domain_id": "other"})
@@ -95,12 +95,12 @@ def test_jwt_reads_the_key_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", [None, "missing.json"])
-def test_jwt_without_keys_does_not_start(tmp_path, name):
+def test_jwt_without_key_file_fails_start(tmp_path, name):
     with pytest.raises(KeySetError):
         make_authenticator(Settings(auth="jwt", jwks_file=name and tmp_path / name))
 
 
-def test_a_configured_audience_reaches_the_rules(tmp_path):
+def test_configured_audience_passed_to_rules(tmp_path):
     path = tmp_path / "jwks.json"
     path.write_text(json.dumps({"keys": [public_half(KEYS["ES256"])]}))
     settings = Settings(auth="jwt", jwks_file=path, token_audience="events")

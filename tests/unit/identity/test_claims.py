@@ -60,7 +60,7 @@ def principal(**changes):
         ({"typ": "SYSTEM_TOKEN", "rol": "USER", "did": "domain-root"}, Principal(Role.SYSTEM_TOKEN, "")),
     ],
 )
-def test_claims_make_a_principal(changes, expected):
+def test_principal_from_claims(changes, expected):
     assert principal(**changes) == expected
 
 
@@ -113,29 +113,29 @@ def test_claims_make_a_principal(changes, expected):
     ],
     ids=str,
 )
-def test_refused(changes):
+def test_invalid_claims_refused(changes):
     with pytest.raises(InvalidTokenError):
         principal(**changes)
 
 
-def test_a_token_ends_with_exp():
+def test_expiry_is_exp():
     assert principal_of(claims(exp=NOW + 1.5), NOW, RULES)[1] == NOW + 1.5
 
 
-def test_a_system_token_without_exp_ends_at_its_greatest_age():
+def test_system_token_without_exp_expires_at_max_age():
     assert principal_of(claims(typ="SYSTEM_TOKEN", exp=None, iat=NOW - 10), NOW, RULES)[1] == NOW - 10 + 3600
 
 
-def test_nbf_in_the_past_is_in_force():
+def test_nbf_in_past_accepted():
     assert principal(nbf=NOW)
 
 
 @pytest.mark.parametrize(
-    ("audience", "holds"), [("events", True), (["x", "events"], True), ("other", False), (None, False)]
+    ("audience", "valid"), [("events", True), (["x", "events"], True), ("other", False), (None, False)]
 )
-def test_a_configured_audience_is_demanded(audience, holds):
+def test_configured_audience_required(audience, valid):
     rules = Rules(system_token_max_age=1, audience="events")
-    if holds:
+    if valid:
         assert principal_of(claims(aud=audience), NOW, rules)
     else:
         with pytest.raises(InvalidTokenError):

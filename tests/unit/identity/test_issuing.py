@@ -4,8 +4,8 @@ import stat
 import pytest
 
 from event_service.errors import AlreadyExists, InvalidArgument
-from event_service.identity.access import scope_of
 from event_service.identity.authenticator import TokenAuthentication
+from event_service.identity.authorization import scope_of
 from event_service.identity.claims import Rules
 from event_service.identity.issuing import generate_key, issue_token, public_half, read_private_key, write_key_pair
 from event_service.identity.key_file import KeyFile
@@ -22,7 +22,7 @@ def files(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-def test_what_is_issued_is_accepted(files, algorithm):
+def test_issued_token_accepted(files, algorithm):
     private, jwks = files
     write_key_pair(generate_key(algorithm), private, jwks)
     key = read_private_key(private)
@@ -44,7 +44,7 @@ def test_what_is_issued_is_accepted(files, algorithm):
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_every_role_can_be_issued(files, role):
+def test_token_for_every_role(files, role):
     private, jwks = files
     write_key_pair(generate_key(system=True), private, jwks)
     token = issue_token(read_private_key(private), role, domain_id="d", workspace_id="w", expires_in=60, clock=Clock())
@@ -52,7 +52,7 @@ def test_every_role_can_be_issued(files, role):
     assert principal.role is role
 
 
-def test_the_private_file_is_for_its_owner_only(files):
+def test_private_file_mode_0600(files):
     private, jwks = files
     key = generate_key(domain_id="domain-1", system=True)
     write_key_pair(key, private, jwks)
@@ -62,7 +62,7 @@ def test_the_private_file_is_for_its_owner_only(files):
     assert (published["domain_id"], published["system"]) == ("domain-1", True)
 
 
-def test_a_key_is_added_to_the_key_set(files, tmp_path):
+def test_key_added_to_key_set(files, tmp_path):
     private, jwks = files
     write_key_pair(generate_key(key_id="one"), private, jwks)
     write_key_pair(generate_key("EdDSA", key_id="two"), tmp_path / "other.json", jwks)
@@ -70,7 +70,7 @@ def test_a_key_is_added_to_the_key_set(files, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jwks.json", "other.json", "private.json"]
 
 
-def test_nothing_is_overwritten(files, tmp_path):
+def test_existing_files_and_keys_not_overwritten(files, tmp_path):
     private, jwks = files
     write_key_pair(generate_key(key_id="one"), private, jwks)
     before = private.read_text(), jwks.read_text()
@@ -82,13 +82,13 @@ def test_nothing_is_overwritten(files, tmp_path):
     assert not (tmp_path / "other.json").exists()
 
 
-def test_a_pair_is_written_whole_or_not_at_all(tmp_path):
+def test_key_pair_written_atomically(tmp_path):
     with pytest.raises(OSError, match="missing"):
         write_key_pair(generate_key(), tmp_path / "private.json", tmp_path / "missing" / "jwks.json")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_broken_key_set_is_left_alone(files):
+def test_broken_key_set_not_modified(files):
     private, jwks = files
     jwks.write_text("{")
     with pytest.raises(InvalidArgument, match=r"jwks\.json"):
@@ -97,7 +97,7 @@ def test_a_broken_key_set_is_left_alone(files):
     assert not private.exists()
 
 
-def test_a_single_key_becomes_a_set(files):
+def test_single_jwk_becomes_key_set(files):
     private, jwks = files
     jwks.write_text(json.dumps(public_half(generate_key(key_id="single"))))
     write_key_pair(generate_key(key_id="new"), private, jwks)
@@ -105,14 +105,14 @@ def test_a_single_key_becomes_a_set(files):
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"keys": {}}', '{"keys": [{"kid": "x"}]}'])
-def test_a_file_without_a_private_key(tmp_path, content):
+def test_file_without_private_key_refused(tmp_path, content):
     path = tmp_path / "private.json"
     path.write_text(content)
     with pytest.raises(InvalidArgument, match=r"private\.json"):
         read_private_key(path)
 
 
-def test_one_of_several_private_keys(tmp_path):
+def test_private_key_selected_by_id(tmp_path):
     path = tmp_path / "private.json"
     one, two = generate_key(key_id="one"), generate_key(key_id="two")
     path.write_text(json.dumps({"keys": [one, two]}))
@@ -133,7 +133,7 @@ def test_one_of_several_private_keys(tmp_path):
         ({"role": Role.SYSTEM_TOKEN}, "role"),
     ],
 )
-def test_a_token_the_service_would_refuse_is_not_issued(arguments, field):
+def test_token_that_would_be_refused_not_issued(arguments, field):
     key = generate_key(domain_id="domain-1")
     call = {"role": Role.DOMAIN_ADMIN, "domain_id": "domain-1", "expires_in": 60, **arguments}
     with pytest.raises(InvalidArgument) as caught:
@@ -141,10 +141,10 @@ def test_a_token_the_service_would_refuse_is_not_issued(arguments, field):
     assert caught.value.violations[0].field == field
 
 
-def test_a_broken_key_does_not_sign():
+def test_broken_key_refused():
     with pytest.raises(InvalidArgument, match="cannot sign"):
         issue_token({"kty": "EC", "d": "AA"}, Role.DOMAIN_ADMIN, domain_id="d", expires_in=1)
 
 
-def test_two_keys_are_never_alike():
+def test_generated_keys_differ():
     assert verification_key(generate_key()).key_id != verification_key(generate_key()).key_id

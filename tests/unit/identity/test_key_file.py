@@ -30,25 +30,25 @@ def keys(path, clock):
     return KeyFile(path, monotonic=clock)
 
 
-def test_an_unchanged_file_gives_the_same_object(keys, clock):
+def test_unchanged_file_same_object(keys, clock):
     first = keys.current()
     clock.now += 10
     assert keys.current() is first
 
 
-def test_a_change_is_seen_within_the_interval(keys, path, clock):
+def test_change_visible_within_interval(keys, path, clock):
     path.write_text(TWO)
     clock.now += 0.3
     assert len(keys.current()) == 2
 
 
-def test_the_file_is_not_looked_at_at_every_call(keys, path, clock):
+def test_file_not_checked_at_every_call(keys, path, clock):
     path.write_text(TWO)
     clock.now += 0.1
     assert len(keys.current()) == 1
 
 
-def test_a_change_that_leaves_time_and_size_alone_is_seen(keys, path, clock):
+def test_change_with_same_time_and_size_detected(keys, path, clock):
     status = path.stat()
     other = json.dumps({"keys": [public_half(KEYS["EdDSA"])]}).ljust(len(ONE))
     path.write_text(other)
@@ -58,7 +58,7 @@ def test_a_change_that_leaves_time_and_size_alone_is_seen(keys, path, clock):
     assert key.key_id == "key-EdDSA"
 
 
-def test_a_file_that_was_replaced_is_seen(keys, path, clock):
+def test_replaced_file_detected(keys, path, clock):
     other = path.with_name("new")
     other.write_text(TWO)
     other.replace(path)
@@ -67,7 +67,7 @@ def test_a_file_that_was_replaced_is_seen(keys, path, clock):
 
 
 @pytest.mark.parametrize("broken", ["", "{", '{"keys": [{}]}', None], ids=["empty", "cut", "unusable", "gone"])
-def test_a_broken_file_keeps_the_former_keys_and_complains_once(keys, path, clock, caplog, broken):
+def test_broken_file_keeps_previous_keys_and_logs_once(keys, path, clock, caplog, broken):
     if broken is None:
         path.unlink()
     else:
@@ -82,13 +82,13 @@ def test_a_broken_file_keeps_the_former_keys_and_complains_once(keys, path, cloc
     assert len(keys.current()) == 2
 
 
-def test_an_emptied_key_set_takes_every_key_away(keys, path, clock):
+def test_empty_key_set_removes_all_keys(keys, path, clock):
     path.write_text('{"keys": []}')
     clock.now += 0.3
     assert len(keys.current()) == 0
 
 
-def test_a_settled_file_is_read_once(path, clock, monkeypatch):
+def test_old_file_read_once(path, clock, monkeypatch):
     old = time.time_ns() - 10_000_000_000
     os.utime(path, ns=(old, old))
     monkeypatch.setattr(time, "time_ns", lambda: path.stat().st_ctime_ns + 3_000_000_000)
@@ -99,7 +99,7 @@ def test_a_settled_file_is_read_once(path, clock, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [None, "{"])
-def test_it_does_not_start_without_keys(tmp_path, content):
+def test_unusable_file_fails_start(tmp_path, content):
     path = tmp_path / "jwks.json"
     if content is not None:
         path.write_text(content)
@@ -107,7 +107,7 @@ def test_it_does_not_start_without_keys(tmp_path, content):
         KeyFile(path)
 
 
-def test_it_starts_with_an_empty_key_set_and_says_so(path, caplog):
+def test_empty_key_set_starts_with_warning(path, caplog):
     path.write_text('{"keys": []}')
     KeyFile(path)
     assert "every token is refused" in caplog.text

@@ -17,13 +17,13 @@ def text(*members):
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-def test_a_key_signs_with_one_algorithm(algorithm):
+def test_one_algorithm_per_key(algorithm):
     member = {name: value for name, value in public_half(KEYS[algorithm]).items() if name not in ("alg", "use", "kid")}
     key = verification_key(member)
     assert (key.algorithm, key.key_id, key.domain_id, key.system) == (algorithm, "", "", False)
 
 
-def test_a_private_key_counts_as_its_public_half():
+def test_private_key_reduced_to_public_half():
     key = verification_key(KEYS["ES256"])
     assert not key.key.is_private
     assert "d" not in key.key.as_dict()
@@ -52,12 +52,12 @@ def test_a_private_key_counts_as_its_public_half():
         OKPKey.generate_key("X25519").as_dict(private=False),
     ],
 )
-def test_a_key_that_cannot_check_tokens_is_refused(member):
+def test_unusable_key_refused(member):
     with pytest.raises(KeySetError):
         verification_key(member)
 
 
-def test_a_short_rsa_key_is_refused():
+def test_short_rsa_key_refused():
     numbers = rsa.generate_private_key(65537, 1024).public_key().public_numbers()
     member = {"kty": "RSA", "n": _base64(numbers.n), "e": _base64(numbers.e)}
     with pytest.raises(KeySetError, match="2048"):
@@ -72,21 +72,21 @@ def _base64(number):
     "content",
     [b"", b"{", b"[]", b'"keys"', b'{"keys": {}}', b'{"keys": 1}', b"\xff\xfe", b"[" * 100_000, b'{"keys": ["x"]}'],
 )
-def test_what_is_no_key_set(content):
+def test_malformed_key_set_refused(content):
     with pytest.raises(KeySetError):
         parse_key_set(content)
 
 
-def test_unusable_keys_are_left_out(caplog):
+def test_unusable_keys_skipped(caplog):
     assert len(parse_key_set(text(PUBLIC, {"kty": "oct", "k": "AAAA"}))) == 1
     assert "keys[1]" in caplog.text
 
 
-def test_a_single_key_is_a_key_set():
+def test_single_jwk_accepted():
     assert len(parse_key_set(json.dumps(PUBLIC).encode())) == 1
 
 
-def test_an_empty_key_set_is_valid():
+def test_empty_key_set_valid():
     assert len(parse_key_set(b'{"keys": []}')) == 0
 
 

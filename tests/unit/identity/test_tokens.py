@@ -28,7 +28,7 @@ def refused(checker, token):
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
 @pytest.mark.parametrize("header", [{}, {"kid": None}, {"typ": None}, {"x5t": "AAAA"}, {"unknown": 1}])
-def test_every_allowed_algorithm(algorithm, header):
+def test_allowed_algorithms_accepted(algorithm, header):
     assert verifier().verify(sign(claims(), KEYS[algorithm], **header)).role is Role.DOMAIN_ADMIN
 
 
@@ -51,49 +51,49 @@ PUBLIC_FORMS = list(public_forms(KEYS))
 
 
 @pytest.mark.parametrize("key_id", [None, "key-RS256", "key-ES256", "key-EdDSA"])
-def test_hs256_with_a_public_key_is_refused(key_id):
+def test_hs256_with_public_key_refused(key_id):
     header = {} if key_id is None else {"kid": key_id}
     for secret in PUBLIC_FORMS:
         refused(verifier(), hmac_token(secret, **header))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", None, 5, ["ES256"]])
-def test_alg_none_is_refused(algorithm):
+def test_alg_none_refused(algorithm):
     for signature in ("", segment(b"x" * 64)):
         refused(verifier(), f"{segment({'alg': algorithm})}.{segment(claims())}.{signature}")
 
 
 @pytest.mark.parametrize("algorithm", ["ES384", "RS512", "PS256", "ES256K", "HS512", "Ed448", "es256"])
-def test_other_algorithms_are_refused(algorithm):
+def test_other_algorithms_refused(algorithm):
     good = sign(claims()).split(".")
     refused(verifier(), f"{segment({'alg': algorithm, 'kid': 'key-ES256'})}.{good[1]}.{good[2]}")
 
 
-def test_an_algorithm_of_another_key_type_is_refused():
+def test_algorithm_of_other_key_type_refused():
     good = sign(claims()).split(".")
     refused(verifier(), f"{segment({'alg': 'RS256', 'kid': 'key-ES256'})}.{good[1]}.{good[2]}")
 
 
 @pytest.mark.parametrize("key_id", ["unknown", "", "key-RS256", "../../etc/passwd", "key-ES256\x00"])
-def test_an_unknown_kid_is_not_tried_against_other_keys(key_id):
+def test_unknown_kid_not_tried_against_other_keys(key_id):
     refused(verifier(), sign(claims(), KEYS["ES256"], kid=key_id))
 
 
-def test_a_stranger_with_a_known_kid_is_refused():
+def test_foreign_key_with_known_kid_refused():
     refused(verifier(), sign(claims(), {**generate_key("ES256"), "kid": "key-ES256"}))
 
 
-def test_a_key_in_the_header_is_not_used():
-    stranger = generate_key("ES256")
-    public = ECKey.import_key(stranger).as_dict(private=False)
-    refused(verifier(), sign(claims(), {**stranger, "kid": "key-ES256"}, jwk=public))
-    refused(verifier(), sign(claims(), stranger, kid=None, jwk=public, jku="http://127.0.0.1/keys"))
+def test_key_in_header_not_used():
+    foreign = generate_key("ES256")
+    public = ECKey.import_key(foreign).as_dict(private=False)
+    refused(verifier(), sign(claims(), {**foreign, "kid": "key-ES256"}, jwk=public))
+    refused(verifier(), sign(claims(), foreign, kid=None, jwk=public, jku="http://127.0.0.1/keys"))
 
 
 @pytest.mark.parametrize(
     "extra", [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"b64": True}, {"crit": ["b64"], "b64": False}]
 )
-def test_critical_header_members_are_refused(extra):
+def test_critical_header_members_refused(extra):
     header = {"alg": "ES256", "kid": "key-ES256", **extra}
     good = sign(claims()).split(".")
     refused(verifier(), f"{segment(header)}.{good[1]}.{good[2]}")
@@ -109,13 +109,13 @@ class TestDomains:
         return verifier(self.one, self.two, self.root)
 
     @pytest.mark.parametrize("key_id", [True, False])
-    def test_a_key_signs_for_its_own_domain(self, key_id):
+    def test_domain_key_signs_for_own_domain(self, key_id):
         header = {} if key_id else {"kid": None}
         assert self.checker.verify(sign(claims(did="domain-1"), self.one, **header)).domain_id == "domain-1"
         assert self.checker.verify(sign(claims(did="domain-2"), self.two, **header)).domain_id == "domain-2"
 
     @pytest.mark.parametrize("key_id", [True, False])
-    def test_a_key_of_one_domain_does_not_sign_for_another(self, key_id):
+    def test_domain_key_refused_for_other_domain(self, key_id):
         header = {} if key_id else {"kid": None}
         refused(self.checker, sign(claims(did="domain-2"), self.one, **header))
         refused(self.checker, sign(claims(did="domain-1"), self.two, **header))
@@ -123,21 +123,21 @@ class TestDomains:
         refused(self.checker, sign(claims(did="domain-1"), self.root, **header))
 
     @pytest.mark.parametrize("key_id", [True, False])
-    def test_only_a_system_key_signs_a_system_token(self, key_id):
+    def test_system_token_requires_system_key(self, key_id):
         header = {} if key_id else {"kid": None}
         body = claims(typ="SYSTEM_TOKEN", rol=None, own="SYSTEM")
         assert self.checker.verify(sign({**body, "did": "domain-root"}, self.root, **header)).role is Role.SYSTEM_TOKEN
         refused(self.checker, sign({**body, "did": "domain-1"}, self.one, **header))
         refused(verifier(*KEYS.values()), sign(body, KEYS["ES256"], **header))
 
-    def test_domains_without_keys_of_their_own_share_the_common_ones(self):
+    def test_common_keys_sign_for_any_domain(self):
         checker = verifier(self.one, KEYS["ES256"])
         assert checker.verify(sign(claims(did="domain-9"), KEYS["ES256"], kid=None)).domain_id == "domain-9"
         assert checker.verify(sign(claims(did="domain-1"), KEYS["ES256"], kid=None)).domain_id == "domain-1"
 
 
 class TestRemembered:
-    def test_until_it_expires(self):
+    def test_cached_until_expiry(self):
         clock = Clock()
         checker = verifier(clock=clock)
         token = sign(claims(exp=NOW + 10))
@@ -148,7 +148,7 @@ class TestRemembered:
         refused(checker, token)
         refused(checker, token)
 
-    def test_a_removed_key_ends_its_tokens(self):
+    def test_removed_key_invalidates_cached_tokens(self):
         keys = Keys(KEYS["ES256"])
         checker = TokenVerifier(keys, RULES, clock=Clock())
         token = sign(claims())
@@ -156,20 +156,20 @@ class TestRemembered:
         keys.key_set = Keys(KEYS["EdDSA"]).key_set
         refused(checker, token)
 
-    def test_a_bounded_number(self):
-        checker = verifier(remembered=3)
+    def test_cache_size_limited(self):
+        checker = verifier(capacity=3)
         tokens = [sign(claims(jti=str(number))) for number in range(5)]
         for token in tokens:
             checker.verify(token)
         assert len(checker._known) == 3
         assert checker.verify(tokens[0])
 
-    def test_refusals_are_not_remembered(self):
+    def test_refusals_not_cached(self):
         checker = verifier()
         refused(checker, "x")
         assert not checker._known
 
-    def test_neither_token_nor_signature_stays_in_memory(self):
+    def test_token_not_kept_in_memory(self):
         checker = verifier()
         token = sign(claims())
         checker.verify(token)
@@ -200,20 +200,20 @@ class TestRemembered:
     ],
     ids=lambda token: ascii(token[:40]),
 )
-def test_what_is_no_token(token):
+def test_malformed_tokens_refused(token):
     refused(verifier(), token)
 
 
 @pytest.mark.parametrize("body", ["[]", '"x"', "5", "null", "{", "[" * 3000])
-def test_a_signature_over_something_else_than_claims(body):
+def test_signature_over_non_claims_refused(body):
     refused(verifier(), sign(body))
 
 
-def test_nan_never_expires_and_is_refused():
+def test_exp_nan_refused():
     refused(verifier(), sign('{"did": "domain-1", "rol": "DOMAIN_ADMIN", "exp": NaN}'))
 
 
-def test_a_refusal_is_logged_without_the_token(caplog):
+def test_refusal_logged_without_token(caplog):
     caplog.set_level("DEBUG")
     token = sign(claims(exp=int(NOW) - 1))
     refused(verifier(), token)
@@ -227,7 +227,7 @@ BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 @given(data=st.data())
-def test_no_mutated_token_holds(data):
+def test_mutated_tokens_refused(data):
     """Changed, cut, swapped or padded anywhere: also the last digit of a part, where base64 has bits to spare."""
     token = MUTATED[data.draw(st.sampled_from(sorted(MUTATED)))]
     position = data.draw(st.integers(0, len(token) - 1))
@@ -262,5 +262,5 @@ def test_no_mutated_token_holds(data):
 
 
 @given(token=st.text(max_size=200))
-def test_no_text_at_all_holds(token):
+def test_random_text_refused(token):
     refused(CHECKER, token)

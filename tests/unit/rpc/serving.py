@@ -18,10 +18,10 @@ from event_service.rpc.server import GrpcServer, Service
 from event_service.settings import Settings
 
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
-EVERYBODY = NoAuthentication("domain-1", "workspace-1")
+NO_AUTHENTICATION = NoAuthentication("domain-1", "workspace-1")
 
 
-async def echo(request: bytes, call: RpcContext) -> bytes:
+async def echo(request: bytes, context: RpcContext) -> bytes:
     return request
 
 
@@ -43,7 +43,7 @@ async def serving(
     servicer: object,
     *,
     descriptor: ServiceDescriptor = EVENT,
-    authenticator: Authenticator = EVERYBODY,
+    authenticator: Authenticator = NO_AUTHENTICATION,
     open_methods: Sequence[str] = ("create",),
     observe: Callable[[str, str, float], None] | None = None,
     **values: Any,

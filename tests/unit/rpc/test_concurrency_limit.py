@@ -1,4 +1,4 @@
-"""What is too much is refused at once, and a stop leaves nobody without an answer."""
+"""Limits of calls and bytes in flight, and draining at a stop."""
 
 import asyncio
 import time
@@ -6,101 +6,101 @@ import time
 import pytest
 
 from event_service.errors import Overloaded, Unavailable
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from tests.unit.rpc.serving import echo
 
 
 class Gate:
-    """A handler that answers when it is told to."""
+    """A handler that returns once it is released."""
 
     def __init__(self) -> None:
         self.opened = asyncio.Event()
 
-    async def __call__(self, request: bytes, call: RpcContext) -> bytes:
+    async def __call__(self, request: bytes, context: RpcContext) -> bytes:
         await self.opened.wait()
         return request
 
 
-def start(admission: Admission, gate: Gate, request: bytes = b"") -> asyncio.Task[bytes]:
-    return asyncio.ensure_future(admission(request, RpcContext("/s/m", {}), gate))
+def start(limit: ConcurrencyLimit, gate: Gate, request: bytes = b"") -> asyncio.Task[bytes]:
+    return asyncio.ensure_future(limit(request, RpcContext("/s/m", {}), gate))
 
 
-async def test_calls_over_the_bound_are_refused_with_a_time() -> None:
-    admission, gate = Admission(2, 100), Gate()
-    let_in = [start(admission, gate) for _ in range(2)]
+async def test_calls_over_limit_refused_with_retry_after() -> None:
+    limit, gate = ConcurrencyLimit(2, 100), Gate()
+    let_in = [start(limit, gate) for _ in range(2)]
     await asyncio.sleep(0)
-    assert admission.under_way == 2
+    assert limit.in_flight == 2
     with pytest.raises(Overloaded) as caught:
-        await admission(b"", RpcContext("/s/m", {}), echo)
+        await limit(b"", RpcContext("/s/m", {}), echo)
     assert caught.value.retry_after
     gate.opened.set()
     await asyncio.gather(*let_in)
-    assert admission.under_way == 0
-    assert await admission(b"a", RpcContext("/s/m", {}), echo) == b"a"
+    assert limit.in_flight == 0
+    assert await limit(b"a", RpcContext("/s/m", {}), echo) == b"a"
 
 
-async def test_bytes_over_the_bound_are_refused_but_for_one_alone() -> None:
-    admission, gate = Admission(10, 100), Gate()
-    large = start(admission, gate, b"x" * 1000)
+async def test_bytes_over_limit_refused_except_single_request() -> None:
+    limit, gate = ConcurrencyLimit(10, 100), Gate()
+    large = start(limit, gate, b"x" * 1000)
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await admission(b"x", RpcContext("/s/m", {}), echo)
+        await limit(b"x", RpcContext("/s/m", {}), echo)
     gate.opened.set()
     await large
-    assert await admission(b"x", RpcContext("/s/m", {}), echo) == b"x"
+    assert await limit(b"x", RpcContext("/s/m", {}), echo) == b"x"
 
 
-async def test_failed_and_cancelled_calls_leave_their_place() -> None:
-    async def fail(request: bytes, call: RpcContext) -> bytes:
+async def test_failed_and_cancelled_calls_released() -> None:
+    async def fail(request: bytes, context: RpcContext) -> bytes:
         raise ZeroDivisionError
 
-    admission, gate = Admission(1, 1), Gate()
+    limit, gate = ConcurrencyLimit(1, 1), Gate()
     for _ in range(100):
         with pytest.raises(ZeroDivisionError):
-            await admission(b"xx", RpcContext("/s/m", {}), fail)
-        cancelled = start(admission, gate, b"xx")
+            await limit(b"xx", RpcContext("/s/m", {}), fail)
+        cancelled = start(limit, gate, b"xx")
         await asyncio.sleep(0)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-    assert admission.under_way == 0
-    assert await admission(b"x", RpcContext("/s/m", {}), echo) == b"x"
+    assert limit.in_flight == 0
+    assert await limit(b"x", RpcContext("/s/m", {}), echo) == b"x"
 
 
-async def test_a_stop_waits_for_what_is_under_way_and_refuses_what_comes() -> None:
-    admission, gate = Admission(10, 100), Gate()
-    under_way = start(admission, gate, b"a")
+async def test_drain_waits_for_calls_and_refuses_new_ones() -> None:
+    limit, gate = ConcurrencyLimit(10, 100), Gate()
+    in_flight = start(limit, gate, b"a")
     await asyncio.sleep(0)
-    drained = asyncio.ensure_future(admission.drain(10))
+    drained = asyncio.ensure_future(limit.drain(10))
     await asyncio.sleep(0)
     with pytest.raises(Unavailable) as caught:
-        await admission(b"", RpcContext("/s/m", {}), echo)
+        await limit(b"", RpcContext("/s/m", {}), echo)
     assert caught.value.retry_after
     assert not drained.done()
     gate.opened.set()
-    assert await under_way == b"a"
+    assert await in_flight == b"a"
     assert await drained == 0
 
 
-async def test_a_stop_with_nothing_under_way_is_at_once() -> None:
-    assert await asyncio.wait_for(Admission(1, 1).drain(60), 30) == 0
+async def test_drain_without_calls_returns_immediately() -> None:
+    assert await asyncio.wait_for(ConcurrencyLimit(1, 1).drain(60), 30) == 0
 
 
-async def test_what_outlasts_the_grace_is_answered_unavailable() -> None:
-    admission, gate = Admission(10, 100), Gate()
-    left = [start(admission, gate) for _ in range(3)]
+async def test_calls_beyond_grace_unavailable() -> None:
+    limit, gate = ConcurrencyLimit(10, 100), Gate()
+    left = [start(limit, gate) for _ in range(3)]
     await asyncio.sleep(0)
-    assert await admission.drain(0.01) == 3
+    assert await limit.drain(0.01) == 3
     for task in left:
         with pytest.raises(Unavailable):
             await task
-    assert admission.under_way == 0
+    assert limit.in_flight == 0
 
 
-async def test_the_last_call_may_end_together_with_the_time() -> None:
-    admission, gate = Admission(10, 100), Gate()
-    last = start(admission, gate, b"a")
+async def test_last_call_ends_at_drain_timeout() -> None:
+    limit, gate = ConcurrencyLimit(10, 100), Gate()
+    last = start(limit, gate, b"a")
     await asyncio.sleep(0)
 
     def end_late() -> None:
@@ -108,5 +108,5 @@ async def test_the_last_call_may_end_together_with_the_time() -> None:
         gate.opened.set()
 
     asyncio.get_running_loop().call_later(0.01, end_late)
-    assert await admission.drain(0.05) == 0
+    assert await limit.drain(0.05) == 0
     assert await last == b"a"

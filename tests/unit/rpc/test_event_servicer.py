@@ -1,4 +1,4 @@
-"""What Event's methods make of requests and of the manager's answers; the manager here only remembers."""
+"""EventServicer: requests passed to a fake manager, and its results encoded as replies."""
 
 import contextlib
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServ
 from event_service.rpc.methods import method_table
 from event_service.wire.event_info import encode_event_info
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.rpc.serving import EVERYBODY, noting, serving, webhook_of
+from tests.unit.rpc.serving import NO_AUTHENTICATION, noting, serving, webhook_of
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import nested, nested_wire
 
-OWNER = EVERYBODY.authenticate({})
+OWNER = NO_AUTHENTICATION.authenticate({})
 MEMBER = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ("project-1",))
 
 
@@ -72,7 +72,7 @@ class Manager:
         return self.result
 
 
-def call(principal: Principal | None = OWNER, **metadata: str) -> RpcContext:
+def context(principal: Principal | None = OWNER, **metadata: str) -> RpcContext:
     return RpcContext("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, principal=principal)
 
 
@@ -80,15 +80,15 @@ def create_request(**fields: Any) -> bytes:
     return json_format.ParseDict(fields, event_pb2.CreateEventRequest()).SerializeToString()
 
 
-def test_every_method_is_answered() -> None:
+def test_every_method_has_a_handler() -> None:
     assert len(method_table(DESCRIPTOR, EventServicer(Manager()))) == 4
 
 
-async def test_create_hands_over_what_was_sent() -> None:
+async def test_create_passes_request_to_manager() -> None:
     manager = Manager()
     before = datetime.now(UTC)
     request = create_request(webhook_id="webhook-1", access_key="key", data={"a.b": [1, None, {"$c": "키"}]})
-    reply = await EventServicer(manager).create(request, call(None, idempotency_key=" delivery-1 "))
+    reply = await EventServicer(manager).create(request, context(None, idempotency_key=" delivery-1 "))
     assert reply == b""
     (asked,) = manager.asked
     assert (asked.webhook, asked.idempotency_key) == (webhook_of("webhook-1"), "delivery-1")
@@ -108,21 +108,21 @@ async def test_create_hands_over_what_was_sent() -> None:
         ({"webhook_id": "w", "access_key": "k", "data": {}}, "data"),
     ],
 )
-async def test_create_names_the_first_field_that_is_missing(fields: dict[str, Any], missing: str) -> None:
+async def test_create_names_first_missing_field(fields: dict[str, Any], missing: str) -> None:
     manager = Manager()
     with pytest.raises(RequiredParameter, match=rf"\(key = {missing}\)"):
-        await EventServicer(manager).create(create_request(**fields), call(None))
+        await EventServicer(manager).create(create_request(**fields), context(None))
     assert manager.asked == []
 
 
-async def test_create_tells_in_its_trailers_what_became_of_it() -> None:
+async def test_create_outcome_in_trailers() -> None:
     outcome = CreateResult(
         event_ids=[f"event-{number:012x}" for number in range(30)],
         duplicate=True,
         faults=["data.severity: unknown"],
         ignored=["recovery without an open alert (event_key = 키)"],
     )
-    one = call(None)
+    one = context(None)
     await EventServicer(Manager(outcome)).create(create_request(webhook_id="w", access_key="k", data={"a": 1}), one)
     names = [name for name, _ in one.trailers]
     assert names.count("event-id") == 20
@@ -136,89 +136,89 @@ async def test_create_tells_in_its_trailers_what_became_of_it() -> None:
     }
 
 
-async def test_create_without_remarks_has_few_trailers() -> None:
-    one = call(None)
+async def test_create_without_faults_has_two_trailers() -> None:
+    one = context(None)
     request = create_request(webhook_id="w", access_key="k", data={"a": 1})
     await EventServicer(Manager(CreateResult(["event-1"]))).create(request, one)
     assert one.trailers == [("event-count", "1"), ("event-id", "event-1")]
 
 
 @pytest.mark.parametrize("shape", ["o" * 32 + "ll", "o" * 34])
-async def test_create_refuses_what_would_poison_a_list(shape: str) -> None:
+async def test_create_refuses_payload_that_cannot_be_read_back(shape: str) -> None:
     manager = Manager()
     wire = nested_wire(shape)
     size = bytes([len(wire) & 0x7F | 0x80, len(wire) >> 7])
     request = b"\x0a\x01w\x12\x01k\x1a" + size + wire
     with pytest.raises(InvalidArgument) as caught:
-        await EventServicer(manager).create(request, call(None))
+        await EventServicer(manager).create(request, context(None))
     assert caught.value.code == "INVALID_ARGUMENT"
     assert manager.asked == []
 
 
-async def test_unauthenticated_payloads_are_not_decoded() -> None:
+async def test_unauthenticated_payload_not_decoded() -> None:
     manager = Manager()
     done = manager.done
     servicer = EventServicer(manager, noting(done))
     data = {"title": "x" * LARGE_BODY}
     with pytest.raises(PermissionDenied):
-        await servicer.create(create_request(webhook_id="w", access_key="wrong", data=data), call())
+        await servicer.create(create_request(webhook_id="w", access_key="wrong", data=data), context())
     assert done == ["admit"]
-    await servicer.create(create_request(webhook_id="w", access_key="right", data=data), call())
+    await servicer.create(create_request(webhook_id="w", access_key="right", data=data), context())
     assert done == ["admit", "admit", "read"]
     assert [asked.payload for asked in manager.asked] == [data]
-    await servicer.create(create_request(webhook_id="w", access_key="right", data={"title": "small"}), call())
+    await servicer.create(create_request(webhook_id="w", access_key="right", data={"title": "small"}), context())
     assert done == ["admit", "admit", "read", "admit"]
 
 
-async def test_create_refuses_an_endless_idempotency_key() -> None:
+async def test_create_refuses_long_idempotency_key() -> None:
     request = create_request(webhook_id="w", access_key="k", data={"a": 1})
     with pytest.raises(InvalidArgument, match="idempotency-key"):
-        await EventServicer(Manager()).create(request, call(None, idempotency_key="x" * 1025))
+        await EventServicer(Manager()).create(request, context(None, idempotency_key="x" * 1025))
 
 
-async def test_get_asks_within_the_scope() -> None:
+async def test_get_uses_scope() -> None:
     manager = Manager()
     request = event_pb2.EventRequest(event_id="event-1").SerializeToString()
-    reply = await EventServicer(manager).get(request, call())
+    reply = await EventServicer(manager).get(request, context())
     assert event_pb2.EventInfo.FromString(reply).event_id == "event-1"
     assert manager.asked == [(Scope("domain-1", "workspace-1"), "event-1")]
     with pytest.raises(RequiredParameter, match="event_id"):
-        await EventServicer(manager).get(b"", call())
+        await EventServicer(manager).get(b"", context())
 
 
-async def test_list_takes_the_query_and_the_fields_beside_it() -> None:
+async def test_list_passes_query_and_fields_to_manager() -> None:
     rows = [encode_event_info({"event_id": f"event-{number}"}) for number in range(2)]
     manager = Manager(page=Page(rows, 7))
     fields = {"query": {"filter": [{"k": "title", "v": "x", "o": "eq"}], "page": {"limit": 2}}, "provider": "aws"}
     request = json_format.ParseDict(fields, event_pb2.EventQuery()).SerializeToString()
-    one = call()
+    one = context()
     reply = event_pb2.EventsInfo.FromString(await EventServicer(manager).list(request, one))
     assert ([event.event_id for event in reply.results], reply.total_count) == (["event-0", "event-1"], 7)
     assert manager.asked == [(Scope("domain-1", "workspace-1"), fields["query"], {"provider": "aws"})]
     assert one.trailers == []
 
 
-async def test_list_says_when_it_was_cut() -> None:
-    one = call()
+async def test_list_page_limit_trailer_when_cut() -> None:
+    one = context()
     await EventServicer(Manager(page=Page([b""] * 3, 7, cut=True))).list(b"", one)
     assert one.trailers == [("page-limit", "3")]
 
 
-async def test_a_project_that_is_not_the_callers_is_refused() -> None:
+async def test_foreign_project_permission_denied() -> None:
     manager = Manager()
     servicer = EventServicer(manager)
     request = event_pb2.EventQuery(project_id="project-2").SerializeToString()
     with pytest.raises(PermissionDenied):
-        await servicer.list(request, call(MEMBER))
-    await servicer.list(event_pb2.EventQuery(project_id="project-1").SerializeToString(), call(MEMBER))
+        await servicer.list(request, context(MEMBER))
+    await servicer.list(event_pb2.EventQuery(project_id="project-1").SerializeToString(), context(MEMBER))
     assert manager.asked == [(Scope("domain-1", "workspace-1", ("project-1",)), {}, {"project_id": "project-1"})]
 
 
-async def test_stat_answers_a_struct() -> None:
+async def test_stat_returns_struct() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     manager = Manager(result={"results": [{"day": moment, "sum": float("inf"), "count": 3}], "total_count": 1})
     request = json_format.ParseDict({"query": {"aggregate": [{"limit": 0}]}}, event_pb2.EventStatQuery())
-    reply = await EventServicer(manager).stat(request.SerializeToString(), call())
+    reply = await EventServicer(manager).stat(request.SerializeToString(), context())
     assert json_format.MessageToDict(struct_pb2.Struct.FromString(reply)) == {
         "results": [{"day": "2026-01-01T00:00:00.000Z", "sum": None, "count": 3}],
         "total_count": 1,
@@ -226,26 +226,26 @@ async def test_stat_answers_a_struct() -> None:
     assert manager.asked == [(Scope("domain-1", "workspace-1"), {"aggregate": [{"limit": 0}]})]
 
 
-async def test_stat_cuts_nothing_off() -> None:
+async def test_stat_refuses_result_nested_too_deeply() -> None:
     deep: dict[str, Any] = {}
     for _ in range(31):
         deep = {"a": deep}
     servicer = EventServicer(Manager(result={"results": [{"x": [deep]}]}))
     request = json_format.ParseDict({"query": {"aggregate": [{"limit": 1}]}}, event_pb2.EventStatQuery())
     with pytest.raises(InvalidArgument, match=r"^query\.aggregate: nested too deeply"):
-        await servicer.stat(request.SerializeToString(), call())
+        await servicer.stat(request.SerializeToString(), context())
 
 
-async def test_stat_without_a_query_asks_for_nothing() -> None:
+async def test_stat_without_query_required_parameter() -> None:
     with pytest.raises(RequiredParameter, match=r"\(key = query\)"):
-        await EventServicer(Manager()).stat(b"", call())
+        await EventServicer(Manager()).stat(b"", context())
 
 
-async def test_users_may_read_nothing() -> None:
+async def test_role_user_permission_denied() -> None:
     servicer = EventServicer(Manager())
     for method in (servicer.get, servicer.list, servicer.stat):
         with pytest.raises(PermissionDenied):
-            await method(b"", call(Principal(Role.USER, "domain-1")))
+            await method(b"", context(Principal(Role.USER, "domain-1")))
 
 
 requests = st.one_of(
@@ -265,9 +265,9 @@ requests = st.one_of(
 
 
 @given(st.sampled_from(["create", "get", "list", "stat"]), requests)
-async def test_whatever_is_sent_is_answered_or_refused(method: str, request: bytes) -> None:
+async def test_any_request_answered_or_refused(method: str, request: bytes) -> None:
     with contextlib.suppress(InvalidArgument):
-        await getattr(EventServicer(Manager()), method)(request, call())
+        await getattr(EventServicer(Manager()), method)(request, context())
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def hostile() -> list[bytes]:
     ]  # fmt: skip
 
 
-async def test_real_clients_never_see_internal_or_unknown(hostile: list[bytes]) -> None:
+async def test_clients_never_see_internal_or_unknown(hostile: list[bytes]) -> None:
     async with (
         serving(EventServicer(Manager()), open_methods=tuple(OPEN_METHODS)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
@@ -291,7 +291,7 @@ async def test_real_clients_never_see_internal_or_unknown(hostile: list[bytes]) 
                 assert await asked.code() in (grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-async def test_the_generated_stub_works() -> None:
+async def test_generated_stub_round_trip() -> None:
     manager = Manager(CreateResult(["event-1"]), Page([encode_event_info({"event_id": "event-1"})], 1))
     async with (
         serving(EventServicer(manager), open_methods=tuple(OPEN_METHODS)) as server,

@@ -1,4 +1,4 @@
-"""Events.Export over a real connection: what is told, to whom, and what a slow or absent reader costs."""
+"""Events.Export over a real connection: contents, permissions, and flow control for slow readers."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -36,7 +36,7 @@ class FakeExporter:
     ) -> AsyncGenerator[Part, None]:
         self.asked.append((scope, query, equals, token))
         if token == "wrong":
-            raise InvalidArgument.at("resume_token", "is none of ours")
+            raise InvalidArgument.at("resume_token", "is not valid")
         try:
             while self.read < self.pages:
                 self.read += 1
@@ -62,18 +62,18 @@ async def exporting(exporter: FakeExporter) -> AsyncIterator[Any]:
         yield lambda timeout=None, **fields: rpc(events_pb2.ExportRequest(**fields), timeout=timeout)
 
 
-async def test_it_ends_behind_the_last_event() -> None:
+async def test_export_ends_after_last_event() -> None:
     exporter = FakeExporter()
     async with exporting(exporter) as ask:
-        told = [one async for one in ask(query=event_pb2.EventQuery(severity="ERROR"), resume_token="before")]
-    assert [([event.event_id for event in one.results], one.resume_token) for one in told] == [
+        received = [one async for one in ask(query=event_pb2.EventQuery(severity="ERROR"), resume_token="before")]
+    assert [([event.event_id for event in one.results], one.resume_token) for one in received] == [
         (["event-1", "event-1"], "token-1"),
         (["event-2", "event-2"], "token-2"),
     ]
     assert exporter.asked == [(Scope("domain-1", "workspace-1"), {}, {"severity": "ERROR"}, "before")]
 
 
-async def test_who_reads_slowly_gets_no_further_pages_read() -> None:
+async def test_slow_reader_pauses_page_reads() -> None:
     exporter = FakeExporter(1000)
     async with exporting(exporter) as ask:
         call = ask()
@@ -88,7 +88,7 @@ async def test_who_reads_slowly_gets_no_further_pages_read() -> None:
         await asyncio.wait_for(exporter.left.wait(), 10)
 
 
-async def test_a_deadline_ends_it() -> None:
+async def test_deadline_ends_export() -> None:
     exporter = FakeExporter(1000)
     async with exporting(exporter) as ask:
         call = ask(timeout=0.3)
@@ -98,7 +98,7 @@ async def test_a_deadline_ends_it() -> None:
     assert exporter.read < 1000
 
 
-async def test_a_wrong_token_is_refused() -> None:
+async def test_invalid_resume_token_refused() -> None:
     async with exporting(FakeExporter()) as ask:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await ask(resume_token="wrong").read()
@@ -106,12 +106,12 @@ async def test_a_wrong_token_is_refused() -> None:
 
 
 class Replies:
-    """An responses that keeps what is sent."""
+    """A ResponseStream that records what is sent."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    def require(self, still_allowed: object) -> None: ...
+    def revalidate_with(self, revalidate: object) -> None: ...
 
     async def send(self, message: bytes) -> None:
         self.sent.append(message)
@@ -130,7 +130,7 @@ class Replies:
     ],
     ids=["system", "admin", "owner", "member", "member of nothing"],
 )
-async def test_the_scope_is_that_of_a_list(principal: Principal, scope: Scope) -> None:
+async def test_scope_same_as_list(principal: Principal, scope: Scope) -> None:
     exporter, replies = FakeExporter(1), Replies()
     servicer = EventsServicer(None, None, exporter)  # type: ignore[arg-type]
     await servicer.export(b"", RpcContext("/x", {}, principal=principal, responses=replies))

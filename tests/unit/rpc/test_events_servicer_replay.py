@@ -1,4 +1,4 @@
-"""Events.Replay: who may, what is asked for, what is answered."""
+"""Events.Replay: permissions, requests and responses."""
 
 import pytest
 
@@ -33,7 +33,7 @@ async def ask(replayer: FakeReplayer, request: bytes, principal: Principal | Non
     return await servicer.replay(request, RpcContext("/x", {}, principal=principal))
 
 
-async def test_the_answer(replayer: FakeReplayer) -> None:
+async def test_replay_response(replayer: FakeReplayer) -> None:
     reply = events_pb2.ReplayResponse.FromString(await ask(replayer, REQUEST))
     assert reply == events_pb2.ReplayResponse(
         event_ids=["event-2"],
@@ -57,7 +57,7 @@ async def test_the_answer(replayer: FakeReplayer) -> None:
     ],
     ids=["system", "admin", "member", "reader", "writer", "user"],
 )
-async def test_roles(replayer: FakeReplayer, principal: Principal, may: bool) -> None:
+async def test_roles_permitted_per_method(replayer: FakeReplayer, principal: Principal, may: bool) -> None:
     if may:
         await ask(replayer, REQUEST, principal)
         return
@@ -66,7 +66,7 @@ async def test_roles(replayer: FakeReplayer, principal: Principal, may: bool) ->
     assert replayer.asked == []
 
 
-async def test_refusals(replayer: FakeReplayer) -> None:
+async def test_replay_refusals(replayer: FakeReplayer) -> None:
     with pytest.raises(RequiredParameter, match="event_id"):
         await ask(replayer, b"")
     with pytest.raises(InvalidArgument, match="ReplayRequest"):

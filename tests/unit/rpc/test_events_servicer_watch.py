@@ -1,4 +1,4 @@
-"""Events.Watch over a real connection: what is told, to whom, and how it ends."""
+"""Events.Watch over a real connection: contents, permissions, and the ends of a stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -14,16 +14,16 @@ from event_service.errors import InvalidArgument, Overloaded, Unauthenticated, U
 from event_service.events.watch import WatchBatch
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.events_servicer import DESCRIPTOR, EventsServicer
 from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.server import GrpcServer
 from event_service.wire.event_info import encode_event_info
-from tests.unit.rpc.serving import EVERYBODY, serving
+from tests.unit.rpc.serving import NO_AUTHENTICATION, serving
 
 
 class FakeWatcher:
-    """Tells two events, then nothing for as long as anybody listens."""
+    """Yields two events, then waits until it is cancelled."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Scope, Mapping[str, Any], Mapping[str, str], str]] = []
@@ -34,7 +34,7 @@ class FakeWatcher:
     ) -> AsyncGenerator[WatchBatch, None]:
         self.asked.append((scope, query, equals, token))
         if token == "wrong":
-            raise InvalidArgument.at("resume_token", "is none of ours")
+            raise InvalidArgument.at("resume_token", "is not valid")
         try:
             yield WatchBatch([encode_event_info({"event_id": f"event-{number}"}) for number in (1, 2)], "token-1")
             while True:
@@ -44,13 +44,15 @@ class FakeWatcher:
             self.left.set()
 
 
-class Nobody:
+class WithoutPermission:
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         raise Unauthenticated
 
 
 @asynccontextmanager
-async def watching(watcher: FakeWatcher, authenticator: Any = EVERYBODY) -> AsyncIterator[tuple[GrpcServer, Any]]:
+async def watching(
+    watcher: FakeWatcher, authenticator: Any = NO_AUTHENTICATION
+) -> AsyncIterator[tuple[GrpcServer, Any]]:
     """A server, and a function that makes a call of Watch."""
     servicer = EventsServicer(None, watcher, None)  # type: ignore[arg-type]  # nothing is replayed here
     async with (
@@ -66,20 +68,20 @@ async def watching(watcher: FakeWatcher, authenticator: Any = EVERYBODY) -> Asyn
 
 
 async def refusal(call: Any) -> grpc.StatusCode:
-    """How a call ends."""
+    """Return the status code of a call."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call:
             pass
     return caught.value.code()
 
 
-async def test_events_come_with_a_token_behind_the_last() -> None:
+async def test_watch_token_after_last_event() -> None:
     watcher = FakeWatcher()
     async with watching(watcher) as (_, ask):
         call = ask(query=event_pb2.EventQuery(severity="CRITICAL"), resume_token="before")
-        told = [await call.read() for _ in range(3)]
+        received = [await call.read() for _ in range(3)]
         call.cancel()
-        assert [(one.event.event_id, one.resume_token) for one in told] == [
+        assert [(one.event.event_id, one.resume_token) for one in received] == [
             ("event-1", ""),
             ("event-2", "token-1"),
             ("", "token-2"),
@@ -88,37 +90,37 @@ async def test_events_come_with_a_token_behind_the_last() -> None:
         await asyncio.wait_for(watcher.left.wait(), 10)
 
 
-async def test_who_may_not_read_is_told_nothing() -> None:
+async def test_watch_without_permission_refused() -> None:
     watcher = FakeWatcher()
-    async with watching(watcher, Nobody()) as (_, ask):
+    async with watching(watcher, WithoutPermission()) as (_, ask):
         assert await refusal(ask()) is grpc.StatusCode.UNAUTHENTICATED
     assert watcher.asked == []
 
 
-async def test_a_stream_ends_with_its_callers_token() -> None:
+async def test_watch_ends_when_token_expires() -> None:
     class Revocable:
-        holds = True
+        valid = True
 
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
-            if not self.holds:
+            if not self.valid:
                 raise Unauthenticated
-            return EVERYBODY.authenticate(metadata)
+            return NO_AUTHENTICATION.authenticate(metadata)
 
     watcher, tokens = FakeWatcher(), Revocable()
     async with watching(watcher, tokens) as (_, ask):
         call = ask()
         await anext(aiter(call))
-        tokens.holds = False
+        tokens.valid = False
         assert await refusal(call) is grpc.StatusCode.UNAUTHENTICATED
         await asyncio.wait_for(watcher.left.wait(), 10)
 
 
-async def test_a_wrong_token_is_refused() -> None:
+async def test_invalid_resume_token_refused() -> None:
     async with watching(FakeWatcher()) as (_, ask):
         assert await refusal(ask(resume_token="wrong")) is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_stop_does_not_wait_for_watchers() -> None:
+async def test_stop_ends_watchers() -> None:
     async with watching(FakeWatcher()) as (server, ask):
         call = ask()
         await anext(aiter(call))
@@ -127,19 +129,19 @@ async def test_a_stop_does_not_wait_for_watchers() -> None:
         await server.stop(10.0)
         assert await ending is grpc.StatusCode.UNAVAILABLE
         assert asyncio.get_running_loop().time() - started < 5
-        assert server.calls_under_way == 0
+        assert server.calls_in_flight == 0
 
 
-async def test_who_does_not_read_is_cut_off() -> None:
+async def test_slow_reader_cancelled() -> None:
     async def never(message: bytes) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(Overloaded):
-        await ResponseStream(never, Admission(1, 1), unread=0.01).send(b"")
+        await ResponseStream(never, ConcurrencyLimit(1, 1), write_timeout=0.01).send(b"")
 
 
-async def test_nothing_is_sent_once_the_server_stops() -> None:
-    admission = Admission(1, 1)
-    await admission.drain(0)
+async def test_nothing_sent_after_stop() -> None:
+    limit = ConcurrencyLimit(1, 1)
+    await limit.drain(0)
     with pytest.raises(Unavailable):
-        ResponseStream(lambda _: asyncio.sleep(0), admission).check()
+        ResponseStream(lambda _: asyncio.sleep(0), limit).check()

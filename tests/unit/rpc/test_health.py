@@ -1,4 +1,4 @@
-"""grpc.health.v1 says what the service knows about itself, to those who ask and to those who watch."""
+"""grpc.health.v1: Check, List and Watch."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ async def channel(server: GrpcServer) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def test_it_follows_what_is_set(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+async def test_check_returns_the_status_set(server: GrpcServer, channel: grpc.aio.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     request = health_pb2.HealthCheckRequest(service=EVENT.full_name)
     assert (await stub.Check(request)).status == NOT_SERVING
@@ -41,7 +41,7 @@ async def test_it_follows_what_is_set(server: GrpcServer, channel: grpc.aio.Chan
     assert (await stub.Check(request)).status == NOT_SERVING
 
 
-async def test_unknown_services_and_garbage(channel: grpc.aio.Channel) -> None:
+async def test_unknown_service_not_found_and_garbage_invalid(channel: grpc.aio.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="no.Such")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
@@ -51,15 +51,13 @@ async def test_unknown_services_and_garbage(channel: grpc.aio.Channel) -> None:
     assert await watch.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_all_services_are_listed(server: GrpcServer, channel: grpc.aio.Channel) -> None:
+async def test_list_returns_all_services(server: GrpcServer, channel: grpc.aio.Channel) -> None:
     server.health.set(True)
     listed = await health_pb2_grpc.HealthStub(channel).List(health_pb2.HealthListRequest())
     assert {name: status.status for name, status in listed.statuses.items()} == {"": SERVING, EVENT.full_name: SERVING}
 
 
-async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
-    server: GrpcServer, channel: grpc.aio.Channel
-) -> None:
+async def test_watch_streams_changes_and_ends_at_stop(server: GrpcServer, channel: grpc.aio.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     known = stub.Watch(health_pb2.HealthCheckRequest())
     unknown = stub.Watch(health_pb2.HealthCheckRequest(service="no.Such"))
@@ -67,7 +65,7 @@ async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
     assert (await unknown.read()).status == UNKNOWN
     server.health.set(True)
     assert (await known.read()).status == SERVING
-    server.health.set(True)  # no change, not told
+    server.health.set(True)  # no change, no message
     stopped = asyncio.ensure_future(server.stop(5))
     assert (await asyncio.wait_for(known.read(), 10)).status == NOT_SERVING
     assert await asyncio.wait_for(known.code(), 10) is grpc.StatusCode.OK
@@ -77,16 +75,16 @@ async def test_watchers_are_told_of_changes_and_let_go_at_the_stop(
     assert not server.health.serving
 
 
-async def test_a_watcher_is_told_of_a_stop_that_comes_while_it_is_told_something_else() -> None:
+async def test_watch_sends_stop_that_happens_during_a_send() -> None:
     health = Health(["a.Service"])
     health.set(True)
     watch = health.watch(b"", context=None)
     assert health_pb2.HealthCheckResponse.FromString(await anext(watch)).status == SERVING
     health.stop()
-    assert [health_pb2.HealthCheckResponse.FromString(told).status async for told in watch] == [NOT_SERVING]
+    assert [health_pb2.HealthCheckResponse.FromString(received).status async for received in watch] == [NOT_SERVING]
 
 
-async def test_so_many_may_watch_and_whoever_asks_once_is_answered() -> None:
+async def test_watchers_limited_while_check_always_answered() -> None:
     async with (
         serving(Methods(), grpc_max_calls=2) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

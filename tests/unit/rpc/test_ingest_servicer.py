@@ -1,4 +1,4 @@
-"""What Ingest's methods make of requests and of the manager's answers; the manager here only remembers."""
+"""IngestServicer: requests passed to a fake manager, and its results encoded as replies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -28,7 +28,7 @@ from event_service.events.write_request import CreateResult
 from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
-from event_service.rpc.methods import method_table, streaming_methods
+from event_service.rpc.methods import client_streaming_methods, method_table
 from event_service.rpc.server import GrpcServer
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.varint import Prefixes
@@ -57,7 +57,7 @@ class Manager:
 
     @property
     def deliveries(self) -> list[Delivery]:
-        return [one for lot in self.lots for one in lot if isinstance(one, Delivery)]
+        return [one for chunk in self.lots for one in chunk if isinstance(one, Delivery)]
 
     async def admit(self, webhook_id: str, access_key: str) -> Webhook:
         self.asked.append((webhook_id, access_key))
@@ -75,12 +75,12 @@ class Manager:
 
 
 class RequestStream:
-    """A stream that has been sent already, in these lots."""
+    """A RequestStream of these chunks."""
 
     def __init__(self, *lots: list[bytes]) -> None:
         self._lots = list(lots)
 
-    async def take(self) -> list[bytes]:
+    async def receive(self) -> list[bytes]:
         return self._lots.pop(0) if self._lots else []
 
 
@@ -105,13 +105,13 @@ async def stream(manager: Manager, *lots: list[bytes]) -> list[ingest_pb2.Outcom
     return list(ingest_pb2.CreateStreamResponse.FromString(reply).outcomes)
 
 
-def test_every_method_is_answered() -> None:
+def test_every_method_has_a_handler() -> None:
     table = method_table(DESCRIPTOR, IngestServicer(Manager()))
     assert set(table) == {"/event_service.v1.Ingest/CreateBatch", "/event_service.v1.Ingest/CreateStream"}
-    assert streaming_methods(DESCRIPTOR) == {"/event_service.v1.Ingest/CreateStream"}
+    assert client_streaming_methods(DESCRIPTOR) == {"/event_service.v1.Ingest/CreateStream"}
 
 
-async def test_a_batch_is_handed_over_as_it_was_sent() -> None:
+async def test_batch_passed_to_manager() -> None:
     manager = Manager()
     outcomes = await ask(manager, batch({"n": 1}, {"data": {"n": 2, "a.b": ["키"]}, "idempotency_key": " k "}))
     assert manager.asked == [("webhook-1", "key")]
@@ -134,7 +134,7 @@ async def test_a_batch_is_handed_over_as_it_was_sent() -> None:
     ],
     ids=["webhook", "key", "none", "many", "garbage"],
 )
-async def test_what_is_no_batch_is_refused_as_a_whole(request_: bytes, field: str) -> None:
+async def test_invalid_batch_refused(request_: bytes, field: str) -> None:
     manager = Manager()
     with pytest.raises(InvalidArgument) as caught:
         await ask(manager, request_)
@@ -142,11 +142,11 @@ async def test_what_is_no_batch_is_refused_as_a_whole(request_: bytes, field: st
     assert manager.asked == []
 
 
-async def test_a_full_batch_is_taken() -> None:
+async def test_full_batch_accepted() -> None:
     assert len(await ask(Manager(), batch(*[{"n": n} for n in range(MAX_BATCH)]))) == MAX_BATCH
 
 
-async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
+async def test_refused_payload_does_not_affect_others() -> None:
     request = ingest_pb2.CreateBatchRequest.FromString(batch({"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}))
     request.payloads[1].ClearField("data")
     request.payloads[2].data.fields["x"].number_value = float("nan")
@@ -157,7 +157,7 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
         *[code_pb2.INVALID_ARGUMENT] * 3,
         code_pb2.OK,
     ]
-    for outcome, told in zip(
+    for outcome, received in zip(
         outcomes[1:4],
         [
             "ERROR_REQUIRED_PARAMETER: Required parameter. (key = payloads[1].data)",
@@ -166,7 +166,7 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
         ],
         strict=True,
     ):
-        assert outcome.message.startswith(told)
+        assert outcome.message.startswith(received)
         assert not outcome.HasField("retry_delay")
         assert not outcome.event_count
 
@@ -174,14 +174,14 @@ async def test_a_payload_that_is_refused_leaves_the_others_alone() -> None:
 @pytest.mark.parametrize(
     ("wire", "problem"),
     [
-        (b"\x0a\x02\x0a\xff", "cannot be read: it is damaged"),
-        (b"\x12\x01\xff", "cannot be read: it is damaged"),
+        (b"\x0a\x02\x0a\xff", "cannot be parsed: it is malformed"),
+        (b"\x12\x01\xff", "cannot be parsed: it is malformed"),
         (field(1, nested_wire("o" * 32 + "ll")), "nested too deeply"),
-        (field(1, nested_wire("o" * 60)), "cannot be read: it is damaged, or nested too deeply"),
+        (field(1, nested_wire("o" * 60)), "cannot be parsed: it is malformed or nested too deeply"),
     ],
     ids=["no struct", "no text", "one level too deep", "far too deep"],
 )
-async def test_a_payload_that_no_parser_takes_leaves_the_others_alone(wire: bytes, problem: str) -> None:
+async def test_malformed_payload_does_not_affect_others(wire: bytes, problem: str) -> None:
     request = batch({"n": 0}) + field(3, wire) + field(3, batch({"n": 2})[len(batch()) + 2 :])
     for outcomes in (await ask(Manager(), request), await stream(Manager(), [request])):
         assert [outcome.code for outcome in outcomes] == [code_pb2.OK, code_pb2.INVALID_ARGUMENT, code_pb2.OK]
@@ -189,7 +189,7 @@ async def test_a_payload_that_no_parser_takes_leaves_the_others_alone(wire: byte
         assert list(outcomes[2].event_ids) == ["event-2"]
 
 
-async def test_each_payload_has_its_own_outcome() -> None:
+async def test_outcome_per_payload() -> None:
     answers: list[CreateResult | EventServiceError] = [
         CreateResult(
             [f"event-{n}" for n in range(30)],
@@ -218,19 +218,19 @@ async def test_each_payload_has_its_own_outcome() -> None:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away", 2.0), Overloaded("busy", retry_after=0.5)])
-async def test_where_nothing_can_be_stored_the_call_fails_so_that_it_is_repeated(error: EventServiceError) -> None:
+async def test_all_payloads_retryable_fails_the_call(error: EventServiceError) -> None:
     with pytest.raises(type(error)) as caught:
         await ask(Manager(lambda _: error.again()), batch({"n": 1}, {"n": 2}))
     assert caught.value.retry_after == error.retry_after
 
 
 @pytest.mark.parametrize("error", [AlreadyExists("used"), Internal("ours")])
-async def test_what_sending_again_does_not_mend_is_an_outcome(error: EventServiceError) -> None:
+async def test_permanent_error_is_an_outcome(error: EventServiceError) -> None:
     outcomes = await ask(Manager(lambda _: error), batch({"n": 1}, {"n": 2}))
     assert {code_pb2.Code.Name(outcome.code) for outcome in outcomes} == {error.code}
 
 
-async def test_the_largest_reply_is_one_that_clients_take() -> None:
+async def test_largest_reply_below_client_limit() -> None:
     worst = CreateResult(["event-0123456789ab"] * 1000, faults=["\0" * 1000] * 100, ignored=["%" * 1000] * 100)
     reply = await IngestServicer(Manager(lambda _: worst)).create_batch(
         batch(*[{"n": n} for n in range(MAX_BATCH)]), RpcContext("/s/m", {})
@@ -238,7 +238,7 @@ async def test_the_largest_reply_is_one_that_clients_take() -> None:
     assert len(reply) < 4 * 1024 * 1024
 
 
-async def test_a_stream_is_stored_lot_by_lot() -> None:
+async def test_stream_stored_by_chunks() -> None:
     manager = Manager()
     outcomes = await stream(
         manager,
@@ -247,7 +247,7 @@ async def test_a_stream_is_stored_lot_by_lot() -> None:
         [batch({"n": 3}, access_key=""), batch()],
     )
     assert [list(outcome.event_ids) for outcome in outcomes] == [[f"event-{n}"] for n in range(4)]
-    assert [len(lot) for lot in manager.lots] == [0, 3, 1]
+    assert [len(chunk) for chunk in manager.lots] == [0, 3, 1]
     assert set(manager.asked) == {("webhook-1", "key")}
     assert [one.path for one in manager.deliveries] == [f"payloads[{n}].data" for n in range(4)]
 
@@ -266,7 +266,7 @@ async def test_a_stream_is_stored_lot_by_lot() -> None:
     ],
     ids=["empty", "no webhook", "no key", "other webhook", "other key", "large message", "long stream", "garbage"],
 )
-async def test_what_is_no_stream_is_refused(lots: list[list[bytes]], field: str) -> None:
+async def test_invalid_stream_refused(lots: list[list[bytes]], field: str) -> None:
     with pytest.raises((InvalidArgument, RequiredParameter)) as caught:
         await stream(Manager(), *lots)
     assert caught.value.violations[0].field == field
@@ -287,7 +287,7 @@ def messages(*requests: bytes) -> list[ingest_pb2.CreateStreamRequest]:
     return [ingest_pb2.CreateStreamRequest.FromString(request) for request in requests]
 
 
-async def test_the_generated_stub_sends_batches_and_streams() -> None:
+async def test_generated_stub_batches_and_streams() -> None:
     async with ingesting(Manager()) as (_, stub):
         reply = await stub.CreateBatch(ingest_pb2.CreateBatchRequest.FromString(batch({"n": 7})))
         assert reply.outcomes[0].event_ids == ["event-7"]
@@ -296,7 +296,7 @@ async def test_the_generated_stub_sends_batches_and_streams() -> None:
         assert [outcome.event_ids[0] for outcome in reply.outcomes] == [f"event-{n}" for n in range(100)]
 
 
-async def test_what_arrives_during_a_write_is_written_together() -> None:
+async def test_messages_during_write_form_one_chunk() -> None:
     manager = Manager()
     async with ingesting(manager) as (_, stub):
         manager.gate.clear()
@@ -310,7 +310,7 @@ async def test_what_arrives_during_a_write_is_written_together() -> None:
     assert len(manager.lots) <= 3
 
 
-async def test_a_refusal_reaches_a_sender_that_is_still_sending() -> None:
+async def test_refusal_reaches_sending_client() -> None:
     class Closed(Manager):
         async def create_batch(self, *_: object) -> Any:
             raise NotFound("webhook_id", "webhook-1")
@@ -324,15 +324,15 @@ async def test_a_refusal_reaches_a_sender_that_is_still_sending() -> None:
         error = await failure(stub.CreateStream(endless()))
         # The stream is reset behind the refusal, and a client that is writing at that moment may see only the reset.
         assert error.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INTERNAL}
-        assert server.calls_under_way == 0
+        assert server.calls_in_flight == 0
 
 
-async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
+async def test_stream_deadline_releases_call() -> None:
     async with ingesting(Manager(), grpc_max_calls=1) as (server, stub):
         waiting = stub.CreateStream(timeout=0.3)
         await waiting.write(messages(batch({"n": 1}))[0])
         await asyncio.sleep(0.1)
-        assert server.calls_under_way == 1
+        assert server.calls_in_flight == 1
         refused = await failure(stub.CreateBatch(ingest_pb2.CreateBatchRequest()))
         assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert (await failure(waiting)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -340,17 +340,17 @@ async def test_a_stream_obeys_its_deadline_and_leaves_its_place() -> None:
         assert reply.outcomes[0].event_ids == ["event-7"]
 
 
-async def test_senders_that_vanish_leave_nothing_behind() -> None:
+async def test_vanished_clients_release_calls() -> None:
     async with ingesting(Manager()) as (server, _):
         for _ in range(20):
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", [("grpc.use_local_subchannel_pool", 1)])
             call = ingest_pb2_grpc.IngestStub(channel).CreateStream()
             await call.write(messages(batch({"n": 1}))[0])
             await channel.close()
-        await until(lambda: not server.calls_under_way)
+        await until(lambda: not server.calls_in_flight)
 
 
-async def test_a_stop_answers_open_streams() -> None:
+async def test_stop_answers_open_streams() -> None:
     manager = Manager()
     async with ingesting(manager) as (server, stub):
         call = stub.CreateStream()
@@ -363,7 +363,7 @@ async def test_a_stop_answers_open_streams() -> None:
 HOSTILE = [b"", b"\xff" * 50, b"\x1a\xff\xff\xff\xff\x0f", b"\x0a\x03\xed\xa0\x80", b"\x0b" * 1000, b"\x1a\x00" * 1001]
 
 
-async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
+async def test_hostile_bytes_refused() -> None:
     async with (
         ingesting(Manager(lambda _: CreateResult())) as (server, _),
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,
@@ -375,7 +375,7 @@ async def test_hostile_bytes_are_refused_and_nothing_more() -> None:
             assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_unauthenticated_payloads_are_not_decoded() -> None:
+async def test_unauthenticated_payloads_not_decoded() -> None:
     manager = Manager()
     done = manager.done
     servicer = IngestServicer(manager, noting(done))

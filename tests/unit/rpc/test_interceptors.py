@@ -1,4 +1,4 @@
-"""What every call passes, one interceptor after the other."""
+"""The interceptors, each by itself and in their order."""
 
 import asyncio
 import json
@@ -11,66 +11,66 @@ import pytest
 from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import DeadlineExceeded, EventServiceError, Internal, NotFound, Unauthenticated, Unavailable
 from event_service.identity.principal import Principal
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
-from event_service.rpc.interceptors import Identity, Log, LogSampler, deadline, errors, interceptors, trace
+from event_service.rpc.interceptors import Authentication, LogSampler, RpcLog, deadline, errors, interceptors, trace
 from event_service.rpc.methods import Handler, compose
 from event_service.telemetry.logging import JsonFormatter
-from tests.unit.rpc.serving import EVERYBODY, echo
+from tests.unit.rpc.serving import NO_AUTHENTICATION, echo
 
 
-def call(named: str = "request-1", **metadata: str) -> RpcContext:
+def context(named: str = "request-1", **metadata: str) -> RpcContext:
     return RpcContext("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, request_id=named)
 
 
 def raising(error: BaseException) -> Handler:
-    async def raise_it(request: bytes, call: RpcContext) -> bytes:
+    async def fail(request: bytes, context: RpcContext) -> bytes:
         raise error
 
-    return raise_it
+    return fail
 
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [("0b5f6f4e-1", True), ("short", False), ("x" * 65, False), ("with blank", False), ("line\nbreak", False)],
 )
-async def test_a_fit_request_id_is_the_callers(sent: str, kept: bool) -> None:
-    one = call("", x_request_id=sent)
+async def test_valid_request_id_of_caller_used(sent: str, kept: bool) -> None:
+    one = context("", x_request_id=sent)
     await trace(b"", one, echo)
     assert one.request_id
     assert (one.request_id == sent) is kept
 
 
 async def test_request_ids_differ() -> None:
-    calls = [call("") for _ in range(100)]
+    calls = [context("") for _ in range(100)]
     for one in calls:
         await trace(b"", one, echo)
     assert len({one.request_id for one in calls}) == 100
 
 
-async def test_an_id_that_another_door_has_given_stays() -> None:
-    one = call("given-by-http")
+async def test_request_id_of_http_kept() -> None:
+    one = context("given-by-http")
     await trace(b"", one, echo)
     assert one.request_id == "given-by-http"
 
 
-async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_records_have_request_id(caplog: pytest.LogCaptureFixture) -> None:
     log, threads = logging.getLogger("event_service.store.test"), ThreadPool(1)
     caplog.handler.setFormatter(JsonFormatter())
 
-    async def work(request: bytes, call: RpcContext) -> bytes:
+    async def work(request: bytes, context: RpcContext) -> bytes:
         log.warning("in the task")
         await threads.run(log.warning, "in a worker thread")
         return request
 
     async def ask(name: str) -> None:
-        await trace(b"", call(name), work)
+        await trace(b"", context(name), work)
 
     log.warning("before")
     await asyncio.gather(*(asyncio.create_task(ask(name)) for name in ("one", "two")))
     threads.close()
-    told = [json.loads(line) for line in caplog.text.splitlines()]
-    assert sorted((line["message"], line.get("request_id", "")) for line in told) == [
+    received = [json.loads(line) for line in caplog.text.splitlines()]
+    assert sorted((line["message"], line.get("request_id", "")) for line in received) == [
         ("before", ""),
         ("in a worker thread", "one"),
         ("in a worker thread", "two"),
@@ -90,8 +90,8 @@ async def test_what_is_logged_on_the_way_knows_the_request(caplog: pytest.LogCap
         ("nonsense", ""),
     ],
 )
-async def test_the_trace_id_is_taken_from_traceparent(sent: str, trace_id: str) -> None:
-    one = call(traceparent=sent)
+async def test_trace_id_from_traceparent(sent: str, trace_id: str) -> None:
+    one = context(traceparent=sent)
     await trace(b"", one, echo)
     assert one.trace_id == trace_id
 
@@ -105,12 +105,12 @@ async def test_the_trace_id_is_taken_from_traceparent(sent: str, trace_id: str) 
         (asyncio.CancelledError(), "CANCELLED", logging.INFO),
     ],
 )
-async def test_every_call_is_logged_and_observed(
+async def test_every_call_logged_and_observed(
     caplog: pytest.LogCaptureFixture, outcome: BaseException | None, code: str, level: int
 ) -> None:
     seen: list[tuple[str, str, float]] = []
-    log = Log(lambda *call: seen.append(call))
-    one = call(token="a-secret")
+    log = RpcLog(lambda *context: seen.append(context))
+    one = context(token="a-secret")
     with caplog.at_level(logging.DEBUG):
         if outcome is None:
             assert await log(b"abc", one, echo) == b"abc"
@@ -124,26 +124,26 @@ async def test_every_call_is_logged_and_observed(
     assert "a-secret" not in caplog.text
 
 
-async def test_a_storm_of_refusals_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    log = Log()
+async def test_many_refusals_logged_as_one_record(caplog: pytest.LogCaptureFixture) -> None:
+    log = RpcLog()
     with caplog.at_level(logging.INFO):
         for _ in range(1000):
             with pytest.raises(Unavailable):
-                await log(b"", call(), raising(Unavailable()))
+                await log(b"", context(), raising(Unavailable()))
     assert len(caplog.records) == 1
 
 
-def test_what_happens_often_is_told_seldom() -> None:
-    seldom = LogSampler(1.0)
-    assert [seldom.count(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
+def test_log_sampler_one_sample_per_interval() -> None:
+    sampler = LogSampler(1.0)
+    assert [sampler.sample(now) for now in (10.0, 10.1, 10.9, 11.0, 11.5, 20.0)] == [1, 0, 0, 3, 0, 2]
 
 
-async def test_nobody_waits_for_ever() -> None:
-    async def sleep(request: bytes, call: RpcContext) -> bytes:
+async def test_deadline_cancels_call() -> None:
+    async def sleep(request: bytes, context: RpcContext) -> bytes:
         await asyncio.sleep(10)
         return b""
 
-    one = call()
+    one = context()
     assert await deadline(b"a", one, echo) == b"a"
     one.deadline = time.monotonic() + 60
     assert await deadline(b"b", one, echo) == b"b"
@@ -154,63 +154,63 @@ async def test_nobody_waits_for_ever() -> None:
         await deadline(b"", one, echo)
 
 
-async def test_identity_says_who_calls() -> None:
+async def test_authentication_sets_principal() -> None:
     class OnlyAlice:
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
             if metadata.get("token") != "alice":
                 raise Unauthenticated
-            return EVERYBODY.authenticate(metadata)
+            return NO_AUTHENTICATION.authenticate(metadata)
 
-    identity = Identity(OnlyAlice())
-    one = call(token="alice")
+    identity = Authentication(OnlyAlice())
+    one = context(token="alice")
     await identity(b"", one, echo)
     assert one.caller.domain_id == "domain-1"
     with pytest.raises(Unauthenticated):
-        await identity(b"", call(), echo)
+        await identity(b"", context(), echo)
 
 
-async def test_errors_of_ours_become_internal(caplog: pytest.LogCaptureFixture) -> None:
-    assert await errors(b"a", call(), echo) == b"a"
+async def test_unexpected_exception_becomes_internal(caplog: pytest.LogCaptureFixture) -> None:
+    assert await errors(b"a", context(), echo) == b"a"
     with pytest.raises(NotFound):
-        await errors(b"", call(), raising(NotFound("event_id", "x")))
+        await errors(b"", context(), raising(NotFound("event_id", "x")))
     with pytest.raises(Internal, match="request-1"):
-        await errors(b"", call(), raising(ZeroDivisionError("x")))
+        await errors(b"", context(), raising(ZeroDivisionError("x")))
     assert "ZeroDivisionError" in caplog.text
     with pytest.raises(asyncio.CancelledError):
-        await errors(b"", call(), raising(asyncio.CancelledError()))
+        await errors(b"", context(), raising(asyncio.CancelledError()))
 
 
-async def test_a_timeout_inside_a_servicer_is_a_fault_of_ours() -> None:
-    one = call()
+async def test_timeout_inside_servicer_is_internal() -> None:
+    one = context()
     one.deadline = time.monotonic() + 60
-    listed = interceptors(authenticator=EVERYBODY, admission=Admission(1, 1))
+    listed = interceptors(authenticator=NO_AUTHENTICATION, limit=ConcurrencyLimit(1, 1))
     with pytest.raises(EventServiceError) as caught:
         await compose(listed, raising(TimeoutError()))(b"", one)
     assert caught.value.code == "INTERNAL"
 
 
-async def test_a_fault_on_the_way_to_a_servicer_is_observed_as_one() -> None:
+async def test_interceptor_exception_observed_as_internal() -> None:
     class Broken:
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
             raise KeyError("kid")
 
     seen: list[str] = []
     listed = interceptors(
-        authenticator=Broken(), admission=Admission(1, 1), observe=lambda method, code, seconds: seen.append(code)
+        authenticator=Broken(),
+        limit=ConcurrencyLimit(1, 1),
+        observe=lambda method, code, seconds: seen.append(code),
     )
     with pytest.raises(Internal):
-        await compose(listed, echo)(b"", call())
+        await compose(listed, echo)(b"", context())
     assert seen == ["INTERNAL"]
 
 
-async def test_the_list_is_in_its_order() -> None:
-    admission = Admission(1, 1)
+async def test_interceptor_order() -> None:
+    limit = ConcurrencyLimit(1, 1)
     names = [
         getattr(one, "__name__", type(one).__name__)
-        for one in interceptors(authenticator=EVERYBODY, admission=admission)
+        for one in interceptors(authenticator=NO_AUTHENTICATION, limit=limit)
     ]
-    assert names == ["trace", "Log", "errors", "deadline", "Admission", "Identity"]
-    names = [
-        getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, admission=admission)
-    ]
-    assert names == ["trace", "Log", "errors", "deadline", "Admission"]
+    assert names == ["trace", "RpcLog", "errors", "deadline", "ConcurrencyLimit", "Authentication"]
+    names = [getattr(one, "__name__", type(one).__name__) for one in interceptors(authenticator=None, limit=limit)]
+    assert names == ["trace", "RpcLog", "errors", "deadline", "ConcurrencyLimit"]

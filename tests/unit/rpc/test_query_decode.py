@@ -1,4 +1,4 @@
-"""Queries arrive as the plain values their senders wrote, with what was set and without what was not."""
+"""Queries as plain values, with the presence of fields."""
 
 import math
 from typing import Any
@@ -43,13 +43,13 @@ stages = st.one_of(
 
 
 @given(queries)
-def test_a_query_comes_as_it_was_written(query: dict[str, Any]) -> None:
+def test_query_to_dict(query: dict[str, Any]) -> None:
     message = json_format.ParseDict({"query": query, "event_id": "e"}, event_pb2.EventQuery())
     assert message_to_dict(message, "") == {"query": as_doubles(query), "event_id": "e"}
 
 
 @given(st.lists(stages, min_size=1, max_size=4))
-def test_stages_come_as_they_were_written(written: list[dict[str, Any]]) -> None:
+def test_stages_to_dict(written: list[dict[str, Any]]) -> None:
     message = json_format.ParseDict({"aggregate": written}, query_pb2.StatisticsQuery())
     assert message_to_dict(message, "query") == {"aggregate": as_doubles(written)}
 
@@ -63,7 +63,7 @@ def as_doubles(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def test_members_of_a_oneof_are_there_when_set() -> None:
+def test_oneof_members_present_when_set() -> None:
     message = query_pb2.StatisticsQuery(
         filter=[query_pb2.Filter(k="", o=""), query_pb2.Filter(k="a", v={})],
         aggregate=[query_pb2.StatisticsAggregate(limit=0), query_pb2.StatisticsAggregate(skip=0)],
@@ -77,7 +77,7 @@ def test_members_of_a_oneof_are_there_when_set() -> None:
     }
 
 
-def test_other_requests_too() -> None:
+def test_request_to_dict() -> None:
     message = webhook_pb2.CreateWebhookRequest(name="n", plugin_info={"plugin_id": "native"})
     message.plugin_info.options.update({"auto_recovery": False})
     read = message_to_dict(message, "")
@@ -95,13 +95,13 @@ def test_other_requests_too() -> None:
         ),
     ],
 )
-def test_numbers_that_are_none_are_refused_with_their_place(query: query_pb2.Query, field: str) -> None:
+def test_non_finite_number_refused_with_path(query: query_pb2.Query, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         message_to_dict(event_pb2.EventQuery(query=query), "")
     assert caught.value.violations[0].field == field
 
 
-def test_values_may_be_as_deep_as_a_request_can_be() -> None:
+def test_values_as_deep_as_protobuf_parses() -> None:
     deep = nested("l" * 40)
     message = json_format.ParseDict({"query": {"filter": [{"k": "a", "v": deep}]}}, event_pb2.EventQuery())
     assert (

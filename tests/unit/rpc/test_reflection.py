@@ -1,4 +1,4 @@
-"""Clients without proto files find the contract, whichever version of reflection they speak."""
+"""Server reflection v1 and v1alpha."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ async def answers(
     return [ServerReflectionResponse.FromString(reply) async for reply in method(sent())]
 
 
-async def test_services_are_listed(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
+async def test_reflection_lists_services(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
     (reply,) = await answers(method, ServerReflectionRequest(list_services=""))
     assert [service.name for service in reply.list_services_response.service] == [
         "grpc.health.v1.Health",
@@ -39,7 +39,7 @@ async def test_services_are_listed(method: grpc.aio.StreamStreamMultiCallable[by
     ]
 
 
-async def test_files_come_with_all_they_import(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
+async def test_reflection_includes_imports(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
     by_symbol, by_name, missing, empty = await answers(
         method,
         ServerReflectionRequest(file_containing_symbol=EVENT.full_name),
@@ -60,14 +60,14 @@ async def test_files_come_with_all_they_import(method: grpc.aio.StreamStreamMult
     assert empty.error_response.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
-async def test_garbage_is_refused(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
+async def test_reflection_garbage_invalid(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
     async def garbage() -> AsyncIterator[bytes]:
         yield b"\xff"
 
     assert await method(garbage()).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_so_many_may_be_answered_at_once() -> None:
+async def test_reflection_streams_limited() -> None:
     async with (
         serving(Methods(), grpc_max_calls=1) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel,

@@ -1,4 +1,4 @@
-"""What a stream has sent is taken in lots, within bounds, and not waited for in vain."""
+"""Chunks, buffering, limits and timeouts of streamed requests."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from event_service.errors import DeadlineExceeded, Overloaded, Unavailable
-from event_service.rpc.concurrency_limit import Admission
+from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.request_stream import RequestStream
 
@@ -44,99 +44,99 @@ def sender() -> Sender:
     return Sender()
 
 
-async def test_what_arrives_meanwhile_is_the_next_lot(sender: Sender) -> None:
-    async with RequestStream(aiter(sender), Admission(1, 1000)) as requests:
+async def test_messages_during_processing_form_next_chunk(sender: Sender) -> None:
+    async with RequestStream(aiter(sender), ConcurrencyLimit(1, 1000)) as requests:
         sender.send(b"a")
-        assert await requests.take() == [b"a"]
+        assert await requests.receive() == [b"a"]
         sender.send(b"b", b"c")
         await settle()
         sender.send(b"d")
         await settle()
-        assert await requests.take() == [b"b", b"c", b"d"]
+        assert await requests.receive() == [b"b", b"c", b"d"]
         sender.send(b"e")
         sender.end()
         await settle()
-        assert await requests.take() == [b"e"]
-        assert await requests.take() == []
-        assert await requests.take() == []
+        assert await requests.receive() == [b"e"]
+        assert await requests.receive() == []
+        assert await requests.receive() == []
 
 
-async def test_a_sender_that_is_faster_is_not_read_until_there_is_room(sender: Sender) -> None:
-    async with RequestStream(aiter(sender), Admission(1, 1000), read_ahead=10) as requests:
+async def test_fast_sender_paused_until_buffer_drains(sender: Sender) -> None:
+    async with RequestStream(aiter(sender), ConcurrencyLimit(1, 1000), read_ahead=10) as requests:
         sender.send(*[b"12345"] * 10)
-        assert len(await requests.take()) <= 2
+        assert len(await requests.receive()) <= 2
         await settle()
         assert sender.read <= 4
         taken = 0
         while taken < 8:
-            taken += len(await requests.take())
+            taken += len(await requests.receive())
 
 
-async def test_one_message_may_be_larger_than_what_is_read_ahead(sender: Sender) -> None:
-    async with RequestStream(aiter(sender), Admission(1, 1000), read_ahead=10) as requests:
+async def test_message_larger_than_read_ahead_received(sender: Sender) -> None:
+    async with RequestStream(aiter(sender), ConcurrencyLimit(1, 1000), read_ahead=10) as requests:
         sender.send(b"x" * 100)
-        assert await requests.take() == [b"x" * 100]
+        assert await requests.receive() == [b"x" * 100]
 
 
-async def test_bytes_count_until_the_next_lot_is_asked_for(sender: Sender) -> None:
-    admission = Admission(1, 100)
-    async with RequestStream(aiter(sender), admission) as requests:
+async def test_bytes_counted_until_next_receive(sender: Sender) -> None:
+    limit = ConcurrencyLimit(1, 100)
+    async with RequestStream(aiter(sender), limit) as requests:
         sender.send(b"x" * 90)
-        await requests.take()
+        await requests.receive()
         with pytest.raises(Overloaded):
-            admission.hold(20)
+            limit.reserve(20)
         sender.send(b"y")
-        await requests.take()
-        admission.hold(20)
-        admission.release(20)
-    assert admission.under_way == 0
-    admission.hold(100)
+        await requests.receive()
+        limit.reserve(20)
+        limit.release(20)
+    assert limit.in_flight == 0
+    limit.reserve(100)
 
 
-async def test_a_stream_that_finds_no_room_is_refused(sender: Sender) -> None:
-    admission = Admission(1, 100)
-    admission.hold(90)
-    async with RequestStream(aiter(sender), admission) as requests:
+async def test_stream_over_byte_limit_refused(sender: Sender) -> None:
+    limit = ConcurrencyLimit(1, 100)
+    limit.reserve(90)
+    async with RequestStream(aiter(sender), limit) as requests:
         sender.send(b"x" * 20)
         with pytest.raises(Overloaded) as caught:
-            await requests.take()
+            await requests.receive()
         assert caught.value.retry_after
 
 
-async def test_a_stop_ends_the_waiting_but_leaves_what_has_arrived(sender: Sender) -> None:
-    admission = Admission(1, 100)
-    async with RequestStream(aiter(sender), admission) as requests:
-        waiting = asyncio.ensure_future(requests.take())
+async def test_stop_ends_wait_but_delivers_buffered_messages(sender: Sender) -> None:
+    limit = ConcurrencyLimit(1, 100)
+    async with RequestStream(aiter(sender), limit) as requests:
+        waiting = asyncio.ensure_future(requests.receive())
         await settle()
-        await admission.drain(1)
+        await limit.drain(1)
         with pytest.raises(Unavailable):
             await asyncio.wait_for(waiting, 1)
 
 
-async def test_silence_is_not_waited_for_for_ever(sender: Sender) -> None:
-    async with RequestStream(aiter(sender), Admission(1, 100), silence=0.05) as requests:
+async def test_idle_timeout_ends_stream(sender: Sender) -> None:
+    async with RequestStream(aiter(sender), ConcurrencyLimit(1, 100), idle_timeout=0.05) as requests:
         with pytest.raises(DeadlineExceeded):
-            await requests.take()
+            await requests.receive()
 
 
-async def test_a_connection_that_breaks_is_told(sender: Sender) -> None:
-    async with RequestStream(aiter(sender), Admission(1, 100)) as requests:
+async def test_broken_connection_raised(sender: Sender) -> None:
+    async with RequestStream(aiter(sender), ConcurrencyLimit(1, 100)) as requests:
         sender.send(ConnectionError("cable"))
         with pytest.raises(ConnectionError):
-            await requests.take()
+            await requests.receive()
 
 
-async def test_nothing_is_read_after_the_end_of_the_call(sender: Sender) -> None:
-    admission = Admission(1, 100)
-    async with RequestStream(aiter(sender), admission) as requests:
+async def test_nothing_read_after_end_of_call(sender: Sender) -> None:
+    limit = ConcurrencyLimit(1, 100)
+    async with RequestStream(aiter(sender), limit) as requests:
         sender.send(b"a")
-        await requests.take()
+        await requests.receive()
     sender.send(b"b")
     await settle()
     assert sender.read == 1
-    await admission.drain(0)
+    await limit.drain(0)
 
 
-def test_other_calls_have_none() -> None:
+def test_unary_call_has_no_request_stream() -> None:
     with pytest.raises(TypeError, match="/s/m does not stream"):
-        _ = RpcContext("/s/m", {}).messages
+        _ = RpcContext("/s/m", {}).request_stream

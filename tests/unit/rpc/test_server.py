@@ -1,4 +1,4 @@
-"""The server as its callers meet it: limits, unknown methods, tokens, the port, and the stop."""
+"""The server over real connections: limits, unknown methods, tokens, port and stop."""
 
 import asyncio
 import socket
@@ -12,30 +12,30 @@ import pytest
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
-from event_service.rpc.server import GrpcServer, PortTaken, Service, check_free, server_options
-from tests.unit.rpc.serving import EVENT, EVERYBODY, Methods, connected, failure, serving, settings
+from event_service.rpc.server import GrpcServer, PortTaken, Service, check_address, server_options
+from tests.unit.rpc.serving import EVENT, NO_AUTHENTICATION, Methods, connected, failure, serving, settings
 from tests.waiting import until
 
 
-async def calls_under_way(server: GrpcServer, number: int) -> None:
+async def calls_in_flight(server: GrpcServer, number: int) -> None:
     """Returns once that many calls are in the servicers."""
-    await until(lambda: server.calls_under_way == number)
+    await until(lambda: server.calls_in_flight == number)
 
 
-class NobodyAuthenticated:
+class RejectAll:
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         raise Unauthenticated
 
 
-async def test_bytes_go_in_and_out_with_metadata_and_trailers() -> None:
-    async def answer(request: bytes, call: RpcContext) -> bytes:
-        assert call.method == "/spaceone.api.monitoring.v1.Event/get"
-        assert call.metadata["token"] == "abc"
-        assert "binary-bin" not in call.metadata
-        assert call.deadline is not None
-        assert 0 < call.deadline - time.monotonic() < 60
-        assert call.caller.domain_id == "domain-1"
-        call.add_trailer("event-count", "1")
+async def test_metadata_and_trailers_round_trip() -> None:
+    async def answer(request: bytes, context: RpcContext) -> bytes:
+        assert context.method == "/spaceone.api.monitoring.v1.Event/get"
+        assert context.metadata["token"] == "abc"
+        assert "binary-bin" not in context.metadata
+        assert context.deadline is not None
+        assert 0 < context.deadline - time.monotonic() < 60
+        assert context.caller.domain_id == "domain-1"
+        context.add_trailer("event-count", "1")
         return request + b"!"
 
     async with serving(Methods(get=answer)) as server, connected(server) as ask:
@@ -44,10 +44,10 @@ async def test_bytes_go_in_and_out_with_metadata_and_trailers() -> None:
         assert dict(await asked.trailing_metadata()) == {"event-count": "1"}
 
 
-async def test_as_many_trailers_as_are_allowed_arrive() -> None:
-    async def answer(request: bytes, call: RpcContext) -> bytes:
-        call.add_trailers("event-id", ["event-0123456789ab"] * 30, 20)
-        call.add_trailers("event-error", ["x" * 1000] * 100, 100)
+async def test_allowed_trailers_arrive() -> None:
+    async def answer(request: bytes, context: RpcContext) -> bytes:
+        context.add_trailers("event-id", ["event-0123456789ab"] * 30, 20)
+        context.add_trailers("event-error", ["x" * 1000] * 100, 100)
         return b""
 
     async with serving(Methods(create=answer)) as server, connected(server) as ask:
@@ -58,8 +58,8 @@ async def test_as_many_trailers_as_are_allowed_arrive() -> None:
             assert trailers.get_all("event-id") == ["event-0123456789ab"] * 20
 
 
-async def test_what_a_servicer_did_not_expect_is_internal() -> None:
-    async def fail(request: bytes, call: RpcContext) -> bytes:
+async def test_servicer_exception_is_internal() -> None:
+    async def fail(request: bytes, context: RpcContext) -> bytes:
         raise KeyError("secret")
 
     seen: list[tuple[str, str]] = []
@@ -73,7 +73,7 @@ async def test_what_a_servicer_did_not_expect_is_internal() -> None:
     assert seen == [("/spaceone.api.monitoring.v1.Event/get", "INTERNAL")]
 
 
-async def test_a_fault_in_an_interceptor_is_internal_too() -> None:
+async def test_interceptor_exception_is_internal() -> None:
     class Broken:
         def authenticate(self, metadata: Mapping[str, str]) -> Principal:
             raise KeyError("secret")
@@ -85,13 +85,13 @@ async def test_a_fault_in_an_interceptor_is_internal_too() -> None:
 
 
 async def test_only_open_methods_need_no_token() -> None:
-    async with serving(Methods(), authenticator=NobodyAuthenticated()) as server, connected(server) as ask:
+    async with serving(Methods(), authenticator=RejectAll()) as server, connected(server) as ask:
         assert await ask("create", b"abc") == b"abc"
         for method in ("get", "list", "stat"):
             assert (await failure(ask(method))).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_unknown_methods_are_unimplemented() -> None:
+async def test_unknown_method_unimplemented() -> None:
     async with serving(Methods()) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         for path in ("/spaceone.api.monitoring.v1.Event/nope", "/no.Such/method", "/nonsense"):
             error = await failure(channel.unary_unary(path)(b""))
@@ -99,7 +99,7 @@ async def test_unknown_methods_are_unimplemented() -> None:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
-async def test_requests_over_the_limit_are_refused(compression: grpc.Compression) -> None:
+async def test_request_over_size_limit_refused(compression: grpc.Compression) -> None:
     async with (
         serving(Methods(), max_message_bytes=100_000, grpc_compression=True) as server,
         connected(server) as ask,
@@ -112,7 +112,7 @@ async def test_requests_over_the_limit_are_refused(compression: grpc.Compression
 
 
 async def test_replies_may_be_larger_than_requests() -> None:
-    async def much(request: bytes, call: RpcContext) -> bytes:
+    async def much(request: bytes, context: RpcContext) -> bytes:
         return bytes(20_000_000)
 
     unlimited = [("grpc.max_receive_message_length", -1)]
@@ -123,28 +123,28 @@ async def test_replies_may_be_larger_than_requests() -> None:
         assert len(await ask("list")) == 20_000_000
 
 
-async def test_more_calls_than_allowed_are_refused_quickly() -> None:
+async def test_calls_over_limit_refused_quickly() -> None:
     opened = asyncio.Event()
 
-    async def wait(request: bytes, call: RpcContext) -> bytes:
+    async def wait(request: bytes, context: RpcContext) -> bytes:
         await opened.wait()
         return b""
 
     async with serving(Methods(get=wait), grpc_max_calls=4) as server, connected(server) as ask:
         let_in = [asyncio.ensure_future(ask("get")) for _ in range(4)]
-        await calls_under_way(server, 4)
+        await calls_in_flight(server, 4)
         error = await failure(ask("get"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for task in let_in[:2]:
             task.cancel()  # callers that leave make room
-        await calls_under_way(server, 2)
+        await calls_in_flight(server, 2)
         opened.set()
         assert await ask("get") == b""
         await asyncio.gather(*let_in[2:])
 
 
-async def test_a_deadline_is_kept() -> None:
-    async def sleep(request: bytes, call: RpcContext) -> bytes:
+async def test_deadline_exceeded() -> None:
+    async def sleep(request: bytes, context: RpcContext) -> bytes:
         await asyncio.sleep(10)
         return b""
 
@@ -154,35 +154,35 @@ async def test_a_deadline_is_kept() -> None:
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert time.monotonic() - started < 8
         await asyncio.sleep(0.05)
-        assert server.calls_under_way == 0
+        assert server.calls_in_flight == 0
 
 
-async def test_a_taken_port_is_one_clear_error() -> None:
+async def test_port_in_use_raises_port_taken() -> None:
     async with serving(Methods()) as first:
         address = f"127.0.0.1:{first.port}"
         second = GrpcServer(
-            settings().model_copy(update={"grpc_address": address}), [Service(EVENT, Methods())], EVERYBODY
+            settings().model_copy(update={"grpc_address": address}), [Service(EVENT, Methods())], NO_AUTHENTICATION
         )
-        with pytest.raises(PortTaken, match=f"cannot listen on {address}: another process has that port"):
+        with pytest.raises(PortTaken, match=f"cannot listen on {address}: another process uses the port"):
             await second.start()
         await second.stop(1)
-    check_free(address)
+    check_address(address)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:x", "no such host.invalid:1", "192.0.2.1:50051", ""])
-def test_addresses_that_cannot_be_listened_on(address: str) -> None:
+def test_invalid_addresses_raise_port_taken(address: str) -> None:
     with pytest.raises(PortTaken, match="cannot listen on"):
-        check_free(address)
+        check_address(address)
 
 
-def test_free_addresses() -> None:
-    check_free("127.0.0.1:0")
-    check_free("localhost:0")
+def test_free_addresses_pass() -> None:
+    check_address("127.0.0.1:0")
+    check_address("localhost:0")
     if socket.has_ipv6:
-        check_free("[::1]:0")
+        check_address("[::1]:0")
 
 
-def test_connections_age_only_if_told_to() -> None:
+def test_connection_age_only_if_configured() -> None:
     assert "grpc.max_connection_age_ms" not in dict(server_options(settings()))
     options = dict(server_options(settings(connection_age_seconds=300, grace_seconds=5)))
     assert options["grpc.max_connection_age_ms"] == 300_000
@@ -191,7 +191,7 @@ def test_connections_age_only_if_told_to() -> None:
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-async def test_compressed_requests_are_taken_if_told_to(compression: grpc.Compression) -> None:
+async def test_compression_only_if_configured(compression: grpc.Compression) -> None:
     async with serving(Methods(), grpc_compression=True) as server, connected(server, compression=compression) as ask:
         assert await ask("get", b"abc" * 1000) == b"abc" * 1000
     async with serving(Methods()) as server, connected(server, compression=compression) as ask:
@@ -202,7 +202,7 @@ async def test_compressed_requests_are_taken_if_told_to(compression: grpc.Compre
         assert await ask("get", b"abc" * 1000) == b"abc" * 1000
 
 
-async def test_an_old_connection_is_renewed_without_an_error() -> None:
+async def test_aged_connection_renewed_without_error() -> None:
     async with serving(Methods(), connection_age_seconds=1) as server, connected(server) as ask:
         until = time.monotonic() + 2.5
         while time.monotonic() < until:
@@ -210,42 +210,42 @@ async def test_an_old_connection_is_renewed_without_an_error() -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_stop_answers_what_is_under_way_and_refuses_the_rest() -> None:
+async def test_stop_finishes_calls_and_refuses_new_ones() -> None:
     answered = asyncio.Event()
 
-    async def wait(request: bytes, call: RpcContext) -> bytes:
+    async def wait(request: bytes, context: RpcContext) -> bytes:
         await answered.wait()
         return b"done"
 
     async with serving(Methods(get=wait)) as server, connected(server) as ask:
         server.health.set(True)
-        under_way = [asyncio.ensure_future(ask("get")) for _ in range(50)]
-        await calls_under_way(server, 50)
+        in_flight = [asyncio.ensure_future(ask("get")) for _ in range(50)]
+        await calls_in_flight(server, 50)
         stopped = asyncio.ensure_future(server.stop(30))
         await until(lambda: not server.health.serving)
         error = await failure(ask("get"))
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         answered.set()
-        assert await asyncio.gather(*under_way) == [b"done"] * 50
+        assert await asyncio.gather(*in_flight) == [b"done"] * 50
         await stopped
         assert (await failure(ask("get", timeout=1))).code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_stop_ends_within_its_grace() -> None:
-    async def sleep(request: bytes, call: RpcContext) -> bytes:
+async def test_stop_ends_within_grace() -> None:
+    async def sleep(request: bytes, context: RpcContext) -> bytes:
         await asyncio.sleep(60)
         return b""
 
     async with serving(Methods(get=sleep)) as server, connected(server) as ask:
-        under_way = [asyncio.ensure_future(failure(ask("get"))) for _ in range(20)]
-        await calls_under_way(server, 20)
+        in_flight = [asyncio.ensure_future(failure(ask("get"))) for _ in range(20)]
+        await calls_in_flight(server, 20)
         started = time.monotonic()
         await server.stop(0.6)
         assert time.monotonic() - started < 10
-        assert {error.code() for error in await asyncio.gather(*under_way)} == {grpc.StatusCode.UNAVAILABLE}
+        assert {error.code() for error in await asyncio.gather(*in_flight)} == {grpc.StatusCode.UNAVAILABLE}
 
 
-async def test_open_streams_do_not_hold_up_a_stop() -> None:
+async def test_open_streams_do_not_delay_stop() -> None:
     async with serving(Methods()) as server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
         reflection = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
@@ -265,8 +265,8 @@ async def test_start_and_stop_many_times() -> None:
             assert await ask("get", b"abc") == b"abc"
 
 
-async def test_refusals_leave_the_connection_usable() -> None:
-    async def refuse(request: bytes, call: RpcContext) -> bytes:
+async def test_connection_usable_after_refusals() -> None:
+    async def refuse(request: bytes, context: RpcContext) -> bytes:
         raise InvalidArgument.at("x", "is wrong")
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:
@@ -275,11 +275,11 @@ async def test_refusals_leave_the_connection_usable() -> None:
             assert await ask("list", b"abc") == b"abc"
 
 
-async def test_a_rush_that_finds_the_event_loop_busy_is_answered_all_the_same() -> None:
-    """gRPC's own bound on what has come in and was not looked at yet ends calls as CANCELLED, which nobody repeats."""
+async def test_burst_during_busy_event_loop_is_answered() -> None:
+    """gRPC's own limit of pending calls would end them as CANCELLED, which clients do not retry."""
     connections, each = 4, 500
 
-    async def answer(request: bytes, call: RpcContext) -> bytes:
+    async def answer(request: bytes, context: RpcContext) -> bytes:
         if request == b"busy":
             time.sleep(1)  # noqa: ASYNC251 - that is what is tested
         return request

@@ -29,7 +29,7 @@ def details_of(trailers: Sequence[tuple[str, Any]]) -> tuple[status_pb2.Status, 
     return status, found
 
 
-def test_a_callers_fault_names_its_field() -> None:
+def test_invalid_argument_names_field() -> None:
     answered = failure_of(RequiredParameter("webhook_id"), "request-1")
     assert answered.code is grpc.StatusCode.INVALID_ARGUMENT
     assert answered.details == "ERROR_REQUIRED_PARAMETER: Required parameter. (key = webhook_id)"
@@ -42,19 +42,19 @@ def test_a_callers_fault_names_its_field() -> None:
     assert "RetryInfo" not in details
 
 
-def test_what_is_worth_sending_again_says_when() -> None:
+def test_retryable_error_has_retry_info() -> None:
     answered = failure_of(Overloaded("Too many.", retry_after=0.25))
     assert answered.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details_of(answered.trailers)[1]["RetryInfo"].retry_delay.ToMilliseconds() == 250
 
 
-def test_every_error_has_a_code_of_grpc() -> None:
+def test_every_error_has_grpc_code() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EventServiceError)]
     assert len(kinds) > 10
     assert all(kind.code in grpc.StatusCode.__members__ for kind in kinds)
 
 
-def test_what_we_did_not_expect_is_logged_and_not_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_exception_logged_not_returned(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         error = error_of(KeyError("secret"), "/s/m", "request-1")
     assert (error.code, error.message) == ("INTERNAL", "The service failed to answer. (request_id = request-1)")
@@ -66,7 +66,7 @@ def test_what_we_did_not_expect_is_logged_and_not_told(caplog: pytest.LogCapture
 
 
 @given(st.text(), st.integers(10, 60))
-def test_texts_are_cut_to_what_they_take_on_the_wire(text: str, size: int) -> None:
+def test_text_cut_to_encoded_size(text: str, size: int) -> None:
     short = cut(text, size)
     sent = sum(1 if character.isascii() and character.isalnum() else 3 for character in short if character.isascii())
     sent += sum(3 * len(character.encode()) for character in short if not character.isascii())
@@ -87,7 +87,7 @@ def within_bounds(answered: Failure) -> bool:
 
 
 @given(st.text(max_size=3000), violations)
-def test_details_are_bounded(message: str, faults: list[FieldViolation]) -> None:
+def test_details_within_limit(message: str, faults: list[FieldViolation]) -> None:
     answered = failure_of(InvalidArgument(message, violations=faults), "request-1")
     assert within_bounds(answered)
     shown = details_of(answered.trailers)[1]["BadRequest"].field_violations if faults else []
@@ -98,10 +98,10 @@ def test_details_are_bounded(message: str, faults: list[FieldViolation]) -> None
 
 
 @pytest.mark.parametrize("character", ["x", "\x00", "%", "키", "\U0001f600", "\ud800"])
-async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
-    async def refuse(request: bytes, call: RpcContext) -> bytes:
+async def test_largest_error_reaches_client(character: str) -> None:
+    async def refuse(request: bytes, context: RpcContext) -> bytes:
         for _ in range(200):
-            call.add_trailer("event-error", character * 500)
+            context.add_trailer("event-error", character * 500)
         faults = [FieldViolation(f"data.{character * 50}[{number}]", character * 200) for number in range(1000)]
         raise InvalidArgument(character * 5000, violations=faults)
 
@@ -115,8 +115,8 @@ async def test_the_largest_errors_reach_a_real_client(character: str) -> None:
             assert details["BadRequest"].field_violations[-1].description.endswith(" more")
 
 
-async def test_standard_clients_find_the_details() -> None:
-    async def refuse(request: bytes, call: RpcContext) -> bytes:
+async def test_rich_status_readable_by_grpcio_status() -> None:
+    async def refuse(request: bytes, context: RpcContext) -> bytes:
         raise RequiredParameter("event_id")
 
     async with serving(Methods(get=refuse)) as server, connected(server) as ask:

@@ -46,7 +46,7 @@ ADMIN = Principal(Role.DOMAIN_ADMIN, "d-1")
 OWNER = Principal(Role.WORKSPACE_OWNER, "d-1", "ws-1")
 MEMBER = Principal(Role.WORKSPACE_MEMBER, "d-1", "ws-1", ("project-1",))
 USER = Principal(Role.USER, "d-1")
-STRANGER = Principal(Role.WORKSPACE_OWNER, "d-2", "ws-1")
+OTHER_DOMAIN = Principal(Role.WORKSPACE_OWNER, "d-2", "ws-1")
 
 CREATE = {"name": "hook", "project_id": "project-1", "plugin_info": {"plugin_id": "native"}}
 
@@ -135,7 +135,7 @@ def ask(servicer):
     return ask
 
 
-def test_every_method_of_both_contracts_is_answered(servicer):
+def test_every_method_of_both_contracts_has_a_handler(servicer):
     assert len(method_table(webhook_servicer.DESCRIPTOR, servicer.spaceones)) == 10
     assert list(method_table(webhooks_servicer.DESCRIPTOR, servicer.own)) == [
         f"/event_service.v1.Webhooks/{name}" for name in ("RotateKey", "Test", "Statistics")
@@ -186,7 +186,7 @@ async def test_spaceones_own_stubs_read_the_reply(servicer):
     ],
     ids=["system", "admin", "owner", "member", "user", "reader", "event-reader"],
 )
-async def test_roles(ask, principal, may_read, may_write):
+async def test_roles_permitted_per_method(ask, principal, may_read, may_write):
     made = await ask("create", CREATE)
     requests = {
         **{method: {"webhook_id": made["webhook_id"]} for method in WRITES},
@@ -206,7 +206,7 @@ async def test_roles(ask, principal, may_read, may_write):
 
 
 @pytest.mark.parametrize("method", [*READS, *WRITES])
-async def test_nobody_and_garbage_are_refused(servicer, method):
+async def test_unauthenticated_and_garbage_refused(servicer, method):
     with pytest.raises(Unauthenticated):
         await getattr(servicer, method)(b"", RpcContext("/x", {}))
     with pytest.raises(InvalidArgument):
@@ -216,16 +216,16 @@ async def test_nobody_and_garbage_are_refused(servicer, method):
 
 
 @pytest.mark.parametrize("method", [name for name in [*READS, *WRITES] if name not in ("list", "stat", "create")])
-async def test_a_webhook_id_is_required_and_a_foreign_one_unknown(ask, method):
+async def test_webhook_id_required_and_foreign_not_found(ask, method):
     made = await ask("create", CREATE)
     with pytest.raises(RequiredParameter, match="webhook_id"):
         await ask(method, {})
     more = {"data": 1} if method == "test" else {}
     with pytest.raises(NotFound):
-        await ask(method, {"webhook_id": made["webhook_id"], **more}, STRANGER)
+        await ask(method, {"webhook_id": made["webhook_id"], **more}, OTHER_DOMAIN)
 
 
-async def test_a_project_outside_the_tokens_is_denied(ask):
+async def test_project_outside_token_permission_denied(ask):
     for method, request in (("create", {**CREATE, "project_id": "project-2"}), ("list", {"project_id": "project-2"})):
         with pytest.raises(PermissionDenied):
             await ask(method, request, MEMBER)
@@ -272,7 +272,7 @@ async def test_update_and_plugin(ask):
         ),
     ],
 )
-async def test_unknown_enum_numbers_are_refused(servicer, message, field):
+async def test_unknown_enum_numbers_invalid(servicer, message, field):
     method = {"WebhookQuery": "list", "UpdateWebhookPluginRequest": "update_plugin"}.get(
         type(message).__name__, "create"
     )
@@ -304,7 +304,7 @@ async def test_rotate_key(ask):
         await ask("rotate_key", {"webhook_id": made["webhook_id"], "overlap_seconds": 2**32 - 1})
 
 
-async def test_what_a_payload_would_become(ask, database):
+async def test_test_previews_events(ask, database):
     plugin = {"plugin_id": "auto", "options": {"sentry_client_secret": "s", "timezone": "UTC"}}
     webhook_id = (await ask("create", {**CREATE, "plugin_info": plugin}))["webhook_id"]
     payload = {"results": [{"event_key": "k", "title": " disk full ", "severity": "error"}, {"event_key": 5}]}
@@ -323,7 +323,7 @@ async def test_what_a_payload_would_become(ask, database):
     assert (await ask("statistics", {"webhook_id": webhook_id})).get("calls", "0") == "0"
 
 
-async def test_payloads_that_are_no_objects_or_no_json_or_ignored(ask):
+async def test_test_payload_not_object_not_json_or_ignored(ask):
     webhook_id = (await ask("create", {**CREATE, "plugin_info": {}}))["webhook_id"]
 
     async def shown(**given):
@@ -363,7 +363,7 @@ async def test_statistics(ask, servicer):
     assert await ask("statistics", {"webhook_id": webhook_id}) == {"webhook_id": webhook_id}
     for error in ("", "title: must be a string"):
         servicer.manager.count(webhook_id, error=bool(error))
-    servicer.manager.note(webhook_id, DeliveryOutcome(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
+    servicer.manager.record(webhook_id, DeliveryOutcome(3, 1, 2, 4, 5, ["note", "note"], "title: must be a string"))
     shown = await ask("statistics", {"webhook_id": webhook_id})
     assert shown.pop("last_received_at") <= shown.pop("last_error_at")
     assert shown == {
@@ -393,7 +393,7 @@ async def test_list_by_access_key_and_stat(ask):
         await ask("stat", {"query": {"distinct": "access_key"}})
 
 
-async def test_selected_fields_and_a_page_that_is_cut(ask):
+async def test_list_selected_fields_and_page_limit(ask):
     for name in ("a", "b", "c"):
         await ask("create", {**CREATE, "name": name})
     call = RpcContext("/x/list", {}, principal=OWNER)
@@ -406,7 +406,7 @@ async def test_selected_fields_and_a_page_that_is_cut(ask):
 
 
 def requests_of(method):
-    """Any request at all: noise, and messages whose every field holds something."""
+    """Random bytes, and messages with every field set."""
     if method in ("list", "stat"):
         return st.binary(max_size=60)
     message = {
@@ -467,7 +467,7 @@ def struct(value):
 @pytest.mark.parametrize("method", [*READS, *WRITES])
 @settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-async def test_no_request_is_a_fault_of_ours(servicer, database, method, data):
+async def test_any_request_never_internal(servicer, database, method, data):
     database["webhook"].update_one(
         {"webhook_id": "webhook-1"},
         {"$set": {"domain_id": "d-1", "workspace_id": "ws-1", "plugin_info": {"plugin_id": "native"}}},

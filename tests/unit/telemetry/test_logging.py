@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line for programs, one readable line for people, and never a secret."""
+"""Log formats, JSON and human-readable, and the redaction of secrets."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def untouched_root() -> Iterator[None]:
 log = logging.getLogger("event_service.test")
 
 
-def test_a_line_is_one_json_object_with_the_fields_given() -> None:
+def test_json_record_with_extra_fields() -> None:
     stream = io.StringIO()
     setup_logging("info", stream)
     log.warning("refused %d\nof them", 2, extra={"webhook_id": "webhook-1", "seconds": 0.5, "ids": ("a", None)})
@@ -46,7 +46,7 @@ def test_a_line_is_one_json_object_with_the_fields_given() -> None:
     }
 
 
-def test_a_traceback_is_a_field() -> None:
+def test_traceback_in_exception_field() -> None:
     stream = io.StringIO()
     setup_logging("info", stream)
     try:
@@ -59,7 +59,7 @@ def test_a_traceback_is_a_field() -> None:
     assert "hunter2" not in entry["exception"]
 
 
-def test_a_terminal_gets_a_readable_line() -> None:
+def test_terminal_gets_human_format() -> None:
     stream = Terminal()
     setup_logging("debug", stream)
     log.info("ready", extra={"port": 50051, "access_key": "canary"})
@@ -70,7 +70,7 @@ def test_a_terminal_gets_a_readable_line() -> None:
     assert "canary" not in line
 
 
-def test_the_last_setup_counts() -> None:
+def test_last_setup_wins() -> None:
     first, second = io.StringIO(), io.StringIO()
     setup_logging("info", first)
     setup_logging("error", second)
@@ -98,7 +98,7 @@ def test_the_last_setup_counts() -> None:
         "eyJhbGciOiJFUzI1NiJ9.canary.canary",
     ],
 )
-def test_secrets_are_blotted_out(text: str) -> None:
+def test_secrets_redacted(text: str) -> None:
     assert "canary" in text
     assert "canary" not in redact(text)
     assert "***" in redact(text)
@@ -113,11 +113,11 @@ def test_secrets_are_blotted_out(text: str) -> None:
         "a@b.example wrote",
     ],
 )
-def test_everything_else_stays(text: str) -> None:
+def test_other_text_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
-def test_secrets_in_fields_are_blotted_out() -> None:
+def test_secrets_in_fields_redacted() -> None:
     stream = io.StringIO()
     setup_logging("info", stream)
     log.info(

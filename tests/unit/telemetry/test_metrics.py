@@ -1,4 +1,4 @@
-"""What is counted, and under which labels."""
+"""Counters, gauges and their labels."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,7 +34,7 @@ def test_calls_are_counted_by_method_and_code_and_timed_by_method() -> None:
     assert value(metrics, "event_service_build_info", version="1.2.3") == 1
 
 
-def test_verbs_that_nobody_knows_are_counted_together() -> None:
+def test_unknown_verbs_counted_as_other() -> None:
     metrics = Metrics("0")
     for verb in ("GET", "BREW", "WHEN"):
         metrics.request(verb, "/somewhere/{id}", 405, 0.001)
@@ -56,7 +56,7 @@ def test_events_are_counted_by_outcome_from_zero() -> None:
 OUTCOMES = ("stored", "duplicate", "unmatched_recovery", "unreadable")
 
 
-def test_commits_and_what_is_looked_up_when_asked() -> None:
+def test_commits_and_gauges() -> None:
     metrics = Metrics("0")
     metrics.commit(5, 0.02, failed=False)
     metrics.commit(2, 0.02, failed=True)
@@ -76,13 +76,13 @@ def test_commits_and_what_is_looked_up_when_asked() -> None:
     assert value(metrics, "event_service_database_up") == 0
 
 
-def test_services_in_one_process_count_for_themselves() -> None:
+def test_registries_are_separate() -> None:
     one, other = Metrics("0"), Metrics("0")
     one.events(stored=1)
     assert value(other, "event_service_events_total", outcome="stored") == 0
 
 
-async def test_the_route_speaks_prometheus_and_holds_no_path() -> None:
+async def test_metrics_route_prometheus_format_without_paths() -> None:
     metrics = Metrics("0")
     gate = with_middleware(Router([metrics_route(metrics)], redirect_slashes=False), metrics.request)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://test") as client:

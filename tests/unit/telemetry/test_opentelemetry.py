@@ -1,4 +1,4 @@
-"""OpenTelemetry is there when it is asked for, and else not even imported."""
+"""OpenTelemetry is used if configured, and otherwise not imported."""
 
 import subprocess
 import sys
@@ -27,11 +27,11 @@ HERE = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
         ({"OTEL_SERVICE_NAME": "x"}, False, False),
     ],
 )
-def test_what_is_asked_for(environment: dict[str, str], traces: bool, metrics: bool) -> None:
+def test_otel_environment_enables_signals(environment: dict[str, str], traces: bool, metrics: bool) -> None:
     assert (wants("TRACES", environment), wants("METRICS", environment)) == (traces, metrics)
 
 
-def test_nothing_of_it_is_imported_where_nobody_asks() -> None:
+def test_opentelemetry_not_imported_without_configuration() -> None:
     script = (
         "import sys, event_service.app, event_service.cli.serving\n"
         "from event_service.telemetry.tracing import start_tracing\n"
@@ -43,7 +43,7 @@ def test_nothing_of_it_is_imported_where_nobody_asks() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_without_the_extra_it_says_what_to_install(
+def test_missing_extra_logged_with_install_command(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracing, "find_spec", lambda _: None)
@@ -52,19 +52,19 @@ def test_without_the_extra_it_says_what_to_install(
     assert caplog.text.count("pip install 'event-service[otel]'") == 2
 
 
-def test_another_protocol_is_named(caplog: pytest.LogCaptureFixture) -> None:
+def test_unsupported_protocol_logged(caplog: pytest.LogCaptureFixture) -> None:
     tracing.warn_of_protocol({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
     assert "OTEL_EXPORTER_OTLP_PROTOCOL=grpc is not supported" in caplog.text
 
 
-def test_the_service_has_its_own_name_unless_it_is_given_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_service_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resource("1.2", {}).attributes["service.name"] == "event-service"
     assert resource("1.2", {}).attributes["service.version"] == "1.2"
     monkeypatch.setenv("OTEL_SERVICE_NAME", "events-eu")
     assert resource("1.2", {"OTEL_SERVICE_NAME": "events-eu"}).attributes["service.name"] == "events-eu"
 
 
-def test_metrics_keep_their_numbers() -> None:
+def test_otlp_metrics_equal_prometheus() -> None:
     metrics = Metrics("1.2")
     metrics.events(stored=3)
     for seconds in (0.0005, 0.03, 0.04, 99.0):

@@ -20,7 +20,7 @@ class Clock:
 
 
 class Database:
-    """Answers look-ups when it is told to."""
+    """Answers look-ups, on request only after `slow` is set."""
 
     def __init__(self):
         self.rows = {"one": ONE}
@@ -55,10 +55,10 @@ def clock():
 
 @pytest.fixture
 def cache(database, clock):
-    return WebhookCache(database.load, monotonic=clock, kept=3)
+    return WebhookCache(database.load, monotonic=clock, capacity=3)
 
 
-async def test_a_busy_webhook_costs_two_look_ups_each_time_to_live(cache, database, clock):
+async def test_busy_webhook_two_look_ups_per_ttl(cache, database, clock):
     for tenth in range(16):
         clock.now = tenth / 10 + 0.001
         assert await cache.get("one") is ONE
@@ -66,7 +66,7 @@ async def test_a_busy_webhook_costs_two_look_ups_each_time_to_live(cache, databa
     assert database.asked == ["one"] * 4
 
 
-async def test_a_busy_webhook_keeps_nobody_waiting(cache, database, clock):
+async def test_refresh_does_not_delay_callers(cache, database, clock):
     await cache.get("one")
     clock.now = 0.5
     database.slow = asyncio.Event()
@@ -87,7 +87,7 @@ async def test_a_busy_webhook_keeps_nobody_waiting(cache, database, clock):
     assert await cache.get("one") is changed
 
 
-async def test_a_look_up_in_good_time_may_fail(cache, database, clock):
+async def test_failed_refresh_keeps_entry(cache, database, clock):
     await cache.get("one")
     database.rows["one"] = Unavailable("away")
     clock.now = 0.5
@@ -101,14 +101,14 @@ async def test_a_look_up_in_good_time_may_fail(cache, database, clock):
         await cache.get("one")
 
 
-async def test_a_change_elsewhere_is_seen_within_a_second(cache, database, clock):
+async def test_change_elsewhere_visible_within_a_second(cache, database, clock):
     await cache.get("one")
     database.rows["one"] = changed = replace(ONE, name="changed")
     clock.now = 0.8
     assert await cache.get("one") is changed
 
 
-async def test_age_counts_from_the_beginning_of_the_look_up(cache, database, clock):
+async def test_age_counts_from_start_of_look_up(cache, database, clock):
     database.slow = asyncio.Event()
     waiting = asyncio.create_task(cache.get("one"))
     await settle()
@@ -120,7 +120,7 @@ async def test_age_counts_from_the_beginning_of_the_look_up(cache, database, clo
     assert len(database.asked) == 2
 
 
-async def test_callers_at_once_share_a_look_up(cache, database):
+async def test_concurrent_callers_share_look_up(cache, database):
     database.slow = asyncio.Event()
     waiting = [asyncio.create_task(cache.get("one")) for _ in range(20)]
     await settle()
@@ -129,7 +129,7 @@ async def test_callers_at_once_share_a_look_up(cache, database):
     assert database.asked == ["one"]
 
 
-async def test_nobody_joins_a_look_up_that_may_be_stale(cache, database, clock):
+async def test_stale_look_up_not_joined(cache, database, clock):
     database.slow = asyncio.Event()
     first = asyncio.create_task(cache.get("one"))
     await settle()
@@ -143,7 +143,7 @@ async def test_nobody_joins_a_look_up_that_may_be_stale(cache, database, clock):
     assert await cache.get("one") is changed
 
 
-async def test_a_caller_that_gives_up_does_not_take_the_others_along(cache, database):
+async def test_cancelled_caller_does_not_cancel_others(cache, database):
     database.slow = asyncio.Event()
     patient, impatient = asyncio.create_task(cache.get("one")), asyncio.create_task(cache.get("one"))
     await settle()
@@ -154,7 +154,7 @@ async def test_a_caller_that_gives_up_does_not_take_the_others_along(cache, data
     assert impatient.cancelled()
 
 
-async def test_a_failure_reaches_everybody_and_is_not_remembered(cache, database):
+async def test_failure_reaches_all_callers_and_is_not_cached(cache, database):
     database.rows["one"] = Unavailable()
     for _ in range(2):
         with pytest.raises(Unavailable):
@@ -163,7 +163,7 @@ async def test_a_failure_reaches_everybody_and_is_not_remembered(cache, database
     assert await cache.get("one") is ONE
 
 
-async def test_a_failure_that_nobody_waits_for_is_not_complained_about(cache, database, caplog):
+async def test_unawaited_failure_not_logged(cache, database, caplog):
     database.rows["one"] = Unavailable()
     database.slow = asyncio.Event()
     waiting = asyncio.create_task(cache.get("one"))
@@ -176,34 +176,34 @@ async def test_a_failure_that_nobody_waits_for_is_not_complained_about(cache, da
     assert not caplog.records
 
 
-async def test_what_is_not_there_is_not_remembered(cache, database):
+async def test_missing_webhook_not_cached(cache, database):
     assert await cache.get("two") is None
     database.rows["two"] = ONE
     assert await cache.get("two") is ONE
 
 
-async def test_a_deleted_webhook_is_forgotten(cache, database, clock):
+async def test_deleted_webhook_removed(cache, database, clock):
     await cache.get("one")
     del database.rows["one"]
     clock.now = 1.0
     assert await cache.get("one") is None
     assert not cache._entries
-    assert not cache._flights
+    assert not cache._look_ups
 
 
-async def test_forgetting_holds_at_once(cache, database):
+async def test_invalidate_takes_effect_immediately(cache, database):
     await cache.get("one")
     database.rows["one"] = changed = replace(ONE, name="changed")
-    cache.forget("one")
+    cache.invalidate("one")
     assert await cache.get("one") is changed
 
 
-async def test_forgetting_during_a_look_up(cache, database):
+async def test_invalidate_during_look_up(cache, database):
     database.slow = asyncio.Event()
     before = asyncio.create_task(cache.get("one"))
     await settle()
     database.rows["one"] = changed = replace(ONE, name="changed")
-    cache.forget("one")
+    cache.invalidate("one")
     after = asyncio.create_task(cache.get("one"))
     await settle()
     database.slow.set()
@@ -212,7 +212,7 @@ async def test_forgetting_during_a_look_up(cache, database):
     assert await cache.get("one") is changed
 
 
-async def test_a_bounded_number_is_kept(cache, database):
+async def test_number_of_entries_limited(cache, database):
     for number in range(10):
         database.rows[str(number)] = ONE
         await cache.get(str(number))

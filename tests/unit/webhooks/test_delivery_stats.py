@@ -29,7 +29,7 @@ def store():
     return Store()
 
 
-async def test_calls_are_added_up_and_written_once(store):
+async def test_calls_summed_and_written_once(store):
     counters = DeliveryStats(store.write)
     for number in range(5):
         counters.count("one", error=number == 0)
@@ -39,12 +39,12 @@ async def test_calls_are_added_up_and_written_once(store):
     assert store.writes == [{"one": (5, 1), "two": (1, 0)}]
 
 
-async def test_nothing_counted_nothing_written(store):
+async def test_empty_flush_does_not_write(store):
     await DeliveryStats(store.write).flush()
     assert store.writes == []
 
 
-async def test_written_in_the_background(store):
+async def test_background_flush(store):
     counters = DeliveryStats(store.write, interval=0.01)
     counters.start()
     counters.start()
@@ -57,7 +57,7 @@ async def test_written_in_the_background(store):
     await counters.close()
 
 
-async def test_closing_writes_the_rest(store):
+async def test_close_flushes(store):
     counters = DeliveryStats(store.write, interval=60)
     counters.start()
     counters.count("one", error=True)
@@ -66,7 +66,7 @@ async def test_closing_writes_the_rest(store):
     assert store.writes == [{"one": (1, 1)}]
 
 
-async def test_a_failed_write_is_made_up_for(store, caplog):
+async def test_failed_flush_retried(store, caplog):
     counters = DeliveryStats(store.write, interval=0.01)
     counters.start()
     store.failing = True
@@ -82,7 +82,7 @@ async def test_a_failed_write_is_made_up_for(store, caplog):
     await counters.close()
 
 
-async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
+async def test_lost_counts_logged_at_close(store, caplog):
     counters = DeliveryStats(store.write)
     counters.count("one", error=False)
     store.failing = True
@@ -90,7 +90,7 @@ async def test_what_cannot_be_written_at_the_end_is_said(store, caplog):
     assert "lost" in caplog.text
 
 
-async def test_a_flush_waits_for_the_one_before(store):
+async def test_flush_waits_for_running_flush(store):
     counters = DeliveryStats(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
@@ -104,7 +104,7 @@ async def test_a_flush_waits_for_the_one_before(store):
     assert store.writes == [{"one": (1, 0)}]
 
 
-async def test_a_caller_that_gives_up_does_not_count_twice(store):
+async def test_cancelled_flush_does_not_count_twice(store):
     counters = DeliveryStats(store.write)
     store.slow = asyncio.Event()
     counters.count("one", error=False)
@@ -117,8 +117,8 @@ async def test_a_caller_that_gives_up_does_not_count_twice(store):
     assert store.writes == [{"one": (1, 0)}]
 
 
-async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
-    monkeypatch.setattr(counters_module, "LONGEST_CLOSE", 0.05)
+async def test_close_has_timeout(store, caplog, monkeypatch):
+    monkeypatch.setattr(counters_module, "CLOSE_TIMEOUT", 0.05)
     for started in (False, True):
         counters = DeliveryStats(store.write, interval=0.001)
         store.slow = asyncio.Event()
@@ -128,19 +128,19 @@ async def test_closing_does_not_wait_for_ever(store, caplog, monkeypatch):
         await asyncio.sleep(0.01)
         await asyncio.wait_for(counters.close(), 1)
         store.slow.set()
-    assert caplog.text.count("does not answer") == 2
+    assert caplog.text.count("does not respond") == 2
 
 
-async def test_what_became_of_deliveries(store):
+async def test_recorded_outcomes_summed(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=False)
-    counters.note("one", DeliveryOutcome(stored=2, ignored=["acknowledge", "acknowledge", "note"]))
+    counters.record("one", DeliveryOutcome(stored=2, ignored=["acknowledge", "acknowledge", "note"]))
     counters.count("one", error=True)
-    counters.note("one", DeliveryOutcome(stored=1, errors=1, error="title: must be a string"))
+    counters.record("one", DeliveryOutcome(stored=1, errors=1, error="title: must be a string"))
     now += timedelta(seconds=1)
     counters.count("one", error=False)
-    counters.note("one", DeliveryOutcome(duplicates=1, unmatched=1, refused=1))
+    counters.record("one", DeliveryOutcome(duplicates=1, unmatched=1, refused=1))
     await counters.flush()
     expected = Activity(
         stored=3,
@@ -156,34 +156,34 @@ async def test_what_became_of_deliveries(store):
     assert store.counts == {"one": DeliveryCounts(3, 1, expected)}
 
 
-async def test_readers_do_not_wait_for_counts_that_cannot_be_written(store, monkeypatch):
-    monkeypatch.setattr(counters_module, "LONGEST_SETTLE", 0.01)
+async def test_try_flush_has_timeout(store, monkeypatch):
+    monkeypatch.setattr(counters_module, "FLUSH_TIMEOUT", 0.01)
     counters = DeliveryStats(store.write)
     counters.count("one", error=True)
     store.failing = True
-    await counters.settle()
+    await counters.try_flush()
     assert counters.pending("one").faulty_calls == 1
     assert counters.pending("two") == DeliveryCounts()
     store.slow = asyncio.Event()  # a write that waits for a majority
-    await counters.settle()
+    await counters.try_flush()
     store.failing = False
     store.slow.set()
     await counters.flush()
     assert store.writes == [{"one": (1, 1)}]
 
 
-async def test_what_could_not_be_written_is_added_to_what_came_later(store):
+async def test_unwritten_counts_added_to_later_ones(store):
     now = datetime(2026, 1, 1, tzinfo=UTC)
     counters = DeliveryStats(store.write, clock=lambda: now)
     counters.count("one", error=True)
-    counters.note("one", DeliveryOutcome(stored=1, ignored=["note"], error="first"))
+    counters.record("one", DeliveryOutcome(stored=1, ignored=["note"], error="first"))
     store.slow = asyncio.Event()
     store.failing = True
     writing = asyncio.create_task(counters.flush())
     await asyncio.sleep(0.01)
     now += timedelta(seconds=1)
     counters.count("one", error=True)
-    counters.note("one", DeliveryOutcome(stored=1, ignored=["note"], error="second"))
+    counters.record("one", DeliveryOutcome(stored=1, ignored=["note"], error="second"))
     counters.count("two", error=False)
     store.slow.set()
     with pytest.raises(Unavailable):
@@ -197,8 +197,8 @@ async def test_what_could_not_be_written_is_added_to_what_came_later(store):
     }
 
 
-def test_an_error_is_kept_as_it_can_be_stored():
+def test_last_error_truncated_and_storable():
     activity = Activity()
-    activity.note(DeliveryOutcome(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    activity.record(DeliveryOutcome(error="half a pair \ud83d " + "x" * 1000), lambda: datetime(2026, 1, 1, tzinfo=UTC))
     assert activity.last_error.startswith("half a pair ? x")
     assert len(activity.last_error) == LONGEST_ERROR

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from event_service.errors import Internal, InvalidArgument
-from event_service.webhooks.encrypted_options import SEALED, encrypted, is_secret, masked, opened, with_kept_secrets
+from event_service.webhooks.encrypted_options import PREFIX, decrypted, encrypted, is_secret, masked, with_kept_secrets
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 
@@ -29,7 +29,7 @@ def encryptor(tmp_path):
         "aws_credentials", "private_key",
     ],
 )  # fmt: skip
-def test_a_name_says_that_it_is_a_secret(name):
+def test_secret_names(name):
     assert is_secret(name, "x")
     assert is_secret(name, ["x"])
     assert not is_secret(name, True)
@@ -37,45 +37,45 @@ def test_a_name_says_that_it_is_a_secret(name):
 
 
 @pytest.mark.parametrize("name", ["timezone", "event_key", "mapping", "endpoint", "sns_topics", "project_id", "pass"])
-def test_other_names_do_not(name):
+def test_other_names_are_not_secret(name):
     assert not is_secret(name, "x")
 
 
-def test_secrets_are_sealed_and_opened(encryptor):
+def test_secrets_are_encrypted_and_decrypted(encryptor):
     stored = encrypted(OPTIONS, encryptor, "webhook-1")
-    assert all(stored[name].startswith(SEALED) for name in SECRETS)
+    assert all(stored[name].startswith(PREFIX) for name in SECRETS)
     assert "s-1" not in json.dumps(stored)
     assert (stored["timezone"], stored["auto_recovery"]) == ("Asia/Seoul", False)
-    assert opened(stored, encryptor, "webhook-1") == OPTIONS
+    assert decrypted(stored, encryptor, "webhook-1") == OPTIONS
     assert encrypted(OPTIONS, encryptor, "webhook-1")["api_key"] != stored["api_key"], "equal secrets look different"
 
 
-def test_what_is_sealed_opens_nowhere_else(encryptor, tmp_path):
+def test_encrypted_option_bound_to_webhook_name_and_key(encryptor, tmp_path):
     stored = encrypted(OPTIONS, encryptor, "webhook-1")
     moved = {"api_key": stored["sentry_client_secret"]}
     for options, other, webhook_id in (
         (stored, encryptor, "webhook-2"),
         (moved, encryptor, "webhook-1"),
         (stored, Encryptor(None, tmp_path / "another.key"), "webhook-1"),
-        ({"api_key": SEALED + "no base64!"}, encryptor, "webhook-1"),
-        ({"api_key": SEALED}, encryptor, "webhook-1"),
+        ({"api_key": PREFIX + "no base64!"}, encryptor, "webhook-1"),
+        ({"api_key": PREFIX}, encryptor, "webhook-1"),
     ):
         with pytest.raises(Internal):
-            opened(options, other, webhook_id)
+            decrypted(options, other, webhook_id)
 
 
-def test_what_upstream_stored_in_clear_is_taken_as_it_is(encryptor):
-    assert opened(OPTIONS, encryptor, "webhook-1") == OPTIONS
+def test_plain_options_of_upstream_unchanged(encryptor):
+    assert decrypted(OPTIONS, encryptor, "webhook-1") == OPTIONS
 
 
-def test_readers_see_a_mask(encryptor):
+def test_secrets_masked(encryptor):
     shown = {**OPTIONS, **dict.fromkeys(SECRETS, MASK)}
     assert masked(OPTIONS) == masked(encrypted(OPTIONS, encryptor, "webhook-1")) == shown
 
 
-def test_a_mask_that_comes_back_leaves_the_secret_as_it_is():
+def test_mask_keeps_stored_secret():
     given = {**masked(OPTIONS), "timezone": "UTC", "api_key": "new"}
     assert with_kept_secrets(given, OPTIONS) == {**OPTIONS, "timezone": "UTC", "api_key": "new"}
-    with pytest.raises(InvalidArgument, match="api_key: is masked"):
+    with pytest.raises(InvalidArgument, match="api_key: is a mask"):
         with_kept_secrets({"api_key": MASK}, {})
     assert with_kept_secrets({"note": MASK}, {}) == {"note": MASK}

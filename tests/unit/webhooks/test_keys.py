@@ -23,7 +23,7 @@ def webhook(*access_keys, until=None):
     )
 
 
-def test_keys_are_256_random_bits_that_a_url_can_hold():
+def test_keys_are_256_url_safe_random_bits():
     made = {new_access_key() for _ in range(100)}
     assert len(made) == 100
     assert all(len(bytes.fromhex(one)) == 32 for one in made)
@@ -32,27 +32,27 @@ def test_keys_are_256_random_bits_that_a_url_can_hold():
 @pytest.mark.parametrize(
     "wrong", ["", "k", "key-2", "key-1 ", "KEY-1", access_key_hash("key-1"), MASK, "\ud83d", "é", "\x00"]
 )
-def test_only_the_key_opens(wrong):
+def test_only_the_key_is_valid(wrong):
     assert is_key_of(webhook("key-1"), "key-1", NOW)
     assert not is_key_of(webhook("key-1"), wrong, NOW)
 
 
-def test_a_webhook_without_keys_opens_to_nobody():
+def test_webhook_without_keys_accepts_none():
     assert not is_key_of(webhook(), "", NOW)
 
 
-def test_the_former_key_holds_until_it_expires():
+def test_previous_key_valid_until_expiry():
     rotated = webhook("new", "old", until=NOW)
     assert is_key_of(rotated, "old", NOW - timedelta(milliseconds=1))
     assert not is_key_of(rotated, "old", NOW)
     assert is_key_of(rotated, "new", NOW + timedelta(days=999))
 
 
-def test_a_former_key_without_an_end_does_not_hold():
+def test_previous_key_without_expiry_invalid():
     assert not is_key_of(webhook("new", "old"), "old", NOW)
 
 
-def test_digests_are_compared_in_constant_time(monkeypatch):
+def test_digests_compared_in_constant_time(monkeypatch):
     compared = []
 
     def compare_digest(left, right):
@@ -65,6 +65,6 @@ def test_digests_are_compared_in_constant_time(monkeypatch):
     assert compared == [(access_key_hash("new"), one) for one in rotated.key_hashes]
 
 
-def test_the_path_is_upstreams():
+def test_delivery_path_same_as_upstream():
     assert delivery_path("webhook-1", "k1") == "/monitoring/v1/webhook/webhook-1/k1/events"
     assert delivery_path("webhook-1") == f"/monitoring/v1/webhook/webhook-1/{MASK}/events"

@@ -109,7 +109,7 @@ async def create(manager, scope=SCOPE, plugin_id="native", **changes):
 
 
 class TestCreate:
-    async def test_a_webhook(self, manager):
+    async def test_create_and_get(self, manager):
         webhook, key = await create(
             manager,
             name=" hook ",
@@ -131,7 +131,7 @@ class TestCreate:
         assert webhook == await manager.get(SCOPE, webhook.webhook_id)
         assert webhook == await manager.authenticate(webhook.webhook_id, key)
 
-    async def test_the_key_is_shown_once(self, manager, database):
+    async def test_key_returned_only_by_create(self, manager, database):
         webhook, key = await create(manager)
         shown = manager.fields(webhook, key)
         assert shown["access_key"] == key
@@ -164,7 +164,7 @@ class TestCreate:
         with pytest.raises(RequiredParameter, match="x_workspace_id"):
             await create(manager, Scope("d-1"))
 
-    async def test_only_in_ones_own_projects(self, manager):
+    async def test_create_outside_own_projects_denied(self, manager):
         await create(manager, MEMBER)
         for scope in (Scope("d-1", "ws-1", ()), Scope("d-1", "ws-1", ("project-2",))):
             with pytest.raises(PermissionDenied):
@@ -187,23 +187,23 @@ class TestCreate:
             ({"tags": {"a": "x" * 70_000}}, TooLarge, None),
         ],
     )
-    async def test_what_cannot_be_kept_is_refused(self, manager, changes, error, field):
+    async def test_invalid_fields_refused(self, manager, changes, error, field):
         with pytest.raises(error) as caught:
             await create(manager, **changes)
         assert field is None or caught.value.violations[0].field == field
 
-    async def test_an_unknown_parser_is_told_the_known_ones(self, manager):
+    async def test_unknown_parser_error_lists_known_ones(self, manager):
         with pytest.raises(InvalidArgument, match=r"alertmanager.*native.*plugin-far"):
             await create(manager, plugin_id="unheard-of")
 
     @pytest.mark.parametrize("plugin_id", ["native", "auto", "alertmanager", "plugin-prometheus-mon-webhook"])
-    async def test_built_in_parsers_and_upstreams_ids_of_them(self, manager, remote, plugin_id):
+    async def test_built_in_parsers_and_upstream_ids_accepted(self, manager, remote, plugin_id):
         webhook, _ = await create(manager, plugin_id=plugin_id)
         assert webhook.plugin.plugin_id == plugin_id
         assert remote.asked == []
 
     @pytest.mark.parametrize("plugin_info", [{}, {"plugin_id": ""}, {"options": {}}])
-    async def test_no_parser_named_is_automatic_detection(self, manager, plugin_info):
+    async def test_default_parser_is_auto(self, manager, plugin_info):
         webhook, _ = await create(manager, plugin_info=plugin_info)
         assert webhook.plugin.plugin_id == "auto"
 
@@ -214,24 +214,24 @@ class TestCreate:
             ({"plugin_id": "plugin-far", "options": {"a": 1}}, "grpc://127.0.0.1:1"),
         ],
     )
-    async def test_a_remote_plugin_is_asked(self, manager, remote, plugin_info, endpoint):
+    async def test_create_calls_remote_plugin_init(self, manager, remote, plugin_info, endpoint):
         webhook, _ = await create(manager, plugin_info=plugin_info)
         assert remote.asked == [("init", endpoint, plugin_info["options"])]
         assert webhook.plugin.metadata == {"kept": 1}
 
     @pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"\ud83d": 1}])
-    async def test_a_remote_plugins_metadata_must_be_readable(self, manager, remote, metadata):
+    async def test_unreadable_plugin_metadata_refused(self, manager, remote, metadata):
         remote.metadata = metadata
         with pytest.raises(PluginVerifyFailed):
             await create(manager, plugin_id="plugin-far")
 
-    async def test_a_remote_plugin_that_does_not_answer(self, manager, remote, database):
+    async def test_unresponsive_plugin_fails_create(self, manager, remote, database):
         remote.refusal = PluginVerifyFailed("no answer")
         with pytest.raises(PluginVerifyFailed):
             await create(manager, plugin_id="plugin-far")
         assert not list(database["webhook"].find())
 
-    async def test_a_taken_name(self, manager, database):
+    async def test_duplicate_name_already_exists(self, manager, database):
         database["webhook"].create_index([("project_id", 1), ("name", 1)], unique=True)
         await create(manager)
         with pytest.raises(AlreadyExists, match="hook"):
@@ -242,7 +242,7 @@ class TestCreate:
 
 
 class TestAuthenticate:
-    async def test_refusals_in_order(self, manager):
+    async def test_authenticate_refusal_order(self, manager):
         webhook, key = await create(manager)
         with pytest.raises(NotFound, match=r"\(webhook_id = webhook-nope\)"):
             await manager.authenticate("webhook-nope", key)
@@ -254,7 +254,7 @@ class TestAuthenticate:
         with pytest.raises(WebhookDisabled, match=webhook.webhook_id):
             await manager.authenticate(webhook.webhook_id, key)
 
-    async def test_a_busy_webhook_is_not_looked_up_each_time(self, make_manager, database):
+    async def test_authenticate_uses_cache(self, make_manager, database):
         asked = []
 
         class Counting(WebhookStore):
@@ -269,7 +269,7 @@ class TestAuthenticate:
             await manager.authenticate(webhook.webhook_id, key)
         assert len(asked) == 1
 
-    async def test_changes_hold_at_once_in_this_process(self, manager):
+    async def test_changes_take_effect_immediately_in_process(self, manager):
         webhook, key = await create(manager)
         await manager.authenticate(webhook.webhook_id, key)
         await manager.disable(SCOPE, webhook.webhook_id)
@@ -285,7 +285,7 @@ class TestAuthenticate:
         with pytest.raises(NotFound):
             await manager.authenticate(webhook.webhook_id, newer)
 
-    async def test_changes_hold_within_a_second_at_other_replicas(self, make_manager):
+    async def test_changes_take_effect_within_a_second_at_other_replicas(self, make_manager):
         here, there = make_manager(), make_manager()
         hooks = [await create(here) for _ in range(3)]
         for webhook, key in hooks:
@@ -299,7 +299,7 @@ class TestAuthenticate:
             with pytest.raises(refusal):
                 await there.authenticate(webhook.webhook_id, key)
 
-    async def test_the_former_key_holds_for_the_overlap(self, manager, clock):
+    async def test_previous_key_valid_during_overlap(self, manager, clock):
         webhook, old = await create(manager)
         rotated, new = await manager.rotate_key(SCOPE, webhook.webhook_id, 60)
         assert rotated.previous_key_expires_at == NOW.replace(microsecond=123000) + timedelta(seconds=60)
@@ -311,7 +311,7 @@ class TestAuthenticate:
             await manager.authenticate(webhook.webhook_id, old)
         await manager.authenticate(webhook.webhook_id, new)
 
-    async def test_a_third_key_ends_the_first(self, manager):
+    async def test_third_key_ends_first(self, manager):
         webhook, first = await create(manager)
         _, second = await manager.rotate_key(SCOPE, webhook.webhook_id, 3600)
         rotated, third = await manager.rotate_key(SCOPE, webhook.webhook_id, 60)
@@ -322,12 +322,12 @@ class TestAuthenticate:
             await manager.authenticate(webhook.webhook_id, first)
 
     @pytest.mark.parametrize("overlap", [-1, 30 * 86_400 + 1, float("nan"), float("inf")])
-    async def test_an_overlap_has_an_end(self, manager, overlap):
+    async def test_overlap_limit(self, manager, overlap):
         webhook, _ = await create(manager)
         with pytest.raises(InvalidArgument, match="overlap_seconds"):
             await manager.rotate_key(SCOPE, webhook.webhook_id, overlap)
 
-    async def test_rotations_at_once_leave_one_newest_key(self, make_manager):
+    async def test_concurrent_rotations_leave_one_newest_key(self, make_manager):
         managers = [make_manager() for _ in range(3)]
         webhook, _ = await create(managers[0])
         rotated = await asyncio.gather(*(one.rotate_key(SCOPE, webhook.webhook_id, 60) for one in managers))
@@ -336,7 +336,7 @@ class TestAuthenticate:
         assert set(final.key_hashes) <= set(known)
         assert len(final.key_hashes) == 2
 
-    async def test_endless_competition_ends(self, make_manager, database):
+    async def test_rotation_gives_up_after_attempts(self, make_manager, database):
         class Beaten(WebhookStore):
             def replace_keys(self, scope, before, after):
                 return None
@@ -348,7 +348,7 @@ class TestAuthenticate:
 
 
 class TestCloudEye:
-    async def test_keys_that_sign_can_be_opened(self, manager, database):
+    async def test_signing_keys_decrypted(self, manager, database):
         info = {"plugin_id": "cloud-eye", "options": {"project_id": "0a1b"}}
         webhook, key = await create(manager, plugin_info=info)
         assert await manager.signing_keys(webhook.webhook_id) == (webhook, (key,))
@@ -357,7 +357,7 @@ class TestCloudEye:
         assert await manager.find_cloud_eye(Scope("d-2"), "0a1b") is None
         await manager.authenticate(webhook.webhook_id, key)
 
-    async def test_both_keys_sign_during_an_overlap(self, manager, clock):
+    async def test_both_keys_sign_during_overlap(self, manager, clock):
         webhook, old = await create(manager, plugin_id="cloud-eye")
         rotated, new = await manager.rotate_key(SCOPE, webhook.webhook_id, 60)
         assert await manager.signing_keys(webhook.webhook_id) == (rotated, (new, old))
@@ -366,13 +366,13 @@ class TestCloudEye:
         await manager.rotate_key(SCOPE, webhook.webhook_id)
         assert len((await manager.signing_keys(webhook.webhook_id))[1]) == 1
 
-    async def test_a_disabled_webhooks_keys_are_still_known(self, manager):
+    async def test_signing_keys_of_disabled_webhook(self, manager):
         webhook, key = await create(manager, plugin_id="cloud-eye")
         await manager.disable(SCOPE, webhook.webhook_id)
         found, keys = await manager.signing_keys(webhook.webhook_id)
         assert (found.state, keys) == (WebhookState.DISABLED, (key,))
 
-    async def test_other_webhooks_do_not_sign(self, manager):
+    async def test_signing_keys_of_other_webhooks_denied(self, manager):
         webhook, _ = await create(manager)
         with pytest.raises(PermissionDenied):
             await manager.signing_keys(webhook.webhook_id)
@@ -381,7 +381,7 @@ class TestCloudEye:
 
 
 class TestCounters:
-    async def test_get_shows_what_this_process_counted(self, manager):
+    async def test_get_includes_unwritten_counts(self, manager):
         webhook, _ = await create(manager)
         manager.count(webhook.webhook_id, error=False)
         manager.count(webhook.webhook_id, error=True)
@@ -396,7 +396,7 @@ class TestCounters:
         manager.count(webhook.webhook_id, error=False)
         assert (await manager.disable(SCOPE, webhook.webhook_id)).requests_total == 5
 
-    async def test_read_although_counts_cannot_be_written(self, make_manager, database):
+    async def test_read_succeeds_when_flush_fails(self, make_manager, database):
         class FullDisk(WebhookStore):
             def add_activity(self, counts):
                 raise Unavailable
@@ -404,7 +404,7 @@ class TestCounters:
         manager = make_manager(store=FullDisk(database, 5000))
         webhook, _ = await create(manager)
         manager.count(webhook.webhook_id, error=True)
-        manager.note(webhook.webhook_id, DeliveryOutcome(stored=2))
+        manager.record(webhook.webhook_id, DeliveryOutcome(stored=2))
         for _ in range(2):
             found = await manager.get(SCOPE, webhook.webhook_id)
             assert (found.requests_total, found.requests_error, found.activity.stored) == (1, 1, 2)
@@ -413,7 +413,7 @@ class TestCounters:
         counted = {"group": {"fields": [{"n": "count", "o": "count"}]}}
         assert await manager.stat(SCOPE, {"aggregate": [counted]}) == {"results": [{"count": 1}]}
 
-    async def test_the_right_key_of_a_disabled_webhook_counts_too(self, manager):
+    async def test_disabled_webhook_counts_authenticated_calls(self, manager):
         webhook, key = await create(manager)
         await manager.disable(SCOPE, webhook.webhook_id)
         with pytest.raises(WebhookDisabled):
@@ -422,7 +422,7 @@ class TestCounters:
             await manager.authenticate(webhook.webhook_id, "another")
         assert (await manager.get(SCOPE, webhook.webhook_id)).requests_total == 1
 
-    async def test_written_each_second_and_at_the_end(self, manager, database):
+    async def test_counts_flushed_periodically_and_at_close(self, manager, database):
         webhook, _ = await create(manager)
         manager.start()
         manager.count(webhook.webhook_id, error=False)
@@ -448,7 +448,7 @@ class TestOthers:
         ],
         ids=["get", "update", "update_plugin", "verify_plugin", "enable", "disable", "delete", "rotate_key"],
     )
-    async def test_missing_and_foreign_read_alike(self, manager, call):
+    async def test_missing_and_foreign_not_found(self, manager, call):
         webhook, key = await create(manager)
         with pytest.raises(RequiredParameter, match="webhook_id"):
             await call(manager, SCOPE, "")
@@ -485,7 +485,7 @@ class TestOthers:
         with pytest.raises(InvalidArgument, match="duplicate_event_time"):
             await manager.update_plugin(SCOPE, webhook.webhook_id, options={"duplicate_event_time": -1})
 
-    async def test_a_remote_plugin_is_asked_again(self, manager, remote):
+    async def test_update_plugin_calls_init_again(self, manager, remote):
         info = {"plugin_id": "plugin-mine", "options": {"endpoint": "grpc://127.0.0.1:2"}}
         webhook, _ = await create(manager, plugin_info=info)
         remote.metadata = {"kept": 2}
@@ -515,14 +515,14 @@ class TestOthers:
         assert [row["webhook_id"] for row in page.rows] == [webhook.webhook_id]
         assert (await manager.list(SCOPE, {}, {}, access_key_hash(key))).rows == []
 
-    async def test_selected_fields_are_masked_too(self, manager):
+    async def test_selected_fields_masked(self, manager):
         webhook, _ = await create(manager)
         page = await manager.list(SCOPE, {"only": ["webhook_url"]}, {})
         assert page.rows == [{"webhook_url": manager.url(webhook.webhook_id)}]
         with pytest.raises(InvalidArgument):
             await manager.list(SCOPE, {"only": ["access_key"]}, {})
 
-    async def test_an_upstream_webhook_is_served_and_hashed(self, manager, database):
+    async def test_upstream_webhook_served_and_key_hashed(self, manager, database):
         database["webhook"].insert_one(
             {
                 "webhook_id": "webhook-1",

@@ -1,4 +1,4 @@
-"""A webhook's secrets on their way: told once, encrypted in the store, masked for readers, in clear for parsers only."""
+"""A webhook's secrets: encrypted in the store, masked in replies, in clear for parsers only."""
 
 import json
 
@@ -71,7 +71,7 @@ async def create(manager, plugin_id="auto", **options):
     return await manager.create(SCOPE, name="hook", plugin_info=plugin_info, project_id="p")
 
 
-async def test_no_secret_is_stored_in_clear(manager, database):
+async def test_secrets_stored_encrypted(manager, database):
     await create(manager)
     (document,) = database["webhook"].find()
     stored = json.dumps(document["plugin_info"])
@@ -80,7 +80,7 @@ async def test_no_secret_is_stored_in_clear(manager, database):
     assert document["plugin_info"]["options"]["timezone"] == "UTC"
 
 
-async def test_no_reader_sees_a_secret(manager):
+async def test_replies_mask_secrets(manager):
     webhook, key = await create(manager)
     shown = {**OPTIONS, "sentry_client_secret": MASK, "pagerduty_secrets": MASK}
     assert manager.fields(webhook, key)["plugin_info"]["options"] == shown
@@ -98,7 +98,7 @@ async def test_no_reader_sees_a_secret(manager):
         assert "s-1" not in json.dumps(await manager.stat(SCOPE, query))
 
 
-async def test_a_secret_cannot_be_guessed_by_filters(manager):
+async def test_secrets_not_filterable(manager):
     await create(manager)
     for filters in (
         [{"k": "plugin_info.options.sentry_client_secret", "v": "s-1", "o": "eq"}],
@@ -108,14 +108,14 @@ async def test_a_secret_cannot_be_guessed_by_filters(manager):
         assert (await manager.list(SCOPE, {"filter": filters}, {})).rows == []
 
 
-async def test_deliveries_are_read_with_the_secret_itself(manager):
+async def test_parsers_get_decrypted_secrets(manager):
     webhook, key = await create(manager)
     for _ in range(2):
         assert (await manager.authenticate(webhook.webhook_id, key)).plugin.options == OPTIONS
-    assert (await manager.get_opened(SCOPE, webhook.webhook_id)).plugin.options == OPTIONS
+    assert (await manager.get_decrypted(SCOPE, webhook.webhook_id)).plugin.options == OPTIONS
 
 
-async def test_a_change_of_other_options_may_leave_the_secrets_masked(manager):
+async def test_update_with_masks_keeps_secrets(manager):
     webhook, key = await create(manager)
     shown = manager.fields(webhook)["plugin_info"]["options"]
     changed = await manager.update_plugin(SCOPE, webhook.webhook_id, options={**shown, "timezone": "Asia/Seoul"})
@@ -128,7 +128,7 @@ async def test_a_change_of_other_options_may_leave_the_secrets_masked(manager):
         await manager.update_plugin(SCOPE, webhook.webhook_id, options=shown)
 
 
-async def test_a_remote_plugin_is_told(manager, remote):
+async def test_remote_plugin_gets_decrypted_secrets(manager, remote):
     webhook, _ = await create(manager, "far", token="t-1")
     await manager.verify_plugin(SCOPE, webhook.webhook_id)
     await manager.update_plugin(SCOPE, webhook.webhook_id, version="2")
@@ -136,7 +136,7 @@ async def test_a_remote_plugin_is_told(manager, remote):
     assert remote.asked == [{"token": "t-1"}] * 3 + [{"token": "t-1", "a": 1}]
 
 
-async def test_another_secret_key_opens_nothing_and_lets_nothing_unsigned_in(make_manager, caplog):
+async def test_other_secret_key_fails_closed(make_manager, caplog):
     webhook, key = await create(make_manager())
     elsewhere = make_manager("another.key")
     with pytest.raises(Internal, match="set the secret again"):

@@ -26,7 +26,7 @@ from event_service.webhooks.options import check_options, check_tags
     ],
     ids=str,
 )
-def test_what_may_be_kept(options):
+def test_valid_options(options):
     check_options("native", options)
 
 
@@ -50,7 +50,7 @@ def test_what_may_be_kept(options):
         *(("project_id", value) for value in ("", " ", 5, None, "a b", "x" * 65, "é", "{project_id}", "a\n")),
     ],
 )  # fmt: skip
-def test_what_the_service_could_not_use_is_refused_with_its_path(name, value):
+def test_invalid_option_refused_with_path(name, value):
     with pytest.raises(InvalidArgument) as caught:
         check_options("cloud-eye", {"other": 1, name: value})
     assert caught.value.violations[0].field == f"plugin_info.options.{name}"
@@ -66,7 +66,7 @@ def nested(depth):
 @pytest.mark.parametrize(
     ("check", "field"), [(partial(check_options, "native"), "plugin_info.options"), (check_tags, "tags")]
 )
-def test_what_could_not_be_read_back_is_refused(check, field):
+def test_options_that_cannot_be_read_back_refused(check, field):
     check(nested(20))
     for refused in (nested(40), {"a": math.nan}, {"a": "\ud83d"}):
         with pytest.raises(InvalidArgument) as caught:
@@ -77,12 +77,12 @@ def test_what_could_not_be_read_back_is_refused(check, field):
     assert too_large.value.violations[0].field == field
 
 
-def test_project_id_is_cloud_eyes_option_only():
+def test_project_id_checked_for_cloud_eye_only():
     check_options("plugin-of-mine", {"project_id": 5})
     check_options("cloud-eye", {"project_id": "0a1b2c3d-4e5f"})
 
 
-def test_a_webhook_of_a_mapping_has_one():
+def test_mapping_plugin_requires_mapping():
     with pytest.raises(InvalidArgument) as refused:
         check_options("mapping", {})
     assert [violation.field for violation in refused.value.violations] == ["plugin_info.options.mapping"]

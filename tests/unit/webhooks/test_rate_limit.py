@@ -7,7 +7,7 @@ from event_service.webhooks.rate_limit import WebhookRateLimit
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -21,70 +21,70 @@ def clock() -> Clock:
     return Clock()
 
 
-def let_in(rates: WebhookRateLimit, webhook_id: str, deliveries: int, events: int = 1) -> int:
-    """How many of the deliveries are let in."""
+def admit(limit: WebhookRateLimit, webhook_id: str, deliveries: int, events: int = 1) -> int:
+    """Return the number of admitted deliveries."""
     accepted = 0
     for _ in range(deliveries):
         try:
-            rates.check(webhook_id)
+            limit.check(webhook_id)
         except Overloaded:
             continue
-        rates.consume(webhook_id, events)
+        limit.consume(webhook_id, events)
         accepted += 1
     return accepted
 
 
-def test_a_burst_and_then_the_rate(clock: Clock) -> None:
-    rates = WebhookRateLimit(10, 50, monotonic=clock)
-    assert let_in(rates, "w", 100) == 50
+def test_burst_then_rate(clock: Clock) -> None:
+    limit = WebhookRateLimit(10, 50, monotonic=clock)
+    assert admit(limit, "w", 100) == 50
     clock.now += 1
-    assert let_in(rates, "w", 100) == 10
+    assert admit(limit, "w", 100) == 10
     clock.now += 3600
-    assert let_in(rates, "w", 100) == 50
+    assert admit(limit, "w", 100) == 50
 
 
-def test_in_the_long_run_it_is_the_rate(clock: Clock) -> None:
-    rates = WebhookRateLimit(10, 5, monotonic=clock)
+def test_long_run_average_is_rate(clock: Clock) -> None:
+    limit = WebhookRateLimit(10, 5, monotonic=clock)
     accepted = 0
     for _ in range(10_000):
         clock.now += 0.01
-        accepted += let_in(rates, "w", 3)
+        accepted += admit(limit, "w", 3)
     assert 1000 <= accepted <= 1010
 
 
-def test_one_webhook_does_not_cost_another(clock: Clock) -> None:
-    rates = WebhookRateLimit(10, 5, monotonic=clock)
-    assert let_in(rates, "noisy", 1000) == 5
-    assert let_in(rates, "quiet", 5) == 5
+def test_webhooks_have_separate_buckets(clock: Clock) -> None:
+    limit = WebhookRateLimit(10, 5, monotonic=clock)
+    assert admit(limit, "noisy", 1000) == 5
+    assert admit(limit, "quiet", 5) == 5
 
 
-def test_a_refusal_says_when_there_will_be_a_token(clock: Clock) -> None:
-    rates = WebhookRateLimit(2, 1, monotonic=clock)
-    rates.consume("w", 1)
+def test_retry_after_is_time_until_next_token(clock: Clock) -> None:
+    limit = WebhookRateLimit(2, 1, monotonic=clock)
+    limit.consume("w", 1)
     with pytest.raises(Overloaded) as refused:
-        rates.check("w")
+        limit.check("w")
     assert refused.value.retry_after == pytest.approx(0.5)
     clock.now += 0.5
-    rates.check("w")
+    limit.check("w")
 
 
-def test_a_large_delivery_is_let_in_whole_and_paid_for_afterwards(clock: Clock) -> None:
-    rates = WebhookRateLimit(10, 50, monotonic=clock)
-    assert let_in(rates, "w", 2, events=1000) == 1
+def test_large_delivery_admitted_and_overdraws(clock: Clock) -> None:
+    limit = WebhookRateLimit(10, 50, monotonic=clock)
+    assert admit(limit, "w", 2, events=1000) == 1
     with pytest.raises(Overloaded) as refused:
-        rates.check("w")
+        limit.check("w")
     assert refused.value.retry_after == pytest.approx(95.1)
     clock.now += 95.2
-    rates.check("w")
+    limit.check("w")
 
 
-def test_without_a_rate_everything_is_let_in(clock: Clock) -> None:
-    assert let_in(WebhookRateLimit(0, 1, monotonic=clock), "w", 10_000) == 10_000
+def test_rate_zero_disables_limit(clock: Clock) -> None:
+    assert admit(WebhookRateLimit(0, 1, monotonic=clock), "w", 10_000) == 10_000
 
 
-def test_it_remembers_only_so_many(clock: Clock) -> None:
-    rates = WebhookRateLimit(1, 1, monotonic=clock, kept=3)
+def test_number_of_buckets_limited(clock: Clock) -> None:
+    limit = WebhookRateLimit(1, 1, monotonic=clock, capacity=3)
     for name in "abcad":
-        rates.consume(name, 1)
-    assert let_in(rates, "a", 1) == 0
-    assert let_in(rates, "b", 1) == 1, "it was used longest ago"
+        limit.consume(name, 1)
+    assert admit(limit, "a", 1) == 0
+    assert admit(limit, "b", 1) == 1, "it was used longest ago"

@@ -28,7 +28,7 @@ from event_service.http.cloud_eye.signature import (
     parse_authorization,
     verify,
 )
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState

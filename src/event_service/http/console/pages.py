@@ -11,7 +11,7 @@ from event_service.errors import EventServiceError, InvalidArgument, Unauthentic
 from event_service.http.body import BodyReader
 from event_service.http.console.rendering import HEADERS, Renderer
 from event_service.http.console.session import FORM_FIELD, Sessions
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.model.scope import Scope
 from event_service.webhooks.manager import WebhookManager

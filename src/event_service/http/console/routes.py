@@ -18,8 +18,8 @@ from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
 from event_service.http.console.session import Sessions
 from event_service.http.console.webhook_pages import WebhookPages
-from event_service.identity.access import scope_of
 from event_service.identity.authenticator import Authenticator
+from event_service.identity.authorization import scope_of
 from event_service.normalize import known_names
 from event_service.settings import Settings
 from event_service.webhooks.manager import WebhookManager

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from event_service.errors import EventServiceError, InvalidArgument, PermissionDenied
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.model.activity import Activity
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook

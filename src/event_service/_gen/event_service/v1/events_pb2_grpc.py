@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EventsStub:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; who writes events needs the right to
-    write them (`monitoring:Event.write`), which a DOMAIN_ADMIN does not have.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; writing needs the permission
+    `monitoring:Event.write`, which a DOMAIN_ADMIN does not have.
     """
 
     def __init__(self, channel):
@@ -54,41 +54,41 @@ class EventsStub:
 
 
 class EventsServicer:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; who writes events needs the right to
-    write them (`monitoring:Event.write`), which a DOMAIN_ADMIN does not have.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; writing needs the permission
+    `monitoring:Event.write`, which a DOMAIN_ADMIN does not have.
     """
 
     def Replay(self, request, context):
-        """Reads again, with today's parser, a payload that could not be read when it came.
+        """Parses again, with the current parser, a payload that could not be parsed when it was received.
 
-        Only for events that stand for such a payload: event_type ERROR, made by this service or by upstream's. What is
-        understood now is stored, once however often this is asked, and refers to the event it was read from by
-        additional_info.replayed_from. Where the sender gave no time, the time of the first receipt is occurred_at. The
-        ERROR event stays; what still cannot be read is told and stores nothing.
+        Accepts only parse-error events: event_type ERROR, stored by this service or by upstream. The parsed events are
+        stored once, however often the call is repeated, and refer to the ERROR event by additional_info.replayed_from.
+        Without a time from the sender, occurred_at is the time of the first receipt. The ERROR event stays; parts that
+        still cannot be parsed are returned as faults and store nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Tells events as they are received, until the caller leaves.
+        """Streams events as they are received, until the caller cancels.
 
-        What is told is what Event.list would list with the same conditions, once it is stored, about in the order of
-        receipt and within a second or two. After an end of any kind, going on from the last token that was not empty loses
-        nothing, but may repeat the last ten seconds: an event_id that was seen before is the same event. A caller that
-        does not read for 30 s is cut off with RESOURCE_EXHAUSTED, and one whose token ends meanwhile with UNAUTHENTICATED.
+        Streams the events that Event.list would return for the same conditions, once they are stored, roughly in the order
+        of receipt and within two seconds. After any status, resuming from the last non-empty token loses no events, but
+        may repeat those of the last ten seconds: the same event_id is the same event. A caller that does not read for 30 s
+        is cancelled with RESOURCE_EXHAUSTED, and one whose token expires with UNAUTHENTICATED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Export(self, request, context):
-        """Tells every event that matches, the oldest first, as fast as the caller reads, and ends with OK behind the last.
+        """Streams all matching events, oldest first, with flow control, and ends with OK after the last.
 
-        Events come whole, in the order of created_at, some in a message. After an end of any other kind, going on from the
-        last token neither leaves out nor repeats an event that was there all the time. What is received while an export
-        runs is in it or not; whoever exports one period after the other ends each ten seconds in the past. A caller that
-        does not read for 30 s is cut off with RESOURCE_EXHAUSTED.
+        Events are complete, in the order of created_at, several per message. After any status but OK, resuming from the
+        last token neither skips nor repeats an event that existed throughout. Events received during an export may or may
+        not be included; to export consecutive periods, end each ten seconds in the past. A caller that does not read for
+        30 s is cancelled with RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,8 +121,8 @@ def add_EventsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Events:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; who writes events needs the right to
-    write them (`monitoring:Event.write`), which a DOMAIN_ADMIN does not have.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Event; writing needs the permission
+    `monitoring:Event.write`, which a DOMAIN_ADMIN does not have.
     """
 
     @staticmethod

@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class IngestStub:
-    """Takes what spaceone.api.monitoring.v1.Event.create takes, many at once, and does the same with each. The pair
-    webhook_id and access_key is the credential: no token is needed.
+    """Accepts the payloads of spaceone.api.monitoring.v1.Event.create, many in one call, with the same result for each. The
+    pair webhook_id and access_key is the credential: no token is needed.
 
-    A call that fails (any status but OK) promises nothing; send it again. A call that is OK answers each payload by
-    itself: only those whose outcome has code OK are stored, and journalled. With an idempotency_key for each payload
-    sending again is always safe: what had been stored is not stored twice.
+    A call that fails (any status but OK) may or may not have stored anything; send it again. A call that is OK has an
+    outcome for each payload: only those with code OK are stored and journalled. With an idempotency_key for each payload
+    retries are always safe: payloads already stored are not stored twice.
     """
 
     def __init__(self, channel):
@@ -53,31 +53,29 @@ class IngestStub:
 
 
 class IngestServicer:
-    """Takes what spaceone.api.monitoring.v1.Event.create takes, many at once, and does the same with each. The pair
-    webhook_id and access_key is the credential: no token is needed.
+    """Accepts the payloads of spaceone.api.monitoring.v1.Event.create, many in one call, with the same result for each. The
+    pair webhook_id and access_key is the credential: no token is needed.
 
-    A call that fails (any status but OK) promises nothing; send it again. A call that is OK answers each payload by
-    itself: only those whose outcome has code OK are stored, and journalled. With an idempotency_key for each payload
-    sending again is always safe: what had been stored is not stored twice.
+    A call that fails (any status but OK) may or may not have stored anything; send it again. A call that is OK has an
+    outcome for each payload: only those with code OK are stored and journalled. With an idempotency_key for each payload
+    retries are always safe: payloads already stored are not stored twice.
     """
 
     def CreateBatch(self, request, context):
         """Stores up to 1000 payloads of one webhook.
 
-        A payload that is refused does not keep the others from being stored. The call as a whole fails where the webhook
-        does not take anything (NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a disabled one), where it names no
-        payload or too many, and with UNAVAILABLE or RESOURCE_EXHAUSTED where none of the payloads could be stored for
-        that reason.
+        A refused payload does not keep the others from being stored. The whole call fails if the webhook accepts nothing
+        (NOT_FOUND, PERMISSION_DENIED, INVALID_ARGUMENT for a disabled one), if it has no payload or too many, and with
+        UNAVAILABLE or RESOURCE_EXHAUSTED if no payload could be stored for that reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateStream(self, request_iterator, context):
-        """The same for a sender that does not want to count: up to 10,000 payloads, in as many messages as it likes, and one
-        answer when it has sent its last. What has arrived while a write is under way is written together next; who sends
-        faster than that is slowed down and not refused. Where the stream ends with another status than OK, part of what
-        was sent may have been stored.
+        """Stores up to 10,000 payloads in any number of messages, with one reply after the last. Messages that arrive during
+        a write are written together next; flow control slows down faster senders instead of refusing them. If the stream
+        ends with any status but OK, part of the payloads may have been stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,12 +103,12 @@ def add_IngestServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Ingest:
-    """Takes what spaceone.api.monitoring.v1.Event.create takes, many at once, and does the same with each. The pair
-    webhook_id and access_key is the credential: no token is needed.
+    """Accepts the payloads of spaceone.api.monitoring.v1.Event.create, many in one call, with the same result for each. The
+    pair webhook_id and access_key is the credential: no token is needed.
 
-    A call that fails (any status but OK) promises nothing; send it again. A call that is OK answers each payload by
-    itself: only those whose outcome has code OK are stored, and journalled. With an idempotency_key for each payload
-    sending again is always safe: what had been stored is not stored twice.
+    A call that fails (any status but OK) may or may not have stored anything; send it again. A call that is OK has an
+    outcome for each payload: only those with code OK are stored and journalled. With an idempotency_key for each payload
+    retries are always safe: payloads already stored are not stored twice.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class WebhooksStub:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
     """
 
     def __init__(self, channel):
@@ -53,27 +53,27 @@ class WebhooksStub:
 
 
 class WebhooksServicer:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
     """
 
     def RotateKey(self, request, context):
-        """Gives a webhook a new access key, shown in this reply only. The key it had until now goes on holding for as long
-        as asked, so that senders can be changed over one by one; any older one ends at once.
+        """Creates a new access key, returned in this reply only. The previous key stays valid for overlap_seconds, so that
+        senders can be changed over one by one; older keys end immediately.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Test(self, request, context):
-        """Shows what a payload would become, and stores nothing. No signature is asked for, no subscription confirmed and
-        nothing counted; a remote plugin is asked as it would be. Needs the right to read the webhook.
+        """Previews the events of a payload, and stores nothing. Verifies no signature, confirms no subscription and counts
+        nothing; a remote plugin is called as for a delivery. Needs the permission to read the webhook.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Statistics(self, request, context):
-        """Shows what became of a webhook's deliveries. Exact but for the last second of a process that was killed.
+        """Returns counts of a webhook's deliveries. Exact except for the last second of a killed process.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +106,7 @@ def add_WebhooksServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhooks:
-    """The callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
+    """Callers, tokens and roles are those of spaceone.api.monitoring.v1.Webhook.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class EventStub:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class EventStub:
 
 
 class EventServicer:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     def parse(self, request, context):
-        """What the payload says, as events.
+        """Parses a payload.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_EventServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Event:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     @staticmethod

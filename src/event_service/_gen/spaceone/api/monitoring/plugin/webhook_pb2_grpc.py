@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class WebhookStub:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     def __init__(self, channel):
@@ -49,18 +49,18 @@ class WebhookStub:
 
 
 class WebhookServicer:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     def init(self, request, context):
-        """What the parser says of itself.
+        """The parser's metadata.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def verify(self, request, context):
-        """Whether the options can be worked with; an error says why not.
+        """Checks the options; an error gives the reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,7 +88,7 @@ def add_WebhookServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhook:
-    """Served by a remote parser.
+    """Implemented by a remote parser.
     """
 
     @staticmethod

@@ -28,13 +28,13 @@ if _version_not_supported:
 
 
 class EventStub:
-    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
-    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """Accepts events from webhooks and answers queries about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details name the faulty fields and, for retryable errors, the time to wait.
 
-    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
-    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
-    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
+    Reads need a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. The token's domain restricts every query, as do the workspace of a WORKSPACE_OWNER or
+    WORKSPACE_MEMBER and the projects of a WORKSPACE_MEMBER. In tokens of owners and admins, projects only restrict the
+    `project_id` of requests. A SYSTEM_TOKEN names the tenant by `x_domain_id` and `x_workspace_id`.
     """
 
     def __init__(self, channel):
@@ -66,46 +66,46 @@ class EventStub:
 
 
 class EventServicer:
-    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
-    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """Accepts events from webhooks and answers queries about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details name the faulty fields and, for retryable errors, the time to wait.
 
-    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
-    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
-    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
+    Reads need a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. The token's domain restricts every query, as do the workspace of a WORKSPACE_OWNER or
+    WORKSPACE_MEMBER and the projects of a WORKSPACE_MEMBER. In tokens of owners and admins, projects only restrict the
+    `project_id` of requests. A SYSTEM_TOKEN names the tenant by `x_domain_id` and `x_workspace_id`.
     """
 
     def create(self, request, context):
-        """Stores what a monitoring tool sent to a webhook. OK means stored and journalled; after anything else, send again.
-        Needs no token: the webhook's id and access key are the credential.
+        """Stores the payload of a monitoring tool. OK means stored and journalled; after anything else, send again. Needs no
+        token: the webhook's id and access key are the credential.
 
-        With `idempotency-key` in the metadata, sending again stores nothing new, for 24 hours; the same key with another
-        payload is ALREADY_EXISTS. What cannot be understood is stored as an event of type ERROR, and the call is OK. The
-        trailers `event-count`, `event-id` (at most 20), `event-duplicate` and `event-error` say what became of it.
+        With `idempotency-key` in the metadata, a retry stores nothing new, for 24 hours; the same key with another payload
+        is ALREADY_EXISTS. Parts that cannot be parsed are stored as an event of type ERROR, and the call is OK. The
+        trailers `event-count`, `event-id` (at most 20), `event-duplicate` and `event-error` give the outcome.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def get(self, request, context):
-        """One event. One that does not exist and one that is somebody else's are both NOT_FOUND.
+        """Returns one event. NOT_FOUND if it does not exist or belongs to another tenant.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def list(self, request, context):
-        """Events that match, a page at a time, the newest first unless sorted otherwise.
+        """Returns matching events, a page at a time, newest first unless sorted otherwise.
 
-        Without a limit there are 1,000 rows and 4 MiB at most; where this ended the page, the trailer `page-limit` says so.
-        An explicit limit is honoured. total_count may be a second old. Who wants everything asks event_service.v1.Events.
+        Without a limit a page has at most 1,000 rows and 4 MiB; the trailer `page-limit` is set if this ended the page. An
+        explicit limit is honoured. total_count may be a second old. To read all events use event_service.v1.Events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def stat(self, request, context):
-        """Figures about the events that match: counted, grouped, summed, or the different values of a field. The reply is
+        """Returns statistics of matching events: counts, groups, sums, or the distinct values of a field. The reply is
         {"results": [...]}.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -144,13 +144,13 @@ def add_EventServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Event:
-    """Takes events in from webhooks and answers questions about them. An error's text is `ERROR_X: message`; the standard
-    google.rpc details beside it name the faulty fields, and how long to wait where sending again helps.
+    """Accepts events from webhooks and answers queries about them. An error's text is `ERROR_X: message`; the standard
+    google.rpc details name the faulty fields and, for retryable errors, the time to wait.
 
-    Who reads sends a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
-    authentication. Its domain is part of every query, so is the workspace of a WORKSPACE_OWNER or WORKSPACE_MEMBER, and
-    so are a WORKSPACE_MEMBER's projects. In an owner's or an admin's token, projects only say which `project_id` a request
-    may name. A SYSTEM_TOKEN says by `x_domain_id` and `x_workspace_id` for whom it asks.
+    Reads need a JWT in the metadata key `token` (over HTTP: `Authorization: Bearer`), unless the server runs without
+    authentication. The token's domain restricts every query, as do the workspace of a WORKSPACE_OWNER or
+    WORKSPACE_MEMBER and the projects of a WORKSPACE_MEMBER. In tokens of owners and admins, projects only restrict the
+    `project_id` of requests. A SYSTEM_TOKEN names the tenant by `x_domain_id` and `x_workspace_id`.
     """
 
     @staticmethod

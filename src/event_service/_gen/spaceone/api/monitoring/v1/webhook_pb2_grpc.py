@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class WebhookStub:
-    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """Manages webhooks. Changes take effect at every replica within one second.
     """
 
     def __init__(self, channel):
@@ -90,11 +90,11 @@ class WebhookStub:
 
 
 class WebhookServicer:
-    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """Manages webhooks. Changes take effect at every replica within one second.
     """
 
     def create(self, request, context):
-        """Makes a webhook. Only this reply, and that of a key rotation, shows the access key and the URL.
+        """Creates a webhook. Only this reply, and that of a key rotation, contains the access key and the URL in clear.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,14 +115,14 @@ class WebhookServicer:
         raise NotImplementedError('Method not implemented!')
 
     def verify_plugin(self, request, context):
-        """Asks whether the parser is there and accepts the options.
+        """Checks that the parser exists and accepts the options.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def enable(self, request, context):
-        """Takes events in again.
+        """Accepts events again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,28 +136,28 @@ class WebhookServicer:
         raise NotImplementedError('Method not implemented!')
 
     def delete(self, request, context):
-        """Removes the webhook. Its events stay.
+        """Deletes the webhook, but not its events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def get(self, request, context):
-        """One webhook, its access key masked.
+        """Returns one webhook, its access key masked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def list(self, request, context):
-        """Webhooks that match, their access keys masked.
+        """Returns matching webhooks, their access keys masked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def stat(self, request, context):
-        """Figures about the webhooks that match.
+        """Returns statistics of matching webhooks.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,7 +225,7 @@ def add_WebhookServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Webhook:
-    """Makes and keeps webhooks. What is changed holds on every replica within one second.
+    """Manages webhooks. Changes take effect at every replica within one second.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""What a caller may do, and to which documents.
+"""Authorization: a principal and a permission become the scope of documents.
 
-Source: the role table of the Event API's rules ("Who may do what"), which is upstream's authorization and
-mutation handlers without their gaps.
+Source: the role table of the Event API's rules ("Who may do what"), equal to upstream's authorization and mutation
+handlers without their gaps.
 """
 
 from collections.abc import Mapping
@@ -29,19 +29,19 @@ ROLES: Mapping[tuple[Resource, Verb], frozenset[Role]] = MappingProxyType(
 
 
 def scope_of(principal: Principal, resource: Resource = "Event", verb: Verb = "read", project_id: str = "") -> Scope:
-    """The documents that this call of `principal` may touch.
+    """Return the documents that this call may access.
 
     Args:
-        project_id: the `project_id` field of the request, "" where it has none.
+        project_id: the `project_id` field of the request, "" without.
 
     Raises:
         PermissionDenied: the role, the token's permissions or its projects do not allow the call.
-        RequiredParameter: a SYSTEM_TOKEN came without the metadata `x_domain_id`.
+        RequiredParameter: a SYSTEM_TOKEN without the metadata `x_domain_id`.
     """
     if principal.role not in ROLES[resource, verb]:
         raise PermissionDenied
     if principal.role is Role.SYSTEM_TOKEN:
-        # Neither permissions nor projects restrict the system itself; what it must say is for whom it acts.
+        # Permissions and projects do not restrict a system token, but it must name the domain it acts for.
         if not principal.domain_id:
             raise RequiredParameter("x_domain_id")
         return Scope(principal.domain_id, principal.workspace_id or None)
@@ -60,7 +60,7 @@ def _check_permissions(principal: Principal, permission: str) -> None:
 
 
 def _check_project(principal: Principal, project_id: str) -> None:
-    """`*` passes, as upstream; being no project's id, it matches nothing."""
+    # `*` passes as in upstream; it is not a project id, so the scope matches no row.
     if project_id in ("", "*") or principal.projects is None:
         return
     if project_id not in principal.projects:

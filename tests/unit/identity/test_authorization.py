@@ -1,7 +1,7 @@
 import pytest
 
 from event_service.errors import PermissionDenied, RequiredParameter
-from event_service.identity.access import scope_of
+from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 
@@ -9,7 +9,7 @@ SYSTEM = Principal(Role.SYSTEM_TOKEN, "domain-1", "workspace-1")
 ADMIN = Principal(Role.DOMAIN_ADMIN, "domain-1")
 OWNER = Principal(Role.WORKSPACE_OWNER, "domain-1", "workspace-1")
 MEMBER = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ("project-1", "project-2"))
-NOBODY = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ())
+MEMBER_WITHOUT_PROJECTS = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ())
 USER = Principal(Role.USER, "domain-1")
 
 CALLS = [("Event", "read"), ("Webhook", "read"), ("Webhook", "write")]
@@ -23,7 +23,7 @@ CALLS = [("Event", "read"), ("Webhook", "read"), ("Webhook", "write")]
         (ADMIN, [Scope("domain-1"), Scope("domain-1"), None]),
         (OWNER, [Scope("domain-1", "workspace-1")] * 3),
         (MEMBER, [Scope("domain-1", "workspace-1", ("project-1", "project-2"))] * 3),
-        (NOBODY, [Scope("domain-1", "workspace-1", ())] * 3),
+        (MEMBER_WITHOUT_PROJECTS, [Scope("domain-1", "workspace-1", ())] * 3),
         (USER, [None] * 3),
     ],
     ids=["system", "system-domain", "admin", "owner", "member", "member-of-nothing", "user"],
@@ -37,7 +37,7 @@ def test_role_table(principal, expected):
             assert scope_of(principal, resource, verb) == scope
 
 
-def test_a_system_token_must_say_for_whom():
+def test_system_token_requires_domain():
     with pytest.raises(RequiredParameter, match="x_domain_id"):
         scope_of(Principal(Role.SYSTEM_TOKEN, ""))
 
@@ -71,8 +71,8 @@ def test_permissions_are_prefixes(permissions, allowed):
         (MEMBER, "", True),
         (MEMBER, "*", True),
         (MEMBER, "project-3", False),
-        (NOBODY, "project-1", False),
-        (NOBODY, "*", True),
+        (MEMBER_WITHOUT_PROJECTS, "project-1", False),
+        (MEMBER_WITHOUT_PROJECTS, "*", True),
         (OWNER, "project-3", True),
         (ADMIN, "project-3", True),
         (SYSTEM, "project-3", True),
@@ -80,7 +80,7 @@ def test_permissions_are_prefixes(permissions, allowed):
         (Principal(Role.WORKSPACE_OWNER, "domain-1", "workspace-1", ("project-1",)), "project-3", False),
     ],
 )
-def test_a_project_outside_the_tokens_is_denied(principal, project_id, allowed):
+def test_project_outside_token_permission_denied(principal, project_id, allowed):
     if allowed:
         scope_of(principal, project_id=project_id)
     else:
@@ -88,5 +88,5 @@ def test_a_project_outside_the_tokens_is_denied(principal, project_id, allowed):
             scope_of(principal, project_id=project_id)
 
 
-def test_the_star_does_not_widen_a_members_scope():
+def test_star_does_not_widen_scope_of_member():
     assert scope_of(MEMBER, project_id="*").projects == ("project-1", "project-2")
