@@ -12,7 +12,7 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service.errors import InvalidArgument
     from event_service.wire.event_info import encode_event_info, join_events_info
     from event_service.wire.salvage import part
-    from event_service.wire.struct import encode_struct
+    from event_service.wire.struct_encode import encode_struct
     from tests.unit.wire.decoding import decode_struct
 
 from tests.fuzz.atheris_run import fuzz

@@ -11,7 +11,7 @@ from event_service.model.webhook import Webhook
 from event_service.normalize import Parsed, error_event
 from event_service.normalize.result import MOST_BYTES
 from event_service.wire.event_info import check_size, encode_event
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 
 
 class EncodedEvent(NamedTuple):

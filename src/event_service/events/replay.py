@@ -15,7 +15,7 @@ from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
 from event_service.normalize import is_error_event
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
 REPLAYED_FROM = "replayed_from"

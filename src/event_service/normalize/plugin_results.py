@@ -16,7 +16,7 @@ from event_service.errors import InvalidArgument
 from event_service.normalize.native import read_event
 from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, Unreadable, split
 from event_service.normalize.timestamps import moment
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
 _TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")

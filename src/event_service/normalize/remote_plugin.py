@@ -35,7 +35,8 @@ from event_service.normalize.result import (
     raw_object,
     too_much,
 )
-from event_service.wire.struct import encode_struct, struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
+from event_service.wire.struct_encode import encode_struct
 from event_service.wire.varint import varint
 
 _PACKAGE = "/spaceone.api.monitoring.plugin"

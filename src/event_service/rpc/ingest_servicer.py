@@ -17,7 +17,7 @@ from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.salvage import part
-from event_service.wire.struct import struct_to_dict, struct_wire
+from event_service.wire.struct_decode import struct_to_dict, struct_wire
 from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names
 from event_service.webhooks.options import OPTIONS_LEVEL, check_options
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 
 DEFAULT = AUTO
 """What a webhook made without a plugin_id gets. Upstream refuses such a request; here the URL alone is enough."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
 from event_service.wire.nesting import PAYLOAD_LEVEL
-from event_service.wire.struct import encode_stored_struct
+from event_service.wire.struct_encode import encode_stored_struct
 from event_service.wire.timestamps import format_timestamp
 
 _INT32_MAX = 2**31 - 1

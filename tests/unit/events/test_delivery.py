@@ -18,7 +18,7 @@ from event_service.model.webhook import PluginInfo, Webhook
 from event_service.normalize import parse
 from event_service.normalize.result import FROM_PLUGIN, Parsed
 from event_service.normalize.sns_trust import SnsTrust
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
 from tests.unit.wire.json_values import values
 

@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf import struct_pb2
 
 from event_service.rpc.methods import decode
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 
 
 def decode_struct(wire: bytes) -> dict[str, Any]:

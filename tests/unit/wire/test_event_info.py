@@ -18,7 +18,7 @@ from event_service.wire.event_info import (
     encode_event_info,
     join_events_info,
 )
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 from tests.unit.wire.json_values import objects, texts
 from tests.unit.wire.nesting import nested
 

@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.wire.struct import (
-    encode_stored_struct,
-    encode_struct,
-    list_to_python,
-    struct_to_dict,
-    struct_wire,
-    value_to_python,
-)
+from event_service.wire.struct_decode import list_to_python, struct_to_dict, struct_wire, value_to_python
+from event_service.wire.struct_encode import encode_stored_struct, encode_struct
 from tests.unit.wire.decoding import decode_struct
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import delimited, example, nested, nested_wire
