@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import atheris
 
 with atheris.instrument_imports(include=["event_service"]):
-    from event_service.normalize import error_event, parse
+    from event_service.normalize import build_parse_error_event, parse
     from event_service.normalize.registry import PARSERS
     from event_service.normalize.result import Unreadable
 
@@ -36,7 +36,7 @@ def one_input(data: bytes) -> None:
     for item in parsed.bad_items:
         if any(fault.kind == "internal" for fault in item.faults):
             raise AssertionError(item.faults)
-        error_event(item, webhook_id="webhook-1", webhook_name="w")
+        build_parse_error_event(item, webhook_id="webhook-1", webhook_name="w")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize import custom, error_event, parse
+from event_service.normalize import build_parse_error_event, custom, parse
 from event_service.normalize.registry import MAPPING, PARSERS, ParserSpec
 from event_service.normalize.result import BadItem, Parsed, Unreadable
 from tests.fuzz.payload_mutations import EXPECTED, json_values, mutated, payloads_of
@@ -103,7 +103,7 @@ def check_parsed(parsed: Parsed) -> None:
     for item in parsed.bad_items:
         assert item.faults
         assert isinstance(item.raw_data, dict)
-        check_draft(error_event(item, webhook_id="webhook-1", webhook_name="w"))
+        check_draft(build_parse_error_event(item, webhook_id="webhook-1", webhook_name="w"))
     assert all(type(reason) is str and reason for reason in parsed.ignored)
     assert isinstance(parsed.message_id, str)
 

@@ -14,7 +14,7 @@ from event_service.events.write_request import CreateOutcome, CreateResult, Idem
 from event_service.model.event import EventDraft
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize import is_error_event
+from event_service.normalize import is_parse_error_event
 from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
@@ -73,7 +73,7 @@ class Replayer:
             Overloaded, Unavailable: nothing is promised; ask again.
         """
         info = event_pb2.EventInfo.FromString(await self._events.get(scope, event_id))
-        if not is_error_event(info.event_type, info.event_key, info.title):
+        if not is_parse_error_event(info.event_type, info.event_key, info.title):
             raise InvalidArgument.at("event_id", "stands for no payload that could not be read")
         webhook = await self._webhooks.get_opened(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()

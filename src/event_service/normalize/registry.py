@@ -210,7 +210,7 @@ def parse(
         not_json: why the body is no JSON; only a format that its headers name reads it then. "" where it is JSON.
 
     Returns:
-        Never an exception: what cannot be read is in `bad_items`, to be stored as `error_event(...)`.
+        Never an exception: what cannot be read is in `bad_items`, to be stored as `build_parse_error_event(...)`.
     """
     name = canonical_name(plugin_id)
     text_format = _format_of_text(name, headers, options) if not_json else None

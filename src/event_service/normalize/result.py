@@ -70,7 +70,7 @@ class Unreadable(Exception):
 
 @dataclass(slots=True)
 class BadItem:
-    """A payload, or one member of it, that is authentic but not understood. Becomes an ERROR event (unreadable.py).
+    """A payload, or one member of it, that is authentic but not understood. Becomes a parse-error event.
 
     Attributes:
         faults: all of them, at least one.

@@ -14,7 +14,7 @@ KEY_PREFIX = "unreadable-"
 _DESCRIPTION_LIMIT = 4000  # characters
 
 
-def error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDraft:
+def build_parse_error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDraft:
     """The ERROR event of one bad item. Its key follows from the webhook and the first fault's class."""
     fault_class = item.faults[0].fault_class
     digest = hashlib.sha256(f"{webhook_id}\0{fault_class}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -28,8 +28,8 @@ def error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDr
     )
 
 
-def is_error_event(event_type: str, event_key: str, title: str) -> bool:
-    """Whether a stored event was made by `error_event`, or by upstream, whose keys are random."""
+def is_parse_error_event(event_type: str, event_key: str, title: str) -> bool:
+    """Whether a stored event was made by `build_parse_error_event`, or by upstream, whose keys are random."""
     return event_type == EventType.ERROR and (event_key.startswith(KEY_PREFIX) or title.startswith(TITLE_PREFIX))
 
 
