@@ -14,7 +14,7 @@ import atheris
 with atheris.instrument_imports(include=["event_service"]):
     from event_service.normalize import build_parse_error_event, parse
     from event_service.normalize.registry import PARSERS
-    from event_service.normalize.result import Unreadable
+    from event_service.normalize.result import ParseError
 
 from tests.fuzz.atheris_run import fuzz
 
@@ -30,7 +30,7 @@ def one_input(data: bytes) -> None:
     except (ValueError, RecursionError):
         return
     row = PARSERS[data[0] % len(PARSERS)]
-    with contextlib.suppress(Unreadable):
+    with contextlib.suppress(ParseError):
         row.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
     parsed = parse("auto", payload, {}, {}, RECEIVED)
     for item in parsed.bad_items:

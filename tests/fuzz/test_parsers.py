@@ -1,4 +1,4 @@
-"""No payload makes a parser fail: it reads it, or refuses it with `Unreadable`."""
+"""No payload makes a parser fail: it reads it, or refuses it with `ParseError`."""
 
 import json
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize import build_parse_error_event, custom, parse
 from event_service.normalize.registry import MAPPING, PARSERS, ParserSpec
-from event_service.normalize.result import BadItem, Parsed, Unreadable
+from event_service.normalize.result import BadItem, Parsed, ParseError
 from tests.fuzz.payload_mutations import EXPECTED, json_values, mutated, payloads_of
 from tests.fuzz.search import SEARCH
 
@@ -91,8 +91,8 @@ def check(row: ParserSpec, payload: Any, headers: dict[str, str], options: dict[
     """Parses the payload; a refusal is a result, any other exception a failure."""
     try:
         parsed = row.parse(payload, headers, options, RECEIVED)
-    except Unreadable as refusal:
-        parsed = Parsed(bad_items=[BadItem(refusal.faults, {})])
+    except ParseError as error:
+        parsed = Parsed(bad_items=[BadItem(error.faults, {})])
     check_parsed(parsed)
     return parsed
 

@@ -11,7 +11,7 @@ from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.aws_arn import read_arn
 from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import upstream_key
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.timestamps import moment
 
 INSUFFICIENT_DATA = "insufficient data"
@@ -29,7 +29,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "AlarmName" in payload and "NewStateValue" in payload
 
 
-def recognise_eventbridge(payload: Json, _headers: Headers) -> bool:
+def detect_eventbridge(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and payload.get("detail-type") == _STATE_CHANGE
 
 
@@ -55,7 +55,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
     arn = text(alarm.get("AlarmArn"))
     if not arn:
         if not name:
-            raise Unreadable.at("AlarmName", "must be given")
+            raise ParseError.at("AlarmName", "must be given")
         topic = read_arn(topic_arn)
         region = topic.region or text(alarm.get("Region"))
         arn = f"arn:{topic.partition or 'aws'}:cloudwatch:{region}:{account}:alarm:{name}"
@@ -100,7 +100,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
     arn = next(iter(texts(event.get("resources"))), "")
     if not arn:
         if not name:
-            raise Unreadable(
+            raise ParseError(
                 [Fault("resources", "must hold the alarm's ARN"), Fault("detail.alarmName", "must be given")]
             )
         arn = f"arn:aws:cloudwatch:{text(event.get('region'))}:{account}:alarm:{name}"
@@ -140,7 +140,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
 def _read_state(state: str, path: str) -> tuple[EventType, Severity]:
     found = _STATES.get(state)
     if found is None:
-        raise Unreadable.at(path, f"must be one of {', '.join(_STATES)}")
+        raise ParseError.at(path, f"must be one of {', '.join(_STATES)}")
     return found
 
 

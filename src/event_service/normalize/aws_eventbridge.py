@@ -8,7 +8,7 @@ from datetime import datetime
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import State, named_severity, named_state, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -26,7 +26,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     detail = mapping(event.get("detail"))
     kind, source, account = (text(event.get(name)) for name in ("detail-type", "source", "account"))
     if not kind:
-        raise Unreadable.at("detail-type", "must be given")
+        raise ParseError.at("detail-type", "must be given")
     resources = texts(event.get("resources"))
     subject = first(detail.get("id"), detail.get("arn"), *resources)
     state = named_state(first(detail.get("state"), detail.get("status"))) or State.FIRING

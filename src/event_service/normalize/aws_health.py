@@ -8,7 +8,7 @@ from datetime import datetime
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.timestamps import moment
 
 _URGENT_CATEGORIES = frozenset({"issue", "scheduledChange"})
@@ -24,7 +24,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, received_at: date
     detail = mapping(event.get("detail"))
     arn = text(detail.get("eventArn"))
     if not arn:
-        raise Unreadable.at("detail.eventArn", "must be given")
+        raise ParseError.at("detail.eventArn", "must be given")
     account = first(detail.get("affectedAccount"), event.get("account"))
     code, category, status = (text(detail.get(name)) for name in ("eventTypeCode", "eventTypeCategory", "statusCode"))
     started_at, ended_at = moment(detail.get("startTime")), moment(detail.get("endTime"))

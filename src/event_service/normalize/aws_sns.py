@@ -23,8 +23,8 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
+    ParseError,
     Subscription,
-    Unreadable,
     check_split,
     object_of,
     one,
@@ -59,7 +59,7 @@ def parse(
     message = object_of(payload)
     kind = text(message.get("Type"))
     if kind not in _TYPES:
-        raise Unreadable.at("Type", f"must be one of {', '.join(_TYPES)}")
+        raise ParseError.at("Type", f"must be one of {', '.join(_TYPES)}")
     if kind == "SubscriptionConfirmation":
         parsed = Parsed(ignored=[SUBSCRIPTION], subscription=Subscription(message, _subscription_event(message)))
     elif kind == "UnsubscribeConfirmation":
@@ -67,8 +67,8 @@ def parse(
     else:
         try:
             parsed = _read_notification(message, options, received_at, read_inner)
-        except Unreadable as refusal:
-            parsed = Parsed(bad_items=[BadItem(refusal.faults, message)])
+        except ParseError as error:
+            parsed = Parsed(bad_items=[BadItem(error.faults, message)])
     if not parsed.message_id and (message_id := text(message.get("MessageId"))):
         parsed.message_id = f"sns:{message_id}"
     return parsed
@@ -79,7 +79,7 @@ def is_raw(headers: Headers) -> bool:
     return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
 
 
-def recognise_raw(payload: Json, headers: Headers) -> bool:
+def detect_raw(payload: Json, headers: Headers) -> bool:
     """Whether the body is a text. JSON of a tool is that tool's, as it is in an envelope."""
     return is_raw(headers) and not _may_be_a_tools(payload)
 
@@ -145,8 +145,8 @@ def _set_aside_what_is_too_deep(parsed: Parsed) -> None:
     for event in events:
         try:
             encode_struct(event.additional_info, path="additional_info")
-        except InvalidArgument as refusal:
-            faults = [Fault(violation.field, violation.description) for violation in refusal.violations]
+        except InvalidArgument as error:
+            faults = [Fault(violation.field, violation.description) for violation in error.violations]
             parsed.bad_items.append(BadItem(faults, event.raw_data))
         else:
             parsed.events.append(event)
@@ -156,7 +156,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
     topic_arn, subject, body = (text(message.get(name)) for name in ("TopicArn", "Subject", "Message"))
     title = first_line(subject or body)
     if not title:
-        raise Unreadable.at("Message", "must not be empty")
+        raise ParseError.at("Message", "must not be empty")
     draft = EventDraft(
         event_key=joined_key("aws-sns", topic_arn, title),
         title=title,

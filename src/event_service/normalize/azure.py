@@ -10,7 +10,7 @@ from typing import Any
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import named_severity
 from event_service.normalize.timestamps import moment
 
@@ -80,7 +80,7 @@ def _state_and_key(essentials: Mapping[str, Any], context: Mapping[str, Any]) ->
             return _event_type(over), joined_key("azure-service-health", subscription, tracking_id)
     key = first(essentials.get("alertId"), essentials.get("originAlertId"))
     if not key:
-        raise Unreadable.at("data.essentials.alertId", "must be given")
+        raise ParseError.at("data.essentials.alertId", "must be given")
     return _event_type(over), key
 
 

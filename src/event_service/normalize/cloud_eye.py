@@ -17,7 +17,7 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
+    ParseError,
     check_split,
     every_member,
     object_of,
@@ -49,8 +49,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         path = f"[{index}]" if several else ""
         try:
             parsed.events.append(_read(object_of(member, path), f"{path}." if path else ""))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_object(member)))
+        except ParseError as error:
+            parsed.bad_items.append(BadItem(error.faults, raw_object(member)))
     return parsed
 
 
@@ -76,7 +76,7 @@ def _read(item: Mapping[str, Any], prefix: str) -> EventDraft:
         Fault(prefix + name, "must be given") for name in ("event_name", "event_source") if not text(item.get(name))
     ]
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     return _draft(item, "")
 
 

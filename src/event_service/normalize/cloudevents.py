@@ -23,7 +23,7 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
+    ParseError,
     check_split,
     every_member,
     object_of,
@@ -79,8 +79,8 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
             event = object_of(member, path)
             ids.append(_delivery_id(event))
             outcome = one(event, _read(event, f"{path}."))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_object(member)))
+        except ParseError as error:
+            parsed.bad_items.append(BadItem(error.faults, raw_object(member)))
         else:
             parsed.events += outcome.events
             parsed.ignored += outcome.ignored
@@ -110,7 +110,7 @@ def _delivery_id(event: Mapping[str, Any]) -> str:
 def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
     faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     source, full_type, subject = (text(event.get(name)) for name in ("source", "type", "subject"))
     kind, type_state = _split_type(full_type)
     data = _data_of(event, prefix)
@@ -151,7 +151,7 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
     """`data`, or `data_base64` decoded, as JSON where it is some.
 
     Raises:
-        Unreadable: it is JSON that could not be stored.
+        ParseError: it is JSON that could not be stored.
     """
     if event.get("data") is not None:
         return event["data"]

@@ -26,7 +26,7 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
+    ParseError,
     check_split,
     raw_object,
 )
@@ -69,8 +69,8 @@ def check(options: Options) -> list[Fault]:
     for name in FIELDS:
         try:
             _compiled(expressions, name)
-        except Unreadable as refusal:
-            faults += refusal.faults
+        except ParseError as error:
+            faults += error.faults
     if "title" not in expressions and "event_key" not in expressions:
         faults.append(Fault("options.mapping.title", "must be given where there is no event_key"))
     return faults
@@ -80,14 +80,14 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
     """One event, or one per member of what `items` finds. Paths look into the member; `_payload` is all of it."""
     expressions = mapping(options.get("mapping"))
     if not expressions:
-        raise Unreadable.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
+        raise ParseError.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
     values = mapping(options.get("values"))
     if "items" not in expressions:
         members: list[tuple[str, Json, Mapping[str, Any]]] = [("", payload, raw_object(payload))]
     else:
         found = _search(expressions, "items", payload)
         if not isinstance(found, list):
-            raise Unreadable.at("options.mapping.items", "must find a list", "mapping")
+            raise ParseError.at("options.mapping.items", "must find a list", "mapping")
         alone = _each_alone(payload, expressions["items"], found)
         members = [
             (f"{expressions['items']}[{index}].", member, raw_data)
@@ -98,8 +98,8 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
         context = {**member, "_payload": payload} if isinstance(member, dict) else member
         try:
             outcome = _read(context, expressions, values)
-        except Unreadable as refusal:
-            faults = [Fault(prefix + fault.path, fault.problem, fault.kind) for fault in refusal.faults]
+        except ParseError as error:
+            faults = [Fault(prefix + fault.path, fault.problem, fault.kind) for fault in error.faults]
             parsed.bad_items.append(BadItem(faults, raw_data))
             continue
         if isinstance(outcome, str):
@@ -121,7 +121,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
     key = text(_search(expressions, "event_key", context))
     if not key:
         if not title:
-            raise Unreadable.at("event_key", "neither event_key nor title of the mapping finds a text", "mapping")
+            raise ParseError.at("event_key", "neither event_key nor title of the mapping finds a text", "mapping")
         key = joined_key("mapping", title, *resources)
     return EventDraft(
         event_key=key,
@@ -160,7 +160,7 @@ def _search(expressions: Mapping[str, Any], name: str, value: Json) -> Json:
     try:
         return compiled.search(value)
     except _EVALUATION_ERRORS as error:
-        raise Unreadable.at(
+        raise ParseError.at(
             name, f"the mapping's expression fails on this payload: {error}"[:300], "mapping"
         ) from error
 
@@ -170,12 +170,12 @@ def _compiled(expressions: Mapping[str, Any], name: str) -> ParsedResult | None:
     if expression is None:
         return None
     if not isinstance(expression, str) or len(expression) > _LONGEST:
-        raise Unreadable.at(f"options.mapping.{name}", f"must be a string of at most {_LONGEST} characters", "mapping")
+        raise ParseError.at(f"options.mapping.{name}", f"must be a string of at most {_LONGEST} characters", "mapping")
     try:
         return _compile(expression)
     except _EVALUATION_ERRORS as error:
         reason = str(error).partition("\n")[0][:300]
-        raise Unreadable.at(f"options.mapping.{name}", f"is no JMESPath expression: {reason}", "mapping") from error
+        raise ParseError.at(f"options.mapping.{name}", f"is no JMESPath expression: {reason}", "mapping") from error
 
 
 @lru_cache(maxsize=1024)

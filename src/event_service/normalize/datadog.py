@@ -10,7 +10,7 @@ from typing import Any
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, flat, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import State, bare_title, named_severity, priority_severity, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -127,7 +127,7 @@ def _identity(body: Mapping[str, Any], title: str, scope: str) -> str:
     if aggregation := _value(body, "aggreg_key"):
         return joined_key("datadog", aggregation)
     if not title:
-        raise Unreadable.at("title", "must be given where there is neither alert_id nor aggreg_key")
+        raise ParseError.at("title", "must be given where there is neither alert_id nor aggreg_key")
     return joined_key("datadog", first(mapping(body.get("org")).get("id"), body.get("org_id")), title)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, many, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, many, object_of, one
 from event_service.normalize.severities import (
     State,
     bare_title,
@@ -140,7 +140,7 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
         prefix: path of the object in its payload, "" or ending in a dot.
 
     Raises:
-        Unreadable: there is not even a title.
+        ParseError: there is not even a title.
     """
     named = NamedFields.of(body)
     for wrapper in _WRAPPERS:
@@ -149,7 +149,7 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
             break
     title = named.first(TITLES)
     if not title:
-        raise Unreadable.at(f"{prefix}title", "none of the usual names (title, summary, message, name, ...) has a text")
+        raise ParseError.at(f"{prefix}title", "none of the usual names (title, summary, message, name, ...) has a text")
     state = named.state() or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED

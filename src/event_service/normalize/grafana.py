@@ -10,7 +10,7 @@ from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, text
 from event_service.normalize.keys import joined_key
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import bare_title, named_severity, recovery_severity
 
 # Not what an alert is about, only what it is called and how bad it is.
@@ -28,7 +28,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "orgId" in payload and isinstance(payload.get("alerts"), list)
 
 
-def recognise_legacy(payload: Json, _headers: Headers) -> bool:
+def detect_legacy(payload: Json, _headers: Headers) -> bool:
     return (
         isinstance(payload, dict)
         and "ruleId" in payload
@@ -73,7 +73,7 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
     if not rule_id:
         faults.append(Fault("ruleId", "must be given"))
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     event_type, severity = _LEGACY_STATES[state]
     title = bare_title(text(body.get("title")))
     matches = body.get("evalMatches")

@@ -1,6 +1,6 @@
 """JSON inside a text of a payload, by the rules that the payload itself is under."""
 
-from event_service.normalize.result import Json, Unreadable
+from event_service.normalize.result import Json, ParseError
 from event_service.wire.json_text import NestedTooDeeply, NotJson, NotWritable, TooManyValues, parse_json
 
 
@@ -13,11 +13,11 @@ def read_inner_json(written: bytes, path: str) -> Json:
 
     Raises:
         ValueError: it is no JSON, or more of it than anybody reads.
-        Unreadable: it is JSON that could not be stored: NaN, an infinity, half of a surrogate pair.
+        ParseError: it is JSON that could not be stored: NaN, an infinity, half of a surrogate pair.
     """
     try:
         return parse_json(written)
     except NotWritable as problem:
-        raise Unreadable.at(path, f"is no JSON that can be stored: {problem}", "not-json") from None
+        raise ParseError.at(path, f"is no JSON that can be stored: {problem}", "not-json") from None
     except (NotJson, NestedTooDeeply, TooManyValues) as problem:
         raise ValueError("no JSON that can be read") from problem

@@ -16,7 +16,7 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
+    ParseError,
     check_split,
     raw_object,
     split,
@@ -69,8 +69,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
 def _read_into(parsed: Parsed, member: Json, path: str, raw_data: Mapping[str, Any]) -> None:
     try:
         parsed.events.append(read_event(member, path, raw_data))
-    except Unreadable as refusal:
-        parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+    except ParseError as error:
+        parsed.bad_items.append(BadItem(error.faults, raw_data))
 
 
 def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDraft:
@@ -80,10 +80,10 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
         path: where the member stands in the payload, "" for the payload itself.
 
     Raises:
-        Unreadable: with every fault of the member.
+        ParseError: with every fault of the member.
     """
     if not isinstance(member, dict):
-        raise Unreadable.at(path, "must be a JSON object")
+        raise ParseError.at(path, "must be a JSON object")
     item = _trimmed_keys(member)
     faults: list[Fault] = []
     prefix = f"{path}." if path else ""
@@ -139,7 +139,7 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
         raw_data=raw_data,
     )
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     return draft
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, objects, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import named_severity, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -48,7 +48,7 @@ def _read_issue(body: Mapping[str, Any]) -> EventDraft | str:
         return ACKNOWLEDGED
     key = text(body.get("id"))
     if not key:
-        raise Unreadable.at("id", "must be given")
+        raise ParseError.at("id", "must be given")
     conditions = texts(body.get("alertConditionNames"))
     over = event_type is EventType.RECOVERY
     return EventDraft(
@@ -78,7 +78,7 @@ def _read_incident(body: Mapping[str, Any]) -> EventDraft | str:
         return ACKNOWLEDGED
     incident_id, account_id = text(body.get("incident_id")), text(body.get("account_id"))
     if not incident_id:
-        raise Unreadable.at("incident_id", "must be given")
+        raise ParseError.at("incident_id", "must be given")
     return EventDraft(
         event_key=joined_key("newrelic", account_id, incident_id),
         event_type=event_type,
@@ -102,5 +102,5 @@ def _read_incident(body: Mapping[str, Any]) -> EventDraft | str:
 def _event_type(body: Mapping[str, Any], name: str, states: Mapping[str, EventType | None]) -> EventType | None:
     state = text(body.get(name)).lower()
     if state not in states:
-        raise Unreadable.at(name, f"must be one of {', '.join(states)}")
+        raise ParseError.at(name, f"must be one of {', '.join(states)}")
     return states[state]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import priority_severity, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -32,7 +32,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     alert = mapping(body.get("alert"))
     key = text(alert.get("alertId"))
     if not key:
-        raise Unreadable.at("alert.alertId", "must be given")
+        raise ParseError.at("alert.alertId", "must be given")
     over = event_type is EventType.RECOVERY
     draft = EventDraft(
         event_key=key,

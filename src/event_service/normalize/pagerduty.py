@@ -11,7 +11,7 @@ from typing import Any
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.severities import named_severity, recovery_severity
 from event_service.normalize.timestamps import moment
@@ -32,7 +32,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
     )
 
 
-def recognise_webhook(payload: Json, headers: Headers) -> bool:
+def detect_webhook(payload: Json, headers: Headers) -> bool:
     if not isinstance(payload, dict) or not isinstance(payload.get("event"), dict):
         return False
     event_type = payload["event"].get("event_type")
@@ -44,14 +44,14 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     masked = object_of(without_routing_keys(payload))
     try:
         return one(masked, _read(masked))
-    except Unreadable as refusal:
-        return Parsed(bad_items=[BadItem(refusal.faults, masked)])
+    except ParseError as error:
+        return Parsed(bad_items=[BadItem(error.faults, masked)])
 
 
 def _read(event: Mapping[str, Any]) -> EventDraft | str:
     action = text(event.get("event_action")).lower()
     if action not in _ACTIONS:
-        raise Unreadable.at("event_action", f"must be one of {', '.join(_ACTIONS)}")
+        raise ParseError.at("event_action", f"must be one of {', '.join(_ACTIONS)}")
     if action == "acknowledge":
         return "acknowledge"
     details = mapping(event.get("payload"))
@@ -59,9 +59,9 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
     component, group, kind = (text(details.get(name)) for name in ("component", "group", "class"))
     key = text(event.get("dedup_key"))
     if not key and action == "resolve":
-        raise Unreadable.at("dedup_key", "must be given to resolve")
+        raise ParseError.at("dedup_key", "must be given to resolve")
     if not key and not summary:
-        raise Unreadable.at("payload.summary", "must be given where there is no dedup_key")
+        raise ParseError.at("payload.summary", "must be given where there is no dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
     identity = (key,) if key else (source, component, group, kind, summary)
     return EventDraft(
@@ -96,7 +96,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
     incident = mapping(event.get("data"))
     key = text(incident.get("id"))
     if not key:
-        raise Unreadable.at("event.data.id", "must be given")
+        raise ParseError.at("event.data.id", "must be given")
     service = mapping(incident.get("service"))
     urgent = {"high": Severity.ERROR, "low": Severity.WARNING}.get(text(incident.get("urgency")).lower())
     severity = named_severity(mapping(incident.get("priority")).get("summary")) or urgent

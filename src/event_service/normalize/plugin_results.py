@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
 from event_service.normalize.native import read_event
-from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, Unreadable, split
+from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, ParseError, split
 from event_service.normalize.timestamps import moment
 from event_service.wire.struct_decode import struct_to_dict
 
@@ -35,21 +35,21 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
             where the payload holds one list that is as long as the answer, else all of it.
 
     Raises:
-        Unreadable: it is no EventsInfo, or absurdly many events, or the payload is too much to be split.
+        ParseError: it is no EventsInfo, or absurdly many events, or the payload is too much to be split.
     """
     try:
         results = event_pb2.EventsInfo.FromString(answer).results
     except DecodeError as error:
-        raise Unreadable.at("plugin", "the answer is no EventsInfo", "malformed") from error
+        raise ParseError.at("plugin", "the answer is no EventsInfo", "malformed") from error
     if len(results) > MOST_EVENTS:
-        raise Unreadable.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
+        raise ParseError.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
     parsed = Parsed()
     for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
         path = f"plugin.results[{index}]"
         try:
             parsed.events.append(read_event(_as_member(result, path, received_at), path, raw_data))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+        except ParseError as error:
+            parsed.bad_items.append(BadItem(error.faults, raw_data))
     return parsed
 
 
@@ -57,7 +57,7 @@ def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) ->
     """The result under the names of the native format, with what is absent on the wire absent here."""
     member: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(result, name))}
     if result.severity not in _SEVERITIES:
-        raise Unreadable([Fault(f"{path}.severity", f"unknown number {result.severity}")])
+        raise ParseError([Fault(f"{path}.severity", f"unknown number {result.severity}")])
     member["severity"] = _SEVERITIES[result.severity]
     member["resources"] = list(result.resources)
     try:
@@ -65,7 +65,7 @@ def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) ->
             if result.HasField(name):
                 member[name] = struct_to_dict(getattr(result, name), path=f"{path}.{name}")
     except InvalidArgument as error:
-        raise Unreadable([Fault(violation.field, violation.description) for violation in error.violations]) from error
+        raise ParseError([Fault(violation.field, violation.description) for violation in error.violations]) from error
     if _is_sane(result.occurred_at, received_at):
         member["occurred_at"] = result.occurred_at
     return member

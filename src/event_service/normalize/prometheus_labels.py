@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from event_service.model.event import EventDraft, EventType
 from event_service.normalize.fields import flat, text
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Json, Parsed, Unreadable, many, object_of
+from event_service.normalize.result import Json, Parsed, ParseError, many, object_of
 from event_service.normalize.timestamps import moment
 
 # The first of these labels that an alert has names what it is about. The order is that of upstream's Prometheus plugin.
@@ -57,7 +57,7 @@ def parse_alerts(payload: Json, draft_of: Callable[[Alert], EventDraft]) -> Pars
     """One event per member of `alerts`; what the sender's max_alerts cut off is lost, and said to be.
 
     Raises:
-        Unreadable: there is no such list.
+        ParseError: there is no such list.
     """
     group = object_of(payload)
     status, truncated = group.get("status"), text(group.get("truncatedAlerts"))
@@ -88,13 +88,13 @@ def event_key_of(alert: Mapping[str, Any], labels: Mapping[str, str], path: str)
     """The fingerprint; Alertmanager before 0.21 sent none, then the labels that it is made of.
 
     Raises:
-        Unreadable: neither is there.
+        ParseError: neither is there.
     """
     fingerprint = text(alert.get("fingerprint"))
     if fingerprint:
         return fingerprint
     if not labels:
-        raise Unreadable.at(f"{path}.labels", "must be given where there is no fingerprint")
+        raise ParseError.at(f"{path}.labels", "must be given where there is no fingerprint")
     return joined_key("labels", *[part for pair in sorted(labels.items()) for part in pair])
 
 

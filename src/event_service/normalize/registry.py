@@ -37,14 +37,14 @@ from event_service.normalize.result import (
     MOST_EVENTS,
     MOST_FIELDS,
     BadItem,
+    Detector,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
+    ParseError,
     Parser,
-    Recogniser,
-    Unreadable,
     check_members,
     object_of,
     raw_object,
@@ -65,7 +65,7 @@ class ParserSpec:
     """
 
     name: str
-    detect: Recogniser
+    detect: Detector
     parse: Parser
     reads_text: Callable[[Headers], bool] = lambda _headers: False
 
@@ -77,7 +77,7 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
         return None
     try:
         parsed = row.parse(payload, {}, options, received_at)
-    except Unreadable:
+    except ParseError:
         if row.parse is generic.parse:
             return None
         raise
@@ -95,8 +95,8 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
         try:
             row = _detected(PARSERS, object_of(member, path), headers)
             part = row.parse(member, headers, options, received_at) if row else Parsed()
-        except Unreadable as refusal:
-            part = Parsed(bad_items=[BadItem(refusal.faults, raw_object(member))])
+        except ParseError as error:
+            part = Parsed(bad_items=[BadItem(error.faults, raw_object(member))])
         for item in part.bad_items:
             item.faults = [fault if fault.path == path else fault.below(path) for fault in item.faults]
         if part.subscription is not None:  # SNS sends no lists: whoever did, the link is only to be kept
@@ -115,21 +115,21 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
 PARSERS = (
     ParserSpec("aws-sns", aws_sns.detect, partial(aws_sns.parse, read_inner=_read_inside_sns)),
     ParserSpec(
-        "aws-sns-raw", aws_sns.recognise_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
+        "aws-sns-raw", aws_sns.detect_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
     ),
     ParserSpec("aws-cloudwatch", aws_cloudwatch.detect, aws_cloudwatch.parse),
-    ParserSpec("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
+    ParserSpec("aws-cloudwatch-eventbridge", aws_cloudwatch.detect_eventbridge, aws_cloudwatch.parse_eventbridge),
     ParserSpec("aws-health", aws_health.detect, aws_health.parse),
     ParserSpec("aws-eventbridge", aws_eventbridge.detect, aws_eventbridge.parse),
     ParserSpec("grafana", grafana.detect, grafana.parse),
-    ParserSpec("grafana-legacy", grafana.recognise_legacy, grafana.parse_legacy),
+    ParserSpec("grafana-legacy", grafana.detect_legacy, grafana.parse_legacy),
     ParserSpec("alertmanager", alertmanager.detect, alertmanager.parse),
     ParserSpec("azure", azure.detect, azure.parse),
     ParserSpec("gcp", gcp.detect, gcp.parse),
     ParserSpec("datadog", datadog.detect, datadog.parse),
     ParserSpec("zabbix", zabbix.detect, zabbix.parse),
     ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse),
-    ParserSpec("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
+    ParserSpec("pagerduty-webhook", pagerduty.detect_webhook, pagerduty.parse_webhook),
     ParserSpec("cloudevents", cloudevents.detect, cloudevents.parse, cloudevents.reads_text),
     ParserSpec("cloud-eye", cloud_eye.detect, cloud_eye.parse),
     ParserSpec("opsgenie", opsgenie.detect, opsgenie.parse),
@@ -225,10 +225,10 @@ def parse(
         else:
             row = MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
         parsed = row.parse(payload, headers, options, received_at)
-    except Unreadable as refusal:
-        return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=name)
+    except ParseError as error:
+        return Parsed(bad_items=[BadItem(error.faults, raw_object(payload))], source=name)
     except Exception:
-        # Parsers refuse by Unreadable only. Should one fail all the same, the payload must not be lost with it.
+        # Parsers refuse by ParseError only. Should one fail all the same, the payload must not be lost with it.
         _log.exception("parser %s failed", name)
         fault = Fault("", f"the parser {name} failed; this is a fault of the service", "internal")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))], source=name)
@@ -252,7 +252,7 @@ def _select(name: str, payload: Json, headers: Headers) -> ParserSpec:
     formats = _BY_NAME[name]
     row = formats[0] if len(formats) == 1 else _detected(formats, payload, headers)
     if row is None:
-        raise Unreadable.at("", f"not a payload of {name}", "unrecognised")
+        raise ParseError.at("", f"not a payload of {name}", "unrecognised")
     return row
 
 

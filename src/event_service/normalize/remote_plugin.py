@@ -30,7 +30,7 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
+    ParseError,
     check_members,
     raw_object,
     too_much,
@@ -145,8 +145,8 @@ class RemotePlugins:
             await asyncio.gather(*(parse_members() for _ in range(_MEMBERS_AT_ONCE)))
             if room < 0:
                 raise too_much("", f"makes more than the {MOST_EVENTS} events that one delivery makes at most")
-        except Unreadable as refusal:
-            return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=FROM_PLUGIN)
+        except ParseError as error:
+            return Parsed(bad_items=[BadItem(error.faults, raw_object(payload))], source=FROM_PLUGIN)
         finally:
             waiting.clear()  # where one failed, the others end with what they are at
         parsed = Parsed(source=FROM_PLUGIN)
@@ -193,8 +193,8 @@ class RemotePlugins:
             return read_results(answer, member, received_at)
         except _Failed as failure:
             return Parsed(bad_items=[BadItem([failure.fault], member)])
-        except Unreadable as refusal:
-            return Parsed(bad_items=[BadItem(refusal.faults, member)])
+        except ParseError as error:
+            return Parsed(bad_items=[BadItem(error.faults, member)])
 
     async def _ask(self, endpoint: str, method: str, options: Mapping[str, Any]) -> bytes:
         request = _field(_OPTIONS_TAG, _plugin_options(options))

@@ -56,7 +56,7 @@ class Fault:
         return f"{self.path}: {self.problem}" if self.path else self.problem
 
 
-class Unreadable(Exception):
+class ParseError(Exception):
     """The refusal type: this payload, or this member of it, cannot be understood. Parsers raise nothing else."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
@@ -64,7 +64,7 @@ class Unreadable(Exception):
         self.faults = list(faults)
 
     @classmethod
-    def at(cls, path: str, problem: str, kind: str = "") -> "Unreadable":
+    def at(cls, path: str, problem: str, kind: str = "") -> "ParseError":
         return cls([Fault(path, problem, kind)])
 
 
@@ -125,7 +125,7 @@ class Parsed:
 
 
 Parser: TypeAlias = Callable[[Json, Headers, Options, datetime], Parsed]
-Recogniser: TypeAlias = Callable[[Json, Headers], bool]
+Detector: TypeAlias = Callable[[Json, Headers], bool]
 
 
 def raw_object(payload: Json) -> Mapping[str, Any]:
@@ -137,11 +137,11 @@ def object_of(payload: Json, path: str = "") -> dict[str, Any]:
     """The payload, or the member at `path`, as the object it has to be.
 
     Raises:
-        Unreadable: it is something else.
+        ParseError: it is something else.
     """
     if isinstance(payload, dict):
         return payload
-    raise Unreadable.at(path, "must be a JSON object")
+    raise ParseError.at(path, "must be a JSON object")
 
 
 def every_member(payload: Json, has_format: Callable[[dict[str, Any]], bool]) -> bool:
@@ -161,9 +161,9 @@ def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
     return Parsed(events=[outcome])
 
 
-def too_much(path: str, problem: str) -> Unreadable:
+def too_much(path: str, problem: str) -> ParseError:
     """The refusal of what would become more events, or larger ones, than one delivery may."""
-    return Unreadable.at(path, f"{problem}; send it in parts", "too-much")
+    return ParseError.at(path, f"{problem}; send it in parts", "too-much")
 
 
 def check_split(count: int, fields: int, path: str) -> None:
@@ -175,7 +175,7 @@ def check_split(count: int, fields: int, path: str) -> None:
         path: of the list.
 
     Raises:
-        Unreadable: over MOST_EVENTS or MOST_FIELDS.
+        ParseError: over MOST_EVENTS or MOST_FIELDS.
     """
     if count > MOST_EVENTS:
         raise too_much(path, f"holds {count} members, and one delivery makes {MOST_EVENTS} events at most")
@@ -187,18 +187,18 @@ def check_members(members: Sequence[Json]) -> None:
     """Refuses a list of payloads that is not worth looking at one by one.
 
     Raises:
-        Unreadable: it is too long, or nothing in it is an object.
+        ParseError: it is too long, or nothing in it is an object.
     """
     check_split(len(members), 1, "")
     if members and not any(isinstance(member, dict) for member in members):
-        raise Unreadable.at("", "must be a list of JSON objects")
+        raise ParseError.at("", "must be a list of JSON objects")
 
 
 def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
     """The payload once for each of the members it has under `name`, with only that one left in it.
 
     Raises:
-        Unreadable: there is too much of it.
+        ParseError: there is too much of it.
     """
     if len(members) == 1:
         return [payload]
@@ -210,24 +210,24 @@ def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str
     """The result for a payload that holds a list of events under `name`.
 
     Args:
-        read: one member and its path to an event, or to the reason why it is none; may raise Unreadable.
+        read: one member and its path to an event, or to the reason why it is none; may raise ParseError.
 
     Returns:
         Each event and bad item with the payload as its raw_data in which only that member is left.
 
     Raises:
-        Unreadable: there is no such list, or it is too much for one delivery.
+        ParseError: there is no such list, or it is too much for one delivery.
     """
     members = payload.get(name)
     if not isinstance(members, list):
-        raise Unreadable.at(name, "must be a list")
+        raise ParseError.at(name, "must be a list")
     parsed = Parsed()
     for index, (member, raw_data) in enumerate(zip(members, split(payload, name, members), strict=True)):
         path = f"{name}[{index}]"
         try:
             outcome = read(object_of(member, path), path)
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+        except ParseError as error:
+            parsed.bad_items.append(BadItem(error.faults, raw_data))
             continue
         if isinstance(outcome, str):
             parsed.ignored.append(outcome)

@@ -10,7 +10,7 @@ from typing import Any
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, text, texts
 from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import named_severity, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -58,13 +58,13 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
 
 def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:
     if action not in _METRIC_ACTIONS:
-        raise Unreadable.at("action", f"must be one of {', '.join(_METRIC_ACTIONS)}")
+        raise ParseError.at("action", f"must be one of {', '.join(_METRIC_ACTIONS)}")
     event_type, severity = _METRIC_ACTIONS[action]
     alert = mapping(data.get("metric_alert"))
     rule = mapping(alert.get("alert_rule"))
     key = text(alert.get("id"))
     if not key:
-        raise Unreadable.at("data.metric_alert.id", "must be given")
+        raise ParseError.at("data.metric_alert.id", "must be given")
     organization = first(alert.get("organization_id"), rule.get("organization_id"))
     name = text(rule.get("name"))
     started_at = moment(alert.get("date_started")) or moment(alert.get("date_detected"))
@@ -91,7 +91,7 @@ def _read_event(event: Mapping[str, Any], data: Mapping[str, Any]) -> EventDraft
     """One event of an issue: an issue alert that was triggered, or an error. The issue's resolution ends it."""
     issue_id = first(event.get("issue_id"), mapping(event.get("issue")).get("id"))
     if not issue_id:
-        raise Unreadable.at("data.event.issue_id", "must be given")
+        raise ParseError.at("data.event.issue_id", "must be given")
     return EventDraft(
         event_key=_issue_key(issue_id),
         title=first(event.get("title"), event.get("message"), data.get("triggered_rule")) or "Sentry event",
@@ -118,7 +118,7 @@ def _read_issue(issue: Mapping[str, Any], action: str) -> EventDraft | str:
         return "other Sentry event"
     key = text(issue.get("id"))
     if not key:
-        raise Unreadable.at("data.issue.id", "must be given")
+        raise ParseError.at("data.issue.id", "must be given")
     project = mapping(issue.get("project"))
     # Only a new issue has a time of its own. One that is back was first seen before its resolution.
     occurred_at = moment(issue.get("firstSeen")) if action == "created" else None

@@ -13,7 +13,7 @@ from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, mapping, text, texts
 from event_service.normalize.keys import joined_key, upstream_key
 from event_service.normalize.options import read_zone
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
 from event_service.normalize.severities import State, bare_title, recovery_severity
 from event_service.normalize.timestamps import moment
 
@@ -67,7 +67,7 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
     if not event_id:
         if _is_test(event):
             return TEST
-        raise Unreadable.at("event.id", "must be given")
+        raise ParseError.at("event.id", "must be given")
     if _value(event, "update_status") == "1":
         return ACKNOWLEDGED
     status = _value(event, "status") or _value(event, "value") or _value(trigger, "status")
@@ -102,7 +102,7 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
     state = State.RESOLVED if _value(body, "status").lower() in _OVER else State.FIRING
     ids = _ids_of_link(link)
     if not ids and not (host or trigger):
-        raise Unreadable.at("hostname", "must be given")
+        raise ParseError.at("hostname", "must be given")
     return EventDraft(
         event_key=joined_key("zabbix", *(ids or (host, trigger))),
         event_type=state.event_type,

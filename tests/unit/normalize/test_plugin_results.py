@@ -8,7 +8,7 @@ import pytest
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.model.event import EventType, Severity
 from event_service.normalize.plugin_results import read_results
-from event_service.normalize.result import MOST_EVENTS, Unreadable
+from event_service.normalize.result import MOST_EVENTS, ParseError
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -57,9 +57,9 @@ def test_a_payload_without_a_list_to_match_is_kept_whole() -> None:
 
 
 def test_no_answer_is_refused_whole() -> None:
-    with pytest.raises(Unreadable, match="no EventsInfo"):
+    with pytest.raises(ParseError, match="no EventsInfo"):
         read_results(b"\xff", {}, RECEIVED)
-    with pytest.raises(Unreadable, match="more than"):
+    with pytest.raises(ParseError, match="more than"):
         read_results(answer(*[{}] * (MOST_EVENTS + 1)), {}, RECEIVED)
 
 
