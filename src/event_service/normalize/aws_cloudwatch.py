@@ -9,9 +9,9 @@ from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import upstream_key
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts, upstream_key
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 INSUFFICIENT_DATA = "insufficient data"
@@ -50,7 +50,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
     name = text(alarm.get("AlarmName"))
     event_type, severity = _read_state(state, "NewStateValue")
     if state == "INSUFFICIENT_DATA" and options.get("ignore_insufficient_data") is True:
-        return one(alarm, INSUFFICIENT_DATA)
+        return single(alarm, INSUFFICIENT_DATA)
     account = text(alarm.get("AWSAccountId"))
     arn = text(alarm.get("AlarmArn"))
     if not arn:
@@ -82,7 +82,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
         ),
         occurred_at=moment(alarm.get("StateChangeTime")),
     )
-    return one(alarm, draft)
+    return single(alarm, draft)
 
 
 def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
@@ -94,7 +94,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
     state = text(condition.get("value"))
     event_type, severity = _read_state(state, "detail.state.value")
     if state == "INSUFFICIENT_DATA" and options.get("ignore_insufficient_data") is True:
-        return one(event, INSUFFICIENT_DATA)
+        return single(event, INSUFFICIENT_DATA)
     name = text(detail.get("alarmName"))
     account = text(event.get("account"))
     arn = next(iter(texts(event.get("resources"))), "")
@@ -130,7 +130,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         ),
         occurred_at=moment(condition.get("timestamp")) or moment(event.get("time")),
     )
-    parsed = one(event, draft)
+    parsed = single(event, draft)
     parsed.source = "aws-cloudwatch"
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"

@@ -6,10 +6,10 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-struc
 from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, named_severity, named_state, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 # GuardDuty's and Inspector's scale: https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html
@@ -43,7 +43,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         additional_info=extra_fields(source=source, region=event.get("region"), detail_type=kind),
         occurred_at=moment(event.get("time")),
     )
-    parsed = one(event, draft)
+    parsed = single(event, draft)
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"
     return parsed

@@ -6,9 +6,9 @@ Source: https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbrid
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _URGENT_CATEGORIES = frozenset({"issue", "scheduledChange"})
@@ -52,7 +52,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, received_at: date
         ),
         occurred_at=ended_at if closed else started_at,
     )
-    parsed = one(event, draft)
+    parsed = single(event, draft)
     # One communication is sent page by page, and once more from another region under another event id.
     communication = text(detail.get("communicationId"))
     if communication:

@@ -12,9 +12,7 @@ from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import extra_fields, first_line, objects, text
-from event_service.normalize.inner_json import read_inner_json
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first_line, joined_key, objects, read_inner_json, text
 from event_service.normalize.result import (
     MOST_BYTES,
     BadItem,
@@ -25,11 +23,9 @@ from event_service.normalize.result import (
     Parsed,
     ParseError,
     Subscription,
-    check_split,
     object_of,
-    one,
-    too_much,
 )
+from event_service.normalize.splitting import check_split, single, too_much
 from event_service.normalize.timestamps import moment
 from event_service.wire.struct_encode import encode_struct
 
@@ -167,7 +163,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
         additional_info=extra_fields(topic_arn=topic_arn),
         occurred_at=moment(message.get("Timestamp")),
     )
-    return one(message, draft)
+    return single(message, draft)
 
 
 def _subscription_event(message: dict[str, Any]) -> EventDraft:

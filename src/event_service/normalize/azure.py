@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _SCHEMA = "azureMonitorCommonAlertSchema"
@@ -61,7 +61,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         ),
         occurred_at=moment(essentials.get("resolvedDateTime" if over else "firedDateTime")),
     )
-    return one(body, draft)
+    return single(body, draft)
 
 
 def _state_and_key(essentials: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[EventType, str]:

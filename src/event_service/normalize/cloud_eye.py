@@ -8,21 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text
 from event_service.normalize.result import (
-    BadItem,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
     ParseError,
-    check_split,
-    every_member,
     object_of,
     raw_object,
 )
+from event_service.normalize.splitting import check_split, every_member
 from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("event_name", "event_source", "time")
@@ -46,11 +43,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     if several:
         check_split(len(payload), 1, "")
     for index, member in enumerate(payload if several else [payload]):
-        path = f"[{index}]" if several else ""
-        try:
-            parsed.events.append(_read(object_of(member, path), f"{path}." if path else ""))
-        except ParseError as error:
-            parsed.bad_items.append(BadItem(error.faults, raw_object(member)))
+        parsed.add(raw_object(member), _read, member, f"[{index}]" if several else "")
     return parsed
 
 
@@ -71,7 +64,9 @@ def event_of_item(item: Mapping[str, Any], project_id: str) -> EventDraft:
     return draft
 
 
-def _read(item: Mapping[str, Any], prefix: str) -> EventDraft:
+def _read(member: Json, path: str) -> EventDraft:
+    item = object_of(member, path)
+    prefix = f"{path}." if path else ""
     faults = [
         Fault(prefix + name, "must be given") for name in ("event_name", "event_source") if not text(item.get(name))
     ]

@@ -12,25 +12,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first_line, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first_line, joined_key, mapping, read_inner_json, text, texts
 from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
-from event_service.normalize.inner_json import read_inner_json
-from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
-    BadItem,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
     ParseError,
-    check_split,
-    every_member,
     object_of,
-    one,
     raw_object,
 )
 from event_service.normalize.severities import State, bare_title, named_state, recovery_severity
+from event_service.normalize.splitting import check_split, every_member, single
 from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("source", "type")
@@ -60,31 +55,17 @@ def detect(payload: Json, headers: Headers) -> bool:
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event, or one per member of a batch. A binary one is kept in raw_data in its structured form."""
-    if is_binary(headers):
-        event = _from_binary(payload, headers)
-        parsed = one(event, _read(event, ""))
-        parsed.message_id = _delivery_id(event)
-        return parsed
-    if not isinstance(payload, list):
-        event = object_of(payload)
-        parsed = one(event, _read(event, ""))
+    if is_binary(headers) or not isinstance(payload, list):
+        event = _from_binary(payload, headers) if is_binary(headers) else object_of(payload)
+        parsed = single(event, _read(event, ""))
         parsed.message_id = _delivery_id(event)
         return parsed
     check_split(len(payload), 1, "")
     parsed = Parsed()
-    ids: list[str] = []
     for index, member in enumerate(payload):
-        path = f"[{index}]"
-        try:
-            event = object_of(member, path)
-            ids.append(_delivery_id(event))
-            outcome = one(event, _read(event, f"{path}."))
-        except ParseError as error:
-            parsed.bad_items.append(BadItem(error.faults, raw_object(member)))
-        else:
-            parsed.events += outcome.events
-            parsed.ignored += outcome.ignored
-    if len(ids) == len(payload) and all(ids):
+        parsed.add(raw_object(member), _read, member, f"[{index}]")
+    ids = [_delivery_id(mapping(member)) for member in payload]
+    if all(ids):
         parsed.message_id = "cloudevents:" + joined_key(*ids)
     return parsed
 
@@ -107,7 +88,9 @@ def _delivery_id(event: Mapping[str, Any]) -> str:
     return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
 
 
-def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
+def _read(member: Json, path: str) -> EventDraft | str:
+    event = object_of(member, path)
+    prefix = f"{path}." if path else ""
     faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
     if faults:
         raise ParseError(faults)

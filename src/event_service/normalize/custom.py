@@ -17,20 +17,10 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import (
-    BadItem,
-    Fault,
-    Headers,
-    Json,
-    Options,
-    Parsed,
-    ParseError,
-    check_split,
-    raw_object,
-)
+from event_service.normalize.fields import extra_fields, joined_key, mapping, text, texts
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, raw_object
 from event_service.normalize.severities import State, bare_title, named_severity, named_state, recovery_severity
+from event_service.normalize.splitting import check_split
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -90,23 +80,13 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
             raise ParseError.at("options.mapping.items", "must find a list", "mapping")
         alone = _each_alone(payload, expressions["items"], found)
         members = [
-            (f"{expressions['items']}[{index}].", member, raw_data)
+            (f"{expressions['items']}[{index}]", member, raw_data)
             for index, (member, raw_data) in enumerate(zip(found, alone, strict=True))
         ]
     parsed = Parsed()
-    for prefix, member, raw_data in members:
+    for path, member, raw_data in members:
         context = {**member, "_payload": payload} if isinstance(member, dict) else member
-        try:
-            outcome = _read(context, expressions, values)
-        except ParseError as error:
-            faults = [Fault(prefix + fault.path, fault.problem, fault.kind) for fault in error.faults]
-            parsed.bad_items.append(BadItem(faults, raw_data))
-            continue
-        if isinstance(outcome, str):
-            parsed.ignored.append(outcome)
-        else:
-            outcome.raw_data = raw_data
-            parsed.events.append(outcome)
+        parsed.add(raw_data, _read, context, expressions, values, below=path)
     return parsed
 
 

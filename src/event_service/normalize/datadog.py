@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, flat, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, flat, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, bare_title, named_severity, priority_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _TEST_MARK = "[TEST]"
@@ -38,7 +38,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     """One event of a monitor's group. `id` is that of one event, and no identity."""
     body = object_of(payload)
     draft = _read_upstream_template(body) if text(body.get("event_key")) else _read(body)
-    return one(body, draft)
+    return single(body, draft)
 
 
 def _read(body: Mapping[str, Any]) -> EventDraft:

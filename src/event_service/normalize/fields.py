@@ -1,9 +1,11 @@
 """Reading JSON that somebody else wrote: every value may be missing, null or of another type."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from event_service.normalize.result import Json
+from event_service.normalize.result import Json, ParseError
+from event_service.wire.json_text import NestedTooDeeply, NotJson, NotWritable, TooManyValues, parse_json
 
 _TITLE_LENGTH = 250  # characters
 _NOTHING: Mapping[str, Any] = {}
@@ -103,3 +105,34 @@ def clipped(value: Json, length: int = 60) -> str:
     if isinstance(value, str) and len(value) > length:
         return repr(value[:length]) + "..."
     return repr(value)
+
+
+def read_inner_json(written: bytes, path: str) -> Json:
+    """The value of a text that may be JSON.
+
+    Args:
+        written: UTF-8.
+        path: where the text stands in its payload.
+
+    Raises:
+        ValueError: it is no JSON, or more of it than anybody reads.
+        ParseError: it is JSON that could not be stored: NaN, an infinity, half of a surrogate pair.
+    """
+    try:
+        return parse_json(written)
+    except NotWritable as problem:
+        raise ParseError.at(path, f"is no JSON that can be stored: {problem}", "not-json") from None
+    except (NotJson, NestedTooDeeply, TooManyValues) as problem:
+        raise ValueError("no JSON that can be read") from problem
+
+
+def joined_key(*parts: str) -> str:
+    """32 hexadecimal digits that stand for the parts, which are kept apart: ("a", "bc") is not ("ab", "c")."""
+    written = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def upstream_key(*parts: str) -> str:
+    """The key upstream's plugin makes of the same identity, so that alerts it opened are found again."""
+    written = ":".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.md5(written, usedforsecurity=False).hexdigest()

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 
@@ -58,4 +59,4 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         ),
         occurred_at=moment(incident.get("ended_at" if state is State.RESOLVED else "started_at")),
     )
-    return one(body, draft)
+    return single(body, draft)

@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, many, object_of, one
+from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import (
     State,
     bare_title,
@@ -17,6 +16,7 @@ from event_service.normalize.severities import (
     priority_severity,
     recovery_severity,
 )
+from event_service.normalize.splitting import per_item, single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -129,8 +129,8 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     body = object_of(payload)
     for name in _LISTS:
         if isinstance(body.get(name), list) and body[name] and not NamedFields.of(body).first(TITLES):
-            return many(body, name, lambda member, path: read_event(member, f"{path}."))
-    return one(body, read_event(body, ""))
+            return per_item(body, name, lambda member, path: read_event(member, f"{path}."))
+    return single(body, read_event(body, ""))
 
 
 def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:

@@ -7,11 +7,11 @@ and, for the older one, version 7's documentation of the webhook notification ch
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, text
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first, joined_key, text
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import bare_title, named_severity, recovery_severity
+from event_service.normalize.splitting import single
 
 # Not what an alert is about, only what it is called and how bad it is.
 _NO_RESOURCE = ("severity", "alertname")
@@ -65,7 +65,7 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
     body = object_of(payload)
     state = text(body.get("state")).lower()
     if state in _LEGACY_QUIET:
-        return one(body, f"state {state}")
+        return single(body, f"state {state}")
     faults = []
     if state not in _LEGACY_STATES:
         faults.append(Fault("state", f"must be one of {', '.join(_LEGACY_STATES)}"))
@@ -97,4 +97,4 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
             else None,
         ),
     )
-    return one(body, draft)
+    return single(body, draft)

@@ -3,24 +3,13 @@
 Source: the native table of section 3 of the Event API's rules (docs/collectors.md); upstream's api-direct payload.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import clipped, trimmed
-from event_service.normalize.result import (
-    BadItem,
-    Fault,
-    Headers,
-    Json,
-    Options,
-    Parsed,
-    ParseError,
-    check_split,
-    raw_object,
-    split,
-)
+from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, ParseError, raw_object
+from event_service.normalize.splitting import check_split, split
 from event_service.wire.timestamps import parse_timestamp
 
 _TYPES = {name.value: name for name in EventType}
@@ -48,32 +37,22 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     if isinstance(payload, list):
         check_split(len(payload), 1, "")
         for index, member in enumerate(payload):
-            _read_into(parsed, member, f"[{index}]", raw_object(member))
+            parsed.add(raw_object(member), read_event, member, f"[{index}]")
         return parsed
-    if not isinstance(payload, dict):
-        parsed.bad_items.append(BadItem([Fault("", "must be a JSON object")], raw_object(payload)))
-        return parsed
-    item = _trimmed_keys(payload)
+    item = _trimmed_keys(payload) if isinstance(payload, dict) else {}
     results = item.get("results")
     if results is None or "event_key" in item:
-        _read_into(parsed, item, "", payload)
+        parsed.add(raw_object(payload), read_event, payload, "")
     elif not isinstance(results, list):
         parsed.bad_items.append(BadItem([Fault("results", "must be a list of events")], payload))
     else:
         name = "results" if "results" in payload else next(key for key in payload if key.strip() == "results")
         for index, (member, raw_data) in enumerate(zip(results, split(payload, name, results), strict=True)):
-            _read_into(parsed, member, f"results[{index}]", raw_data)
+            parsed.add(raw_data, read_event, member, f"results[{index}]")
     return parsed
 
 
-def _read_into(parsed: Parsed, member: Json, path: str, raw_data: Mapping[str, Any]) -> None:
-    try:
-        parsed.events.append(read_event(member, path, raw_data))
-    except ParseError as error:
-        parsed.bad_items.append(BadItem(error.faults, raw_data))
-
-
-def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDraft:
+def read_event(member: Json, path: str) -> EventDraft:
     """One event by the table.
 
     Args:
@@ -136,7 +115,6 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
         account=string("account"),
         additional_info=_read_info(item.get("additional_info"), prefix, faults),
         occurred_at=occurred_at,
-        raw_data=raw_data,
     )
     if faults:
         raise ParseError(faults)

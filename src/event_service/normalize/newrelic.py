@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -39,7 +39,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event per change of an issue or incident."""
     body = object_of(payload)
-    return one(body, _read_incident(body) if "current_state" in body else _read_issue(body))
+    return single(body, _read_incident(body) if "current_state" in body else _read_issue(body))
 
 
 def _read_issue(body: Mapping[str, Any]) -> EventDraft | str:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _ACTIONS = ("trigger", "acknowledge", "resolve")
@@ -42,10 +42,9 @@ def detect_webhook(payload: Json, headers: Headers) -> bool:
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """One event. The routing key, which is a credential, is kept as its hash only, in raw_data too."""
     masked = object_of(without_routing_keys(payload))
-    try:
-        return one(masked, _read(masked))
-    except ParseError as error:
-        return Parsed(bad_items=[BadItem(error.faults, masked)])
+    parsed = Parsed()
+    parsed.add(masked, _read, masked)
+    return parsed
 
 
 def _read(event: Mapping[str, Any]) -> EventDraft | str:
@@ -92,7 +91,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
     kind = text(event.get("event_type"))
     event_type = _INCIDENT_TYPES.get(kind)
     if event_type is None:
-        return one(body, "acknowledge" if kind == "incident.acknowledged" else "other PagerDuty event")
+        return single(body, "acknowledge" if kind == "incident.acknowledged" else "other PagerDuty event")
     incident = mapping(event.get("data"))
     key = text(incident.get("id"))
     if not key:
@@ -114,7 +113,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
         ),
         occurred_at=moment(event.get("occurred_at")),
     )
-    parsed = one(body, draft)
+    parsed = single(body, draft)
     if event_id := text(event.get("id")):
         parsed.message_id = f"pagerduty:{event_id}"
     return parsed

@@ -13,8 +13,10 @@ from google.protobuf.message import DecodeError
 
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
+from event_service.model.event import EventDraft
 from event_service.normalize.native import read_event
-from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, ParseError, split
+from event_service.normalize.result import MOST_EVENTS, Fault, Parsed, ParseError
+from event_service.normalize.splitting import split
 from event_service.normalize.timestamps import moment
 from event_service.wire.struct_decode import struct_to_dict
 
@@ -46,11 +48,12 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
     parsed = Parsed()
     for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
         path = f"plugin.results[{index}]"
-        try:
-            parsed.events.append(read_event(_as_member(result, path, received_at), path, raw_data))
-        except ParseError as error:
-            parsed.bad_items.append(BadItem(error.faults, raw_data))
+        parsed.add(raw_data, _read, result, path, received_at)
     return parsed
+
+
+def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft:
+    return read_event(_as_member(result, path, received_at), path)
 
 
 def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from event_service.model.event import EventDraft, EventType
-from event_service.normalize.fields import flat, text
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Json, Parsed, ParseError, many, object_of
+from event_service.normalize.fields import flat, joined_key, text
+from event_service.normalize.result import Json, Parsed, ParseError, object_of
+from event_service.normalize.splitting import per_item
 from event_service.normalize.timestamps import moment
 
 # The first of these labels that an alert has names what it is about. The order is that of upstream's Prometheus plugin.
@@ -72,7 +72,7 @@ def parse_alerts(payload: Json, draft_of: Callable[[Alert], EventDraft]) -> Pars
         key = event_key_of(body, labels, path)
         return draft_of(Alert(body, labels, annotations, key, event_type, occurred_at_of(body, event_type), info))
 
-    parsed = many(group, "alerts", read)
+    parsed = per_item(group, "alerts", read)
     if cut_off:
         parsed.ignored.append(_TRUNCATED)
     return parsed

@@ -45,11 +45,10 @@ from event_service.normalize.result import (
     Parsed,
     ParseError,
     Parser,
-    check_members,
     object_of,
     raw_object,
-    too_much,
 )
+from event_service.normalize.splitting import check_members, too_much
 
 AUTO = "auto"
 

@@ -31,10 +31,9 @@ from event_service.normalize.result import (
     Options,
     Parsed,
     ParseError,
-    check_members,
     raw_object,
-    too_much,
 )
+from event_service.normalize.splitting import check_members, too_much
 from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.struct_encode import encode_struct
 from event_service.wire.varint import varint

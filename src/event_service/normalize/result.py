@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVarTuple
 
 from event_service.model.event import EventDraft
 
@@ -25,6 +25,7 @@ MOST_FIELDS = 1_000_000
 FROM_PLUGIN = "plugin"
 """The `source` of what a remote plugin made of a payload."""
 
+_Args = TypeVarTuple("_Args")
 _index = re.compile(r"\[\d+\]")
 
 
@@ -123,6 +124,32 @@ class Parsed:
         """Every fault of every bad item as `path: problem`."""
         return [str(fault) for item in self.bad_items for fault in item.faults]
 
+    def add(
+        self,
+        raw_data: Mapping[str, Any],
+        read: Callable[[*_Args], EventDraft | str],
+        *args: *_Args,
+        below: str = "",
+    ) -> None:
+        """Read one member and add its event, the reason why it makes none, or its faults.
+
+        Args:
+            raw_data: kept with the event or the bad item.
+            read: returns an event or a reason for `ignored`; may raise ParseError.
+            below: path that is put before the path of each fault.
+        """
+        try:
+            outcome = read(*args)
+        except ParseError as error:
+            faults = [fault.below(below) for fault in error.faults] if below else error.faults
+            self.bad_items.append(BadItem(faults, raw_data))
+            return
+        if isinstance(outcome, str):
+            self.ignored.append(outcome)
+        else:
+            outcome.raw_data = raw_data
+            self.events.append(outcome)
+
 
 Parser: TypeAlias = Callable[[Json, Headers, Options, datetime], Parsed]
 Detector: TypeAlias = Callable[[Json, Headers], bool]
@@ -142,96 +169,3 @@ def object_of(payload: Json, path: str = "") -> dict[str, Any]:
     if isinstance(payload, dict):
         return payload
     raise ParseError.at(path, "must be a JSON object")
-
-
-def every_member(payload: Json, has_format: Callable[[dict[str, Any]], bool]) -> bool:
-    """Whether an object, or every member of a list that has any, is an object of a format.
-
-    A list of several formats is none of one of them: each member is then read by its own, in whatever order they are.
-    """
-    members = payload if isinstance(payload, list) else [payload]
-    return bool(members) and all(isinstance(member, dict) and has_format(member) for member in members)
-
-
-def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
-    """The result for a payload that is one event, or, given a text, the reason why it is none."""
-    if isinstance(outcome, str):
-        return Parsed(ignored=[outcome])
-    outcome.raw_data = raw_data
-    return Parsed(events=[outcome])
-
-
-def too_much(path: str, problem: str) -> ParseError:
-    """The refusal of what would become more events, or larger ones, than one delivery may."""
-    return ParseError.at(path, f"{problem}; send it in parts", "too-much")
-
-
-def check_split(count: int, fields: int, path: str) -> None:
-    """Refuses to split a list before the pains are taken.
-
-    Args:
-        count: its members.
-        fields: of the objects around each of them, which all events repeat.
-        path: of the list.
-
-    Raises:
-        ParseError: over MOST_EVENTS or MOST_FIELDS.
-    """
-    if count > MOST_EVENTS:
-        raise too_much(path, f"holds {count} members, and one delivery makes {MOST_EVENTS} events at most")
-    if count * fields > MOST_FIELDS:
-        raise too_much(path, f"holds {count} members, and each event would repeat the {fields} fields around them")
-
-
-def check_members(members: Sequence[Json]) -> None:
-    """Refuses a list of payloads that is not worth looking at one by one.
-
-    Raises:
-        ParseError: it is too long, or nothing in it is an object.
-    """
-    check_split(len(members), 1, "")
-    if members and not any(isinstance(member, dict) for member in members):
-        raise ParseError.at("", "must be a list of JSON objects")
-
-
-def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
-    """The payload once for each of the members it has under `name`, with only that one left in it.
-
-    Raises:
-        ParseError: there is too much of it.
-    """
-    if len(members) == 1:
-        return [payload]
-    check_split(len(members), len(payload), name)
-    return [{**payload, name: [member]} for member in members]
-
-
-def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str], EventDraft | str]) -> Parsed:
-    """The result for a payload that holds a list of events under `name`.
-
-    Args:
-        read: one member and its path to an event, or to the reason why it is none; may raise ParseError.
-
-    Returns:
-        Each event and bad item with the payload as its raw_data in which only that member is left.
-
-    Raises:
-        ParseError: there is no such list, or it is too much for one delivery.
-    """
-    members = payload.get(name)
-    if not isinstance(members, list):
-        raise ParseError.at(name, "must be a list")
-    parsed = Parsed()
-    for index, (member, raw_data) in enumerate(zip(members, split(payload, name, members), strict=True)):
-        path = f"{name}[{index}]"
-        try:
-            outcome = read(object_of(member, path), path)
-        except ParseError as error:
-            parsed.bad_items.append(BadItem(error.faults, raw_data))
-            continue
-        if isinstance(outcome, str):
-            parsed.ignored.append(outcome)
-        else:
-            outcome.raw_data = raw_data
-            parsed.events.append(outcome)
-    return parsed

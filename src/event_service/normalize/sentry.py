@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _METRIC_ACTIONS = {
@@ -50,7 +50,7 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
         outcome = _read_event(data["error"], data)
     elif isinstance(data.get("issue"), dict):
         outcome = _read_issue(data["issue"], action)
-    parsed = one(body, outcome)
+    parsed = single(body, outcome)
     if request_id := text(headers.get("request-id")):
         parsed.message_id = f"sentry:{request_id}"
     return parsed

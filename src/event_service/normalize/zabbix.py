@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.keys import joined_key, upstream_key
+from event_service.normalize.fields import extra_fields, joined_key, mapping, text, texts, upstream_key
 from event_service.normalize.options import read_zone
-from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, bare_title, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -57,7 +57,7 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
     """
     body = object_of(payload)
     outcome = _read_nested(body, options) if isinstance(body.get("event"), dict) else _read_flat(body)
-    return one(body, outcome)
+    return single(body, outcome)
 
 
 def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_service.model.event import EventType, Severity
-from event_service.normalize.keys import upstream_key
+from event_service.normalize.fields import upstream_key
 from tests.unit.normalize.examples import ABSENT, example, fault_paths, first_event, read, sns_message
 
 ARN = "arn:aws:cloudwatch:eu-central-1:210987654321:alarm:orders-queue-depth"

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from event_service.normalize.fields import clipped, extra_fields, first_line, text, texts, trimmed
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import clipped, extra_fields, first_line, joined_key, text, texts, trimmed
 from event_service.normalize.severities import State, bare_title, named_severity, named_state, priority_severity
 from event_service.normalize.timestamps import moment
 

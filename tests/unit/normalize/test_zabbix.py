@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from event_service.model.event import Severity
-from event_service.normalize.keys import upstream_key
+from event_service.normalize.fields import upstream_key
 from tests.unit.normalize.examples import ABSENT, example, fault_paths, first_event, read
 
 
