@@ -242,7 +242,7 @@ def test_a_plugin_that_answers_nonsense(collectors: Collectors) -> None:
         webhook_id, url = collectors.webhook("nonsense", "plugin-nonsense", endpoint=honest.endpoint)
     with PluginProcess(nonsense=True, port=honest.port):
         assert collectors.post(url, {"a": 1}).status_code == 200
-    assert error_of(collectors, webhook_id)["description"] == "plugin: the answer is no EventsInfo"
+    assert error_of(collectors, webhook_id)["description"] == "plugin: the answer is not an EventsInfo"
 
 
 def test_what_a_crashed_plugin_could_not_read_is_replayed_when_it_is_there_again(collectors: Collectors) -> None:

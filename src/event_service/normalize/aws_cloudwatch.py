@@ -1,4 +1,4 @@
-"""Amazon CloudWatch alarms, metric and composite, as SNS delivers them and as EventBridge does.
+"""Amazon CloudWatch alarms, metric and composite, through SNS and EventBridge.
 
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-notification-schemas.html
 and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
@@ -34,16 +34,16 @@ def detect_eventbridge(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """An alarm without its SNS envelope (raw message delivery)."""
+    """Return the event of an alarm without its SNS envelope (raw message delivery)."""
     return parse_alarm(payload, options, topic_arn="")
 
 
 def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
-    """One alarm's change of state.
+    """Return the event of an alarm's state change.
 
     Args:
         options: `ignore_insufficient_data` (bool) leaves INSUFFICIENT_DATA out.
-        topic_arn: tells the region of an alarm without an AlarmArn, whose own `Region` is a display name.
+        topic_arn: provides the region of an alarm without an AlarmArn: its own `Region` is a display name.
     """
     alarm = object_of(payload)
     state = text(alarm.get("NewStateValue"))
@@ -86,12 +86,12 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
 
 
 def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """The same alarm by EventBridge: the key is the same, too."""
+    """Return the event of an alarm that EventBridge delivered, under the same key as through SNS."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
-    condition = mapping(detail.get("state"))
+    alarm_state = mapping(detail.get("state"))
     configuration = mapping(detail.get("configuration"))
-    state = text(condition.get("value"))
+    state = text(alarm_state.get("value"))
     event_type, severity = _read_state(state, "detail.state.value")
     if state == "INSUFFICIENT_DATA" and options.get("ignore_insufficient_data") is True:
         return single(event, INSUFFICIENT_DATA)
@@ -113,7 +113,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         event_key=upstream_key(arn),
         event_type=event_type,
         title=name or arn,
-        description=_description(configuration.get("description"), condition.get("reason")),
+        description=_description(configuration.get("description"), alarm_state.get("reason")),
         severity=severity,
         rule=name,
         resources=texts(dimensions) or texts(children),
@@ -128,7 +128,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
             metric_name=first(*(metric.get("name") for metric in metrics)),
             alarm_rule=configuration.get("alarmRule"),
         ),
-        occurred_at=moment(condition.get("timestamp")) or moment(event.get("time")),
+        occurred_at=moment(alarm_state.get("timestamp")) or moment(event.get("time")),
     )
     parsed = single(event, draft)
     parsed.source = "aws-cloudwatch"
@@ -145,7 +145,7 @@ def _read_state(state: str, path: str) -> tuple[EventType, Severity]:
 
 
 def _dimension_values(trigger: Any) -> list[str]:
-    """Of the one metric, or of each metric of a metric math alarm; expressions have none."""
+    """Return the dimensions of the metric, or of every metric of a metric math alarm. Expressions have none."""
     dimensions = objects(trigger.get("Dimensions"))
     for metric in objects(trigger.get("Metrics")):
         dimensions += objects(mapping(mapping(metric.get("MetricStat")).get("Metric")).get("Dimensions"))

@@ -1,4 +1,4 @@
-"""Any other event by Amazon EventBridge: GuardDuty, EC2, Config, a program's own.
+"""Other events through Amazon EventBridge: GuardDuty, EC2, Config, custom applications.
 
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 """
@@ -21,7 +21,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, keyed by what kind it is and what it is about: its own id is that of the delivery."""
+    """Return one event, keyed by source, type and subject: the event's own id identifies the delivery."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
     kind, source, account = (text(event.get(name)) for name in ("detail-type", "source", "account"))

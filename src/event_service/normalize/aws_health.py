@@ -19,7 +19,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, received_at: datetime) -> Parsed:
-    """One event of one account; it is over when it is closed, or, where it has no status, when its end has passed."""
+    """Return one event; a RECOVERY if it is closed or, without a status, if its end has passed."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
     arn = text(detail.get("eventArn"))

@@ -1,4 +1,4 @@
-"""Amazon SNS: the envelope that CloudWatch, Health and anything else published to a topic arrives in.
+"""Amazon SNS: the envelope of messages that CloudWatch, Health or any other sender published to a topic.
 
 Source: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 """
@@ -34,7 +34,7 @@ UNSUBSCRIBED = "unsubscribe confirmation"
 
 _TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 
-# Reads what the envelope holds: detection among all other formats. None: no format knows it, or it makes no event.
+# Parses the message with the first parser that detects it; None if there is no such parser.
 ReadInner = Callable[[Json, Options, datetime], Parsed | None]
 
 
@@ -47,10 +47,10 @@ def detect(payload: Json, _headers: Headers) -> bool:
 def parse(
     payload: Json, _headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
 ) -> Parsed:
-    """What the message holds; a message that is no JSON of a known format is an event by its subject.
+    """Return the events of the message, or one event by its subject if the message is not JSON of a known format.
 
-    A SubscriptionConfirmation is never followed here: it comes back as `subscription`, to be confirmed by who has
-    checked its signature, or stored as the event that carries its link.
+    The link of a SubscriptionConfirmation is never opened here. The message is returned as `subscription`: the caller
+    confirms it after verifying its signature, or stores it as an event that carries the link.
     """
     message = object_of(payload)
     kind = text(message.get("Type"))
@@ -71,19 +71,19 @@ def parse(
 
 
 def is_raw(headers: Headers) -> bool:
-    """Whether the message came by raw delivery: it is the body, and what would be around it is in the headers."""
+    """Return True for raw message delivery: the body is the message, the envelope is in the headers."""
     return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
 
 
 def detect_raw(payload: Json, headers: Headers) -> bool:
-    """Whether the body is a text. JSON of a tool is that tool's, as it is in an envelope."""
-    return is_raw(headers) and not _may_be_a_tools(payload)
+    """Return True for a text body. JSON of a known tool is left to the parser of that tool."""
+    return is_raw(headers) and not _may_be_tool_json(payload)
 
 
 def parse_raw(
     payload: Json, headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
 ) -> Parsed:
-    """The same as in the envelope, which is made of the headers and kept in raw_data. They name no subject."""
+    """Rebuild the envelope from the headers, which carry no subject, and parse it."""
     message = {
         "Type": "Notification",
         "MessageId": headers.get("x-amz-sns-message-id", ""),
@@ -102,7 +102,7 @@ def _read_notification(
         parsed.source = "aws-cloudwatch"
     else:
         parsed = (read_inner(inner, options, received_at) if inner is not None else None) or _free_text(message)
-    _set_aside_what_is_too_deep(parsed)
+    _refuse_deep_info(parsed)
     items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
     several = len(items) > 1
     check_split(len(items), len(message), "Message")
@@ -112,7 +112,10 @@ def _read_notification(
             left = json.dumps(item.raw_data)
             room -= len(left)
             if room < 0:
-                raise too_much("Message", f"makes {len(items)} events that repeat what is around them")
+                raise too_much(
+                    "Message",
+                    f"makes {len(items)} events of more than {MOST_BYTES} bytes together",
+                )
             item.raw_data = {**message, "Message": left}
         else:
             item.raw_data = message
@@ -120,23 +123,23 @@ def _read_notification(
 
 
 def _json_of(written: Json) -> Json:
-    """The message where it is JSON that may be a tool's, else None."""
+    """Return the message as JSON if a tool may have sent it, else None."""
     if not isinstance(written, str) or written.lstrip()[:1] not in {"{", "["}:
         return None
     try:
         value = read_inner_json(written.encode("utf-8", "surrogatepass"), "Message")
     except ValueError:
         return None
-    return value if _may_be_a_tools(value) else None
+    return value if _may_be_tool_json(value) else None
 
 
-def _may_be_a_tools(value: Json) -> bool:
-    """Whether it is an object, or a list that has one: `42` and `[42]` are somebody's text."""
+def _may_be_tool_json(value: Json) -> bool:
+    """Return True for an object or a list that holds one: `42` and `[42]` are plain text."""
     return isinstance(value, dict) or bool(objects(value))
 
 
-def _set_aside_what_is_too_deep(parsed: Parsed) -> None:
-    """Makes an event a bad item whose additional_info could not be stored: the message can, which is but a text."""
+def _refuse_deep_info(parsed: Parsed) -> None:
+    """Turn events whose additional_info is nested too deeply into bad items. The message is text and can be stored."""
     events, parsed.events = parsed.events, []
     for event in events:
         try:
@@ -172,7 +175,7 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
     link = text(message.get("SubscribeURL"))
     return EventDraft(
         event_key=joined_key("aws-sns-subscription", topic_arn),
-        title=f"Amazon SNS topic {topic.resource or topic_arn} waits for its subscription to be confirmed",
+        title=f"Amazon SNS topic {topic.resource or topic_arn} asks for confirmation of its subscription",
         description=f"Open this link once if the topic is yours: {link}",
         severity=Severity.INFO,
         resources=[topic_arn] if topic_arn else [],

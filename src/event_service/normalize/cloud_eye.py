@@ -1,4 +1,4 @@
-"""Huawei Cloud Eye's custom events: items of Reporting Events, by its own API or posted to a webhook as they are.
+"""Huawei Cloud Eye's custom events: items of Reporting Events, through its API or posted to a webhook.
 
 Source: https://support.huaweicloud.com/intl/en-us/api-ces/ces_03_0056.html
 """
@@ -37,7 +37,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per item of the array, or of the one item. Each carries itself only as raw_data."""
+    """Return one event per item of the array, or of the single item. Each has only itself as raw_data."""
     parsed = Parsed()
     several = isinstance(payload, list)
     if several:
@@ -48,10 +48,10 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
 
 
 def event_of_item(item: Mapping[str, Any], project_id: str) -> EventDraft:
-    """The event of one item that Cloud Eye's own API took, checked already: its sender was promised an id for it.
+    """Return the event of an item that the Cloud Eye API has accepted and promised an id for.
 
     Args:
-        project_id: Cloud Eye's, of the path. Part of the key, since one webhook may serve several projects.
+        project_id: of the Cloud Eye path. Part of the key, since one webhook may serve several projects.
     """
     draft = _draft(item, project_id)
     detail = mapping(item.get("detail"))
@@ -102,18 +102,17 @@ def _draft(item: Mapping[str, Any], project_id: str) -> EventDraft:
         ),
         occurred_at=moment(item.get("time")),
         raw_data=item,
-        # `normal` is no recovery by itself: the vendor's own example of it is an intrusion.
+        # `normal` alone is not a recovery: the vendor's example of it reports an intrusion.
         marks_trouble=state in {"warning", "incident"},
         recovers_if_troubled=state == "normal",
     )
 
 
 def _event_key(project_id: str, source: str, name: str, resource: str, dimensions: Mapping[str, str]) -> str:
-    """Names the condition: neither time, state, level, user nor content are in it, or no recovery would match."""
+    """Return a key without time, state, level, user and content, so that a recovery has the key of its alert."""
     tags = [f"{key}={value}" for key, value in sorted(dimensions.items())]
     return joined_key(project_id, source, name, resource, *tags)
 
 
 def _severity(level: Json, state: str) -> Severity:
-    """The level where there is one, else the state."""
     return _LEVELS.get(text(level).lower()) or _STATES.get(state, Severity.NONE)

@@ -33,17 +33,16 @@ _BINARY_PREFIX = "ce-"
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether the attributes are in the headers: the body is the data then, of any type, and may be empty."""
+    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty."""
     return "ce-specversion" in headers
 
 
 def reads_text(headers: Headers) -> bool:
-    """Whether a body that is no JSON is data all the same: not where the sender says that it is JSON."""
+    """Return True for a non-JSON body of a binary event, unless its content type claims JSON."""
     return is_binary(headers) and not _media_type(headers).endswith(("/json", "+json"))
 
 
 def _media_type(headers: Headers) -> str:
-    """Of the content type, which is the same in any case."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -54,7 +53,7 @@ def detect(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, or one per member of a batch. A binary one is kept in raw_data in its structured form."""
+    """Return one event, or one per member of a batch. Binary events are stored in structured form."""
     if is_binary(headers) or not isinstance(payload, list):
         event = _from_binary(payload, headers) if is_binary(headers) else object_of(payload)
         parsed = single(event, _read(event, ""))
@@ -71,7 +70,7 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
 
 
 def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
-    """The structured form: attributes from the headers, which are percent-encoded, and the body as data."""
+    """Return the structured form: percent-decoded attributes of the headers, and the body as data."""
     attributes: dict[str, Any] = {
         name.removeprefix(_BINARY_PREFIX): unquote(value)
         for name, value in headers.items()
@@ -83,7 +82,7 @@ def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
 
 
 def _delivery_id(event: Mapping[str, Any]) -> str:
-    """Source and id are unique together, and the same when an event is sent again."""
+    """Return an id that is the same when an event is sent again: source and id are unique together."""
     event_id = text(event.get("id"))
     return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
 
@@ -120,21 +119,21 @@ def _read(member: Json, path: str) -> EventDraft | str:
 
 
 def _split_type(full_type: str) -> tuple[str, State | None]:
-    """`com.example.alert.resolved` is `com.example.alert` and RESOLVED: a convention, not the specification's."""
+    """Split `com.example.alert.resolved` into `com.example.alert` and RESOLVED. The suffix is a convention only."""
     kind, dot, suffix = full_type.rpartition(".")
-    state = named_state(suffix) if dot and suffix.lower() not in _NO_SUFFIX else None
+    state = named_state(suffix) if dot and suffix.lower() not in _NOT_A_STATE else None
     return (kind, state) if state is not None else (full_type, None)
 
 
-# What is a state in a status field, but in a type more likely what the event is about.
-_NO_SUFFIX = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
+# States in a status field, but more likely the subject in a type.
+_NOT_A_STATE = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
 
 
 def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
-    """`data`, or `data_base64` decoded, as JSON where it is some.
+    """Return `data`, or the decoded `data_base64`, parsed if it is JSON.
 
     Raises:
-        ParseError: it is JSON that could not be stored.
+        ParseError: JSON that cannot be stored.
     """
     if event.get("data") is not None:
         return event["data"]

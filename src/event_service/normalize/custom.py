@@ -1,4 +1,4 @@
-"""A format of the webhook's own: JMESPath expressions in its options say where what is.
+"""A mapping in the webhook's options: JMESPath expressions that extract each field.
 
     {"mapping": {"items": "checks", "event_key": "id", "title": "join(' on ', [name, host])",
                  "severity": "level", "event_type": "status", "occurred_at": "at"},
@@ -29,7 +29,7 @@ _TEXTS = ("title", "description", "rule", "image_url", "provider", "account")
 FIELDS = ("items", "event_key", "event_type", "severity", "resources", "occurred_at", "additional_info", *_TEXTS)
 _LONGEST = 1024  # characters of one expression
 
-# What evaluating an expression on the wrong kind of value raises: the library's own errors, and Python's through it.
+# Evaluating an expression on a value of the wrong type raises the library's errors, and Python's through it.
 _EVALUATION_ERRORS = (
     JMESPathError,
     ArithmeticError,
@@ -41,18 +41,18 @@ _EVALUATION_ERRORS = (
 )
 
 
-def given(options: Options) -> bool:
-    """Whether the webhook brings a mapping."""
+def has_mapping(options: Options) -> bool:
+    """Return True if the webhook has a mapping."""
     return isinstance(options.get("mapping"), dict)
 
 
 def check(options: Options) -> list[Fault]:
-    """What is wrong with a webhook's mapping, to be told when the webhook is made; [] if nothing is."""
+    """Return the faults of a webhook's mapping."""
     expressions = options.get("mapping")
     if not isinstance(expressions, dict):
         return [Fault("options.mapping", "must be an object of JMESPath expressions")]
     faults = [
-        Fault(f"options.mapping.{name}", f"unknown; known are {', '.join(FIELDS)}")
+        Fault(f"options.mapping.{name}", f"unknown field; use one of {', '.join(FIELDS)}")
         for name in expressions
         if name not in FIELDS
     ]
@@ -62,12 +62,12 @@ def check(options: Options) -> list[Fault]:
         except ParseError as error:
             faults += error.faults
     if "title" not in expressions and "event_key" not in expressions:
-        faults.append(Fault("options.mapping.title", "must be given where there is no event_key"))
+        faults.append(Fault("options.mapping.title", "required without event_key"))
     return faults
 
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """One event, or one per member of what `items` finds. Paths look into the member; `_payload` is all of it."""
+    """Return one event, or one per member of the list that `items` finds."""
     expressions = mapping(options.get("mapping"))
     if not expressions:
         raise ParseError.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
@@ -78,10 +78,10 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
         found = _search(expressions, "items", payload)
         if not isinstance(found, list):
             raise ParseError.at("options.mapping.items", "must find a list", "mapping")
-        alone = _each_alone(payload, expressions["items"], found)
+        payloads = _single_member_payloads(payload, expressions["items"], found)
         members = [
             (f"{expressions['items']}[{index}]", member, raw_data)
-            for index, (member, raw_data) in enumerate(zip(found, alone, strict=True))
+            for index, (member, raw_data) in enumerate(zip(found, payloads, strict=True))
         ]
     parsed = Parsed()
     for path, member, raw_data in members:
@@ -101,7 +101,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
     key = text(_search(expressions, "event_key", context))
     if not key:
         if not title:
-            raise ParseError.at("event_key", "neither event_key nor title of the mapping finds a text", "mapping")
+            raise ParseError.at("event_key", "neither event_key nor title of the mapping finds text", "mapping")
         key = joined_key("mapping", title, *resources)
     return EventDraft(
         event_key=key,
@@ -120,7 +120,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
 
 
 def _event_type(written: str, values: Mapping[str, Any]) -> EventType | None:
-    """The webhook's own words first, then the usual ones; None for an acknowledgement."""
+    """Return the type by the webhook's `values`, then by the usual words; None for an acknowledgement."""
     named = text(values.get(written, written))
     if named.upper() in EventType.__members__:
         return EventType[named.upper()]
@@ -155,7 +155,7 @@ def _compiled(expressions: Mapping[str, Any], name: str) -> ParsedResult | None:
         return _compile(expression)
     except _EVALUATION_ERRORS as error:
         reason = str(error).partition("\n")[0][:300]
-        raise ParseError.at(f"options.mapping.{name}", f"is no JMESPath expression: {reason}", "mapping") from error
+        raise ParseError.at(f"options.mapping.{name}", f"is not a JMESPath expression: {reason}", "mapping") from error
 
 
 @lru_cache(maxsize=1024)
@@ -163,8 +163,8 @@ def _compile(expression: str) -> ParsedResult:
     return jmespath.compile(expression)
 
 
-def _each_alone(payload: Json, expression: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
-    """The payload with one member only in the list, for each; where the expression is no plain path, the member."""
+def _single_member_payloads(payload: Json, expression: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
+    """Return the payload once per member with only that member in the list; for complex expressions just the member."""
     names = expression.strip().removesuffix("[]").removesuffix("[*]").split(".")
     if not (isinstance(payload, dict) and all(name.isidentifier() for name in names)):
         check_split(len(members), 1, expression)
@@ -173,10 +173,10 @@ def _each_alone(payload: Json, expression: str, members: Sequence[Json]) -> Sequ
     for name in names[:-1]:
         around.append(mapping(around[-1].get(name)))
     check_split(len(members), sum(map(len, around)), expression)
-    alone = []
+    payloads = []
     for member in members:
         rebuilt: Json = [member]
         for name, level in zip(reversed(names), reversed(around), strict=True):
             rebuilt = {**level, name: rebuilt}
-        alone.append(rebuilt)
-    return alone
+        payloads.append(rebuilt)
+    return payloads

@@ -21,7 +21,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, keyed by its incident. The console's test always has the id 12345."""
+    """Return one event, keyed by its incident. The console's test always has the id 12345."""
     body = object_of(payload)
     incident = mapping(body.get("incident"))
     key = text(incident.get("incident_id"))

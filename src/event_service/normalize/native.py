@@ -1,6 +1,6 @@
-"""The service's own format: an event by the names of EventInfo, or several in `{"results": [...]}`.
+"""The native format: an event with the field names of EventInfo, or several in `{"results": [...]}`.
 
-Source: the native table of section 3 of the Event API's rules (docs/collectors.md); upstream's api-direct payload.
+Source: docs/collectors.md; upstream's api-direct payload.
 """
 
 from datetime import datetime
@@ -29,9 +29,9 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """Reads one event, a batch, or a bare list, which HTTP can carry.
+    """Return the events of one object, of a batch, or of a bare list, which only HTTP can carry.
 
-    Nothing is guessed: what the table does not allow is a fault with its path.
+    Invalid values are faults with their paths; nothing is guessed.
     """
     parsed = Parsed()
     if isinstance(payload, list):
@@ -53,13 +53,13 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
 
 
 def read_event(member: Json, path: str) -> EventDraft:
-    """One event by the table.
+    """Return one event of the native format.
 
     Args:
-        path: where the member stands in the payload, "" for the payload itself.
+        path: of the member in the payload, "" for the payload itself.
 
     Raises:
-        ParseError: with every fault of the member.
+        ParseError: lists every fault of the member.
     """
     if not isinstance(member, dict):
         raise ParseError.at(path, "must be a JSON object")
@@ -122,8 +122,8 @@ def read_event(member: Json, path: str) -> EventDraft:
 
 
 def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
-    """The object by trimmed names; where two become equal, the one that needed no trimming wins."""
-    if item.keys() <= _FIELDS:  # nearly always, and known without a look at each
+    """Return the object by trimmed names. On a collision the name that needed no trimming wins."""
+    if item.keys() <= _FIELDS:  # the usual case, without a loop
         return item
     for name in item:
         if name.strip() != name:

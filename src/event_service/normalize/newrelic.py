@@ -1,4 +1,4 @@
-"""New Relic: workflows' issues, and the older channels' incidents.
+"""New Relic: issues of workflows, and incidents of legacy channels.
 
 Source: https://docs.newrelic.com/docs/alerts/get-notified/notification-integrations/#webhook
 """
@@ -37,7 +37,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per change of an issue or incident."""
+    """Return one event per change of an issue or incident."""
     body = object_of(payload)
     return single(body, _read_incident(body) if "current_state" in body else _read_issue(body))
 

@@ -23,7 +23,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event for the actions that open or end an alert; the others (Acknowledge, AddNote, ...) make none."""
+    """Return one event for actions that open or end an alert. Others (Acknowledge, AddNote, ...) are ignored."""
     body = object_of(payload)
     event_type = _ACTIONS.get(text(body.get("action")).lower())
     if event_type is None:

@@ -1,4 +1,4 @@
-"""PagerDuty: what tools send to its Events API v2, and what it sends itself (webhooks v3).
+"""PagerDuty: Events API v2, which tools send to, and its own webhooks (v3).
 
 Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 and https://developer.pagerduty.com/docs/webhooks/v3-overview/
@@ -40,7 +40,7 @@ def detect_webhook(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event. The routing key, which is a credential, is kept as its hash only, in raw_data too."""
+    """Return one event. The routing key is a credential: only its hash is stored, in raw_data too."""
     masked = object_of(without_routing_keys(payload))
     parsed = Parsed()
     parsed.add(masked, _read, masked)
@@ -58,9 +58,9 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
     component, group, kind = (text(details.get(name)) for name in ("component", "group", "class"))
     key = text(event.get("dedup_key"))
     if not key and action == "resolve":
-        raise ParseError.at("dedup_key", "must be given to resolve")
+        raise ParseError.at("dedup_key", "required for resolve")
     if not key and not summary:
-        raise ParseError.at("payload.summary", "must be given where there is no dedup_key")
+        raise ParseError.at("payload.summary", "required without dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
     identity = (key,) if key else (source, component, group, kind, summary)
     return EventDraft(
@@ -85,7 +85,7 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
 
 
 def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One incident's change, of those that open or end it."""
+    """Return one event for a change that opens or ends an incident."""
     body = object_of(payload)
     event = mapping(body.get("event"))
     kind = text(event.get("event_type"))

@@ -1,8 +1,7 @@
-"""What a remote plugin answered, held to the rules of the service's own format.
+"""Parse the answers of remote plugins by the rules of the native format.
 
-Answers of every generation of plugins are taken: classic ones with `resource` only, those with provider and account,
-those with `resources`. A field at its default is not on the wire, so that severity NONE and an empty event_type are
-simply absent.
+Every generation of plugins is supported: with `resource` only, with provider and account, with `resources`. A field at
+its default is not on the wire: severity NONE and an empty event_type are absent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,26 +22,26 @@ from event_service.wire.struct_decode import struct_to_dict
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
 _TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")
 
-# Old cores drop the offset of a time and write Z: what then lies in the future cannot be right.
+# Old cores replace the offset of a time by Z; a time in the future is then wrong.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _EARLIEST_YEAR = 2000
 
 
 def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetime) -> Parsed:
-    """The events of an answer.
+    """Return the events of an answer.
 
     Args:
         answer: serialised spaceone.api.monitoring.plugin.EventsInfo.
-        payload: what the plugin was given; the raw_data of its events. Of several events each keeps its own member,
-            where the payload holds one list that is as long as the answer, else all of it.
+        payload: sent to the plugin; the raw_data of its events. If it has exactly one list as long as the answer,
+            each event keeps only its own member.
 
     Raises:
-        ParseError: it is no EventsInfo, or absurdly many events, or the payload is too much to be split.
+        ParseError: not an EventsInfo, too many events, or a payload too large to split.
     """
     try:
         results = event_pb2.EventsInfo.FromString(answer).results
     except DecodeError as error:
-        raise ParseError.at("plugin", "the answer is no EventsInfo", "malformed") from error
+        raise ParseError.at("plugin", "the answer is not an EventsInfo", "malformed") from error
     if len(results) > MOST_EVENTS:
         raise ParseError.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
     parsed = Parsed()
@@ -57,7 +56,7 @@ def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> Even
 
 
 def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) -> dict[str, Any]:
-    """The result under the names of the native format, with what is absent on the wire absent here."""
+    """Return the result in the native format, without the fields that are absent on the wire."""
     member: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(result, name))}
     if result.severity not in _SEVERITIES:
         raise ParseError([Fault(f"{path}.severity", f"unknown number {result.severity}")])

@@ -1,4 +1,4 @@
-"""What a parser makes of a payload: events, members it could not read, and what it left out on purpose."""
+"""The result of parsing a payload: events, bad items, and the reasons of ignored members."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +13,16 @@ Headers: TypeAlias = Mapping[str, str]  # names in lower case
 Options: TypeAlias = Mapping[str, Any]  # plugin_info.options of the webhook
 
 MOST_EVENTS = 10_000
-"""Events of one delivery. They are written in one go, and everybody else waits that long: a few seconds at most."""
+"""Events per delivery. They are one batch of the writer, which delays other deliveries by a few seconds at most."""
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of all events of one delivery. They are twice the largest request, as each may repeat what it was read from;
-only what is repeated in all of them is more."""
+"""Bytes of all events of one delivery: twice the largest request, as each event may repeat fields of its payload."""
 
 MOST_FIELDS = 1_000_000
-"""Fields of all objects that one delivery's events keep as raw_data: as many as a body may have values."""
+"""Fields of the raw_data of all events of one delivery: as many as a body may have values."""
 
 FROM_PLUGIN = "plugin"
-"""The `source` of what a remote plugin made of a payload."""
+"""The `source` of events that a remote plugin parsed."""
 
 _Args = TypeVarTuple("_Args")
 _index = re.compile(r"\[\d+\]")
@@ -31,12 +30,12 @@ _index = re.compile(r"\[\d+\]")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a payload.
+    """One fault of a payload.
 
     Attributes:
-        path: where, e.g. `results[1].severity`; "" is the payload as a whole.
-        problem: what, and what was expected instead.
-        kind: tells faults at one path apart where that matters, e.g. a plugin's `timeout` from its `crash`.
+        path: of the faulty value, e.g. `results[1].severity`; "" is the whole payload.
+        problem: the fault and the expected value.
+        kind: distinguishes faults with the same path, e.g. a plugin's `timeout` and `unavailable`.
     """
 
     path: str
@@ -45,11 +44,11 @@ class Fault:
 
     @property
     def fault_class(self) -> str:
-        """The same for every payload with this fault, wherever in a batch it stands. Never holds a caller's words."""
+        """Return the path without list positions, and the kind. It contains no text of the payload."""
         return f"{_index.sub('[]', self.path)}:{self.kind}"
 
     def below(self, path: str) -> "Fault":
-        """The same fault of a member that stands at `path`."""
+        """Return the fault with its path moved below `path`."""
         separator = "." if self.path and not self.path.startswith("[") else ""
         return Fault(f"{path}{separator}{self.path}", self.problem, self.kind)
 
@@ -58,7 +57,7 @@ class Fault:
 
 
 class ParseError(Exception):
-    """The refusal type: this payload, or this member of it, cannot be understood. Parsers raise nothing else."""
+    """A payload, or a member of it, cannot be parsed. Parsers raise nothing else."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(map(str, faults)))
@@ -71,11 +70,11 @@ class ParseError(Exception):
 
 @dataclass(slots=True)
 class BadItem:
-    """A payload, or one member of it, that is authentic but not understood. Becomes a parse-error event.
+    """An authentic payload or member that cannot be parsed. It becomes a parse-error event.
 
     Attributes:
-        faults: all of them, at least one.
-        raw_data: the payload as received, with this one member only where it held several.
+        faults: at least one.
+        raw_data: the payload as received; of several members only this one is kept.
     """
 
     faults: list[Fault]
@@ -84,11 +83,11 @@ class BadItem:
 
 @dataclass(slots=True)
 class Subscription:
-    """An Amazon SNS topic that asks to be confirmed before it delivers.
+    """An unconfirmed subscription of an Amazon SNS topic.
 
     Attributes:
         message: the SNS message, for signatures.py.
-        event: carries the link. To be stored unless the subscription was verified and confirmed.
+        event: carries the link; stored unless the subscription is verified and confirmed.
     """
 
     message: Mapping[str, Any]
@@ -97,18 +96,18 @@ class Subscription:
 
 @dataclass(slots=True)
 class Parsed:
-    """What became of one payload.
+    """The result of parsing one payload.
 
     Attributes:
-        events: in the payload's order.
-        bad_items: members that could not be read; the readable ones are in `events` all the same.
-        ignored: one short reason for each member that makes no event on purpose, e.g. `acknowledge`. The reasons are
-            a fixed set, so that they can be counted by name.
-        message_id: the sender's own id of this delivery, "" where it gives none. The same id means the same delivery,
-            but not always the same bytes (AWS Health repeats one from another region).
-        source: name of the parser that read it, e.g. `alertmanager`.
-        timestamped: the sender's own times are in the payload, so that equal bytes are a repeated delivery.
-        subscription: an SNS subscription that waits for its confirmation.
+        events: in the order of the payload.
+        bad_items: members that cannot be parsed.
+        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`. The reasons are a fixed
+            set, since they are labels of a metric.
+        message_id: the sender's id of this delivery, or "". The same id means the same delivery, but not always the
+            same bytes (AWS Health repeats one from another region).
+        source: name of the parser, e.g. `alertmanager`.
+        timestamped: every event has a time of the sender, so that equal bytes are a repeated delivery.
+        subscription: an SNS subscription to confirm.
     """
 
     events: list[EventDraft] = field(default_factory=list)
@@ -121,7 +120,7 @@ class Parsed:
 
     @property
     def faults(self) -> list[str]:
-        """Every fault of every bad item as `path: problem`."""
+        """Return every fault of every bad item as `path: problem`."""
         return [str(fault) for item in self.bad_items for fault in item.faults]
 
     def add(
@@ -156,15 +155,15 @@ Detector: TypeAlias = Callable[[Json, Headers], bool]
 
 
 def raw_object(payload: Json) -> Mapping[str, Any]:
-    """The payload as raw_data can hold it: itself where it is an object, else `{"body": payload}`."""
+    """Return the payload as an object for raw_data: any other value becomes `{"body": payload}`."""
     return payload if isinstance(payload, dict) else {"body": payload}
 
 
 def object_of(payload: Json, path: str = "") -> dict[str, Any]:
-    """The payload, or the member at `path`, as the object it has to be.
+    """Return the payload, or the member at `path`, if it is an object.
 
     Raises:
-        ParseError: it is something else.
+        ParseError: any other type.
     """
     if isinstance(payload, dict):
         return payload

@@ -37,7 +37,7 @@ def detect(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event for what opens or ends something; comments, assignments and installations make none."""
+    """Return one event for changes that open or end an alert. Comments, assignments and installations are ignored."""
     body = object_of(payload)
     data = mapping(body.get("data"))
     action = text(body.get("action")).lower()
@@ -88,7 +88,7 @@ def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:
 
 
 def _read_event(event: Mapping[str, Any], data: Mapping[str, Any]) -> EventDraft:
-    """One event of an issue: an issue alert that was triggered, or an error. The issue's resolution ends it."""
+    """Return an event of an issue: an issue alert or an error. The resolution of the issue ends it."""
     issue_id = first(event.get("issue_id"), mapping(event.get("issue")).get("id"))
     if not issue_id:
         raise ParseError.at("data.event.issue_id", "must be given")
@@ -120,7 +120,7 @@ def _read_issue(issue: Mapping[str, Any], action: str) -> EventDraft | str:
     if not key:
         raise ParseError.at("data.issue.id", "must be given")
     project = mapping(issue.get("project"))
-    # Only a new issue has a time of its own. One that is back was first seen before its resolution.
+    # A reopened issue was first seen before its resolution: firstSeen is the time of new issues only.
     occurred_at = moment(issue.get("firstSeen")) if action == "created" else None
     return EventDraft(
         event_key=_issue_key(key),
@@ -144,7 +144,7 @@ def _issue_key(issue_id: str) -> str:
 
 
 def _project_of(event: Mapping[str, Any]) -> str:
-    """The project's slug, else from the event's link: `.../projects/{organisation}/{project}/events/...`."""
+    """Return the project's slug, also from `.../projects/{organization}/{project}/events/...`."""
     if slug := first(event.get("project_slug"), event.get("project_name")):
         return slug
     _, found, rest = text(event.get("url")).partition("/projects/")

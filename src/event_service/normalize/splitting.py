@@ -8,16 +8,16 @@ from event_service.normalize.result import MOST_EVENTS, MOST_FIELDS, Json, Parse
 
 
 def every_member(payload: Json, has_format: Callable[[dict[str, Any]], bool]) -> bool:
-    """Whether an object, or every member of a list that has any, is an object of a format.
+    """Return True if the object, or every member of a non-empty list, has the format.
 
-    A list of several formats is none of one of them: each member is then read by its own, in whatever order they are.
+    A list of several formats has no format as a whole, in any order; each member is then parsed by its own.
     """
     members = payload if isinstance(payload, list) else [payload]
     return bool(members) and all(isinstance(member, dict) and has_format(member) for member in members)
 
 
 def single(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
-    """The result for a payload that is one event, or, given a text, the reason why it is none."""
+    """Return the result for one event, or for the reason to ignore it."""
     if isinstance(outcome, str):
         return Parsed(ignored=[outcome])
     outcome.raw_data = raw_data
@@ -25,32 +25,32 @@ def single(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
 
 
 def too_much(path: str, problem: str) -> ParseError:
-    """The refusal of what would become more events, or larger ones, than one delivery may."""
+    """Return the error for a payload over the limits of one delivery."""
     return ParseError.at(path, f"{problem}; send it in parts", "too-much")
 
 
 def check_split(count: int, fields: int, path: str) -> None:
-    """Refuses to split a list before the pains are taken.
+    """Check the limits before a list is split.
 
     Args:
-        count: its members.
-        fields: of the objects around each of them, which all events repeat.
+        count: members of the list.
+        fields: of the enclosing objects, which every event repeats.
         path: of the list.
 
     Raises:
         ParseError: over MOST_EVENTS or MOST_FIELDS.
     """
     if count > MOST_EVENTS:
-        raise too_much(path, f"holds {count} members, and one delivery makes {MOST_EVENTS} events at most")
+        raise too_much(path, f"has {count} members; the limit of one delivery is {MOST_EVENTS} events")
     if count * fields > MOST_FIELDS:
-        raise too_much(path, f"holds {count} members, and each event would repeat the {fields} fields around them")
+        raise too_much(path, f"has {count} members, and each event would repeat the {fields} fields around them")
 
 
 def check_members(members: Sequence[Json]) -> None:
-    """Refuses a list of payloads that is not worth looking at one by one.
+    """Check a list of payloads before it is parsed member by member.
 
     Raises:
-        ParseError: it is too long, or nothing in it is an object.
+        ParseError: too long, or without any object.
     """
     check_split(len(members), 1, "")
     if members and not any(isinstance(member, dict) for member in members):
@@ -58,10 +58,10 @@ def check_members(members: Sequence[Json]) -> None:
 
 
 def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
-    """The payload once for each of the members it has under `name`, with only that one left in it.
+    """Return the payload once per member of the list `name`, with only that member in it.
 
     Raises:
-        ParseError: there is too much of it.
+        ParseError: over MOST_EVENTS or MOST_FIELDS.
     """
     if len(members) == 1:
         return [payload]
@@ -70,16 +70,16 @@ def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Seq
 
 
 def per_item(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str], EventDraft | str]) -> Parsed:
-    """The result for a payload that holds a list of events under `name`.
+    """Return one event per member of the list `name`.
 
     Args:
-        read: one member and its path to an event, or to the reason why it is none; may raise ParseError.
+        read: called with a member and its path; returns an event or the reason to ignore it; may raise ParseError.
 
     Returns:
-        Each event and bad item with the payload as its raw_data in which only that member is left.
+        Events and bad items, each with only its own member in raw_data.
 
     Raises:
-        ParseError: there is no such list, or it is too much for one delivery.
+        ParseError: no such list, or over the limits of one delivery.
     """
     members = payload.get(name)
     if not isinstance(members, list):

@@ -1,4 +1,4 @@
-"""The times monitoring tools write: ISO 8601 in every variety, RFC 1123, seconds to nanoseconds since 1970."""
+"""Timestamps of monitoring tools: ISO 8601 in every variety, RFC 1123, seconds to nanoseconds since 1970."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -8,14 +8,14 @@ from event_service.wire.timestamps import parse_timestamp, truncate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# "0001-01-01T00:00:00Z", 0 and the like say that there is no time.
+# "0001-01-01T00:00:00Z", 0 and similar values are placeholders for no time.
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _SHORTEST_EPOCH = 9  # digits; fewer are a year or a date
 
 
 def moment(value: Json) -> datetime | None:
-    """The moment in UTC, cut to whole milliseconds; None where the value is no time or stands for none.
+    """Return the time in UTC with whole milliseconds; None for values that are no time or a placeholder.
 
     Args:
         value: text, or a number whose unit (s, ms, us, ns) follows from its size.
@@ -40,7 +40,7 @@ def _written(written: str) -> datetime:
     try:
         return parse_timestamp(written)
     except ValueError:
-        # RFC 1123, as AWS Health has it. Its weekday may be wrong and is not looked at.
+        # RFC 1123, as AWS Health sends it. Its weekday may be wrong and is ignored.
         found = parsedate_to_datetime(written)
         return truncate(found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC))
 

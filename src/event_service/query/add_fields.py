@@ -19,21 +19,21 @@ _MAX_DEPTH = 20
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value that stands for itself."""
+    """A constant."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """What the row holds there."""
+    """The value of a field of the row."""
 
     path: FieldPath
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of two, by a test."""
+    """One of two expressions, by a test."""
 
     test: "Test"
     then: "Expression"
@@ -46,14 +46,14 @@ Expression: TypeAlias = Literal | FieldValue | Choice
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """A test that is decided already."""
+    """A constant test."""
 
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two operands in the order of the database, whatever their types."""
+    """Two operands in the order of the database, of any type."""
 
     comparison: Comparison
     left: Operand
@@ -86,7 +86,7 @@ Test: TypeAlias = Always | Compared | AmongValues | Combined | Negated
 
 @dataclass(frozen=True, slots=True)
 class AddedField:
-    """A field of the row and what it is to hold."""
+    """A field to add to the row, and its value."""
 
     path: FieldPath
     value: Expression
@@ -103,7 +103,7 @@ _COMPARISONS = {
 
 
 def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[AddedField, ...]:
-    """The added fields of a list.
+    """Return the added fields of a list.
 
     Raises:
         QueryError: a name that is no field, or anything that is not an expression, or one that a field cannot hold.
@@ -137,7 +137,7 @@ def _expression(source: object, kind: FieldKind, fields: FieldSet, at: str, dept
 
 
 def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
-    """The operand, if a field of this kind can hold it."""
+    """Return the operand if a field of this kind can hold it."""
     if isinstance(operand, FieldValue):
         if operand.path.kind in {kind, FieldKind.ANY} or kind is FieldKind.ANY:
             return operand

@@ -25,7 +25,7 @@ _MOST_DIGITS = 12
 
 
 def iso_date(value: object, at: str) -> datetime:
-    """The UTC moment, in whole ms, that an ISO 8601 string names (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
+    """Return the UTC time, in whole ms, of an ISO 8601 string (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
 
     Raises:
         QueryError: anything else.
@@ -39,7 +39,7 @@ def iso_date(value: object, at: str) -> datetime:
 
 
 def lenient_date(value: object, at: str) -> datetime:
-    """The UTC moment, in whole ms, that a string names: ISO 8601, or another form with a four-digit year in it.
+    """Return the UTC time, in whole ms, of ISO 8601 or of another form with a four-digit year.
 
     What is left out is the earliest that fits; no offset is UTC.
 
@@ -60,7 +60,7 @@ def lenient_date(value: object, at: str) -> datetime:
 
 
 def time_difference(value: object, at: str, now: datetime) -> datetime:
-    """The moment `now`, `now/d`, `now/w`, `now/m`, with one `+` or `-` of s, m, h, d or w after it, stands for.
+    """Return the time of `now`, `now/d`, `now/w` or `now/m`, with at most one `+` or `-` of s, m, h, d or w.
 
     A day, week (from Monday) and month begin in UTC.
 
@@ -113,7 +113,7 @@ def _any_form(text: str) -> datetime | None:
 
 
 def _offset(name: str | None, offset: int | None) -> int | None:
-    """Seconds east of UTC, None where nothing is said; a name alone is nothing that all machines would agree on."""
+    """Return seconds east of UTC, or None. Zone names other than UTC differ between machines and are refused."""
     if offset is None and name not in {None, "UTC", "GMT", "Z"}:
         raise ValueError(f"unknown timezone {name!r}")
     return offset if name is None else offset or 0

@@ -16,7 +16,7 @@ _OPERATOR_SUFFIX = re.compile(".__", re.DOTALL)
 
 
 class FieldKind(StrEnum):
-    """What a field holds."""
+    """The type of a field."""
 
     TEXT = "text"
     TEXTS = "texts"
@@ -31,7 +31,7 @@ class FieldKind(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a path starts."""
+    """The start of a path."""
 
     ROW = "row"
     """At a document, or at a row that an earlier stage made."""
@@ -43,7 +43,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """A field, or a place below a dynamic one.
+    """A field, or a path below a dynamic one.
 
     Attributes:
         parts: names from the outermost to the innermost, with the keys of the payload as they were sent.
@@ -55,7 +55,6 @@ class FieldPath:
 
     @property
     def name(self) -> str:
-        """The dotted name, as in a request."""
         return ".".join(self.parts)
 
 
@@ -97,7 +96,7 @@ class FieldSet:
     unsearchable: frozenset[str] = frozenset()
 
     def resolve(self, key: object, at: str, *, select: bool = False) -> FieldPath:
-        """The field a key names.
+        """Return the field of a key.
 
         Args:
             at: where the key stands in the request, for the error.
@@ -119,7 +118,7 @@ class FieldSet:
         return found
 
     def find(self, key: object, at: str) -> FieldPath:
-        """The field a key names, or NO_FIELD.
+        """Return the field of a key, or NO_FIELD.
 
         Raises:
             QueryError: a key that cannot be a field's, or a field that may not be asked for.
@@ -127,11 +126,11 @@ class FieldSet:
         return self._locate(check_key(key, at), at, select=False) or NO_FIELD
 
     def path(self, name: str) -> FieldPath:
-        """The field of this very name, for keys that the program itself writes."""
+        """Return the field of this name, for keys that the program itself writes."""
         return FieldPath((name,), self.kinds[name])
 
     def default_sort(self) -> tuple[SortKey, ...]:
-        """The order of a list that asks for none."""
+        """Return the order of a list that gives none."""
         return tuple(SortKey(self.path(name), descending) for name, descending in self.default_order)
 
     def _locate(self, parts: tuple[str, ...], at: str, *, select: bool) -> FieldPath | None:
@@ -151,7 +150,7 @@ class FieldSet:
 
 
 def check_key(key: object, at: str) -> tuple[str, ...]:
-    """The parts of a dotted key that can be a field's.
+    """Return the parts of a dotted key.
 
     Raises:
         QueryError: not a string, empty, too long or too deep, or with a part that starts with `$` or holds NUL.
@@ -171,7 +170,7 @@ def check_key(key: object, at: str) -> tuple[str, ...]:
 
 
 def is_unicode(text: str) -> bool:
-    """False for a string with half of a surrogate pair in it, which neither protobuf nor BSON can carry."""
+    """Return False for half of a surrogate pair, which neither protobuf nor BSON can carry."""
     if text.isascii():
         return True
     try:

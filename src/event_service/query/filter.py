@@ -1,4 +1,4 @@
-"""Filters: one condition of a request, validated."""
+"""Filters: the predicates of a request, validated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ MAX_FILTERS = 1000
 
 
 class Comparison(StrEnum):
-    """How a field compares with a value."""
+    """A comparison of a field with a value."""
 
     EQUAL = "eq"
     NOT_EQUAL = "not"
@@ -48,7 +48,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field is there, be it null, or it is not."""
+    """The field exists, even if it is null; or it does not."""
 
     path: FieldPath
     present: bool
@@ -56,7 +56,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A string, or a string of the list, has one of the substrings in it, whatever their case; or none of them."""
+    """A string, or a string of the list, contains one of the substrings in any case; or none of them."""
 
     path: FieldPath
     substrings: tuple[str, ...]
@@ -74,7 +74,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A string, or a string of the list, matches one of the patterns somewhere, whatever its case."""
+    """A string, or a string of the list, matches one of the patterns somewhere, in any case."""
 
     path: FieldPath
     patterns: tuple[str, ...]
@@ -82,7 +82,7 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class MemberTest:
-    """What one key of a list's member must be like: a comparison, or one of values."""
+    """A test of one key of a list member: a comparison, or one of values."""
 
     key: tuple[str, ...]
     comparison: Comparison | None
@@ -103,7 +103,7 @@ Predicate: TypeAlias = Compare | Exists | Contains | OneOf | Matches | HasMember
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a list or stat is about: every condition of `every`, and, unless it is empty, one of `some`."""
+    """The filter of a list or stat: every predicate of `every`, and one of `some` unless it is empty."""
 
     every: tuple[Predicate, ...] = ()
     some: tuple[Predicate, ...] = ()
@@ -114,7 +114,7 @@ EVERYTHING = Where()
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One filter while it is read. `at` is where it stands, `value_at` where its value does."""
+    """A filter while it is parsed; `value_at` is the path of its value."""
 
     path: FieldPath
     operator: str
@@ -126,7 +126,7 @@ class _Item:
 def parse_where(
     query: Mapping[str, object], equals: Mapping[str, str], fields: FieldSet, now: datetime, at: str = "query"
 ) -> Where:
-    """`filter`, `filter_or` and `keyword` of a query, and the fields of the request beside it.
+    """Return the filter of `filter`, `filter_or`, `keyword` and the request's own fields.
 
     Args:
         equals: request fields that must equal a value; "" is a field that was not given.
@@ -146,7 +146,7 @@ def parse_where(
 
 
 def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
-    """A list of filters `{k, v, o}`.
+    """Return the predicates of a list of filters `{k, v, o}`.
 
     Raises:
         QueryError: a filter that cannot be answered.
@@ -158,7 +158,7 @@ def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> 
 
 
 def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Predicate:
-    """One filter `{k, v, o}` (or `{key, value, operator}`); without a value it is about null.
+    """Return the predicate of `{k, v, o}` or `{key, value, operator}`. A missing value is null.
 
     Raises:
         QueryError: an unknown operator or field, or a value the operator does not take.
@@ -188,7 +188,7 @@ def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...
 
 
 def field_value(value: object, path: FieldPath, at: str) -> Value:
-    """A value to compare a field with: a date on a date field, else JSON.
+    """Return a value to compare a field with: a time for a date field, else JSON.
 
     Raises:
         QueryError: no date on a date field, or no comparable JSON.
@@ -364,7 +364,7 @@ def time_range(where: Where) -> TimeRange:
 
 
 def timeless(where: Where) -> Where:
-    """Return the filter without the conditions that `time_range` stands for."""
+    """Return the filter without the predicates that `time_range` covers."""
     return replace(where, every=tuple(each for each in where.every if not _is_about_time(each)))
 
 

@@ -1,4 +1,4 @@
-"""`Query`: what a list is asked for."""
+"""`Query`: the request of a list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _ROW_ID = frozenset({"_id", "id", "pk"})
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which rows.
+    """The rows of a page.
 
     Attributes:
         start: the first row, counted from 1. Without a limit every list starts at the first.
@@ -32,13 +32,13 @@ class PageRequest:
 
     @property
     def skip(self) -> int:
-        """How many rows come before the page."""
+        """Return the number of rows before the page."""
         return self.start - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A list as it was asked for.
+    """A parsed list request.
 
     Attributes:
         sort: the levels of the order, to which the row's id is added; None for the resource's default order.
@@ -61,7 +61,7 @@ def parse_list_query(
     fields: FieldSet,
     now: datetime | None = None,
 ) -> ListQuery:
-    """A `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
+    """Parse a `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
 
     Args:
         query: the message with its proto field names; None where the request has none.
@@ -97,7 +97,7 @@ def parse_list_query(
 
 
 def parse_page(page: object, at: str) -> PageRequest:
-    """`{start, limit}`; 0 is the same as none.
+    """Parse `{start, limit}`; 0 is the same as unset.
 
     Raises:
         QueryError: not whole numbers of 32 bits.
@@ -118,7 +118,7 @@ def _only(names: Sequence[object], fields: FieldSet, at: str) -> tuple[FieldPath
 
 
 def without_inner(paths: Sequence[FieldPath]) -> tuple[FieldPath, ...]:
-    """The paths, each once, without those that lie inside of another."""
+    """Return the distinct paths, without those that lie inside another."""
     known = {path.parts for path in paths}
     kept: dict[tuple[str, ...], FieldPath] = {}
     for path in paths:
@@ -135,7 +135,7 @@ def _unwind(unwind: object, fields: FieldSet) -> Unwind | None:
 
 
 def _sort(sort: object, fields: FieldSet, at: str) -> tuple[SortKey, ...] | None:
-    """The levels that are known; None where no order is asked for, () where nothing of it is known."""
+    """Return the known levels; None if no order is given, () if none of its keys is known."""
     items = members(sort, at)
     if not items:
         return None

@@ -27,12 +27,12 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class PatternFault(ValueError):
-    """Why a pattern is refused."""
+    """The reason why a pattern is refused."""
 
 
 @dataclass(slots=True)
 class _Cost:
-    """What a part of a pattern can cost a backtracking matcher.
+    """The cost of a part of a pattern to a backtracking matcher.
 
     Attributes:
         ways: upper bound of the ways to match it, unbounded repeats counted once.
@@ -51,7 +51,7 @@ class _Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Repeat:
-    """An unbounded repeat in a pattern: of pattern[start:middle], at least `least` times, written up to `end`."""
+    """An unbounded repeat of pattern[start:middle], at least `least` times, written up to `end`."""
 
     start: int
     middle: int
@@ -60,7 +60,7 @@ class _Repeat:
 
 
 def checked_pattern(pattern: str) -> str:
-    """A pattern that matches the same texts as the given one, but costs a backtracking matcher less.
+    """Return a pattern that matches the same texts as the given one at less cost to a backtracking matcher.
 
     Whether something matches somewhere in a text is all that is asked, so a repeat at either end needs no more than
     its least, and equal repeats side by side (`a*a*a*b`, which would be tried in every division) are one.
@@ -121,7 +121,7 @@ class _Parser:
         return total
 
     def _atom(self, nesting: int) -> tuple[_Cost, bool]:
-        """One character, class, group or anchor, and whether it can be repeated."""
+        """Read one character, class, group or anchor; return also whether it can be repeated."""
         character = self.pattern[self.position]
         if character in "*+?" or self._count_ahead():
             raise PatternFault(f"nothing before {character!r} to repeat")
@@ -182,7 +182,7 @@ class _Parser:
                     raise PatternFault("a range in a class that has no order")
 
     def _class_member(self) -> str | None:
-        """One member of a class: the character, or None for a set such as \\d."""
+        """Read one member of a class: a character, or None for a set such as \\d."""
         character = self.pattern[self.position]
         if character == "[" and self.pattern[self.position + 1 : self.position + 2] in {":", ".", "="}:
             raise PatternFault("POSIX classes such as [:alpha:] are not supported")
@@ -247,7 +247,7 @@ class _Parser:
         return least, most
 
     def _count_ahead(self) -> tuple[int, int | None, int] | None:
-        """The bounds of `{n}`, `{n,}` or `{n,m}` at the position and where it ends; None where '{' is just itself."""
+        """Return the bounds of `{n}`, `{n,}` or `{n,m}` at the position, and its end; None if '{' is a literal."""
         if not self._next_is("{"):
             return None
         end = self.pattern.find("}", self.position)
@@ -283,7 +283,7 @@ def _simplified(pattern: str, repeats: list[_Repeat], *, ends: bool) -> str:
 
 
 def _side_by_side(pattern: str, repeats: list[_Repeat]) -> list[list[_Repeat]]:
-    """The repeats in runs of equal ones that follow each other directly."""
+    """Return the repeats in runs of equal, adjacent ones."""
     runs: list[list[_Repeat]] = []
     for repeat in sorted(repeats, key=lambda repeat: repeat.start):
         before = runs[-1][-1] if runs else None

@@ -73,7 +73,7 @@ class NotACondition(ValueError):
 
 
 def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
-    """One condition as a Filter of the query language: {"k", "v", "o"}.
+    """Return one condition as a Filter of the query language: {"k", "v", "o"}.
 
     Args:
         words: other names of fields.
@@ -101,7 +101,7 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
 
 
 def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[dict[str, Any]], str]:
-    """A line of conditions with blanks between them: `severity=ERROR title~"cpu load" web-1`.
+    """Parse a line of conditions separated by blanks: `severity=ERROR title~"cpu load" web-1`.
 
     Double quotes keep blanks together; around a whole value they are not part of it, except below raw_data and
     additional_info, where they say that the value is text.
@@ -127,7 +127,7 @@ def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[
 
 
 def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
-    """since and until: an age (`90m`), one of the query language's own times (`now/d-1d`), or a date."""
+    """Parse since and until: an age (`90m`), a time of the query language (`now/d-1d`), or a date."""
     if operator != "=" or not value.strip():
         raise NotACondition(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
     comparison = "gte" if field == "since" else "lt"
@@ -145,7 +145,7 @@ def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
 
 
 def _literal(value: str) -> Any:
-    """A value below a field that holds JSON, where types matter."""
+    """Return a value below a JSON field, where types matter."""
     if (
         NUMBER.fullmatch(value)
         or value in ("true", "false", "null")

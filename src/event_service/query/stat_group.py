@@ -18,7 +18,7 @@ _WITH_CONDITIONS = frozenset({Accumulator.COUNT, Accumulator.SUM, Accumulator.AV
 
 
 def parse_group(group: object, rows: Rows, at: str) -> tuple[Group, Rows]:
-    """`{keys, fields}`, at least one of either.
+    """Parse `{keys, fields}`, which needs at least one of either.
 
     Raises:
         QueryError: a key or field without a name, an unknown operator, a wrong date format.

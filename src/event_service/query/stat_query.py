@@ -1,4 +1,4 @@
-"""`StatisticsQuery`: what a stat is asked for."""
+"""`StatisticsQuery`: the request of a stat."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class StatQuery:
-    """A stat as it was asked for: stages, or the distinct values of one field.
+    """A parsed stat request: stages, or the distinct values of one field.
 
     Attributes:
         stages: None for distinct.
@@ -37,7 +37,7 @@ class StatQuery:
 
 
 def parse_stat_query(query: Mapping[str, object] | None, fields: FieldSet, now: datetime | None = None) -> StatQuery:
-    """A `spaceone.api.core.v2.StatisticsQuery` as plain dict.
+    """Parse a `spaceone.api.core.v2.StatisticsQuery` as plain dict.
 
     Args:
         query: the message with its proto field names; None where the request has none.

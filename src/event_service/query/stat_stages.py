@@ -15,7 +15,7 @@ from event_service.query.values import Value
 
 
 class DatePart(StrEnum):
-    """What of a date a group key is made of, as a number."""
+    """The part of a date that a group key is made of, as a number."""
 
     YEAR = "year"
     MONTH = "month"
@@ -23,7 +23,7 @@ class DatePart(StrEnum):
 
 
 class Accumulator(StrEnum):
-    """What a group field makes of its rows."""
+    """The aggregation of a group field."""
 
     COUNT = "count"
     SUM = "sum"
@@ -38,7 +38,7 @@ class Accumulator(StrEnum):
 
 
 class ProjectOperator(StrEnum):
-    """What a project field makes of a value."""
+    """The operator of a project field."""
 
     SIZE = "size"
     SUM = "sum"
@@ -61,7 +61,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class GroupPredicate:
-    """Which rows a field counts: those whose value compares so, in the order of the database, with a literal."""
+    """The rows that a field counts: those whose value compares so with a literal, in the order of the database."""
 
     path: FieldPath
     comparison: Comparison
@@ -109,7 +109,7 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class ProjectField:
-    """A field of the new row: where it goes, and what it is made of."""
+    """A field of the new row: its target and its source."""
 
     target: tuple[str, ...]
     path: FieldPath

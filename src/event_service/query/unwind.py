@@ -28,7 +28,7 @@ class Unwind:
 
 
 def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
-    """`{path, filter}`. A filter needs a key, an operator and a value that is not empty, 0, false or null.
+    """Parse `{path, filter}`. A filter needs a key, an operator and a value that is not empty, 0, false or null.
 
     Raises:
         QueryError: no path, or a filter that cannot be answered.

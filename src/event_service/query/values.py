@@ -14,7 +14,7 @@ Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
 
 
 def json_value(value: object, at: str, depth: int = 0) -> Value:
-    """A JSON value with every number as a double, as a Struct carries them.
+    """Return a JSON value with every number as a double, like a Struct.
 
     Raises:
         QueryError: a key with a leading `$` or a NUL, nested deeper than 64, a number beyond a double, broken Unicode,
@@ -41,7 +41,7 @@ def json_value(value: object, at: str, depth: int = 0) -> Value:
 
 
 def scalar(value: object, at: str) -> str | float | bool | None:
-    """A JSON value that is neither a list nor an object.
+    """Return a JSON value that is neither a list nor an object.
 
     Raises:
         QueryError: as `json_value`, or a list or an object.
@@ -53,7 +53,7 @@ def scalar(value: object, at: str) -> str | float | bool | None:
 
 
 def text(value: object, at: str) -> str:
-    """A string.
+    """Return a string.
 
     Raises:
         QueryError: anything else.
@@ -66,7 +66,7 @@ def text(value: object, at: str) -> str:
 
 
 def boolean(value: object, at: str) -> bool:
-    """true or false; null is false.
+    """Return a boolean; null is false.
 
     Raises:
         QueryError: anything else.
@@ -79,7 +79,7 @@ def boolean(value: object, at: str) -> bool:
 
 
 def integer(value: object, at: str, *, least: int, most: int) -> int:
-    """A whole number within bounds.
+    """Return a whole number within bounds.
 
     Raises:
         QueryError: anything else.
@@ -92,7 +92,7 @@ def integer(value: object, at: str, *, least: int, most: int) -> int:
 
 
 def members(value: object, at: str) -> list[object]:
-    """A list; null is an empty one.
+    """Return a list; null is an empty one.
 
     Raises:
         QueryError: anything else.
@@ -105,7 +105,7 @@ def members(value: object, at: str) -> list[object]:
 
 
 def mapping(value: object, at: str) -> Mapping[str, object]:
-    """An object.
+    """Return an object.
 
     Raises:
         QueryError: anything else.
@@ -116,7 +116,7 @@ def mapping(value: object, at: str) -> Mapping[str, object]:
 
 
 def alias(item: Mapping[str, object], long: str, short: str) -> tuple[object, str]:
-    """The member that goes by a long or a short name, None where it has neither, and the name it goes by."""
+    """Return the member by its long or short name, None if it has neither, and the name found."""
     return (item[long], long) if long in item else (item.get(short), short)
 
 

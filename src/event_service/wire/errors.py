@@ -11,7 +11,7 @@ _LONGEST_PATH = 300  # characters: the path goes into a header
 
 
 class RefusedValueError(Exception):
-    """A value that has no place in a payload; `add_trailer` collects the way to it while the error passes upwards.
+    """A value that a Struct cannot hold. Each level adds its step to the path as the error propagates.
 
     Attributes:
         problem: what is wrong, to be read after the path.
@@ -24,7 +24,7 @@ class RefusedValueError(Exception):
         self.add_trailer: list[str | int] = []
 
     def at(self, root: str) -> InvalidArgument:
-        """The error for the caller, who knows the outermost object as `root`: `data.a[3]: ...`."""
+        """Return the error for the caller, with the path below `root`: `data.a[3]: ...`."""
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.add_trailer))
         path = (root + "".join(steps)).encode(errors="replace").decode()
         if len(path) > _LONGEST_PATH:
@@ -33,7 +33,7 @@ class RefusedValueError(Exception):
 
 
 class TooDeepError(RefusedValueError):
-    """A message would stand below MAX_LEVEL. The way there is long and says nothing: only the root is named."""
+    """A message below MAX_LEVEL. Its path is long, so only the root is named."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -101,7 +101,7 @@ _timestamp = lru_cache(64)(format_timestamp)
 
 
 def append_alert_id(wire: bytes, alert_id: str) -> bytes:
-    """The EventInfo with its alert_id set or replaced: of two values of a field the last counts. "" changes nothing."""
+    """Return the EventInfo with its alert_id set or replaced: of repeated scalars protobuf takes the last."""
     if not alert_id:
         return wire
     text = alert_id.encode()
@@ -109,7 +109,7 @@ def append_alert_id(wire: bytes, alert_id: str) -> bytes:
 
 
 def join_events_info(rows: Sequence[bytes], total_count: int) -> bytes:
-    """The serialised EventsInfo of EventInfo rows; `total_count` stops at 2^31-1."""
+    """Return the serialised EventsInfo of EventInfo rows; `total_count` is capped at 2^31-1."""
     parts: list[bytes] = []
     for row in rows:
         parts += (_ROW[len(row)], row)
@@ -119,7 +119,7 @@ def join_events_info(rows: Sequence[bytes], total_count: int) -> bytes:
 
 
 def check_size(wire: bytes, max_bytes: int, *, path: str = "data") -> None:
-    """Refuses what is larger than an event may be: a payload's Struct, or a finished EventInfo.
+    """Check the size of a payload's Struct or of a finished EventInfo.
 
     Raises:
         TooLarge: sending the same again does not help.

@@ -18,23 +18,23 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class NotJson(Exception):
-    """The text of a body is not JSON; says why."""
+    """The body is not JSON; the message is the reason."""
 
 
 class NotWritable(NotJson):
-    """JSON to whoever wrote it, but it holds what JSON cannot write: NaN, an infinity, half of a surrogate pair."""
+    """The JSON holds what JSON cannot express again: NaN, an infinity, half of a surrogate pair."""
 
 
 class TooManyValues(Exception):
-    """The text may be JSON, but it holds more than `MAX_VALUES` values."""
+    """The text has more than `MAX_VALUES` values."""
 
 
 class NestedTooDeeply(Exception):
-    """The text is JSON, but no parser of ours follows it to its end."""
+    """The JSON is nested too deeply for the parser."""
 
 
 def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
-    """Parses a body.
+    """Parse a body.
 
     Args:
         body: UTF-8, with or without a byte order mark.
@@ -81,13 +81,13 @@ def _holds_too_many_values(text: str, body: bytes) -> bool:
 
 
 def _values(text: bytes) -> int:
-    """How many values are inside others: each is the first of a list or an object, or follows a comma."""
+    """Count nested values: each is the first of a list or an object, or follows a comma."""
     containers = text.count(b"[") + text.count(b"{") - text.count(b"[]") - text.count(b"{}")
     return text.count(b",") + containers
 
 
 def _outside_strings(body: bytes) -> bytes:
-    """JSON with a mark for each string, and without blanks. So many strings that they alone are too many stay in."""
+    """Return the JSON with a mark for each string and without blanks, or the body if its strings alone are too many."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') > 4 * MAX_VALUES:
         return body
@@ -103,7 +103,7 @@ _NUMBER_SHAPES = bytes(
 
 
 def _may_hold_large_numbers(body: bytes) -> bool:
-    """Whether there are 17 digits in a row or an exponent of three: without, every number fits into 64 bits."""
+    """Return False if every number surely fits into 64 bits: no 17 digits in a row, no three-digit exponent."""
     shapes = body.translate(_NUMBER_SHAPES)
     return b"0" * 17 in shapes or b"e000" in shapes or b"e+000" in shapes
 
@@ -133,7 +133,7 @@ def _integer_or_double(text: str) -> int | float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What `json` does by itself, but then in one go, in which no other thread runs: not even the event loop's."""
+    """Build an object in Python code: json's C code would keep the GIL, and with it the event loop, to the end."""
     return dict(pairs)
 
 

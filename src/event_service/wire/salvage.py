@@ -6,7 +6,7 @@ _VARINT, _FIXED_64, _DELIMITED, _FIXED_32 = 0, 1, 2, 5  # the wire types there a
 
 
 def part(wire: bytes, field: int) -> tuple[bytes, list[bytes]]:
-    """A message without one of its fields, and the contents of that field, in their order.
+    """Split a message into the contents of one repeated field, and the other fields.
 
     protobuf refuses a message as a whole where one member of a list is nested too deeply, or is not UTF-8.
 

@@ -16,7 +16,7 @@ _MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: the
 
 
 def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
-    """The object a Struct message holds.
+    """Return a Struct message as a dict.
 
     Args:
         path: what the caller knows the object as; the start of every field path in an error.
@@ -36,13 +36,13 @@ def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int
 
 
 def struct_wire(message: struct_pb2.Struct) -> bytes:
-    """The message's bytes without unknown fields, which could be nested deeper than any reader follows."""
+    """Return the message's bytes without unknown fields, which may be nested deeper than a reader follows."""
     message.DiscardUnknownFields()
     return message.SerializeToString()
 
 
 def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOAD_LEVEL) -> Any:
-    """What a Value message holds; values and errors as in `struct_to_dict`."""
+    """Return a Value message as a Python value; values and errors as in `struct_to_dict`."""
     try:
         return _read_value(message, level)
     except RefusedValueError as refused:
@@ -50,7 +50,7 @@ def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOA
 
 
 def list_to_python(message: struct_pb2.ListValue, *, path: str, level: int = PAYLOAD_LEVEL) -> list[Any]:
-    """What a ListValue message holds; values and errors as in `struct_to_dict`."""
+    """Return a ListValue message as a list; values and errors as in `struct_to_dict`."""
     try:
         return _read_list(message, level)
     except RefusedValueError as refused:
@@ -91,7 +91,6 @@ def _read_list(message: struct_pb2.ListValue, level: int) -> list[Any]:
 
 
 def _read_value(message: struct_pb2.Value, level: int) -> Any:  # noqa: PLR0911 - one return a kind
-    """What the Value, which itself stands on `level`, holds."""
     kind = message.WhichOneof("kind")
     if kind == "string_value":
         return message.string_value

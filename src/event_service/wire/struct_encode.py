@@ -57,7 +57,7 @@ _LONGEST_NAME, _MOST_NAMES = 64, 4096
 
 
 def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = PAYLOAD_LEVEL) -> bytes:
-    """The serialised google.protobuf.Struct of an object.
+    """Return the serialised google.protobuf.Struct of an object.
 
     Args:
         value: keys str; values str, int, float, bool, None, datetime (written as in `format_timestamp`), and mappings
@@ -75,7 +75,7 @@ def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = 
 
 
 def encode_stored_struct(value: Mapping[str, Any], *, level: int = PAYLOAD_LEVEL, whole_at: str = "") -> bytes:
-    """Like `encode_struct` for what others have put into the database, which must not make a whole list unreadable.
+    """Return the serialised Struct of an object from the database, with values that cannot be encoded replaced.
 
     Numbers that are not finite or do not fit become null, lone surrogates the replacement character, what is nested
     too deeply null, and values of types that JSON does not have their text.
@@ -135,7 +135,7 @@ def _write_list(value: Sequence[Any], level: int) -> bytes:
 
 
 def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return a kind
-    """The fields of one Value, which itself stands on `level`."""
+    """Return the fields of a Value that is on `level`."""
     content: bytes
     kind = type(value)
     if kind is str:
@@ -164,7 +164,7 @@ def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return
 
 
 def _plain(value: Any) -> Any:
-    """A value of a subclass or a kindred type as the JSON type it stands for."""
+    """Return a value of a subclass or a related type as its JSON type."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -187,7 +187,7 @@ def _refused(problem: str, step: str | int) -> RefusedValueError:
 
 
 def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a kind
-    """`value` with everything replaced that `_write_object` refuses."""
+    """Return `value` with everything replaced that `_write_object` refuses."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, float):
@@ -205,5 +205,5 @@ def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a ki
 
 
 def _below(value: Any, level: int) -> Any:
-    """A member of an object or list: null where a container would stand too deep."""
+    """Return a member of an object or list, or None if a container would be too deep."""
     return None if level > MAX_LEVEL and isinstance(value, (Mapping, list, tuple)) else _readable(value, level)

@@ -10,7 +10,7 @@ _any_iso = isoparser(sep="T")
 
 
 def format_timestamp(moment: datetime) -> str:
-    """`YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits cut off. A datetime without a timezone is taken as UTC.
+    """Return `YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits truncated. A naive datetime is UTC.
 
     Raises:
         OverflowError: a moment that is outside of the years 1 to 9999 in UTC.
@@ -21,7 +21,7 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """The moment an ISO 8601 text names, in UTC, cut to whole milliseconds.
+    """Return the time of an ISO 8601 text in UTC, truncated to milliseconds.
 
     Beside the usual form: `2025`, `2025-01`, `20250101`, `2025-W01`, `2025-001`, `T24:00:00`, a blank or `t` for the T,
     any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. No offset is
@@ -39,12 +39,12 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def truncate(moment: datetime) -> datetime:
-    """The moment cut to whole milliseconds, as MongoDB stores it."""
+    """Return the time truncated to milliseconds, as MongoDB stores it."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def utc_now() -> datetime:
-    """The present, UTC, in whole milliseconds."""
+    """Return the current time in UTC with whole milliseconds."""
     return truncate(datetime.now(UTC))
 
 

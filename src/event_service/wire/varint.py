@@ -4,7 +4,7 @@ REMEMBERED = 1 << 14  # two bytes of length: beyond, writing the content costs m
 
 
 def varint(number: int) -> bytes:
-    """`number` (0 or more) in base 128, least significant first."""
+    """Encode `number` (0 or more) in base 128, least significant group first."""
     groups = bytearray()
     while number > 127:
         groups.append(number & 0x7F | 0x80)
@@ -14,7 +14,7 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(wire: bytes, position: int) -> tuple[int, int]:
-    """The integer that begins at `position`, and where it ends.
+    """Return the integer at `position`, and the position after it.
 
     Raises:
         ValueError: it does not end, or has more than 64 bits.
@@ -30,7 +30,7 @@ def read_varint(wire: bytes, position: int) -> tuple[int, int]:
 
 
 class Prefixes(dict[int, bytes]):
-    """A field's tag followed by a length, by length: a look-up where a call would cost twice as much.
+    """A field's tag and length, cached by length: a look-up costs half of a call.
 
     Args:
         tag: the field's number * 8 + 2.

@@ -16,7 +16,7 @@ _TEXTS = (
 
 
 def webhook_info(fields: Mapping[str, Any]) -> webhook_pb2.WebhookInfo:
-    """The message of WebhookInfo's fields: str, dict, datetime. Those that are missing or None stay unset.
+    """Return a WebhookInfo message of its fields. Those that are missing or None stay unset.
 
     Args:
         fields: named as in WebhookInfo; `state` and `plugin_info.upgrade_mode` by their enum's names, of which an
@@ -44,7 +44,7 @@ def webhook_info(fields: Mapping[str, Any]) -> webhook_pb2.WebhookInfo:
 
 
 def encode_webhooks_info(rows: Iterable[Mapping[str, Any]], total_count: int) -> bytes:
-    """The serialised WebhooksInfo; total_count saturates at 2^31-1."""
+    """Return the serialised WebhooksInfo; total_count is capped at 2^31-1."""
     return webhook_pb2.WebhooksInfo(
         results=map(webhook_info, rows), total_count=min(total_count, _INT32_MAX)
     ).SerializeToString()

@@ -93,7 +93,7 @@ async def test_a_forged_subscription_is_kept_and_says_why(reader: DeliveryParser
     forged = {**signed(confirmation()), "Token": "other"}
     parsed = await reader.read(webhook(sns_topics=TOPIC), delivery(forged))
     (event,) = parsed.events
-    assert "does not hold" in event.description
+    assert "is invalid" in event.description
     assert confirmation()["SubscribeURL"] not in amazon.asked
 
 

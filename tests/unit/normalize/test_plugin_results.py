@@ -57,7 +57,7 @@ def test_a_payload_without_a_list_to_match_is_kept_whole() -> None:
 
 
 def test_no_answer_is_refused_whole() -> None:
-    with pytest.raises(ParseError, match="no EventsInfo"):
+    with pytest.raises(ParseError, match="not an EventsInfo"):
         read_results(b"\xff", {}, RECEIVED)
     with pytest.raises(ParseError, match="more than"):
         read_results(answer(*[{}] * (MOST_EVENTS + 1)), {}, RECEIVED)
