@@ -68,7 +68,7 @@ HELP = (
 )
 
 
-class NotACondition(ValueError):
+class InvalidPredicate(ValueError):
     """Text that is no condition; says to whoever typed it what is wrong."""
 
 
@@ -79,11 +79,11 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
         words: other names of fields.
 
     Raises:
-        NotACondition: it has no operator, or what stands beside it makes no sense.
+        InvalidPredicate: it has no operator, or what stands beside it makes no sense.
     """
     match = FORM.fullmatch(text)
     if match is None:
-        raise NotACondition(f"{text!r} is not a condition.")
+        raise InvalidPredicate(f"{text!r} is not a condition.")
     field, operator, value = match["field"].strip(), match["operator"], match["value"]
     if field in ("since", "until"):
         return _time_filter(field, operator, value)
@@ -92,7 +92,7 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
         members = [member.strip().upper() for member in value.split(",")]
         unknown = [member for member in members if member not in ENUMERATIONS[field]]
         if unknown and operator in ("=", "!="):
-            raise NotACondition(f"{field} has no {unknown[0]!r}. It is one of {', '.join(ENUMERATIONS[field])}.")
+            raise InvalidPredicate(f"{field} has no {unknown[0]!r}. It is one of {', '.join(ENUMERATIONS[field])}.")
         if len(members) > 1 and operator in ("=", "!="):
             return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
         value = value.upper() if operator in ("=", "!=") else value
@@ -110,7 +110,7 @@ def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[
         The conditions, and the words that are none of them: what the query language calls keyword.
 
     Raises:
-        NotACondition: as `parse_filter`.
+        InvalidPredicate: as `parse_filter`.
     """
     conditions, keywords = [], []
     for piece in PIECE.findall(line):
@@ -129,7 +129,7 @@ def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[
 def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
     """Parse since and until: an age (`90m`), a time of the query language (`now/d-1d`), or a date."""
     if operator != "=" or not value.strip():
-        raise NotACondition(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
+        raise InvalidPredicate(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
     comparison = "gte" if field == "since" else "lt"
     value = value.strip()
     moment = f"now-{value}" if AGE.fullmatch(value) else value
@@ -140,7 +140,7 @@ def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
         else:
             iso_date(moment, "")
     except QueryError:
-        raise NotACondition(f"{value!r} is no time for {field}. For example: 2h, 7d or 2026-01-31.") from None
+        raise InvalidPredicate(f"{value!r} is no time for {field}. For example: 2h, 7d or 2026-01-31.") from None
     return {"k": "created_at", "v": moment, "o": f"{'timediff' if relative else 'datetime'}_{comparison}"}
 
 

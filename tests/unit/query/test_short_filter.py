@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from event_service.query.short_filter import NotACondition, parse_line
+from event_service.query.short_filter import InvalidPredicate, parse_line
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ def test_a_line(line: str, conditions: list[tuple[str, Any, str]], keyword: str)
 
 
 def test_a_condition_that_makes_no_sense_says_what_would() -> None:
-    with pytest.raises(NotACondition, match="since=2h"):
+    with pytest.raises(InvalidPredicate, match="since=2h"):
         parse_line("since>2h")
