@@ -11,7 +11,7 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
     from event_service.errors import InvalidArgument
     from event_service.wire.event_info import encode_event_info, join_events_info
-    from event_service.wire.salvage import part
+    from event_service.wire.salvage import salvage_repeated
     from event_service.wire.struct_encode import encode_struct
     from tests.unit.wire.decoding import decode_struct
 
@@ -21,7 +21,7 @@ from tests.fuzz.atheris_run import fuzz
 def one_input(data: bytes) -> None:
     """Whatever is let in comes back equal, also inside a list as any client reads it."""
     try:
-        rest, members = part(data, 1)
+        rest, members = salvage_repeated(data, 1)
     except ValueError:
         members = []
     else:

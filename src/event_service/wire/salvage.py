@@ -5,7 +5,7 @@ from event_service.wire.varint import read_varint
 _VARINT, _FIXED_64, _DELIMITED, _FIXED_32 = 0, 1, 2, 5  # the wire types there are
 
 
-def part(wire: bytes, field: int) -> tuple[bytes, list[bytes]]:
+def salvage_repeated(wire: bytes, field: int) -> tuple[bytes, list[bytes]]:
     """Split a message into the contents of one repeated field, and the other fields.
 
     protobuf refuses a message as a whole where one member of a list is nested too deeply, or is not UTF-8.
