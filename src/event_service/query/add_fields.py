@@ -1,7 +1,7 @@
-"""`add_fields`: values that a row gets beside, or in place of, what is stored.
+"""`add_fields`: computed values of a row, beside or instead of the stored ones.
 
 An expression is a literal, `"$field"`, or `{if, then, else}` where `if` is true, false or one of `__eq __ne __gt __gte
-__lt __lte __in __and __or __not`. Nothing else is one.
+__lt __lte __in __and __or __not`.
 """
 
 from collections.abc import Mapping
@@ -106,7 +106,7 @@ def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[Add
     """Return the added fields of a list.
 
     Raises:
-        QueryError: a name that is no field, or anything that is not an expression, or one that a field cannot hold.
+        QueryError: an unknown field, an invalid expression, or one that the field cannot hold.
     """
     if add_fields is None:
         return ()
@@ -117,7 +117,7 @@ def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[Add
     roots = [field.path.parts for field in added]
     for parts in roots:
         if any(other != parts and other[: len(parts)] == parts for other in roots):
-            raise QueryError.at(at, f"{'.'.join(parts)!r} is added together with a field inside of it")
+            raise QueryError.at(at, f"{'.'.join(parts)!r} is added together with a field inside it")
     return tuple(added)
 
 
@@ -151,7 +151,7 @@ def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
         return operand
     if kind is FieldKind.TEXTS and isinstance(value, list) and all(isinstance(member, str) for member in value):
         return operand
-    raise QueryError.at(at, f"the field cannot hold this; it is {kind}")
+    raise QueryError.at(at, f"must be a value of kind {kind}")
 
 
 def _test(source: object, fields: FieldSet, at: str, depth: int) -> Test:
@@ -170,8 +170,8 @@ def _test(source: object, fields: FieldSet, at: str, depth: int) -> Test:
         left, values = _two(arguments, inner)
         if not isinstance(values, list):
             raise QueryError.at(inner, "the second argument must be a list")
-        wanted = tuple(_plain(value, inner) for value in values)
-        return AmongValues(_operand(left, fields, inner), wanted)
+        values_in = tuple(_plain(value, inner) for value in values)
+        return AmongValues(_operand(left, fields, inner), values_in)
     if name in {"__and", "__or"}:
         if not isinstance(arguments, list) or not arguments:
             raise QueryError.at(inner, "takes a list of tests")
@@ -202,5 +202,5 @@ def _plain(source: object, at: str) -> Value:
     if isinstance(source, Mapping):
         raise QueryError.at(at, "an object is not a literal")
     if isinstance(source, str) and source.startswith("$"):
-        raise QueryError.at(at, "a field cannot stand here")
+        raise QueryError.at(at, "a field is not allowed here")
     return json_value(source, at)

@@ -1,4 +1,4 @@
-"""Dates of a request: strict ISO 8601 for datetime_* operators, anything with a year in it on date fields."""
+"""Dates of a request: strict ISO 8601 for datetime_* operators, any form with a year for date fields."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -28,23 +28,23 @@ def iso_date(value: object, at: str) -> datetime:
     """Return the UTC time, in whole ms, of an ISO 8601 string (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if isinstance(value, str) and len(value) <= _MAX_LENGTH:
         try:
             return parse_timestamp(value)
         except ValueError:
             pass
-    raise QueryError.at(at, "must be a date of ISO 8601, such as 2025-01-31T12:00:00Z")
+    raise QueryError.at(at, "must be an ISO 8601 date, such as 2025-01-31T12:00:00Z")
 
 
 def lenient_date(value: object, at: str) -> datetime:
     """Return the UTC time, in whole ms, of ISO 8601 or of another form with a four-digit year.
 
-    What is left out is the earliest that fits; no offset is UTC.
+    Omitted parts default to their minimum, the offset to UTC.
 
     Raises:
-        QueryError: no date, or one that leaves out the year.
+        QueryError: no date, or one without a year.
     """
     if isinstance(value, str) and len(value) <= _MAX_LENGTH:
         trimmed = value.strip()
@@ -62,10 +62,10 @@ def lenient_date(value: object, at: str) -> datetime:
 def time_difference(value: object, at: str, now: datetime) -> datetime:
     """Return the time of `now`, `now/d`, `now/w` or `now/m`, with at most one `+` or `-` of s, m, h, d or w.
 
-    A day, week (from Monday) and month begin in UTC.
+    Days, weeks (from Monday) and months begin in UTC.
 
     Raises:
-        QueryError: another form, or a moment outside of the years 1 to 9999.
+        QueryError: another form, or outside the years 1 to 9999.
     """
     if isinstance(value, str):
         try:
@@ -74,7 +74,7 @@ def time_difference(value: object, at: str, now: datetime) -> datetime:
             moment = None
         if moment is not None:
             return truncate(moment)
-    raise QueryError.at(at, "must be now, now/d, now/w or now/m, and maybe one difference such as - 7d")
+    raise QueryError.at(at, "must be now, now/d, now/w or now/m, optionally with one difference such as - 7d")
 
 
 def _time_difference(text: str, now: datetime) -> datetime | None:

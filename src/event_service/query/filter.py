@@ -20,10 +20,10 @@ from event_service.query.values import Value, alias, json_value, mapping, member
 from event_service.wire.timestamps import truncate
 
 MAX_SUBSTRING = 4096
-"""Characters of a substring to look for: a server takes expressions of at most 32 KiB."""
+"""Characters of a substring: MongoDB takes regular expressions of at most 32 KiB."""
 
 MAX_FILTERS = 1000
-"""In one list of them. Thousands of conditions keep a database busy beyond the query's time limit."""
+"""Filters per list: thousands of predicates take the database longer than the time limit of a query."""
 
 
 class Comparison(StrEnum):
@@ -39,7 +39,7 @@ class Comparison(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null matches a missing field too."""
+    """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null also matches a missing field."""
 
     path: FieldPath
     comparison: Comparison
@@ -129,27 +129,27 @@ def parse_where(
     """Return the filter of `filter`, `filter_or`, `keyword` and the request's own fields.
 
     Args:
-        equals: request fields that must equal a value; "" is a field that was not given.
-        now: the moment that timediff operators count from.
+        equals: request fields that must equal a value; "" is an unset field.
+        now: start of timediff operators.
 
     Raises:
-        QueryError: a filter that cannot be answered.
+        QueryError: an invalid filter.
     """
-    given = tuple(
+    from_request = tuple(
         Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
         for name, value in equals.items()
         if value
     )
     every = parse_filters(query.get("filter"), fields, now, f"{at}.filter")
     some = parse_filters(query.get("filter_or"), fields, now, f"{at}.filter_or")
-    return Where(given + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
+    return Where(from_request + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
 
 
 def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
     """Return the predicates of a list of filters `{k, v, o}`.
 
     Raises:
-        QueryError: a filter that cannot be answered.
+        QueryError: an invalid filter.
     """
     items = members(filters, at)
     if len(items) > MAX_FILTERS:
@@ -161,7 +161,7 @@ def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Pred
     """Return the predicate of `{k, v, o}` or `{key, value, operator}`. A missing value is null.
 
     Raises:
-        QueryError: an unknown operator or field, or a value the operator does not take.
+        QueryError: an unknown operator or field, or an invalid value.
     """
     source = mapping(item, at)
     key, key_name = alias(source, "key", "k")
@@ -191,7 +191,7 @@ def field_value(value: object, path: FieldPath, at: str) -> Value:
     """Return a value to compare a field with: a time for a date field, else JSON.
 
     Raises:
-        QueryError: no date on a date field, or no comparable JSON.
+        QueryError: not a date for a date field, or not comparable JSON.
     """
     if path.kind is FieldKind.DATE and value is not None:
         return lenient_date(value, at)
@@ -241,8 +241,8 @@ def _match(item: _Item) -> Predicate:
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date and has no members")
     tests: list[MemberTest] = []
-    for key, wanted in item.value.items():
-        tests += _member_tests(check_key(key, item.value_at), wanted, f"{item.value_at}.{key}")
+    for key, test in item.value.items():
+        tests += _member_tests(check_key(key, item.value_at), test, f"{item.value_at}.{key}")
     return HasMember(item.path, tuple(tests))
 
 
@@ -256,13 +256,13 @@ _MEMBER_COMPARISONS = {
 }
 
 
-def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberTest]:
-    # The one place where the language itself spells comparisons with a `$` (section 4, `match`).
-    names = list(wanted) if isinstance(wanted, Mapping) else []
-    if not isinstance(wanted, Mapping) or not any(isinstance(name, str) and name.startswith("$") for name in names):
-        return [MemberTest(key, Comparison.EQUAL, (json_value(wanted, at),))]
+def _member_tests(key: tuple[str, ...], test: object, at: str) -> list[MemberTest]:
+    # Only `match` spells comparisons with a `$`.
+    names = list(test) if isinstance(test, Mapping) else []
+    if not isinstance(test, Mapping) or not any(isinstance(name, str) and name.startswith("$") for name in names):
+        return [MemberTest(key, Comparison.EQUAL, (json_value(test, at),))]
     tests: list[MemberTest] = []
-    for name, value in wanted.items():
+    for name, value in test.items():
         if name in _MEMBER_COMPARISONS:
             tests.append(MemberTest(key, _MEMBER_COMPARISONS[name], (json_value(value, at),)))
         elif name in {"$in", "$nin"}:
@@ -272,7 +272,7 @@ def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberT
             tests.append(MemberTest(key, None, values, negated=name == "$nin"))
         else:
             raise QueryError.at(
-                at, f"{name!r} is not a comparison; there are {', '.join(_MEMBER_COMPARISONS)} $in $nin"
+                at, f"{name!r} is not a comparison; use one of {', '.join(_MEMBER_COMPARISONS)}, $in, $nin"
             )
     return tests
 
@@ -299,11 +299,11 @@ def _pattern(value: object, at: str) -> str:
     try:
         return checked_pattern(pattern)
     except PatternFault as fault:
-        raise QueryError.at(at, f"the regular expression cannot be used: {fault}") from None
+        raise QueryError.at(at, f"the regular expression is refused: {fault}") from None
 
 
 _OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
-    # operator: (its parser, whether its value is a list)
+    # operator: (parser, value is a list)
     "lt": (_order, False),
     "lte": (_order, False),
     "gt": (_order, False),
@@ -333,7 +333,7 @@ _OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
 
 # --- times of creation -----------------------------------------------------------------------------------------
 
-_MOMENT = timedelta(milliseconds=1)  # times are stored in whole ones
+_MILLISECOND = timedelta(milliseconds=1)  # resolution of stored times
 _LOWER = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL, Comparison.EQUAL})
 _UPPER = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.EQUAL})
 
@@ -355,10 +355,10 @@ def time_range(where: Where) -> TimeRange:
             continue
         moment = truncate(each.value)
         if each.comparison in _LOWER:
-            begin = moment + _MOMENT if each.comparison is Comparison.GREATER else moment
+            begin = moment + _MILLISECOND if each.comparison is Comparison.GREATER else moment
             since = begin if since is None else max(since, begin)
         if each.comparison in _UPPER:
-            end = moment if each.comparison is Comparison.LESS else moment + _MOMENT
+            end = moment if each.comparison is Comparison.LESS else moment + _MILLISECOND
             before = end if before is None else min(before, end)
     return TimeRange(since, before)
 

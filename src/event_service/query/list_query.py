@@ -13,7 +13,7 @@ from event_service.query.values import boolean, integer, mapping, members
 
 MAX_UINT32 = 2**32 - 1
 MAX_SORT_KEYS = 31
-"""MongoDB sorts by at most 32 keys; the row's id is one."""
+"""MongoDB sorts by at most 32 keys; the row's id is one of them."""
 
 _ROW_ID = frozenset({"_id", "id", "pk"})
 
@@ -23,8 +23,8 @@ class PageRequest:
     """The rows of a page.
 
     Attributes:
-        start: the first row, counted from 1. Without a limit every list starts at the first.
-        limit: how many rows, None for as many as the server gives.
+        start: the first row, counted from 1; ignored without a limit.
+        limit: maximum number of rows; None for the limit of the server.
     """
 
     start: int = 1
@@ -41,9 +41,9 @@ class ListQuery:
     """A parsed list request.
 
     Attributes:
-        sort: the levels of the order, to which the row's id is added; None for the resource's default order.
-        only: the fields of a row, None for all.
-        count_only: no rows, just how many there are.
+        sort: the levels of the order, followed by the row's id; None for the default order of the resource.
+        only: the selected fields; None for all.
+        count_only: return the number of rows only.
     """
 
     where: Where = EVERYTHING
@@ -64,23 +64,23 @@ def parse_list_query(
     """Parse a `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
 
     Args:
-        query: the message with its proto field names; None where the request has none.
-        equals: the request's fields that must equal a value, by name; "" is a field that was not given.
-        fields: what the resource has.
-        now: the moment that timediff operators count from, by default this one.
+        query: the message by its proto field names; None if unset.
+        equals: request fields that must equal a value, by name; "" is an unset field.
+        fields: of the resource.
+        now: start of timediff operators; the current time by default.
 
     Raises:
-        QueryError: with the path of the faulty field.
+        QueryError: names the path of the faulty field.
     """
     source = mapping(query if query is not None else {}, "query")
     where = parse_where(source, equals, fields, now or datetime.now(UTC))
     if members(source.get("lookup"), "query.lookup"):
-        raise QueryError.at("query.lookup", "is not supported: it would read other collections")
+        raise QueryError.at("query.lookup", "is not supported, since it would read other collections")
     named = members(source.get("only"), "query.only")
     unwind = _unwind(source.get("unwind"), fields)
     added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
     if not named and (unwind or added):
-        raise QueryError.at("query.only", f"{'unwind' if unwind else 'add_fields'} needs it")
+        raise QueryError.at("query.only", f"is required with {'unwind' if unwind else 'add_fields'}")
     if boolean(source.get("minimal"), "query.minimal"):
         only: tuple[FieldPath, ...] | None = tuple(fields.path(name) for name in fields.minimal)
     else:

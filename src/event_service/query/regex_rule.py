@@ -1,13 +1,13 @@
-"""Which regular expressions are let through: those that mean the same everywhere and cannot explode anywhere.
+"""Check regular expressions: allow those with one meaning in every engine and bounded backtracking.
 
-MongoDB matches by backtracking (PCRE), and a bad pattern costs it as much for each text as its limit of steps allows.
-So a pattern is parsed here, and what is not plainly harmless is refused:
+MongoDB matches by backtracking (PCRE): a bad pattern uses up its limit of steps for each text. The parser here refuses
+all but these patterns:
 
-- at most 512 characters; no backreference, lookaround, flags, named group, possessive or atomic form, and none of the
-  escapes that PCRE, RE2 and Python read differently;
-- an unbounded repeat (`*`, `+`, `{n,}`) only over a character, a class, or a group without repeats and alternatives in
-  it, and at most 5 of them, one inside a bounded repeat counted as often as that may repeat it;
-- the ways in which optional and counted parts and alternatives can be combined stay under a bound.
+- at most 512 characters, without backreferences, lookaround, flags, named groups, possessive or atomic forms, and
+  without escapes that PCRE, RE2 and Python interpret differently;
+- at most 5 unbounded repeats (`*`, `+`, `{n,}`), each of a character, a class, or a group without repeats and
+  alternatives; inside a bounded repeat each counts as often as that may repeat it;
+- at most 50,000 combinations of optional parts, counted parts and alternatives.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 MAX_LENGTH = 512
 MAX_UNBOUNDED = 5
 MAX_COUNT = 1000
-"""RE2's limit of a counted repeat, nested ones multiplied."""
+"""RE2's limit of counted repeats; nested ones multiply."""
 MAX_WAYS = 50_000
 _MAX_NESTING = 50
 
@@ -35,10 +35,10 @@ class _Cost:
     """The cost of a part of a pattern to a backtracking matcher.
 
     Attributes:
-        ways: upper bound of the ways to match it, unbounded repeats counted once.
-        unbounded: unbounded repeats in it, multiplied by the bounded repeats around them.
+        ways: upper bound of the ways to match it; unbounded repeats count once.
+        unbounded: its unbounded repeats, multiplied by the bounded repeats around them.
         count: product of nested counted repeats.
-        branches: it has a repeat or alternatives in it.
+        branches: it contains a repeat or alternatives.
         empty: it can match nothing.
     """
 
@@ -62,16 +62,16 @@ class _Repeat:
 def checked_pattern(pattern: str) -> str:
     """Return a pattern that matches the same texts as the given one at less cost to a backtracking matcher.
 
-    Whether something matches somewhere in a text is all that is asked, so a repeat at either end needs no more than
-    its least, and equal repeats side by side (`a*a*a*b`, which would be tried in every division) are one.
+    A search only needs to know whether there is a match. So a repeat at either end is reduced to its minimum, and
+    adjacent equal repeats (`a*a*a*b`, which backtracks over every division) are merged.
 
     Raises:
-        PatternFault: the pattern is wrong, or means different things to different engines, or could explode.
+        PatternFault: the pattern is invalid, ambiguous between engines, or may backtrack without bound.
     """
     if len(pattern) > MAX_LENGTH:
         raise PatternFault(f"longer than {MAX_LENGTH} characters")
     if "\0" in pattern:
-        raise PatternFault("a NUL in it")
+        raise PatternFault("contains NUL")
     parser = _Parser(pattern)
     parser.alternatives(0)
     if parser.position < len(pattern):
@@ -124,7 +124,7 @@ class _Parser:
         """Read one character, class, group or anchor; return also whether it can be repeated."""
         character = self.pattern[self.position]
         if character in "*+?" or self._count_ahead():
-            raise PatternFault(f"nothing before {character!r} to repeat")
+            raise PatternFault(f"{character!r} has nothing to repeat")
         self.position += 1
         if character in "^$":
             return _Cost(empty=True), False
@@ -150,7 +150,7 @@ class _Parser:
 
     def _escape(self) -> tuple[_Cost, bool]:
         if self.position >= len(self.pattern):
-            raise PatternFault("it ends in a backslash")
+            raise PatternFault("ends in a backslash")
         character = self.pattern[self.position]
         self.position += 1
         if character in _NOT_REPEATABLE:
@@ -158,7 +158,7 @@ class _Parser:
         if character == "x":
             self._hexadecimal()
         elif character not in _SAME_EVERYWHERE and not _is_punctuation(character):
-            raise PatternFault(f"'\\{character}' does not mean the same to every engine")
+            raise PatternFault(f"'\\{character}' has different meanings in different engines")
         return _Cost(), True
 
     def _class(self) -> None:
@@ -179,7 +179,7 @@ class _Parser:
                     raise PatternFault("a '[' without ']'")
                 high = self._class_member()
                 if low is None or high is None or low > high:
-                    raise PatternFault("a range in a class that has no order")
+                    raise PatternFault("a range in a class with its ends exchanged")
 
     def _class_member(self) -> str | None:
         """Read one member of a class: a character, or None for a set such as \\d."""
@@ -202,7 +202,7 @@ class _Parser:
         if escaped in _CLASS_ESCAPES:
             return {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}[escaped]
         if not _is_punctuation(escaped):
-            raise PatternFault(f"'\\{escaped}' in a class does not mean the same to every engine")
+            raise PatternFault(f"'\\{escaped}' in a class has different meanings in different engines")
         return escaped
 
     def _hexadecimal(self) -> str:
@@ -254,7 +254,7 @@ class _Parser:
         body = self.pattern[self.position + 1 : end] if end > 0 else ""
         least, comma, most = body.partition(",")
         if not least and comma and most.isdigit():
-            raise PatternFault("'{,n}' does not mean the same to every engine")
+            raise PatternFault("'{,n}' has different meanings in different engines")
         if not (least.isascii() and least.isdigit() and (not most or (most.isascii() and most.isdigit()))):
             return None
         if max(len(least), len(most)) > 5 or int(least) > MAX_COUNT or int(most or 0) > MAX_COUNT:
@@ -297,9 +297,9 @@ def _side_by_side(pattern: str, repeats: list[_Repeat]) -> list[list[_Repeat]]:
 
 def _repeated_without_end(part: _Cost, least: int) -> _Cost:
     if part.branches:
-        raise PatternFault("an unbounded repeat over a group with repeats or alternatives in it")
+        raise PatternFault("an unbounded repeat of a group with repeats or alternatives")
     if part.empty:
-        raise PatternFault("an unbounded repeat over nothing")
+        raise PatternFault("an unbounded repeat of an empty match")
     return _Cost(unbounded=1, count=part.count * max(least, 1), branches=True, empty=least == 0)
 
 

@@ -14,9 +14,9 @@ class Columns:
     """The columns of the resulting rows.
 
     Attributes:
-        keys: name in the reply by slot, of the keys of the last group.
-        fields: name in the reply by slot; None where the rows are documents.
-        row_id: the rows carry an id of the database.
+        keys: slot -> name in the reply, for the keys of the last group.
+        fields: slot -> name in the reply; None if the rows are documents.
+        row_id: the rows have an id of the database.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Columns:
 
 
 class Rows:
-    """The rows before a stage; each stage replaces it by the rows after it."""
+    """The rows before a stage."""
 
     def __init__(self, fields: FieldSet, columns: Columns | None = None) -> None:
         self.field_set = fields
@@ -35,7 +35,7 @@ class Rows:
         """Return the path of a key: a field of the documents, a key or a field of the last group, or NO_FIELD.
 
         Raises:
-            QueryError: a key that cannot be a field's, or one that may not be asked for.
+            QueryError: an invalid key, or a refused field.
         """
         if self.columns.fields is None:
             return self.field_set.find(key, at)

@@ -1,7 +1,7 @@
 """The stages of a statistics query, as typed trees.
 
-Keys and fields that a stage makes are stored under slots of ours (`k0`, `f0`), so that a name may be any text and never
-becomes a key of the database; `StatQuery.columns` says which slot goes by which name in the reply.
+Keys and fields of a stage are computed under slots (`k0`, `f0`), so that a caller's name never becomes a key of the
+database. `StatQuery.columns` maps the slots to the names in the reply.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class GroupKey:
     """A key to group by.
 
     Attributes:
-        date: None for the value as it is, a part of the date, or a checked format of $dateToString's language.
+        date: None for the whole value, a part of the date, or a checked $dateToString format.
     """
 
     slot: str
@@ -74,8 +74,8 @@ class GroupField:
 
     Attributes:
         path: None for count, and for a push of objects.
-        members: of a push: (name, path) of each member of the objects.
-        conditions: of count, sum and average; all of them.
+        members: for push: (name, path) of each member of the objects.
+        conditions: predicates of count, sum and average, joined by AND.
     """
 
     slot: str
@@ -87,7 +87,7 @@ class GroupField:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row for each combination of the keys' values."""
+    """One row per combination of key values."""
 
     keys: tuple[GroupKey, ...]
     fields: tuple[GroupField, ...]
@@ -95,14 +95,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One row, which holds the number of rows."""
+    """One row with the number of rows."""
 
     slot: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """Levels as (path, descending); paths that no row has are left out already."""
+    """Levels as (path, descending), without unknown paths."""
 
     levels: tuple[tuple[FieldPath, bool], ...]
 
@@ -118,7 +118,7 @@ class ProjectField:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Rows that hold these fields, and the keys of the last group unless they are excluded."""
+    """Rows with these fields, and the keys of the last group unless excluded."""
 
     fields: tuple[ProjectField, ...]
     exclude_keys: bool

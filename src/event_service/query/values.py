@@ -1,4 +1,4 @@
-"""Values of a request: JSON, made safe to be compared with what is stored."""
+"""Validate JSON values of a request, to compare them with stored values."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,14 +17,14 @@ def json_value(value: object, at: str, depth: int = 0) -> Value:
     """Return a JSON value with every number as a double, like a Struct.
 
     Raises:
-        QueryError: a key with a leading `$` or a NUL, nested deeper than 64, a number beyond a double, broken Unicode,
-            or not JSON at all.
+        QueryError: a key with a leading `$` or a NUL, nesting deeper than 64, a number beyond a double, a lone
+            surrogate, or not JSON.
     """
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, str):
         if not is_unicode(value):
-            raise QueryError.at(at, "half of a surrogate pair")
+            raise QueryError.at(at, "contains half of a surrogate pair")
         return value
     if isinstance(value, int):
         try:
@@ -44,7 +44,7 @@ def scalar(value: object, at: str) -> str | float | bool | None:
     """Return a JSON value that is neither a list nor an object.
 
     Raises:
-        QueryError: as `json_value`, or a list or an object.
+        QueryError: as in `json_value`, or a list or an object.
     """
     plain = json_value(value, at)
     if isinstance(plain, list | dict | datetime):
@@ -56,12 +56,12 @@ def text(value: object, at: str) -> str:
     """Return a string.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if not isinstance(value, str):
         raise QueryError.at(at, "must be a string")
     if not is_unicode(value):
-        raise QueryError.at(at, "half of a surrogate pair")
+        raise QueryError.at(at, "contains half of a surrogate pair")
     return value
 
 
@@ -69,7 +69,7 @@ def boolean(value: object, at: str) -> bool:
     """Return a boolean; null is false.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if value is None:
         return False
@@ -82,7 +82,7 @@ def integer(value: object, at: str, *, least: int, most: int) -> int:
     """Return a whole number within bounds.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -95,7 +95,7 @@ def members(value: object, at: str) -> list[object]:
     """Return a list; null is an empty one.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if value is None:
         return []
@@ -108,7 +108,7 @@ def mapping(value: object, at: str) -> Mapping[str, object]:
     """Return an object.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if not isinstance(value, Mapping):
         raise QueryError.at(at, "must be an object")
@@ -123,5 +123,7 @@ def alias(item: Mapping[str, object], long: str, short: str) -> tuple[object, st
 def _key(key: object, at: str) -> str:
     name = text(key, at)
     if name.startswith("$") or "\0" in name:
-        raise QueryError.at(at, f"an object with the key {name!r} cannot be compared: '$' and NUL are not allowed")
+        raise QueryError.at(
+            at, f"an object with the key {name!r} cannot be compared: remove the leading '$' or the NUL"
+        )
     return name

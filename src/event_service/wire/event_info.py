@@ -1,7 +1,7 @@
-"""EventInfo and EventsInfo of spaceone.api.monitoring.v1, put together as wire bytes.
+"""Encode EventInfo and EventsInfo of spaceone.api.monitoring.v1.
 
-A stored event keeps its finished EventInfo; a reply is those bytes, spliced. So an event is encoded once, when it is
-stored, and not at each read.
+A stored event keeps its EventInfo bytes and a reply splices them: an event is encoded once, when it is stored, not at
+each read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from event_service.wire.timestamps import format_timestamp
 from event_service.wire.varint import Prefixes, varint
 
 MAX_TOTAL_COUNT = 2**31 - 1
-"""total_count is an int32; more matches are told as this many."""
+"""total_count is an int32; larger counts are capped."""
 
 _PREFIXES = {field.name: Prefixes(field.number << 3 | 2) for field in event_pb2.EventInfo.DESCRIPTOR.fields}
 _ROW = Prefixes(event_pb2.EventsInfo.RESULTS_FIELD_NUMBER << 3 | 2)
@@ -122,7 +122,7 @@ def check_size(wire: bytes, max_bytes: int, *, path: str = "data") -> None:
     """Check the size of a payload's Struct or of a finished EventInfo.
 
     Raises:
-        TooLarge: sending the same again does not help.
+        TooLarge: over the limit. Retrying does not help.
     """
     if len(wire) > max_bytes:
         limit = f"the limit of {max_bytes} bytes (EVENT_SERVICE_MAX_EVENT_BYTES)"

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: UTF-8, no NaN and no Infinity, nothing that could not be stored and written again."""
+"""Parse JSON by RFC 8259: UTF-8, no NaN and no Infinity, no value that cannot be stored or written again."""
 
 import json
 import math
@@ -6,14 +6,14 @@ import re
 from typing import Any, NoReturn
 
 LARGE_BODY = 64 * 1024
-"""Bytes. What is larger is read in a thread: it would keep all other calls waiting for too long."""
+"""Bytes. Larger bodies are parsed in a thread, since they would block all other calls for too long."""
 
 _LARGEST_INTEGER = 2**63 - 1
 _SMALLEST_INTEGER = -(2**63)
-# Sixteen million bytes of `[],` would be 350 MB of lists and seconds without an answer to anybody else.
+# 16 MB of `[],` would be 350 MB of lists and block all other calls for seconds.
 MAX_VALUES = 1_000_000
 _CONTAINER = re.compile(r"[ \t\r\n]*[\[{]")
-# Only bodies with such an escape pay for looking at their texts one by one.
+# Only bodies with such an escape need a check of each text.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -38,13 +38,13 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
 
     Args:
         body: UTF-8, with or without a byte order mark.
-        unique_keys: refuse an object that has a key twice, and integers beyond 64 bits; otherwise the last value of
-            a key counts and such an integer becomes a double, as google.protobuf.Struct would have it.
+        unique_keys: refuse duplicate keys and integers beyond 64 bits; otherwise the last value of a key counts and
+            such an integer becomes a double, like in google.protobuf.Struct.
 
     Raises:
         NotJson: the body is not UTF-8, or not JSON.
-        NotWritable: it holds what JSON cannot write again.
-        NestedTooDeeply: some thousand brackets inside one another.
+        NotWritable: NaN, an infinity or half of a surrogate pair.
+        NestedTooDeeply: some thousand nested brackets.
         TooManyValues: more than a million values.
     """
     try:
@@ -94,8 +94,7 @@ def _outside_strings(body: bytes) -> bytes:
     return b'"'.join(plain.split(b'"')[::2]).translate(None, b" \t\r\n")
 
 
-# Digits as 0, the letter of an exponent as e: what is left to look for are fixed texts, which is 20 times as fast as
-# a regular expression that may start anywhere.
+# Digits become 0, exponents e: searching fixed strings is 20 times as fast as an unanchored regular expression.
 _NUMBER_SHAPES = bytes(
     ord("0") if 0x30 <= code <= 0x39 else ord("e") if code in b"eE" else code if code == ord("+") else ord(" ")
     for code in range(256)
@@ -143,7 +142,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise NotJson(f"the key {_shortened(name)!r} stands twice in one object")
+                raise NotJson(f"duplicate key {_shortened(name)!r} in an object")
             seen.add(name)
     return value
 

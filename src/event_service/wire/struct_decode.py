@@ -1,7 +1,7 @@
-"""google.protobuf.Struct to Python values.
+"""Decode google.protobuf.Struct to Python values.
 
-The walk over protobuf's own messages costs what a hand-written reader of the wire bytes does, and half of
-`json_format.MessageToDict`; the meaning of odd bytes is the library's. Keys come in no particular order.
+Reading protobuf's messages takes half the time of `json_format.MessageToDict`, and as long as a hand-written reader of
+the wire bytes would. The library decides about unusual bytes. Keys come in no particular order.
 """
 
 from math import copysign
@@ -12,15 +12,15 @@ from google.protobuf import struct_pb2
 from event_service.wire.errors import NOT_FINITE, RefusedValueError, TooDeepError
 from event_service.wire.nesting import MAX_LEVEL, PAYLOAD_LEVEL
 
-_MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: they stay floats
+_MAX_EXACT = 1 << 53  # larger doubles skip whole numbers and stay floats
 
 
 def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
     """Return a Struct message as a dict.
 
     Args:
-        path: what the caller knows the object as; the start of every field path in an error.
-        level: the message level it will be read at, see `levels`.
+        path: of the object in the request; the start of every field path in an error.
+        level: message level at which it will be read, see nesting.py.
 
     Returns:
         dict, list, str, bool, None, and numbers: int where the double is whole and below 2^53, else float (-0.0 stays
@@ -64,14 +64,14 @@ def _read_object(message: struct_pb2.Struct, level: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key in fields:  # look-ups are cheaper than items()
         value = fields[key]
-        text = value.string_value  # most values are strings, and asking for the kind costs more than this
+        text = value.string_value  # most values are strings, and WhichOneof costs more
         if text:
             result[key] = text
             continue
         try:
             result[key] = _read_value(value, level + 2)
         except RefusedValueError as refused:
-            refused.add_trailer.append(key)
+            refused.steps.append(key)
             raise
     return result
 
@@ -85,7 +85,7 @@ def _read_list(message: struct_pb2.ListValue, level: int) -> list[Any]:
         try:
             result.append(_read_value(value, level + 1))
         except RefusedValueError as refused:
-            refused.add_trailer.append(len(result))
+            refused.steps.append(len(result))
             raise
     return result
 

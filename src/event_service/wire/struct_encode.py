@@ -1,4 +1,4 @@
-"""Python values to google.protobuf.Struct, written as wire bytes without building messages.
+"""Encode Python values as google.protobuf.Struct bytes, without building messages.
 
 Keys keep their order, which a protobuf library's own maps do not.
 """
@@ -28,7 +28,7 @@ _number: Callable[[int, float], bytes] = Layout("<Bd").pack
 
 
 class _Texts(dict[int, bytes]):
-    """What stands between an entry's key and its text: the tags and lengths of the Value and of the text in it."""
+    """Bytes between the key and the text of an entry: the tags and lengths of its Value and of the text."""
 
     def __missing__(self, length: int) -> bytes:
         before_text = _STRING[length]
@@ -39,7 +39,7 @@ class _Texts(dict[int, bytes]):
 
 
 class _Names(dict[str, bytes]):
-    """An entry's key with its tag and length. Events of a kind have the same keys: a look-up is half of the work."""
+    """An entry's key with its tag and length. Events of a kind share keys: caching saves half the time."""
 
     def __missing__(self, key: str) -> bytes:
         name = key.encode()
@@ -112,7 +112,7 @@ def _write_object(value: Mapping[str, Any], level: int) -> bytes:
         except AttributeError:
             raise _refused(f"a key must be a string, not {type(key).__name__}", str(key)) from None
         except RefusedValueError as refused:
-            refused.add_trailer.append(key)
+            refused.steps.append(key)
             raise
         parts += (_FIRST[len(name) + len(before) + len(content)], name, before, content)
     return b"".join(parts)
@@ -128,7 +128,7 @@ def _write_list(value: Sequence[Any], level: int) -> bytes:
         except UnicodeEncodeError:
             raise _refused(NOT_UNICODE, position) from None
         except RefusedValueError as refused:
-            refused.add_trailer.append(position)
+            refused.steps.append(position)
             raise
         parts += (_FIRST[len(content)], content)
     return b"".join(parts)
@@ -182,7 +182,7 @@ def _plain(value: Any) -> Any:
 
 def _refused(problem: str, step: str | int) -> RefusedValueError:
     refused = RefusedValueError(problem)
-    refused.add_trailer.append(step)
+    refused.steps.append(step)
     return refused
 
 

@@ -1,4 +1,4 @@
-"""Points in time as the API writes and reads them: UTC, whole milliseconds."""
+"""Timestamps of the API: UTC, whole milliseconds."""
 
 import re
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ def format_timestamp(moment: datetime) -> str:
     """Return `YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits truncated. A naive datetime is UTC.
 
     Raises:
-        OverflowError: a moment that is outside of the years 1 to 9999 in UTC.
+        OverflowError: outside the years 1 to 9999 in UTC.
     """
     if moment.tzinfo is not UTC and moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
@@ -24,18 +24,18 @@ def parse_timestamp(text: str) -> datetime:
     """Return the time of an ISO 8601 text in UTC, truncated to milliseconds.
 
     Beside the usual form: `2025`, `2025-01`, `20250101`, `2025-W01`, `2025-001`, `T24:00:00`, a blank or `t` for the T,
-    any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. No offset is
-    UTC, and what is left out is the earliest that fits.
+    any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. The default
+    offset is UTC; omitted parts default to their minimum.
 
     Raises:
-        ValueError: anything else, and moments that are outside of the years 1 to 9999 in UTC.
+        ValueError: any other text, and times outside the years 1 to 9999 in UTC.
     """
     try:
         if _common.fullmatch(text):
             return _whole(datetime.fromisoformat(text))
         return _whole(_any_iso.isoparse(text.upper().replace(" ", "T", 1)))
     except OverflowError as error:
-        raise ValueError(f"outside of the years 1 to 9999: {text!r}") from error
+        raise ValueError(f"outside the years 1 to 9999: {text!r}") from error
 
 
 def truncate(moment: datetime) -> datetime:

@@ -1,6 +1,6 @@
-"""Protobuf's variable-length integers, and the tag and length before what is length-delimited."""
+"""Encode protobuf's variable-length integers, and the tag and length of length-delimited fields."""
 
-REMEMBERED = 1 << 14  # two bytes of length: beyond, writing the content costs more than writing its length
+REMEMBERED = 1 << 14  # lengths of two bytes; for longer contents the prefix costs nothing in comparison
 
 
 def varint(number: int) -> bytes:
@@ -17,7 +17,7 @@ def read_varint(wire: bytes, position: int) -> tuple[int, int]:
     """Return the integer at `position`, and the position after it.
 
     Raises:
-        ValueError: it does not end, or has more than 64 bits.
+        ValueError: truncated, or more than ten bytes.
     """
     number = shift = 0
     for index in range(position, min(position + 10, len(wire))):
@@ -33,7 +33,7 @@ class Prefixes(dict[int, bytes]):
     """A field's tag and length, cached by length: a look-up costs half of a call.
 
     Args:
-        tag: the field's number * 8 + 2.
+        tag: field number * 8 + 2.
     """
 
     def __init__(self, tag: int) -> None:

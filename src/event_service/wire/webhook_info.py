@@ -1,4 +1,4 @@
-"""WebhookInfo from its fields. Webhooks are few and read rarely: protobuf's own messages will do."""
+"""Encode WebhookInfo. Webhooks are few and rarely read, so that protobuf's messages are fast enough."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -19,8 +19,8 @@ def webhook_info(fields: Mapping[str, Any]) -> webhook_pb2.WebhookInfo:
     """Return a WebhookInfo message of its fields. Those that are missing or None stay unset.
 
     Args:
-        fields: named as in WebhookInfo; `state` and `plugin_info.upgrade_mode` by their enum's names, of which an
-            unknown one is left out.
+        fields: by WebhookInfo's names; `state` and `plugin_info.upgrade_mode` by the names of their enums. Unknown
+            names are left out.
     """
     info = webhook_pb2.WebhookInfo()
     for name in _TEXTS:

@@ -179,7 +179,7 @@ def test_the_fault_is_named_by_its_place() -> None:
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("severty", "; is 'severity' meant?"), ("create_at", "; is 'created_at' meant?"), ("colour", ""), ("title.a", "")],
+    [("severty", "; did you mean 'severity'?"), ("create_at", "; did you mean 'created_at'?"), ("colour", ""), ("title.a", "")],
 )
 def test_a_mistyped_field_is_told_with_the_one_that_is_meant(key: str, meant: str) -> None:
     with pytest.raises(QueryError) as caught:
