@@ -1,4 +1,4 @@
-"""A coverage-guided search for bytes that make a parser fail.
+"""Coverage-guided search for bytes that make a parser fail.
 
     python -m tests.fuzz.atheris_parsers [libFuzzer options] [corpus folder]
 
@@ -22,16 +22,16 @@ RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def one_input(data: bytes) -> None:
-    """Reads the bytes as a delivery. Whatever it raises is a find."""
+    """Parse the bytes as a delivery. Any exception is a finding."""
     if not data:
         return
     try:
         payload = json.loads(data[1:])
     except (ValueError, RecursionError):
         return
-    row = PARSERS[data[0] % len(PARSERS)]
+    spec = PARSERS[data[0] % len(PARSERS)]
     with contextlib.suppress(ParseError):
-        row.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
+        spec.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
     parsed = parse("auto", payload, {}, {}, RECEIVED)
     for item in parsed.bad_items:
         if any(fault.kind == "internal" for fault in item.faults):

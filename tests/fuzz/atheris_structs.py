@@ -1,4 +1,4 @@
-"""A coverage-guided search for bytes that are read as a payload and should not have been, or cannot be read back.
+"""Coverage-guided search for bytes that are wrongly accepted as a payload, or cannot be read back.
 
     python -m tests.fuzz.atheris_structs [libFuzzer options] [corpus folder]
 
@@ -19,7 +19,7 @@ from tests.fuzz.atheris_run import fuzz
 
 
 def one_input(data: bytes) -> None:
-    """Whatever is let in comes back equal, also inside a list as any client reads it."""
+    """Check that accepted bytes decode to an equal value, also inside a list."""
     try:
         rest, members = salvage_repeated(data, 1)
     except ValueError:

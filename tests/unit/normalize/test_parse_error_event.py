@@ -1,4 +1,4 @@
-"""What stands for a payload that could not be read."""
+"""The event of a payload that cannot be parsed."""
 
 from event_service.model.event import EventType, Severity
 from event_service.normalize import build_parse_error_event
@@ -9,7 +9,7 @@ def key(webhook_id: str, *faults: Fault) -> str:
     return build_parse_error_event(BadItem(list(faults), {}), webhook_id=webhook_id, webhook_name="n").event_key
 
 
-def test_it_names_the_webhook_and_every_fault() -> None:
+def test_event_names_webhook_and_every_fault() -> None:
     raw = {"severity": "x"}
     item = BadItem([Fault("event_key", "must be given"), Fault("severity", "is unknown")], raw)
     event = build_parse_error_event(item, webhook_id="webhook-1", webhook_name="Prometheus Seoul")

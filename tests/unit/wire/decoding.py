@@ -1,4 +1,4 @@
-"""Reading bytes as the servicers do."""
+"""Decode bytes like the servicers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from event_service.wire.struct_decode import struct_to_dict
 
 
 def decode_struct(wire: bytes) -> dict[str, Any]:
-    """What a serialised Struct holds, under the path `data`.
+    """Return a serialised Struct as a dict, with `data` as the path of errors.
 
     Raises:
         InvalidArgument: the bytes are none, or hold what cannot be taken.

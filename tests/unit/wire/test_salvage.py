@@ -1,4 +1,4 @@
-"""A message is parted from the members of a list in it, and nothing is read beyond its end."""
+"""A damaged message is split into members and the rest, never beyond its end."""
 
 import contextlib
 
@@ -20,7 +20,7 @@ def test_varints_are_read_as_they_are_written(number: int, after: bytes) -> None
 
 
 @given(st.lists(st.text(max_size=200), max_size=5), st.text(max_size=5))
-def test_members_and_rest_are_all_there_is(keys: list[str], webhook_id: str) -> None:
+def test_salvage_keeps_every_byte_in_members_or_rest(keys: list[str], webhook_id: str) -> None:
     request = ingest_pb2.CreateBatchRequest(webhook_id=webhook_id, access_key="k")
     for key in keys:
         request.payloads.add(idempotency_key=key)
@@ -38,12 +38,12 @@ def test_fields_of_every_wire_type_are_passed_over() -> None:
 @pytest.mark.parametrize(
     "wire", [b"\x1a", b"\x1a\x02a", b"\x80" * 11, b"\x29\x00", b"\x0b", b"\x0c", b"\x1a" + b"\xff" * 9]
 )
-def test_what_is_no_message_is_refused(wire: bytes) -> None:
+def test_non_message_refused(wire: bytes) -> None:
     with pytest.raises(ValueError, match=r"varint|wire type|cut off"):
         salvage_repeated(wire, FIELD)
 
 
 @given(st.binary(max_size=50))
-def test_whatever_comes_is_parted_or_refused(wire: bytes) -> None:
+def test_any_bytes_salvaged_or_refused(wire: bytes) -> None:
     with contextlib.suppress(ValueError):
         salvage_repeated(wire, FIELD)
