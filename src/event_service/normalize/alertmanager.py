@@ -17,7 +17,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
         isinstance(payload, dict)
         and isinstance(payload.get("alerts"), list)
         and "groupKey" in payload
-        and "orgId" not in payload
+        and "orgId" not in payload  # Grafana sends groupKey too
     )
 
 

@@ -53,6 +53,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
         return single(alarm, INSUFFICIENT_DATA)
     account = text(alarm.get("AWSAccountId"))
     arn = text(alarm.get("AlarmArn"))
+    # Upstream keys by ARN: rebuild a missing one to get the same key.
     if not arn:
         if not name:
             raise ParseError.at("AlarmName", "must be given")
@@ -62,6 +63,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
     trigger = mapping(alarm.get("Trigger"))
     children = [text(child.get("Arn")) for child in objects(alarm.get("TriggeringChildren"))]
     draft = EventDraft(
+        # The ARN alone: state and time differ between alarm and recovery.
         event_key=upstream_key(arn),
         event_type=event_type,
         title=name or arn,
@@ -131,7 +133,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         occurred_at=moment(alarm_state.get("timestamp")) or moment(event.get("time")),
     )
     parsed = single(event, draft)
-    parsed.source = "aws-cloudwatch"
+    parsed.source = "aws-cloudwatch"  # one name for an alarm through either service
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"
     return parsed

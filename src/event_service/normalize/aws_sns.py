@@ -59,6 +59,7 @@ def parse(
     if kind == "SubscriptionConfirmation":
         parsed = Parsed(ignored=[SUBSCRIPTION], subscription=Subscription(message, _subscription_event(message)))
     elif kind == "UnsubscribeConfirmation":
+        # Its link would subscribe again, so it is not offered.
         parsed = Parsed(ignored=[UNSUBSCRIBED])
     else:
         try:
@@ -105,9 +106,11 @@ def _read_notification(
     _refuse_deep_info(parsed)
     items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
     several = len(items) > 1
+    # Before the loop: copying the envelope per event is the expensive part.
     check_split(len(items), len(message), "Message")
     room = MOST_BYTES
     for item in items:
+        # The copies of the envelope count too: a small message must not become gigabytes.
         if several:
             left = json.dumps(item.raw_data)
             room -= len(left)

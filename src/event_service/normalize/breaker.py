@@ -28,6 +28,7 @@ class Breaker:
         now = self.clock()
         if now < self._open_until:
             return False
+        # Concurrent callers wait another pause; the first one tries.
         self._open_until = now + self.pause
         return True
 

@@ -64,6 +64,7 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
     for index, member in enumerate(payload):
         parsed.add(raw_object(member), _read, member, f"[{index}]")
     ids = [_delivery_id(mapping(member)) for member in payload]
+    # Without all ids a batch cannot be recognised when it is sent again.
     if all(ids):
         parsed.message_id = "cloudevents:" + joined_key(*ids)
     return parsed
@@ -144,8 +145,8 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
         content = base64.b64decode(encoded, validate=True)
         decoded = content.decode()
     except (binascii.Error, ValueError):
-        return None
+        return None  # binary data stays in raw_data only
     try:
         return read_inner_json(content, f"{prefix}data_base64")
     except ValueError:
-        return decoded
+        return decoded  # plain text

@@ -51,6 +51,7 @@ def objects(value: Json) -> list[dict[str, Any]]:
 def texts(value: Json) -> list[str]:
     """Return the distinct non-blank scalars of a list as text, in order. A scalar counts as a list of one."""
     members: Iterable[Json] = value if isinstance(value, list) else (value,)
+    # dict keys: distinct, in order.
     return list(dict.fromkeys(filter(None, map(text, members))))
 
 
@@ -129,10 +130,12 @@ def read_inner_json(written: bytes, path: str) -> Json:
 def joined_key(*parts: str) -> str:
     """Return a key of 32 hexadecimal digits. The boundaries count: ("a", "bc") differs from ("ab", "c")."""
     written = "".join([f"{len(part)}:{part}" for part in parts])
+    # surrogatepass: keys must not fail on text that is refused later with a better error.
     return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def upstream_key(*parts: str) -> str:
     """Return the key that upstream's plugin generates, so that alerts it opened are found."""
     written = ":".join(parts).encode("utf-8", "surrogatepass")
+    # MD5 because upstream uses it; the key identifies, it protects nothing.
     return hashlib.md5(written, usedforsecurity=False).hexdigest()

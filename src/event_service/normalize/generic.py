@@ -91,13 +91,14 @@ class NamedFields:
         for value in self.values(SEVERITIES):
             if (severity := named_severity(value)) is not None:
                 return severity
+        # Priorities last: their numbers are less specific than a severity.
         for value in self.values(PRIORITIES):
             if (severity := named_severity(value) or priority_severity(value)) is not None:
                 return severity
         return None
 
     def state(self) -> State | None:
-        if self.fields.get("resolved") is True:
+        if self.fields.get("resolved") is True:  # a boolean is no state word
             return State.RESOLVED
         for value in self.values(STATES):
             if (state := named_state(value)) is not None:
@@ -127,6 +128,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """Return one event, or one per member if the payload has no title but a list of events."""
     body = object_of(payload)
+    # A title means that the payload is the event, and its list only a detail.
     for name in _LISTS:
         if isinstance(body.get(name), list) and body[name] and not NamedFields.of(body).first(TITLES):
             return per_item(body, name, lambda member, path: read_event(member, f"{path}."))

@@ -76,7 +76,7 @@ def read_event(member: Json, path: str) -> EventDraft:
         return ""
 
     event_key = string("event_key")
-    if not event_key and not faults:
+    if not event_key and not faults:  # a wrong type is reported already
         faults.append(Fault(prefix + "event_key", "must be given and must not be empty"))
 
     event_type = EventType.ALERT

@@ -20,11 +20,11 @@ _STATES = {
     "created": EventType.ALERT,
     "activated": EventType.ALERT,
     "closed": EventType.RECOVERY,
-    "acknowledged": None,
+    "acknowledged": None,  # known, but no event
 }
 _LEGACY_STATES = {
     "open": EventType.ALERT,
-    "test": EventType.ALERT,
+    "test": EventType.ALERT,  # so that a test of the channel shows
     "closed": EventType.RECOVERY,
     "acknowledged": None,
 }

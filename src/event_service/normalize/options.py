@@ -26,7 +26,7 @@ def read_zone(name: Json) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # OSError: the name of a directory
         return None
 
 

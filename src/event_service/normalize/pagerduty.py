@@ -62,6 +62,7 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
     if not key and not summary:
         raise ParseError.at("payload.summary", "required without dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
+    # Without a dedup key PagerDuty opens a new incident each time; here equal events share an alert.
     identity = (key,) if key else (source, component, group, kind, summary)
     return EventDraft(
         event_key=joined_key("pagerduty", text(event.get("routing_key")), *identity),

@@ -37,7 +37,7 @@ def _description(item: BadItem) -> str:
     lines: list[str] = []
     left = _DESCRIPTION_LIMIT
     for index, fault in enumerate(item.faults):
-        line = str(fault)[:1000].strip()
+        line = str(fault)[:1000].strip()  # one long fault must not hide the others
         left -= len(line) + 1
         if left < 0:
             lines.append(f"and {len(item.faults) - index} more")

@@ -85,4 +85,5 @@ def _raw_data_of(payload: Mapping[str, Any], count: int) -> Sequence[Mapping[str
         lists = [name for name, value in payload.items() if isinstance(value, list) and len(value) == count]
         if len(lists) == 1:
             return split(payload, lists[0], payload[lists[0]])
+    # No list matches: which part belongs to which event is unknown.
     return [payload] * count

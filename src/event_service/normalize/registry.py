@@ -77,7 +77,7 @@ def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> 
     try:
         parsed = spec.parse(payload, {}, options, received_at)
     except ParseError:
-        if spec.parse is generic.parse:
+        if spec.parse is generic.parse:  # the envelope's subject makes a better event than a fault
             return None
         raise
     parsed.source = spec.name
@@ -92,11 +92,13 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
     for index, member in enumerate(members):
         path = f"[{index}]"
         try:
+            # PARSERS without _LIST: a list in a list is not a payload.
             spec = _detect(PARSERS, object_of(member, path), headers)
             part = spec.parse(member, headers, options, received_at) if spec else Parsed()
         except ParseError as error:
             part = Parsed(bad_items=[BadItem(error.faults, raw_object(member))])
         for item in part.bad_items:
+            # Faults of object_of have the path already.
             item.faults = [fault if fault.path == path else fault.below(path) for fault in item.faults]
         if part.subscription is not None:  # SNS never sends lists: keep the link, do not confirm it
             part = Parsed(events=[part.subscription.event])

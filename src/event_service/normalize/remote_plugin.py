@@ -213,6 +213,7 @@ class RemotePlugins:
             try:
                 answer = await call(request, timeout=max(deadline - self._clock(), 0.001), metadata=_METADATA)
             except grpc.aio.AioRpcError as error:
+                # UNAVAILABLE on an idle connection often means that the plugin was restarted.
                 if (
                     again
                     and error.code() is grpc.StatusCode.UNAVAILABLE
@@ -256,10 +257,10 @@ class RemotePlugins:
             target,
             options=[
                 ("grpc.max_receive_message_length", self._max_answer_bytes),
-                ("grpc.max_send_message_length", -1),
+                ("grpc.max_send_message_length", -1),  # the service has limited the payload already
                 ("grpc.initial_reconnect_backoff_ms", 200),
                 ("grpc.max_reconnect_backoff_ms", 2000),
-                ("grpc.enable_http_proxy", 0),
+                ("grpc.enable_http_proxy", 0),  # plugins run on the private network
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )

@@ -21,7 +21,7 @@ _METRIC_ACTIONS = {
 }
 _ISSUE_ACTIONS = {
     "created": EventType.ALERT,
-    "unresolved": EventType.ALERT,
+    "unresolved": EventType.ALERT,  # reopened
     "resolved": EventType.RECOVERY,
 }
 _KINDS = ("metric_alert", "event", "error", "issue")

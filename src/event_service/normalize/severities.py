@@ -83,6 +83,7 @@ def bare_title(title: str) -> str:
     A title of marks only is kept. Other brackets belong to the title: `[prod] Disk`.
     """
     start = 0
+    # Marks repeat: `[Triggered] [P1] Problem: ...`.
     while found := _state_mark.match(title, start):
         start = found.end()
     return title[start:].strip() or title

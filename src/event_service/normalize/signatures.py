@@ -177,7 +177,7 @@ def _sns_signed_bytes(message: Mapping[str, Any]) -> bytes:
     lines: list[str] = []
     for name in names:
         value = message.get(name)
-        if value is None and name == "Subject":
+        if value is None and name == "Subject":  # optional, and then not signed
             continue
         if not isinstance(value, str):
             raise _refused("SNS", f"{name} is missing")

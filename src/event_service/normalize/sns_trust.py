@@ -89,6 +89,7 @@ class SnsTrust:
         if kept is None or now >= kept.expires_at:
             kept = _Certificate(asyncio.create_task(self._get(url)), now + CERTIFICATE_SECONDS)
             self._certificates[url] = kept
+            # A failed fetch must not be cached for a day.
             kept.answer.add_done_callback(lambda answer: self._forget_failure(url, answer))
         # Shielded: the cancellation of one caller must not cancel the fetch of the others.
         return await asyncio.shield(kept.answer)

@@ -63,7 +63,7 @@ def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Seq
     Raises:
         ParseError: over MOST_EVENTS or MOST_FIELDS.
     """
-    if len(members) == 1:
+    if len(members) == 1:  # nothing to copy
         return [payload]
     check_split(len(members), len(payload), name)
     return [{**payload, name: [member]} for member in members]

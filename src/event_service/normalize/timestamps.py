@@ -34,7 +34,7 @@ def moment(value: Json) -> datetime | None:
 
 def _written(written: str) -> datetime:
     if len(written) >= _SHORTEST_EPOCH and written.isascii() and written.isdigit():
-        return _counted(int(written[:30]))
+        return _counted(int(written[:30]))  # long digit strings take quadratic time
     if written.endswith((" UTC", " GMT")) and written[:1].isdigit():
         written = written[:-4] + "Z"
     try:
@@ -46,6 +46,7 @@ def _written(written: str) -> datetime:
 
 
 def _counted(number: float) -> datetime:
+    # Seconds, ms, us or ns: the ranges do not overlap for times until the year 5138.
     if number < 1e11:
         milliseconds = round(number * 1e6) // 1000  # not number * 1000: 1566248777.677 would lose its last digit
     elif number < 1e14:

@@ -68,6 +68,7 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
         if _is_test(event):
             return TEST
         raise ParseError.at("event.id", "must be given")
+    # {EVENT.UPDATE.STATUS} is 1 for acknowledgements, comments and changes of severity.
     if _value(event, "update_status") == "1":
         return ACKNOWLEDGED
     status = _value(event, "status") or _value(event, "value") or _value(trigger, "status")

@@ -14,7 +14,7 @@ from event_service.query.fields import FieldKind, FieldPath, FieldSet
 from event_service.query.filter import Comparison
 from event_service.query.values import Value, json_value, mapping
 
-_MAX_DEPTH = 20
+_MAX_DEPTH = 20  # of choices and tests inside one another
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
-_MOST_DIGITS = 12
+_MOST_DIGITS = 12  # longer numbers leave the years 1 to 9999 in any unit
 
 
 def iso_date(value: object, at: str) -> datetime:
@@ -52,6 +52,7 @@ def lenient_date(value: object, at: str) -> datetime:
             return parse_timestamp(trimmed)
         except ValueError:
             pass
+        # dateutil would fill in a missing year.
         if _HAS_YEAR.search(trimmed):
             moment = _any_form(trimmed)
             if moment is not None:

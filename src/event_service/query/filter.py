@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import TypeAlias
 
 from event_service.errors import (
     OperatorBooleanType,
@@ -184,6 +184,7 @@ def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...
     if not words:
         return ()
     substrings = tuple(_substring(word, at) for word in words)
+    # OR over the fields: parse_where adds them to filter_or.
     return tuple(Contains(fields.path(name), substrings, negated=False) for name in fields.keyword_fields)
 
 
@@ -218,6 +219,7 @@ def _exists(item: _Item) -> Predicate:
 
 
 def _contain(item: _Item) -> Predicate:
+    # MongoDB matches substrings in strings only: the filter would find nothing.
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
     values = item.value if isinstance(item.value, list) else [item.value]
@@ -351,34 +353,26 @@ def time_range(where: Where) -> TimeRange:
     since: datetime | None = None
     before: datetime | None = None
     for each in where.every:
-        if not _is_about_time(each):
+        if (bound := _created_at_bound(each)) is None:
             continue
-        moment = truncate(each.value)
-        if each.comparison in _LOWER:
-            begin = moment + _MILLISECOND if each.comparison is Comparison.GREATER else moment
+        comparison, moment = bound
+        if comparison in _LOWER:
+            begin = moment + _MILLISECOND if comparison is Comparison.GREATER else moment
             since = begin if since is None else max(since, begin)
-        if each.comparison in _UPPER:
-            end = moment if each.comparison is Comparison.LESS else moment + _MILLISECOND
+        if comparison in _UPPER:
+            end = moment if comparison is Comparison.LESS else moment + _MILLISECOND
             before = end if before is None else min(before, end)
     return TimeRange(since, before)
 
 
 def timeless(where: Where) -> Where:
     """Return the filter without the predicates that `time_range` covers."""
-    return replace(where, every=tuple(each for each in where.every if not _is_about_time(each)))
+    return replace(where, every=tuple(each for each in where.every if _created_at_bound(each) is None))
 
 
-class _TimeComparison(Protocol):
-    """A `Compare` with a time."""
-
-    comparison: Comparison
-    value: datetime
-
-
-def _is_about_time(each: Predicate) -> TypeGuard[_TimeComparison]:
-    return (
-        isinstance(each, Compare)
-        and each.path.name == "created_at"
-        and isinstance(each.value, datetime)
-        and each.comparison is not Comparison.NOT_EQUAL
-    )
+def _created_at_bound(each: Predicate) -> tuple[Comparison, datetime] | None:
+    """Return the comparison and the time of a predicate that limits created_at, or None."""
+    if not isinstance(each, Compare) or each.path.name != "created_at" or not isinstance(each.value, datetime):
+        return None
+    # NOT_EQUAL excludes a single instant, which is no range.
+    return None if each.comparison is Comparison.NOT_EQUAL else (each.comparison, truncate(each.value))

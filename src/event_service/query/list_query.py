@@ -79,6 +79,7 @@ def parse_list_query(
     named = members(source.get("only"), "query.only")
     unwind = _unwind(source.get("unwind"), fields)
     added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
+    # The API requires `only` with unwind; add_fields follows the same rule.
     if not named and (unwind or added):
         raise QueryError.at("query.only", f"is required with {'unwind' if unwind else 'add_fields'}")
     if boolean(source.get("minimal"), "query.minimal"):
@@ -144,7 +145,7 @@ def _sort(sort: object, fields: FieldSet, at: str) -> tuple[SortKey, ...] | None
         source = mapping(item, f"{at}[{index}]")
         level = _sort_key(source, fields, f"{at}[{index}]")
         if level:
-            levels.setdefault(level.path.parts, level)
+            levels.setdefault(level.path.parts, level)  # a repeated key has no effect
     if len(levels) > MAX_SORT_KEYS:
         raise QueryError.at(at, f"more than {MAX_SORT_KEYS} keys")
     return tuple(levels.values())

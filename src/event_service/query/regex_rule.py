@@ -219,7 +219,7 @@ class _Parser:
             return part
         if not repeatable:
             raise PatternFault("an anchor cannot be repeated")
-        if self._next_is("?"):
+        if self._next_is("?"):  # lazy; the set of matches is the same
             self.position += 1
         if self._next_is("+") or self._next_is("*") or self._next_is("?") or self._count_ahead():
             raise PatternFault("a repeat of a repeat")
@@ -304,6 +304,7 @@ def _repeated_without_end(part: _Cost, least: int) -> _Cost:
 
 
 def _repeated_up_to(part: _Cost, least: int, most: int) -> _Cost:
+    # 2 ** 64 is beyond MAX_WAYS already.
     ways, power = 0, part.ways ** min(least, 64)
     for _ in range(least, most + 1):
         ways += power

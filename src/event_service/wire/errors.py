@@ -26,6 +26,7 @@ class RefusedValueError(Exception):
     def at(self, root: str) -> InvalidArgument:
         """Return the error for the caller, with the path below `root`: `data.a[3]: ...`."""
         steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.steps))
+        # A key with a lone surrogate would make the error itself unencodable.
         path = (root + "".join(steps)).encode(errors="replace").decode()
         if len(path) > _LONGEST_PATH:
             path = path[: _LONGEST_PATH - 1] + "…"

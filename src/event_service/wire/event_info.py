@@ -20,6 +20,7 @@ from event_service.wire.varint import Prefixes, varint
 MAX_TOTAL_COUNT = 2**31 - 1
 """total_count is an int32; larger counts are capped."""
 
+# In the order of field numbers, as protobuf serialises.
 _PREFIXES = {field.name: Prefixes(field.number << 3 | 2) for field in event_pb2.EventInfo.DESCRIPTOR.fields}
 _ROW = Prefixes(event_pb2.EventsInfo.RESULTS_FIELD_NUMBER << 3 | 2)
 _TOTAL_COUNT = varint(event_pb2.EventsInfo.TOTAL_COUNT_FIELD_NUMBER << 3)

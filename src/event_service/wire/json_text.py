@@ -63,6 +63,7 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
         options["object_pairs_hook"] = _object
     try:
         value = json.loads(text, **options)
+        # json accepts "\ud800", which UTF-8 cannot encode.
         if _SURROGATE_ESCAPE.search(body):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -75,6 +76,7 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
 
 
 def _holds_too_many_values(text: str, body: bytes) -> bool:
+    # The quick count includes commas inside strings; only a suspicious body is counted exactly.
     if _values(body) <= MAX_VALUES or not _CONTAINER.match(text):
         return False
     return _values(_outside_strings(body)) > MAX_VALUES
@@ -119,6 +121,7 @@ def _finite(text: str) -> float:
 
 
 def _small_integer(text: str) -> int:
+    # int() of a long text takes quadratic time.
     number = int(text) if len(text) <= 20 else _LARGEST_INTEGER + 1
     if not _SMALLEST_INTEGER <= number <= _LARGEST_INTEGER:
         raise NotJson(f"the integer {_shortened(text)} is beyond 64 bits")

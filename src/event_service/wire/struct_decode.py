@@ -96,7 +96,7 @@ def _read_value(message: struct_pb2.Value, level: int) -> Any:  # noqa: PLR0911 
         return message.string_value
     if kind == "number_value":
         number = message.number_value
-        if number - number != 0.0:
+        if number - number != 0.0:  # NaN or infinite
             raise RefusedValueError(NOT_FINITE)
         if number.is_integer() and -_MAX_EXACT < number < _MAX_EXACT and (number or copysign(1.0, number) > 0):
             return int(number)

@@ -46,7 +46,7 @@ class _Names(dict[str, bytes]):
         name = _FIRST[len(name)] + name
         if len(name) <= _LONGEST_NAME:
             if len(self) >= _MOST_NAMES:
-                self.clear()
+                self.clear()  # callers choose keys: the cache must not grow
             self[key] = name
         return name
 
@@ -142,7 +142,7 @@ def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return
         content = value.encode()
         return _STRING[len(content)] + content
     if kind is float:
-        if value - value != 0.0:
+        if value - value != 0.0:  # NaN or infinite
             raise RefusedValueError(NOT_FINITE)
         return _number(_NUMBER, value)
     if kind is int:
@@ -193,7 +193,7 @@ def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a ki
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, int):
-        return value if abs(value) < 1 << 1023 else None
+        return value if abs(value) < 1 << 1023 else None  # fits into a double
     if isinstance(value, Mapping):
         room = level <= MAX_LEVEL - 2
         return {_readable(str(key), 0): _below(member, level + 3) for key, member in value.items()} if room else {}

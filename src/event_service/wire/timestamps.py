@@ -31,7 +31,7 @@ def parse_timestamp(text: str) -> datetime:
         ValueError: any other text, and times outside the years 1 to 9999 in UTC.
     """
     try:
-        if _common.fullmatch(text):
+        if _common.fullmatch(text):  # the stdlib is much faster than dateutil
             return _whole(datetime.fromisoformat(text))
         return _whole(_any_iso.isoparse(text.upper().replace(" ", "T", 1)))
     except OverflowError as error:
