@@ -198,7 +198,7 @@ def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str |
         (("event", "get", "event-000000000000"), 1, "cannot be found"),
         (("event", "list", "colour=red"), 1, "colour"),
         (("event", "list", "created_at>yesterday"), 1, "query.filter[0]"),
-        (("event", "list", "since=yesterday"), 2, "For example: 2h, 7d or 2026-01-31."),
+        (("event", "list", "since=yesterday"), 2, "Use for example since=2h, since=7d or since=2026-01-31."),
         (("event", "list", "severty=CRITICAL"), 1, "is 'severity' meant?"),
         (("event", "list", "severity"), 2, "not a condition"),
         (("event", "send", "-", "--webhook-id", "w"), 2, "--access-key is missing"),
