@@ -199,7 +199,7 @@ def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str |
         (("event", "list", "colour=red"), 1, "colour"),
         (("event", "list", "created_at>yesterday"), 1, "query.filter[0]"),
         (("event", "list", "since=yesterday"), 2, "Use for example since=2h, since=7d or since=2026-01-31."),
-        (("event", "list", "severty=CRITICAL"), 1, "is 'severity' meant?"),
+        (("event", "list", "severty=CRITICAL"), 1, "did you mean 'severity'?"),
         (("event", "list", "severity"), 2, "not a condition"),
         (("event", "send", "-", "--webhook-id", "w"), 2, "--access-key is missing"),
         (("event", "list", "--server", "127.0.0.1:1"), 3, "Nothing answers at 127.0.0.1:1"),
