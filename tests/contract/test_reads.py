@@ -17,7 +17,7 @@ from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.event_reader import EventReader
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 from tests.contract.reading import DOMAIN, NOON, as_json, counted, ids, listed, reader, statistic, stored
 from tests.unit.query.hostile import LIST_QUERIES, STAT_QUERIES
 

@@ -1,4 +1,4 @@
-"""A coverage-guided search for bytes that make a parser fail.
+"""Coverage-guided search for bytes that make a parser fail.
 
     python -m tests.fuzz.atheris_parsers [libFuzzer options] [corpus folder]
 
@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import atheris
 
 with atheris.instrument_imports(include=["event_service"]):
-    from event_service.normalize import error_event, parse
+    from event_service.normalize import build_parse_error_event, parse
     from event_service.normalize.registry import PARSERS
-    from event_service.normalize.result import Unreadable
+    from event_service.normalize.result import ParseError
 
 from tests.fuzz.atheris_run import fuzz
 
@@ -22,21 +22,21 @@ RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def one_input(data: bytes) -> None:
-    """Reads the bytes as a delivery. Whatever it raises is a find."""
+    """Parse the bytes as a delivery. Any exception is a finding."""
     if not data:
         return
     try:
         payload = json.loads(data[1:])
     except (ValueError, RecursionError):
         return
-    row = PARSERS[data[0] % len(PARSERS)]
-    with contextlib.suppress(Unreadable):
-        row.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
+    spec = PARSERS[data[0] % len(PARSERS)]
+    with contextlib.suppress(ParseError):
+        spec.parse(payload, {}, {"timezone": "Europe/Riga"}, RECEIVED)
     parsed = parse("auto", payload, {}, {}, RECEIVED)
     for item in parsed.bad_items:
         if any(fault.kind == "internal" for fault in item.faults):
             raise AssertionError(item.faults)
-        error_event(item, webhook_id="webhook-1", webhook_name="w")
+        build_parse_error_event(item, webhook_id="webhook-1", webhook_name="w")
 
 
 if __name__ == "__main__":

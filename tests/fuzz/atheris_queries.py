@@ -1,4 +1,4 @@
-"""A coverage-guided search for queries that are neither understood nor refused, or that become operators of their own.
+"""Coverage-guided search for queries that are neither parsed nor refused, or that inject operators.
 
     python -m tests.fuzz.atheris_queries [libFuzzer options] [corpus folder]
 
@@ -23,7 +23,7 @@ from tests.unit.store.test_compile_operators import SCOPE, check_filter, check_r
 
 
 def one_input(data: bytes) -> None:
-    """Reads the bytes as a query. Anything but a tree that compiles to what is allowed, or a refusal, is a find."""
+    """Parse the bytes as a query: it must compile to allowed operators or be refused."""
     if not data:
         return
     try:
@@ -39,9 +39,9 @@ def one_input(data: bytes) -> None:
             listed = parse_list_query(query, {}, fields)
             where, stages = listed.where, compile_list_rows(listed, fields, 10)
             compile_sort(listed.sort, fields)
-    except InvalidArgument as refusal:
-        if not refusal.violations:
-            raise AssertionError("it does not say for what it is refused") from refusal
+    except InvalidArgument as error:
+        if not error.violations:
+            raise AssertionError("the error has no field path") from error
         return
     check_filter(compile_filter(SCOPE, where))
     check_stages(stages)

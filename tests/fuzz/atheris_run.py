@@ -1,4 +1,4 @@
-"""How every coverage-guided search is run."""
+"""Runner of the coverage-guided searches."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ import atheris
 
 
 def fuzz(one_input: Callable[[bytes], None]) -> None:
-    """Searches as the command line's libFuzzer options say, and ends the process."""
+    """Search by the command line's libFuzzer options and exit."""
     logging.disable(logging.CRITICAL)
     atheris.Setup(sys.argv, one_input)
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""A coverage-guided search for bytes that are read as a payload and should not have been, or cannot be read back.
+"""Coverage-guided search for bytes that are wrongly accepted as a payload, or cannot be read back.
 
     python -m tests.fuzz.atheris_structs [libFuzzer options] [corpus folder]
 
@@ -11,17 +11,17 @@ with atheris.instrument_imports(include=["event_service"]):
     from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
     from event_service.errors import InvalidArgument
     from event_service.wire.event_info import encode_event_info, join_events_info
-    from event_service.wire.salvage import part
-    from event_service.wire.struct import encode_struct
+    from event_service.wire.salvage import salvage_repeated
+    from event_service.wire.struct_encode import encode_struct
     from tests.unit.wire.decoding import decode_struct
 
 from tests.fuzz.atheris_run import fuzz
 
 
 def one_input(data: bytes) -> None:
-    """Whatever is let in comes back equal, also inside a list as any client reads it."""
+    """Check that accepted bytes decode to an equal value, also inside a list."""
     try:
-        rest, members = part(data, 1)
+        rest, members = salvage_repeated(data, 1)
     except ValueError:
         members = []
     else:

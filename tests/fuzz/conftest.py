@@ -1,4 +1,4 @@
-"""A service to be searched for answers it should not give."""
+"""A service to search for invalid answers."""
 
 from collections.abc import Iterator
 

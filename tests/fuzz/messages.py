@@ -1,4 +1,4 @@
-"""Messages of any type, filled with what a caller may send: nothing, nonsense, and now and then what fits."""
+"""Messages of any type with empty, invalid and sometimes valid fields."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ _BYTES = st.binary(max_size=20)
 
 
 def messages(descriptor: Descriptor, known: list[str]) -> st.SearchStrategy[Message]:
-    """Messages of a type.
+    """Return a strategy of messages of a type.
 
     Args:
-        known: texts that mean something to the service, such as the ids of what is there.
+        known: texts with a meaning to the service, such as existing ids.
     """
     texts = st.one_of(
         st.sampled_from(known), st.sampled_from([*TEXTS, *NAMES, *OPERATORS]).filter(_is_unicode), st.text(max_size=10)
@@ -82,7 +82,7 @@ def _append(message: Message, field: FieldDescriptor, value: Any) -> None:
 
 
 def _fill_well_known(draw: st.DrawFn, message: Message) -> None:
-    """A Struct, Value or ListValue of hostile JSON; of other types, numbers."""
+    """Fill a Struct, Value or ListValue with hostile JSON, other types with numbers."""
     if isinstance(message, struct_pb2.Struct | struct_pb2.Value | struct_pb2.ListValue):
         value = draw(VALUES)
         if isinstance(message, struct_pb2.Struct) and not isinstance(value, dict):

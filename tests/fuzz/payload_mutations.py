@@ -1,4 +1,4 @@
-"""Payloads that look like what a tool sends, with something in them that no tool should send."""
+"""Payloads that resemble those of a tool, with invalid changes."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 PAYLOADS = Path(__file__).parents[1] / "unit" / "normalize" / "payloads"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((PAYLOADS / "expected.json").read_text())
 
-# Words that parsers look for, so that a mutation reaches further than noise would.
+# Words that parsers look for: mutations with them reach deeper code than random text.
 _words = st.sampled_from(
     [
         "alert",
@@ -66,13 +66,13 @@ json_values = st.recursive(
 
 
 def payloads_of(prefix: str) -> list[str]:
-    """The names of the example payloads of one tool."""
+    """Return the names of the example payloads of one tool."""
     return [name for name in EXPECTED if name.startswith(prefix)]
 
 
 @st.composite
 def mutated(draw: st.DrawFn, names: list[str]) -> Any:
-    """One of the named payloads after one to four changes anywhere in it."""
+    """Return one of the named payloads after one to four changes."""
     payload = copy.deepcopy(json.loads((PAYLOADS / f"{draw(st.sampled_from(names))}.json").read_text()))
     for _ in range(draw(st.integers(1, 4))):
         payload = _mutate(draw, payload)
@@ -80,7 +80,7 @@ def mutated(draw: st.DrawFn, names: list[str]) -> Any:
 
 
 def _mutate(draw: st.DrawFn, value: Any) -> Any:
-    """The value with one change in it, or another value in its place."""
+    """Return the value with one change, or another value."""
     if not isinstance(value, dict | list) or not value or draw(st.integers(0, 9)) == 0:
         return _mutate_text(draw, value) if isinstance(value, str) else draw(json_values)
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _mutate(draw: st.DrawFn, value: Any) -> Any:
 
 
 def _mutate_text(draw: st.DrawFn, value: str) -> Any:
-    """JSON inside a text is changed as JSON, other texts are cut or replaced."""
+    """Change JSON inside text as JSON; cut or replace other text."""
     if value.startswith('{"') and draw(st.booleans()):
         try:
             inner = json.loads(value)

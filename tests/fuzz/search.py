@@ -1,5 +1,5 @@
-"""How long a search is: 40 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz); where each of
-them is a call to a running service, 20 and 2,000.
+"""Length of a search: 40 examples in `make test`, 10,000 in `make fuzz` (HYPOTHESIS_PROFILE=fuzz); 20 and 2,000 if each
+is a call to a running service.
 """
 
 import os
@@ -19,4 +19,4 @@ SEARCH = settings(max_examples=10_000 if IS_LONG else settings.default.max_examp
 CALLS = settings(max_examples=2000 if IS_LONG else 20, suppress_health_check=_UNHEALTHY)
 
 SECONDS = int(os.environ.get("EVENT_SERVICE_FUZZ_SECONDS", "1"))
-"""How long each coverage-guided target runs."""
+"""Run time of each coverage-guided target."""

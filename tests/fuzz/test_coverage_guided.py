@@ -1,4 +1,4 @@
-"""Runs each coverage-guided target for some seconds, from examples on.
+"""Runs each coverage-guided target for some seconds, starting from examples.
 
 What a search of `make fuzz` finds on its way is kept in `.fuzz/`, where the next one goes on; what makes a target fail
 is printed, and belongs into the tests of what has failed.

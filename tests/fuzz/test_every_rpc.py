@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever method: it is answered or refused, and never with INTERNAL or UNKNOWN."""
+"""Any message to any method is answered or refused, never with INTERNAL or UNKNOWN."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,19 +28,19 @@ METHODS = [method for service in SERVICES for method in service.methods]
 
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED}
 SECONDS = 10.0
-WATCHED_SECONDS = 0.05  # a stream that has nothing to say goes on for ever
+WATCHED_SECONDS = 0.05  # a stream without messages never ends
 
 
 @dataclass
 class Target:
-    """The service and what is in it."""
+    """The service and its data."""
 
     channel: grpc.Channel
     webhook: tuple[str, str] = ("", "")
     known: list[str] = field(default_factory=list)
 
     def call(self, method: MethodDescriptor, request: bytes) -> grpc.StatusCode:
-        """The code that a call with these bytes ends with."""
+        """Return the status code of a call with these bytes."""
         path = f"/{method.containing_service.full_name}/{method.name}"
         try:
             if method.server_streaming:

@@ -1,5 +1,5 @@
-"""schemathesis reads the OpenAPI document and tries what it allows and what it does not: no answer is a fault of the
-service, and each is one the document tells of, in the shape it tells.
+"""schemathesis sends valid and invalid requests by the OpenAPI document: no answer is a server error, and each has a
+documented status and schema.
 """
 
 import subprocess

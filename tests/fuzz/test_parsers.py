@@ -1,4 +1,4 @@
-"""No payload makes a parser fail: it reads it, or refuses it with `Unreadable`."""
+"""Every payload is parsed or refused with `ParseError`."""
 
 import json
 from datetime import UTC, datetime
@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize import custom, error_event, parse
+from event_service.normalize import build_parse_error_event, custom, parse
 from event_service.normalize.registry import MAPPING, PARSERS, ParserSpec
-from event_service.normalize.result import BadItem, Parsed, Unreadable
+from event_service.normalize.result import BadItem, Parsed, ParseError
 from tests.fuzz.payload_mutations import EXPECTED, json_values, mutated, payloads_of
 from tests.fuzz.search import SEARCH
 
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
-# Which example payloads a format's mutations start from, where its name alone does not say.
+# Prefix of the example payloads to mutate, if it differs from the name of the format.
 PREFIXES = {
     "aws-cloudwatch": "aws-sns-cloudwatch",
     "aws-health": "aws-",
@@ -26,7 +26,7 @@ PREFIXES = {
     "aws-sns": "aws-sns",
 }
 
-# additional_info is flat by design, so that no payload's depth can reach the finished event through it.
+# additional_info is flat by design: the depth of a payload never reaches the event through it.
 DEEPEST_INFO = 3
 
 pytestmark = pytest.mark.fuzz
@@ -70,7 +70,7 @@ def depth_of(value: Any) -> int:
 
 
 def check_draft(draft: EventDraft) -> None:
-    """What the rest of the service relies on."""
+    """Check the properties that the rest of the service relies on."""
     assert isinstance(draft.event_key, str)
     assert draft.event_key
     assert draft.event_key == draft.event_key.strip()
@@ -87,12 +87,12 @@ def check_draft(draft: EventDraft) -> None:
     assert isinstance(draft.raw_data, dict)
 
 
-def check(row: ParserSpec, payload: Any, headers: dict[str, str], options: dict[str, Any]) -> Parsed:
-    """Parses the payload; a refusal is a result, any other exception a failure."""
+def check(spec: ParserSpec, payload: Any, headers: dict[str, str], options: dict[str, Any]) -> Parsed:
+    """Parse the payload: a ParseError is a result, any other exception a failure."""
     try:
-        parsed = row.parse(payload, headers, options, RECEIVED)
-    except Unreadable as refusal:
-        parsed = Parsed(bad_items=[BadItem(refusal.faults, {})])
+        parsed = spec.parse(payload, headers, options, RECEIVED)
+    except ParseError as error:
+        parsed = Parsed(bad_items=[BadItem(error.faults, {})])
     check_parsed(parsed)
     return parsed
 
@@ -103,28 +103,28 @@ def check_parsed(parsed: Parsed) -> None:
     for item in parsed.bad_items:
         assert item.faults
         assert isinstance(item.raw_data, dict)
-        check_draft(error_event(item, webhook_id="webhook-1", webhook_name="w"))
+        check_draft(build_parse_error_event(item, webhook_id="webhook-1", webhook_name="w"))
     assert all(type(reason) is str and reason for reason in parsed.ignored)
     assert isinstance(parsed.message_id, str)
 
 
-@pytest.mark.parametrize("row", PARSERS, ids=lambda row: row.name)
+@pytest.mark.parametrize("spec", PARSERS, ids=lambda spec: spec.name)
 @SEARCH
 @given(data=st.data())
-def test_a_changed_payload_is_read_or_refused(row: ParserSpec, data: st.DataObject) -> None:
-    names = payloads_of(PREFIXES.get(row.name, row.name.split("-")[0])) or list(EXPECTED)
+def test_a_changed_payload_is_read_or_refused(spec: ParserSpec, data: st.DataObject) -> None:
+    names = payloads_of(PREFIXES.get(spec.name, spec.name.split("-")[0])) or list(EXPECTED)
     payload = data.draw(mutated(names))
-    parsed = check(row, payload, data.draw(headers_strategy), data.draw(options_strategy))
-    if row.name not in {"native", "aws-sns"}:
+    parsed = check(spec, payload, data.draw(headers_strategy), data.draw(options_strategy))
+    if spec.name not in {"native", "aws-sns"}:
         assert all(depth_of(draft.additional_info) <= DEEPEST_INFO for draft in parsed.events)
 
 
 @SEARCH
 @given(payload=json_values, headers=headers_strategy, options=options_strategy)
 def test_any_json_is_read_or_refused(payload: Any, headers: dict[str, str], options: dict[str, Any]) -> None:
-    for row in PARSERS:
-        assert row.detect(payload, headers) in {True, False}
-        check(row, payload, headers, options)
+    for spec in PARSERS:
+        assert spec.detect(payload, headers) in {True, False}
+        check(spec, payload, headers, options)
 
 
 @SEARCH

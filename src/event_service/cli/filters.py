@@ -6,7 +6,7 @@ from typing import Any
 
 from event_service.cli.failures import USAGE, Failure
 from event_service.query import short_filter
-from event_service.query.short_filter import EVENT_WORDS, HELP, NUMBER, WEBHOOK_WORDS, NotACondition
+from event_service.query.short_filter import EVENT_WORDS, HELP, NUMBER, WEBHOOK_WORDS, InvalidPredicate
 
 __all__ = ["EVENT_WORDS", "HELP", "WEBHOOK_WORDS", "parse_filter", "parse_filters", "parse_option"]
 
@@ -22,7 +22,7 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
     """
     try:
         return short_filter.parse_filter(text, words)
-    except NotACondition as fault:
+    except InvalidPredicate as fault:
         raise Failure(str(fault), HELP, exit_code=USAGE) from None
 
 

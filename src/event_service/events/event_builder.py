@@ -8,10 +8,10 @@ from typing import NamedTuple
 from event_service.errors import TooLarge
 from event_service.model.event import Event, EventDraft
 from event_service.model.webhook import Webhook
-from event_service.normalize import Parsed, error_event
+from event_service.normalize import Parsed, build_parse_error_event
 from event_service.normalize.result import MOST_BYTES
 from event_service.wire.event_info import check_size, encode_event
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 
 
 class EncodedEvent(NamedTuple):
@@ -86,7 +86,8 @@ def build_all(
 def all_drafts(parsed: Parsed, webhook: Webhook) -> list[EventDraft]:
     """Return the events of a payload, then the ERROR events of its unreadable members."""
     return parsed.events + [
-        error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name) for item in parsed.bad_items
+        build_parse_error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name)
+        for item in parsed.bad_items
     ]
 
 

@@ -13,8 +13,8 @@ from event_service.events.manager import EventManager
 from event_service.events.ports import ReadBody, Webhooks
 from event_service.events.write_request import CreateResult, IdempotencyRequest
 from event_service.model.scope import Scope
-from event_service.normalize import is_error_event
-from event_service.wire.struct import struct_to_dict
+from event_service.normalize import is_parse_error_event
+from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
 REPLAYED_FROM = "replayed_from"
@@ -56,7 +56,7 @@ class Replayer:
             Overloaded, Unavailable: the outcome is unknown; send again.
         """
         info = event_pb2.EventInfo.FromString(await self._events.get(scope, event_id))
-        if not is_error_event(info.event_type, info.event_key, info.title):
+        if not is_parse_error_event(info.event_type, info.event_key, info.title):
             raise InvalidArgument.at("event_id", "is not a parse-error event")
         webhook = await self._webhooks.get_decrypted(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()

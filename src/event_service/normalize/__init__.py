@@ -1,6 +1,7 @@
 """Turn a payload of any monitoring tool into events."""
 
 from event_service.normalize.options import option_faults
+from event_service.normalize.parse_error_event import build_parse_error_event, is_parse_error_event
 from event_service.normalize.registry import (
     AUTO,
     canonical_name,
@@ -11,7 +12,6 @@ from event_service.normalize.registry import (
     parse,
 )
 from event_service.normalize.result import BadItem, Fault, Parsed, Subscription
-from event_service.normalize.unreadable import error_event, is_error_event
 
 __all__ = [
     "AUTO",
@@ -19,11 +19,11 @@ __all__ = [
     "Fault",
     "Parsed",
     "Subscription",
+    "build_parse_error_event",
     "canonical_name",
     "delivery_hooks",
     "endpoint_of",
-    "error_event",
-    "is_error_event",
+    "is_parse_error_event",
     "known_names",
     "mask_credentials",
     "option_faults",

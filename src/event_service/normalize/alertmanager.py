@@ -17,12 +17,12 @@ def detect(payload: Json, _headers: Headers) -> bool:
         isinstance(payload, dict)
         and isinstance(payload.get("alerts"), list)
         and "groupKey" in payload
-        and "orgId" not in payload
+        and "orgId" not in payload  # Grafana sends groupKey too
     )
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per member of `alerts`, each keyed by its fingerprint."""
+    """Return one event per member of `alerts`, keyed by its fingerprint."""
     return parse_alerts(payload, _draft)
 
 
@@ -43,6 +43,6 @@ def _draft(alert: Alert) -> EventDraft:
 
 
 def _severity(labels: dict[str, str]) -> Severity:
-    """A convention of rule writers, not of Prometheus: unknown words, `none` and no label at all are INFO."""
+    """Return the severity of the label, a mere convention; INFO for unknown words, `none` and no label."""
     severity = named_severity(labels.get("severity"))
     return Severity.INFO if severity is None or severity is Severity.NONE else severity

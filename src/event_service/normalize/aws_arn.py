@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Arn:
-    """The parts that say where a resource is; all "" for what is no ARN."""
+    """The parts of an ARN that locate the resource; all "" for any other text."""
 
     partition: str = ""
     region: str = ""

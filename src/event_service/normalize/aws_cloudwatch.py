@@ -1,4 +1,4 @@
-"""Amazon CloudWatch alarms, metric and composite, as SNS delivers them and as EventBridge does.
+"""Amazon CloudWatch alarms, metric and composite, through SNS and EventBridge.
 
 Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-notification-schemas.html
 and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
@@ -9,9 +9,9 @@ from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import upstream_key
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts, upstream_key
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 INSUFFICIENT_DATA = "insufficient data"
@@ -29,39 +29,41 @@ def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "AlarmName" in payload and "NewStateValue" in payload
 
 
-def recognise_eventbridge(payload: Json, _headers: Headers) -> bool:
+def detect_eventbridge(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and payload.get("detail-type") == _STATE_CHANGE
 
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """An alarm without its SNS envelope (raw message delivery)."""
+    """Return the event of an alarm without its SNS envelope (raw message delivery)."""
     return parse_alarm(payload, options, topic_arn="")
 
 
 def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
-    """One alarm's change of state.
+    """Return the event of an alarm's state change.
 
     Args:
         options: `ignore_insufficient_data` (bool) leaves INSUFFICIENT_DATA out.
-        topic_arn: tells the region of an alarm without an AlarmArn, whose own `Region` is a display name.
+        topic_arn: provides the region of an alarm without an AlarmArn: its own `Region` is a display name.
     """
     alarm = object_of(payload)
     state = text(alarm.get("NewStateValue"))
     name = text(alarm.get("AlarmName"))
     event_type, severity = _read_state(state, "NewStateValue")
     if state == "INSUFFICIENT_DATA" and options.get("ignore_insufficient_data") is True:
-        return one(alarm, INSUFFICIENT_DATA)
+        return single(alarm, INSUFFICIENT_DATA)
     account = text(alarm.get("AWSAccountId"))
     arn = text(alarm.get("AlarmArn"))
+    # Upstream keys by ARN: rebuild a missing one to get the same key.
     if not arn:
         if not name:
-            raise Unreadable.at("AlarmName", "must be given")
+            raise ParseError.at("AlarmName", "must be given")
         topic = read_arn(topic_arn)
         region = topic.region or text(alarm.get("Region"))
         arn = f"arn:{topic.partition or 'aws'}:cloudwatch:{region}:{account}:alarm:{name}"
     trigger = mapping(alarm.get("Trigger"))
     children = [text(child.get("Arn")) for child in objects(alarm.get("TriggeringChildren"))]
     draft = EventDraft(
+        # The ARN alone: state and time differ between alarm and recovery.
         event_key=upstream_key(arn),
         event_type=event_type,
         title=name or arn,
@@ -82,25 +84,25 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
         ),
         occurred_at=moment(alarm.get("StateChangeTime")),
     )
-    return one(alarm, draft)
+    return single(alarm, draft)
 
 
 def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """The same alarm by EventBridge: the key is the same, too."""
+    """Return the event of an alarm that EventBridge delivered, under the same key as through SNS."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
-    condition = mapping(detail.get("state"))
+    alarm_state = mapping(detail.get("state"))
     configuration = mapping(detail.get("configuration"))
-    state = text(condition.get("value"))
+    state = text(alarm_state.get("value"))
     event_type, severity = _read_state(state, "detail.state.value")
     if state == "INSUFFICIENT_DATA" and options.get("ignore_insufficient_data") is True:
-        return one(event, INSUFFICIENT_DATA)
+        return single(event, INSUFFICIENT_DATA)
     name = text(detail.get("alarmName"))
     account = text(event.get("account"))
     arn = next(iter(texts(event.get("resources"))), "")
     if not arn:
         if not name:
-            raise Unreadable(
+            raise ParseError(
                 [Fault("resources", "must hold the alarm's ARN"), Fault("detail.alarmName", "must be given")]
             )
         arn = f"arn:aws:cloudwatch:{text(event.get('region'))}:{account}:alarm:{name}"
@@ -113,7 +115,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
         event_key=upstream_key(arn),
         event_type=event_type,
         title=name or arn,
-        description=_description(configuration.get("description"), condition.get("reason")),
+        description=_description(configuration.get("description"), alarm_state.get("reason")),
         severity=severity,
         rule=name,
         resources=texts(dimensions) or texts(children),
@@ -128,10 +130,10 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
             metric_name=first(*(metric.get("name") for metric in metrics)),
             alarm_rule=configuration.get("alarmRule"),
         ),
-        occurred_at=moment(condition.get("timestamp")) or moment(event.get("time")),
+        occurred_at=moment(alarm_state.get("timestamp")) or moment(event.get("time")),
     )
-    parsed = one(event, draft)
-    parsed.source = "aws-cloudwatch"
+    parsed = single(event, draft)
+    parsed.source = "aws-cloudwatch"  # one name for an alarm through either service
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"
     return parsed
@@ -140,12 +142,12 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
 def _read_state(state: str, path: str) -> tuple[EventType, Severity]:
     found = _STATES.get(state)
     if found is None:
-        raise Unreadable.at(path, f"must be one of {', '.join(_STATES)}")
+        raise ParseError.at(path, f"must be one of {', '.join(_STATES)}")
     return found
 
 
 def _dimension_values(trigger: Any) -> list[str]:
-    """Of the one metric, or of each metric of a metric math alarm; expressions have none."""
+    """Return the dimensions of the metric, or of every metric of a metric math alarm. Expressions have none."""
     dimensions = objects(trigger.get("Dimensions"))
     for metric in objects(trigger.get("Metrics")):
         dimensions += objects(mapping(mapping(metric.get("MetricStat")).get("Metric")).get("Dimensions"))

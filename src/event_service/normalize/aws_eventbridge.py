@@ -1,4 +1,4 @@
-"""Any other event by Amazon EventBridge: GuardDuty, EC2, Config, a program's own.
+"""Other events through Amazon EventBridge: GuardDuty, EC2, Config, custom applications.
 
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 """
@@ -6,10 +6,10 @@ Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-struc
 from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, named_severity, named_state, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 # GuardDuty's and Inspector's scale: https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html
@@ -21,12 +21,12 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, keyed by what kind it is and what it is about: its own id is that of the delivery."""
+    """Return one event, keyed by source, type and subject: the event's own id identifies the delivery."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
     kind, source, account = (text(event.get(name)) for name in ("detail-type", "source", "account"))
     if not kind:
-        raise Unreadable.at("detail-type", "must be given")
+        raise ParseError.at("detail-type", "must be given")
     resources = texts(event.get("resources"))
     subject = first(detail.get("id"), detail.get("arn"), *resources)
     state = named_state(first(detail.get("state"), detail.get("status"))) or State.FIRING
@@ -43,7 +43,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         additional_info=extra_fields(source=source, region=event.get("region"), detail_type=kind),
         occurred_at=moment(event.get("time")),
     )
-    parsed = one(event, draft)
+    parsed = single(event, draft)
     if event_id := text(event.get("id")):
         parsed.message_id = f"eventbridge:{event_id}"
     return parsed

@@ -6,9 +6,9 @@ Source: https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbrid
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _URGENT_CATEGORIES = frozenset({"issue", "scheduledChange"})
@@ -19,12 +19,12 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, received_at: datetime) -> Parsed:
-    """One event of one account; it is over when it is closed, or, where it has no status, when its end has passed."""
+    """Return one event; a RECOVERY if it is closed or, without a status, if its end has passed."""
     event = object_of(payload)
     detail = mapping(event.get("detail"))
     arn = text(detail.get("eventArn"))
     if not arn:
-        raise Unreadable.at("detail.eventArn", "must be given")
+        raise ParseError.at("detail.eventArn", "must be given")
     account = first(detail.get("affectedAccount"), event.get("account"))
     code, category, status = (text(detail.get(name)) for name in ("eventTypeCode", "eventTypeCategory", "statusCode"))
     started_at, ended_at = moment(detail.get("startTime")), moment(detail.get("endTime"))
@@ -52,7 +52,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, received_at: date
         ),
         occurred_at=ended_at if closed else started_at,
     )
-    parsed = one(event, draft)
+    parsed = single(event, draft)
     # One communication is sent page by page, and once more from another region under another event id.
     communication = text(detail.get("communicationId"))
     if communication:

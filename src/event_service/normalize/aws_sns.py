@@ -1,4 +1,4 @@
-"""Amazon SNS: the envelope that CloudWatch, Health and anything else published to a topic arrives in.
+"""Amazon SNS: the envelope of messages that CloudWatch, Health or any other sender published to a topic.
 
 Source: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 """
@@ -12,9 +12,7 @@ from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
-from event_service.normalize.fields import extra_fields, first_line, objects, text
-from event_service.normalize.inner_json import read_inner_json
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first_line, joined_key, objects, read_inner_json, text
 from event_service.normalize.result import (
     MOST_BYTES,
     SUBSCRIPTION,
@@ -24,13 +22,11 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
+    ParseError,
     Subscription,
-    Unreadable,
-    check_split,
     object_of,
-    one,
-    too_much,
 )
+from event_service.normalize.splitting import check_split, single, too_much
 from event_service.normalize.timestamps import moment
 from event_service.wire.struct_encode import encode_struct
 
@@ -38,7 +34,7 @@ UNSUBSCRIBED = "unsubscribe confirmation"
 
 _TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 
-# Reads what the envelope holds: detection among all other formats. None: no format knows it, or it makes no event.
+# Parses the message with the first parser that detects it; None if there is no such parser.
 ReadInner = Callable[[Json, Options, datetime], Parsed | None]
 
 
@@ -51,43 +47,44 @@ def detect(payload: Json, _headers: Headers) -> bool:
 def parse(
     payload: Json, _headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
 ) -> Parsed:
-    """What the message holds; a message that is no JSON of a known format is an event by its subject.
+    """Return the events of the message, or one event by its subject if the message is not JSON of a known format.
 
-    A SubscriptionConfirmation is never followed here: it comes back as `subscription`, to be confirmed by who has
-    checked its signature, or stored as the event that carries its link.
+    The link of a SubscriptionConfirmation is never opened here. The message is returned as `subscription`: the caller
+    confirms it after verifying its signature, or stores it as an event that carries the link.
     """
     message = object_of(payload)
     kind = text(message.get("Type"))
     if kind not in _TYPES:
-        raise Unreadable.at("Type", f"must be one of {', '.join(_TYPES)}")
+        raise ParseError.at("Type", f"must be one of {', '.join(_TYPES)}")
     if kind == "SubscriptionConfirmation":
         parsed = Parsed(ignored=[SUBSCRIPTION], subscription=Subscription(message, _subscription_event(message)))
     elif kind == "UnsubscribeConfirmation":
+        # Its link would subscribe again, so it is not offered.
         parsed = Parsed(ignored=[UNSUBSCRIBED])
     else:
         try:
             parsed = _read_notification(message, options, received_at, read_inner)
-        except Unreadable as refusal:
-            parsed = Parsed(bad_items=[BadItem(refusal.faults, message)])
+        except ParseError as error:
+            parsed = Parsed(bad_items=[BadItem(error.faults, message)])
     if not parsed.message_id and (message_id := text(message.get("MessageId"))):
         parsed.message_id = f"sns:{message_id}"
     return parsed
 
 
 def is_raw(headers: Headers) -> bool:
-    """Whether the message came by raw delivery: it is the body, and what would be around it is in the headers."""
+    """Return True for raw message delivery: the body is the message, the envelope is in the headers."""
     return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
 
 
-def recognise_raw(payload: Json, headers: Headers) -> bool:
-    """Whether the body is a text. JSON of a tool is that tool's, as it is in an envelope."""
-    return is_raw(headers) and not _may_be_a_tools(payload)
+def detect_raw(payload: Json, headers: Headers) -> bool:
+    """Return True for a text body. JSON of a known tool is left to the parser of that tool."""
+    return is_raw(headers) and not _may_be_tool_json(payload)
 
 
 def parse_raw(
     payload: Json, headers: Headers, options: Options, received_at: datetime, *, read_inner: ReadInner
 ) -> Parsed:
-    """The same as in the envelope, which is made of the headers and kept in raw_data. They name no subject."""
+    """Rebuild the envelope from the headers, which carry no subject, and parse it."""
     message = {
         "Type": "Notification",
         "MessageId": headers.get("x-amz-sns-message-id", ""),
@@ -106,17 +103,22 @@ def _read_notification(
         parsed.source = "aws-cloudwatch"
     else:
         parsed = (read_inner(inner, options, received_at) if inner is not None else None) or _free_text(message)
-    _set_aside_what_is_too_deep(parsed)
+    _refuse_deep_info(parsed)
     items: list[EventDraft | BadItem] = [*parsed.events, *parsed.bad_items]
     several = len(items) > 1
+    # Before the loop: copying the envelope per event is the expensive part.
     check_split(len(items), len(message), "Message")
     room = MOST_BYTES
     for item in items:
+        # The copies of the envelope count too: a small message must not become gigabytes.
         if several:
             left = json.dumps(item.raw_data)
             room -= len(left)
             if room < 0:
-                raise too_much("Message", f"makes {len(items)} events that repeat what is around them")
+                raise too_much(
+                    "Message",
+                    f"makes {len(items)} events of more than {MOST_BYTES} bytes together",
+                )
             item.raw_data = {**message, "Message": left}
         else:
             item.raw_data = message
@@ -124,29 +126,29 @@ def _read_notification(
 
 
 def _json_of(written: Json) -> Json:
-    """The message where it is JSON that may be a tool's, else None."""
+    """Return the message as JSON if a tool may have sent it, else None."""
     if not isinstance(written, str) or written.lstrip()[:1] not in {"{", "["}:
         return None
     try:
         value = read_inner_json(written.encode("utf-8", "surrogatepass"), "Message")
     except ValueError:
         return None
-    return value if _may_be_a_tools(value) else None
+    return value if _may_be_tool_json(value) else None
 
 
-def _may_be_a_tools(value: Json) -> bool:
-    """Whether it is an object, or a list that has one: `42` and `[42]` are somebody's text."""
+def _may_be_tool_json(value: Json) -> bool:
+    """Return True for an object or a list that holds one: `42` and `[42]` are plain text."""
     return isinstance(value, dict) or bool(objects(value))
 
 
-def _set_aside_what_is_too_deep(parsed: Parsed) -> None:
-    """Makes an event a bad item whose additional_info could not be stored: the message can, which is but a text."""
+def _refuse_deep_info(parsed: Parsed) -> None:
+    """Turn events whose additional_info is nested too deeply into bad items. The message is text and can be stored."""
     events, parsed.events = parsed.events, []
     for event in events:
         try:
             encode_struct(event.additional_info, path="additional_info")
-        except InvalidArgument as refusal:
-            faults = [Fault(violation.field, violation.description) for violation in refusal.violations]
+        except InvalidArgument as error:
+            faults = [Fault(violation.field, violation.description) for violation in error.violations]
             parsed.bad_items.append(BadItem(faults, event.raw_data))
         else:
             parsed.events.append(event)
@@ -156,7 +158,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
     topic_arn, subject, body = (text(message.get(name)) for name in ("TopicArn", "Subject", "Message"))
     title = first_line(subject or body)
     if not title:
-        raise Unreadable.at("Message", "must not be empty")
+        raise ParseError.at("Message", "must not be empty")
     draft = EventDraft(
         event_key=joined_key("aws-sns", topic_arn, title),
         title=title,
@@ -167,7 +169,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
         additional_info=extra_fields(topic_arn=topic_arn),
         occurred_at=moment(message.get("Timestamp")),
     )
-    return one(message, draft)
+    return single(message, draft)
 
 
 def _subscription_event(message: dict[str, Any]) -> EventDraft:
@@ -176,7 +178,7 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
     link = text(message.get("SubscribeURL"))
     return EventDraft(
         event_key=joined_key("aws-sns-subscription", topic_arn),
-        title=f"Amazon SNS topic {topic.resource or topic_arn} waits for its subscription to be confirmed",
+        title=f"Amazon SNS topic {topic.resource or topic_arn} asks for confirmation of its subscription",
         description=f"Open this link once if the topic is yours: {link}",
         severity=Severity.INFO,
         resources=[topic_arn] if topic_arn else [],

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _SCHEMA = "azureMonitorCommonAlertSchema"
@@ -30,12 +30,11 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event. Every field of the schema may be null or an empty list."""
+    """Return one event. Every field of the schema may be null or an empty list."""
     body = object_of(payload)
     data = mapping(body.get("data"))
     essentials, context = mapping(data.get("essentials")), mapping(data.get("alertContext"))
     event_type, key = _state_and_key(essentials, context)
-    over = event_type is EventType.RECOVERY
     rule = text(essentials.get("alertRule"))
     targets = texts(essentials.get("alertTargetIDs"))
     budget = mapping(context.get("AlertData"))  # of cost alerts, whose other fields are null
@@ -59,37 +58,37 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
             target_ids=targets,
             portal_link=first(context.get("LinkToSearchResults"), essentials.get("investigationLink")),
         ),
-        occurred_at=moment(essentials.get("resolvedDateTime" if over else "firedDateTime")),
+        occurred_at=moment(essentials.get("resolvedDateTime" if event_type is EventType.RECOVERY else "firedDateTime")),
     )
-    return one(body, draft)
+    return single(body, draft)
 
 
 def _state_and_key(essentials: Mapping[str, Any], context: Mapping[str, Any]) -> tuple[EventType, str]:
-    """Fired and Resolved of one alert instance have its alertId in common.
+    """Return the event type and the key. Fired and Resolved of one alert instance share its alertId.
 
-    Activity log alerts never resolve. Of these, Service Health tells the end in another way, under another alertId
-    each time: what stays is the tracking id of the incident.
+    Activity log alerts never resolve. Service Health, one of them, reports the end under a new alertId each time;
+    only the tracking id of the incident is stable.
     """
-    over = text(essentials.get("monitorCondition")).lower() == "resolved"
+    resolved = text(essentials.get("monitorCondition")).lower() == "resolved"
     if text(essentials.get("monitoringService")).replace(" ", "").lower() == "servicehealth":
         properties = mapping(context.get("properties"))
         stages = {text(properties.get("stage")).lower(), text(context.get("status")).lower()}
-        over = over or not _SERVICE_HEALTH_ENDS.isdisjoint(stages)
+        resolved = resolved or not _SERVICE_HEALTH_ENDS.isdisjoint(stages)
         if tracking_id := first(properties.get("trackingId"), properties.get("trackingID")):
             subscription = _subscription_of(text(essentials.get("alertId")))
-            return _event_type(over), joined_key("azure-service-health", subscription, tracking_id)
+            return _event_type(resolved), joined_key("azure-service-health", subscription, tracking_id)
     key = first(essentials.get("alertId"), essentials.get("originAlertId"))
     if not key:
-        raise Unreadable.at("data.essentials.alertId", "must be given")
-    return _event_type(over), key
+        raise ParseError.at("data.essentials.alertId", "must be given")
+    return _event_type(resolved), key
 
 
-def _event_type(over: bool) -> EventType:
-    return EventType.RECOVERY if over else EventType.ALERT
+def _event_type(resolved: bool) -> EventType:
+    return EventType.RECOVERY if resolved else EventType.ALERT
 
 
 def _severity(value: Json) -> Severity:
-    """Null, which budget alerts send, is WARNING; what is no severity at all is NOT_AVAILABLE, as upstream has it."""
+    """Return the severity; WARNING for null, which budget alerts send; NOT_AVAILABLE for unknown words."""
     written = text(value).lower()
     if not written:
         return Severity.WARNING
@@ -101,6 +100,6 @@ def _tail(resource_id: str) -> str:
 
 
 def _subscription_of(resource_id: str) -> str:
-    """The subscription in `/subscriptions/{id}/...`, "" where there is none."""
+    """Return the id in `/subscriptions/{id}/...`, or ""."""
     parts = resource_id.split("/", 3)
     return parts[2] if len(parts) > 2 and parts[1].lower() == "subscriptions" else ""

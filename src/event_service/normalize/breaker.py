@@ -1,4 +1,4 @@
-"""A circuit breaker: who does not answer is left alone for a while."""
+"""Circuit breaker for servers that do not answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Breaker:
-    """Counts failures in a row. Enough of them close the way for a pause, then one call at a time tries it again.
+    """Circuit breaker: opens after failures in a row, then lets one trial call through per pause.
 
     Args:
-        failures: how many in a row close the way.
-        pause: seconds it stays closed.
+        failures: number in a row that opens it.
+        pause: seconds it stays open.
         clock: monotonic seconds.
     """
 
@@ -18,26 +18,27 @@ class Breaker:
     pause: float
     clock: Callable[[], float]
     _in_a_row: int = field(default=0, init=False)
-    _closed_until: float = field(default=0.0, init=False)
+    _open_until: float = field(default=0.0, init=False)
     reason: str = field(default="", init=False)
 
     def allows(self) -> bool:
-        """Whether a call may be made now. After a pause the first to ask may, and the others wait for what it finds."""
+        """Return True if a call may be made now. After a pause only the first caller may try."""
         if self._in_a_row < self.failures:
             return True
         now = self.clock()
-        if now < self._closed_until:
+        if now < self._open_until:
             return False
-        self._closed_until = now + self.pause
+        # Concurrent callers wait another pause; the first one tries.
+        self._open_until = now + self.pause
         return True
 
     def answered(self) -> None:
-        """A call was answered, if only by a refusal."""
+        """Record an answer. An error status is an answer too."""
         self._in_a_row = 0
 
     def failed(self, reason: str) -> None:
-        """A call was not answered; `reason` is kept for those that are not made because of it."""
+        """Record a call without an answer; `reason` is kept for the calls that are refused while it is open."""
         self._in_a_row += 1
         self.reason = reason
         if self._in_a_row >= self.failures:
-            self._closed_until = self.clock() + self.pause
+            self._open_until = self.clock() + self.pause

@@ -1,4 +1,4 @@
-"""Huawei Cloud Eye's custom events: items of Reporting Events, by its own API or posted to a webhook as they are.
+"""Huawei Cloud Eye's custom events: items of Reporting Events, through its API or posted to a webhook.
 
 Source: https://support.huaweicloud.com/intl/en-us/api-ces/ces_03_0056.html
 """
@@ -8,21 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text
 from event_service.normalize.result import (
-    BadItem,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
-    Unreadable,
-    check_split,
-    every_member,
+    ParseError,
     object_of,
     raw_object,
 )
+from event_service.normalize.splitting import check_split, every_member
 from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("event_name", "event_source", "time")
@@ -40,25 +37,21 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per item of the array, or of the one item. Each carries itself only as raw_data."""
+    """Return one event per item of the array, or of the single item. Each has only itself as raw_data."""
     parsed = Parsed()
     several = isinstance(payload, list)
     if several:
         check_split(len(payload), 1, "")
     for index, member in enumerate(payload if several else [payload]):
-        path = f"[{index}]" if several else ""
-        try:
-            parsed.events.append(_read(object_of(member, path), f"{path}." if path else ""))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_object(member)))
+        parsed.add(raw_object(member), _read, member, f"[{index}]" if several else "")
     return parsed
 
 
 def event_of_item(item: Mapping[str, Any], project_id: str) -> EventDraft:
-    """The event of one item that Cloud Eye's own API took, checked already: its sender was promised an id for it.
+    """Return the event of an item that the Cloud Eye API has accepted and promised an id for.
 
     Args:
-        project_id: Cloud Eye's, of the path. Part of the key, since one webhook may serve several projects.
+        project_id: of the Cloud Eye path. Part of the key, since one webhook may serve several projects.
     """
     draft = _draft(item, project_id)
     detail = mapping(item.get("detail"))
@@ -71,12 +64,14 @@ def event_of_item(item: Mapping[str, Any], project_id: str) -> EventDraft:
     return draft
 
 
-def _read(item: Mapping[str, Any], prefix: str) -> EventDraft:
+def _read(member: Json, path: str) -> EventDraft:
+    item = object_of(member, path)
+    prefix = f"{path}." if path else ""
     faults = [
         Fault(prefix + name, "must be given") for name in ("event_name", "event_source") if not text(item.get(name))
     ]
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     return _draft(item, "")
 
 
@@ -107,18 +102,17 @@ def _draft(item: Mapping[str, Any], project_id: str) -> EventDraft:
         ),
         occurred_at=moment(item.get("time")),
         raw_data=item,
-        # `normal` is no recovery by itself: the vendor's own example of it is an intrusion.
+        # `normal` alone is not a recovery: the vendor's example of it reports an intrusion.
         marks_trouble=state in {"warning", "incident"},
         recovers_if_troubled=state == "normal",
     )
 
 
 def _event_key(project_id: str, source: str, name: str, resource: str, dimensions: Mapping[str, str]) -> str:
-    """Names the condition: neither time, state, level, user nor content are in it, or no recovery would match."""
+    """Return a key without time, state, level, user and content, so that a recovery has the key of its alert."""
     tags = [f"{key}={value}" for key, value in sorted(dimensions.items())]
     return joined_key(project_id, source, name, resource, *tags)
 
 
 def _severity(level: Json, state: str) -> Severity:
-    """The level where there is one, else the state."""
     return _LEVELS.get(text(level).lower()) or _STATES.get(state, Severity.NONE)

@@ -12,25 +12,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first_line, mapping, text, texts
+from event_service.normalize.fields import extra_fields, first_line, joined_key, mapping, read_inner_json, text, texts
 from event_service.normalize.generic import ACKNOWLEDGED, DESCRIPTIONS, IMAGES, LINKS, RULES, TITLES, NamedFields
-from event_service.normalize.inner_json import read_inner_json
-from event_service.normalize.keys import joined_key
 from event_service.normalize.result import (
-    BadItem,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
-    Unreadable,
-    check_split,
-    every_member,
+    ParseError,
     object_of,
-    one,
     raw_object,
 )
 from event_service.normalize.severities import State, bare_title, named_state, recovery_severity
+from event_service.normalize.splitting import check_split, every_member, single
 from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("source", "type")
@@ -38,17 +33,16 @@ _BINARY_PREFIX = "ce-"
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether the attributes are in the headers: the body is the data then, of any type, and may be empty."""
+    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty."""
     return "ce-specversion" in headers
 
 
 def reads_text(headers: Headers) -> bool:
-    """Whether a body that is no JSON is data all the same: not where the sender says that it is JSON."""
+    """Return True for a non-JSON body of a binary event, unless its content type claims JSON."""
     return is_binary(headers) and not _media_type(headers).endswith(("/json", "+json"))
 
 
 def _media_type(headers: Headers) -> str:
-    """Of the content type, which is the same in any case."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -59,38 +53,25 @@ def detect(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, or one per member of a batch. A binary one is kept in raw_data in its structured form."""
-    if is_binary(headers):
-        event = _from_binary(payload, headers)
-        parsed = one(event, _read(event, ""))
-        parsed.message_id = _delivery_id(event)
-        return parsed
-    if not isinstance(payload, list):
-        event = object_of(payload)
-        parsed = one(event, _read(event, ""))
+    """Return one event, or one per member of a batch. Binary events are stored in structured form."""
+    if is_binary(headers) or not isinstance(payload, list):
+        event = _from_binary(payload, headers) if is_binary(headers) else object_of(payload)
+        parsed = single(event, _read(event, ""))
         parsed.message_id = _delivery_id(event)
         return parsed
     check_split(len(payload), 1, "")
     parsed = Parsed()
-    ids: list[str] = []
     for index, member in enumerate(payload):
-        path = f"[{index}]"
-        try:
-            event = object_of(member, path)
-            ids.append(_delivery_id(event))
-            outcome = one(event, _read(event, f"{path}."))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_object(member)))
-        else:
-            parsed.events += outcome.events
-            parsed.ignored += outcome.ignored
-    if len(ids) == len(payload) and all(ids):
+        parsed.add(raw_object(member), _read, member, f"[{index}]")
+    ids = [_delivery_id(mapping(member)) for member in payload]
+    # Without all ids a batch cannot be recognised when it is sent again.
+    if all(ids):
         parsed.message_id = "cloudevents:" + joined_key(*ids)
     return parsed
 
 
 def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
-    """The structured form: attributes from the headers, which are percent-encoded, and the body as data."""
+    """Return the structured form: percent-decoded attributes of the headers, and the body as data."""
     attributes: dict[str, Any] = {
         name.removeprefix(_BINARY_PREFIX): unquote(value)
         for name, value in headers.items()
@@ -102,15 +83,17 @@ def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
 
 
 def _delivery_id(event: Mapping[str, Any]) -> str:
-    """Source and id are unique together, and the same when an event is sent again."""
+    """Return an id that is the same when an event is sent again: source and id are unique together."""
     event_id = text(event.get("id"))
     return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
 
 
-def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
+def _read(member: Json, path: str) -> EventDraft | str:
+    event = object_of(member, path)
+    prefix = f"{path}." if path else ""
     faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     source, full_type, subject = (text(event.get(name)) for name in ("source", "type", "subject"))
     kind, type_state = _split_type(full_type)
     data = _data_of(event, prefix)
@@ -137,21 +120,21 @@ def _read(event: Mapping[str, Any], prefix: str) -> EventDraft | str:
 
 
 def _split_type(full_type: str) -> tuple[str, State | None]:
-    """`com.example.alert.resolved` is `com.example.alert` and RESOLVED: a convention, not the specification's."""
+    """Split `com.example.alert.resolved` into `com.example.alert` and RESOLVED. The suffix is a convention only."""
     kind, dot, suffix = full_type.rpartition(".")
-    state = named_state(suffix) if dot and suffix.lower() not in _NO_SUFFIX else None
+    state = named_state(suffix) if dot and suffix.lower() not in _NOT_A_STATE else None
     return (kind, state) if state is not None else (full_type, None)
 
 
-# What is a state in a status field, but in a type more likely what the event is about.
-_NO_SUFFIX = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
+# States in a status field, but more likely the subject in a type.
+_NOT_A_STATE = frozenset({"alert", "incident", "problem", "alarm", "error", "warning", "critical"})
 
 
 def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
-    """`data`, or `data_base64` decoded, as JSON where it is some.
+    """Return `data`, or the decoded `data_base64`, parsed if it is JSON.
 
     Raises:
-        Unreadable: it is JSON that could not be stored.
+        ParseError: JSON that cannot be stored.
     """
     if event.get("data") is not None:
         return event["data"]
@@ -162,8 +145,8 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
         content = base64.b64decode(encoded, validate=True)
         decoded = content.decode()
     except (binascii.Error, ValueError):
-        return None
+        return None  # binary data stays in raw_data only
     try:
         return read_inner_json(content, f"{prefix}data_base64")
     except ValueError:
-        return decoded
+        return decoded  # plain text

@@ -1,4 +1,4 @@
-"""A format of the webhook's own: JMESPath expressions in its options say where what is.
+"""A mapping in the webhook's options: JMESPath expressions that extract each field.
 
     {"mapping": {"items": "checks", "event_key": "id", "title": "join(' on ', [name, host])",
                  "severity": "level", "event_type": "status", "occurred_at": "at"},
@@ -17,20 +17,10 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import (
-    BadItem,
-    Fault,
-    Headers,
-    Json,
-    Options,
-    Parsed,
-    Unreadable,
-    check_split,
-    raw_object,
-)
+from event_service.normalize.fields import extra_fields, joined_key, mapping, text, texts
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, raw_object
 from event_service.normalize.severities import State, bare_title, named_severity, named_state, recovery_severity
+from event_service.normalize.splitting import check_split
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -39,7 +29,7 @@ _TEXTS = ("title", "description", "rule", "image_url", "provider", "account")
 FIELDS = ("items", "event_key", "event_type", "severity", "resources", "occurred_at", "additional_info", *_TEXTS)
 _LONGEST = 1024  # characters of one expression
 
-# What evaluating an expression on the wrong kind of value raises: the library's own errors, and Python's through it.
+# Evaluating an expression on a value of the wrong type raises the library's errors, and Python's through it.
 _EVALUATION_ERRORS = (
     JMESPathError,
     ArithmeticError,
@@ -51,62 +41,52 @@ _EVALUATION_ERRORS = (
 )
 
 
-def given(options: Options) -> bool:
-    """Whether the webhook brings a mapping."""
+def has_mapping(options: Options) -> bool:
+    """Return True if the webhook has a mapping."""
     return isinstance(options.get("mapping"), dict)
 
 
 def check(options: Options) -> list[Fault]:
-    """What is wrong with a webhook's mapping, to be told when the webhook is made; [] if nothing is."""
+    """Return the faults of a webhook's mapping."""
     expressions = options.get("mapping")
     if not isinstance(expressions, dict):
         return [Fault("options.mapping", "must be an object of JMESPath expressions")]
     faults = [
-        Fault(f"options.mapping.{name}", f"unknown; known are {', '.join(FIELDS)}")
+        Fault(f"options.mapping.{name}", f"unknown field; use one of {', '.join(FIELDS)}")
         for name in expressions
         if name not in FIELDS
     ]
     for name in FIELDS:
         try:
             _compiled(expressions, name)
-        except Unreadable as refusal:
-            faults += refusal.faults
+        except ParseError as error:
+            faults += error.faults
     if "title" not in expressions and "event_key" not in expressions:
-        faults.append(Fault("options.mapping.title", "must be given where there is no event_key"))
+        faults.append(Fault("options.mapping.title", "required without event_key"))
     return faults
 
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """One event, or one per member of what `items` finds. Paths look into the member; `_payload` is all of it."""
+    """Return one event, or one per member of the list that `items` finds."""
     expressions = mapping(options.get("mapping"))
     if not expressions:
-        raise Unreadable.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
+        raise ParseError.at("options.mapping", "must be an object of JMESPath expressions", "mapping")
     values = mapping(options.get("values"))
     if "items" not in expressions:
         members: list[tuple[str, Json, Mapping[str, Any]]] = [("", payload, raw_object(payload))]
     else:
         found = _search(expressions, "items", payload)
         if not isinstance(found, list):
-            raise Unreadable.at("options.mapping.items", "must find a list", "mapping")
-        alone = _each_alone(payload, expressions["items"], found)
+            raise ParseError.at("options.mapping.items", "must find a list", "mapping")
+        payloads = _single_member_payloads(payload, expressions["items"], found)
         members = [
-            (f"{expressions['items']}[{index}].", member, raw_data)
-            for index, (member, raw_data) in enumerate(zip(found, alone, strict=True))
+            (f"{expressions['items']}[{index}]", member, raw_data)
+            for index, (member, raw_data) in enumerate(zip(found, payloads, strict=True))
         ]
     parsed = Parsed()
-    for prefix, member, raw_data in members:
+    for path, member, raw_data in members:
         context = {**member, "_payload": payload} if isinstance(member, dict) else member
-        try:
-            outcome = _read(context, expressions, values)
-        except Unreadable as refusal:
-            faults = [Fault(prefix + fault.path, fault.problem, fault.kind) for fault in refusal.faults]
-            parsed.bad_items.append(BadItem(faults, raw_data))
-            continue
-        if isinstance(outcome, str):
-            parsed.ignored.append(outcome)
-        else:
-            outcome.raw_data = raw_data
-            parsed.events.append(outcome)
+        parsed.add(raw_data, _read, context, expressions, values, below=path)
     return parsed
 
 
@@ -121,7 +101,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
     key = text(_search(expressions, "event_key", context))
     if not key:
         if not title:
-            raise Unreadable.at("event_key", "neither event_key nor title of the mapping finds a text", "mapping")
+            raise ParseError.at("event_key", "neither event_key nor title of the mapping finds text", "mapping")
         key = joined_key("mapping", title, *resources)
     return EventDraft(
         event_key=key,
@@ -140,7 +120,7 @@ def _read(context: Json, expressions: Mapping[str, Any], values: Mapping[str, An
 
 
 def _event_type(written: str, values: Mapping[str, Any]) -> EventType | None:
-    """The webhook's own words first, then the usual ones; None for an acknowledgement."""
+    """Return the type by the webhook's `values`, then by the usual words; None for an acknowledgement."""
     named = text(values.get(written, written))
     if named.upper() in EventType.__members__:
         return EventType[named.upper()]
@@ -160,7 +140,7 @@ def _search(expressions: Mapping[str, Any], name: str, value: Json) -> Json:
     try:
         return compiled.search(value)
     except _EVALUATION_ERRORS as error:
-        raise Unreadable.at(
+        raise ParseError.at(
             name, f"the mapping's expression fails on this payload: {error}"[:300], "mapping"
         ) from error
 
@@ -170,21 +150,22 @@ def _compiled(expressions: Mapping[str, Any], name: str) -> ParsedResult | None:
     if expression is None:
         return None
     if not isinstance(expression, str) or len(expression) > _LONGEST:
-        raise Unreadable.at(f"options.mapping.{name}", f"must be a string of at most {_LONGEST} characters", "mapping")
+        raise ParseError.at(f"options.mapping.{name}", f"must be a string of at most {_LONGEST} characters", "mapping")
     try:
         return _compile(expression)
     except _EVALUATION_ERRORS as error:
         reason = str(error).partition("\n")[0][:300]
-        raise Unreadable.at(f"options.mapping.{name}", f"is no JMESPath expression: {reason}", "mapping") from error
+        raise ParseError.at(f"options.mapping.{name}", f"is not a JMESPath expression: {reason}", "mapping") from error
 
 
+# Every delivery uses the same few expressions.
 @lru_cache(maxsize=1024)
 def _compile(expression: str) -> ParsedResult:
     return jmespath.compile(expression)
 
 
-def _each_alone(payload: Json, expression: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
-    """The payload with one member only in the list, for each; where the expression is no plain path, the member."""
+def _single_member_payloads(payload: Json, expression: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
+    """Return the payload once per member with only that member in the list; for complex expressions just the member."""
     names = expression.strip().removesuffix("[]").removesuffix("[*]").split(".")
     if not (isinstance(payload, dict) and all(name.isidentifier() for name in names)):
         check_split(len(members), 1, expression)
@@ -193,10 +174,10 @@ def _each_alone(payload: Json, expression: str, members: Sequence[Json]) -> Sequ
     for name in names[:-1]:
         around.append(mapping(around[-1].get(name)))
     check_split(len(members), sum(map(len, around)), expression)
-    alone = []
+    payloads = []
     for member in members:
         rebuilt: Json = [member]
         for name, level in zip(reversed(names), reversed(around), strict=True):
             rebuilt = {**level, name: rebuilt}
-        alone.append(rebuilt)
-    return alone
+        payloads.append(rebuilt)
+    return payloads

@@ -1,4 +1,4 @@
-"""Datadog's webhook integration: its variables under any names of the template, its default template, upstream's.
+"""Datadog's webhook integration: templates with its variables, its default template, and upstream's template.
 
 Source: https://docs.datadoghq.com/integrations/webhooks/
 """
@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, flat, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, flat, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, bare_title, named_severity, priority_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _TEST_MARK = "[TEST]"
@@ -35,10 +35,10 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event of a monitor's group. `id` is that of one event, and no identity."""
+    """Return one event, keyed by monitor and group: `id` identifies a single notification."""
     body = object_of(payload)
     draft = _read_upstream_template(body) if text(body.get("event_key")) else _read(body)
-    return one(body, draft)
+    return single(body, draft)
 
 
 def _read(body: Mapping[str, Any]) -> EventDraft:
@@ -47,8 +47,8 @@ def _read(body: Mapping[str, Any]) -> EventDraft:
     title = _value(body, "alert_title") or plain_title
     transition = _value(body, "alert_transition").lower() or marks
     alert_type = _value(body, "alert_type").lower()
-    over = "recovered" in transition or (not transition and alert_type == "success")
-    state = State.RESOLVED if over else State.FIRING
+    resolved = "recovered" in transition or (not transition and alert_type == "success")
+    state = State.RESOLVED if resolved else State.FIRING
     scope = _value(body, "alert_scope")
     org = mapping(body.get("org"))
     return EventDraft(
@@ -83,7 +83,7 @@ def _read(body: Mapping[str, Any]) -> EventDraft:
 
 
 def _read_upstream_template(body: Mapping[str, Any]) -> EventDraft:
-    """The template upstream's plugin asks for, which says itself what the key is. Its event_type is an alert type."""
+    """Read the template of upstream's plugin, which provides the key. Its event_type is an alert type."""
     state = State.RESOLVED if text(body.get("event_type")).lower() == "success" else State.FIRING
     severity = named_severity(body.get("severity"))
     return EventDraft(
@@ -101,15 +101,15 @@ def _read_upstream_template(body: Mapping[str, Any]) -> EventDraft:
 
 
 def _value(body: Mapping[str, Any], name: str) -> str:
-    """A field as text; a variable that Datadog has left unexpanded (`$HOSTNAME`) is none."""
+    """Return a field as text; "" for a variable that Datadog left unexpanded (`$HOSTNAME`)."""
     value = text(body.get(name))
     return "" if value.startswith("$") and value[1:].replace("_", "").isupper() else value
 
 
 def _split_title(title: str) -> tuple[str, str]:
-    """The marks of state and priority in front, in lower case, and the title without them.
+    """Return the leading state and priority marks in lower case, and the title without them.
 
-    Test notifications keep their own mark, which stands before that of the state: they must not end a real alert.
+    Test notifications keep the mark [TEST] in the title, so that they never end a real alert.
     """
     plain = bare_title(title)
     marks = title.removesuffix(plain)
@@ -121,18 +121,17 @@ def _split_title(title: str) -> tuple[str, str]:
 
 
 def _identity(body: Mapping[str, Any], title: str, scope: str) -> str:
-    """The monitor and its group, else the aggregation, else the organisation and the title without its state."""
+    """Return a key of monitor and group, else of the aggregation, else of organization and title."""
     if alert_id := _value(body, "alert_id"):
         return joined_key("datadog", alert_id, scope)
     if aggregation := _value(body, "aggreg_key"):
         return joined_key("datadog", aggregation)
     if not title:
-        raise Unreadable.at("title", "must be given where there is neither alert_id nor aggreg_key")
+        raise ParseError.at("title", "required without alert_id and aggreg_key")
     return joined_key("datadog", first(mapping(body.get("org")).get("id"), body.get("org_id")), title)
 
 
 def _marked_priority(marks: str) -> Severity | None:
-    """The `[P1]` of a title's marks."""
     start = marks.find("[p")
     return priority_severity(marks[start + 1 : start + 3]) if start >= 0 else None
 
@@ -144,7 +143,7 @@ def _severity_of_transition(transition: str) -> Severity:
 
 
 def _resource_of_scope(scope: str) -> str:
-    """The host of `host:web-1,env:prod`, else the whole scope."""
+    """Return the host of `host:web-1,env:prod`, else the whole scope."""
     for tag in scope.split(","):
         name, _, value = tag.strip().partition(":")
         if name == "host" and value:

@@ -1,18 +1,20 @@
-"""Reading JSON that somebody else wrote: every value may be missing, null or of another type."""
+"""Read JSON of unknown origin: any value may be missing, null or of another type."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from event_service.normalize.result import Json
+from event_service.normalize.result import Json, ParseError
+from event_service.wire.json_text import NestedTooDeeply, NotJson, NotWritable, TooManyValues, parse_json
 
 _TITLE_LENGTH = 250  # characters
-_NOTHING: Mapping[str, Any] = {}
+_EMPTY: Mapping[str, Any] = {}
 
 
 def text(value: Json) -> str:
-    """A scalar as trimmed text; "" for null, objects and lists.
+    """Return a scalar as trimmed text; "" for null, objects and lists.
 
-    A whole number reads the same whether it came as JSON (44) or through a Struct, which has doubles only (44.0).
+    A whole number gives the same text from JSON (44) and from a Struct, which has doubles only (44.0).
     """
     if type(value) is str:
         return value.strip()
@@ -24,7 +26,7 @@ def text(value: Json) -> str:
 
 
 def first(*values: Json) -> str:
-    """The first of the values that is a scalar and not blank, as text."""
+    """Return the first non-blank scalar as text, or ""."""
     for value in values:
         if found := text(value):
             return found
@@ -32,30 +34,31 @@ def first(*values: Json) -> str:
 
 
 def first_line(written: str) -> str:
-    """The first line of a text, short enough for a title."""
+    """Return the first line of a text, at most 250 characters."""
     return written.strip().partition("\n")[0][:_TITLE_LENGTH].strip()
 
 
 def mapping(value: Json) -> Mapping[str, Any]:
-    """The value where it is an object, else an empty one."""
-    return value if isinstance(value, dict) else _NOTHING
+    """Return the value if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else _EMPTY
 
 
 def objects(value: Json) -> list[dict[str, Any]]:
-    """The objects of a list; [] where it is none."""
+    """Return the objects of a list; [] for any other value."""
     return [member for member in value if isinstance(member, dict)] if isinstance(value, list) else []
 
 
 def texts(value: Json) -> list[str]:
-    """The scalars of a list as text, blanks dropped, each once and in order. A scalar counts as a list of one."""
+    """Return the distinct non-blank scalars of a list as text, in order. A scalar counts as a list of one."""
     members: Iterable[Json] = value if isinstance(value, list) else (value,)
+    # dict keys: distinct, in order.
     return list(dict.fromkeys(filter(None, map(text, members))))
 
 
 def extra_fields(**values: Json) -> dict[str, Any]:
-    """additional_info: the values that say something.
+    """Return the values that are not blank, as additional_info.
 
-    Scalars are kept as text, lists as lists of text, objects as objects of text; what nests deeper stays in raw_data.
+    Scalars are kept as text, lists as lists of text, objects as objects of text; deeper values stay in raw_data only.
     """
     info: dict[str, Any] = {}
     for name, value in values.items():
@@ -73,7 +76,7 @@ def extra_fields(**values: Json) -> dict[str, Any]:
 
 
 def flat(value: Json) -> dict[str, str]:
-    """The scalars of an object as text, by trimmed name; blanks dropped."""
+    """Return the non-blank scalars of an object as text, by trimmed name."""
     kept: dict[str, str] = {}
     for name, member in mapping(value).items():
         if found := text(member):
@@ -82,7 +85,7 @@ def flat(value: Json) -> dict[str, str]:
 
 
 def trimmed(value: Json) -> Json:
-    """The value with blanks cut from both ends of every text in it, keys included."""
+    """Return the value with every text in it trimmed, keys included."""
     if type(value) is str:
         return value.strip()
     if isinstance(value, dict):
@@ -95,7 +98,7 @@ def trimmed(value: Json) -> Json:
 
 
 def clipped(value: Json, length: int = 60) -> str:
-    """How a faulty value is shown in a message: short, on one line."""
+    """Return a value as it is shown in an error: short, on one line."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -103,3 +106,36 @@ def clipped(value: Json, length: int = 60) -> str:
     if isinstance(value, str) and len(value) > length:
         return repr(value[:length]) + "..."
     return repr(value)
+
+
+def read_inner_json(written: bytes, path: str) -> Json:
+    """Return the JSON value that a text field contains.
+
+    Args:
+        written: UTF-8.
+        path: of the text in its payload.
+
+    Raises:
+        ValueError: not JSON, or over the limits of parse_json.
+        ParseError: JSON that cannot be stored: NaN, an infinity, half of a surrogate pair.
+    """
+    try:
+        return parse_json(written)
+    except NotWritable as problem:
+        raise ParseError.at(path, f"cannot be stored: {problem}", "not-json") from None
+    except (NotJson, NestedTooDeeply, TooManyValues) as problem:
+        raise ValueError("not JSON") from problem
+
+
+def joined_key(*parts: str) -> str:
+    """Return a key of 32 hexadecimal digits. The boundaries count: ("a", "bc") differs from ("ab", "c")."""
+    written = "".join([f"{len(part)}:{part}" for part in parts])
+    # surrogatepass: keys must not fail on text that is refused later with a better error.
+    return hashlib.sha256(written.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def upstream_key(*parts: str) -> str:
+    """Return the key that upstream's plugin generates, so that alerts it opened are found."""
+    written = ":".join(parts).encode("utf-8", "surrogatepass")
+    # MD5 because upstream uses it; the key identifies, it protects nothing.
+    return hashlib.md5(written, usedforsecurity=False).hexdigest()

@@ -7,8 +7,9 @@ from datetime import datetime
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 
@@ -20,12 +21,12 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, keyed by its incident. The console's test always has the id 12345."""
+    """Return one event, keyed by its incident. The console's test always has the id 12345."""
     body = object_of(payload)
     incident = mapping(body.get("incident"))
     key = text(incident.get("incident_id"))
     if not key:
-        raise Unreadable.at("incident.incident_id", "must be given")
+        raise ParseError.at("incident.incident_id", "must be given")
     state = State.RESOLVED if text(incident.get("state")).lower() == "closed" else State.FIRING
     policy = text(incident.get("policy_name"))
     condition = first(incident.get("condition_name"), mapping(incident.get("condition")).get("displayName"))
@@ -58,4 +59,4 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         ),
         occurred_at=moment(incident.get("ended_at" if state is State.RESOLVED else "started_at")),
     )
-    return one(body, draft)
+    return single(body, draft)

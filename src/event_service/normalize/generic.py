@@ -1,4 +1,4 @@
-"""Any other JSON object that says what happened under the usual names."""
+"""Any other JSON object with the usual field names."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, many, object_of, one
+from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import (
     State,
     bare_title,
@@ -17,12 +16,13 @@ from event_service.normalize.severities import (
     priority_severity,
     recovery_severity,
 )
+from event_service.normalize.splitting import per_item, single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 
-# Names as they are compared: small letters and digits only, so that alertName, alert_name and "Alert Name" are one.
-# The first name of a list that has a usable value wins.
+# Normalized names: lower-case letters and digits only, so that alertName, alert_name and "Alert Name" are equal.
+# The first name with a usable value wins.
 _TITLES = (
     "title alerttitle summary subject first_line alertname name shortdescription message msg problem"
     " description text event"
@@ -39,7 +39,7 @@ _STARTS = (
     "occurredat timestamp time startsat startedat starttime triggeredat firedat eventtime datetime date"
     " createdat created"
 )
-# A recovery's start is that of its alert: it would seem to be older than the alert it ends.
+# Never the start: it would make the recovery as old as its alert.
 _ENDS = (
     "resolvedat recoveredat closedat endsat endedat endtime updatedat occurredat timestamp time eventtime datetime date"
 )
@@ -50,7 +50,7 @@ _RULES = "rule rulename alertrule policy policyname alertname check checkname"
 _IMAGES = "imageurl image snapshoturl snapshot"
 _LINKS = "url link weburl alerturl incidenturl generatorurl"
 
-# Where an envelope keeps what is meant, and lists of events.
+# Objects that wrap the event, and lists of events.
 _WRAPPERS = ("alert", "incident", "event", "problem", "issue", "payload", "data", "detail", "details", "attributes")
 _LISTS = ("alerts", "events", "incidents", "problems", "items", "records")
 
@@ -66,13 +66,13 @@ RESOURCES, RULES, IMAGES, LINKS = map(_names, (_RESOURCES, _RULES, _IMAGES, _LIN
 
 @dataclass(frozen=True, slots=True)
 class NamedFields:
-    """An object's fields by their names without case and punctuation."""
+    """Fields of an object by normalized name."""
 
     fields: Mapping[str, Any]
 
     @classmethod
     def of(cls, *items: Mapping[str, Any]) -> "NamedFields":
-        """The fields of the items; an earlier item's win."""
+        """Return the fields of the items; earlier items take precedence."""
         fields: dict[str, Any] = {}
         for item in items:
             for name, value in item.items():
@@ -91,13 +91,14 @@ class NamedFields:
         for value in self.values(SEVERITIES):
             if (severity := named_severity(value)) is not None:
                 return severity
+        # Priorities last: their numbers are less specific than a severity.
         for value in self.values(PRIORITIES):
             if (severity := named_severity(value) or priority_severity(value)) is not None:
                 return severity
         return None
 
     def state(self) -> State | None:
-        if self.fields.get("resolved") is True:
+        if self.fields.get("resolved") is True:  # a boolean is no state word
             return State.RESOLVED
         for value in self.values(STATES):
             if (state := named_state(value)) is not None:
@@ -111,7 +112,7 @@ class NamedFields:
         return None
 
     def resources(self) -> list[str]:
-        """Of the first name that has any: a name, a list of names, or of objects that have one."""
+        """Return the first non-empty field as names: a name, a list of names, or objects that have one."""
         for value in self.values(RESOURCES):
             members = value if isinstance(value, list) else [value]
             found = texts([_name_of(member) if isinstance(member, dict) else member for member in members])
@@ -125,22 +126,23 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event, or one per member where the payload itself says nothing but holds a list of events."""
+    """Return one event, or one per member if the payload has no title but a list of events."""
     body = object_of(payload)
+    # A title means that the payload is the event, and its list only a detail.
     for name in _LISTS:
         if isinstance(body.get(name), list) and body[name] and not NamedFields.of(body).first(TITLES):
-            return many(body, name, lambda member, path: read_event(member, f"{path}."))
-    return one(body, read_event(body, ""))
+            return per_item(body, name, lambda member, path: read_event(member, f"{path}."))
+    return single(body, read_event(body, ""))
 
 
 def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
-    """One event by the usual names, or the reason why it is none.
+    """Return one event by the usual field names, or the reason to ignore it.
 
     Args:
         prefix: path of the object in its payload, "" or ending in a dot.
 
     Raises:
-        Unreadable: there is not even a title.
+        ParseError: no title.
     """
     named = NamedFields.of(body)
     for wrapper in _WRAPPERS:
@@ -149,7 +151,7 @@ def read_event(body: Mapping[str, Any], prefix: str) -> EventDraft | str:
             break
     title = named.first(TITLES)
     if not title:
-        raise Unreadable.at(f"{prefix}title", "none of the usual names (title, summary, message, name, ...) has a text")
+        raise ParseError.at(f"{prefix}title", "required: none of title, summary, message, name, ... has text")
     state = named.state() or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED

@@ -1,34 +1,34 @@
-"""Grafana's alerting since version 8 (`alerts`, `orgId`), and Grafana's dashboards' alerts before (`ruleId`).
+"""Grafana alerting since version 8 (`alerts`, `orgId`), and the older dashboard alerts (`ruleId`).
 
 Source: https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/
-and, for the older one, version 7's documentation of the webhook notification channel.
+and the documentation of the webhook notification channel in version 7.
 """
 
 from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, text
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import extra_fields, first, joined_key, text
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
-from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import bare_title, named_severity, recovery_severity
+from event_service.normalize.splitting import single
 
-# Not what an alert is about, only what it is called and how bad it is.
-_NO_RESOURCE = ("severity", "alertname")
+# They name and rate an alert but identify no resource.
+_NOT_RESOURCES = ("severity", "alertname")
 
 _LEGACY_STATES = {
     "alerting": (EventType.ALERT, Severity.ERROR),
     "no_data": (EventType.ALERT, Severity.NOT_AVAILABLE),
     "ok": (EventType.RECOVERY, Severity.INFO),
 }
-_LEGACY_QUIET = frozenset({"paused", "pending", "unknown"})
+_LEGACY_IGNORED = frozenset({"paused", "pending", "unknown"})
 
 
 def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "orgId" in payload and isinstance(payload.get("alerts"), list)
 
 
-def recognise_legacy(payload: Json, _headers: Headers) -> bool:
+def detect_legacy(payload: Json, _headers: Headers) -> bool:
     return (
         isinstance(payload, dict)
         and "ruleId" in payload
@@ -38,7 +38,7 @@ def recognise_legacy(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per member of `alerts`. groupKey is shared by alerts that have nothing to do with each other."""
+    """Return one event per member of `alerts`. groupKey is no key: unrelated alerts share it."""
     title = bare_title(text(object_of(payload).get("title")))
     return parse_alerts(payload, lambda alert: _draft(alert, title))
 
@@ -54,18 +54,18 @@ def _draft(alert: Alert, group_title: str) -> EventDraft:
         severity=recovery_severity(named_severity(labels.get("severity")), alert.event_type, Severity.ERROR),
         rule=first(labels.get("rulename"), name),
         image_url=first(body.get("imageURL"), body.get("panelURL")),
-        resources=resource_of({key: value for key, value in labels.items() if key not in _NO_RESOURCE}),
+        resources=resource_of({key: value for key, value in labels.items() if key not in _NOT_RESOURCES}),
         additional_info=alert.info,
         occurred_at=alert.occurred_at,
     )
 
 
 def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event; the body has no time of its own."""
+    """Return one event. The body has no timestamp."""
     body = object_of(payload)
     state = text(body.get("state")).lower()
-    if state in _LEGACY_QUIET:
-        return one(body, f"state {state}")
+    if state in _LEGACY_IGNORED:
+        return single(body, f"state {state}")
     faults = []
     if state not in _LEGACY_STATES:
         faults.append(Fault("state", f"must be one of {', '.join(_LEGACY_STATES)}"))
@@ -73,7 +73,7 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
     if not rule_id:
         faults.append(Fault("ruleId", "must be given"))
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     event_type, severity = _LEGACY_STATES[state]
     title = bare_title(text(body.get("title")))
     matches = body.get("evalMatches")
@@ -97,4 +97,4 @@ def parse_legacy(payload: Json, _headers: Headers, _options: Options, _received_
             else None,
         ),
     )
-    return one(body, draft)
+    return single(body, draft)

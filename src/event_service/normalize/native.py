@@ -1,26 +1,15 @@
-"""The service's own format: an event by the names of EventInfo, or several in `{"results": [...]}`.
+"""The native format: an event with the field names of EventInfo, or several in `{"results": [...]}`.
 
-Source: the native table of section 3 of the Event API's rules (docs/collectors.md); upstream's api-direct payload.
+Source: docs/collectors.md; upstream's api-direct payload.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import clipped, trimmed
-from event_service.normalize.result import (
-    BadItem,
-    Fault,
-    Headers,
-    Json,
-    Options,
-    Parsed,
-    Unreadable,
-    check_split,
-    raw_object,
-    split,
-)
+from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, ParseError, raw_object
+from event_service.normalize.splitting import check_split, split
 from event_service.wire.timestamps import parse_timestamp
 
 _TYPES = {name.value: name for name in EventType}
@@ -40,50 +29,40 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """Reads one event, a batch, or a bare list, which HTTP can carry.
+    """Return the events of one object, of a batch, or of a bare list, which only HTTP can carry.
 
-    Nothing is guessed: what the table does not allow is a fault with its path.
+    Invalid values are faults with their paths; nothing is guessed.
     """
     parsed = Parsed()
     if isinstance(payload, list):
         check_split(len(payload), 1, "")
         for index, member in enumerate(payload):
-            _read_into(parsed, member, f"[{index}]", raw_object(member))
+            parsed.add(raw_object(member), read_event, member, f"[{index}]")
         return parsed
-    if not isinstance(payload, dict):
-        parsed.bad_items.append(BadItem([Fault("", "must be a JSON object")], raw_object(payload)))
-        return parsed
-    item = _trimmed_keys(payload)
+    item = _trimmed_keys(payload) if isinstance(payload, dict) else {}
     results = item.get("results")
     if results is None or "event_key" in item:
-        _read_into(parsed, item, "", payload)
+        parsed.add(raw_object(payload), read_event, payload, "")
     elif not isinstance(results, list):
         parsed.bad_items.append(BadItem([Fault("results", "must be a list of events")], payload))
     else:
         name = "results" if "results" in payload else next(key for key in payload if key.strip() == "results")
         for index, (member, raw_data) in enumerate(zip(results, split(payload, name, results), strict=True)):
-            _read_into(parsed, member, f"results[{index}]", raw_data)
+            parsed.add(raw_data, read_event, member, f"results[{index}]")
     return parsed
 
 
-def _read_into(parsed: Parsed, member: Json, path: str, raw_data: Mapping[str, Any]) -> None:
-    try:
-        parsed.events.append(read_event(member, path, raw_data))
-    except Unreadable as refusal:
-        parsed.bad_items.append(BadItem(refusal.faults, raw_data))
-
-
-def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDraft:
-    """One event by the table.
+def read_event(member: Json, path: str) -> EventDraft:
+    """Return one event of the native format.
 
     Args:
-        path: where the member stands in the payload, "" for the payload itself.
+        path: of the member in the payload, "" for the payload itself.
 
     Raises:
-        Unreadable: with every fault of the member.
+        ParseError: lists every fault of the member.
     """
     if not isinstance(member, dict):
-        raise Unreadable.at(path, "must be a JSON object")
+        raise ParseError.at(path, "must be a JSON object")
     item = _trimmed_keys(member)
     faults: list[Fault] = []
     prefix = f"{path}." if path else ""
@@ -97,7 +76,7 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
         return ""
 
     event_key = string("event_key")
-    if not event_key and not faults:
+    if not event_key and not faults:  # a wrong type is reported already
         faults.append(Fault(prefix + "event_key", "must be given and must not be empty"))
 
     event_type = EventType.ALERT
@@ -136,16 +115,15 @@ def read_event(member: Json, path: str, raw_data: Mapping[str, Any]) -> EventDra
         account=string("account"),
         additional_info=_read_info(item.get("additional_info"), prefix, faults),
         occurred_at=occurred_at,
-        raw_data=raw_data,
     )
     if faults:
-        raise Unreadable(faults)
+        raise ParseError(faults)
     return draft
 
 
 def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
-    """The object by trimmed names; where two become equal, the one that needed no trimming wins."""
-    if item.keys() <= _FIELDS:  # nearly always, and known without a look at each
+    """Return the object by trimmed names. On a collision the name that needed no trimming wins."""
+    if item.keys() <= _FIELDS:  # the usual case, without a loop
         return item
     for name in item:
         if name.strip() != name:

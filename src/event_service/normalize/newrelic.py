@@ -1,4 +1,4 @@
-"""New Relic: workflows' issues, and the older channels' incidents.
+"""New Relic: issues of workflows, and incidents of legacy channels.
 
 Source: https://docs.newrelic.com/docs/alerts/get-notified/notification-integrations/#webhook
 """
@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -20,11 +20,11 @@ _STATES = {
     "created": EventType.ALERT,
     "activated": EventType.ALERT,
     "closed": EventType.RECOVERY,
-    "acknowledged": None,
+    "acknowledged": None,  # known, but no event
 }
 _LEGACY_STATES = {
     "open": EventType.ALERT,
-    "test": EventType.ALERT,
+    "test": EventType.ALERT,  # so that a test of the channel shows
     "closed": EventType.RECOVERY,
     "acknowledged": None,
 }
@@ -37,9 +37,9 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event per change of an issue or incident."""
+    """Return one event per change of an issue or incident."""
     body = object_of(payload)
-    return one(body, _read_incident(body) if "current_state" in body else _read_issue(body))
+    return single(body, _read_incident(body) if "current_state" in body else _read_issue(body))
 
 
 def _read_issue(body: Mapping[str, Any]) -> EventDraft | str:
@@ -48,7 +48,7 @@ def _read_issue(body: Mapping[str, Any]) -> EventDraft | str:
         return ACKNOWLEDGED
     key = text(body.get("id"))
     if not key:
-        raise Unreadable.at("id", "must be given")
+        raise ParseError.at("id", "must be given")
     conditions = texts(body.get("alertConditionNames"))
     over = event_type is EventType.RECOVERY
     return EventDraft(
@@ -78,7 +78,7 @@ def _read_incident(body: Mapping[str, Any]) -> EventDraft | str:
         return ACKNOWLEDGED
     incident_id, account_id = text(body.get("incident_id")), text(body.get("account_id"))
     if not incident_id:
-        raise Unreadable.at("incident_id", "must be given")
+        raise ParseError.at("incident_id", "must be given")
     return EventDraft(
         event_key=joined_key("newrelic", account_id, incident_id),
         event_type=event_type,
@@ -102,5 +102,5 @@ def _read_incident(body: Mapping[str, Any]) -> EventDraft | str:
 def _event_type(body: Mapping[str, Any], name: str, states: Mapping[str, EventType | None]) -> EventType | None:
     state = text(body.get(name)).lower()
     if state not in states:
-        raise Unreadable.at(name, f"must be one of {', '.join(states)}")
+        raise ParseError.at(name, f"must be one of {', '.join(states)}")
     return states[state]

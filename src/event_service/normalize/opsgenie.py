@@ -7,8 +7,9 @@ from datetime import datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import priority_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _ACTIONS = {"create": EventType.ALERT, "close": EventType.RECOVERY, "delete": EventType.RECOVERY}
@@ -22,17 +23,17 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event for the actions that open or end an alert; the others (Acknowledge, AddNote, ...) make none."""
+    """Return one event for actions that open or end an alert. Others (Acknowledge, AddNote, ...) are ignored."""
     body = object_of(payload)
     event_type = _ACTIONS.get(text(body.get("action")).lower())
     if event_type is None:
-        return one(
+        return single(
             body, "acknowledge" if text(body.get("action")).lower() == "acknowledge" else "other Opsgenie action"
         )
     alert = mapping(body.get("alert"))
     key = text(alert.get("alertId"))
     if not key:
-        raise Unreadable.at("alert.alertId", "must be given")
+        raise ParseError.at("alert.alertId", "must be given")
     over = event_type is EventType.RECOVERY
     draft = EventDraft(
         event_key=key,
@@ -52,4 +53,4 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         # createdAt counts milliseconds, updatedAt nanoseconds.
         occurred_at=moment(alert.get("updatedAt" if over else "createdAt")),
     )
-    return one(body, draft)
+    return single(body, draft)

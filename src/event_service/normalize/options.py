@@ -1,4 +1,4 @@
-"""The options of a webhook that parsers and signatures read: told wrong when they are written, not at each delivery."""
+"""Validate the webhook options that parsers and signatures use, when they are set instead of at each delivery."""
 
 from collections.abc import Callable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,7 +9,7 @@ from event_service.normalize.result import Fault, Json, Options
 
 
 def option_faults(options: Options) -> list[Fault]:
-    """Every option that no parser could use, with its path (`options.timezone`)."""
+    """Return every invalid option with its path (`options.timezone`)."""
     faults = [
         Fault(f"options.{name}", problem)
         for name, problem_of in _CHECKS.items()
@@ -21,12 +21,12 @@ def option_faults(options: Options) -> list[Fault]:
 
 
 def read_zone(name: Json) -> ZoneInfo | None:
-    """The time zone of that name in the IANA data base, `Europe/Berlin`; None if there is none."""
+    """Return the IANA time zone of that name (`Europe/Berlin`), or None."""
     if not isinstance(name, str):
         return None
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):  # OSError: the name of a directory
         return None
 
 
@@ -39,18 +39,18 @@ def _flag(value: Json) -> str:
 
 
 def _secret(value: Json) -> str:
-    return "" if isinstance(value, str) and value else "must be a string that is not empty"
+    return "" if isinstance(value, str) and value else "must be a non-empty string"
 
 
 def _secrets(value: Json) -> str:
     members = value if isinstance(value, list) else [value]
-    return "" if members and not any(map(_secret, members)) else "must be a string or a list of strings, none empty"
+    return "" if members and not any(map(_secret, members)) else "must be a non-empty string or a list of them"
 
 
 def _topics(value: Json) -> str:
     members = value if isinstance(value, list) else [value]
     known = all(isinstance(member, str) and read_arn(member).resource for member in members)
-    return "" if known else "must be a list of the ARNs of SNS topics"
+    return "" if known else "must be a list of SNS topic ARNs"
 
 
 def _object(value: Json) -> str:

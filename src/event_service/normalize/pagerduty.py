@@ -1,4 +1,4 @@
-"""PagerDuty: what tools send to its Events API v2, and what it sends itself (webhooks v3).
+"""PagerDuty: Events API v2, which tools send to, and its own webhooks (v3).
 
 Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 and https://developer.pagerduty.com/docs/webhooks/v3-overview/
@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, objects, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import BadItem, Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _ACTIONS = ("trigger", "acknowledge", "resolve")
@@ -32,7 +32,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
     )
 
 
-def recognise_webhook(payload: Json, headers: Headers) -> bool:
+def detect_webhook(payload: Json, headers: Headers) -> bool:
     if not isinstance(payload, dict) or not isinstance(payload.get("event"), dict):
         return False
     event_type = payload["event"].get("event_type")
@@ -40,18 +40,17 @@ def recognise_webhook(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event. The routing key, which is a credential, is kept as its hash only, in raw_data too."""
+    """Return one event. The routing key is a credential: only its hash is stored, in raw_data too."""
     masked = object_of(without_routing_keys(payload))
-    try:
-        return one(masked, _read(masked))
-    except Unreadable as refusal:
-        return Parsed(bad_items=[BadItem(refusal.faults, masked)])
+    parsed = Parsed()
+    parsed.add(masked, _read, masked)
+    return parsed
 
 
 def _read(event: Mapping[str, Any]) -> EventDraft | str:
     action = text(event.get("event_action")).lower()
     if action not in _ACTIONS:
-        raise Unreadable.at("event_action", f"must be one of {', '.join(_ACTIONS)}")
+        raise ParseError.at("event_action", f"must be one of {', '.join(_ACTIONS)}")
     if action == "acknowledge":
         return "acknowledge"
     details = mapping(event.get("payload"))
@@ -59,10 +58,11 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
     component, group, kind = (text(details.get(name)) for name in ("component", "group", "class"))
     key = text(event.get("dedup_key"))
     if not key and action == "resolve":
-        raise Unreadable.at("dedup_key", "must be given to resolve")
+        raise ParseError.at("dedup_key", "required for resolve")
     if not key and not summary:
-        raise Unreadable.at("payload.summary", "must be given where there is no dedup_key")
+        raise ParseError.at("payload.summary", "required without dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
+    # Without a dedup key PagerDuty opens a new incident each time; here equal events share an alert.
     identity = (key,) if key else (source, component, group, kind, summary)
     return EventDraft(
         event_key=joined_key("pagerduty", text(event.get("routing_key")), *identity),
@@ -86,17 +86,17 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
 
 
 def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One incident's change, of those that open or end it."""
+    """Return one event for a change that opens or ends an incident."""
     body = object_of(payload)
     event = mapping(body.get("event"))
     kind = text(event.get("event_type"))
     event_type = _INCIDENT_TYPES.get(kind)
     if event_type is None:
-        return one(body, "acknowledge" if kind == "incident.acknowledged" else "other PagerDuty event")
+        return single(body, "acknowledge" if kind == "incident.acknowledged" else "other PagerDuty event")
     incident = mapping(event.get("data"))
     key = text(incident.get("id"))
     if not key:
-        raise Unreadable.at("event.data.id", "must be given")
+        raise ParseError.at("event.data.id", "must be given")
     service = mapping(incident.get("service"))
     urgent = {"high": Severity.ERROR, "low": Severity.WARNING}.get(text(incident.get("urgency")).lower())
     severity = named_severity(mapping(incident.get("priority")).get("summary")) or urgent
@@ -114,7 +114,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
         ),
         occurred_at=moment(event.get("occurred_at")),
     )
-    parsed = one(body, draft)
+    parsed = single(body, draft)
     if event_id := text(event.get("id")):
         parsed.message_id = f"pagerduty:{event_id}"
     return parsed

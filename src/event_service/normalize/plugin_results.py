@@ -1,8 +1,7 @@
-"""What a remote plugin answered, held to the rules of the service's own format.
+"""Parse the answers of remote plugins by the rules of the native format.
 
-Answers of every generation of plugins are taken: classic ones with `resource` only, those with provider and account,
-those with `resources`. A field at its default is not on the wire, so that severity NONE and an empty event_type are
-simply absent.
+Every generation of plugins is supported: with `resource` only, with provider and account, with `resources`. A field at
+its default is not on the wire: severity NONE and an empty event_type are absent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,51 +12,54 @@ from google.protobuf.message import DecodeError
 
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
+from event_service.model.event import EventDraft
 from event_service.normalize.native import read_event
-from event_service.normalize.result import MOST_EVENTS, BadItem, Fault, Parsed, Unreadable, split
+from event_service.normalize.result import MOST_EVENTS, Fault, Parsed, ParseError
+from event_service.normalize.splitting import split
 from event_service.normalize.timestamps import moment
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
 _TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")
 
-# Old cores drop the offset of a time and write Z: what then lies in the future cannot be right.
+# Old cores replace the offset of a time by Z; a time in the future is then wrong.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _EARLIEST_YEAR = 2000
 
 
 def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetime) -> Parsed:
-    """The events of an answer.
+    """Return the events of an answer.
 
     Args:
         answer: serialised spaceone.api.monitoring.plugin.EventsInfo.
-        payload: what the plugin was given; the raw_data of its events. Of several events each keeps its own member,
-            where the payload holds one list that is as long as the answer, else all of it.
+        payload: sent to the plugin; the raw_data of its events. If it has exactly one list as long as the answer,
+            each event keeps only its own member.
 
     Raises:
-        Unreadable: it is no EventsInfo, or absurdly many events, or the payload is too much to be split.
+        ParseError: not an EventsInfo, too many events, or a payload too large to split.
     """
     try:
         results = event_pb2.EventsInfo.FromString(answer).results
     except DecodeError as error:
-        raise Unreadable.at("plugin", "the answer is no EventsInfo", "malformed") from error
+        raise ParseError.at("plugin", "the answer is not an EventsInfo", "malformed") from error
     if len(results) > MOST_EVENTS:
-        raise Unreadable.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
+        raise ParseError.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
     parsed = Parsed()
     for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
         path = f"plugin.results[{index}]"
-        try:
-            parsed.events.append(read_event(_as_member(result, path, received_at), path, raw_data))
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
+        parsed.add(raw_data, _read, result, path, received_at)
     return parsed
 
 
+def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft:
+    return read_event(_as_member(result, path, received_at), path)
+
+
 def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) -> dict[str, Any]:
-    """The result under the names of the native format, with what is absent on the wire absent here."""
+    """Return the result in the native format, without the fields that are absent on the wire."""
     member: dict[str, Any] = {name: value for name in _TEXTS if (value := getattr(result, name))}
     if result.severity not in _SEVERITIES:
-        raise Unreadable([Fault(f"{path}.severity", f"unknown number {result.severity}")])
+        raise ParseError([Fault(f"{path}.severity", f"unknown number {result.severity}")])
     member["severity"] = _SEVERITIES[result.severity]
     member["resources"] = list(result.resources)
     try:
@@ -65,7 +67,7 @@ def _as_member(result: event_pb2.EventInfo, path: str, received_at: datetime) ->
             if result.HasField(name):
                 member[name] = struct_to_dict(getattr(result, name), path=f"{path}.{name}")
     except InvalidArgument as error:
-        raise Unreadable([Fault(violation.field, violation.description) for violation in error.violations]) from error
+        raise ParseError([Fault(violation.field, violation.description) for violation in error.violations]) from error
     if _is_sane(result.occurred_at, received_at):
         member["occurred_at"] = result.occurred_at
     return member
@@ -83,4 +85,5 @@ def _raw_data_of(payload: Mapping[str, Any], count: int) -> Sequence[Mapping[str
         lists = [name for name, value in payload.items() if isinstance(value, list) and len(value) == count]
         if len(lists) == 1:
             return split(payload, lists[0], payload[lists[0]])
+    # No list matches: which part belongs to which event is unknown.
     return [payload] * count

@@ -1,16 +1,16 @@
-"""What Alertmanager's and Grafana's alerts have in common: labels, annotations, fingerprint, start and end."""
+"""Common fields of Alertmanager's and Grafana's alerts: labels, annotations, fingerprint, start and end."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from event_service.model.event import EventDraft, EventType
-from event_service.normalize.fields import flat, text
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Json, Parsed, Unreadable, many, object_of
+from event_service.normalize.fields import flat, joined_key, text
+from event_service.normalize.result import Json, Parsed, ParseError, object_of
+from event_service.normalize.splitting import per_item
 from event_service.normalize.timestamps import moment
 
-# The first of these labels that an alert has names what it is about. The order is that of upstream's Prometheus plugin.
+# The first of these labels is the resource. The order is that of upstream's Prometheus plugin.
 RESOURCE_LABELS = (
     "resource",
     "grpc_method",
@@ -40,7 +40,7 @@ class Alert(NamedTuple):
     """A member of `alerts`.
 
     Attributes:
-        body: the member as it was sent.
+        body: the member as received.
         info: its additional_info.
     """
 
@@ -54,10 +54,10 @@ class Alert(NamedTuple):
 
 
 def parse_alerts(payload: Json, draft_of: Callable[[Alert], EventDraft]) -> Parsed:
-    """One event per member of `alerts`; what the sender's max_alerts cut off is lost, and said to be.
+    """Return one event per member of `alerts`, and report what the sender's max_alerts cut off.
 
     Raises:
-        Unreadable: there is no such list.
+        ParseError: no such list.
     """
     group = object_of(payload)
     status, truncated = group.get("status"), text(group.get("truncatedAlerts"))
@@ -72,39 +72,39 @@ def parse_alerts(payload: Json, draft_of: Callable[[Alert], EventDraft]) -> Pars
         key = event_key_of(body, labels, path)
         return draft_of(Alert(body, labels, annotations, key, event_type, occurred_at_of(body, event_type), info))
 
-    parsed = many(group, "alerts", read)
+    parsed = per_item(group, "alerts", read)
     if cut_off:
         parsed.ignored.append(_TRUNCATED)
     return parsed
 
 
 def event_type_of(alert: Mapping[str, Any], group_status: Json) -> EventType:
-    """By the alert's own status: that of the group says nothing about its members."""
+    """Return the type by the alert's own status; the group's counts only if the alert has none."""
     status = text(alert.get("status")) or text(group_status)
     return EventType.RECOVERY if status.lower() == "resolved" else EventType.ALERT
 
 
 def event_key_of(alert: Mapping[str, Any], labels: Mapping[str, str], path: str) -> str:
-    """The fingerprint; Alertmanager before 0.21 sent none, then the labels that it is made of.
+    """Return the fingerprint, or a key of the labels: Alertmanager before 0.21 sends no fingerprint.
 
     Raises:
-        Unreadable: neither is there.
+        ParseError: neither fingerprint nor labels.
     """
     fingerprint = text(alert.get("fingerprint"))
     if fingerprint:
         return fingerprint
     if not labels:
-        raise Unreadable.at(f"{path}.labels", "must be given where there is no fingerprint")
+        raise ParseError.at(f"{path}.labels", "required without a fingerprint")
     return joined_key("labels", *[part for pair in sorted(labels.items()) for part in pair])
 
 
 def occurred_at_of(alert: Mapping[str, Any], event_type: EventType) -> datetime | None:
-    """When it ended for a recovery, else when it started."""
+    """Return the end of a recovery, else the start."""
     return moment(alert.get("endsAt" if event_type is EventType.RECOVERY else "startsAt"))
 
 
 def resource_of(labels: Mapping[str, str]) -> list[str]:
-    """The most telling label, as a list of one; [] where there is none."""
+    """Return the most specific label as a list of one, or []."""
     for name in RESOURCE_LABELS:
         if name in labels:
             return [labels[name]]
@@ -112,7 +112,7 @@ def resource_of(labels: Mapping[str, str]) -> list[str]:
 
 
 def info_of(alert: Mapping[str, Any], labels: dict[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
-    """additional_info as upstream's plugin lays it out: all labels, and beside them the links and the end."""
+    """Return additional_info in upstream's layout: all labels, the links and the end."""
     info: dict[str, Any] = dict(labels)
     for name, value in (
         ("runbook_url", annotations.get("runbook_url")),

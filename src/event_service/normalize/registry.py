@@ -1,7 +1,7 @@
 """The table of parsers, in the order of detection, and the names by which a webhook selects one.
 
 A parser is one module with two pure functions, `detect(payload, headers)` and
-`parse(payload, headers, options, received_at)`, and one row here.
+`parse(payload, headers, options, received_at)`, and one spec here.
 
 Source: the order of detection is that of docs/collectors.md.
 """
@@ -38,21 +38,20 @@ from event_service.normalize.result import (
     MOST_FIELDS,
     BadItem,
     DeliveryHooks,
+    Detector,
     Fault,
     Headers,
     Json,
     Options,
     Parsed,
+    ParseError,
     Parser,
-    Recogniser,
-    Unreadable,
-    check_members,
     object_of,
     raw_object,
-    too_much,
 )
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.sns_trust import Fetch, SnsTrust
+from event_service.normalize.splitting import check_members, too_much
 
 AUTO = "auto"
 
@@ -61,17 +60,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ParserSpec:
-    """One row of the table.
+    """A parser and its format detection.
 
     Attributes:
-        reads_text: whether the headers say that a body which is no JSON, a str then, is of this format.
+        reads_text: returns True if the headers say that a non-JSON body, then a str, has this format.
         mask: returns a payload without the vendor's credentials, before it is parsed and stored. Applied to every
             delivery, because any tool may forward such a payload. Its second argument is the payload's bytes, if known.
         hooks: makes the vendor's steps before and after parsing, with a function that fetches https addresses.
     """
 
     name: str
-    detect: Recogniser
+    detect: Detector
     parse: Parser
     reads_text: Callable[[Headers], bool] = lambda _headers: False
     mask: Callable[[Json, bytes | None], Json] | None = None
@@ -79,65 +78,67 @@ class ParserSpec:
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
-    """What a message in an SNS envelope is; None where not even the generic parser can read it."""
-    row = _detected(_INSIDE_SNS, payload, {})
-    if row is None:
+    """Parse the message of an SNS envelope; return None if not even the generic parser can."""
+    spec = _detect(_INSIDE_SNS, payload, {})
+    if spec is None:
         return None
     try:
-        parsed = row.parse(payload, {}, options, received_at)
-    except Unreadable:
-        if row.parse is generic.parse:
+        parsed = spec.parse(payload, {}, options, received_at)
+    except ParseError:
+        if spec.parse is generic.parse:  # the envelope's subject makes a better event than a fault
             return None
         raise
-    parsed.source = row.name
+    parsed.source = spec.name
     return parsed
 
 
 def _read_list(members: list[Json], headers: Headers, options: Options, received_at: datetime) -> Parsed:
-    """Each member by the format it has; for a list that as a whole has none."""
+    """Parse each member by its own format, for a list that has no format as a whole."""
     check_members(members)
     parsed = Parsed(ignored=[] if members else ["empty list"])
     fields = 0
     for index, member in enumerate(members):
         path = f"[{index}]"
         try:
-            row = _detected(PARSERS, object_of(member, path), headers)
-            part = row.parse(member, headers, options, received_at) if row else Parsed()
-        except Unreadable as refusal:
-            part = Parsed(bad_items=[BadItem(refusal.faults, raw_object(member))])
+            # PARSERS without _LIST: a list in a list is not a payload.
+            spec = _detect(PARSERS, object_of(member, path), headers)
+            part = spec.parse(member, headers, options, received_at) if spec else Parsed()
+        except ParseError as error:
+            part = Parsed(bad_items=[BadItem(error.faults, raw_object(member))])
         for item in part.bad_items:
+            # Faults of object_of have the path already.
             item.faults = [fault if fault.path == path else fault.below(path) for fault in item.faults]
-        if part.subscription is not None:  # SNS sends no lists: whoever did, the link is only to be kept
+        if part.subscription is not None:  # SNS never sends lists: keep the link, do not confirm it
             part = Parsed(events=[part.subscription.event])
         parsed.events += part.events
         parsed.bad_items += part.bad_items
         parsed.ignored += part.ignored
-        # Each member keeps to the bounds by itself; here they all do together.
+        # Each member is within the limits; check them for all together.
         fields += sum(len(event.raw_data) for event in part.events) + sum(len(item.raw_data) for item in part.bad_items)
         if len(parsed.events) + len(parsed.bad_items) > MOST_EVENTS or fields > MOST_FIELDS:
-            raise too_much("", f"holds more than the {MOST_EVENTS} events that one delivery makes at most")
+            raise too_much("", f"makes more than {MOST_EVENTS} events, the limit of one delivery")
     return parsed
 
 
-# The order of automatic detection: the first that detects a payload reads it.
+# The order of automatic detection: the first parser that detects a payload parses it.
 PARSERS = (
     ParserSpec("aws-sns", aws_sns.detect, partial(aws_sns.parse, read_inner=_read_inside_sns), hooks=SnsTrust),
     ParserSpec(
-        "aws-sns-raw", aws_sns.recognise_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
+        "aws-sns-raw", aws_sns.detect_raw, partial(aws_sns.parse_raw, read_inner=_read_inside_sns), aws_sns.is_raw
     ),
     ParserSpec("aws-cloudwatch", aws_cloudwatch.detect, aws_cloudwatch.parse),
-    ParserSpec("aws-cloudwatch-eventbridge", aws_cloudwatch.recognise_eventbridge, aws_cloudwatch.parse_eventbridge),
+    ParserSpec("aws-cloudwatch-eventbridge", aws_cloudwatch.detect_eventbridge, aws_cloudwatch.parse_eventbridge),
     ParserSpec("aws-health", aws_health.detect, aws_health.parse),
     ParserSpec("aws-eventbridge", aws_eventbridge.detect, aws_eventbridge.parse),
     ParserSpec("grafana", grafana.detect, grafana.parse),
-    ParserSpec("grafana-legacy", grafana.recognise_legacy, grafana.parse_legacy),
+    ParserSpec("grafana-legacy", grafana.detect_legacy, grafana.parse_legacy),
     ParserSpec("alertmanager", alertmanager.detect, alertmanager.parse),
     ParserSpec("azure", azure.detect, azure.parse),
     ParserSpec("gcp", gcp.detect, gcp.parse),
     ParserSpec("datadog", datadog.detect, datadog.parse),
     ParserSpec("zabbix", zabbix.detect, zabbix.parse),
     ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse, mask=without_routing_keys),
-    ParserSpec("pagerduty-webhook", pagerduty.recognise_webhook, pagerduty.parse_webhook),
+    ParserSpec("pagerduty-webhook", pagerduty.detect_webhook, pagerduty.parse_webhook),
     ParserSpec("cloudevents", cloudevents.detect, cloudevents.parse, cloudevents.reads_text),
     ParserSpec("cloud-eye", cloud_eye.detect, cloud_eye.parse),
     ParserSpec("opsgenie", opsgenie.detect, opsgenie.parse),
@@ -147,27 +148,27 @@ PARSERS = (
     ParserSpec("generic", generic.detect, generic.parse),
 )
 _LIST = ParserSpec("list", lambda payload, _headers: isinstance(payload, list), _read_list)
-_INSIDE_SNS = tuple(row for row in (*PARSERS, _LIST) if row.name != "aws-sns")
-# Formats that people write by hand: equal bytes within a minute may be two events.
+_INSIDE_SNS = tuple(spec for spec in (*PARSERS, _LIST) if spec.name != "aws-sns")
+# Formats written by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list"})
 _MASKING = tuple(row for row in PARSERS if row.mask is not None)
 MAPPING = ParserSpec("mapping", generic.detect, custom.parse)
 
 
-def _formats(*names: str) -> tuple[ParserSpec, ...]:
-    return tuple(row for row in PARSERS if row.name in names)
+def _specs(*names: str) -> tuple[ParserSpec, ...]:
+    return tuple(spec for spec in PARSERS if spec.name in names)
 
 
 _BY_NAME: dict[str, tuple[ParserSpec, ...]] = {
     AUTO: (*PARSERS, _LIST),
-    **{row.name: (row,) for row in (*PARSERS, MAPPING)},
-    # One tool, several formats.
-    "aws": tuple(row for row in PARSERS if row.name.startswith("aws-")),
-    "grafana": _formats("grafana", "grafana-legacy"),
-    "pagerduty": _formats("pagerduty", "pagerduty-webhook"),
+    **{spec.name: (spec,) for spec in (*PARSERS, MAPPING)},
+    # Tools with several formats.
+    "aws": tuple(spec for spec in PARSERS if spec.name.startswith("aws-")),
+    "grafana": _specs("grafana", "grafana-legacy"),
+    "pagerduty": _specs("pagerduty", "pagerduty-webhook"),
 }
 
-# The ids of upstream's plugins whose format is built in here.
+# Upstream's plugin ids with a built-in parser.
 _ALIASES = {
     "": AUTO,
     "plugin-api-direct-mon-webhook": "native",
@@ -201,22 +202,22 @@ def delivery_hooks(fetch: Fetch) -> list[DeliveryHooks]:
 
 
 def known_names() -> list[str]:
-    """The names a webhook's plugin_id may have without a remote plugin behind it, upstream's ids left out."""
+    """Return the names of the built-in parsers, without upstream's plugin ids."""
     return sorted(_BY_NAME)
 
 
 def canonical_name(plugin_id: str) -> str | None:
-    """The built-in name behind a plugin_id or upstream's id of it; None for what only a remote plugin can parse."""
+    """Return the built-in parser of a plugin_id or an upstream alias; None if only a remote plugin can parse it."""
     name = _ALIASES.get(plugin_id, plugin_id)
     return name if name in _BY_NAME else None
 
 
 def endpoint_of(plugin_id: str, options: Options, endpoints: Mapping[str, str]) -> str:
-    """Where the webhook's remote plugin is (`grpc://host:port`), "" for a built-in parser.
+    """Return the endpoint of the webhook's remote plugin (`grpc://host:port`), or "" for a built-in parser.
 
     Args:
-        options: of the webhook; its `endpoint` comes first.
-        endpoints: the settings' table, plugin_id -> endpoint.
+        options: of the webhook; its `endpoint` takes precedence.
+        endpoints: plugin_id -> endpoint, from the settings.
     """
     endpoint = options.get("endpoint")
     return endpoint if isinstance(endpoint, str) and endpoint else endpoints.get(plugin_id, "")
@@ -225,65 +226,67 @@ def endpoint_of(plugin_id: str, options: Options, endpoints: Mapping[str, str]) 
 def parse(
     plugin_id: str, payload: Json, headers: Headers, options: Options, received_at: datetime, *, not_json: str = ""
 ) -> Parsed:
-    """Reads a payload with a built-in parser; remote plugins are plugin.py's.
+    """Parse a payload with a built-in parser. For remote plugins see remote_plugin.py.
 
     Args:
         plugin_id: a name of the table, `auto`, or one of upstream's plugin ids.
-        payload: any JSON value; numbers may be doubles. Of a body that is no JSON, `{"body": its text}`.
-        headers: of the HTTP request or the rpc's metadata, names in lower case; {} where there are none.
-        options: the webhook's.
+        payload: any JSON value; numbers may be doubles. `{"body": text}` for a non-JSON body.
+        headers: of the HTTP request, or the metadata of the RPC; names in lower case.
+        options: of the webhook.
         received_at: timezone-aware UTC.
-        not_json: why the body is no JSON; only a format that its headers name reads it then. "" where it is JSON.
+        not_json: the reason why the body is not JSON, or "". Only a parser with `reads_text` parses such a body.
 
     Returns:
-        Never an exception: what cannot be read is in `bad_items`, to be stored as `error_event(...)`.
+        Bad items instead of an exception; store them with `build_parse_error_event`.
     """
     name = canonical_name(plugin_id)
-    text_format = _format_of_text(name, headers, options) if not_json else None
-    if not_json and text_format is None:
+    text_parser = _text_parser(name, headers, options) if not_json else None
+    if not_json and text_parser is None:
         return Parsed(bad_items=[BadItem([Fault("", not_json, "not-json")], payload)])
     if name is None:
-        fault = Fault("plugin_info.plugin_id", f"no parser is known by the name {plugin_id!r}", "unknown")
+        fault = Fault("plugin_info.plugin_id", f"no parser has the name {plugin_id!r}", "unknown")
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))])
     try:
-        if text_format is not None:
-            row, payload = text_format, payload["body"]
+        if text_parser is not None:
+            spec, payload = text_parser, payload["body"]
         else:
-            row = MAPPING if name == AUTO and custom.given(options) else _select(name, payload, headers)
-        parsed = row.parse(payload, headers, options, received_at)
-    except Unreadable as refusal:
-        return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=name)
+            spec = MAPPING if name == AUTO and custom.has_mapping(options) else _select(name, payload, headers)
+        parsed = spec.parse(payload, headers, options, received_at)
+    except ParseError as error:
+        return Parsed(bad_items=[BadItem(error.faults, raw_object(payload))], source=name)
     except Exception:
-        # Parsers refuse by Unreadable only. Should one fail all the same, the payload must not be lost with it.
+        # A bug in a parser must not lose the payload.
         _log.exception("parser %s failed", name)
-        fault = Fault("", f"the parser {name} failed; this is a fault of the service", "internal")
+        fault = Fault(
+            "", f"the parser {name} failed with an internal error; report it and replay the event", "internal"
+        )
         return Parsed(bad_items=[BadItem([fault], raw_object(payload))], source=name)
-    parsed.source = parsed.source or row.name
+    parsed.source = parsed.source or spec.name
     parsed.timestamped = (
-        row.name not in _WITHOUT_TIMES and bool(parsed.events) and all(event.occurred_at for event in parsed.events)
+        spec.name not in _WITHOUT_TIMES and bool(parsed.events) and all(event.occurred_at for event in parsed.events)
     )
     if not parsed.message_id and (message_id := headers.get("x-amz-sns-message-id")):
-        parsed.message_id = f"sns:{message_id}"  # raw message delivery: the envelope is in the headers
+        parsed.message_id = f"sns:{message_id}"  # raw message delivery has the envelope in the headers
     return parsed
 
 
-def _format_of_text(name: str | None, headers: Headers, options: Options) -> ParserSpec | None:
-    """The format that reads a body which is no JSON; None where what reads the webhook's deliveries takes JSON only."""
-    if name is None or custom.given(options) or endpoint_of(name, options, {}):
+def _text_parser(name: str | None, headers: Headers, options: Options) -> ParserSpec | None:
+    """Return the parser for a non-JSON body, or None if the webhook accepts JSON only."""
+    if name is None or custom.has_mapping(options) or endpoint_of(name, options, {}):
         return None
-    return next((row for row in _BY_NAME[name] if row.reads_text(headers)), None)
+    return next((spec for spec in _BY_NAME[name] if spec.reads_text(headers)), None)
 
 
 def _select(name: str, payload: Json, headers: Headers) -> ParserSpec:
-    formats = _BY_NAME[name]
-    row = formats[0] if len(formats) == 1 else _detected(formats, payload, headers)
-    if row is None:
-        raise Unreadable.at("", f"not a payload of {name}", "unrecognised")
-    return row
+    specs = _BY_NAME[name]
+    spec = specs[0] if len(specs) == 1 else _detect(specs, payload, headers)
+    if spec is None:
+        raise ParseError.at("", f"not a payload of {name}", "unrecognised")
+    return spec
 
 
-def _detected(formats: tuple[ParserSpec, ...], payload: Json, headers: Headers) -> ParserSpec | None:
-    for row in formats:
-        if row.detect(payload, headers):
-            return row
+def _detect(specs: tuple[ParserSpec, ...], payload: Json, headers: Headers) -> ParserSpec | None:
+    for spec in specs:
+        if spec.detect(payload, headers):
+            return spec
     return None

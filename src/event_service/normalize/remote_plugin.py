@@ -1,7 +1,7 @@
 """Remote parsers: upstream's plugin protocol, `Event.parse` and `Webhook.init` and `verify`, over gRPC.
 
-The protocol has neither authentication nor encryption: plugins belong on a private network. Whatever a plugin does
-wrong ends as a bad item that keeps the payload, so that it can be read again when the plugin is well.
+The protocol has neither authentication nor encryption: run plugins on a private network. Every failure of a plugin
+becomes a bad item that keeps the payload, so that it can be replayed.
 
 Source: proto/spaceone/api/monitoring/plugin/.
 """
@@ -30,22 +30,22 @@ from event_service.normalize.result import (
     Json,
     Options,
     Parsed,
-    Unreadable,
-    check_members,
+    ParseError,
     raw_object,
-    too_much,
 )
-from event_service.wire.struct import encode_struct, struct_to_dict
+from event_service.normalize.splitting import check_members, too_much
+from event_service.wire.struct_decode import struct_to_dict
+from event_service.wire.struct_encode import encode_struct
 from event_service.wire.varint import varint
 
 _PACKAGE = "/spaceone.api.monitoring.plugin"
-_METADATA = (("token", "NO_TOKEN"),)  # what upstream's caller sends; plugins ignore it
+_METADATA = (("token", "NO_TOKEN"),)  # as upstream sends it; plugins ignore it
 _OPTIONS_TAG, _DATA_TAG = b"\x0a", b"\x12"  # fields 1 and 2, length-delimited, the same in all three requests
-_PROBLEM_LENGTH = 500  # characters of a plugin's own words
+_PROBLEM_LENGTH = 500  # characters of a plugin's error text
 _RECONNECT_SECONDS = 0.5
-_MEMBERS_AT_ONCE = 8
+_CONCURRENT_MEMBERS = 8
 
-# Not answered, as opposed to answered with an error.
+# Status codes that grpc itself sets when the plugin does not answer.
 _UNANSWERED = {
     grpc.StatusCode.UNAVAILABLE: "unavailable",
     grpc.StatusCode.DEADLINE_EXCEEDED: "timeout",
@@ -54,7 +54,7 @@ _UNANSWERED = {
 
 
 class _Failed(Exception):
-    """A call that brought no answer to read; `fault` says why."""
+    """A call without a usable answer."""
 
     def __init__(self, problem: str, kind: str) -> None:
         super().__init__(problem)
@@ -63,23 +63,23 @@ class _Failed(Exception):
 
 @dataclass(slots=True)
 class _Plugin:
-    """One endpoint: its connection, and whether it is worth calling."""
+    """A connection and its circuit breaker."""
 
     channel: grpc.aio.Channel
     breaker: Breaker
 
 
 class RemotePlugins:
-    """Calls plugin servers; one connection an endpoint, made when it is first needed.
+    """Client of plugin servers, with one connection per endpoint, opened on first use.
 
     Args:
-        timeout: seconds a payload may take, all its calls together.
-        failures: unanswered calls in a row after which an endpoint is left alone.
-        pause: seconds it is left alone.
-        most_endpoints: connections kept; the one that was not used for longest is closed for the next.
-        max_answer_bytes: largest answer that is read.
+        timeout: seconds for all calls of a payload together.
+        failures: unanswered calls in a row that open the circuit breaker of an endpoint.
+        pause: seconds it stays open.
+        most_endpoints: connections kept; the least recently used one is closed for the next.
+        max_answer_bytes: limit of an answer.
         allowed_hosts: hosts that may be called; empty for any. In lower case, IPv6 addresses without brackets.
-        known_endpoints: endpoints that may be called whatever their host is.
+        known_endpoints: endpoints that may be called on any host.
     """
 
     def __init__(
@@ -106,20 +106,20 @@ class RemotePlugins:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def parse(self, endpoint: str, payload: Json, options: Options, received_at: datetime) -> Parsed:
-        """What the plugin makes of a payload.
+        """Parse a payload with the plugin.
 
-        A list cannot travel (the protocol takes objects only): its members are sent one by one, a few at a time.
+        The protocol takes objects only: members of a list are sent separately, up to eight concurrently.
 
         Args:
             endpoint: `grpc://host:port`.
             options: the webhook's.
 
         Returns:
-            Events that passed the rules of the native format, and a bad item for everything else: no answer in time,
-            an error, nonsense. One for the whole of a list that is too much for one delivery, or holds no object.
+            Events that are valid in the native format, and a bad item for each timeout, error or invalid answer. One
+            bad item for all of a list that exceeds the limits or has no object.
 
         Raises:
-            InvalidArgument: the payload itself could not be read back if it were stored.
+            InvalidArgument: the payload cannot be stored.
         """
         deadline = self._clock() + self._timeout
         if not isinstance(payload, list):
@@ -141,13 +141,13 @@ class RemotePlugins:
 
         try:
             check_members(payload)
-            await asyncio.gather(*(parse_members() for _ in range(_MEMBERS_AT_ONCE)))
+            await asyncio.gather(*(parse_members() for _ in range(_CONCURRENT_MEMBERS)))
             if room < 0:
-                raise too_much("", f"makes more than the {MOST_EVENTS} events that one delivery makes at most")
-        except Unreadable as refusal:
-            return Parsed(bad_items=[BadItem(refusal.faults, raw_object(payload))], source=FROM_PLUGIN)
+                raise too_much("", f"makes more than {MOST_EVENTS} events, the limit of one delivery")
+        except ParseError as error:
+            return Parsed(bad_items=[BadItem(error.faults, raw_object(payload))], source=FROM_PLUGIN)
         finally:
-            waiting.clear()  # where one failed, the others end with what they are at
+            waiting.clear()  # after a failure the other workers stop after their current member
         parsed = Parsed(source=FROM_PLUGIN)
         for _, part in sorted(parts.items()):
             parsed.events += part.events
@@ -155,28 +155,28 @@ class RemotePlugins:
         return parsed
 
     async def init(self, endpoint: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What the plugin wants to be kept with the webhook.
+        """Return the metadata that the plugin stores with the webhook.
 
         Raises:
-            PluginVerifyFailed: it does not answer as agreed.
+            PluginVerifyFailed: no answer, or an invalid one.
         """
         answer = await self._ask(endpoint, "Webhook/init", options)
         try:
             metadata = webhook_pb2.WebhookPluginInfo.FromString(answer).metadata
             return struct_to_dict(metadata, path="metadata")
         except (DecodeError, InvalidArgument) as error:
-            raise PluginVerifyFailed("The plugin's answer to init is no WebhookPluginInfo.") from error
+            raise PluginVerifyFailed("The plugin's answer to init is not a WebhookPluginInfo.") from error
 
     async def verify(self, endpoint: str, options: Mapping[str, Any]) -> None:
-        """Asks whether the plugin accepts these options.
+        """Verify the options with the plugin.
 
         Raises:
-            PluginVerifyFailed: it does not, or does not answer.
+            PluginVerifyFailed: it refuses them or does not answer.
         """
         await self._ask(endpoint, "Webhook/verify", options)
 
     async def close(self) -> None:
-        """Ends all connections."""
+        """Close all connections."""
         plugins = list(self._plugins.values())
         self._plugins.clear()
         await asyncio.gather(*(plugin.channel.close(None) for plugin in plugins), *self._closing)
@@ -192,8 +192,8 @@ class RemotePlugins:
             return read_results(answer, member, received_at)
         except _Failed as failure:
             return Parsed(bad_items=[BadItem([failure.fault], member)])
-        except Unreadable as refusal:
-            return Parsed(bad_items=[BadItem(refusal.faults, member)])
+        except ParseError as error:
+            return Parsed(bad_items=[BadItem(error.faults, member)])
 
     async def _ask(self, endpoint: str, method: str, options: Mapping[str, Any]) -> bytes:
         request = _field(_OPTIONS_TAG, _plugin_options(options))
@@ -203,16 +203,17 @@ class RemotePlugins:
             raise PluginVerifyFailed(f"The plugin at {endpoint} {failure.fault.problem}.") from failure
 
     async def _call(self, endpoint: str, method: str, request: bytes, deadline: float) -> bytes:
-        """One call, made again once where nobody was there to take it."""
+        """Call a method, once more if the connection was lost."""
         plugin = self._plugin(endpoint)
         if not plugin.breaker.allows():
-            raise _Failed("did not answer before and is left alone for a while", plugin.breaker.reason)
-        call = plugin.channel.unary_unary(f"{_PACKAGE}.{method}", _as_it_is, _as_it_is)
+            raise _Failed("did not answer repeatedly and is not called for a while", plugin.breaker.reason)
+        call = plugin.channel.unary_unary(f"{_PACKAGE}.{method}", _unchanged, _unchanged)
         again = True
         while True:
             try:
                 answer = await call(request, timeout=max(deadline - self._clock(), 0.001), metadata=_METADATA)
             except grpc.aio.AioRpcError as error:
+                # UNAVAILABLE on an idle connection often means that the plugin was restarted.
                 if (
                     again
                     and error.code() is grpc.StatusCode.UNAVAILABLE
@@ -237,14 +238,14 @@ class RemotePlugins:
     def _plugin(self, endpoint: str) -> _Plugin:
         host, target = _target_of(endpoint)
         if self._allowed_hosts and host not in self._allowed_hosts and endpoint not in self._known_endpoints:
-            raise _Failed(f"may not be called: the host {host[:100]} is not among those the service allows", "endpoint")
+            raise _Failed(f"may not be called: the host {host[:100]} is not allowed by the service", "endpoint")
         plugin = self._plugins.get(target)
         if plugin is None:
             plugin = _Plugin(self._connect(target), Breaker(self._failures, self._pause, self._clock))
             self._plugins[target] = plugin
             if len(self._plugins) > self._most_endpoints:
                 _, oldest = self._plugins.popitem(last=False)
-                # Calls that are on their way get their answers first.
+                # The grace period lets calls in flight finish.
                 task = asyncio.create_task(oldest.channel.close(self._timeout))
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
@@ -256,17 +257,17 @@ class RemotePlugins:
             target,
             options=[
                 ("grpc.max_receive_message_length", self._max_answer_bytes),
-                ("grpc.max_send_message_length", -1),
+                ("grpc.max_send_message_length", -1),  # the service has limited the payload already
                 ("grpc.initial_reconnect_backoff_ms", 200),
                 ("grpc.max_reconnect_backoff_ms", 2000),
-                ("grpc.enable_http_proxy", 0),
+                ("grpc.enable_http_proxy", 0),  # plugins run on the private network
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )
 
 
 async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
-    """Whether the connection is there again soon: a plugin that was restarted is, one that is gone is not."""
+    """Return True if the plugin reconnects within half a second, as after a restart."""
     try:
         await asyncio.wait_for(channel.channel_ready(), min(seconds, _RECONNECT_SECONDS))
     except TimeoutError:
@@ -274,13 +275,13 @@ async def _is_ready(channel: grpc.aio.Channel, seconds: float) -> bool:
     return True
 
 
-def _as_it_is(wire: bytes) -> bytes:
-    """Requests are written and answers read here: grpc would hide what is wrong with them."""
+def _unchanged(wire: bytes) -> bytes:
+    """Pass bytes through unchanged: grpc would hide the reason why a message is invalid."""
     return wire
 
 
 def _target_of(endpoint: str) -> tuple[str, str]:
-    """The host, in lower case, and `host:port` of `grpc://host:port`."""
+    """Return the host in lower case and `host:port` of `grpc://host:port`."""
     try:
         parts = urlsplit(endpoint)
         host, port = parts.hostname, parts.port
@@ -292,10 +293,10 @@ def _target_of(endpoint: str) -> tuple[str, str]:
 
 
 def _plugin_options(options: Mapping[str, Any]) -> bytes:
-    """The options as a Struct, without those that are for this service alone."""
+    """Return the options as a Struct, without those that only this service uses."""
     return encode_struct({name: value for name, value in options.items() if name != "endpoint"}, path="options")
 
 
 def _field(tag: bytes, wire: bytes) -> bytes:
-    """A message field that is set, even where it is empty: plugins refuse a request without options."""
+    """Return a message field that is present even if empty: plugins refuse a request without options."""
     return tag + varint(len(wire)) + wire

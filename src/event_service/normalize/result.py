@@ -1,10 +1,10 @@
-"""What a parser makes of a payload: events, members it could not read, and what it left out on purpose."""
+"""The result of parsing a payload: events, bad items, and the reasons of ignored members."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVarTuple
 
 from event_service.model.event import EventDraft
 
@@ -13,32 +13,32 @@ Headers: TypeAlias = Mapping[str, str]  # names in lower case
 Options: TypeAlias = Mapping[str, Any]  # plugin_info.options of the webhook
 
 MOST_EVENTS = 10_000
-"""Events of one delivery. They are written in one go, and everybody else waits that long: a few seconds at most."""
+"""Events per delivery. They are one batch of the writer, which delays other deliveries by a few seconds at most."""
 
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of all events of one delivery. They are twice the largest request, as each may repeat what it was read from;
-only what is repeated in all of them is more."""
+"""Bytes of all events of one delivery: twice the largest request, as each event may repeat fields of its payload."""
 
 MOST_FIELDS = 1_000_000
-"""Fields of all objects that one delivery's events keep as raw_data: as many as a body may have values."""
+"""Fields of the raw_data of all events of one delivery: as many as a body may have values."""
 
 SUBSCRIPTION = "subscription confirmation"
 """The reason in `Parsed.ignored` while a subscription waits for its confirmation."""
 
 FROM_PLUGIN = "plugin"
-"""The `source` of what a remote plugin made of a payload."""
+"""The `source` of events that a remote plugin parsed."""
 
+_Args = TypeVarTuple("_Args")
 _index = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a payload.
+    """One fault of a payload.
 
     Attributes:
-        path: where, e.g. `results[1].severity`; "" is the payload as a whole.
-        problem: what, and what was expected instead.
-        kind: tells faults at one path apart where that matters, e.g. a plugin's `timeout` from its `crash`.
+        path: of the faulty value, e.g. `results[1].severity`; "" is the whole payload.
+        problem: the fault and the expected value.
+        kind: distinguishes faults with the same path, e.g. a plugin's `timeout` and `unavailable`.
     """
 
     path: str
@@ -47,11 +47,11 @@ class Fault:
 
     @property
     def fault_class(self) -> str:
-        """The same for every payload with this fault, wherever in a batch it stands. Never holds a caller's words."""
+        """Return the path without list positions, and the kind. It contains no text of the payload."""
         return f"{_index.sub('[]', self.path)}:{self.kind}"
 
     def below(self, path: str) -> "Fault":
-        """The same fault of a member that stands at `path`."""
+        """Return the fault with its path moved below `path`."""
         separator = "." if self.path and not self.path.startswith("[") else ""
         return Fault(f"{path}{separator}{self.path}", self.problem, self.kind)
 
@@ -59,25 +59,25 @@ class Fault:
         return f"{self.path}: {self.problem}" if self.path else self.problem
 
 
-class Unreadable(Exception):
-    """The refusal type: this payload, or this member of it, cannot be understood. Parsers raise nothing else."""
+class ParseError(Exception):
+    """A payload, or a member of it, cannot be parsed. Parsers raise nothing else."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(map(str, faults)))
         self.faults = list(faults)
 
     @classmethod
-    def at(cls, path: str, problem: str, kind: str = "") -> "Unreadable":
+    def at(cls, path: str, problem: str, kind: str = "") -> "ParseError":
         return cls([Fault(path, problem, kind)])
 
 
 @dataclass(slots=True)
 class BadItem:
-    """A payload, or one member of it, that is authentic but not understood. Becomes an ERROR event (unreadable.py).
+    """An authentic payload or member that cannot be parsed. It becomes a parse-error event.
 
     Attributes:
-        faults: all of them, at least one.
-        raw_data: the payload as received, with this one member only where it held several.
+        faults: at least one.
+        raw_data: the payload as received; of several members only this one is kept.
     """
 
     faults: list[Fault]
@@ -86,11 +86,11 @@ class BadItem:
 
 @dataclass(slots=True)
 class Subscription:
-    """An Amazon SNS topic that asks to be confirmed before it delivers.
+    """An unconfirmed subscription of an Amazon SNS topic.
 
     Attributes:
         message: the SNS message, for signatures.py.
-        event: carries the link. To be stored unless the subscription was verified and confirmed.
+        event: carries the link; stored unless the subscription is verified and confirmed.
     """
 
     message: Mapping[str, Any]
@@ -99,18 +99,18 @@ class Subscription:
 
 @dataclass(slots=True)
 class Parsed:
-    """What became of one payload.
+    """The result of parsing one payload.
 
     Attributes:
-        events: in the payload's order.
-        bad_items: members that could not be read; the readable ones are in `events` all the same.
-        ignored: one short reason for each member that makes no event on purpose, e.g. `acknowledge`. The reasons are
-            a fixed set, so that they can be counted by name.
-        message_id: the sender's own id of this delivery, "" where it gives none. The same id means the same delivery,
-            but not always the same bytes (AWS Health repeats one from another region).
-        source: name of the parser that read it, e.g. `alertmanager`.
-        timestamped: the sender's own times are in the payload, so that equal bytes are a repeated delivery.
-        subscription: an SNS subscription that waits for its confirmation.
+        events: in the order of the payload.
+        bad_items: members that cannot be parsed.
+        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`. The reasons are a fixed
+            set, since they are labels of a metric.
+        message_id: the sender's id of this delivery, or "". The same id means the same delivery, but not always the
+            same bytes (AWS Health repeats one from another region).
+        source: name of the parser, e.g. `alertmanager`.
+        timestamped: every event has a time of the sender, so that equal bytes are a repeated delivery.
+        subscription: an SNS subscription to confirm.
     """
 
     events: list[EventDraft] = field(default_factory=list)
@@ -123,8 +123,34 @@ class Parsed:
 
     @property
     def faults(self) -> list[str]:
-        """Every fault of every bad item as `path: problem`."""
+        """Return every fault of every bad item as `path: problem`."""
         return [str(fault) for item in self.bad_items for fault in item.faults]
+
+    def add(
+        self,
+        raw_data: Mapping[str, Any],
+        read: Callable[[*_Args], EventDraft | str],
+        *args: *_Args,
+        below: str = "",
+    ) -> None:
+        """Read one member and add its event, the reason why it makes none, or its faults.
+
+        Args:
+            raw_data: kept with the event or the bad item.
+            read: returns an event or a reason for `ignored`; may raise ParseError.
+            below: path that is put before the path of each fault.
+        """
+        try:
+            outcome = read(*args)
+        except ParseError as error:
+            faults = [fault.below(below) for fault in error.faults] if below else error.faults
+            self.bad_items.append(BadItem(faults, raw_data))
+            return
+        if isinstance(outcome, str):
+            self.ignored.append(outcome)
+        else:
+            outcome.raw_data = raw_data
+            self.events.append(outcome)
 
     def keep_subscription(self, refusal: str = "") -> None:
         """Turn an unconfirmed subscription, if there is one, into the event that carries its link.
@@ -161,113 +187,20 @@ class DeliveryHooks(Protocol):
 
 
 Parser: TypeAlias = Callable[[Json, Headers, Options, datetime], Parsed]
-Recogniser: TypeAlias = Callable[[Json, Headers], bool]
+Detector: TypeAlias = Callable[[Json, Headers], bool]
 
 
 def raw_object(payload: Json) -> Mapping[str, Any]:
-    """The payload as raw_data can hold it: itself where it is an object, else `{"body": payload}`."""
+    """Return the payload as an object for raw_data: any other value becomes `{"body": payload}`."""
     return payload if isinstance(payload, dict) else {"body": payload}
 
 
 def object_of(payload: Json, path: str = "") -> dict[str, Any]:
-    """The payload, or the member at `path`, as the object it has to be.
+    """Return the payload, or the member at `path`, if it is an object.
 
     Raises:
-        Unreadable: it is something else.
+        ParseError: any other type.
     """
     if isinstance(payload, dict):
         return payload
-    raise Unreadable.at(path, "must be a JSON object")
-
-
-def every_member(payload: Json, has_format: Callable[[dict[str, Any]], bool]) -> bool:
-    """Whether an object, or every member of a list that has any, is an object of a format.
-
-    A list of several formats is none of one of them: each member is then read by its own, in whatever order they are.
-    """
-    members = payload if isinstance(payload, list) else [payload]
-    return bool(members) and all(isinstance(member, dict) and has_format(member) for member in members)
-
-
-def one(raw_data: Mapping[str, Any], outcome: EventDraft | str) -> Parsed:
-    """The result for a payload that is one event, or, given a text, the reason why it is none."""
-    if isinstance(outcome, str):
-        return Parsed(ignored=[outcome])
-    outcome.raw_data = raw_data
-    return Parsed(events=[outcome])
-
-
-def too_much(path: str, problem: str) -> Unreadable:
-    """The refusal of what would become more events, or larger ones, than one delivery may."""
-    return Unreadable.at(path, f"{problem}; send it in parts", "too-much")
-
-
-def check_split(count: int, fields: int, path: str) -> None:
-    """Refuses to split a list before the pains are taken.
-
-    Args:
-        count: its members.
-        fields: of the objects around each of them, which all events repeat.
-        path: of the list.
-
-    Raises:
-        Unreadable: over MOST_EVENTS or MOST_FIELDS.
-    """
-    if count > MOST_EVENTS:
-        raise too_much(path, f"holds {count} members, and one delivery makes {MOST_EVENTS} events at most")
-    if count * fields > MOST_FIELDS:
-        raise too_much(path, f"holds {count} members, and each event would repeat the {fields} fields around them")
-
-
-def check_members(members: Sequence[Json]) -> None:
-    """Refuses a list of payloads that is not worth looking at one by one.
-
-    Raises:
-        Unreadable: it is too long, or nothing in it is an object.
-    """
-    check_split(len(members), 1, "")
-    if members and not any(isinstance(member, dict) for member in members):
-        raise Unreadable.at("", "must be a list of JSON objects")
-
-
-def split(payload: Mapping[str, Any], name: str, members: Sequence[Json]) -> Sequence[Mapping[str, Any]]:
-    """The payload once for each of the members it has under `name`, with only that one left in it.
-
-    Raises:
-        Unreadable: there is too much of it.
-    """
-    if len(members) == 1:
-        return [payload]
-    check_split(len(members), len(payload), name)
-    return [{**payload, name: [member]} for member in members]
-
-
-def many(payload: dict[str, Any], name: str, read: Callable[[dict[str, Any], str], EventDraft | str]) -> Parsed:
-    """The result for a payload that holds a list of events under `name`.
-
-    Args:
-        read: one member and its path to an event, or to the reason why it is none; may raise Unreadable.
-
-    Returns:
-        Each event and bad item with the payload as its raw_data in which only that member is left.
-
-    Raises:
-        Unreadable: there is no such list, or it is too much for one delivery.
-    """
-    members = payload.get(name)
-    if not isinstance(members, list):
-        raise Unreadable.at(name, "must be a list")
-    parsed = Parsed()
-    for index, (member, raw_data) in enumerate(zip(members, split(payload, name, members), strict=True)):
-        path = f"{name}[{index}]"
-        try:
-            outcome = read(object_of(member, path), path)
-        except Unreadable as refusal:
-            parsed.bad_items.append(BadItem(refusal.faults, raw_data))
-            continue
-        if isinstance(outcome, str):
-            parsed.ignored.append(outcome)
-        else:
-            outcome.raw_data = raw_data
-            parsed.events.append(outcome)
-    return parsed
+    raise ParseError.at(path, "must be a JSON object")

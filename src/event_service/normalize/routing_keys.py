@@ -1,4 +1,4 @@
-"""PagerDuty's routing keys, which are credentials: wherever one stands in a payload, its hash is stored in its place.
+"""Hash PagerDuty's routing keys, which are credentials, wherever they occur in a payload.
 
 Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 """
@@ -15,19 +15,19 @@ from event_service.normalize.result import Json
 from event_service.wire.nesting import MAX_LEVEL
 
 _MASK = "sha256:"
-# In JSON that stands in a text: its quotes are escaped where that text is in JSON itself, once or several times.
-_written_key = re.compile(r'(?<=routing_key)(\\*"\s*:\s*\\*")([^"\\]+)')
-_written_base64 = re.compile(r'(?<=data_base64)(\\*"\s*:\s*\\*")([^"\\]+)')
+# Matches JSON inside text; the quotes may be escaped once per level of JSON around it.
+_key_in_text = re.compile(r'(?<=routing_key)(\\*"\s*:\s*\\*")([^"\\]+)')
+_base64_in_text = re.compile(r'(?<=data_base64)(\\*"\s*:\s*\\*")([^"\\]+)')
 
 
 def without_routing_keys(payload: Json, wire: bytes | None = None) -> Json:
-    """The payload with the routing keys of Events API v2 hashed, also in JSON that is a text or in base64.
+    """Return the payload with the routing keys of Events API v2 hashed, also inside JSON text and base64.
 
     Args:
-        wire: the payload's bytes, where somebody has them: they say whether it is worth a look.
+        wire: the payload's bytes, if known: a quick search in them avoids the walk.
 
     Returns:
-        the payload itself where there is none in it. A key that is hashed already, as in a replay, stays as it is.
+        The payload itself if it has no routing key. A hashed key, as in a replay, is not hashed again.
     """
     if wire is None or b"routing_key" in wire or b"data_base64" in wire:
         return _masked(payload, 0)
@@ -36,8 +36,8 @@ def without_routing_keys(payload: Json, wire: bytes | None = None) -> Json:
 
 def _masked(value: Json, level: int) -> Json:
     if isinstance(value, str):
-        return _without_written_keys(value)
-    if level > MAX_LEVEL:  # what is nested deeper than any event is never stored
+        return _mask_text(value)
+    if level > MAX_LEVEL:  # deeper payloads are never stored
         return value
     if isinstance(value, dict):
         members = {name: _member_of(value, name, level + 1) for name in value}
@@ -53,25 +53,25 @@ def _member_of(item: Mapping[str, Any], name: str, level: int) -> Json:
     if name == "routing_key" and "event_action" in item:
         return _hashed(text(member)) or member
     if name == "data_base64" and isinstance(member, str):
-        return _without_encoded_keys(member)
+        return _mask_base64(member)
     return _masked(member, level)
 
 
-def _without_written_keys(written: str) -> str:
+def _mask_text(written: str) -> str:
     masked = written
     if "routing_key" in written and "event_action" in written:
-        masked = _written_key.sub(lambda found: found[1] + _hashed(found[2].strip()), masked)
+        masked = _key_in_text.sub(lambda found: found[1] + _hashed(found[2].strip()), masked)
     if "data_base64" in written:
-        masked = _written_base64.sub(lambda found: found[1] + _without_encoded_keys(found[2]), masked)
+        masked = _base64_in_text.sub(lambda found: found[1] + _mask_base64(found[2]), masked)
     return written if masked == written else masked
 
 
-def _without_encoded_keys(encoded: str) -> str:
+def _mask_base64(encoded: str) -> str:
     try:
         content = base64.b64decode(encoded, validate=True).decode()
     except (binascii.Error, ValueError):
         return encoded
-    masked = _without_written_keys(content)
+    masked = _mask_text(content)
     return encoded if masked is content else base64.b64encode(masked.encode()).decode()
 
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize.fields import extra_fields, first, mapping, text, texts
-from event_service.normalize.keys import joined_key
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 _METRIC_ACTIONS = {
@@ -21,7 +21,7 @@ _METRIC_ACTIONS = {
 }
 _ISSUE_ACTIONS = {
     "created": EventType.ALERT,
-    "unresolved": EventType.ALERT,
+    "unresolved": EventType.ALERT,  # reopened
     "resolved": EventType.RECOVERY,
 }
 _KINDS = ("metric_alert", "event", "error", "issue")
@@ -37,7 +37,7 @@ def detect(payload: Json, headers: Headers) -> bool:
 
 
 def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
-    """One event for what opens or ends something; comments, assignments and installations make none."""
+    """Return one event for changes that open or end an alert. Comments, assignments and installations are ignored."""
     body = object_of(payload)
     data = mapping(body.get("data"))
     action = text(body.get("action")).lower()
@@ -50,7 +50,7 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
         outcome = _read_event(data["error"], data)
     elif isinstance(data.get("issue"), dict):
         outcome = _read_issue(data["issue"], action)
-    parsed = one(body, outcome)
+    parsed = single(body, outcome)
     if request_id := text(headers.get("request-id")):
         parsed.message_id = f"sentry:{request_id}"
     return parsed
@@ -58,13 +58,13 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
 
 def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:
     if action not in _METRIC_ACTIONS:
-        raise Unreadable.at("action", f"must be one of {', '.join(_METRIC_ACTIONS)}")
+        raise ParseError.at("action", f"must be one of {', '.join(_METRIC_ACTIONS)}")
     event_type, severity = _METRIC_ACTIONS[action]
     alert = mapping(data.get("metric_alert"))
     rule = mapping(alert.get("alert_rule"))
     key = text(alert.get("id"))
     if not key:
-        raise Unreadable.at("data.metric_alert.id", "must be given")
+        raise ParseError.at("data.metric_alert.id", "must be given")
     organization = first(alert.get("organization_id"), rule.get("organization_id"))
     name = text(rule.get("name"))
     started_at = moment(alert.get("date_started")) or moment(alert.get("date_detected"))
@@ -88,10 +88,10 @@ def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:
 
 
 def _read_event(event: Mapping[str, Any], data: Mapping[str, Any]) -> EventDraft:
-    """One event of an issue: an issue alert that was triggered, or an error. The issue's resolution ends it."""
+    """Return an event of an issue: an issue alert or an error. The resolution of the issue ends it."""
     issue_id = first(event.get("issue_id"), mapping(event.get("issue")).get("id"))
     if not issue_id:
-        raise Unreadable.at("data.event.issue_id", "must be given")
+        raise ParseError.at("data.event.issue_id", "must be given")
     return EventDraft(
         event_key=_issue_key(issue_id),
         title=first(event.get("title"), event.get("message"), data.get("triggered_rule")) or "Sentry event",
@@ -118,9 +118,9 @@ def _read_issue(issue: Mapping[str, Any], action: str) -> EventDraft | str:
         return "other Sentry event"
     key = text(issue.get("id"))
     if not key:
-        raise Unreadable.at("data.issue.id", "must be given")
+        raise ParseError.at("data.issue.id", "must be given")
     project = mapping(issue.get("project"))
-    # Only a new issue has a time of its own. One that is back was first seen before its resolution.
+    # A reopened issue was first seen before its resolution: firstSeen is the time of new issues only.
     occurred_at = moment(issue.get("firstSeen")) if action == "created" else None
     return EventDraft(
         event_key=_issue_key(key),
@@ -144,7 +144,7 @@ def _issue_key(issue_id: str) -> str:
 
 
 def _project_of(event: Mapping[str, Any]) -> str:
-    """The project's slug, else from the event's link: `.../projects/{organisation}/{project}/events/...`."""
+    """Return the project's slug, also from `.../projects/{organization}/{project}/events/...`."""
     if slug := first(event.get("project_slug"), event.get("project_name")):
         return slug
     _, found, rest = text(event.get("url")).partition("/projects/")

@@ -1,4 +1,4 @@
-"""The words tools use for how bad it is and whether it is over."""
+"""Words that tools use for severities and states."""
 
 import re
 from enum import Enum
@@ -30,7 +30,7 @@ _PRIORITIES = {
 
 
 class State(Enum):
-    """What a word like `firing`, `ok` or `acknowledged` says about a condition."""
+    """The state of an alert, as words like `firing`, `ok` or `acknowledged` express it."""
 
     FIRING = "firing"
     RESOLVED = "resolved"
@@ -63,33 +63,34 @@ _state_mark = re.compile(rf"\s*(?:\[(?:{_MARKS})\b[^\]]*\]|(?:{_LABELS})\s*:)\s*
 
 
 def named_severity(word: Json) -> Severity | None:
-    """The severity a word stands for, in any case; None for a word nobody uses for one."""
+    """Return the severity of a word in any case, or None."""
     return _SEVERITIES.get(text(word).lower())
 
 
 def priority_severity(value: Json) -> Severity | None:
-    """P1 to P5, or 1 to 5: from CRITICAL to INFO."""
+    """Return CRITICAL for P1 or 1, to INFO for P5 or 5; None for other values."""
     return _PRIORITIES.get(text(value).lower())
 
 
 def named_state(word: Json) -> State | None:
-    """The state a word stands for, in any case; True and False say nothing."""
+    """Return the state of a word in any case, or None. Booleans have no state."""
     return _STATES.get(text(word).lower())
 
 
 def bare_title(title: str) -> str:
-    """The title without the marks of state and priority in front of it: `[Triggered on {host:a}] [P1] Disk` is `Disk`.
+    """Remove leading marks of state and priority: `[Triggered on {host:a}] [P1] Disk` becomes `Disk`.
 
-    A title that is nothing but marks stays as it is. Other brackets belong to the title: `[prod] Disk`.
+    A title of marks only is kept. Other brackets belong to the title: `[prod] Disk`.
     """
     start = 0
+    # Marks repeat: `[Triggered] [P1] Problem: ...`.
     while found := _state_mark.match(title, start):
         start = found.end()
     return title[start:].strip() or title
 
 
 def recovery_severity(severity: Severity | None, event_type: EventType, otherwise: Severity) -> Severity:
-    """The payload's own severity; where it has none, INFO for a recovery and `otherwise` for the rest."""
+    """Return the payload's severity; without one, INFO for a recovery, else `otherwise`."""
     if severity is not None:
         return severity
     return Severity.INFO if event_type is EventType.RECOVERY else otherwise

@@ -1,7 +1,7 @@
-"""Signatures of the tools that sign what they send: Amazon SNS, Sentry, PagerDuty.
+"""Verify the signatures of Amazon SNS, Sentry and PagerDuty.
 
-All work on the bytes as received and compare in constant time. Nothing here opens a connection: the certificate an
-SNS message names is fetched by a callable that is given only addresses which passed every check.
+All use the bytes as received and compare in constant time. Nothing here opens a connection: a callable fetches the
+certificate of an SNS message, and only from URLs that passed every check.
 
 Source: https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html,
 https://docs.sentry.io/organization/integrations/integration-platform/webhooks/ and
@@ -31,7 +31,7 @@ from event_service.normalize.timestamps import moment
 SNS_MAX_AGE = timedelta(hours=1)
 SNS_CLOCK_TOLERANCE = timedelta(minutes=5)
 
-# Fetches a certificate (PEM) from a checked address, without following redirects; may raise Unavailable.
+# Fetches a certificate (PEM) from a checked URL, without following redirects; may raise Unavailable.
 FetchCertificate = Callable[[str], Awaitable[bytes]]
 
 _SNS_HOST = re.compile(r"sns\.([a-z0-9-]{1,40})\.amazonaws\.com(?:\.cn)?", re.ASCII)
@@ -46,7 +46,7 @@ _SNS_DIGESTS: dict[str, type[hashes.SHA1] | type[hashes.SHA256]] = {"1": hashes.
 
 
 def check_shared_secrets(headers: Mapping[str, str], body: bytes, options: Mapping[str, Any]) -> None:
-    """Checks the signature of every tool the webhook has a secret for; without one there is nothing to check.
+    """Verify the signature of each tool that the webhook has a secret for.
 
     Args:
         headers: of the request, names in lower case.
@@ -54,7 +54,7 @@ def check_shared_secrets(headers: Mapping[str, str], body: bytes, options: Mappi
         options: the webhook's: `sentry_client_secret` (string), `pagerduty_secrets` (string or list: old and new).
 
     Raises:
-        PermissionDenied: a signature is missing or does not hold.
+        PermissionDenied: a signature is missing or invalid.
     """
     for secrets, check in (
         (_secrets(options.get("sentry_client_secret")), check_sentry),
@@ -65,19 +65,19 @@ def check_shared_secrets(headers: Mapping[str, str], body: bytes, options: Mappi
 
 
 def check_sentry(headers: Mapping[str, str], body: bytes, secrets: Collection[str]) -> None:
-    """`sentry-hook-signature`: hexadecimal HMAC-SHA256 of the body under the integration's client secret.
+    """Verify `sentry-hook-signature`: the hexadecimal HMAC-SHA256 of the body with the integration's client secret.
 
     Raises:
-        PermissionDenied: it is missing, or made with none of the secrets.
+        PermissionDenied: no signature of one of the secrets.
     """
     _check_hmac([headers.get("sentry-hook-signature", "")], body, secrets, "Sentry")
 
 
 def check_pagerduty(headers: Mapping[str, str], body: bytes, secrets: Collection[str]) -> None:
-    """`x-pagerduty-signature`: `v1=` and the hexadecimal HMAC-SHA256 of the body, several of them while a key rotates.
+    """Verify `x-pagerduty-signature`: `v1=` and a hexadecimal HMAC-SHA256, several while a key rotates.
 
     Raises:
-        PermissionDenied: it is missing, or none of it is made with one of the secrets.
+        PermissionDenied: no signature of one of the secrets.
     """
     given = [part.strip() for part in headers.get("x-pagerduty-signature", "").split(",")]
     _check_hmac([part.removeprefix("v1=") for part in given if part.startswith("v1=")], body, secrets, "PagerDuty")
@@ -91,10 +91,10 @@ async def verify_sns(
     fetch_certificate: FetchCertificate,
     max_age: timedelta = SNS_MAX_AGE,
 ) -> None:
-    """Checks that Amazon SNS sent this message, for one of these topics, a short while ago.
+    """Verify that Amazon SNS sent this message recently, for one of these topics.
 
     Raises:
-        PermissionDenied: it did not, or that cannot be told.
+        PermissionDenied: the message is not verified.
     """
     url = sns_certificate_url(message, topics=topics, now=now, max_age=max_age)
     check_sns_signature(message, await fetch_certificate(url), now)
@@ -103,32 +103,32 @@ async def verify_sns(
 def sns_certificate_url(
     message: Mapping[str, Any], *, topics: Collection[str], now: datetime, max_age: timedelta = SNS_MAX_AGE
 ) -> str:
-    """Where the certificate of a message is, after all checks that need none.
+    """Check everything but the signature and return the URL of the certificate.
 
     Args:
-        topics: the ARNs the webhook allows; others are refused, so none at all if it is empty.
+        topics: ARNs that the webhook allows; others are refused.
 
     Raises:
-        PermissionDenied: another topic, too old or too new, or an address that is not the topic's region's SNS.
+        PermissionDenied: another topic, a time too far from now, or a URL that is not SNS in the topic's region.
     """
     topic_arn = message.get("TopicArn")
     if not isinstance(topic_arn, str) or topic_arn not in topics:
-        raise _refused("SNS", "the topic is not among those the webhook allows")
+        raise _refused("SNS", "the webhook does not allow the topic")
     sent_at = moment(message.get("Timestamp"))
     if sent_at is None or not now - max_age <= sent_at <= now + SNS_CLOCK_TOLERANCE:
         raise _refused("SNS", "the message's time is too far from now")
     url = _sns_url(message.get("SigningCertURL"), topic_arn, "SigningCertURL")
     path = urlsplit(url).path
     if not path.endswith(".pem") or ".." in path or urlsplit(url).query:
-        raise _refused("SNS", "SigningCertURL names no certificate")
+        raise _refused("SNS", "SigningCertURL is not the URL of a certificate")
     return url
 
 
 def sns_subscribe_url(message: Mapping[str, Any]) -> str:
-    """The address that confirms a subscription. Only for a message that verify_sns has passed.
+    """Return the URL that confirms a subscription. Call it only after verify_sns has passed.
 
     Raises:
-        PermissionDenied: it is not the topic's region's SNS, or does something else than confirm this topic.
+        PermissionDenied: not SNS in the topic's region, or a URL that does not confirm this topic.
     """
     topic_arn = message.get("TopicArn")
     url = _sns_url(message.get("SubscribeURL"), topic_arn if isinstance(topic_arn, str) else "", "SubscribeURL")
@@ -136,20 +136,20 @@ def sns_subscribe_url(message: Mapping[str, Any]) -> str:
         query = parse_qs(urlsplit(url).query, max_num_fields=20)
     except ValueError:
         query = {}
-    wanted = {"Action": ["ConfirmSubscription"], "TopicArn": [topic_arn], "Token": [message.get("Token")]}
-    if {name: query.get(name) for name in wanted} != wanted:
+    expected = {"Action": ["ConfirmSubscription"], "TopicArn": [topic_arn], "Token": [message.get("Token")]}
+    if {name: query.get(name) for name in expected} != expected:
         raise _refused("SNS", "SubscribeURL does not confirm this topic's subscription")
     return url
 
 
 def check_sns_signature(message: Mapping[str, Any], certificate: bytes, now: datetime) -> None:
-    """Checks the RSA signature over the signed fields.
+    """Verify the RSA signature of the signed fields.
 
     Args:
         certificate: PEM, from sns_certificate_url().
 
     Raises:
-        PermissionDenied: it does not hold, or the certificate is not valid now.
+        PermissionDenied: the signature or the certificate is invalid.
     """
     digest = _SNS_DIGESTS.get(str(message.get("SignatureVersion")))
     if digest is None:
@@ -166,18 +166,18 @@ def check_sns_signature(message: Mapping[str, Any], certificate: bytes, now: dat
         # SNS signs version 1 with SHA-1; a topic is moved to version 2 by its owner.
         key.verify(signature, _sns_signed_bytes(message), padding.PKCS1v15(), digest())
     except InvalidSignature as error:
-        raise _refused("SNS", "it was not made for this message") from error
+        raise _refused("SNS", "it does not match the message") from error
 
 
 def _sns_signed_bytes(message: Mapping[str, Any]) -> bytes:
-    """Each signed field as its name and its value on lines of their own, in the order of bytes."""
+    """Return the string to sign: name and value of each field on separate lines, sorted by name."""
     names = _SNS_SIGNED.get(str(message.get("Type")))
     if names is None:
         raise _refused("SNS", "the Type is unknown")
     lines: list[str] = []
     for name in names:
         value = message.get(name)
-        if value is None and name == "Subject":
+        if value is None and name == "Subject":  # optional, and then not signed
             continue
         if not isinstance(value, str):
             raise _refused("SNS", f"{name} is missing")
@@ -186,31 +186,31 @@ def _sns_signed_bytes(message: Mapping[str, Any]) -> bytes:
 
 
 def _sns_url(url: Any, topic_arn: str, name: str) -> str:
-    """The address, if it is an SNS endpoint in the topic's region."""
-    refusal = _refused("SNS", f"{name} is not an address of SNS in the topic's region")
-    # What Python and a client might read differently is not in an address that SNS sends.
+    """Return the URL if it is an SNS endpoint in the topic's region."""
+    error = _refused("SNS", f"{name} is not an SNS URL in the topic's region")
+    # Characters that Python and other clients may parse differently; SNS never sends them.
     if not isinstance(url, str) or not url.isascii() or not url.isprintable() or set(url) & set(" \\@#"):
-        raise refusal
+        raise error
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise refusal from error
+    except ValueError as cause:
+        raise error from cause
     host = _SNS_HOST.fullmatch(parts.netloc)
     if parts.scheme != "https" or port is not None or host is None or host.group(1) != read_arn(topic_arn).region:
-        raise refusal
+        raise error
     return url
 
 
 def _check_hmac(given: Collection[str], body: bytes, secrets: Collection[str], sender: str) -> None:
-    """Compares every pair, so that the time says nothing about which one held."""
-    held = False
+    """Compare every pair, so that the timing does not reveal which one matched."""
+    valid = False
     for secret in secrets:
         expected = hmac.new(secret.encode("utf-8", "surrogatepass"), body, hashlib.sha256).hexdigest().encode()
         for signature in given:
-            held |= hmac.compare_digest(signature.lower().encode("utf-8", "surrogatepass"), expected)
-    if not held:
-        raise _refused(sender, "it is missing or was made with another secret")
+            valid |= hmac.compare_digest(signature.lower().encode("utf-8", "surrogatepass"), expected)
+    if not valid:
+        raise _refused(sender, "it is missing or made with another secret")
 
 
 def _secrets(option: Any) -> list[str]:
@@ -219,4 +219,4 @@ def _secrets(option: Any) -> list[str]:
 
 
 def _refused(sender: str, reason: str) -> PermissionDenied:
-    return PermissionDenied(f"The signature of {sender} does not hold: {reason}.")
+    return PermissionDenied(f"The signature of {sender} is invalid: {reason}.")

@@ -1,7 +1,7 @@
-"""Amazon SNS topics that a webhook trusts: their messages are verified, their subscriptions confirmed.
+"""Verify messages of trusted Amazon SNS topics and confirm their subscriptions.
 
-Only what a webhook's option `sns_topics` names is trusted. Nothing here opens a connection itself: certificates are
-fetched, and links opened, by a callable that is given only addresses which passed every check of signatures.py.
+Only topics in the webhook's option `sns_topics` are trusted. Nothing here opens a connection: a callable fetches
+certificates and opens links, and only URLs that passed every check of signatures.py.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from event_service.normalize import aws_sns
 from event_service.normalize.result import Json, Options, Parsed, Subscription
 from event_service.normalize.signatures import sns_subscribe_url, verify_sns
 
-# Gets what is at an https address: without following redirects, in bounded time and size. Raises Unavailable.
+# Fetches an https URL without redirects, within limits of time and size. Raises Unavailable.
 Fetch = Callable[[str], Awaitable[bytes]]
 
 CERTIFICATE_SECONDS = 24 * 3600.0
 CERTIFICATES_KEPT = 32
-NOT_TRUSTED = "The webhook has no option sns_topics that names the topic."
+NOT_TRUSTED = "The option sns_topics of the webhook does not name the topic."
 
-AT_ONCE = 4
-"""Addresses that are fetched at the same time: a flood of forged messages must not become one of requests."""
+MAX_FETCHES = 4
+"""Concurrent fetches: a flood of forged messages must not become a flood of requests."""
 
 
 def trusted_topics(options: Options) -> list[str]:
-    """The topics a webhook trusts; none at all where it has no option `sns_topics`."""
-    given = options.get("sns_topics")
-    members = given if isinstance(given, list) else [given]
+    """Return the topics in the option `sns_topics`."""
+    option = options.get("sns_topics")
+    members = option if isinstance(option, list) else [option]
     return [member for member in members if isinstance(member, str)]
 
 
@@ -43,7 +43,7 @@ class _Certificate:
 
 
 class SnsTrust:
-    """Verifies messages of SNS, and confirms the subscriptions of trusted topics.
+    """Verification of SNS messages, and confirmation of the subscriptions of trusted topics.
 
     Args:
         fetch: see `Fetch`.
@@ -51,7 +51,7 @@ class SnsTrust:
     """
 
     def __init__(self, fetch: Fetch, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._fetch_at_once = asyncio.Semaphore(AT_ONCE)
+        self._fetch_slots = asyncio.Semaphore(MAX_FETCHES)
         self._fetch = fetch
         self._monotonic = monotonic
         self._certificates: LRUCache[str, _Certificate] = LRUCache(CERTIFICATES_KEPT)
@@ -75,21 +75,21 @@ class SnsTrust:
             parsed.keep_subscription(NOT_TRUSTED)
 
     async def verify(self, payload: Json, topics: Collection[str], now: datetime) -> None:
-        """Makes sure that a payload is a message of one of these topics.
+        """Verify that a payload is a message of one of these topics.
 
         Raises:
-            PermissionDenied: it is not.
-            Unavailable: the certificate could not be fetched.
+            PermissionDenied: any other payload.
+            Unavailable: the certificate cannot be fetched.
         """
         if not aws_sns.detect(payload, {}):
-            raise PermissionDenied("The signature of SNS does not hold: the payload is no message of Amazon SNS.")
+            raise PermissionDenied("The signature of SNS is invalid: the payload is not a message of Amazon SNS.")
         await verify_sns(payload, topics=topics, now=now, fetch_certificate=self._certificate)
 
     async def confirm(self, subscription: Subscription, topics: Collection[str], now: datetime) -> str:
-        """Confirms a subscription, if its topic is trusted and its message verified.
+        """Confirm a subscription if its topic is trusted and its message verified.
 
         Returns:
-            "" if it is confirmed, else one sentence that says why not.
+            "" if it is confirmed, else the reason as one sentence.
         """
         if not topics:
             return NOT_TRUSTED
@@ -101,14 +101,15 @@ class SnsTrust:
         return ""
 
     async def _certificate(self, url: str) -> bytes:
-        """The certificate at a checked address; those asked for at the same time are fetched once."""
+        """Return the certificate at a checked URL. Concurrent callers share one fetch."""
         now = self._monotonic()
         kept = self._certificates.get(url)
         if kept is None or now >= kept.expires_at:
             kept = _Certificate(asyncio.create_task(self._get(url)), now + CERTIFICATE_SECONDS)
             self._certificates[url] = kept
+            # A failed fetch must not be cached for a day.
             kept.answer.add_done_callback(lambda answer: self._forget_failure(url, answer))
-        # Shielded: a caller that gives up must not take the answer from the others.
+        # Shielded: the cancellation of one caller must not cancel the fetch of the others.
         return await asyncio.shield(kept.answer)
 
     def _forget_failure(self, url: str, answer: "asyncio.Task[bytes]") -> None:
@@ -117,10 +118,10 @@ class SnsTrust:
             del self._certificates[url]
 
     async def _get(self, url: str) -> bytes:
-        async with self._fetch_at_once:
+        async with self._fetch_slots:
             return await self._fetch(url)
 
 
 def is_subscription(payload: Mapping[str, Any] | Json) -> bool:
-    """Whether it asks for a subscription to be confirmed: taken from anybody, since it does nothing by itself."""
+    """Return True for a subscription request. It is accepted unverified, since storing it does nothing else."""
     return aws_sns.detect(payload, {}) and payload.get("Type") == "SubscriptionConfirmation"

@@ -1,4 +1,4 @@
-"""The times monitoring tools write: ISO 8601 in every variety, RFC 1123, seconds to nanoseconds since 1970."""
+"""Timestamps of monitoring tools: ISO 8601 in every variety, RFC 1123, seconds to nanoseconds since 1970."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -8,14 +8,14 @@ from event_service.wire.timestamps import parse_timestamp, truncate
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# "0001-01-01T00:00:00Z", 0 and the like say that there is no time.
+# "0001-01-01T00:00:00Z", 0 and similar values are placeholders for no time.
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
 _SHORTEST_EPOCH = 9  # digits; fewer are a year or a date
 
 
 def moment(value: Json) -> datetime | None:
-    """The moment in UTC, cut to whole milliseconds; None where the value is no time or stands for none.
+    """Return the time in UTC with whole milliseconds; None for values that are no time or a placeholder.
 
     Args:
         value: text, or a number whose unit (s, ms, us, ns) follows from its size.
@@ -34,18 +34,19 @@ def moment(value: Json) -> datetime | None:
 
 def _written(written: str) -> datetime:
     if len(written) >= _SHORTEST_EPOCH and written.isascii() and written.isdigit():
-        return _counted(int(written[:30]))
+        return _counted(int(written[:30]))  # long digit strings take quadratic time
     if written.endswith((" UTC", " GMT")) and written[:1].isdigit():
         written = written[:-4] + "Z"
     try:
         return parse_timestamp(written)
     except ValueError:
-        # RFC 1123, as AWS Health has it. Its weekday may be wrong and is not looked at.
+        # RFC 1123, as AWS Health sends it. Its weekday may be wrong and is ignored.
         found = parsedate_to_datetime(written)
         return truncate(found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC))
 
 
 def _counted(number: float) -> datetime:
+    # Seconds, ms, us or ns: the ranges do not overlap for times until the year 5138.
     if number < 1e11:
         milliseconds = round(number * 1e6) // 1000  # not number * 1000: 1566248777.677 would lose its last digit
     elif number < 1e14:

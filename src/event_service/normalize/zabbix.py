@@ -1,4 +1,4 @@
-"""Zabbix: upstream's media type script (nested) and the flat one that other tools document.
+"""Zabbix: upstream's media type script (nested), and the flat script that other tools document.
 
 Source: https://www.zabbix.com/documentation/current/en/manual/appendix/macros/supported_by_location
 """
@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, mapping, text, texts
-from event_service.normalize.keys import joined_key, upstream_key
+from event_service.normalize.fields import extra_fields, joined_key, mapping, text, texts, upstream_key
 from event_service.normalize.options import read_zone
-from event_service.normalize.result import Headers, Json, Options, Parsed, Unreadable, object_of, one
+from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import State, bare_title, recovery_severity
+from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
@@ -35,7 +35,7 @@ _SEVERITIES = {
     "1": Severity.INFO,
     "0": Severity.NONE,
 }
-_OVER = frozenset({"resolved", "ok", "0"})
+_RESOLVED = frozenset({"resolved", "ok", "0"})
 _macro = re.compile(r"\{[A-Z$#?][^{}]*\}")
 
 
@@ -49,29 +49,30 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
-    """One event.
+    """Return one event.
 
     Args:
-        options: `timezone` (`Europe/Berlin`): that of {EVENT.DATE} and {EVENT.TIME}, which are local to the Zabbix
-            server; without it the time of receipt counts.
+        options: `timezone` (`Europe/Berlin`) is the zone of {EVENT.DATE} and {EVENT.TIME}, which are local to the
+            Zabbix server; without it the time of receipt is used.
     """
     body = object_of(payload)
     outcome = _read_nested(body, options) if isinstance(body.get("event"), dict) else _read_flat(body)
-    return one(body, outcome)
+    return single(body, outcome)
 
 
 def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
     event, host, trigger, item = (mapping(body.get(name)) for name in ("event", "host", "trigger", "item"))
-    # {EVENT.ID} is the problem's id in its recovery, too.
+    # {EVENT.ID} is the problem's id in its recovery too.
     event_id = _value(event, "id")
     if not event_id:
         if _is_test(event):
             return TEST
-        raise Unreadable.at("event.id", "must be given")
+        raise ParseError.at("event.id", "must be given")
+    # {EVENT.UPDATE.STATUS} is 1 for acknowledgements, comments and changes of severity.
     if _value(event, "update_status") == "1":
         return ACKNOWLEDGED
     status = _value(event, "status") or _value(event, "value") or _value(trigger, "status")
-    state = State.RESOLVED if status.lower() in _OVER else State.FIRING
+    state = State.RESOLVED if status.lower() in _RESOLVED else State.FIRING
     name = _value(trigger, "name")
     host_name, address = _value(host, "name") or _value(host, "visible_name"), _value(host, "connection_info")
     title = bare_title(_value(event, "name") or name or _value(body, "title"))
@@ -99,10 +100,10 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
     if _is_test({name: body.get(name) for name in ("hostname", "trigger", "status")}):
         return TEST
     host, trigger, link = (_value(body, name) for name in ("hostname", "trigger", "link"))
-    state = State.RESOLVED if _value(body, "status").lower() in _OVER else State.FIRING
+    state = State.RESOLVED if _value(body, "status").lower() in _RESOLVED else State.FIRING
     ids = _ids_of_link(link)
     if not ids and not (host or trigger):
-        raise Unreadable.at("hostname", "must be given")
+        raise ParseError.at("hostname", "must be given")
     return EventDraft(
         event_key=joined_key("zabbix", *(ids or (host, trigger))),
         event_type=state.event_type,
@@ -115,13 +116,13 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
 
 
 def _is_test(event: Mapping[str, Any]) -> bool:
-    """Whether the media type was tested: there is no event then, and all that would be said of it are macros."""
+    """Return True for a test of the media type: there is no event, and every field is an unexpanded macro."""
     written = texts(list(event.values()))
     return bool(written) and all(_macro.fullmatch(value) for value in written)
 
 
 def _value(body: Mapping[str, Any], name: str) -> str:
-    """A field as text; a macro that Zabbix could not expand (`{EVENT.RECOVERY.ID}`) is none."""
+    """Return a field as text; "" for a macro that Zabbix could not expand (`{EVENT.RECOVERY.ID}`)."""
     value = text(body.get(name))
     return "" if _macro.fullmatch(value) or value == "*UNKNOWN*" else value
 
@@ -131,7 +132,7 @@ def _severity(name: str, state: State) -> Severity:
 
 
 def _ids_of_link(link: str) -> tuple[str, str] | None:
-    """Trigger and event of `tr_events.php?triggerid=14032&eventid=10528`."""
+    """Return trigger and event id of `tr_events.php?triggerid=14032&eventid=10528`."""
     try:
         query = parse_qs(urlsplit(link).query, max_num_fields=100)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The query language of list and stat: what a caller asked, as typed and validated trees.
+"""The query language of list and stat, as typed and validated trees.
 
-Source: `spaceone.api.core.v2.Query` and `StatisticsQuery`. Everything here takes the plain dicts of those messages (a
-oneof's presence is the key's presence) and ends in frozen trees or in an error that names the faulty field. Operators
-of a database do not occur here: `store/compile.py` alone knows them.
+Source: `spaceone.api.core.v2.Query` and `StatisticsQuery`. Parsers take the plain dicts of those messages (an unset
+oneof is a missing key) and return frozen trees or raise an error with the path of the faulty field. MongoDB's operators
+occur only in `store/compile.py`.
 """

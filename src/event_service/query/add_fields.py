@@ -1,7 +1,7 @@
-"""`add_fields`: values that a row gets beside, or in place of, what is stored.
+"""`add_fields`: computed values of a row, beside or instead of the stored ones.
 
 An expression is a literal, `"$field"`, or `{if, then, else}` where `if` is true, false or one of `__eq __ne __gt __gte
-__lt __lte __in __and __or __not`. Nothing else is one.
+__lt __lte __in __and __or __not`.
 """
 
 from collections.abc import Mapping
@@ -14,26 +14,26 @@ from event_service.query.fields import FieldKind, FieldPath, FieldSet
 from event_service.query.filter import Comparison
 from event_service.query.values import Value, json_value, mapping
 
-_MAX_DEPTH = 20
+_MAX_DEPTH = 20  # of choices and tests inside one another
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value that stands for itself."""
+    """A constant."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class FieldValue:
-    """What the row holds there."""
+    """The value of a field of the row."""
 
     path: FieldPath
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of two, by a test."""
+    """One of two expressions, by a test."""
 
     test: "Test"
     then: "Expression"
@@ -46,14 +46,14 @@ Expression: TypeAlias = Literal | FieldValue | Choice
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """A test that is decided already."""
+    """A constant test."""
 
     passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Two operands in the order of the database, whatever their types."""
+    """Two operands in the order of the database, of any type."""
 
     comparison: Comparison
     left: Operand
@@ -86,7 +86,7 @@ Test: TypeAlias = Always | Compared | AmongValues | Combined | Negated
 
 @dataclass(frozen=True, slots=True)
 class AddedField:
-    """A field of the row and what it is to hold."""
+    """A field to add to the row, and its value."""
 
     path: FieldPath
     value: Expression
@@ -103,10 +103,10 @@ _COMPARISONS = {
 
 
 def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[AddedField, ...]:
-    """The added fields of a list.
+    """Return the added fields of a list.
 
     Raises:
-        QueryError: a name that is no field, or anything that is not an expression, or one that a field cannot hold.
+        QueryError: an unknown field, an invalid expression, or one that the field cannot hold.
     """
     if add_fields is None:
         return ()
@@ -117,7 +117,7 @@ def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[Add
     roots = [field.path.parts for field in added]
     for parts in roots:
         if any(other != parts and other[: len(parts)] == parts for other in roots):
-            raise QueryError.at(at, f"{'.'.join(parts)!r} is added together with a field inside of it")
+            raise QueryError.at(at, f"{'.'.join(parts)!r} is added together with a field inside it")
     return tuple(added)
 
 
@@ -137,7 +137,7 @@ def _expression(source: object, kind: FieldKind, fields: FieldSet, at: str, dept
 
 
 def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
-    """The operand, if a field of this kind can hold it."""
+    """Return the operand if a field of this kind can hold it."""
     if isinstance(operand, FieldValue):
         if operand.path.kind in {kind, FieldKind.ANY} or kind is FieldKind.ANY:
             return operand
@@ -151,7 +151,7 @@ def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
         return operand
     if kind is FieldKind.TEXTS and isinstance(value, list) and all(isinstance(member, str) for member in value):
         return operand
-    raise QueryError.at(at, f"the field cannot hold this; it is {kind}")
+    raise QueryError.at(at, f"must be a value of kind {kind}")
 
 
 def _test(source: object, fields: FieldSet, at: str, depth: int) -> Test:
@@ -170,8 +170,8 @@ def _test(source: object, fields: FieldSet, at: str, depth: int) -> Test:
         left, values = _two(arguments, inner)
         if not isinstance(values, list):
             raise QueryError.at(inner, "the second argument must be a list")
-        wanted = tuple(_plain(value, inner) for value in values)
-        return AmongValues(_operand(left, fields, inner), wanted)
+        values_in = tuple(_plain(value, inner) for value in values)
+        return AmongValues(_operand(left, fields, inner), values_in)
     if name in {"__and", "__or"}:
         if not isinstance(arguments, list) or not arguments:
             raise QueryError.at(inner, "takes a list of tests")
@@ -202,5 +202,5 @@ def _plain(source: object, at: str) -> Value:
     if isinstance(source, Mapping):
         raise QueryError.at(at, "an object is not a literal")
     if isinstance(source, str) and source.startswith("$"):
-        raise QueryError.at(at, "a field cannot stand here")
+        raise QueryError.at(at, "a field is not allowed here")
     return json_value(source, at)

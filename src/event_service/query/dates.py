@@ -1,4 +1,4 @@
-"""Dates of a request: strict ISO 8601 for datetime_* operators, anything with a year in it on date fields."""
+"""Dates of a request: strict ISO 8601 for datetime_* operators, any form with a year for date fields."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -21,30 +21,30 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
-_MOST_DIGITS = 12
+_MOST_DIGITS = 12  # longer numbers leave the years 1 to 9999 in any unit
 
 
 def iso_date(value: object, at: str) -> datetime:
-    """The UTC moment, in whole ms, that an ISO 8601 string names (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
+    """Return the UTC time, in whole ms, of an ISO 8601 string (`2025`, `2025-W01`, `20250101`, `T24:00:00`, ...).
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if isinstance(value, str) and len(value) <= _MAX_LENGTH:
         try:
             return parse_timestamp(value)
         except ValueError:
             pass
-    raise QueryError.at(at, "must be a date of ISO 8601, such as 2025-01-31T12:00:00Z")
+    raise QueryError.at(at, "must be an ISO 8601 date, such as 2025-01-31T12:00:00Z")
 
 
 def lenient_date(value: object, at: str) -> datetime:
-    """The UTC moment, in whole ms, that a string names: ISO 8601, or another form with a four-digit year in it.
+    """Return the UTC time, in whole ms, of ISO 8601 or of another form with a four-digit year.
 
-    What is left out is the earliest that fits; no offset is UTC.
+    Omitted parts default to their minimum, the offset to UTC.
 
     Raises:
-        QueryError: no date, or one that leaves out the year.
+        QueryError: no date, or one without a year.
     """
     if isinstance(value, str) and len(value) <= _MAX_LENGTH:
         trimmed = value.strip()
@@ -52,6 +52,7 @@ def lenient_date(value: object, at: str) -> datetime:
             return parse_timestamp(trimmed)
         except ValueError:
             pass
+        # dateutil would fill in a missing year.
         if _HAS_YEAR.search(trimmed):
             moment = _any_form(trimmed)
             if moment is not None:
@@ -60,12 +61,12 @@ def lenient_date(value: object, at: str) -> datetime:
 
 
 def time_difference(value: object, at: str, now: datetime) -> datetime:
-    """The moment `now`, `now/d`, `now/w`, `now/m`, with one `+` or `-` of s, m, h, d or w after it, stands for.
+    """Return the time of `now`, `now/d`, `now/w` or `now/m`, with at most one `+` or `-` of s, m, h, d or w.
 
-    A day, week (from Monday) and month begin in UTC.
+    Days, weeks (from Monday) and months begin in UTC.
 
     Raises:
-        QueryError: another form, or a moment outside of the years 1 to 9999.
+        QueryError: another form, or outside the years 1 to 9999.
     """
     if isinstance(value, str):
         try:
@@ -74,7 +75,7 @@ def time_difference(value: object, at: str, now: datetime) -> datetime:
             moment = None
         if moment is not None:
             return truncate(moment)
-    raise QueryError.at(at, "must be now, now/d, now/w or now/m, and maybe one difference such as - 7d")
+    raise QueryError.at(at, "must be now, now/d, now/w or now/m, optionally with one difference such as - 7d")
 
 
 def _time_difference(text: str, now: datetime) -> datetime | None:
@@ -113,7 +114,7 @@ def _any_form(text: str) -> datetime | None:
 
 
 def _offset(name: str | None, offset: int | None) -> int | None:
-    """Seconds east of UTC, None where nothing is said; a name alone is nothing that all machines would agree on."""
+    """Return seconds east of UTC, or None. Zone names other than UTC differ between machines and are refused."""
     if offset is None and name not in {None, "UTC", "GMT", "Z"}:
         raise ValueError(f"unknown timezone {name!r}")
     return offset if name is None else offset or 0

@@ -1,4 +1,4 @@
-"""What may be asked about: the fields of a resource, the allow-list of every query."""
+"""The fields of a resource: the allow-list of every query."""
 
 import difflib
 import re
@@ -16,7 +16,7 @@ _OPERATOR_SUFFIX = re.compile(".__", re.DOTALL)
 
 
 class FieldKind(StrEnum):
-    """What a field holds."""
+    """The type of a field."""
 
     TEXT = "text"
     TEXTS = "texts"
@@ -25,28 +25,28 @@ class FieldKind(StrEnum):
     DYNAMIC = "dynamic"
     """An object of any shape."""
     ANY = "any"
-    """What is below a dynamic field, or a member of a list: any JSON value."""
+    """Any JSON value: below a dynamic field, or a member of a list."""
     REFERENCE = "reference"
-    """An id of the database's own. Can be counted, grouped and sorted by, not filtered."""
+    """An id of the database. Supports count, group and sort, but not filters."""
 
 
 class Origin(StrEnum):
-    """Where a path starts."""
+    """The start of a path."""
 
     ROW = "row"
-    """At a document, or at a row that an earlier stage made."""
+    """A document, or a row of an earlier stage."""
     GROUP_KEY = "group_key"
-    """At a key of an earlier group stage."""
+    """A key of an earlier group stage."""
     NOWHERE = "nowhere"
-    """There is no such field: it is missing from every row."""
+    """No such field: it is missing from every row."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """A field, or a place below a dynamic one.
+    """A field, or a path below a dynamic one.
 
     Attributes:
-        parts: names from the outermost to the innermost, with the keys of the payload as they were sent.
+        parts: names from the outermost to the innermost; keys of the payload are unescaped.
     """
 
     parts: tuple[str, ...]
@@ -55,7 +55,6 @@ class FieldPath:
 
     @property
     def name(self) -> str:
-        """The dotted name, as in a request."""
         return ".".join(self.parts)
 
 
@@ -64,7 +63,7 @@ NO_FIELD = FieldPath((), FieldKind.ANY, Origin.NOWHERE)
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One level of an order; `descending` for the largest first."""
+    """One level of an order."""
 
     path: FieldPath
     descending: bool = False
@@ -76,14 +75,14 @@ class FieldSet:
 
     Attributes:
         kinds: every readable field by name.
-        aliases: other names of them, valid everywhere.
-        minimal: what a row of a minimal list consists of.
-        keyword_fields: where the words of `keyword` are looked for.
-        default_order: the order of a list that asks for none; the row's id follows, in the direction of the last key.
-        references: ids of the database's own, known to stat and sort.
-        refused: fields that may be named nowhere.
-        unsearchable: fields that may be selected, but neither filtered, sorted nor counted by, since they hold a
-            secret in databases that upstream wrote.
+        aliases: other names of them.
+        minimal: the fields of a minimal list.
+        keyword_fields: the fields that `keyword` searches.
+        default_order: the order of a list without sort; the row's id follows, in the direction of the last key.
+        references: ids of the database, for stat and sort.
+        refused: fields that no query may name.
+        unsearchable: fields that may be selected, but not filtered, sorted or counted, since they hold a secret in
+            databases that upstream wrote.
     """
 
     resource: str
@@ -97,47 +96,47 @@ class FieldSet:
     unsearchable: frozenset[str] = frozenset()
 
     def resolve(self, key: object, at: str, *, select: bool = False) -> FieldPath:
-        """The field a key names.
+        """Return the field of a key.
 
         Args:
-            at: where the key stands in the request, for the error.
-            select: the field is to be shown, not searched.
+            at: path of the key in the request, for the error.
+            select: the field is selected, not searched.
 
         Raises:
-            QueryError: no such field, a name that could be taken for an operator, or a field that may not be asked for.
+            QueryError: an unknown field, a name that looks like an operator, or a refused field.
         """
         parts = check_key(key, at)
         found = self._locate(parts, at, select=select)
         if found is None or found.kind is FieldKind.REFERENCE:
             near = difflib.get_close_matches(parts[0][:64], self.kinds, n=1, cutoff=0.75) if found is None else []
-            meant = f"; is {near[0]!r} meant?" if near and near[0] != parts[0] else ""
+            meant = f"; did you mean {near[0]!r}?" if near and near[0] != parts[0] else ""
             raise QueryError.at(at, f"{self.resource} has no field {'.'.join(parts)!r}{meant}")
         if found.kind is FieldKind.ANY and select and self.kinds[found.parts[0]] is not FieldKind.DYNAMIC:
             raise QueryError.at(at, f"a member of {found.parts[0]!r} cannot be selected")
         if any(_OPERATOR_SUFFIX.search(part) for part in found.parts):
-            raise QueryError.at(at, f"{found.name!r} holds '__'; operators go into their own field")
+            raise QueryError.at(at, f"{found.name!r} contains '__'; put operators into their own field")
         return found
 
     def find(self, key: object, at: str) -> FieldPath:
-        """The field a key names, or NO_FIELD.
+        """Return the field of a key, or NO_FIELD.
 
         Raises:
-            QueryError: a key that cannot be a field's, or a field that may not be asked for.
+            QueryError: an invalid key, or a refused field.
         """
         return self._locate(check_key(key, at), at, select=False) or NO_FIELD
 
     def path(self, name: str) -> FieldPath:
-        """The field of this very name, for keys that the program itself writes."""
+        """Return the field of this name, for keys that the program itself writes."""
         return FieldPath((name,), self.kinds[name])
 
     def default_sort(self) -> tuple[SortKey, ...]:
-        """The order of a list that asks for none."""
+        """Return the order of a list that gives none."""
         return tuple(SortKey(self.path(name), descending) for name, descending in self.default_order)
 
     def _locate(self, parts: tuple[str, ...], at: str, *, select: bool) -> FieldPath | None:
         root = self.aliases.get(parts[0], parts[0]) if len(parts) == 1 else parts[0]
         if root in self.refused or (root in self.unsearchable and not select):
-            raise QueryError.at(at, f"{root!r} cannot be asked for")
+            raise QueryError.at(at, f"{root!r} cannot be queried")
         if len(parts) == 1 and root in self.references:
             return FieldPath((root,), FieldKind.REFERENCE)
         kind = self.kinds.get(root)
@@ -151,7 +150,7 @@ class FieldSet:
 
 
 def check_key(key: object, at: str) -> tuple[str, ...]:
-    """The parts of a dotted key that can be a field's.
+    """Return the parts of a dotted key.
 
     Raises:
         QueryError: not a string, empty, too long or too deep, or with a part that starts with `$` or holds NUL.
@@ -166,12 +165,12 @@ def check_key(key: object, at: str) -> tuple[str, ...]:
     if "\0" in key or any(part.startswith("$") for part in parts):
         raise QueryError.at(at, f"{key!r} is not a field name: '$' and NUL are not allowed")
     if not is_unicode(key):
-        raise QueryError.at(at, "half of a surrogate pair")
+        raise QueryError.at(at, "contains half of a surrogate pair")
     return parts
 
 
 def is_unicode(text: str) -> bool:
-    """False for a string with half of a surrogate pair in it, which neither protobuf nor BSON can carry."""
+    """Return False for half of a surrogate pair, which neither protobuf nor BSON can carry."""
     if text.isascii():
         return True
     try:

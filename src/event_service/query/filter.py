@@ -1,10 +1,10 @@
-"""Filters: one condition of a request, validated."""
+"""Filters: the predicates of a request, validated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeAlias, TypeGuard
+from typing import TypeAlias
 
 from event_service.errors import (
     OperatorBooleanType,
@@ -20,14 +20,14 @@ from event_service.query.values import Value, alias, json_value, mapping, member
 from event_service.wire.timestamps import truncate
 
 MAX_SUBSTRING = 4096
-"""Characters of a substring to look for: a server takes expressions of at most 32 KiB."""
+"""Characters of a substring: MongoDB takes regular expressions of at most 32 KiB."""
 
 MAX_FILTERS = 1000
-"""In one list of them. Thousands of conditions keep a database busy beyond the query's time limit."""
+"""Filters per list: thousands of predicates take the database longer than the time limit of a query."""
 
 
 class Comparison(StrEnum):
-    """How a field compares with a value."""
+    """A comparison of a field with a value."""
 
     EQUAL = "eq"
     NOT_EQUAL = "not"
@@ -39,7 +39,7 @@ class Comparison(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null matches a missing field too."""
+    """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null also matches a missing field."""
 
     path: FieldPath
     comparison: Comparison
@@ -48,7 +48,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The field is there, be it null, or it is not."""
+    """The field exists, even if it is null; or it does not."""
 
     path: FieldPath
     present: bool
@@ -56,7 +56,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """A string, or a string of the list, has one of the substrings in it, whatever their case; or none of them."""
+    """A string, or a string of the list, contains one of the substrings in any case; or none of them."""
 
     path: FieldPath
     substrings: tuple[str, ...]
@@ -74,7 +74,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A string, or a string of the list, matches one of the patterns somewhere, whatever its case."""
+    """A string, or a string of the list, matches one of the patterns somewhere, in any case."""
 
     path: FieldPath
     patterns: tuple[str, ...]
@@ -82,7 +82,7 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class MemberTest:
-    """What one key of a list's member must be like: a comparison, or one of values."""
+    """A test of one key of a list member: a comparison, or one of values."""
 
     key: tuple[str, ...]
     comparison: Comparison | None
@@ -103,7 +103,7 @@ Predicate: TypeAlias = Compare | Exists | Contains | OneOf | Matches | HasMember
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What a list or stat is about: every condition of `every`, and, unless it is empty, one of `some`."""
+    """The filter of a list or stat: every predicate of `every`, and one of `some` unless it is empty."""
 
     every: tuple[Predicate, ...] = ()
     some: tuple[Predicate, ...] = ()
@@ -114,7 +114,7 @@ EVERYTHING = Where()
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One filter while it is read. `at` is where it stands, `value_at` where its value does."""
+    """A filter while it is parsed; `value_at` is the path of its value."""
 
     path: FieldPath
     operator: str
@@ -126,30 +126,30 @@ class _Item:
 def parse_where(
     query: Mapping[str, object], equals: Mapping[str, str], fields: FieldSet, now: datetime, at: str = "query"
 ) -> Where:
-    """`filter`, `filter_or` and `keyword` of a query, and the fields of the request beside it.
+    """Return the filter of `filter`, `filter_or`, `keyword` and the request's own fields.
 
     Args:
-        equals: request fields that must equal a value; "" is a field that was not given.
-        now: the moment that timediff operators count from.
+        equals: request fields that must equal a value; "" is an unset field.
+        now: start of timediff operators.
 
     Raises:
-        QueryError: a filter that cannot be answered.
+        QueryError: an invalid filter.
     """
-    given = tuple(
+    from_request = tuple(
         Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
         for name, value in equals.items()
         if value
     )
     every = parse_filters(query.get("filter"), fields, now, f"{at}.filter")
     some = parse_filters(query.get("filter_or"), fields, now, f"{at}.filter_or")
-    return Where(given + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
+    return Where(from_request + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
 
 
 def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
-    """A list of filters `{k, v, o}`.
+    """Return the predicates of a list of filters `{k, v, o}`.
 
     Raises:
-        QueryError: a filter that cannot be answered.
+        QueryError: an invalid filter.
     """
     items = members(filters, at)
     if len(items) > MAX_FILTERS:
@@ -158,10 +158,10 @@ def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> 
 
 
 def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Predicate:
-    """One filter `{k, v, o}` (or `{key, value, operator}`); without a value it is about null.
+    """Return the predicate of `{k, v, o}` or `{key, value, operator}`. A missing value is null.
 
     Raises:
-        QueryError: an unknown operator or field, or a value the operator does not take.
+        QueryError: an unknown operator or field, or an invalid value.
     """
     source = mapping(item, at)
     key, key_name = alias(source, "key", "k")
@@ -184,14 +184,15 @@ def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...
     if not words:
         return ()
     substrings = tuple(_substring(word, at) for word in words)
+    # OR over the fields: parse_where adds them to filter_or.
     return tuple(Contains(fields.path(name), substrings, negated=False) for name in fields.keyword_fields)
 
 
 def field_value(value: object, path: FieldPath, at: str) -> Value:
-    """A value to compare a field with: a date on a date field, else JSON.
+    """Return a value to compare a field with: a time for a date field, else JSON.
 
     Raises:
-        QueryError: no date on a date field, or no comparable JSON.
+        QueryError: not a date for a date field, or not comparable JSON.
     """
     if path.kind is FieldKind.DATE and value is not None:
         return lenient_date(value, at)
@@ -218,6 +219,7 @@ def _exists(item: _Item) -> Predicate:
 
 
 def _contain(item: _Item) -> Predicate:
+    # MongoDB matches substrings in strings only: the filter would find nothing.
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
     values = item.value if isinstance(item.value, list) else [item.value]
@@ -241,8 +243,8 @@ def _match(item: _Item) -> Predicate:
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date and has no members")
     tests: list[MemberTest] = []
-    for key, wanted in item.value.items():
-        tests += _member_tests(check_key(key, item.value_at), wanted, f"{item.value_at}.{key}")
+    for key, test in item.value.items():
+        tests += _member_tests(check_key(key, item.value_at), test, f"{item.value_at}.{key}")
     return HasMember(item.path, tuple(tests))
 
 
@@ -256,13 +258,13 @@ _MEMBER_COMPARISONS = {
 }
 
 
-def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberTest]:
-    # The one place where the language itself spells comparisons with a `$` (section 4, `match`).
-    names = list(wanted) if isinstance(wanted, Mapping) else []
-    if not isinstance(wanted, Mapping) or not any(isinstance(name, str) and name.startswith("$") for name in names):
-        return [MemberTest(key, Comparison.EQUAL, (json_value(wanted, at),))]
+def _member_tests(key: tuple[str, ...], test: object, at: str) -> list[MemberTest]:
+    # Only `match` spells comparisons with a `$`.
+    names = list(test) if isinstance(test, Mapping) else []
+    if not isinstance(test, Mapping) or not any(isinstance(name, str) and name.startswith("$") for name in names):
+        return [MemberTest(key, Comparison.EQUAL, (json_value(test, at),))]
     tests: list[MemberTest] = []
-    for name, value in wanted.items():
+    for name, value in test.items():
         if name in _MEMBER_COMPARISONS:
             tests.append(MemberTest(key, _MEMBER_COMPARISONS[name], (json_value(value, at),)))
         elif name in {"$in", "$nin"}:
@@ -272,7 +274,7 @@ def _member_tests(key: tuple[str, ...], wanted: object, at: str) -> list[MemberT
             tests.append(MemberTest(key, None, values, negated=name == "$nin"))
         else:
             raise QueryError.at(
-                at, f"{name!r} is not a comparison; there are {', '.join(_MEMBER_COMPARISONS)} $in $nin"
+                at, f"{name!r} is not a comparison; use one of {', '.join(_MEMBER_COMPARISONS)}, $in, $nin"
             )
     return tests
 
@@ -299,11 +301,11 @@ def _pattern(value: object, at: str) -> str:
     try:
         return checked_pattern(pattern)
     except PatternFault as fault:
-        raise QueryError.at(at, f"the regular expression cannot be used: {fault}") from None
+        raise QueryError.at(at, f"the regular expression is refused: {fault}") from None
 
 
 _OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
-    # operator: (its parser, whether its value is a list)
+    # operator: (parser, value is a list)
     "lt": (_order, False),
     "lte": (_order, False),
     "gt": (_order, False),
@@ -333,7 +335,7 @@ _OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
 
 # --- times of creation -----------------------------------------------------------------------------------------
 
-_MOMENT = timedelta(milliseconds=1)  # times are stored in whole ones
+_MILLISECOND = timedelta(milliseconds=1)  # resolution of stored times
 _LOWER = frozenset({Comparison.GREATER, Comparison.GREATER_OR_EQUAL, Comparison.EQUAL})
 _UPPER = frozenset({Comparison.LESS, Comparison.LESS_OR_EQUAL, Comparison.EQUAL})
 
@@ -351,34 +353,26 @@ def time_range(where: Where) -> TimeRange:
     since: datetime | None = None
     before: datetime | None = None
     for each in where.every:
-        if not _is_about_time(each):
+        if (bound := _created_at_bound(each)) is None:
             continue
-        moment = truncate(each.value)
-        if each.comparison in _LOWER:
-            begin = moment + _MOMENT if each.comparison is Comparison.GREATER else moment
+        comparison, moment = bound
+        if comparison in _LOWER:
+            begin = moment + _MILLISECOND if comparison is Comparison.GREATER else moment
             since = begin if since is None else max(since, begin)
-        if each.comparison in _UPPER:
-            end = moment if each.comparison is Comparison.LESS else moment + _MOMENT
+        if comparison in _UPPER:
+            end = moment if comparison is Comparison.LESS else moment + _MILLISECOND
             before = end if before is None else min(before, end)
     return TimeRange(since, before)
 
 
 def timeless(where: Where) -> Where:
-    """Return the filter without the conditions that `time_range` stands for."""
-    return replace(where, every=tuple(each for each in where.every if not _is_about_time(each)))
+    """Return the filter without the predicates that `time_range` covers."""
+    return replace(where, every=tuple(each for each in where.every if _created_at_bound(each) is None))
 
 
-class _TimeComparison(Protocol):
-    """A `Compare` with a time."""
-
-    comparison: Comparison
-    value: datetime
-
-
-def _is_about_time(each: Predicate) -> TypeGuard[_TimeComparison]:
-    return (
-        isinstance(each, Compare)
-        and each.path.name == "created_at"
-        and isinstance(each.value, datetime)
-        and each.comparison is not Comparison.NOT_EQUAL
-    )
+def _created_at_bound(each: Predicate) -> tuple[Comparison, datetime] | None:
+    """Return the comparison and the time of a predicate that limits created_at, or None."""
+    if not isinstance(each, Compare) or each.path.name != "created_at" or not isinstance(each.value, datetime):
+        return None
+    # NOT_EQUAL excludes a single instant, which is no range.
+    return None if each.comparison is Comparison.NOT_EQUAL else (each.comparison, truncate(each.value))

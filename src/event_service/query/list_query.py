@@ -1,4 +1,4 @@
-"""`Query`: what a list is asked for."""
+"""`Query`: the request of a list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from event_service.query.values import boolean, integer, mapping, members
 
 MAX_UINT32 = 2**32 - 1
 MAX_SORT_KEYS = 31
-"""MongoDB sorts by at most 32 keys; the row's id is one."""
+"""MongoDB sorts by at most 32 keys; the row's id is one of them."""
 
 _ROW_ID = frozenset({"_id", "id", "pk"})
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which rows.
+    """The rows of a page.
 
     Attributes:
-        start: the first row, counted from 1. Without a limit every list starts at the first.
-        limit: how many rows, None for as many as the server gives.
+        start: the first row, counted from 1; ignored without a limit.
+        limit: maximum number of rows; None for the limit of the server.
     """
 
     start: int = 1
@@ -32,18 +32,18 @@ class PageRequest:
 
     @property
     def skip(self) -> int:
-        """How many rows come before the page."""
+        """Return the number of rows before the page."""
         return self.start - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A list as it was asked for.
+    """A parsed list request.
 
     Attributes:
-        sort: the levels of the order, to which the row's id is added; None for the resource's default order.
-        only: the fields of a row, None for all.
-        count_only: no rows, just how many there are.
+        sort: the levels of the order, followed by the row's id; None for the default order of the resource.
+        only: the selected fields; None for all.
+        count_only: return the number of rows only.
     """
 
     where: Where = EVERYTHING
@@ -61,26 +61,27 @@ def parse_list_query(
     fields: FieldSet,
     now: datetime | None = None,
 ) -> ListQuery:
-    """A `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
+    """Parse a `spaceone.api.core.v2.Query` as plain dict, and the request's own fields.
 
     Args:
-        query: the message with its proto field names; None where the request has none.
-        equals: the request's fields that must equal a value, by name; "" is a field that was not given.
-        fields: what the resource has.
-        now: the moment that timediff operators count from, by default this one.
+        query: the message by its proto field names; None if unset.
+        equals: request fields that must equal a value, by name; "" is an unset field.
+        fields: of the resource.
+        now: start of timediff operators; the current time by default.
 
     Raises:
-        QueryError: with the path of the faulty field.
+        QueryError: names the path of the faulty field.
     """
     source = mapping(query if query is not None else {}, "query")
     where = parse_where(source, equals, fields, now or datetime.now(UTC))
     if members(source.get("lookup"), "query.lookup"):
-        raise QueryError.at("query.lookup", "is not supported: it would read other collections")
+        raise QueryError.at("query.lookup", "is not supported, since it would read other collections")
     named = members(source.get("only"), "query.only")
     unwind = _unwind(source.get("unwind"), fields)
     added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
+    # The API requires `only` with unwind; add_fields follows the same rule.
     if not named and (unwind or added):
-        raise QueryError.at("query.only", f"{'unwind' if unwind else 'add_fields'} needs it")
+        raise QueryError.at("query.only", f"is required with {'unwind' if unwind else 'add_fields'}")
     if boolean(source.get("minimal"), "query.minimal"):
         only: tuple[FieldPath, ...] | None = tuple(fields.path(name) for name in fields.minimal)
     else:
@@ -97,7 +98,7 @@ def parse_list_query(
 
 
 def parse_page(page: object, at: str) -> PageRequest:
-    """`{start, limit}`; 0 is the same as none.
+    """Parse `{start, limit}`; 0 is the same as unset.
 
     Raises:
         QueryError: not whole numbers of 32 bits.
@@ -118,7 +119,7 @@ def _only(names: Sequence[object], fields: FieldSet, at: str) -> tuple[FieldPath
 
 
 def without_inner(paths: Sequence[FieldPath]) -> tuple[FieldPath, ...]:
-    """The paths, each once, without those that lie inside of another."""
+    """Return the distinct paths, without those that lie inside another."""
     known = {path.parts for path in paths}
     kept: dict[tuple[str, ...], FieldPath] = {}
     for path in paths:
@@ -135,7 +136,7 @@ def _unwind(unwind: object, fields: FieldSet) -> Unwind | None:
 
 
 def _sort(sort: object, fields: FieldSet, at: str) -> tuple[SortKey, ...] | None:
-    """The levels that are known; None where no order is asked for, () where nothing of it is known."""
+    """Return the known levels; None if no order is given, () if none of its keys is known."""
     items = members(sort, at)
     if not items:
         return None
@@ -144,7 +145,7 @@ def _sort(sort: object, fields: FieldSet, at: str) -> tuple[SortKey, ...] | None
         source = mapping(item, f"{at}[{index}]")
         level = _sort_key(source, fields, f"{at}[{index}]")
         if level:
-            levels.setdefault(level.path.parts, level)
+            levels.setdefault(level.path.parts, level)  # a repeated key has no effect
     if len(levels) > MAX_SORT_KEYS:
         raise QueryError.at(at, f"more than {MAX_SORT_KEYS} keys")
     return tuple(levels.values())

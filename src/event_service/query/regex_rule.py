@@ -1,13 +1,13 @@
-"""Which regular expressions are let through: those that mean the same everywhere and cannot explode anywhere.
+"""Check regular expressions: allow those with one meaning in every engine and bounded backtracking.
 
-MongoDB matches by backtracking (PCRE), and a bad pattern costs it as much for each text as its limit of steps allows.
-So a pattern is parsed here, and what is not plainly harmless is refused:
+MongoDB matches by backtracking (PCRE): a bad pattern uses up its limit of steps for each text. The parser here refuses
+all but these patterns:
 
-- at most 512 characters; no backreference, lookaround, flags, named group, possessive or atomic form, and none of the
-  escapes that PCRE, RE2 and Python read differently;
-- an unbounded repeat (`*`, `+`, `{n,}`) only over a character, a class, or a group without repeats and alternatives in
-  it, and at most 5 of them, one inside a bounded repeat counted as often as that may repeat it;
-- the ways in which optional and counted parts and alternatives can be combined stay under a bound.
+- at most 512 characters, without backreferences, lookaround, flags, named groups, possessive or atomic forms, and
+  without escapes that PCRE, RE2 and Python interpret differently;
+- at most 5 unbounded repeats (`*`, `+`, `{n,}`), each of a character, a class, or a group without repeats and
+  alternatives; inside a bounded repeat each counts as often as that may repeat it;
+- at most 50,000 combinations of optional parts, counted parts and alternatives.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 MAX_LENGTH = 512
 MAX_UNBOUNDED = 5
 MAX_COUNT = 1000
-"""RE2's limit of a counted repeat, nested ones multiplied."""
+"""RE2's limit of counted repeats; nested ones multiply."""
 MAX_WAYS = 50_000
 _MAX_NESTING = 50
 
@@ -27,18 +27,18 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 class PatternFault(ValueError):
-    """Why a pattern is refused."""
+    """The reason why a pattern is refused."""
 
 
 @dataclass(slots=True)
 class _Cost:
-    """What a part of a pattern can cost a backtracking matcher.
+    """The cost of a part of a pattern to a backtracking matcher.
 
     Attributes:
-        ways: upper bound of the ways to match it, unbounded repeats counted once.
-        unbounded: unbounded repeats in it, multiplied by the bounded repeats around them.
+        ways: upper bound of the ways to match it; unbounded repeats count once.
+        unbounded: its unbounded repeats, multiplied by the bounded repeats around them.
         count: product of nested counted repeats.
-        branches: it has a repeat or alternatives in it.
+        branches: it contains a repeat or alternatives.
         empty: it can match nothing.
     """
 
@@ -51,7 +51,7 @@ class _Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Repeat:
-    """An unbounded repeat in a pattern: of pattern[start:middle], at least `least` times, written up to `end`."""
+    """An unbounded repeat of pattern[start:middle], at least `least` times, written up to `end`."""
 
     start: int
     middle: int
@@ -60,18 +60,18 @@ class _Repeat:
 
 
 def checked_pattern(pattern: str) -> str:
-    """A pattern that matches the same texts as the given one, but costs a backtracking matcher less.
+    """Return a pattern that matches the same texts as the given one at less cost to a backtracking matcher.
 
-    Whether something matches somewhere in a text is all that is asked, so a repeat at either end needs no more than
-    its least, and equal repeats side by side (`a*a*a*b`, which would be tried in every division) are one.
+    A search only needs to know whether there is a match. So a repeat at either end is reduced to its minimum, and
+    adjacent equal repeats (`a*a*a*b`, which backtracks over every division) are merged.
 
     Raises:
-        PatternFault: the pattern is wrong, or means different things to different engines, or could explode.
+        PatternFault: the pattern is invalid, ambiguous between engines, or may backtrack without bound.
     """
     if len(pattern) > MAX_LENGTH:
         raise PatternFault(f"longer than {MAX_LENGTH} characters")
     if "\0" in pattern:
-        raise PatternFault("a NUL in it")
+        raise PatternFault("contains NUL")
     parser = _Parser(pattern)
     parser.alternatives(0)
     if parser.position < len(pattern):
@@ -121,10 +121,10 @@ class _Parser:
         return total
 
     def _atom(self, nesting: int) -> tuple[_Cost, bool]:
-        """One character, class, group or anchor, and whether it can be repeated."""
+        """Read one character, class, group or anchor; return also whether it can be repeated."""
         character = self.pattern[self.position]
         if character in "*+?" or self._count_ahead():
-            raise PatternFault(f"nothing before {character!r} to repeat")
+            raise PatternFault(f"{character!r} has nothing to repeat")
         self.position += 1
         if character in "^$":
             return _Cost(empty=True), False
@@ -150,7 +150,7 @@ class _Parser:
 
     def _escape(self) -> tuple[_Cost, bool]:
         if self.position >= len(self.pattern):
-            raise PatternFault("it ends in a backslash")
+            raise PatternFault("ends in a backslash")
         character = self.pattern[self.position]
         self.position += 1
         if character in _NOT_REPEATABLE:
@@ -158,7 +158,7 @@ class _Parser:
         if character == "x":
             self._hexadecimal()
         elif character not in _SAME_EVERYWHERE and not _is_punctuation(character):
-            raise PatternFault(f"'\\{character}' does not mean the same to every engine")
+            raise PatternFault(f"'\\{character}' has different meanings in different engines")
         return _Cost(), True
 
     def _class(self) -> None:
@@ -179,10 +179,10 @@ class _Parser:
                     raise PatternFault("a '[' without ']'")
                 high = self._class_member()
                 if low is None or high is None or low > high:
-                    raise PatternFault("a range in a class that has no order")
+                    raise PatternFault("a range in a class with its ends exchanged")
 
     def _class_member(self) -> str | None:
-        """One member of a class: the character, or None for a set such as \\d."""
+        """Read one member of a class: a character, or None for a set such as \\d."""
         character = self.pattern[self.position]
         if character == "[" and self.pattern[self.position + 1 : self.position + 2] in {":", ".", "="}:
             raise PatternFault("POSIX classes such as [:alpha:] are not supported")
@@ -202,7 +202,7 @@ class _Parser:
         if escaped in _CLASS_ESCAPES:
             return {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}[escaped]
         if not _is_punctuation(escaped):
-            raise PatternFault(f"'\\{escaped}' in a class does not mean the same to every engine")
+            raise PatternFault(f"'\\{escaped}' in a class has different meanings in different engines")
         return escaped
 
     def _hexadecimal(self) -> str:
@@ -219,7 +219,7 @@ class _Parser:
             return part
         if not repeatable:
             raise PatternFault("an anchor cannot be repeated")
-        if self._next_is("?"):
+        if self._next_is("?"):  # lazy; the set of matches is the same
             self.position += 1
         if self._next_is("+") or self._next_is("*") or self._next_is("?") or self._count_ahead():
             raise PatternFault("a repeat of a repeat")
@@ -247,14 +247,14 @@ class _Parser:
         return least, most
 
     def _count_ahead(self) -> tuple[int, int | None, int] | None:
-        """The bounds of `{n}`, `{n,}` or `{n,m}` at the position and where it ends; None where '{' is just itself."""
+        """Return the bounds of `{n}`, `{n,}` or `{n,m}` at the position, and its end; None if '{' is a literal."""
         if not self._next_is("{"):
             return None
         end = self.pattern.find("}", self.position)
         body = self.pattern[self.position + 1 : end] if end > 0 else ""
         least, comma, most = body.partition(",")
         if not least and comma and most.isdigit():
-            raise PatternFault("'{,n}' does not mean the same to every engine")
+            raise PatternFault("'{,n}' has different meanings in different engines")
         if not (least.isascii() and least.isdigit() and (not most or (most.isascii() and most.isdigit()))):
             return None
         if max(len(least), len(most)) > 5 or int(least) > MAX_COUNT or int(most or 0) > MAX_COUNT:
@@ -283,7 +283,7 @@ def _simplified(pattern: str, repeats: list[_Repeat], *, ends: bool) -> str:
 
 
 def _side_by_side(pattern: str, repeats: list[_Repeat]) -> list[list[_Repeat]]:
-    """The repeats in runs of equal ones that follow each other directly."""
+    """Return the repeats in runs of equal, adjacent ones."""
     runs: list[list[_Repeat]] = []
     for repeat in sorted(repeats, key=lambda repeat: repeat.start):
         before = runs[-1][-1] if runs else None
@@ -297,13 +297,14 @@ def _side_by_side(pattern: str, repeats: list[_Repeat]) -> list[list[_Repeat]]:
 
 def _repeated_without_end(part: _Cost, least: int) -> _Cost:
     if part.branches:
-        raise PatternFault("an unbounded repeat over a group with repeats or alternatives in it")
+        raise PatternFault("an unbounded repeat of a group with repeats or alternatives")
     if part.empty:
-        raise PatternFault("an unbounded repeat over nothing")
+        raise PatternFault("an unbounded repeat of an empty match")
     return _Cost(unbounded=1, count=part.count * max(least, 1), branches=True, empty=least == 0)
 
 
 def _repeated_up_to(part: _Cost, least: int, most: int) -> _Cost:
+    # 2 ** 64 is beyond MAX_WAYS already.
     ways, power = 0, part.ways ** min(least, 64)
     for _ in range(least, most + 1):
         ways += power

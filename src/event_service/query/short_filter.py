@@ -1,13 +1,13 @@
-"""The short form of filters: `severity=CRITICAL title~cpu since=2h` as conditions of the query language.
+"""Parse the short form of filters: `severity=CRITICAL title~cpu since=2h`.
 
-    field=value    equal            field~text    contains, whatever the case
+    field=value    equal            field~text    contains, in any case
     field!=value   not equal        field!~text   does not contain
     field>value    greater          field<value   less            also >= and <=
     since=2h       received in the last two hours; a date works too
     until=1d       received before that
 
-Several are joined by AND. severity and type take several words: `severity=CRITICAL,ERROR`. Below raw_data and
-additional_info a number, true, false and null mean themselves; in double quotes they are text.
+Predicates are joined by AND. severity and type take several values: `severity=CRITICAL,ERROR`. Below raw_data and
+additional_info numbers, true, false and null are JSON values; in double quotes they are text.
 """
 
 import json
@@ -34,7 +34,7 @@ OPERATORS = {
     "<=": "lte",
 }
 
-# What people say for what the contract calls otherwise.
+# Short names of fields.
 EVENT_WORDS = {
     "id": "event_id",
     "key": "event_key",
@@ -51,7 +51,7 @@ WEBHOOK_WORDS = {
     "workspace": "workspace_id",
     "plugin": "plugin_info.plugin_id",
 }
-# Fields that take one of a few words, written in capitals.
+# Fields with a fixed set of upper-case values.
 ENUMERATIONS: Mapping[str, Sequence[str]] = {
     "severity": list(Severity),
     "event_type": list(EventType),
@@ -68,22 +68,22 @@ HELP = (
 )
 
 
-class NotACondition(ValueError):
-    """Text that is no condition; says to whoever typed it what is wrong."""
+class InvalidPredicate(ValueError):
+    """The text is not a predicate; the message is for the user who typed it."""
 
 
 def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
-    """One condition as a Filter of the query language: {"k", "v", "o"}.
+    """Return one predicate as a Filter of the query language: {"k", "v", "o"}.
 
     Args:
-        words: other names of fields.
+        words: short names of fields.
 
     Raises:
-        NotACondition: it has no operator, or what stands beside it makes no sense.
+        InvalidPredicate: no operator, or an invalid value.
     """
     match = FORM.fullmatch(text)
     if match is None:
-        raise NotACondition(f"{text!r} is not a condition.")
+        raise InvalidPredicate(f"{text!r} is not a condition.")
     field, operator, value = match["field"].strip(), match["operator"], match["value"]
     if field in ("since", "until"):
         return _time_filter(field, operator, value)
@@ -92,7 +92,7 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
         members = [member.strip().upper() for member in value.split(",")]
         unknown = [member for member in members if member not in ENUMERATIONS[field]]
         if unknown and operator in ("=", "!="):
-            raise NotACondition(f"{field} has no {unknown[0]!r}. It is one of {', '.join(ENUMERATIONS[field])}.")
+            raise InvalidPredicate(f"{field} has no value {unknown[0]!r}. Use one of {', '.join(ENUMERATIONS[field])}.")
         if len(members) > 1 and operator in ("=", "!="):
             return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
         value = value.upper() if operator in ("=", "!=") else value
@@ -101,18 +101,18 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
 
 
 def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[dict[str, Any]], str]:
-    """A line of conditions with blanks between them: `severity=ERROR title~"cpu load" web-1`.
+    """Parse a line of predicates separated by blanks: `severity=ERROR title~"cpu load" web-1`.
 
-    Double quotes keep blanks together; around a whole value they are not part of it, except below raw_data and
-    additional_info, where they say that the value is text.
+    Double quotes protect blanks. Around a whole value they are removed, except below raw_data and additional_info,
+    where they mark text.
 
     Returns:
-        The conditions, and the words that are none of them: what the query language calls keyword.
+        The filters, and the remaining words: the keyword of the query language.
 
     Raises:
-        NotACondition: as `parse_filter`.
+        InvalidPredicate: as in `parse_filter`.
     """
-    conditions, keywords = [], []
+    filters, keywords = [], []
     for piece in PIECE.findall(line):
         match = FORM.fullmatch(piece)
         if match is None or piece.startswith('"'):
@@ -122,14 +122,14 @@ def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
         if quoted and not field.startswith(DYNAMIC):
             value = value[1:-1]
-        conditions.append(parse_filter(f"{field}{match['operator']}{value}", words))
-    return conditions, " ".join(word for word in keywords if word)
+        filters.append(parse_filter(f"{field}{match['operator']}{value}", words))
+    return filters, " ".join(word for word in keywords if word)
 
 
 def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
-    """since and until: an age (`90m`), one of the query language's own times (`now/d-1d`), or a date."""
+    """Parse since and until: an age (`90m`), a time of the query language (`now/d-1d`), or a date."""
     if operator != "=" or not value.strip():
-        raise NotACondition(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
+        raise InvalidPredicate(f"{field} takes a time: {field}=2h, {field}=2026-01-31.")
     comparison = "gte" if field == "since" else "lt"
     value = value.strip()
     moment = f"now-{value}" if AGE.fullmatch(value) else value
@@ -140,12 +140,14 @@ def _time_filter(field: str, operator: str, value: str) -> dict[str, Any]:
         else:
             iso_date(moment, "")
     except QueryError:
-        raise NotACondition(f"{value!r} is no time for {field}. For example: 2h, 7d or 2026-01-31.") from None
+        raise InvalidPredicate(
+            f"{value!r} is not a time. Use for example {field}=2h, {field}=7d or {field}=2026-01-31."
+        ) from None
     return {"k": "created_at", "v": moment, "o": f"{'timediff' if relative else 'datetime'}_{comparison}"}
 
 
 def _literal(value: str) -> Any:
-    """A value below a field that holds JSON, where types matter."""
+    """Return a value below a JSON field, where types matter."""
     if (
         NUMBER.fullmatch(value)
         or value in ("true", "false", "null")

@@ -1,4 +1,4 @@
-"""The group stage: keys, fields, and the conditions of fields."""
+"""Parse the group stage: keys, fields, and the predicates of fields."""
 
 from collections.abc import Mapping
 
@@ -11,17 +11,17 @@ from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupF
 from event_service.query.values import Value, alias, json_value, mapping, members
 
 _DIRECTIVES = frozenset("YmdHMSLjwuUVGzZbB%")
-"""Of $dateToString. `b` and `B` are new in MongoDB 7; the compiler writes them out for older ones."""
+"""Of $dateToString. MongoDB before 7 lacks `b` and `B`; the compiler expands them."""
 
 _MAX_FORMAT = 256
-_WITH_CONDITIONS = frozenset({Accumulator.COUNT, Accumulator.SUM, Accumulator.AVERAGE})
+_WITH_PREDICATES = frozenset({Accumulator.COUNT, Accumulator.SUM, Accumulator.AVERAGE})
 
 
 def parse_group(group: object, rows: Rows, at: str) -> tuple[Group, Rows]:
-    """`{keys, fields}`, at least one of either.
+    """Parse `{keys, fields}`, which needs at least one of either.
 
     Raises:
-        QueryError: a key or field without a name, an unknown operator, a wrong date format.
+        QueryError: a key or field without a name, an unknown operator, an invalid date format.
     """
     source = mapping(group, at)
     keys = [
@@ -64,7 +64,7 @@ def _date_format(date_format: object, path: FieldPath, at: str) -> DatePart | st
     for character in pieces:
         if character == "%" and next(pieces, "") not in _DIRECTIVES:
             raise QueryError.at(
-                at, f"{date_format!r} is not a format; there are {' '.join(sorted(_DIRECTIVES))} after %"
+                at, f"{date_format!r} is not a format; use % with one of {' '.join(sorted(_DIRECTIVES))}"
             )
     return date_format
 
@@ -79,17 +79,17 @@ def _field(item: object, rows: Rows, slot: str, at: str) -> tuple[GroupField, st
     accumulator = Accumulator(operator)
     named = column_name(name, f"{at}.{name_name}")
     inner = members(source.get("fields"), f"{at}.fields")
-    conditions = _conditions(source.get("conditions"), rows, f"{at}.conditions")
-    if conditions and accumulator not in _WITH_CONDITIONS:
+    predicates = _predicates(source.get("conditions"), rows, f"{at}.conditions")
+    if predicates and accumulator not in _WITH_PREDICATES:
         raise QueryError.at(f"{at}.conditions", f"{operator} does not take conditions")
     if accumulator is Accumulator.COUNT:
-        return GroupField(slot, accumulator, conditions=conditions), named
+        return GroupField(slot, accumulator, conditions=predicates), named
     if accumulator is Accumulator.PUSH and not key:
         if not inner:
             raise QueryError.at(f"{at}.{key_name}", "push needs a key or fields")
         pushed = tuple(_member(member, rows, f"{at}.fields[{index}]") for index, member in enumerate(inner))
         return GroupField(slot, accumulator, members=pushed), named
-    return GroupField(slot, accumulator, rows.find(key, f"{at}.{key_name}"), conditions=conditions), named
+    return GroupField(slot, accumulator, rows.find(key, f"{at}.{key_name}"), conditions=predicates), named
 
 
 def _member(item: object, rows: Rows, at: str) -> tuple[str, FieldPath]:
@@ -98,18 +98,18 @@ def _member(item: object, rows: Rows, at: str) -> tuple[str, FieldPath]:
     name, name_name = alias(source, "name", "n")
     named = column_name(name, f"{at}.{name_name}")
     if "." in named:
-        raise QueryError.at(f"{at}.{name_name}", "must not have a '.' in it")
+        raise QueryError.at(f"{at}.{name_name}", "must not contain '.'")
     return named, rows.find(key, f"{at}.{key_name}")
 
 
-def _conditions(conditions: object, rows: Rows, at: str) -> tuple[GroupPredicate, ...]:
+def _predicates(conditions: object, rows: Rows, at: str) -> tuple[GroupPredicate, ...]:
     return tuple(
-        _condition(mapping(item, f"{at}[{index}]"), rows, f"{at}[{index}]")
+        _predicate(mapping(item, f"{at}[{index}]"), rows, f"{at}[{index}]")
         for index, item in enumerate(members(conditions, at))
     )
 
 
-def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredicate:
+def _predicate(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredicate:
     key, key_name = alias(source, "key", "k")
     value, value_name = alias(source, "value", "v")
     operator, operator_name = alias(source, "operator", "o")
@@ -118,7 +118,7 @@ def _condition(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredic
     if value is None:
         raise QueryError.at(f"{at}.{value_name}", "a value is required")
     path = rows.find(key, f"{at}.{key_name}")
-    wanted: Value = json_value(value, f"{at}.{value_name}")
+    expected: Value = json_value(value, f"{at}.{value_name}")
     if path.kind is FieldKind.DATE:
-        wanted = lenient_date(value, f"{at}.{value_name}")
-    return GroupPredicate(path, Comparison(operator), wanted)
+        expected = lenient_date(value, f"{at}.{value_name}")
+    return GroupPredicate(path, Comparison(operator), expected)

@@ -1,4 +1,4 @@
-"""`StatisticsQuery`: what a stat is asked for."""
+"""`StatisticsQuery`: the request of a stat."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ MAX_INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class StatQuery:
-    """A stat as it was asked for: stages, or the distinct values of one field.
+    """A parsed stat request: stages, or the distinct values of one field.
 
     Attributes:
         stages: None for distinct.
-        columns: what the rows after the last stage hold, by the names of the reply.
-        distinct: the field; one that leads nowhere has no values.
-        page: without a limit, everything.
+        columns: of the rows after the last stage, by the names of the reply.
+        distinct: the field; an unknown one has no values.
+        page: without a limit, all rows.
     """
 
     where: Where
@@ -37,16 +37,16 @@ class StatQuery:
 
 
 def parse_stat_query(query: Mapping[str, object] | None, fields: FieldSet, now: datetime | None = None) -> StatQuery:
-    """A `spaceone.api.core.v2.StatisticsQuery` as plain dict.
+    """Parse a `spaceone.api.core.v2.StatisticsQuery` as plain dict.
 
     Args:
-        query: the message with its proto field names; None where the request has none.
-        fields: what the resource has.
-        now: the moment that timediff operators count from, by default this one.
+        query: the message by its proto field names; None if unset.
+        fields: of the resource.
+        now: start of timediff operators; the current time by default.
 
     Raises:
-        RequiredParameter: no query, or neither aggregate nor distinct in it.
-        QueryError: with the path of the faulty field.
+        RequiredParameter: no query, or neither aggregate nor distinct.
+        QueryError: names the path of the faulty field.
     """
     if query is None:
         raise RequiredParameter("query")
@@ -92,7 +92,7 @@ def _group(source: object, rows: Rows, at: str) -> tuple[Stage, Rows]:
 def _count(source: object, rows: Rows, at: str) -> tuple[Stage, Rows]:
     name = column_name(mapping(source, at).get("name"), f"{at}.name")
     if "." in name or name == "_id":
-        raise QueryError.at(f"{at}.name", "must not be _id and must not have a '.' in it")
+        raise QueryError.at(f"{at}.name", "must not be _id and must not contain '.'")
     return Count("f0"), Rows(rows.field_set, Columns(fields={"f0": name}, row_id=False))
 
 
@@ -126,7 +126,7 @@ def _project(source: object, rows: Rows, at: str) -> tuple[Stage, Rows]:
         fields[projected.target] = projected
     for target in fields:
         if any(other != target and other[: len(target)] == target for other in fields):
-            raise QueryError.at(f"{at}.fields", f"{'.'.join(target)!r} is named together with a field inside of it")
+            raise QueryError.at(f"{at}.fields", f"{'.'.join(target)!r} is named together with a field inside it")
     columns = Columns(
         keys={} if exclude_keys else rows.columns.keys,
         fields={target[0]: target[0] for target in fields},
@@ -142,7 +142,9 @@ def _project_field(item: object, rows: Rows, at: str) -> ProjectField:
     operator, operator_name = alias(source, "operator", "o")
     target = tuple(column_name(name, f"{at}.{name_name}").split("."))
     if target[0] == "_id" or not all(target) or any(part.startswith("$") for part in target):
-        raise QueryError.at(f"{at}.{name_name}", "must not be _id, and every name between dots must be one")
+        raise QueryError.at(
+            f"{at}.{name_name}", "must not start with _id, and no part between dots may be empty or start with $"
+        )
     path = rows.find(key, f"{at}.{key_name}")
     if not operator:
         return ProjectField(target, path)

@@ -1,4 +1,4 @@
-"""What the rows look like at one point of an aggregation: which names a stage may refer to."""
+"""The rows at one point of an aggregation: the names a stage may refer to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ MAX_NAME_LENGTH = 256
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the rows a query ends in.
+    """The columns of the resulting rows.
 
     Attributes:
-        keys: name in the reply by slot, of the keys of the last group.
-        fields: name in the reply by slot; None where the rows are documents.
-        row_id: the rows carry an id of the database.
+        keys: slot -> name in the reply, for the keys of the last group.
+        fields: slot -> name in the reply; None if the rows are documents.
+        row_id: the rows have an id of the database.
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -25,17 +25,17 @@ class Columns:
 
 
 class Rows:
-    """The rows before a stage; each stage replaces it by the rows after it."""
+    """The rows before a stage."""
 
     def __init__(self, fields: FieldSet, columns: Columns | None = None) -> None:
         self.field_set = fields
         self.columns = columns or Columns()
 
     def find(self, key: object, at: str) -> FieldPath:
-        """Where a key leads: to a field of the documents, to a key or a field of the last group, or nowhere.
+        """Return the path of a key: a field of the documents, a key or a field of the last group, or NO_FIELD.
 
         Raises:
-            QueryError: a key that cannot be a field's, or one that may not be asked for.
+            QueryError: an invalid key, or a refused field.
         """
         if self.columns.fields is None:
             return self.field_set.find(key, at)
@@ -51,13 +51,13 @@ class Rows:
 
 
 def _below(name: str, parts: tuple[str, ...]) -> tuple[str, ...] | None:
-    """What of a key remains below a name, which may have dots in it; None where the key is not about that name."""
+    """Return the rest of a key below a name, which may contain dots; None if the key does not start with it."""
     named = tuple(name.split("."))
     return parts[len(named) :] if parts[: len(named)] == named else None
 
 
 def column_name(name: object, at: str) -> str:
-    """A name that the caller gives to a column.
+    """Return a name that the caller gives to a column, checked.
 
     Raises:
         QueryError: missing, too long, or with a leading `$` or a NUL.

@@ -1,7 +1,7 @@
 """The stages of a statistics query, as typed trees.
 
-Keys and fields that a stage makes are stored under slots of ours (`k0`, `f0`), so that a name may be any text and never
-becomes a key of the database; `StatQuery.columns` says which slot goes by which name in the reply.
+Keys and fields of a stage are computed under slots (`k0`, `f0`), so that a caller's name never becomes a key of the
+database. `StatQuery.columns` maps the slots to the names in the reply.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from event_service.query.values import Value
 
 
 class DatePart(StrEnum):
-    """What of a date a group key is made of, as a number."""
+    """The part of a date that a group key is made of, as a number."""
 
     YEAR = "year"
     MONTH = "month"
@@ -23,7 +23,7 @@ class DatePart(StrEnum):
 
 
 class Accumulator(StrEnum):
-    """What a group field makes of its rows."""
+    """The aggregation of a group field."""
 
     COUNT = "count"
     SUM = "sum"
@@ -38,7 +38,7 @@ class Accumulator(StrEnum):
 
 
 class ProjectOperator(StrEnum):
-    """What a project field makes of a value."""
+    """The operator of a project field."""
 
     SIZE = "size"
     SUM = "sum"
@@ -51,7 +51,7 @@ class GroupKey:
     """A key to group by.
 
     Attributes:
-        date: None for the value as it is, a part of the date, or a checked format of $dateToString's language.
+        date: None for the whole value, a part of the date, or a checked $dateToString format.
     """
 
     slot: str
@@ -61,7 +61,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class GroupPredicate:
-    """Which rows a field counts: those whose value compares so, in the order of the database, with a literal."""
+    """The rows that a field counts: those whose value compares so with a literal, in the order of the database."""
 
     path: FieldPath
     comparison: Comparison
@@ -74,8 +74,8 @@ class GroupField:
 
     Attributes:
         path: None for count, and for a push of objects.
-        members: of a push: (name, path) of each member of the objects.
-        conditions: of count, sum and average; all of them.
+        members: for push: (name, path) of each member of the objects.
+        conditions: predicates of count, sum and average, joined by AND.
     """
 
     slot: str
@@ -87,7 +87,7 @@ class GroupField:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row for each combination of the keys' values."""
+    """One row per combination of key values."""
 
     keys: tuple[GroupKey, ...]
     fields: tuple[GroupField, ...]
@@ -95,21 +95,21 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """One row, which holds the number of rows."""
+    """One row with the number of rows."""
 
     slot: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """Levels as (path, descending); paths that no row has are left out already."""
+    """Levels as (path, descending), without unknown paths."""
 
     levels: tuple[tuple[FieldPath, bool], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectField:
-    """A field of the new row: where it goes, and what it is made of."""
+    """A field of the new row: its target and its source."""
 
     target: tuple[str, ...]
     path: FieldPath
@@ -118,7 +118,7 @@ class ProjectField:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Rows that hold these fields, and the keys of the last group unless they are excluded."""
+    """Rows with these fields, and the keys of the last group unless excluded."""
 
     fields: tuple[ProjectField, ...]
     exclude_keys: bool

@@ -1,4 +1,4 @@
-"""`unwind`: one row per element of a list, maybe only of those that pass a filter."""
+"""`unwind`: one row per element of a list, optionally filtered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from event_service.query.filter import Compare, Comparison, Contains, OneOf, Pre
 from event_service.query.values import Value, alias, mapping, members, text
 
 Find = Callable[[object, str], FieldPath]
-"""Looks a key up among what a row has at this point: (key, where it stands) -> its path."""
+"""Returns the path of a key in the rows at this point: (key, path of the key in the request) -> path."""
 
 _OPERATORS = ("eq", "not", "in", "not_in", "contain", "not_contain", "contain_in", "not_contain_in")
 _LISTS = frozenset({"in", "not_in", "contain_in", "not_contain_in"})
@@ -17,10 +17,10 @@ _LISTS = frozenset({"in", "not_in", "contain_in", "not_contain_in"})
 
 @dataclass(frozen=True, slots=True)
 class Unwind:
-    """The list to take apart.
+    """The list to unwind.
 
     Attributes:
-        conditions: what a row must be like once `path` is the element; all of them.
+        conditions: predicates on the row with the element at `path`, joined by AND.
     """
 
     path: FieldPath
@@ -28,18 +28,18 @@ class Unwind:
 
 
 def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
-    """`{path, filter}`. A filter needs a key, an operator and a value that is not empty, 0, false or null.
+    """Parse `{path, filter}`. A filter needs a key, an operator and a value that is not empty, 0, false or null.
 
     Raises:
-        QueryError: no path, or a filter that cannot be answered.
+        QueryError: no path, or an invalid filter.
     """
     source = mapping(unwind, at)
     path = find(source.get("path"), f"{at}.path")
     filters = members(source.get("filter"), f"{at}.filter")
-    return Unwind(path, tuple(_condition(item, find, f"{at}.filter[{index}]") for index, item in enumerate(filters)))
+    return Unwind(path, tuple(_predicate(item, find, f"{at}.filter[{index}]") for index, item in enumerate(filters)))
 
 
-def _condition(item: object, find: Find, at: str) -> Predicate:
+def _predicate(item: object, find: Find, at: str) -> Predicate:
     source = mapping(item, at)
     key, key_name = alias(source, "key", "k")
     value, value_name = alias(source, "value", "v")
@@ -62,8 +62,8 @@ def _typed(operator: str, path: FieldPath, value: object, at: str) -> Predicate:
     negated = operator.startswith("not_")
     values = value if isinstance(value, list) else [value]
     if operator in {"in", "not_in"}:
-        wanted: tuple[Value, ...] = tuple(field_value(member, path, at) for member in values)
-        return OneOf(path, wanted, negated)
+        expected: tuple[Value, ...] = tuple(field_value(member, path, at) for member in values)
+        return OneOf(path, expected, negated)
     if path.kind is FieldKind.DATE:
         raise QueryError.at(at, f"{path.name} is a date")
     return Contains(path, tuple(text(member, at) for member in values), negated)

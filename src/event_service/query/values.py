@@ -1,4 +1,4 @@
-"""Values of a request: JSON, made safe to be compared with what is stored."""
+"""Validate JSON values of a request, to compare them with stored values."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,17 +14,17 @@ Value: TypeAlias = "Scalar | list[Value] | dict[str, Value]"
 
 
 def json_value(value: object, at: str, depth: int = 0) -> Value:
-    """A JSON value with every number as a double, as a Struct carries them.
+    """Return a JSON value with every number as a double, like a Struct.
 
     Raises:
-        QueryError: a key with a leading `$` or a NUL, nested deeper than 64, a number beyond a double, broken Unicode,
-            or not JSON at all.
+        QueryError: a key with a leading `$` or a NUL, nesting deeper than 64, a number beyond a double, a lone
+            surrogate, or not JSON.
     """
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, str):
         if not is_unicode(value):
-            raise QueryError.at(at, "half of a surrogate pair")
+            raise QueryError.at(at, "contains half of a surrogate pair")
         return value
     if isinstance(value, int):
         try:
@@ -41,10 +41,10 @@ def json_value(value: object, at: str, depth: int = 0) -> Value:
 
 
 def scalar(value: object, at: str) -> str | float | bool | None:
-    """A JSON value that is neither a list nor an object.
+    """Return a JSON value that is neither a list nor an object.
 
     Raises:
-        QueryError: as `json_value`, or a list or an object.
+        QueryError: as in `json_value`, or a list or an object.
     """
     plain = json_value(value, at)
     if isinstance(plain, list | dict | datetime):
@@ -53,23 +53,23 @@ def scalar(value: object, at: str) -> str | float | bool | None:
 
 
 def text(value: object, at: str) -> str:
-    """A string.
+    """Return a string.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if not isinstance(value, str):
         raise QueryError.at(at, "must be a string")
     if not is_unicode(value):
-        raise QueryError.at(at, "half of a surrogate pair")
+        raise QueryError.at(at, "contains half of a surrogate pair")
     return value
 
 
 def boolean(value: object, at: str) -> bool:
-    """true or false; null is false.
+    """Return a boolean; null is false.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if value is None:
         return False
@@ -79,10 +79,10 @@ def boolean(value: object, at: str) -> bool:
 
 
 def integer(value: object, at: str, *, least: int, most: int) -> int:
-    """A whole number within bounds.
+    """Return a whole number within bounds.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -92,10 +92,10 @@ def integer(value: object, at: str, *, least: int, most: int) -> int:
 
 
 def members(value: object, at: str) -> list[object]:
-    """A list; null is an empty one.
+    """Return a list; null is an empty one.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if value is None:
         return []
@@ -105,10 +105,10 @@ def members(value: object, at: str) -> list[object]:
 
 
 def mapping(value: object, at: str) -> Mapping[str, object]:
-    """An object.
+    """Return an object.
 
     Raises:
-        QueryError: anything else.
+        QueryError: any other value.
     """
     if not isinstance(value, Mapping):
         raise QueryError.at(at, "must be an object")
@@ -116,12 +116,14 @@ def mapping(value: object, at: str) -> Mapping[str, object]:
 
 
 def alias(item: Mapping[str, object], long: str, short: str) -> tuple[object, str]:
-    """The member that goes by a long or a short name, None where it has neither, and the name it goes by."""
+    """Return the member by its long or short name, None if it has neither, and the name found."""
     return (item[long], long) if long in item else (item.get(short), short)
 
 
 def _key(key: object, at: str) -> str:
     name = text(key, at)
     if name.startswith("$") or "\0" in name:
-        raise QueryError.at(at, f"an object with the key {name!r} cannot be compared: '$' and NUL are not allowed")
+        raise QueryError.at(
+            at, f"an object with the key {name!r} cannot be compared: remove the leading '$' or the NUL"
+        )
     return name

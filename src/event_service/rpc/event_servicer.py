@@ -19,7 +19,8 @@ from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.nesting import REPLY_LEVEL
-from event_service.wire.struct import encode_stored_struct, struct_to_dict, struct_wire
+from event_service.wire.struct_decode import struct_to_dict, struct_wire
+from event_service.wire.struct_encode import encode_stored_struct
 from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = event_pb2.DESCRIPTOR.services_by_name["Event"]

@@ -19,8 +19,8 @@ from event_service.rpc.event_servicer import MAX_EVENT_IDS
 from event_service.rpc.methods import decode
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
-from event_service.wire.salvage import part
-from event_service.wire.struct import struct_to_dict, struct_wire
+from event_service.wire.salvage import salvage_repeated
+from event_service.wire.struct_decode import struct_to_dict, struct_wire
 from event_service.wire.timestamps import utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
@@ -122,7 +122,7 @@ def _read(kind: type[Request], request: bytes) -> tuple[Request, Payloads]:
         payloads = message.payloads
     except DecodeError:
         try:
-            rest, members = part(request, kind.PAYLOADS_FIELD_NUMBER)
+            rest, members = salvage_repeated(request, kind.PAYLOADS_FIELD_NUMBER)
         except ValueError:
             rest, members = request, []
         message, payloads = decode(kind, rest), [_payload(wire) for wire in members]

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from event_service.wire.struct import list_to_python, struct_to_dict, value_to_python
+from event_service.wire.struct_decode import list_to_python, struct_to_dict, value_to_python
 
 _QUERY_LEVEL = 0  # a query is not stored: protobuf's own parsing limits its nesting
 

@@ -11,7 +11,8 @@ from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.nesting import REPLY_LEVEL
-from event_service.wire.struct import encode_stored_struct, struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
+from event_service.wire.struct_encode import encode_stored_struct
 from event_service.wire.webhook_info import encode_webhooks_info, webhook_info
 
 DESCRIPTOR = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]

@@ -13,7 +13,7 @@ from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.json_text import LARGE_BODY
-from event_service.wire.struct import value_to_python
+from event_service.wire.struct_decode import value_to_python
 from event_service.wire.timestamps import format_timestamp
 from event_service.wire.webhook_info import webhook_info
 

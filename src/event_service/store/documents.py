@@ -15,7 +15,7 @@ from event_service.model.condition import AlertReference
 from event_service.model.event import Event
 from event_service.store.object_ids import object_id_of
 from event_service.wire.event_info import append_alert_id, encode_event, encode_event_info
-from event_service.wire.struct import encode_stored_struct
+from event_service.wire.struct_encode import encode_stored_struct
 
 WIRE = "wire"
 """The field that holds the serialised EventInfo (bytes), alert_id included."""

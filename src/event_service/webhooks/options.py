@@ -13,7 +13,7 @@ from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_o
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.nesting import PAYLOAD_LEVEL
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 
 CLOUD_EYE = "cloud-eye"
 """The plugin_id of webhooks for Cloud Eye's SDKs, which sign with the access key and never send it."""

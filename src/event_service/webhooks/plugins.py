@@ -7,7 +7,7 @@ from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names
 from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.webhooks.options import OPTIONS_LEVEL, check_options
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 
 DEFAULT = AUTO
 """The plugin_id if a request has none. Upstream refuses such a request; here the parser is detected."""

@@ -1,1 +1,1 @@
-"""Between Python values and protobuf's wire bytes: payloads, finished events, timestamps. No transport, no database."""
+"""Encode and decode payloads, events and timestamps. Knows neither transport nor database."""

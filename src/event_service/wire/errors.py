@@ -1,4 +1,4 @@
-"""What a payload may not hold, and where it was found."""
+"""Values that a Struct cannot hold, with their path."""
 
 from event_service.errors import InvalidArgument
 from event_service.wire.nesting import MAX_LEVEL
@@ -11,21 +11,22 @@ _LONGEST_PATH = 300  # characters: the path goes into a header
 
 
 class RefusedValueError(Exception):
-    """A value that has no place in a payload; `add_trailer` collects the way to it while the error passes upwards.
+    """A value that a Struct cannot hold. Each level adds its step to the path as the error propagates.
 
     Attributes:
-        problem: what is wrong, to be read after the path.
-        add_trailer: keys (str) and list positions (int), innermost first.
+        problem: the error text after the path.
+        steps: keys (str) and list positions (int), innermost first.
     """
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.add_trailer: list[str | int] = []
+        self.steps: list[str | int] = []
 
     def at(self, root: str) -> InvalidArgument:
-        """The error for the caller, who knows the outermost object as `root`: `data.a[3]: ...`."""
-        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.add_trailer))
+        """Return the error for the caller, with the path below `root`: `data.a[3]: ...`."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.steps))
+        # A key with a lone surrogate would make the error itself unencodable.
         path = (root + "".join(steps)).encode(errors="replace").decode()
         if len(path) > _LONGEST_PATH:
             path = path[: _LONGEST_PATH - 1] + "…"
@@ -33,12 +34,12 @@ class RefusedValueError(Exception):
 
 
 class TooDeepError(RefusedValueError):
-    """A message would stand below MAX_LEVEL. The way there is long and says nothing: only the root is named."""
+    """A message below MAX_LEVEL. Its path is long, so only the root is named."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"nested too deeply: with what stands around it in a reply it must fit into {MAX_LEVEL} protobuf message "
-            "levels, of which a nested object or list takes three in an object and two in a list"
+            f"nested too deeply: a reply allows {MAX_LEVEL} protobuf message levels, and a nested object or list takes "
+            "three of them inside an object and two inside a list"
         )
 
     def at(self, root: str) -> InvalidArgument:

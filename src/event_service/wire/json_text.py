@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it: UTF-8, no NaN and no Infinity, nothing that could not be stored and written again."""
+"""Parse JSON by RFC 8259: UTF-8, no NaN and no Infinity, no value that cannot be stored or written again."""
 
 import json
 import math
@@ -6,45 +6,45 @@ import re
 from typing import Any, NoReturn
 
 LARGE_BODY = 64 * 1024
-"""Bytes. What is larger is read in a thread: it would keep all other calls waiting for too long."""
+"""Bytes. Larger bodies are parsed in a thread, since they would block all other calls for too long."""
 
 _LARGEST_INTEGER = 2**63 - 1
 _SMALLEST_INTEGER = -(2**63)
-# Sixteen million bytes of `[],` would be 350 MB of lists and seconds without an answer to anybody else.
+# 16 MB of `[],` would be 350 MB of lists and block all other calls for seconds.
 MAX_VALUES = 1_000_000
 _CONTAINER = re.compile(r"[ \t\r\n]*[\[{]")
-# Only bodies with such an escape pay for looking at their texts one by one.
+# Only bodies with such an escape need a check of each text.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class NotJson(Exception):
-    """The text of a body is not JSON; says why."""
+    """The body is not JSON; the message is the reason."""
 
 
 class NotWritable(NotJson):
-    """JSON to whoever wrote it, but it holds what JSON cannot write: NaN, an infinity, half of a surrogate pair."""
+    """The JSON holds what JSON cannot express again: NaN, an infinity, half of a surrogate pair."""
 
 
 class TooManyValues(Exception):
-    """The text may be JSON, but it holds more than `MAX_VALUES` values."""
+    """The text has more than `MAX_VALUES` values."""
 
 
 class NestedTooDeeply(Exception):
-    """The text is JSON, but no parser of ours follows it to its end."""
+    """The JSON is nested too deeply for the parser."""
 
 
 def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
-    """Parses a body.
+    """Parse a body.
 
     Args:
         body: UTF-8, with or without a byte order mark.
-        unique_keys: refuse an object that has a key twice, and integers beyond 64 bits; otherwise the last value of
-            a key counts and such an integer becomes a double, as google.protobuf.Struct would have it.
+        unique_keys: refuse duplicate keys and integers beyond 64 bits; otherwise the last value of a key counts and
+            such an integer becomes a double, like in google.protobuf.Struct.
 
     Raises:
         NotJson: the body is not UTF-8, or not JSON.
-        NotWritable: it holds what JSON cannot write again.
-        NestedTooDeeply: some thousand brackets inside one another.
+        NotWritable: NaN, an infinity or half of a surrogate pair.
+        NestedTooDeeply: some thousand nested brackets.
         TooManyValues: more than a million values.
     """
     try:
@@ -63,6 +63,7 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
         options["object_pairs_hook"] = _object
     try:
         value = json.loads(text, **options)
+        # json accepts "\ud800", which UTF-8 cannot encode.
         if _SURROGATE_ESCAPE.search(body):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -75,27 +76,27 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
 
 
 def _holds_too_many_values(text: str, body: bytes) -> bool:
+    # The quick count includes commas inside strings; only a suspicious body is counted exactly.
     if _values(body) <= MAX_VALUES or not _CONTAINER.match(text):
         return False
     return _values(_outside_strings(body)) > MAX_VALUES
 
 
 def _values(text: bytes) -> int:
-    """How many values are inside others: each is the first of a list or an object, or follows a comma."""
+    """Count nested values: each is the first of a list or an object, or follows a comma."""
     containers = text.count(b"[") + text.count(b"{") - text.count(b"[]") - text.count(b"{}")
     return text.count(b",") + containers
 
 
 def _outside_strings(body: bytes) -> bytes:
-    """JSON with a mark for each string, and without blanks. So many strings that they alone are too many stay in."""
+    """Return the JSON with a mark for each string and without blanks, or the body if its strings alone are too many."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') > 4 * MAX_VALUES:
         return body
     return b'"'.join(plain.split(b'"')[::2]).translate(None, b" \t\r\n")
 
 
-# Digits as 0, the letter of an exponent as e: what is left to look for are fixed texts, which is 20 times as fast as
-# a regular expression that may start anywhere.
+# Digits become 0, exponents e: searching fixed strings is 20 times as fast as an unanchored regular expression.
 _NUMBER_SHAPES = bytes(
     ord("0") if 0x30 <= code <= 0x39 else ord("e") if code in b"eE" else code if code == ord("+") else ord(" ")
     for code in range(256)
@@ -103,7 +104,7 @@ _NUMBER_SHAPES = bytes(
 
 
 def _may_hold_large_numbers(body: bytes) -> bool:
-    """Whether there are 17 digits in a row or an exponent of three: without, every number fits into 64 bits."""
+    """Return False if every number surely fits into 64 bits: no 17 digits in a row, no three-digit exponent."""
     shapes = body.translate(_NUMBER_SHAPES)
     return b"0" * 17 in shapes or b"e000" in shapes or b"e+000" in shapes
 
@@ -120,6 +121,7 @@ def _finite(text: str) -> float:
 
 
 def _small_integer(text: str) -> int:
+    # int() of a long text takes quadratic time.
     number = int(text) if len(text) <= 20 else _LARGEST_INTEGER + 1
     if not _SMALLEST_INTEGER <= number <= _LARGEST_INTEGER:
         raise NotJson(f"the integer {_shortened(text)} is beyond 64 bits")
@@ -133,7 +135,7 @@ def _integer_or_double(text: str) -> int | float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """What `json` does by itself, but then in one go, in which no other thread runs: not even the event loop's."""
+    """Build an object in Python code: json's C code would keep the GIL, and with it the event loop, to the end."""
     return dict(pairs)
 
 
@@ -143,7 +145,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise NotJson(f"the key {_shortened(name)!r} stands twice in one object")
+                raise NotJson(f"duplicate key {_shortened(name)!r} in an object")
             seen.add(name)
     return value
 

@@ -1,20 +1,20 @@
-"""Parting a message whose bytes are not all readable from the members of a list in it that are to blame."""
+"""Salvage the readable members of a repeated field from a message that protobuf refuses."""
 
 from event_service.wire.varint import read_varint
 
-_VARINT, _FIXED_64, _DELIMITED, _FIXED_32 = 0, 1, 2, 5  # the wire types there are
+_VARINT, _FIXED_64, _DELIMITED, _FIXED_32 = 0, 1, 2, 5  # wire types
 
 
-def part(wire: bytes, field: int) -> tuple[bytes, list[bytes]]:
-    """A message without one of its fields, and the contents of that field, in their order.
+def salvage_repeated(wire: bytes, field: int) -> tuple[bytes, list[bytes]]:
+    """Split a message into the contents of one repeated field, and the other fields.
 
-    protobuf refuses a message as a whole where one member of a list is nested too deeply, or is not UTF-8.
+    protobuf refuses the whole message if one member is nested too deeply or is not UTF-8.
 
     Args:
         field: number of a repeated message field.
 
     Raises:
-        ValueError: not even the outermost level is a message.
+        ValueError: the outermost level is not a message.
     """
     rest: list[bytes] = []
     members: list[bytes] = []

@@ -1,7 +1,7 @@
-"""google.protobuf.Struct to Python values.
+"""Decode google.protobuf.Struct to Python values.
 
-The walk over protobuf's own messages costs what a hand-written reader of the wire bytes does, and half of
-`json_format.MessageToDict`; the meaning of odd bytes is the library's. Keys come in no particular order.
+Reading protobuf's messages takes half the time of `json_format.MessageToDict`, and as long as a hand-written reader of
+the wire bytes would. The library decides about unusual bytes. Keys come in no particular order.
 """
 
 from math import copysign
@@ -12,15 +12,15 @@ from google.protobuf import struct_pb2
 from event_service.wire.errors import NOT_FINITE, RefusedValueError, TooDeepError
 from event_service.wire.nesting import MAX_LEVEL, PAYLOAD_LEVEL
 
-_MAX_EXACT = 1 << 53  # doubles beyond are whole but no longer count by one: they stay floats
+_MAX_EXACT = 1 << 53  # larger doubles skip whole numbers and stay floats
 
 
 def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int = PAYLOAD_LEVEL) -> dict[str, Any]:
-    """The object a Struct message holds.
+    """Return a Struct message as a dict.
 
     Args:
-        path: what the caller knows the object as; the start of every field path in an error.
-        level: the message level it will be read at, see `levels`.
+        path: of the object in the request; the start of every field path in an error.
+        level: message level at which it will be read, see nesting.py.
 
     Returns:
         dict, list, str, bool, None, and numbers: int where the double is whole and below 2^53, else float (-0.0 stays
@@ -36,13 +36,13 @@ def struct_to_dict(message: struct_pb2.Struct, *, path: str = "data", level: int
 
 
 def struct_wire(message: struct_pb2.Struct) -> bytes:
-    """The message's bytes without unknown fields, which could be nested deeper than any reader follows."""
+    """Return the message's bytes without unknown fields, which may be nested deeper than a reader follows."""
     message.DiscardUnknownFields()
     return message.SerializeToString()
 
 
 def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOAD_LEVEL) -> Any:
-    """What a Value message holds; values and errors as in `struct_to_dict`."""
+    """Return a Value message as a Python value; values and errors as in `struct_to_dict`."""
     try:
         return _read_value(message, level)
     except RefusedValueError as refused:
@@ -50,7 +50,7 @@ def value_to_python(message: struct_pb2.Value, *, path: str, level: int = PAYLOA
 
 
 def list_to_python(message: struct_pb2.ListValue, *, path: str, level: int = PAYLOAD_LEVEL) -> list[Any]:
-    """What a ListValue message holds; values and errors as in `struct_to_dict`."""
+    """Return a ListValue message as a list; values and errors as in `struct_to_dict`."""
     try:
         return _read_list(message, level)
     except RefusedValueError as refused:
@@ -64,14 +64,14 @@ def _read_object(message: struct_pb2.Struct, level: int) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key in fields:  # look-ups are cheaper than items()
         value = fields[key]
-        text = value.string_value  # most values are strings, and asking for the kind costs more than this
+        text = value.string_value  # most values are strings, and WhichOneof costs more
         if text:
             result[key] = text
             continue
         try:
             result[key] = _read_value(value, level + 2)
         except RefusedValueError as refused:
-            refused.add_trailer.append(key)
+            refused.steps.append(key)
             raise
     return result
 
@@ -85,19 +85,18 @@ def _read_list(message: struct_pb2.ListValue, level: int) -> list[Any]:
         try:
             result.append(_read_value(value, level + 1))
         except RefusedValueError as refused:
-            refused.add_trailer.append(len(result))
+            refused.steps.append(len(result))
             raise
     return result
 
 
 def _read_value(message: struct_pb2.Value, level: int) -> Any:  # noqa: PLR0911 - one return a kind
-    """What the Value, which itself stands on `level`, holds."""
     kind = message.WhichOneof("kind")
     if kind == "string_value":
         return message.string_value
     if kind == "number_value":
         number = message.number_value
-        if number - number != 0.0:
+        if number - number != 0.0:  # NaN or infinite
             raise RefusedValueError(NOT_FINITE)
         if number.is_integer() and -_MAX_EXACT < number < _MAX_EXACT and (number or copysign(1.0, number) > 0):
             return int(number)

@@ -1,4 +1,4 @@
-"""Python values to google.protobuf.Struct, written as wire bytes without building messages.
+"""Encode Python values as google.protobuf.Struct bytes, without building messages.
 
 Keys keep their order, which a protobuf library's own maps do not.
 """
@@ -28,7 +28,7 @@ _number: Callable[[int, float], bytes] = Layout("<Bd").pack
 
 
 class _Texts(dict[int, bytes]):
-    """What stands between an entry's key and its text: the tags and lengths of the Value and of the text in it."""
+    """Bytes between the key and the text of an entry: the tags and lengths of its Value and of the text."""
 
     def __missing__(self, length: int) -> bytes:
         before_text = _STRING[length]
@@ -39,14 +39,14 @@ class _Texts(dict[int, bytes]):
 
 
 class _Names(dict[str, bytes]):
-    """An entry's key with its tag and length. Events of a kind have the same keys: a look-up is half of the work."""
+    """An entry's key with its tag and length. Events of a kind share keys: caching saves half the time."""
 
     def __missing__(self, key: str) -> bytes:
         name = key.encode()
         name = _FIRST[len(name)] + name
         if len(name) <= _LONGEST_NAME:
             if len(self) >= _MOST_NAMES:
-                self.clear()
+                self.clear()  # callers choose keys: the cache must not grow
             self[key] = name
         return name
 
@@ -57,7 +57,7 @@ _LONGEST_NAME, _MOST_NAMES = 64, 4096
 
 
 def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = PAYLOAD_LEVEL) -> bytes:
-    """The serialised google.protobuf.Struct of an object.
+    """Return the serialised google.protobuf.Struct of an object.
 
     Args:
         value: keys str; values str, int, float, bool, None, datetime (written as in `format_timestamp`), and mappings
@@ -75,7 +75,7 @@ def encode_struct(value: Mapping[str, Any], *, path: str = "data", level: int = 
 
 
 def encode_stored_struct(value: Mapping[str, Any], *, level: int = PAYLOAD_LEVEL, whole_at: str = "") -> bytes:
-    """Like `encode_struct` for what others have put into the database, which must not make a whole list unreadable.
+    """Return the serialised Struct of an object from the database, with values that cannot be encoded replaced.
 
     Numbers that are not finite or do not fit become null, lone surrogates the replacement character, what is nested
     too deeply null, and values of types that JSON does not have their text.
@@ -112,7 +112,7 @@ def _write_object(value: Mapping[str, Any], level: int) -> bytes:
         except AttributeError:
             raise _refused(f"a key must be a string, not {type(key).__name__}", str(key)) from None
         except RefusedValueError as refused:
-            refused.add_trailer.append(key)
+            refused.steps.append(key)
             raise
         parts += (_FIRST[len(name) + len(before) + len(content)], name, before, content)
     return b"".join(parts)
@@ -128,21 +128,21 @@ def _write_list(value: Sequence[Any], level: int) -> bytes:
         except UnicodeEncodeError:
             raise _refused(NOT_UNICODE, position) from None
         except RefusedValueError as refused:
-            refused.add_trailer.append(position)
+            refused.steps.append(position)
             raise
         parts += (_FIRST[len(content)], content)
     return b"".join(parts)
 
 
 def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return a kind
-    """The fields of one Value, which itself stands on `level`."""
+    """Return the fields of a Value that is on `level`."""
     content: bytes
     kind = type(value)
     if kind is str:
         content = value.encode()
         return _STRING[len(content)] + content
     if kind is float:
-        if value - value != 0.0:
+        if value - value != 0.0:  # NaN or infinite
             raise RefusedValueError(NOT_FINITE)
         return _number(_NUMBER, value)
     if kind is int:
@@ -164,7 +164,7 @@ def _write_value(value: Any, level: int) -> bytes:  # noqa: PLR0911 - one return
 
 
 def _plain(value: Any) -> Any:
-    """A value of a subclass or a kindred type as the JSON type it stands for."""
+    """Return a value of a subclass or a related type as its JSON type."""
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -182,18 +182,18 @@ def _plain(value: Any) -> Any:
 
 def _refused(problem: str, step: str | int) -> RefusedValueError:
     refused = RefusedValueError(problem)
-    refused.add_trailer.append(step)
+    refused.steps.append(step)
     return refused
 
 
 def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a kind
-    """`value` with everything replaced that `_write_object` refuses."""
+    """Return `value` with everything replaced that `_write_object` refuses."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, float):
         return value if isfinite(value) else None
     if isinstance(value, int):
-        return value if abs(value) < 1 << 1023 else None
+        return value if abs(value) < 1 << 1023 else None  # fits into a double
     if isinstance(value, Mapping):
         room = level <= MAX_LEVEL - 2
         return {_readable(str(key), 0): _below(member, level + 3) for key, member in value.items()} if room else {}
@@ -205,5 +205,5 @@ def _readable(value: Any, level: int) -> Any:  # noqa: PLR0911 - one return a ki
 
 
 def _below(value: Any, level: int) -> Any:
-    """A member of an object or list: null where a container would stand too deep."""
+    """Return a member of an object or list, or None if a container would be too deep."""
     return None if level > MAX_LEVEL and isinstance(value, (Mapping, list, tuple)) else _readable(value, level)

@@ -1,4 +1,4 @@
-"""Points in time as the API writes and reads them: UTC, whole milliseconds."""
+"""Timestamps of the API: UTC, whole milliseconds."""
 
 import re
 from datetime import UTC, datetime
@@ -10,10 +10,10 @@ _any_iso = isoparser(sep="T")
 
 
 def format_timestamp(moment: datetime) -> str:
-    """`YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits cut off. A datetime without a timezone is taken as UTC.
+    """Return `YYYY-MM-DDTHH:MM:SS.mmmZ`, finer digits truncated. A naive datetime is UTC.
 
     Raises:
-        OverflowError: a moment that is outside of the years 1 to 9999 in UTC.
+        OverflowError: outside the years 1 to 9999 in UTC.
     """
     if moment.tzinfo is not UTC and moment.tzinfo is not None:
         moment = moment.astimezone(UTC)
@@ -21,30 +21,30 @@ def format_timestamp(moment: datetime) -> str:
 
 
 def parse_timestamp(text: str) -> datetime:
-    """The moment an ISO 8601 text names, in UTC, cut to whole milliseconds.
+    """Return the time of an ISO 8601 text in UTC, truncated to milliseconds.
 
     Beside the usual form: `2025`, `2025-01`, `20250101`, `2025-W01`, `2025-001`, `T24:00:00`, a blank or `t` for the T,
-    any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. No offset is
-    UTC, and what is left out is the earliest that fits.
+    any offset (`Z`, `+09:00`, `+0900`, `+09`), a comma before the fraction, and a fraction of any length. The default
+    offset is UTC; omitted parts default to their minimum.
 
     Raises:
-        ValueError: anything else, and moments that are outside of the years 1 to 9999 in UTC.
+        ValueError: any other text, and times outside the years 1 to 9999 in UTC.
     """
     try:
-        if _common.fullmatch(text):
+        if _common.fullmatch(text):  # the stdlib is much faster than dateutil
             return _whole(datetime.fromisoformat(text))
         return _whole(_any_iso.isoparse(text.upper().replace(" ", "T", 1)))
     except OverflowError as error:
-        raise ValueError(f"outside of the years 1 to 9999: {text!r}") from error
+        raise ValueError(f"outside the years 1 to 9999: {text!r}") from error
 
 
 def truncate(moment: datetime) -> datetime:
-    """The moment cut to whole milliseconds, as MongoDB stores it."""
+    """Return the time truncated to milliseconds, as MongoDB stores it."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def utc_now() -> datetime:
-    """The present, UTC, in whole milliseconds."""
+    """Return the current time in UTC with whole milliseconds."""
     return truncate(datetime.now(UTC))
 
 

@@ -1,10 +1,10 @@
-"""Protobuf's variable-length integers, and the tag and length before what is length-delimited."""
+"""Encode protobuf's variable-length integers, and the tag and length of length-delimited fields."""
 
-REMEMBERED = 1 << 14  # two bytes of length: beyond, writing the content costs more than writing its length
+REMEMBERED = 1 << 14  # lengths of two bytes; for longer contents the prefix costs nothing in comparison
 
 
 def varint(number: int) -> bytes:
-    """`number` (0 or more) in base 128, least significant first."""
+    """Encode `number` (0 or more) in base 128, least significant group first."""
     groups = bytearray()
     while number > 127:
         groups.append(number & 0x7F | 0x80)
@@ -14,10 +14,10 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(wire: bytes, position: int) -> tuple[int, int]:
-    """The integer that begins at `position`, and where it ends.
+    """Return the integer at `position`, and the position after it.
 
     Raises:
-        ValueError: it does not end, or has more than 64 bits.
+        ValueError: truncated, or more than ten bytes.
     """
     number = shift = 0
     for index in range(position, min(position + 10, len(wire))):
@@ -30,10 +30,10 @@ def read_varint(wire: bytes, position: int) -> tuple[int, int]:
 
 
 class Prefixes(dict[int, bytes]):
-    """A field's tag followed by a length, by length: a look-up where a call would cost twice as much.
+    """A field's tag and length, cached by length: a look-up costs half of a call.
 
     Args:
-        tag: the field's number * 8 + 2.
+        tag: field number * 8 + 2.
     """
 
     def __init__(self, tag: int) -> None:

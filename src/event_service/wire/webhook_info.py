@@ -1,4 +1,4 @@
-"""WebhookInfo from its fields. Webhooks are few and read rarely: protobuf's own messages will do."""
+"""Encode WebhookInfo. Webhooks are few and rarely read, so that protobuf's messages are fast enough."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
 from event_service.wire.nesting import PAYLOAD_LEVEL
-from event_service.wire.struct import encode_stored_struct
+from event_service.wire.struct_encode import encode_stored_struct
 from event_service.wire.timestamps import format_timestamp
 
 _INT32_MAX = 2**31 - 1
@@ -16,11 +16,11 @@ _TEXTS = (
 
 
 def webhook_info(fields: Mapping[str, Any]) -> webhook_pb2.WebhookInfo:
-    """The message of WebhookInfo's fields: str, dict, datetime. Those that are missing or None stay unset.
+    """Return a WebhookInfo message of its fields. Those that are missing or None stay unset.
 
     Args:
-        fields: named as in WebhookInfo; `state` and `plugin_info.upgrade_mode` by their enum's names, of which an
-            unknown one is left out.
+        fields: by WebhookInfo's names; `state` and `plugin_info.upgrade_mode` by the names of their enums. Unknown
+            names are left out.
     """
     info = webhook_pb2.WebhookInfo()
     for name in _TEXTS:
@@ -44,7 +44,7 @@ def webhook_info(fields: Mapping[str, Any]) -> webhook_pb2.WebhookInfo:
 
 
 def encode_webhooks_info(rows: Iterable[Mapping[str, Any]], total_count: int) -> bytes:
-    """The serialised WebhooksInfo; total_count saturates at 2^31-1."""
+    """Return the serialised WebhooksInfo; total_count is capped at 2^31-1."""
     return webhook_pb2.WebhooksInfo(
         results=map(webhook_info, rows), total_count=min(total_count, _INT32_MAX)
     ).SerializeToString()

@@ -63,14 +63,17 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("since=yesterday", "'yesterday' is no time for since. For example: 2h, 7d or 2026-01-31."),
-        ("until=2026-13-01", "'2026-13-01' is no time for until"),
-        ("since=now-2y", "'now-2y' is no time for since"),
-        ("since=99999999999d", "'99999999999d' is no time for since"),
-        ("severity=BAD", "severity has no 'BAD'. It is one of NONE, CRITICAL, ERROR, WARNING, INFO, NOT_AVAILABLE."),
-        ("severity!=error,bad", "severity has no 'BAD'"),
-        ("type=warning", "event_type has no 'WARNING'. It is one of ALERT, RECOVERY, ERROR."),
-        ("state=on", "state has no 'ON'. It is one of ENABLED, DISABLED."),
+        ("since=yesterday", "'yesterday' is not a time. Use for example since=2h, since=7d or since=2026-01-31."),
+        ("until=2026-13-01", "'2026-13-01' is not a time. Use for example until=2h"),
+        ("since=now-2y", "'now-2y' is not a time. Use for example since=2h"),
+        ("since=99999999999d", "'99999999999d' is not a time. Use for example since=2h"),
+        (
+            "severity=BAD",
+            "severity has no value 'BAD'. Use one of NONE, CRITICAL, ERROR, WARNING, INFO, NOT_AVAILABLE.",
+        ),
+        ("severity!=error,bad", "severity has no value 'BAD'"),
+        ("type=warning", "event_type has no value 'WARNING'. Use one of ALERT, RECOVERY, ERROR."),
+        ("state=on", "state has no value 'ON'. Use one of ENABLED, DISABLED."),
     ],
 )
 def test_values_that_nothing_can_have_are_refused(text: str, said: str) -> None:

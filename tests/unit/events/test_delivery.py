@@ -14,7 +14,7 @@ from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
 from event_service.normalize import delivery_hooks, parse
 from event_service.normalize.result import FROM_PLUGIN, Parsed
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
 
 ENDPOINT = "grpc://127.0.0.1:1"
@@ -84,7 +84,7 @@ async def test_forged_subscription_is_kept_with_the_reason(reader: DeliveryParse
     forged = {**signed(confirmation()), "Token": "other"}
     parsed = await reader.read(webhook(sns_topics=TOPIC), delivery(forged))
     (event,) = parsed.events
-    assert "does not hold" in event.description
+    assert "is invalid" in event.description
     assert confirmation()["SubscribeURL"] not in amazon.asked
 
 

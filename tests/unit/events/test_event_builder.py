@@ -12,7 +12,7 @@ from event_service.errors import InvalidArgument, TooLarge
 from event_service.events.event_builder import BatchTooLarge, build, build_all
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 from tests.unit.wire.json_values import objects
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from event_service.http.collector import read_payload
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import delivery_hooks, error_event, parse
+from event_service.normalize import build_parse_error_event, delivery_hooks, parse
 from event_service.normalize.result import BadItem, Fault
 from event_service.wire.event_info import encode_event
 from tests.unit.events.test_delivery import Amazon, DeliveryParser, Here, Remote
@@ -76,7 +76,7 @@ def replayer(events: Events, plugin_id: str = "auto") -> Replayer:
 
 
 def unreadable(raw_data: dict[str, Any]) -> EventDraft:
-    return error_event(BadItem(FAULT, raw_data), webhook_id="webhook-1", webhook_name="hook")
+    return build_parse_error_event(BadItem(FAULT, raw_data), webhook_id="webhook-1", webhook_name="hook")
 
 
 async def test_readable_payload_is_stored_once_with_its_origin() -> None:

@@ -1,4 +1,4 @@
-"""Example payloads for the tests of single formats, and one change in them."""
+"""Example payloads, with changed values, for the tests of single formats."""
 
 import copy
 import json
@@ -17,7 +17,7 @@ ABSENT = object()
 
 
 def example(name: str, **changes: Any) -> Any:
-    """A payload with some of its values replaced.
+    """Return a payload with some of its values replaced.
 
     Args:
         changes: path with `__` between its steps -> value; ABSENT takes it out. `alerts__0__labels__severity="x"`.
@@ -50,7 +50,7 @@ def fault_paths(parsed: Parsed) -> list[str]:
 
 
 def sns_message(**fields: Any) -> dict[str, Any]:
-    """An SNS notification that holds these fields as JSON."""
+    """Return an SNS notification with these fields as its JSON message."""
     return {
         "Type": "Notification",
         "MessageId": "m-1",

@@ -1,4 +1,4 @@
-"""Messages of Amazon SNS, signed with a key of our own."""
+"""Messages of Amazon SNS, signed with a test key."""
 
 import base64
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ CERTIFICATE = certificate_of(KEY)
 
 
 def signed(message: dict[str, Any], version: str = "2", key: Any = KEY) -> dict[str, Any]:
-    """The message with a signature over the fields that the vendor's page lists."""
+    """Return the message with a signature over the fields that the vendor documents."""
     names = ["Message", "MessageId"]
     if message["Type"] == "Notification":
         names += [*(["Subject"] if "Subject" in message else []), "Timestamp", "TopicArn", "Type"]

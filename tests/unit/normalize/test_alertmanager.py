@@ -1,4 +1,4 @@
-"""Alertmanager: what the examples do not show."""
+"""Alertmanager, beyond the example payloads."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_the_rule_is_the_group_where_there_is_one_else_the_alerts_name() -> None
     assert first_event(example("alertmanager-firing", alerts__0__labels__rule_group="disk.rules")).rule == "disk.rules"
 
 
-def test_without_a_fingerprint_the_labels_are_the_identity_whatever_their_order() -> None:
+def test_key_without_fingerprint_made_of_labels_in_any_order() -> None:
     keys = set()
     for labels in ({"alertname": "A", "dc": "x"}, {"dc": "x", "alertname": "A"}):
         payload = example("alertmanager-firing", alerts__0__labels=labels, alerts__0__fingerprint=ABSENT)
@@ -49,12 +49,12 @@ def test_without_a_fingerprint_the_labels_are_the_identity_whatever_their_order(
     assert first_event(other).event_key not in keys
 
 
-def test_what_wanders_from_one_notification_to_the_next_is_not_in_the_key() -> None:
+def test_key_excludes_changing_fields() -> None:
     again = example("alertmanager-mixed", alerts__1__annotations__description="Only 2 % left.")
     assert read(again).events[1].event_key == read(example("alertmanager-firing")).events[1].event_key
 
 
-def test_the_status_of_the_group_says_nothing_about_an_alert() -> None:
+def test_status_of_alert_overrides_status_of_group() -> None:
     types = [event.event_type for event in read(example("alertmanager-mixed", status="resolved")).events]
     assert types == [EventType.RECOVERY, EventType.ALERT]
 
@@ -70,7 +70,7 @@ def test_an_end_that_is_unset_is_no_time() -> None:
     assert "ends_at" not in first_event(payload).additional_info
 
 
-def test_alerts_that_the_sender_cut_off_are_told() -> None:
+def test_truncated_alerts_reported() -> None:
     parsed = read(example("alertmanager-firing"))
     assert parsed.ignored == ["alerts cut off by the sender"]
     assert {event.additional_info["truncated_alerts"] for event in parsed.events} == {"3"}
@@ -78,7 +78,7 @@ def test_alerts_that_the_sender_cut_off_are_told() -> None:
         assert read(example("alertmanager-firing", truncatedAlerts=none)).ignored == []
 
 
-def test_one_bad_alert_does_not_take_the_others_with_it() -> None:
+def test_invalid_alert_does_not_affect_others() -> None:
     payload = example("alertmanager-firing", alerts__0={"status": "firing"})
     payload["alerts"].append("text")
     parsed = read(payload)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_service.model.event import EventType, Severity
-from event_service.normalize.keys import upstream_key
+from event_service.normalize.fields import upstream_key
 from tests.unit.normalize.examples import ABSENT, example, fault_paths, first_event, read, sns_message
 
 ARN = "arn:aws:cloudwatch:eu-central-1:210987654321:alarm:orders-queue-depth"
@@ -23,12 +23,12 @@ def test_the_key_of_an_alarm_is_upstreams() -> None:
     assert first_event(example("aws-sns-cloudwatch-alarm")).event_key == upstream_key(ARN)
 
 
-def test_an_alarm_without_an_arn_gets_the_one_it_must_have() -> None:
+def test_missing_alarm_arn_rebuilt() -> None:
     """The region comes from the topic: the alarm's own is a display name."""
     assert first_event(sns_message(**alarm(AlarmArn=ABSENT))).event_key == upstream_key(ARN)
 
 
-def test_a_topic_in_china_has_alarms_in_china() -> None:
+def test_alarm_arn_has_partition_of_topic() -> None:
     message = sns_message(**alarm(AlarmArn=ABSENT)) | {"TopicArn": "arn:aws-cn:sns:cn-north-1:210987654321:ops"}
     expected = "arn:aws-cn:cloudwatch:cn-north-1:210987654321:alarm:orders-queue-depth"
     assert first_event(message).additional_info["alarm_arn"] == expected
@@ -54,26 +54,26 @@ def test_every_dimension_of_every_metric_is_a_resource_of_one_event() -> None:
     assert parsed.events[0].resources == ["a", "b"]
 
 
-def test_missing_data_resolves_nothing_and_may_be_left_out() -> None:
+def test_insufficient_data_is_alert_and_can_be_ignored() -> None:
     payload = example("aws-sns-cloudwatch-insufficient")
     assert first_event(payload).event_type is EventType.ALERT
     parsed = read(payload, {"ignore_insufficient_data": True})
     assert (parsed.events, parsed.ignored) == ([], ["insufficient data"])
 
 
-def test_a_state_that_is_none_is_a_fault() -> None:
+def test_unknown_alarm_state_is_fault() -> None:
     parsed = read(sns_message(**alarm(NewStateValue="ODD")))
     assert fault_paths(parsed) == ["NewStateValue"]
     assert parsed.bad_items[0].raw_data["Type"] == "Notification"
 
 
 @pytest.mark.parametrize("message", ["42", '"text"', "null", "[1, 2]", "[]", "{not json", "[" * 100_000])
-def test_a_message_that_is_no_json_object_is_text(message: str) -> None:
+def test_non_object_message_is_text(message: str) -> None:
     event = first_event(sns_message() | {"Message": message, "Subject": "Backup"})
     assert (event.title, event.description, event.severity) == ("Backup", message, Severity.INFO)
 
 
-def test_text_without_a_subject_is_known_by_its_first_line() -> None:
+def test_text_without_subject_titled_by_first_line() -> None:
     one, again, other = (
         first_event(sns_message() | {"Message": message}).event_key
         for message in ("Disk full\n97 %", "Disk full\n98 %", "Disk gone\n97 %")
@@ -81,14 +81,14 @@ def test_text_without_a_subject_is_known_by_its_first_line() -> None:
     assert one == again != other
 
 
-def test_json_of_a_tool_in_an_envelope_is_read_as_that_tools() -> None:
+def test_tool_json_in_sns_envelope_parsed_by_its_tool() -> None:
     parsed = read(sns_message(**example("alertmanager-firing")))
     assert [event.event_key for event in parsed.events] == ["53b6ab7d2f3d9d70", "9a0c3dcf7ab1f0e1"]
     assert [len(json.loads(event.raw_data["Message"])["alerts"]) for event in parsed.events] == [1, 1]
     assert parsed.source == "alertmanager"
 
 
-def test_json_that_nobody_knows_is_read_by_its_subject() -> None:
+def test_unknown_json_in_sns_envelope_titled_by_subject() -> None:
     event = first_event(sns_message(foo=1) | {"Subject": "Odd"})
     assert (event.title, event.description) == ("Odd", '{"foo": 1}')
 
@@ -104,7 +104,7 @@ def test_json_that_nobody_knows_is_read_by_its_subject() -> None:
     ],
     ids=["NaN", "infinite", "half a pair", "half a pair in a batch", "deep"],
 )
-def test_what_could_not_be_stored_of_a_message_is_a_fault_and_the_message_is_kept(message: str, path: str) -> None:
+def test_unstorable_message_content_is_fault_with_message_kept(message: str, path: str) -> None:
     payload = sns_message() | {"Message": message}
     parsed = read(payload)
     assert (parsed.events, fault_paths(parsed)) == ([], [path])
@@ -115,7 +115,7 @@ def test_an_empty_message_is_a_fault() -> None:
     assert fault_paths(read(sns_message() | {"Message": " "})) == ["Message"]
 
 
-def test_a_subscription_is_no_event_but_has_one_that_carries_the_link() -> None:
+def test_subscription_offers_event_with_link() -> None:
     message = example("aws-sns-subscription")
     parsed = read(message)
     assert (parsed.events, parsed.ignored) == ([], ["subscription confirmation"])
@@ -128,7 +128,7 @@ def test_a_subscription_is_no_event_but_has_one_that_carries_the_link() -> None:
 
 
 @pytest.mark.parametrize("enveloped", [False, True])
-def test_a_subscription_in_a_list_is_the_event_that_carries_the_link(enveloped: bool) -> None:
+def test_subscription_in_list_becomes_event_with_link(enveloped: bool) -> None:
     message = example("aws-sns-subscription")
     payload = sns_message() | {"Message": json.dumps([message])} if enveloped else [message, message]
     parsed = read(payload)
@@ -186,5 +186,5 @@ def test_a_health_event_needs_its_arn() -> None:
         ("high", Severity.ERROR),
     ],
 )
-def test_guard_duty_counts_its_severities(number: Any, severity: Severity) -> None:
+def test_guard_duty_numeric_severities(number: Any, severity: Severity) -> None:
     assert first_event(example("aws-eventbridge-guardduty", detail__severity=number)).severity is severity

@@ -1,4 +1,4 @@
-"""What would become more than one delivery may is kept whole, before the pains are taken."""
+"""Payloads over the limits of one delivery are kept whole and not split."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ PATH_OPTIONS = {"mapping": {"items": "all.alerts", "title": "labels.alertname"}}
 
 
 def whole(parsed: Parsed, payload: Any) -> str:
-    """The one fault of a payload that was kept as it is."""
+    """Return the only fault of a payload that was kept whole."""
     assert parsed.events == []
     (item,) = parsed.bad_items
     assert item.raw_data == (payload if isinstance(payload, dict) else {"body": payload})
@@ -34,10 +34,10 @@ def whole(parsed: Parsed, payload: Any) -> str:
         ("cloud-eye", {}),
     ],
 )
-def test_a_list_of_too_many(plugin_id: str, member: Any) -> None:
+def test_list_over_the_limit_kept_whole(plugin_id: str, member: Any) -> None:
     payload = [member] * (MOST_EVENTS + 1)
     fault = whole(parse(plugin_id, payload, {}, {}, NOW), payload)
-    assert fault == "holds 10001 members, and one delivery makes 10000 events at most; send it in parts"
+    assert fault == "has 10001 members; the limit of one delivery is 10000 events; send it in parts"
 
 
 @pytest.mark.parametrize(
@@ -50,18 +50,18 @@ def test_a_list_of_too_many(plugin_id: str, member: Any) -> None:
         ({"all": {"alerts": [ALERT] * (MOST_EVENTS + 1)}}, {"mapping": {"items": "*.alerts[]", "title": "x"}}, "*.al"),
     ],
 )
-def test_an_object_that_would_be_repeated_too_often(payload: Any, options: dict[str, Any], path: str) -> None:
+def test_object_repeated_too_often_kept_whole(payload: Any, options: dict[str, Any], path: str) -> None:
     assert whole(parse(AUTO, payload, {}, options, NOW), payload).startswith(path)
 
 
-def test_a_list_whose_members_are_too_much_together() -> None:
+def test_list_with_too_many_events_in_total_kept_whole() -> None:
     payload = [{"alerts": [{"title": "t"}] * 2000}] * 6
-    assert "more than the 10000 events" in whole(parse(AUTO, payload, {}, {}, NOW), payload)
+    assert "more than 10000 events" in whole(parse(AUTO, payload, {}, {}, NOW), payload)
     payload = [{**MANY_FIELDS, "alerts": [{"title": "t"}] * 500}] * 3
     whole(parse(AUTO, payload, {}, {}, NOW), payload)
 
 
-def test_a_message_that_would_be_repeated_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sns_message_repeated_too_often_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     inner = {"version": "4", "groupKey": "g", "status": "firing", "x": "x" * 1000, "alerts": [ALERT] * 10}
     message = notification(Message=json.dumps(inner))
     assert len(parse(AUTO, message, {}, {}, NOW).events) == 10
@@ -69,12 +69,12 @@ def test_a_message_that_would_be_repeated_too_often(monkeypatch: pytest.MonkeyPa
     assert whole(parse(AUTO, message, {}, {}, NOW), message).startswith("Message: makes 10 events")
 
 
-def test_a_list_without_any_object_is_one_fault() -> None:
+def test_list_without_objects_is_one_fault() -> None:
     (item,) = parse(AUTO, [1] * 5000, {}, {}, NOW).bad_items
     assert item.raw_data == {"body": [1] * 5000}
     assert str(item.faults[0]) == "must be a list of JSON objects"
 
 
-def test_one_member_among_many_fields_is_no_matter() -> None:
+def test_single_member_among_many_fields_accepted() -> None:
     fields = {f"field{number}": number for number in range(result.MOST_FIELDS // 10)}
     assert len(parse(AUTO, {**fields, "alerts": [{"title": "t"}]}, {}, {}, NOW).events) == 1

@@ -1,9 +1,9 @@
-"""When an endpoint is left alone, and for how long."""
+"""The circuit breaker opens after failures and closes after an answer."""
 
 from event_service.normalize.breaker import Breaker
 
 
-def test_it_opens_after_failures_in_a_row_only() -> None:
+def test_opens_after_consecutive_failures_only() -> None:
     breaker = Breaker(failures=2, pause=10, clock=lambda: 0.0)
     breaker.failed("timeout")
     breaker.answered()
@@ -26,7 +26,7 @@ def test_after_the_pause_one_call_tries_again() -> None:
     assert breaker.allows()
 
 
-def test_a_try_that_fails_starts_the_pause_anew() -> None:
+def test_failed_trial_restarts_pause() -> None:
     now = 0.0
     breaker = Breaker(failures=1, pause=10, clock=lambda: now)
     breaker.failed("timeout")

@@ -1,4 +1,4 @@
-"""CloudEvents in their three shapes."""
+"""CloudEvents: structured, binary and batch."""
 
 import base64
 from typing import Any
@@ -21,7 +21,7 @@ def test_a_binary_event_is_kept_with_its_attributes() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/cloudevents+json", "Application/CloudEvents+JSON; x=y"])
-def test_what_is_said_to_be_a_cloud_event_is_one(content_type: str) -> None:
+def test_cloud_event_detected_by_content_type(content_type: str) -> None:
     payload = example("cloudevents-opened", specversion=ABSENT)
     assert read(payload, headers={"content-type": content_type}).source == "cloudevents"
 
@@ -34,7 +34,7 @@ def test_the_data_of_a_binary_event_may_be_anything(body: Any) -> None:
     )
 
 
-def test_source_and_id_are_the_delivery() -> None:
+def test_cloud_event_message_id_is_source_and_id() -> None:
     ids = {
         read(example("cloudevents-opened", source=source, id=event_id)).message_id
         for source, event_id in (("a", "bc"), ("ab", "c"), ("a", "bc"))
@@ -54,7 +54,7 @@ def test_source_and_id_are_the_delivery() -> None:
         ("a.alert", ABSENT, EventType.ALERT),
     ],
 )
-def test_the_state_is_the_datas_else_the_types_suffix(kind: str, status: Any, event_type: EventType) -> None:
+def test_state_of_data_overrides_suffix_of_type(kind: str, status: Any, event_type: EventType) -> None:
     data = {"title": "t"} if status is ABSENT else {"title": "t", "status": status}
     assert first_event(example("cloudevents-opened", type=kind, data=data)).event_type is event_type
 
@@ -66,7 +66,7 @@ def test_a_suffix_that_is_no_state_stays_in_the_identity() -> None:
     assert one != other
 
 
-def test_what_an_event_must_have() -> None:
+def test_cloud_event_required_attributes() -> None:
     payload = example("cloudevents-opened", source="", type=None)
     assert fault_paths(read(payload)) == ["source", "type"]
     assert fault_paths(read([example("cloudevents-opened"), payload, 5])) == ["[1].source", "[1].type", "[2]"]

@@ -32,7 +32,7 @@ def test_azure_without_configuration_items_names_the_targets() -> None:
     assert first_event(example("azure-fired", data__essentials__configurationItems=[])).resources == ["shop-vm-1"]
 
 
-def test_an_azure_budget_has_little_but_its_name() -> None:
+def test_azure_budget_alert_with_null_fields() -> None:
     essentials = {"alertId": "b-1", "monitoringService": "CostAlerts", "description": "Your spend is 90 %"}
     essentials |= dict.fromkeys(
         ["severity", "alertRule", "signalType", "monitorCondition", "alertTargetIDs", "originAlertId"]
@@ -71,7 +71,7 @@ def test_googles_severity_is_the_incidents_else_the_policys_else_warning() -> No
     ).severity is (Severity.INFO)
 
 
-def test_google_needs_an_incident() -> None:
+def test_google_incident_required() -> None:
     assert fault_paths(read(example("gcp-open", incident__incident_id=""))) == ["incident.incident_id"]
 
 
@@ -99,7 +99,7 @@ def test_cloud_eyes_level_wins_over_its_state(level: Any, state: Any, severity: 
     assert first_event([item(event_level=level, event_state=state)]).severity is severity
 
 
-def test_normal_is_no_recovery_by_itself_and_trouble_is_remembered() -> None:
+def test_normal_is_recovery_only_after_warning_or_incident() -> None:
     for state, troubles, recovers in (("incident", True, False), ("warning", True, False), ("normal", False, True)):
         event = first_event([item(event_state=state)])
         assert event.event_type is EventType.ALERT

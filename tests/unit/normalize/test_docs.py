@@ -1,4 +1,4 @@
-"""What docs/collectors.md tells people to paste is what the parsers read."""
+"""The parsers read what docs/collectors.md shows."""
 
 import json
 import re
@@ -12,14 +12,14 @@ TEXT = (Path(__file__).parents[3] / "docs" / "collectors.md").read_text()
 
 
 def block(language: str, word: str) -> str:
-    """The code block of that language that holds the word."""
+    """Return the only code block of that language that contains the word."""
     found: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
     (only,) = [code for code in found if word in code]
     return only
 
 
 def body_of(command: str) -> Any:
-    """The JSON that a curl command of the document sends."""
+    """Return the JSON body of a curl command."""
     match = re.search(r"-d '(.*)'", command, re.DOTALL)
     assert match is not None
     return json.loads(match[1])

@@ -1,4 +1,4 @@
-"""Any JSON object with the usual names, and mappings for the others."""
+"""JSON objects with the usual names, and mappings."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from tests.unit.normalize.examples import fault_paths, first_event, read
         {"title": None, "text": "Disk full"},
     ],
 )
-def test_titles_go_by_many_names(payload: dict[str, Any]) -> None:
+def test_title_found_under_usual_names(payload: dict[str, Any]) -> None:
     assert first_event(payload).title == "Disk full"
 
 
@@ -75,7 +75,7 @@ def test_the_key_is_given_or_made_of_title_and_resource() -> None:
     assert first_event({"title": "[RESOLVED] t", "host": "a", "id": 5}).event_key == keys[0]
 
 
-def test_a_recovery_is_not_as_old_as_its_alert() -> None:
+def test_recovery_does_not_occur_at_start_of_alert() -> None:
     times = {"started_at": 1759000000, "ended_at": 1759000300}
     assert first_event({"title": "t", **times}).occurred_at == datetime(2025, 9, 27, 19, 6, 40, tzinfo=UTC)
     assert first_event({"title": "t", "status": "ok", **times}).occurred_at == datetime(
@@ -111,14 +111,14 @@ def mapped(payload: Any, mapping: dict[str, Any], **values: Any) -> Any:
     return read(payload, {"mapping": mapping, "values": values})
 
 
-def test_the_words_of_a_mapping_come_before_the_usual_ones() -> None:
+def test_mapping_values_take_precedence_over_usual_words() -> None:
     parsed = mapped({"t": "x", "s": "ok"}, {"title": "t", "event_type": "s"}, event_type={"ok": "ALERT"})
     assert parsed.events[0].event_type is EventType.ALERT
     assert mapped({"t": "x", "s": "ok"}, {"title": "t", "event_type": "s"}).events[0].event_type is EventType.RECOVERY
     assert mapped({"t": "x", "s": "ack"}, {"title": "t", "event_type": "s"}).ignored == ["acknowledge"]
 
 
-def test_a_mapping_can_say_everything() -> None:
+def test_mapping_sets_every_field() -> None:
     mapping = {
         "event_key": "k",
         "title": "join(' of ', [t, h])",
@@ -144,7 +144,7 @@ def test_a_mapping_can_say_everything() -> None:
     assert event.raw_data is payload
 
 
-def test_the_members_of_a_mapping_keep_only_themselves_in_raw_data() -> None:
+def test_mapping_members_have_own_raw_data() -> None:
     payload = {"a": {"b": [{"t": "x"}, {"t": ""}, 5], "c": 1}, "d": 2}
     parsed = mapped(payload, {"items": "a.b", "title": "t"})
     assert [event.raw_data for event in parsed.events] == [{"a": {"b": [{"t": "x"}], "c": 1}, "d": 2}]
@@ -167,5 +167,5 @@ def test_the_members_of_a_mapping_keep_only_themselves_in_raw_data() -> None:
         ({"title": "nothing"}, "event_key"),
     ],
 )
-def test_a_mapping_that_does_not_fit(mapping: dict[str, Any], path: str) -> None:
+def test_mapping_without_match_is_fault(mapping: dict[str, Any], path: str) -> None:
     assert fault_paths(mapped({"a": 1, "t": 5}, mapping)) == [path]

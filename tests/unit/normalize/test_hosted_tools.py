@@ -66,7 +66,7 @@ def test_datadogs_test_notifications_keep_their_mark(title: str, plain: str) -> 
     assert first_event(example("datadog-default-triggered", title=title)).title == plain
 
 
-def test_the_routing_key_of_pagerduty_is_nowhere() -> None:
+def test_pagerduty_routing_key_is_hashed_everywhere() -> None:
     secret = "0123456789abcdef0123456789abcdef"
     for name in ("pagerduty-trigger", "pagerduty-resolve"):
         assert secret not in str(read(example(name)))
@@ -78,7 +78,7 @@ def test_pagerdutys_keys_belong_to_their_routing_key() -> None:
     assert first_event(example("pagerduty-trigger", routing_key="f" * 32)).event_key != key
 
 
-def test_pagerduty_without_a_key_is_known_by_what_it_says() -> None:
+def test_pagerduty_key_without_dedup_key_made_of_payload() -> None:
     one, again = (first_event(example("pagerduty-trigger", dedup_key=ABSENT)) for _ in range(2))
     assert one.event_key == again.event_key
     assert fault_paths(read(example("pagerduty-resolve", dedup_key=ABSENT))) == ["dedup_key"]
@@ -122,12 +122,12 @@ def test_new_relics_incidents_are_those_of_an_account() -> None:
     assert one != other
 
 
-def test_sentrys_recovery_of_a_metric_may_have_no_time() -> None:
+def test_sentry_metric_recovery_without_time() -> None:
     payload = example("sentry-metric-resolved", data__metric_alert__date_closed=None)
     assert first_event(payload).occurred_at is None
 
 
-def test_an_issue_that_is_back_is_not_as_old_as_when_it_was_first_seen() -> None:
+def test_reopened_sentry_issue_has_no_first_seen_time() -> None:
     assert first_event(example("sentry-issue-created")).occurred_at is not None
     assert first_event(example("sentry-issue-unresolved")).occurred_at is None
 
@@ -137,7 +137,7 @@ def test_other_changes_of_a_sentry_issue_are_no_events(action: str) -> None:
     assert read(example("sentry-issue-created", action=action)).ignored == ["other Sentry event"]
 
 
-def test_sentry_is_known_by_its_header_too() -> None:
+def test_sentry_detected_by_header() -> None:
     parsed = read({"action": "created", "data": {"installation": {}}}, headers={"sentry-hook-resource": "installation"})
     assert parsed.ignored == ["other Sentry event"]
     assert fault_paths(read(example("sentry-metric-critical", action="odd"))) == ["action"]

@@ -1,4 +1,4 @@
-"""The native format, point by point of its table."""
+"""The native format, field by field."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ def fault_paths(parsed: Parsed) -> list[str]:
     return [fault.path for item in parsed.bad_items for fault in item.faults]
 
 
-def test_the_defaults_of_an_event_that_gives_its_key_only() -> None:
+def test_event_with_key_only_has_defaults() -> None:
     payload = {"event_key": "disk-7"}
     (event,) = native(payload).events
     assert (event.event_key, event.event_type, event.severity) == ("disk-7", EventType.ALERT, Severity.NONE)
@@ -29,7 +29,7 @@ def test_the_defaults_of_an_event_that_gives_its_key_only() -> None:
     assert event.raw_data is payload
 
 
-def test_every_field() -> None:
+def test_every_native_field_parsed() -> None:
     (event,) = native(
         {
             "event_key": "k",
@@ -77,7 +77,7 @@ def test_null_is_absent_everywhere() -> None:
     assert native({"event_key": "k", "resource": {"name": None}, "resources": [None]}).events[0].resources == []
 
 
-def test_a_blank_time_is_no_time() -> None:
+def test_blank_time_is_absent() -> None:
     assert native({"event_key": "k", "occurred_at": " "}).events[0].occurred_at is None
 
 
@@ -114,7 +114,7 @@ def test_the_resource_name_is_not_repeated() -> None:
         ({"event_key": "k", "additional_info": "x"}, "additional_info"),
     ],
 )
-def test_what_the_table_does_not_allow_is_a_fault_with_its_path(member: dict[str, Any], path: str) -> None:
+def test_invalid_native_value_is_fault_with_path(member: dict[str, Any], path: str) -> None:
     alone = native(member)
     assert alone.events == []
     assert fault_paths(alone) == [path]
@@ -122,12 +122,12 @@ def test_what_the_table_does_not_allow_is_a_fault_with_its_path(member: dict[str
     assert fault_paths(native({"results": [{"event_key": "a"}, member]})) == [f"results[1].{path}"]
 
 
-def test_all_faults_of_a_member_are_told_at_once() -> None:
+def test_all_faults_of_a_member_reported_together() -> None:
     parsed = native({"severity": "x", "occurred_at": "x", "resources": [1, 2]})
     assert set(fault_paths(parsed)) == {"event_key", "severity", "occurred_at", "resources[0]", "resources[1]"}
 
 
-def test_the_good_members_of_a_batch_are_kept_and_each_carries_itself_only() -> None:
+def test_valid_batch_members_kept_with_own_raw_data() -> None:
     good, bad, last = {"event_key": "a"}, {"event_key": "b", "severity": "x"}, {"event_key": "c"}
     parsed = native({"results": [good, bad, last, 7], "trace": {"id": 1}})
     assert [event.event_key for event in parsed.events] == ["a", "c"]
@@ -139,25 +139,25 @@ def test_the_good_members_of_a_batch_are_kept_and_each_carries_itself_only() -> 
     assert fault_paths(parsed) == ["results[1].severity", "results[3]"]
 
 
-def test_a_bare_list_is_a_batch_without_a_name() -> None:
+def test_bare_list_parsed_as_batch() -> None:
     parsed = native([{"event_key": "a"}, {"event_key": "b", "severity": "x"}, "text"])
     assert [event.raw_data for event in parsed.events] == [{"event_key": "a"}]
     assert fault_paths(parsed) == ["[1].severity", "[2]"]
     assert [item.raw_data for item in parsed.bad_items] == [{"event_key": "b", "severity": "x"}, {"body": "text"}]
 
 
-def test_an_empty_batch_is_fine_and_holds_nothing() -> None:
+def test_empty_batch_makes_no_events() -> None:
     parsed = native({"results": []})
     assert (parsed.events, parsed.bad_items) == ([], [])
 
 
-def test_results_beside_an_event_key_is_one_of_the_other_fields() -> None:
+def test_results_ignored_beside_event_key() -> None:
     assert len(native({"event_key": "k", "results": "passed"}).events) == 1
     assert fault_paths(native({"results": "passed"})) == ["results"]
 
 
 @pytest.mark.parametrize("payload", ["text", None, 5, 1.5, True])
-def test_what_is_no_object_is_refused(payload: Any) -> None:
+def test_non_object_is_bad_item(payload: Any) -> None:
     parsed = native(payload)
     assert fault_paths(parsed) == [""]
     assert parsed.bad_items[0].raw_data == {"body": payload}

@@ -1,4 +1,4 @@
-"""One realistic payload of every format and state, and what it becomes (payloads/expected.json)."""
+"""One realistic payload of every format and state, with its expected events (payloads/expected.json)."""
 
 import json
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ PAYLOADS = Path(__file__).parent / "payloads"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((PAYLOADS / "expected.json").read_text())
 RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
-# What is about one thing has one key. Every other payload has keys of its own.
+# Payloads of one condition share a key. All other payloads have different keys.
 SAME_CONDITION = [
     ["alertmanager-firing", "alertmanager-mixed"],
     [
@@ -63,7 +63,7 @@ def read(name: str, *, as_struct: bool = False) -> Parsed:
 
 
 def doubles(value: Any) -> Any:
-    """The value as it comes out of a google.protobuf.Struct."""
+    """Return the value as a google.protobuf.Struct would give it."""
     if isinstance(value, dict):
         return {name: doubles(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -71,7 +71,7 @@ def doubles(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def test_every_payload_is_expected_something_of() -> None:
+def test_every_payload_has_an_expectation() -> None:
     assert {path.stem for path in PAYLOADS.glob("*.json")} - {"expected"} == set(EXPECTED)
 
 
@@ -109,7 +109,7 @@ def test_an_alert_and_its_recovery_have_one_key(names: list[str], as_struct: boo
     assert keys[0] == {event.event_key for event in read(names[0]).events}
 
 
-def test_what_is_about_different_things_has_different_keys() -> None:
+def test_different_conditions_have_different_keys() -> None:
     group_of = {name: names[0] for names in SAME_CONDITION for name in names}
     seen: dict[str, set[str]] = {}
     for name in EXPECTED:
@@ -118,7 +118,7 @@ def test_what_is_about_different_things_has_different_keys() -> None:
     assert [groups for groups in seen.values() if len(groups) > 1] == []
 
 
-def test_there_is_a_recovery_for_every_tool() -> None:
+def test_every_tool_has_a_recovery() -> None:
     recovered = {name for name in EXPECTED for event in read(name).events if event.event_type is EventType.RECOVERY}
     once = {"aws-sns-text", "aws-eventbridge-guardduty", "generic-list", "cloud-eye-items"}
     tools = {name.split("-")[0] for name in EXPECTED if name not in once}
@@ -144,7 +144,7 @@ def test_raw_data_is_the_payload_or_the_payload_with_that_member_only(name: str)
 
 
 def masked_routing_key(parsed: Parsed) -> str:
-    """The hash that stands for the routing key, which is a credential."""
+    """Return the hash that replaces the routing key, a credential."""
     if not parsed.events:
         return ""
     routing_key = str(parsed.events[0].raw_data["routing_key"])
@@ -155,7 +155,7 @@ def masked_routing_key(parsed: Parsed) -> str:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_what_an_event_carries_can_be_parsed_again_to_the_same_event(name: str) -> None:
-    """Replay reads raw_data. A list's member and a binary CloudEvent are read in the form they were kept in."""
+    """Replay parses raw_data: list members and binary CloudEvents are parsed in their stored form."""
     expected = EXPECTED[name]
     for event in read(name).events:
         again = parse("auto", event.raw_data, {}, expected.get("options", {}), RECEIVED)

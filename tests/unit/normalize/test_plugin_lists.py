@@ -1,4 +1,4 @@
-"""Lists that a remote plugin is to read: what is not worth a call is not sent, and not all at once."""
+"""Lists for remote plugins: checked before any call, and sent with limited concurrency."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
 class Plugin(RemotePlugins):
-    """Answers every call with the same events; remembers how many calls there were, and how many at once."""
+    """Answers every call with the same events; records the number of calls and of concurrent ones."""
 
     def __init__(self, events: int = 1) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ async def test_members_are_sent_a_few_at_a_time_and_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("payload", [[1] * 300, [{}] * (MOST_EVENTS + 1)])
-async def test_a_list_that_is_not_worth_a_call_is_kept_whole(payload: list[Any]) -> None:
+async def test_list_refused_without_plugin_call_kept_whole(payload: list[Any]) -> None:
     plugin = Plugin()
     parsed = await parse(plugin, payload)
     (item,) = parsed.bad_items
@@ -55,7 +55,7 @@ async def test_a_list_that_is_not_worth_a_call_is_kept_whole(payload: list[Any])
     assert (parsed.events, plugin.calls) == ([], 0)
 
 
-async def test_a_plugin_that_makes_too_many_events_of_a_list_is_not_asked_on() -> None:
+async def test_plugin_not_called_after_too_many_events() -> None:
     plugin = Plugin(events=MOST_EVENTS // 4)
     payload = [{"n": number} for number in range(100)]
     parsed = await parse(plugin, payload)
@@ -65,7 +65,7 @@ async def test_a_plugin_that_makes_too_many_events_of_a_list_is_not_asked_on() -
     assert plugin.calls <= 16
 
 
-async def test_a_member_that_could_not_be_read_back_ends_the_others() -> None:
+async def test_unstorable_member_stops_remaining_calls() -> None:
     plugin = Plugin()
     with pytest.raises(InvalidArgument):
         await parse(plugin, [{"n": 1}, {"n": float("nan")}, *[{"n": 2}] * 100])

@@ -1,4 +1,4 @@
-"""Answers of remote plugins, of every generation and of none."""
+"""Answers of every generation of remote plugins, and invalid answers."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.model.event import EventType, Severity
 from event_service.normalize.plugin_results import read_results
-from event_service.normalize.result import MOST_EVENTS, Unreadable
+from event_service.normalize.result import MOST_EVENTS, ParseError
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -17,7 +17,7 @@ def answer(*results: dict[str, Any]) -> bytes:
     return event_pb2.EventsInfo(results=[event_pb2.EventInfo(**result) for result in results]).SerializeToString()
 
 
-def test_what_is_absent_on_the_wire_has_its_default() -> None:
+def test_fields_absent_on_the_wire_have_defaults() -> None:
     (event,) = read_results(answer({"event_key": "k"}), {"a": 1}, RECEIVED).events
     assert (event.event_type, event.severity, event.occurred_at) == (EventType.ALERT, Severity.NONE, None)
 
@@ -34,7 +34,7 @@ def test_what_is_absent_on_the_wire_has_its_default() -> None:
         ("", None),
     ],
 )
-def test_a_time_is_trusted_only_in_utc_and_where_it_can_be_right(written: str, read: datetime | None) -> None:
+def test_plugin_time_accepted_only_if_utc_and_plausible(written: str, read: datetime | None) -> None:
     (event,) = read_results(answer({"event_key": "k", "occurred_at": written}), {}, RECEIVED).events
     assert event.occurred_at == read
 
@@ -45,21 +45,21 @@ def test_a_clock_may_be_some_minutes_ahead() -> None:
     assert event.occurred_at == RECEIVED + timedelta(minutes=4)
 
 
-def test_a_severity_that_nobody_knows_is_a_fault() -> None:
+def test_unknown_severity_number_is_fault() -> None:
     parsed = read_results(answer({"event_key": "k", "severity": 9}), {}, RECEIVED)
     assert parsed.faults == ["plugin.results[0].severity: unknown number 9"]
 
 
-def test_a_payload_without_a_list_to_match_is_kept_whole() -> None:
+def test_payload_without_matching_list_kept_whole() -> None:
     payload = {"a": [1], "b": [1, 2], "c": [1, 2]}
     parsed = read_results(answer({"event_key": "k"}, {"event_key": "l"}), payload, RECEIVED)
     assert [event.raw_data for event in parsed.events] == [payload, payload]
 
 
-def test_no_answer_is_refused_whole() -> None:
-    with pytest.raises(Unreadable, match="no EventsInfo"):
+def test_invalid_plugin_answer_refused() -> None:
+    with pytest.raises(ParseError, match="not an EventsInfo"):
         read_results(b"\xff", {}, RECEIVED)
-    with pytest.raises(Unreadable, match="more than"):
+    with pytest.raises(ParseError, match="more than"):
         read_results(answer(*[{}] * (MOST_EVENTS + 1)), {}, RECEIVED)
 
 

@@ -1,4 +1,4 @@
-"""Which parser reads what: names, upstream's ids, automatic detection, and what happens where nothing fits."""
+"""Parser names, upstream's plugin ids, automatic detection, and payloads that no parser detects."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def payload(name: str) -> Any:
     return json.loads((PAYLOADS / f"{name}.json").read_text())
 
 
-def test_a_name_for_every_tool() -> None:
+def test_every_tool_has_a_parser_name() -> None:
     tools = "alertmanager aws azure cloud-eye cloudevents datadog gcp generic grafana mapping native newrelic opsgenie"
     assert set(tools.split()) | {"pagerduty", "sentry", "zabbix", AUTO} <= set(known_names())
 
@@ -41,7 +41,7 @@ def test_a_name_for_every_tool() -> None:
         ("auto", AUTO),
         ("native", "native"),
         ("cloud-eye", "cloud-eye"),
-        ("cloud_eye", None),  # its API asks for webhooks of the one id
+        ("cloud_eye", None),  # the Cloud Eye API looks for webhooks with the exact id
         ("plugin-prometheus-mon-webhook", "alertmanager"),
         ("plugin-grafana-mon-webhook", "grafana"),
         ("plugin-aws-sns-mon-webhook", "aws"),
@@ -52,14 +52,14 @@ def test_a_name_for_every_tool() -> None:
         ("plugin-datadog-mon-webhook", "datadog"),
         ("plugin-zabbix-mon-webhook", "zabbix"),
         ("plugin-api-direct-mon-webhook", "native"),
-        ("plugin-of-somebody", None),
+        ("plugin-unknown", None),
     ],
 )
 def test_upstreams_plugin_ids_are_known(plugin_id: str, name: str | None) -> None:
     assert canonical_name(plugin_id) == name
 
 
-def test_where_a_remote_plugin_is() -> None:
+def test_endpoint_of_webhook_option_takes_precedence() -> None:
     table = {"plugin-x": "grpc://x:1"}
     assert endpoint_of("plugin-x", {}, table) == "grpc://x:1"
     assert endpoint_of("plugin-x", {"endpoint": "grpc://y:2"}, table) == "grpc://y:2"
@@ -84,25 +84,25 @@ def test_a_tool_with_several_formats_has_one_name(name: str, plugin_id: str) -> 
     assert fixed.events == detected.events != []
 
 
-def test_a_fixed_name_reads_nothing_else() -> None:
+def test_fixed_parser_refuses_other_formats() -> None:
     assert parse("aws", payload("gcp-open"), {}, {}, RECEIVED).faults == ["not a payload of aws"]
     assert parse("alertmanager", payload("gcp-open"), {}, {}, RECEIVED).faults == ["alerts: must be a list"]
 
 
-def test_an_unknown_name_keeps_the_payload() -> None:
-    (item,) = parse("plugin-of-somebody", [1], {}, {}, RECEIVED).bad_items
+def test_unknown_parser_name_keeps_payload() -> None:
+    (item,) = parse("plugin-unknown", [1], {}, {}, RECEIVED).bad_items
     assert item.faults[0].path == "plugin_info.plugin_id"
     assert item.raw_data == {"body": [1]}
 
 
 @pytest.mark.parametrize("odd", [{"foo": 1}, {}, "text", None, 5, True])
-def test_what_nothing_can_read_is_a_bad_item(odd: Any) -> None:
+def test_unknown_payload_is_bad_item(odd: Any) -> None:
     parsed = parse(AUTO, odd, {}, {}, RECEIVED)
     assert parsed.events == []
     assert len(parsed.bad_items) == 1
 
 
-def test_the_members_of_a_list_are_read_each_by_its_own_format() -> None:
+def test_list_members_parsed_by_their_own_formats() -> None:
     gcp, native = payload("gcp-open"), {"event_key": "k", "severity": "x"}
     parsed = parse(AUTO, [gcp, {"title": "Disk full"}, native, 5], {}, {}, RECEIVED)
     assert [event.title for event in parsed.events] == ["p99 above 1 s", "Disk full"]
@@ -113,7 +113,7 @@ def test_the_members_of_a_list_are_read_each_by_its_own_format() -> None:
 
 
 @pytest.mark.parametrize("batch", ["cloud-eye-items", "cloudevents-batch"])
-def test_the_order_of_a_list_of_several_formats_says_nothing(batch: str) -> None:
+def test_mixed_list_result_independent_of_order(batch: str) -> None:
     members = [payload(batch)[0], {"event_key": "k"}, payload("gcp-open")]
     for mixed in (members, members[::-1]):
         parsed = parse(AUTO, mixed, {}, {}, RECEIVED)
@@ -121,13 +121,13 @@ def test_the_order_of_a_list_of_several_formats_says_nothing(batch: str) -> None
         assert [event.raw_data for event in parsed.events] == mixed
 
 
-def test_a_mapping_in_the_options_goes_before_detection() -> None:
+def test_mapping_takes_precedence_over_detection() -> None:
     options = {"mapping": {"title": "incident.incident_id"}}
     (event,) = parse(AUTO, payload("gcp-open"), {}, options, RECEIVED).events
     assert event.title == payload("gcp-open")["incident"]["incident_id"]
 
 
-def test_equal_bytes_are_the_same_delivery_only_where_the_sender_gives_times() -> None:
+def test_timestamped_only_if_sender_sends_times() -> None:
     assert parse(AUTO, payload("alertmanager-firing"), {}, {}, RECEIVED).timestamped
     assert parse(AUTO, payload("gcp-open"), {}, {}, RECEIVED).timestamped
     assert not parse(AUTO, payload("grafana-legacy-ok"), {}, {}, RECEIVED).timestamped
@@ -135,7 +135,7 @@ def test_equal_bytes_are_the_same_delivery_only_where_the_sender_gives_times() -
     assert not parse(AUTO, payload("generic-down"), {}, {}, RECEIVED).timestamped
 
 
-def test_raw_message_delivery_has_its_id_in_the_headers() -> None:
+def test_raw_message_delivery_id_read_from_headers() -> None:
     headers = {"x-amz-sns-message-id": "m-1"}
     assert parse(AUTO, {"title": "t"}, headers, {}, RECEIVED).message_id == "sns:m-1"
 
@@ -152,7 +152,7 @@ BINARY = {
 
 
 @pytest.mark.parametrize("plugin_id", [AUTO, "aws"])
-def test_raw_delivery_of_a_text_is_the_same_as_in_its_envelope(plugin_id: str) -> None:
+def test_raw_delivery_of_text_equals_its_envelope(plugin_id: str) -> None:
     parsed = parse(plugin_id, {"body": "Disk full\non web-1"}, RAW, {}, RECEIVED, not_json="no JSON")
     (event,) = parsed.events
     assert (event.title, event.description, event.account) == ("Disk full", "Disk full\non web-1", "210987654321")
@@ -161,19 +161,19 @@ def test_raw_delivery_of_a_text_is_the_same_as_in_its_envelope(plugin_id: str) -
 
 
 @pytest.mark.parametrize(("payload", "text"), [("Disk full", "Disk full"), (42, "42"), ([1, 2], "[1, 2]")])
-def test_raw_delivery_of_a_text_that_happens_to_be_json(payload: Any, text: str) -> None:
+def test_raw_delivery_of_json_scalar_or_list_is_text(payload: Any, text: str) -> None:
     (event,) = parse(AUTO, payload, RAW, {}, RECEIVED).events
     assert (event.title, event.raw_data["Message"]) == (text, text)
 
 
-def test_raw_delivery_of_json_that_could_not_be_stored_is_a_fault_and_the_same_delivery() -> None:
+def test_raw_delivery_of_unstorable_json_is_fault_with_message_id() -> None:
     parsed = parse(AUTO, {"body": '{"event_key": NaN}'}, RAW, {}, RECEIVED, not_json="no JSON")
     assert [item.faults[0].path for item in parsed.bad_items] == ["Message"]
     assert parsed.message_id == "sns:m-1"
 
 
 @pytest.mark.parametrize("plugin_id", [AUTO, "cloudevents"])
-def test_a_binary_event_of_another_content_type_than_json(plugin_id: str) -> None:
+def test_binary_cloud_event_accepts_non_json_body(plugin_id: str) -> None:
     parsed = parse(plugin_id, {"body": "hello"}, BINARY, {}, RECEIVED, not_json="no JSON")
     (event,) = parsed.events
     assert (event.title, event.raw_data["data"], event.raw_data["source"]) == ("hello", "hello", "/s")
@@ -192,10 +192,10 @@ def test_a_binary_event_of_another_content_type_than_json(plugin_id: str) -> Non
         ("native", RAW, {}),
         ("cloudevents", RAW, {}),
         ("aws", BINARY, {}),
-        ("plugin-of-somebody", RAW, {}),
+        ("plugin-unknown", RAW, {}),
     ],
 )
-def test_what_is_neither_json_nor_a_text_that_its_headers_explain(
+def test_non_json_body_without_matching_headers_is_bad_item(
     plugin_id: str, headers: dict[str, str], options: dict[str, Any]
 ) -> None:
     parsed = parse(plugin_id, {"body": "{oops"}, headers, options, RECEIVED, not_json="no JSON")
@@ -205,11 +205,9 @@ def test_what_is_neither_json_nor_a_text_that_its_headers_explain(
     assert parsed.source == ""
 
 
-def test_a_parser_that_fails_does_not_lose_the_payload(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_failing_parser_keeps_payload(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def fail(*_: object) -> Parsed:
-        raise KeyError("a fault of ours")
+        raise KeyError("a bug")
 
     broken = ParserSpec("native", lambda *_: True, fail)
     monkeypatch.setitem(registry._BY_NAME, "native", (broken,))
@@ -220,7 +218,7 @@ def test_a_parser_that_fails_does_not_lose_the_payload(
     assert "KeyError" in caplog.text
 
 
-def test_a_fault_of_a_member_keeps_its_class_wherever_it_stands() -> None:
+def test_fault_class_independent_of_list_position() -> None:
     assert str(Fault("severity", "p").below("[3]")) == "[3].severity: p"
     assert Fault("", "p").below("[3]").path == "[3]"
     assert Fault("a", "p").below("[3]").fault_class == Fault("a", "p").below("[7]").fault_class
@@ -246,11 +244,11 @@ def test_a_fault_of_a_member_keeps_its_class_wherever_it_stands() -> None:
         ({"mapping": {"severity": "a"}}, "options.mapping.title"),
     ],
 )
-def test_options_that_no_parser_could_use(options: dict[str, Any], path: str) -> None:
+def test_invalid_options_reported_with_path(options: dict[str, Any], path: str) -> None:
     assert [fault.path for fault in option_faults(options)] == [path]
 
 
-def test_options_that_are_fine() -> None:
+def test_valid_options_have_no_faults() -> None:
     options = {
         "timezone": "Asia/Seoul",
         "ignore_insufficient_data": True,

@@ -1,12 +1,11 @@
-"""The vocabulary all parsers share."""
+"""Severities, states, timestamps, titles and keys, which all parsers share."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from event_service.normalize.fields import clipped, extra_fields, first_line, text, texts, trimmed
-from event_service.normalize.keys import joined_key
+from event_service.normalize.fields import clipped, extra_fields, first_line, joined_key, text, texts, trimmed
 from event_service.normalize.severities import State, bare_title, named_severity, named_state, priority_severity
 from event_service.normalize.timestamps import moment
 
@@ -31,7 +30,7 @@ from event_service.normalize.timestamps import moment
         (1566248777.677, (2019, 8, 19, 21, 6, 17, 677000)),
     ],
 )
-def test_times_in_every_variety(value: Any, expected: tuple[int, ...]) -> None:
+def test_supported_time_formats(value: Any, expected: tuple[int, ...]) -> None:
     assert moment(value) == datetime(*expected[:6], microsecond=expected[6], tzinfo=UTC)
 
 
@@ -56,7 +55,7 @@ def test_times_in_every_variety(value: Any, expected: tuple[int, ...]) -> None:
         "9" * 400,
     ],
 )
-def test_what_is_no_time(value: Any) -> None:
+def test_invalid_times_are_none(value: Any) -> None:
     assert moment(value) is None
 
 
@@ -78,7 +77,7 @@ def test_a_number_reads_the_same_as_json_and_as_a_double(value: Any, expected: s
     assert text(value) == expected
 
 
-def test_lists_and_infos_of_text() -> None:
+def test_texts_and_extra_fields() -> None:
     assert texts([" a ", "", None, 5.0, "a", {}, []]) == ["a", "5"]
     assert texts("a") == ["a"]
     assert extra_fields(a=" x ", b=None, c=[1, None], d={" k ": 1, "n": {}}, e="", f=False) == {
@@ -90,12 +89,12 @@ def test_lists_and_infos_of_text() -> None:
     assert trimmed({" a ": [" b ", {" c ": 1}]}) == {"a": ["b", {"c": 1}]}
 
 
-def test_how_faulty_values_are_shown() -> None:
+def test_clipped_values() -> None:
     assert (clipped({"a": 1}), clipped([1]), clipped(5)) == ("an object", "a list", "5")
     assert len(clipped("x" * 1000)) < 80
 
 
-def test_headlines_are_one_short_line() -> None:
+def test_first_line_is_short() -> None:
     assert first_line("  Disk full \nat noon") == "Disk full"
     assert len(first_line("x " * 1000)) <= 250
 
@@ -119,11 +118,11 @@ def test_headlines_are_one_short_line() -> None:
         ("", ""),
     ],
 )
-def test_titles_lose_the_state_in_front_of_them_and_nothing_else(title: str, bare: str) -> None:
+def test_bare_title_removes_leading_state_marks_only(title: str, bare: str) -> None:
     assert bare_title(title) == bare
 
 
-def test_words() -> None:
+def test_severity_and_state_words() -> None:
     assert named_state("Recovered") is State.RESOLVED
     assert named_state(True) is None
     assert named_state(None) is None
@@ -131,7 +130,7 @@ def test_words() -> None:
     assert priority_severity(" p1 ") is priority_severity(1.0) is priority_severity("1")
 
 
-def test_keys_keep_their_parts_apart_and_take_any_text() -> None:
+def test_joined_key_depends_on_part_boundaries() -> None:
     assert joined_key("a", "bc") != joined_key("ab", "c")
     assert joined_key("1:a", "") != joined_key("1", "a")
     assert len(joined_key("\ud83d")) == 32

@@ -1,4 +1,4 @@
-"""Payloads that tools and vendors publish become what is expected of them, where those samples are at hand.
+"""Published payloads of tools and vendors give the expected events, if the samples are available.
 
 `../shared/collectors/expected.jsonl` names identities, not keys: equal identities must have equal keys, and different
 ones different keys. Its null means that a field is not checked.
@@ -36,7 +36,7 @@ def read(sample: str, *, as_struct: bool = False) -> Parsed:
 
 
 def doubles(value: Any) -> Any:
-    """The value as it comes out of a google.protobuf.Struct."""
+    """Return the value as a google.protobuf.Struct would give it."""
     if isinstance(value, dict):
         return {name: doubles(member) for name, member in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Signatures made with keys of our own: what holds, and everything around it that must not."""
+"""Signatures made with test keys, and every way they can be invalid."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ from tests.unit.normalize.sns_messages import (
 async def verify(
     message: dict[str, Any], certificate: bytes = CERTIFICATE, topics: tuple[str, ...] = (TOPIC,)
 ) -> list[str]:
-    """The addresses the certificate was fetched from."""
+    """Verify the message and return the URLs of fetched certificates."""
     fetched: list[str] = []
 
     async def fetch(url: str) -> bytes:
@@ -40,11 +40,11 @@ async def verify(
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("make", [notification, confirmation])
-async def test_a_message_that_sns_signed_holds(make: Callable[..., dict[str, Any]], version: str) -> None:
+async def test_signed_message_accepted(make: Callable[..., dict[str, Any]], version: str) -> None:
     assert await verify(signed(make(), version)) == [PEM_URL]
 
 
-async def test_a_notification_without_a_subject_holds() -> None:
+async def test_signed_notification_without_subject_accepted() -> None:
     message = notification()
     del message["Subject"]
     await verify(signed(message))
@@ -71,13 +71,13 @@ async def test_a_notification_without_a_subject_holds() -> None:
     ],
     ids=str,
 )
-async def test_a_changed_message_does_not(change: dict[str, Any]) -> None:
+async def test_changed_message_refused(change: dict[str, Any]) -> None:
     with pytest.raises(PermissionDenied, match="signature of SNS"):
         await verify({**signed(notification()), **change})
 
 
 @pytest.mark.parametrize("seconds", [-3601, 400])
-async def test_an_old_message_and_one_of_the_future_are_refused_unfetched(seconds: int) -> None:
+async def test_old_and_future_messages_refused_without_fetch(seconds: int) -> None:
     sent_at = (NOW + timedelta(seconds=seconds)).isoformat()
     with pytest.raises(PermissionDenied, match="time"):
         await verify(signed(notification(Timestamp=sent_at)), certificate=b"never read")
@@ -117,19 +117,19 @@ async def test_a_topic_that_the_webhook_does_not_allow_is_refused() -> None:
         5,
     ],
 )
-async def test_a_certificate_is_fetched_from_nowhere_else(url: Any) -> None:
+async def test_certificate_url_outside_sns_refused(url: Any) -> None:
     with pytest.raises(PermissionDenied):
         signatures.sns_certificate_url({**signed(notification()), "SigningCertURL": url}, topics=[TOPIC], now=NOW)
 
 
-async def test_china_has_a_domain_of_its_own() -> None:
+async def test_china_domain_accepted() -> None:
     topic = "arn:aws-cn:sns:cn-north-1:210987654321:ops"
     message = signed(notification(TopicArn=topic))
     url = "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-1.pem"
     assert signatures.sns_certificate_url({**message, "SigningCertURL": url}, topics=[topic], now=NOW) == url
 
 
-async def test_another_key_an_old_certificate_and_garbage_are_refused() -> None:
+async def test_wrong_key_expired_certificate_and_garbage_refused() -> None:
     other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     elliptic = ec.generate_private_key(ec.SECP256R1())
     for certificate in (
@@ -143,7 +143,7 @@ async def test_another_key_an_old_certificate_and_garbage_are_refused() -> None:
             await verify(signed(notification()), certificate)
 
 
-def test_the_link_of_a_confirmation() -> None:
+def test_subscribe_url_accepted() -> None:
     message = confirmation()
     assert signatures.sns_subscribe_url(message) == message["SubscribeURL"]
 
@@ -161,7 +161,7 @@ def test_the_link_of_a_confirmation() -> None:
         None,
     ],
 )
-def test_a_link_that_does_anything_else_is_refused(url: Any) -> None:
+def test_subscribe_url_of_other_action_refused(url: Any) -> None:
     with pytest.raises(PermissionDenied):
         signatures.sns_subscribe_url(confirmation(SubscribeURL=url))
 
@@ -173,7 +173,7 @@ def hex_of(secret: str, body: bytes = BODY) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def test_sentry() -> None:
+def test_sentry_signature() -> None:
     options = {"sentry_client_secret": "s1"}
     signatures.check_shared_secrets({"sentry-hook-signature": hex_of("s1")}, BODY, options)
     for headers in (
@@ -187,7 +187,7 @@ def test_sentry() -> None:
             signatures.check_shared_secrets(headers, BODY, options)
 
 
-def test_pagerduty_takes_any_of_several_while_a_key_rotates() -> None:
+def test_pagerduty_accepts_one_of_several_signatures() -> None:
     options = {"pagerduty_secrets": ["old", "new"]}
     for given in (f"v1={hex_of('new')}", f"v1={hex_of('x')}, v1={hex_of('old')}"):
         signatures.check_shared_secrets({"x-pagerduty-signature": given}, BODY, options)
@@ -196,6 +196,6 @@ def test_pagerduty_takes_any_of_several_while_a_key_rotates() -> None:
             signatures.check_shared_secrets({"x-pagerduty-signature": given}, BODY, options)
 
 
-def test_without_a_secret_there_is_nothing_to_check() -> None:
+def test_no_check_without_secret() -> None:
     signatures.check_shared_secrets({}, BODY, {})
     signatures.check_shared_secrets({}, BODY, {"sentry_client_secret": "", "pagerduty_secrets": [None, 5]})

@@ -1,4 +1,4 @@
-"""Which messages of SNS are believed, and which subscriptions are confirmed. A callable stands for Amazon's hosts."""
+"""Verification of SNS messages and confirmation of subscriptions. A callable replaces Amazon's hosts."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, PEM_URL, TOPIC, 
 
 
 class Amazon:
-    """Answers certificates and confirmation links, and remembers what it was asked for."""
+    """Serves certificates and confirmation links, and records the requested URLs."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -43,7 +43,7 @@ def subscription(**changes: Any) -> Subscription:
     return found
 
 
-async def test_a_message_of_a_trusted_topic_is_believed(amazon: Amazon) -> None:
+async def test_message_of_trusted_topic_verified(amazon: Amazon) -> None:
     trust = SnsTrust(amazon)
     await trust.verify(signed(notification()), [TOPIC], NOW)
     await trust.verify(signed(notification(MessageId="m-2"), "1"), [TOPIC], NOW)
@@ -83,7 +83,7 @@ async def test_a_certificate_is_fetched_again_after_a_day_and_after_a_failure(am
     assert len(amazon.asked) == 4
 
 
-async def test_who_asks_together_shares_one_answer_and_nobody_takes_it_along(amazon: Amazon) -> None:
+async def test_concurrent_callers_share_one_certificate_fetch(amazon: Amazon) -> None:
     trust = SnsTrust(amazon)
     asking = [asyncio.create_task(trust.verify(signed(notification()), [TOPIC], NOW)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def test_who_asks_together_shares_one_answer_and_nobody_takes_it_along(ama
     assert amazon.asked == [PEM_URL]
 
 
-async def test_a_flood_of_forged_messages_is_no_flood_of_requests(amazon: Amazon) -> None:
+async def test_concurrent_fetches_limited(amazon: Amazon) -> None:
     trust = SnsTrust(amazon)
     forged = [
         {**signed(notification()), "SigningCertURL": PEM_URL.replace(".pem", f"{number}.pem"), "Message": "forged"}
@@ -123,14 +123,14 @@ async def test_the_subscription_of_a_trusted_topic_is_confirmed(amazon: Amazon) 
         ({"SigningCertURL": "https://example.org/own.pem"}, [TOPIC], "SigningCertURL"),
     ],
 )
-async def test_no_link_is_opened_on_a_strangers_word(
+async def test_link_of_unverified_subscription_not_opened(
     amazon: Amazon, changes: dict[str, str], topics: list[str], reason: str
 ) -> None:
     assert reason in await SnsTrust(amazon).confirm(subscription(**changes), topics, NOW)
     assert amazon.asked in ([], [PEM_URL])
 
 
-async def test_a_signed_link_that_does_something_else_is_not_opened(amazon: Amazon) -> None:
+async def test_signed_link_of_other_action_not_opened(amazon: Amazon) -> None:
     link = f"https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&TopicArn={TOPIC}&Token=2336412f37"
     found = parse("auto", signed(confirmation(SubscribeURL=link)), {}, {}, NOW).subscription
     assert found is not None
@@ -138,12 +138,12 @@ async def test_a_signed_link_that_does_something_else_is_not_opened(amazon: Amaz
     assert amazon.asked == [PEM_URL]
 
 
-async def test_amazon_cannot_be_reached(amazon: Amazon) -> None:
+async def test_unreachable_sns_leaves_subscription_unconfirmed(amazon: Amazon) -> None:
     amazon.away = True
     assert "cannot be asked" in await SnsTrust(amazon).confirm(subscription(), [TOPIC], NOW)
 
 
-def test_what_is_trusted_and_what_is_a_subscription() -> None:
+def test_trusted_topics_and_subscription_detection() -> None:
     assert trusted_topics({}) == trusted_topics({"sns_topics": 5}) == []
     assert trusted_topics({"sns_topics": TOPIC}) == trusted_topics({"sns_topics": [TOPIC]}) == [TOPIC]
     assert is_subscription(signed(confirmation()))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from event_service.model.event import Severity
-from event_service.normalize.keys import upstream_key
+from event_service.normalize.fields import upstream_key
 from tests.unit.normalize.examples import ABSENT, example, fault_paths, first_event, read
 
 
@@ -31,7 +31,7 @@ def test_severities_and_the_triggers_where_the_events_was_not_expanded(name: str
     assert first_event(payload).severity is severity
 
 
-def test_macros_that_were_not_expanded_are_nothing() -> None:
+def test_unexpanded_macros_are_empty() -> None:
     payload = example("zabbix-problem", host__connection_info="{HOST.CONN}", event__name="{EVENT.NAME}")
     event = first_event(payload)
     assert event.resources == ["db-2"]
@@ -39,7 +39,7 @@ def test_macros_that_were_not_expanded_are_nothing() -> None:
     assert fault_paths(read(example("zabbix-problem", event__id="{EVENT.ID}"))) == ["event.id"]
 
 
-def test_a_test_of_the_media_type_is_no_event_in_whatever_words_its_message_is() -> None:
+def test_media_type_test_makes_no_event() -> None:
     assert read(example("zabbix-test", message="This is the test message from Zabbix")).ignored == ["test message"]
     flat = {name: f"{{{name.upper()}.X}}" for name in ("hostname", "trigger", "status", "severity", "item")}
     link = "https://zabbix.example/tr_events.php?triggerid={TRIGGER.ID}&eventid={EVENT.ID}"

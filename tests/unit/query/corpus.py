@@ -1,7 +1,7 @@
-"""Queries that somebody would send to get beyond what is his, and patterns that would keep a server busy for ever.
+"""Queries of attackers who reach for another tenant's data, and patterns that keep a server busy.
 
-`hostile_queries.json` holds for each query its name, the `list` or `stat` it is, and the field it is refused for;
-`exploding_patterns.txt` a regular expression in each line.
+`hostile_queries.json` has for each query its name, its kind (`list` or `stat`) and the field of the error;
+`exploding_patterns.txt` has one regular expression per line.
 """
 
 import json

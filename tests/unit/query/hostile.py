@@ -1,4 +1,4 @@
-"""Requests as nobody should send them, for property tests."""
+"""Strategies of invalid requests, for property tests."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ VALUES = st.recursive(
 
 
 def nested(depth: int) -> Any:
-    """A list in a list, and so on."""
+    """Return a list nested in lists."""
     value: Any = "x"
     for level in range(depth):
         value = [value] if level % 2 else {"a": value}
@@ -66,12 +66,12 @@ OPERATOR = st.one_of(st.sampled_from(OPERATORS), st.sampled_from(OPERATORS), ANY
 
 
 def record(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """An object that has some of the members; now and then something else."""
+    """Return an object with some of the members, sometimes another value."""
     return st.one_of(st.fixed_dictionaries({}, optional=members), st.fixed_dictionaries(members), ANYTHING)
 
 
 def some(member: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A short list; now and then something else."""
+    """Return a short list, sometimes another value."""
     return st.one_of(st.lists(member, max_size=3), ANYTHING)
 
 

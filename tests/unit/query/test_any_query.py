@@ -1,4 +1,4 @@
-"""Whatever is sent is understood or refused with a field path; nothing else happens."""
+"""Any request is parsed, or refused with a field path."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ FIELD_SETS = st.sampled_from([EVENT_FIELDS, WEBHOOK_FIELDS])
 
 
 def outcome(parse: Any, *arguments: Any) -> ListQuery | StatQuery | InvalidArgument:
-    """The tree, or why the request is refused."""
+    """Return the tree, or the error."""
     try:
         tree: ListQuery | StatQuery = parse(*arguments)
     except InvalidArgument as error:
@@ -25,7 +25,7 @@ def outcome(parse: Any, *arguments: Any) -> ListQuery | StatQuery | InvalidArgum
 
 
 def understood(parse: Any, *arguments: Any) -> None:
-    """Passes if the request is understood, or refused with a path into the query."""
+    """Pass if the request is parsed, or refused with a path into the query."""
     result = outcome(parse, *arguments)
     if isinstance(result, InvalidArgument):
         assert result.code == "INVALID_ARGUMENT"
@@ -62,7 +62,7 @@ def test_any_request_fields(equals: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("at", ["filter", "filter_or", "sort", "only", "aggregate", "lookup"])
 @pytest.mark.parametrize("value", ["x", 1, True, {"k": "title"}, [None], ["x"], [1], [[]]])
-def test_a_list_of_the_wrong_things(at: str, value: Any) -> None:
+def test_list_of_wrong_types(at: str, value: Any) -> None:
     parse = parse_stat_query if at == "aggregate" else lambda query, fields: parse_list_query(query, {}, fields)
     with pytest.raises(InvalidArgument):
         parse({at: value}, EVENT_FIELDS)

@@ -36,7 +36,7 @@ ISO = [
 
 
 @pytest.mark.parametrize(("text", "moment"), ISO)
-def test_reads_iso_8601(text: str, moment: datetime) -> None:
+def test_iso_8601_dates_parsed(text: str, moment: datetime) -> None:
     assert iso_date(text, "v") == moment
     assert lenient_date(text, "v") == moment
 
@@ -50,7 +50,7 @@ NOT_ISO: list[Any] = [
 
 
 @pytest.mark.parametrize("value", NOT_ISO)
-def test_refuses_what_is_not_iso_8601(value: Any) -> None:
+def test_other_dates_refused(value: Any) -> None:
     with pytest.raises(QueryError) as caught:
         iso_date(value, "query.filter[0].v")
     assert caught.value.violations[0].field == "query.filter[0].v"

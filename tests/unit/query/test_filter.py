@@ -1,4 +1,4 @@
-"""Filters: what each operator takes, and what it is refused with."""
+"""Filters: accepted values of each operator, and its errors."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -235,7 +235,7 @@ def test_a_filter_is_an_object(item: Any) -> None:
         parse_filter(item, EVENT_FIELDS, NOW, "query.filter[0]")
 
 
-def test_there_is_a_limit_of_filters() -> None:
+def test_number_of_filters_limited() -> None:
     item = {"k": "title", "v": "x", "o": "eq"}
     for name in ("filter", "filter_or"):
         assert len(parse_filters([item] * MAX_FILTERS, EVENT_FIELDS, NOW, name)) == MAX_FILTERS

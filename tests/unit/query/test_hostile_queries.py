@@ -1,4 +1,4 @@
-"""What is meant to run as code, to reach another collection or to explode is refused, and says for which field."""
+"""Queries that try to run code, reach another collection or explode are refused with the field."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def parse(row: dict[str, Any]) -> None:
         parse_stat_query(row["stat"], EVENT_FIELDS)
 
 
-def test_there_are_enough_of_them() -> None:
+def test_corpus_is_large_enough() -> None:
     assert len({row["name"] for row in HOSTILE_QUERIES}) >= 80
     assert len(set(EXPLODING_PATTERNS)) >= 60
 
@@ -38,7 +38,7 @@ def test_an_exploding_pattern_is_refused(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("operator", ["regex", "regex_in"])
-def test_and_so_is_it_in_a_query(operator: str) -> None:
+def test_exploding_pattern_refused_in_query(operator: str) -> None:
     for pattern in EXPLODING_PATTERNS:
         value = [pattern] if operator == "regex_in" else pattern
         with pytest.raises(InvalidArgument):

@@ -32,7 +32,7 @@ def levels(query: ListQuery) -> list[tuple[str, bool]] | None:
     return None if query.sort is None else [(key.path.name, key.descending) for key in query.sort]
 
 
-def test_nothing_asked() -> None:
+def test_empty_list_query() -> None:
     assert parse_list_query(None, {}, EVENT_FIELDS) == ListQuery()
 
 
@@ -140,7 +140,7 @@ def test_minimal_ignores_only() -> None:
         assert names(parsed(minimal=True, only=only)) == list(EVENT_FIELDS.minimal)
 
 
-def test_a_webhooks_key_can_be_selected_nowhere() -> None:
+def test_access_key_of_webhook_cannot_be_selected() -> None:
     with pytest.raises(QueryError):
         parse_list_query({"only": ["access_key"]}, {}, WEBHOOK_FIELDS)
     with pytest.raises(QueryError):
@@ -161,7 +161,7 @@ def test_keyword_is_ored_with_filter_or() -> None:
 
 
 @pytest.mark.parametrize("keyword", [None, "", "   "])
-def test_a_blank_keyword_is_none(keyword: Any) -> None:
+def test_blank_keyword_ignored(keyword: Any) -> None:
     assert parsed(keyword=keyword).where.some == ()
 
 
@@ -170,7 +170,7 @@ def test_faulty_keywords(keyword: Any) -> None:
     assert faulty_field(keyword=keyword) == "query.keyword"
 
 
-def test_the_fault_is_named_by_its_place() -> None:
+def test_fault_has_path() -> None:
     good = {"k": "title", "o": "eq", "v": "x"}
     assert faulty_field(filter=[good, good, {"k": "title", "o": "regex", "v": "["}]) == "query.filter[2].v"
     assert faulty_field(filter_or=[good, {"key": "nofield", "o": "eq", "v": 1}]) == "query.filter_or[1].key"
@@ -179,9 +179,14 @@ def test_the_fault_is_named_by_its_place() -> None:
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("severty", "; is 'severity' meant?"), ("create_at", "; is 'created_at' meant?"), ("colour", ""), ("title.a", "")],
+    [
+        ("severty", "; did you mean 'severity'?"),
+        ("create_at", "; did you mean 'created_at'?"),
+        ("colour", ""),
+        ("title.a", ""),
+    ],
 )
-def test_a_mistyped_field_is_told_with_the_one_that_is_meant(key: str, meant: str) -> None:
+def test_mistyped_field_suggests_similar_field(key: str, meant: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse_list_query({"filter": [{"k": key, "v": "a", "o": "eq"}]}, {}, EVENT_FIELDS)
     assert caught.value.message.endswith(f"Event has no field {key!r}{meant}")

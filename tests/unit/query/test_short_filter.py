@@ -1,10 +1,10 @@
-"""Lines of short conditions, as people type them into a search field."""
+"""Lines of predicates as users type them into a search field."""
 
 from typing import Any
 
 import pytest
 
-from event_service.query.short_filter import NotACondition, parse_line
+from event_service.query.short_filter import InvalidPredicate, parse_line
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,6 @@ def test_a_line(line: str, conditions: list[tuple[str, Any, str]], keyword: str)
     assert words == keyword
 
 
-def test_a_condition_that_makes_no_sense_says_what_would() -> None:
-    with pytest.raises(NotACondition, match="since=2h"):
+def test_invalid_predicate_suggests_valid_form() -> None:
+    with pytest.raises(InvalidPredicate, match="since=2h"):
         parse_line("since>2h")

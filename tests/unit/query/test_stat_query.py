@@ -1,4 +1,4 @@
-"""Statistics: stages, what each may refer to, and what is refused."""
+"""Statistics: stages, the names each may refer to, and refused queries."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -80,7 +80,7 @@ def test_aggregate_wins_over_distinct() -> None:
     assert parsed(BY_SEVERITY, distinct="severity").distinct is None
 
 
-def test_columns_are_slots_of_ours() -> None:
+def test_columns_use_slots() -> None:
     query = parsed(group([COUNT, {"n": "$", "o": "count"} | {"n": "a.b"}], [{"k": "severity", "n": "합계"}]))
     assert query.columns.keys == {"k0": "합계"}
     assert query.columns.fields == {"f0": "c", "f1": "a.b"}
@@ -118,7 +118,7 @@ def test_rows_after_project_and_count() -> None:
     assert stage(counted).keys[0].path.parts == ("f0",)
 
 
-def test_project_keeps_the_keys_unless_told_otherwise() -> None:
+def test_project_keeps_keys_by_default() -> None:
     query = parsed(BY_SEVERITY, {"project": {"fields": [{"k": "c", "n": "n", "o": "sum"}]}})
     assert isinstance(stage(query), Project)
     assert query.columns.keys == {"k0": "s"}
@@ -328,7 +328,7 @@ def test_keys_of_webhooks_cannot_be_counted() -> None:
             parse_stat_query(query, WEBHOOK_FIELDS)
 
 
-def test_internal_fields_are_nowhere() -> None:
+def test_internal_fields_unknown() -> None:
     for name in ("wire", "key_hashes", "sealed_key", "id"):
         grouped = stage(parsed(group([COUNT], [{"k": name, "n": "x"}])))
         assert grouped.keys[0].path.origin is Origin.NOWHERE

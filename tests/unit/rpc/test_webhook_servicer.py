@@ -36,7 +36,7 @@ from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
-from event_service.wire.struct import encode_stored_struct
+from event_service.wire.struct_encode import encode_stored_struct
 from tests.contract.mongomock_database import make_database
 from tests.unit.normalize.sns_messages import TOPIC, confirmation, signed
 from tests.unit.wire.json_values import objects, scalars, texts

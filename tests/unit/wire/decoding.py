@@ -1,15 +1,15 @@
-"""Reading bytes as the servicers do."""
+"""Decode bytes like the servicers."""
 
 from typing import Any
 
 from google.protobuf import struct_pb2
 
 from event_service.rpc.methods import decode
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 
 
 def decode_struct(wire: bytes) -> dict[str, Any]:
-    """What a serialised Struct holds, under the path `data`.
+    """Return a serialised Struct as a dict, with `data` as the path of errors.
 
     Raises:
         InvalidArgument: the bytes are none, or hold what cannot be taken.

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a payload may hold."""
+"""Hypothesis strategies for payloads."""
 
 from hypothesis import strategies as st
 

@@ -22,7 +22,7 @@ def delimited(tag: int, content: bytes) -> bytes:
 
 
 def nested_wire(shape: str, innermost: bytes = b"\x08\x00") -> bytes:
-    """The Struct of `nested(shape)` whatever a protobuf library thinks of it; the outermost container is an object."""
+    """Return the Struct of `nested(shape)` at any depth; the outermost container is an object."""
     value = innermost
     for container in reversed(shape):
         inner = delimited(0x0A, delimited(0x0A, b"a") + delimited(0x12, value)) if container == "o" else None
@@ -31,7 +31,7 @@ def nested_wire(shape: str, innermost: bytes = b"\x08\x00") -> bytes:
 
 
 def struct_of(value: bytes) -> bytes:
-    """What is inside the struct_value of a serialised Value."""
+    """Return the struct_value of a serialised Value."""
     position = 1
     while value[position] > 127:
         position += 1

@@ -1,4 +1,4 @@
-"""Finished events as bytes: equal to protobuf's own, spliceable, and refused when they could not be read back."""
+"""Encoded events: equal to protobuf's bytes, spliceable, and refused if they cannot be read back."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from event_service.wire.event_info import (
     encode_event_info,
     join_events_info,
 )
-from event_service.wire.struct import encode_struct
+from event_service.wire.struct_encode import encode_struct
 from tests.unit.wire.json_values import objects, texts
 from tests.unit.wire.nesting import nested
 
@@ -94,7 +94,7 @@ def test_dates_empty_objects_and_ready_bytes() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"title": "\ud800"}, {"resources": ["\ud800"]}, {"raw_data": nested("o" * 34)}])
-def test_what_cannot_be_read_back_is_refused(fields: dict[str, Any]) -> None:
+def test_unreadable_fields_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         encode_event_info(fields)
     assert caught.value.violations[0].field == next(iter(fields))
@@ -115,7 +115,7 @@ def test_rows_are_joined_as_protobuf_would(rows: list[dict[str, Any]], total: in
     assert reply.total_count == max(0, min(total, 2**31 - 1))
 
 
-def test_a_row_of_megabytes() -> None:
+def test_large_rows_joined() -> None:
     wire = encode_event_info({"description": "x" * 3_000_000})
     reply = event_pb2.EventsInfo.FromString(join_events_info([wire, wire], 2))
     assert [len(event.description) for event in reply.results] == [3_000_000, 3_000_000]
@@ -129,7 +129,7 @@ def test_thirty_two_objects_around_two_lists_are_refused() -> None:
         encode_struct(payload)
 
 
-def test_too_large_is_not_worth_sending_again() -> None:
+def test_too_large_is_not_retryable() -> None:
     with pytest.raises(TooLarge) as caught:
         check_size(b"x" * 101, 100)
     assert caught.value.retry_after is None

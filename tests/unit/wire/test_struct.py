@@ -1,4 +1,4 @@
-"""Payloads mean the same to us as to protobuf, and what cannot be read back is refused with its place."""
+"""Payloads have the same meaning as in protobuf; unreadable ones are refused with their path."""
 
 import math
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.wire.struct import (
-    encode_stored_struct,
-    encode_struct,
-    list_to_python,
-    struct_to_dict,
-    struct_wire,
-    value_to_python,
-)
+from event_service.wire.struct_decode import list_to_python, struct_to_dict, struct_wire, value_to_python
+from event_service.wire.struct_encode import encode_stored_struct, encode_struct
 from tests.unit.wire.decoding import decode_struct
 from tests.unit.wire.json_values import objects
 from tests.unit.wire.nesting import delimited, example, nested, nested_wire
@@ -34,7 +28,7 @@ def as_library(value: dict[str, Any]) -> struct_pb2.Struct:
 
 
 def equal(left: Any, right: Any) -> bool:
-    """Equal with the sign of zero, and numbers as the doubles they become."""
+    """Return True for equal values, including the sign of zero; numbers compare as doubles."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
@@ -148,7 +142,7 @@ def test_kindred_types_are_written_as_what_they_stand_for() -> None:
         ({"a": {"b": object()}}, "data.a.b"),
     ],
 )
-def test_what_json_cannot_say_is_refused_with_its_place(value: dict[str, Any], field: str) -> None:
+def test_values_json_lacks_refused_with_path(value: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         encode_struct(value)
     assert [violation.field for violation in caught.value.violations] == [field]
@@ -156,7 +150,7 @@ def test_what_json_cannot_say_is_refused_with_its_place(value: dict[str, Any], f
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_numbers_that_are_none_are_refused_on_the_wire_too(number: float) -> None:
+def test_nan_refused_on_the_wire(number: float) -> None:
     message = example()
     message.fields["a"].list_value.values[1].struct_value.fields["b"].number_value = number
     with pytest.raises(InvalidArgument) as caught:
@@ -164,7 +158,7 @@ def test_numbers_that_are_none_are_refused_on_the_wire_too(number: float) -> Non
     assert caught.value.violations[0].field == "data.a[1].b"
 
 
-def test_a_long_way_is_cut() -> None:
+def test_long_path_truncated() -> None:
     with pytest.raises(InvalidArgument) as caught:
         encode_struct({"k" * 100_000: math.nan})
     assert len(caught.value.message) < 400
@@ -186,7 +180,7 @@ def test_a_long_way_is_cut() -> None:
     ],
     ids=["empty", "no value", "no kind", "no key", "swapped", "twice", "two kinds", "other two", "odd null", "unknown"],
 )
-def test_odd_bytes_mean_what_protobuf_says(wire: bytes, value: dict[str, Any]) -> None:
+def test_unusual_bytes_decoded_like_protobuf(wire: bytes, value: dict[str, Any]) -> None:
     assert decode_struct(wire) == value
     assert json_format.MessageToDict(struct_pb2.Struct.FromString(wire)) == value
 
@@ -212,14 +206,14 @@ def readable_in_a_list(struct: bytes) -> bool:
 
 
 @pytest.mark.parametrize("shape", MONSTERS)
-def test_the_deepest_payloads_pass(shape: str) -> None:
+def test_deepest_payloads_accepted(shape: str) -> None:
     assert encode_struct(nested(shape, None)) == nested_wire(shape)
     assert decode_struct(nested_wire(shape)) == nested(shape, None)
     assert readable_in_a_list(nested_wire(shape))
 
 
 @pytest.mark.parametrize("shape", ONE_TOO_MANY)
-def test_one_level_more_would_poison_every_list(shape: str) -> None:
+def test_one_level_more_refused(shape: str) -> None:
     assert not readable_in_a_list(nested_wire(shape))
     for refusing in (lambda: encode_struct(nested(shape)), lambda: decode_struct(nested_wire(shape))):
         with pytest.raises(InvalidArgument) as caught:
@@ -240,14 +234,14 @@ def test_the_limit_is_exactly_what_a_list_can_be_read_with(shape: str, innermost
         assert readable_in_a_list(wire)
 
 
-def test_absurd_nesting_is_refused_and_not_a_crash() -> None:
+def test_extreme_nesting_refused() -> None:
     with pytest.raises(InvalidArgument):
         decode_struct(nested_wire("o" * 10_000))
     with pytest.raises(InvalidArgument):
         encode_struct(nested("ol" * 5_000))
 
 
-def test_what_is_unknown_to_struct_is_not_kept() -> None:
+def test_unknown_struct_fields_discarded() -> None:
     groups = b"\x7b" * 90 + b"\x7c" * 90
     message = struct_pb2.Struct.FromString(b"\x0a\x08\x0a\x01a\x12\x03\x7a\x01x" + groups)
     assert struct_wire(message) == b"\x0a\x05\x0a\x01a\x12\x00"
@@ -267,7 +261,7 @@ def test_values_and_lists_of_messages() -> None:
         assert caught.value.violations[0].field == "v[0]"
 
 
-def test_what_others_stored_is_made_readable() -> None:
+def test_stored_values_made_encodable() -> None:
     stored = {
         "nan": math.nan, "huge": 10**400, "half": "\ud800", "bytes": b"x", "list": [math.inf, 1], "fine": {"a": "b"},
         "date": datetime(2026, 1, 1, tzinfo=UTC), 5: "five", "deep": nested("ol" * 40), "flag": True,
@@ -284,7 +278,7 @@ def test_what_others_stored_is_made_readable() -> None:
 
 
 @given(st.text("ol", max_size=60), st.sampled_from([1, {}, [], {"x": 1}, [[]]]))
-def test_stored_values_of_any_depth_are_made_readable(shape: str, innermost: Any) -> None:
+def test_stored_values_of_any_depth_made_encodable(shape: str, innermost: Any) -> None:
     wire = encode_stored_struct(nested("o" + shape, innermost))
     assert readable_in_a_list(wire)
     decode_struct(wire)

@@ -1,4 +1,4 @@
-"""Every form of ISO 8601 that the API reads, and the one it writes."""
+"""The forms of ISO 8601 that the API reads, and the one it writes."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -36,7 +36,7 @@ from event_service.wire.timestamps import format_timestamp, parse_timestamp, tru
         ("2024-02-29T23:59:59.999Z", "2024-02-29T23:59:59.999Z"),
     ],
 )
-def test_forms_that_are_read(text: str, moment: str) -> None:
+def test_supported_forms_parsed(text: str, moment: str) -> None:
     assert format_timestamp(parse_timestamp(text)) == moment
 
 
@@ -55,7 +55,7 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_what_is_written_is_read_again(moment: datetime) -> None:
+def test_formatted_time_parses_back(moment: datetime) -> None:
     text = format_timestamp(moment)
     assert len(text) == 24
     assert parse_timestamp(text) == truncate(moment)

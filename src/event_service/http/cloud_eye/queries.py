@@ -16,7 +16,7 @@ from event_service.events.manager import EventManager
 from event_service.http.cloud_eye.errors import BAD_PARAMETER, CloudEyeCode, CloudEyeError
 from event_service.http.cloud_eye.events import CUSTOM_EVENT, CUSTOM_SUB_EVENT, EVENT_ID, milliseconds_of, moment_of
 from event_service.model.scope import Scope
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import format_timestamp
 
 BAD_PAGING = CloudEyeCode(400, "ces.0006", "The paging address is incorrect.")

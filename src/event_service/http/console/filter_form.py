@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from event_service.errors import InvalidArgument
-from event_service.query.short_filter import NotACondition, parse_line
+from event_service.query.short_filter import InvalidPredicate, parse_line
 from event_service.wire.timestamps import format_timestamp, parse_timestamp
 
 RANGES = {
@@ -73,7 +73,7 @@ class FilterForm:
         """
         try:
             filters, keyword = parse_line(self.q)
-        except NotACondition as error:
+        except InvalidPredicate as error:
             raise InvalidArgument.at("q", str(error)) from None
         if self.severities:
             filters.append({"k": "severity", "v": list(self.severities), "o": "in"})

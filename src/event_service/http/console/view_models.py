@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.wire.struct import struct_to_dict
+from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
 COLUMNS = (

@@ -1,7 +1,6 @@
-"""The event that stands for what could not be read, so that nothing authentic is lost.
+"""The event of a payload that cannot be parsed, so that no authentic payload is lost.
 
-Source: section 3, point 6, of the Event API's rules: one alert per webhook and class of fault, however many payloads
-have it, so that a broken collector is one open alert and not a storm.
+All payloads of a webhook with the same class of fault share one alert: a broken collector is not an alert storm.
 """
 
 import hashlib
@@ -14,8 +13,8 @@ KEY_PREFIX = "unreadable-"
 _DESCRIPTION_LIMIT = 4000  # characters
 
 
-def error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDraft:
-    """The ERROR event of one bad item. Its key follows from the webhook and the first fault's class."""
+def build_parse_error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDraft:
+    """Return the ERROR event of a bad item, keyed by the webhook and the class of the first fault."""
     fault_class = item.faults[0].fault_class
     digest = hashlib.sha256(f"{webhook_id}\0{fault_class}".encode("utf-8", "surrogatepass")).hexdigest()
     return EventDraft(
@@ -28,19 +27,19 @@ def error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDr
     )
 
 
-def is_error_event(event_type: str, event_key: str, title: str) -> bool:
-    """Whether a stored event was made by `error_event`, or by upstream, whose keys are random."""
+def is_parse_error_event(event_type: str, event_key: str, title: str) -> bool:
+    """Return True for a stored parse-error event, also for upstream's, whose keys are random."""
     return event_type == EventType.ERROR and (event_key.startswith(KEY_PREFIX) or title.startswith(TITLE_PREFIX))
 
 
 def _description(item: BadItem) -> str:
-    """Every fault on a line of its own, as many as fit, then how many more there are."""
+    """Return one line per fault, as many as fit, and the number of the others."""
     lines: list[str] = []
-    room = _DESCRIPTION_LIMIT
+    left = _DESCRIPTION_LIMIT
     for index, fault in enumerate(item.faults):
-        line = str(fault)[:1000].strip()
-        room -= len(line) + 1
-        if room < 0:
+        line = str(fault)[:1000].strip()  # one long fault must not hide the others
+        left -= len(line) + 1
+        if left < 0:
             lines.append(f"and {len(item.faults) - index} more")
             break
         lines.append(line)
