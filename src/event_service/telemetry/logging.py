@@ -61,6 +61,12 @@ def setup_logging(level: str, stream: TextIO | None = None) -> None:
     logging.captureWarnings(True)
     # The driver's debug records contain whole commands, and so events.
     logging.getLogger("pymongo").setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_not_a_disconnect)
+
+
+def _is_not_a_disconnect(record: logging.LogRecord) -> bool:
+    """Filter out the error and traceback that grpc.aio logs when a client leaves while its call is being answered."""
+    return not record.getMessage().startswith("ExecuteBatchError raised in core")
 
 
 def redact(text: str) -> str:

@@ -125,3 +125,14 @@ def test_secrets_in_fields_redacted() -> None:
         extra={"access_key": "canary", "headers": {"Authorization": "canary"}, "urls": ["mongodb://u:canary@x"]},
     )
     assert "canary" not in stream.getvalue()
+
+
+def test_client_disconnects_logged_by_grpc_are_dropped() -> None:
+    stream = io.StringIO()
+    setup_logging("info", stream)
+    grpc_log = logging.getLogger("grpc._cython.cygrpc")
+    grpc_log.error("ExecuteBatchError raised in core by servicer method [/s.Event/get]")
+    grpc_log.error("Unexpected [ValueError] raised by servicer method [/s.Event/get]")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == [
+        "Unexpected [ValueError] raised by servicer method [/s.Event/get]"
+    ]
