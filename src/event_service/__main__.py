@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from event_service.imports import without_collecting
+from event_service.imports import without_gc
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if heeds_interrupts:  # Ctrl-C just ends it while it imports: nothing has begun that could be left half done
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with without_collecting():
+    with without_gc():
         from event_service.cli import main as command_line  # noqa: PLC0415 - only so it is cheap
     if heeds_interrupts:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -37,8 +37,8 @@ MAX_BATCH = 1000
 
 _METHOD = "/event_service.v1.Ingest/CreateBatch"
 # Worth another attempt, whoever says so; and what only a connection or a proxy says, without the service's ERROR_X.
-_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-_AGAIN_IF_NOT_THE_SERVICE = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL", "ABORTED"})
+_RETRYABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_RETRYABLE_FROM_TRANSPORT = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL", "ABORTED"})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
@@ -142,7 +142,7 @@ class EventClient:
         self._batch_bytes = batch_bytes
         self._queue_items = queue_items
         self._queue_bytes = queue_bytes
-        self._patience = retry_timeout
+        self._retry_timeout = retry_timeout
         self._call_seconds = call_seconds
         options = list(_CHANNEL_OPTIONS)
         self._channel = (
@@ -196,7 +196,7 @@ class EventClient:
                 self._changed.wait(left)
             if self._closing:
                 raise ClientClosed("the client was closed")
-            event.give_up_at = time.monotonic() + self._patience
+            event.give_up_at = time.monotonic() + self._retry_timeout
             self._queue.append(event)
             self._open.add(event.future)
             self._open_bytes += len(event.wire)
@@ -291,7 +291,7 @@ class EventClient:
     def _attempt(self, batch: "list[_Event]") -> "tuple[list[_Event], float]":
         """Sends a batch once. What is to be sent again, and how long to wait at least (seconds)."""
         try:
-            reply = self._ask(self._sender + b"".join([event.wire for event in batch]))
+            reply = self._send(self._sender + b"".join([event.wire for event in batch]))
         except grpc.RpcError as error:
             return self._failed(batch, error)
         if len(reply.outcomes) != len(batch):
@@ -301,15 +301,15 @@ class EventClient:
         pause = 0.0
         for event, outcome in zip(batch, reply.outcomes, strict=True):
             if outcome.code == code_pb2.OK:
-                self._settle(event, outcome)
+                self._succeed(event, outcome)
             elif outcome.HasField("retry_delay"):
                 pause = max(pause, outcome.retry_delay.ToMilliseconds() / 1000)
-                again += self._in_time([event], code_pb2.Code.Name(outcome.code), outcome.message)
+                again += self._retryable([event], code_pb2.Code.Name(outcome.code), outcome.message)
             else:
                 self._refuse([event], code_pb2.Code.Name(outcome.code), outcome.message)
         return again, pause
 
-    def _ask(self, request: bytes) -> ingest_pb2.CreateBatchResponse:
+    def _send(self, request: bytes) -> ingest_pb2.CreateBatchResponse:
         with self._changed:
             if self._giving_up:
                 raise _Closed
@@ -327,8 +327,8 @@ class EventClient:
         code, message = error.code().name, error.details() or ""
         retry_after = _retry_after(error)
         of_the_service = message.startswith("ERROR_")
-        if retry_after is not None or code in _AGAIN or (code in _AGAIN_IF_NOT_THE_SERVICE and not of_the_service):
-            return self._in_time(batch, code, message), retry_after or 0.0
+        if retry_after is not None or code in _RETRYABLE or (code in _RETRYABLE_FROM_TRANSPORT and not of_the_service):
+            return self._retryable(batch, code, message), retry_after or 0.0
         if code == "RESOURCE_EXHAUSTED" and len(batch) > 1:  # more bytes than the service, or a proxy, takes at once
             half = len(batch) // 2
             first, pause = self._attempt(batch[:half])
@@ -337,13 +337,13 @@ class EventClient:
         self._refuse(batch, code, message)
         return [], 0.0
 
-    def _in_time(self, events: "Sequence[_Event]", code: str, message: str) -> "list[_Event]":
+    def _retryable(self, events: "Sequence[_Event]", code: str, message: str) -> "list[_Event]":
         """Those that are to be sent again; the time of the others is over."""
         now = math.inf if self._giving_up else time.monotonic()
         self._refuse([event for event in events if event.give_up_at <= now], code, message, uncertain=True)
         return [event for event in events if event.give_up_at > now]
 
-    def _settle(self, event: "_Event", outcome: ingest_pb2.Outcome) -> None:
+    def _succeed(self, event: "_Event", outcome: ingest_pb2.Outcome) -> None:
         self._forget(event)
         event.future.set_result(
             Stored(

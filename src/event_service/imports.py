@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def without_collecting() -> Iterator[None]:
+def without_gc() -> Iterator[None]:
     """Within it nothing looks for garbage, and what was made within it is never looked through afterwards.
 
     Modules, functions and classes stay as long as the process: going through them again and again was a quarter of

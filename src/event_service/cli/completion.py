@@ -85,11 +85,11 @@ def _conditions(context: Context, incomplete: str, fields: FieldSet, words: Mapp
     before: Sequence[Any] = context.params.get("condition") or ()
     field, equals, value = incomplete.partition("=")
     if not incomplete and before and not set(str(before[-1]).rstrip("!")) & set("=~<>"):  # bash, behind the sign
-        return _values(context, _word(before[-1], words), "", "")
+        return _values(context, _field_name(before[-1], words), "", "")
     if len(before) > 1 and before[-1] == "=":  # bash, in the value
-        return _values(context, _word(before[-2], words), incomplete, "")
+        return _values(context, _field_name(before[-2], words), incomplete, "")
     if equals:
-        return _values(context, _word(field, words), value, f"{field}=")
+        return _values(context, _field_name(field, words), value, f"{field}=")
     found = [
         f"{name}{operator}"
         for name in _fields(fields, words)
@@ -110,7 +110,7 @@ def _values(context: Context, field: str, begun: str, prefix: str) -> list[Candi
     return [(f"{prefix}{done}{comma}{value}", "") for value in VALUES.get(field, ()) if value.startswith(last)]
 
 
-def _word(text: Any, words: Mapping[str, str]) -> str:
+def _field_name(text: Any, words: Mapping[str, str]) -> str:
     name = str(text).rstrip("!=")
     return words.get(name, name)
 

@@ -15,7 +15,7 @@ from event_service.settings import Settings, is_loopback
 PREFIX = "EVENT_SERVICE_"
 # Names of ours that are no settings of a service: of its clients, of deploy/ and examples/, of tests; and those of
 # Kubernetes, which tells every pod where a Service called event-service is.
-OTHERS = re.compile(
+NOT_SETTINGS = re.compile(
     PREFIX
     + r"(SERVER|TOKEN|CA_FILE|WEBHOOK_ID|ACCESS_KEY|IMAGE|JWKS|HTTP|TEST_.+|FUZZ_.+|(SERVICE_(HOST|PORT)|PORT)(_.+)?)"
 )
@@ -36,27 +36,27 @@ def load_settings(overrides: dict[str, Any]) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        faults = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {_in_words(fault)}" for fault in error.errors()]
+        faults = [f"{PREFIX}{str(fault['loc'][0]).upper()}: {_reason(fault)}" for fault in error.errors()]
         raise Failure("; ".join(faults), "The README says what each setting takes.", exit_code=USAGE) from error
 
 
-def _in_words(fault: ErrorDetails) -> str:
+def _reason(fault: ErrorDetails) -> str:
     said = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return WORDS.get(fault["type"], said)
 
 
-def without_effect(settings: Settings) -> Iterator[str]:
+def ineffective_settings(settings: Settings) -> Iterator[str]:
     """What is set and does nothing, each with its reason: mistyped names, and keys that nothing is checked by."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     for name in sorted(os.environ):
-        if name.upper().startswith(PREFIX) and name.upper() not in known and not OTHERS.fullmatch(name.upper()):
+        if name.upper().startswith(PREFIX) and name.upper() not in known and not NOT_SETTINGS.fullmatch(name.upper()):
             near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
             yield f"{name} is no setting" + (f"; is {near[0]} meant?" if near else "")
     if settings.jwks_file is not None and settings.auth == "none":
         yield f"{PREFIX}JWKS_FILE is set, and no token is asked for: that takes {PREFIX}AUTH=jwt"
 
 
-def refuse_open_door(settings: Settings) -> None:
+def refuse_open_access(settings: Settings) -> None:
     """Nobody beyond this machine may read without a token, unless the operator insists.
 
     Raises:

@@ -45,7 +45,7 @@ def check(as_json: Json = False) -> None:
     settings = load_settings({})
     with opened(settings, actions=TO_READ) as database:
         found = list(inspect(database, settings.query_timeout_ms))
-        found += check_sealed(settings, database)
+        found += check_encrypted(settings, database)
     if as_json:
         print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
     else:
@@ -309,7 +309,7 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
-def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observation]":
+def check_encrypted(settings: Settings, database: "Database") -> "Iterator[Observation]":
     """Whether what webhooks keep encrypted (keys that sign, secrets among the options) can be opened."""
     from event_service.errors import Internal  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.inspection import Observation, Verdict, webhooks  # noqa: PLC0415

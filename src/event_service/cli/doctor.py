@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from event_service.cli.configuration import load_settings, without_effect
+from event_service.cli.configuration import ineffective_settings, load_settings
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
-from event_service.cli.health import UNREACHABLE_WORD, as_own, ask
+from event_service.cli.health import UNREACHABLE_STATUS, ask, for_local_service
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings, is_loopback
@@ -24,11 +24,11 @@ Verdict = Literal["ok", "warning", "fault"]
 VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 # Below this an embedded database soon stops taking writes.
-SMALL_DISK = 1024**3
+LOW_DISK = 1024**3
 # Seconds since 1970, June 2025: before this service was written. A clock that says less was never set.
-CLOCK_EARLIEST = 1_750_000_000
+EARLIEST_TIME = 1_750_000_000
 # Most authorities renew certificates a month before they end.
-CERTIFICATE_SOON = timedelta(days=14)
+RENEW_BEFORE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def doctor(
         findings = [Finding("settings", "fault", failure.message, failure.hint)]
     else:
         advice = "Unset it or correct it."
-        findings = [Finding("settings", "warning", reason, advice) for reason in without_effect(settings)]
+        findings = [Finding("settings", "warning", reason, advice) for reason in ineffective_settings(settings)]
         findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
         findings += [finding for check in CHECKS for finding in check(settings)]
         findings += check_server(settings, server)
@@ -101,7 +101,7 @@ def check_data_dir(settings: Settings) -> Iterator[Finding]:
         return
     free = shutil.disk_usage(nearest).free
     there = str(path) if path.exists() else f"{path} (made at the first start)"
-    if free < SMALL_DISK:
+    if free < LOW_DISK:
         advice = "Make room: a database on a full disk refuses everything."
         yield Finding("data directory", "warning", f"{there}, {free // 1024**2} MiB free", advice)
     else:
@@ -191,7 +191,7 @@ def check_tls(settings: Settings) -> Iterator[Finding]:
         yield Finding("TLS", "fault", str(error), "Correct EVENT_SERVICE_TLS_CERT_FILE, _KEY_FILE and _CLIENT_CA_FILE.")
         return
     left = end - datetime.now(UTC)
-    verdict: Verdict = "ok" if left > CERTIFICATE_SOON else "warning" if left > timedelta() else "fault"
+    verdict: Verdict = "ok" if left > RENEW_BEFORE else "warning" if left > timedelta() else "fault"
     advice = "" if verdict == "ok" else "Replace the files with a newer certificate: the service takes it up by itself."
     yield Finding("TLS", verdict, f"{files.certificate} holds until {end:%Y-%m-%d %H:%M} UTC", advice)
 
@@ -217,7 +217,7 @@ def check_clock(_settings: Settings) -> Iterator[Finding]:
     """Whether the clock was ever set."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    if now < CLOCK_EARLIEST:
+    if now < EARLIEST_TIME:
         yield Finding(
             "clock", "fault", shown, "Set the clock: tokens, signatures and the order of events depend on it."
         )
@@ -239,7 +239,7 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
 def check_server(settings: Settings, server: str | None = None) -> Iterator[Finding]:
     """Whether a server answers at the address, or else at the settings' own, and how it is."""
     try:
-        connection = as_own(Connection(), settings)
+        connection = for_local_service(Connection(), settings)
     except Failure:
         return  # `check_tls` says why
     if server is not None:
@@ -255,7 +255,7 @@ def check_server(settings: Settings, server: str | None = None) -> Iterator[Find
     word = ask(connection)
     if word == "SERVING":
         yield Finding("server", "ok", f"{address} is serving")
-    elif word == UNREACHABLE_WORD:
+    elif word == UNREACHABLE_STATUS:
         advice = f"Another program listens on {address}, or the service has other certificates or none."
         yield Finding("server", "fault", f"{address} listens and gives no health", advice)
     else:

@@ -17,16 +17,16 @@ from event_service.cli.completion import event_conditions, export_formats
 from event_service.cli.connection import EVENT, EVENTS, Connection
 from event_service.cli.export_file import (
     ROW,
-    Asked,
+    ExportRequest,
+    FileContent,
     Format,
-    Written,
     csv_header,
-    keep_notes,
-    notes_path,
-    read_notes,
-    read_written,
+    load_state,
+    save_state,
+    scan_file,
+    state_path,
 )
-from event_service.cli.failures import AGAIN_SECONDS, USAGE, Failure
+from event_service.cli.failures import RETRY_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
 from event_service.cli.output import console
@@ -78,13 +78,13 @@ def export(
     if keyword:
         query["keyword"] = keyword
         typed.append(f"--keyword {keyword}")
-    asked = Asked(chosen, typed, query)
+    asked = ExportRequest(chosen, typed, query)
     if output is None:
         if resume:
             raise Failure("--resume needs --output FILE.", exit_code=USAGE)
         _to_standard_output(connection, asked)
     else:
-        known = _known(output, asked, format_) if resume else None
+        known = _interrupted(output, asked, format_) if resume else None
         if known is None and resume and output.exists():
             console(stderr=True).print(f"{output} is complete; there is nothing to resume.", markup=False)
             return
@@ -107,11 +107,11 @@ def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
     return {**condition, "v": format_timestamp(moment), "o": operator.replace("timediff_", "datetime_")}
 
 
-def _to_standard_output(connection: Connection, asked: Asked) -> None:
+def _to_standard_output(connection: Connection, asked: ExportRequest) -> None:
     try:
         with _bar(shown=not sys.stdout.isatty()) as bar:
             heading = csv_header() if asked.format == "csv" else b""
-            _copy(connection, asked, sys.stdout.buffer, Written(), bar, heading)
+            _write_rows(connection, asked, sys.stdout.buffer, FileContent(), bar, heading)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
         # Whoever read has seen enough, as `head` does. Python would complain again when it closes the stream.
@@ -119,12 +119,12 @@ def _to_standard_output(connection: Connection, asked: Asked) -> None:
         raise typer.Exit(1) from None
 
 
-def _known(path: Path, asked: Asked, format_: str) -> Asked | None:
+def _interrupted(path: Path, asked: ExportRequest, format_: str) -> ExportRequest | None:
     """What an interrupted export was asked for; None where there is none."""
     try:
-        known = read_notes(path)
+        known = load_state(path)
     except (OSError, ValueError) as error:
-        raise Failure(f"{notes_path(path)} cannot be read: {error}.", "Begin anew with another file.") from error
+        raise Failure(f"{state_path(path)} cannot be read: {error}.", "Begin anew with another file.") from error
     if known is None:
         return None
     other = (asked.typed and list(asked.typed) != list(known.typed)) or (format_ and format_ != known.format)
@@ -138,33 +138,33 @@ def _known(path: Path, asked: Asked, format_: str) -> Asked | None:
     return known
 
 
-def _to_file(connection: Connection, asked: Asked, path: Path, *, resume: bool) -> None:
-    file, written = _opened(path, asked, resume=resume)
+def _to_file(connection: Connection, asked: ExportRequest, path: Path, *, resume: bool) -> None:
+    file, written = _open(path, asked, resume=resume)
     with file:
         if asked.format == "csv" and not written.length:
             file.write(csv_header())
         try:
             with _bar(shown=True) as bar:
-                _copy(connection, asked, file, written, bar)
+                _write_rows(connection, asked, file, written, bar)
         except KeyboardInterrupt:
-            console(stderr=True).print(f"Interrupted. {_go_on(path, written)}", markup=False)
+            console(stderr=True).print(f"Interrupted. {_resume_hint(path, written)}", markup=False)
             raise typer.Exit(_INTERRUPTED) from None
         except Failure as failure:
             if not written.rows:
                 path.unlink()
-                notes_path(path).unlink(missing_ok=True)
+                state_path(path).unlink(missing_ok=True)
                 raise
-            hint = f"{failure.hint}\n{_go_on(path, written)}".strip()
+            hint = f"{failure.hint}\n{_resume_hint(path, written)}".strip()
             raise Failure(failure.message, hint, exit_code=failure.exit_code) from failure.__cause__
         except OSError as error:
-            raise Failure(f"{path} cannot be written: {error.strerror}.", _go_on(path, written)) from error
+            raise Failure(f"{path} cannot be written: {error.strerror}.", _resume_hint(path, written)) from error
         file.flush()
         os.fsync(file.fileno())
-    notes_path(path).unlink(missing_ok=True)
+    state_path(path).unlink(missing_ok=True)
     console(stderr=True).print(f"{path} holds {_number(written.rows)}.", markup=False)
 
 
-def _opened(path: Path, asked: Asked, *, resume: bool) -> tuple[BinaryIO, Written]:
+def _open(path: Path, asked: ExportRequest, *, resume: bool) -> tuple[BinaryIO, FileContent]:
     """The file, at the end of its last whole record, and what it holds. The notes are there before it is."""
     try:
         if not resume:
@@ -172,10 +172,10 @@ def _opened(path: Path, asked: Asked, *, resume: bool) -> tuple[BinaryIO, Writte
                 raise Failure(
                     f"{path} is there already.", "Name another file, or go on with an interrupted export by --resume."
                 )
-            keep_notes(path, asked)
-            return path.open("xb"), Written()
+            save_state(path, asked)
+            return path.open("xb"), FileContent()
         file = path.open("r+b" if path.exists() else "w+b")
-        written = read_written(file, asked.format)
+        written = scan_file(file, asked.format)
         file.seek(written.length)
         file.truncate()
     except OSError as error:
@@ -185,8 +185,13 @@ def _opened(path: Path, asked: Asked, *, resume: bool) -> tuple[BinaryIO, Writte
     return file, written
 
 
-def _copy(
-    connection: Connection, asked: Asked, file: BinaryIO, written: Written, bar: Progress, heading: bytes = b""
+def _write_rows(
+    connection: Connection,
+    asked: ExportRequest,
+    file: BinaryIO,
+    written: FileContent,
+    bar: Progress,
+    heading: bytes = b"",
 ) -> None:
     """Writes what is lacking, below the heading, and counts it in `written`. Nothing where it is refused."""
     total = _total(connection, asked.query) if not bar.disable else None
@@ -216,9 +221,9 @@ def _replies(connection: Connection, query: Mapping[str, Any], token: str) -> It
                 token, begun, failures = reply.resume_token, True, 0
         except Failure as failure:
             failures += 1
-            if not begun or not failure.is_passing or failures > _ATTEMPTS:
+            if not begun or not failure.is_transient or failures > _ATTEMPTS:
                 raise
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
         else:
             return
 
@@ -243,7 +248,7 @@ def _bar(*, shown: bool) -> Progress:
     return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
 
 
-def _go_on(path: Path, written: Written) -> str:
+def _resume_hint(path: Path, written: FileContent) -> str:
     return f"{path} holds {_number(written.rows)} so far; the same command with --resume goes on."
 
 

@@ -28,12 +28,12 @@ COLUMNS = (
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What makes a spreadsheet take a cell for a formula: OWASP, "CSV Injection". Full-width signs do in some places."""
 
-_REMEMBERED = 200_000  # records whose places are known: those of the last millisecond are read again
+_SCAN_WINDOW = 200_000  # records whose places are known: those of the last millisecond are read again
 
 
 def csv_row(event: Mapping[str, Any]) -> bytes:
     """An event's JSON as a record."""
-    return _csv_line([neutral(_cell(event.get(name))) for name in COLUMNS])
+    return _csv_line([escape_formula(_cell(event.get(name))) for name in COLUMNS])
 
 
 def csv_header() -> bytes:
@@ -47,7 +47,7 @@ def ndjson_row(event: Mapping[str, Any]) -> bytes:
     return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def neutral(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """The text as no spreadsheet takes it for a formula: with an apostrophe in front where it must have one."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
@@ -81,7 +81,7 @@ ROW: Mapping[str, Callable[[Mapping[str, Any]], bytes]] = {"csv": csv_row, "ndjs
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExportRequest:
     """What an export was asked for, as it is kept beside its file.
 
     Attributes:
@@ -95,7 +95,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Written:
+class FileContent:
     """What a file holds.
 
     Attributes:
@@ -111,41 +111,41 @@ class Written:
     last_ids: set[str] = field(default_factory=set)
 
 
-def notes_path(path: Path) -> Path:
+def state_path(path: Path) -> Path:
     """Where what was asked for is kept while an export into `path` is not complete."""
     return path.with_name(f"{path.name}.resume")
 
 
-def keep_notes(path: Path, asked: Asked) -> None:
+def save_state(path: Path, asked: ExportRequest) -> None:
     """Writes what was asked for, whole or not at all."""
-    notes, new = notes_path(path), path.with_name(f"{path.name}.resume.new")
+    notes, new = state_path(path), path.with_name(f"{path.name}.resume.new")
     text = {"format": asked.format, "typed": list(asked.typed), "query": asked.query}
     new.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
     new.replace(notes)
 
 
-def read_notes(path: Path) -> Asked | None:
+def load_state(path: Path) -> ExportRequest | None:
     """What was asked for; None where the export is complete, or nothing is known of it.
 
     Raises:
         ValueError: the notes are not ours.
     """
     try:
-        kept = json.loads(notes_path(path).read_text(encoding="utf-8"))
+        kept = json.loads(state_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     if not isinstance(kept, dict) or kept.keys() != {"format", "typed", "query"} or kept["format"] not in ROW:
         raise ValueError("not the notes of an export")
-    return Asked(kept["format"], kept["typed"], kept["query"])
+    return ExportRequest(kept["format"], kept["typed"], kept["query"])
 
 
-def read_written(file: BinaryIO, format_: str) -> Written:
+def scan_file(file: BinaryIO, format_: str) -> FileContent:
     """What a file holds, whatever became of its writer.
 
     Raises:
         ValueError: a record that no export has written.
     """
-    places: deque[int] = deque(maxlen=_REMEMBERED)
+    places: deque[int] = deque(maxlen=_SCAN_WINDOW)
     start = end = rows = 0
     inside = False
     for line in file:
@@ -161,7 +161,7 @@ def read_written(file: BinaryIO, format_: str) -> Written:
         start = end
         rows += 1
     header = format_ == "csv" and rows > 0
-    written = Written(rows - header, start)
+    written = FileContent(rows - header, start)
     last = ""
     places.append(start)
     while len(places) > 1 and rows > header:

@@ -12,10 +12,10 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 
-AGAIN_SECONDS = 1.0
+RETRY_SECONDS = 1.0
 """How long commands that go on by themselves wait after a failure that is passing."""
 
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+_TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 class Failure(Exception):
@@ -34,9 +34,9 @@ class Failure(Exception):
         self.exit_code = exit_code
 
     @property
-    def is_passing(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether the same call may well succeed in a moment: the server is away, or has too much to do."""
-        return isinstance(self.__cause__, grpc.RpcError) and self.__cause__.code() in _PASSING
+        return isinstance(self.__cause__, grpc.RpcError) and self.__cause__.code() in _TRANSIENT
 
 
 HINTS = {

@@ -16,7 +16,7 @@ from event_service.settings import Settings
 
 PAUSE = 0.2
 # What a start looks like from outside until the server listens.
-UNREACHABLE_WORD = "UNREACHABLE"
+UNREACHABLE_STATUS = "UNREACHABLE"
 # What a client dials for a service that listens on every address.
 LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound
 
@@ -36,16 +36,16 @@ def health(
     """
     source = context.get_parameter_source("server")
     if source is None or source.name == "DEFAULT":
-        connection = as_own(connection, load_settings({}))
+        connection = for_local_service(connection, load_settings({}))
     deadline = time.monotonic() + wait
     while (word := ask(connection)) != "SERVING" and time.monotonic() < deadline:
         time.sleep(PAUSE)
     typer.echo(word)
     if word != "SERVING":
-        raise typer.Exit(UNREACHABLE if word == UNREACHABLE_WORD else FAILED)
+        raise typer.Exit(UNREACHABLE if word == UNREACHABLE_STATUS else FAILED)
 
 
-def as_own(connection: Connection, settings: Settings) -> Connection:
+def for_local_service(connection: Connection, settings: Settings) -> Connection:
     """The connection with the address and the certificate of these settings' service.
 
     Certificates that it already names stay. The service's own is also shown as ours where it asks for one: it often
@@ -76,5 +76,5 @@ def ask(connection: Connection) -> str:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
         except grpc.RpcError:
-            return UNREACHABLE_WORD
+            return UNREACHABLE_STATUS
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from event_service.cli.configuration import load_settings, refuse_open_door
+from event_service.cli.configuration import load_settings, refuse_open_access
 from event_service.cli.failures import FAILED, USAGE, Failure
-from event_service.imports import without_collecting
+from event_service.imports import without_gc
 
 
 def serve(
@@ -55,8 +55,8 @@ def serve(
     }
     settings = load_settings({name: value for name, value in flags.items() if value is not None})
     if not insecure:
-        refuse_open_door(settings)
-    with without_collecting():
+        refuse_open_access(settings)
+    with without_gc():
         from event_service.cli import serving  # noqa: PLC0415 - heavy
 
     try:

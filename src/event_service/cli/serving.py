@@ -11,7 +11,7 @@ from typing import Any
 
 from event_service.app import App, build
 from event_service.cli import default_webhook
-from event_service.cli.configuration import without_effect
+from event_service.cli.configuration import ineffective_settings
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
 from event_service.cli.quickstart import lines_for
@@ -45,7 +45,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     """Starts, says so, waits for a signal, stops. A signal during the start ends that."""
     setup_logging(settings.log_level)
-    for reason in without_effect(settings):
+    for reason in ineffective_settings(settings):
         _log.warning(reason)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,14 +61,14 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
             await asyncio.gather(starting, return_exceptions=True)
             return
         starting.result()
-        spare_the_garbage_collector()
+        tune_garbage_collector()
         _log.info(
             "serving",
             extra={"version": version("event-service"), "grpc": app.addresses.grpc, "http": app.addresses.http},
         )
         announce(settings, app)
-        if first and is_for_trying_out(settings):
-            await asyncio.to_thread(offer_first_webhook, settings, app.addresses.grpc)
+        if first and is_trial(settings):
+            await asyncio.to_thread(print_quickstart, settings, app.addresses.grpc)
         await stopped
         _log.info("stopping")
     finally:
@@ -77,7 +77,7 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     _log.info("stopped")
 
 
-def spare_the_garbage_collector() -> None:
+def tune_garbage_collector() -> None:
     """Has Python look for cycles of garbage seldom, and never in what the start has left.
 
     An event on its way is a hundred objects of which none is in a cycle: looking for them took 15 % of a batch's CPU.
@@ -88,7 +88,7 @@ def spare_the_garbage_collector() -> None:
     gc.set_threshold(2_000, 10, 10)
 
 
-def is_for_trying_out(settings: Settings) -> bool:
+def is_trial(settings: Settings) -> bool:
     """An embedded database that everybody on this machine may use, in clear: somebody is having a first look."""
     return settings.auth == "none" and not settings.mongodb_uri.get_secret_value() and settings.tls_cert_file is None
 
@@ -116,7 +116,7 @@ def announce(settings: Settings, app: App) -> None:
     sys.stdout.flush()
 
 
-def offer_first_webhook(settings: Settings, grpc_address: str) -> None:
+def print_quickstart(settings: Settings, grpc_address: str) -> None:
     """Finds or makes the first webhook, and prints lines to paste that use it."""
     connection = Connection(server=grpc_address)
     webhook = default_webhook.read(settings.data_dir)

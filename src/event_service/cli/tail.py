@@ -11,12 +11,12 @@ from rich.text import Text
 
 from event_service.cli.completion import event_conditions
 from event_service.cli.connection import EVENTS, Connection
-from event_service.cli.failures import AGAIN_SECONDS, Failure
+from event_service.cli.failures import RETRY_SECONDS, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, console, styled
 
-_REMEMBERED = 100_000
+_DEDUP_WINDOW = 100_000
 
 
 @takes_connection
@@ -61,12 +61,12 @@ def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str
                 if event and event["event_id"] not in seen:
                     seen[event["event_id"]] = None
                     yield event
-                    if len(seen) > _REMEMBERED:
+                    if len(seen) > _DEDUP_WINDOW:
                         del seen[next(iter(seen))]
         except Failure as failure:
-            if not token or not failure.is_passing:
+            if not token or not failure.is_transient:
                 raise
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
 
 def line(event: Mapping[str, Any]) -> Text:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli.configuration import load_settings, refuse_open_door, without_effect
+from event_service.cli.configuration import ineffective_settings, load_settings, refuse_open_access
 from event_service.cli.failures import Failure
 from event_service.settings import is_loopback
 
@@ -77,7 +77,7 @@ def test_what_is_set_without_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("EVENT_SERVICE_RETENTION_DAY", "30")
     monkeypatch.setenv("EVENT_SERVICE_XYZZY", "1")
     monkeypatch.setenv("EVENT_SERVICE_JWKS_FILE", "keys.json")
-    assert list(without_effect(load_settings({}))) == [
+    assert list(ineffective_settings(load_settings({}))) == [
         "EVENT_SERVICE_RETENTION_DAY is no setting; is EVENT_SERVICE_RETENTION_DAYS meant?",
         "EVENT_SERVICE_XYZZY is no setting",
         "EVENT_SERVICE_JWKS_FILE is set, and no token is asked for: that takes EVENT_SERVICE_AUTH=jwt",
@@ -91,7 +91,7 @@ def test_names_that_are_no_settings_of_a_service_are_left_alone(monkeypatch: pyt
         *("PORT", "PORT_50051_TCP", "PORT_50051_TCP_ADDR"),
     ):
         monkeypatch.setenv(f"EVENT_SERVICE_{name}", "x")
-    assert list(without_effect(load_settings({}))) == []
+    assert list(ineffective_settings(load_settings({}))) == []
 
 
 def test_the_command_line_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,13 +117,13 @@ def test_loopback(address: str, loopback: bool) -> None:
     assert is_loopback(address) is loopback
 
 
-@pytest.mark.parametrize("open_one", ["grpc_address", "http_address"])
-def test_no_address_beyond_loopback_without_authentication(open_one: str) -> None:
+@pytest.mark.parametrize("address", ["grpc_address", "http_address"])
+def test_no_address_beyond_loopback_without_authentication(address: str) -> None:
     with pytest.raises(Failure, match="authentication is off"):
-        refuse_open_door(load_settings({open_one: "0.0.0.0:50051"}))
+        refuse_open_access(load_settings({address: "0.0.0.0:50051"}))
 
 
 def test_with_authentication_any_address_will_do(tmp_path: Path) -> None:
-    refuse_open_door(
+    refuse_open_access(
         load_settings({"grpc_address": "0.0.0.0:50051", "auth": "jwt", "jwks_file": tmp_path / "jwks.json"})
     )

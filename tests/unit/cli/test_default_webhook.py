@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli import default_webhook, pasteable
+from event_service.cli import default_webhook, quickstart
 from event_service.cli.default_webhook import DefaultWebhook
 from event_service.cli.failures import Failure
 
@@ -36,7 +36,7 @@ def test_a_damaged_file_is_said_to_be_so(tmp_path: Path, content: str) -> None:
 
 
 def test_the_lines_survive_a_shell() -> None:
-    lines = pasteable.lines_for(WEBHOOK, "127.0.0.1:50051").splitlines()
+    lines = quickstart.lines_for(WEBHOOK, "127.0.0.1:50051").splitlines()
     create = next(line for line in lines if line.endswith("Event/create"))
     words = shlex.split(create)
     sent = json.loads(words[words.index("-d") + 1])

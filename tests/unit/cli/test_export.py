@@ -12,7 +12,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.cli import export
 from event_service.cli.connection import Connection
-from event_service.cli.export_file import Asked, csv_header
+from event_service.cli.export_file import ExportRequest, csv_header
 from event_service.cli.failures import Failure
 from event_service.wire.timestamps import parse_timestamp
 
@@ -58,7 +58,7 @@ def told(*answers: list[str | Failure], token: str = "") -> tuple[list[str], lis
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(export, "RETRY_SECONDS", 0)
 
 
 AWAY, REFUSED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED
@@ -105,7 +105,7 @@ def test_what_is_refused_leaves_nothing_in_the_pipe(capfdbinary: pytest.CaptureF
 def to_standard_output(answer: list[str | Failure]) -> None:
     server = Server.__new__(Server)
     server.answers, server.asked = [answer], []
-    export._to_standard_output(server, Asked("csv", [], {}))
+    export._to_standard_output(server, ExportRequest("csv", [], {}))
 
 
 @pytest.mark.parametrize(
