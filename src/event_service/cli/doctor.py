@@ -1,4 +1,4 @@
-"""`event-service doctor`: looks at everything the service needs, and says what to do about what is wrong."""
+"""`event-service doctor`: check everything the service needs, with advice for each fault."""
 
 import shutil
 import socket
@@ -23,22 +23,21 @@ from event_service.settings import Settings, is_loopback
 Verdict = Literal["ok", "warning", "fault"]
 VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
-# Below this an embedded database soon stops taking writes.
+# Below this, in bytes, an embedded database soon stops accepting writes.
 LOW_DISK = 1024**3
-# Seconds since 1970, June 2025: before this service was written. A clock that says less was never set.
+# Unix time, June 2025: before this service was written, so an earlier clock was never set.
 EARLIEST_TIME = 1_750_000_000
-# Most authorities renew certificates a month before they end.
+# Most issuers renew certificates a month before they expire.
 RENEW_BEFORE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """Result of a check.
 
     Attributes:
-        what: what was looked at.
-        detail: what was found.
-        advice: what to do; "" where all is well.
+        what: subject of the check.
+        advice: how to fix it; "" if all is well.
     """
 
     what: str
@@ -54,15 +53,15 @@ def doctor(
             "--server",
             metavar="HOST:PORT",
             envvar="EVENT_SERVICE_SERVER",
-            help="A running server; without it the address of the settings.",
+            help="Running server. Default: the address of the settings.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check settings, data directory, database program, keys, ports and the running server; say what to do.
+    """Check settings, data directory, database, keys, certificates, clock and server; advise how to fix faults.
 
-    Ends with status 1 where something is at fault. In a MongoDB named by EVENT_SERVICE_MONGODB_URI it writes one
-    document and deletes it; nothing else is changed.
+    Exits with status 1 if a check fails. Writes and deletes one document in the MongoDB of EVENT_SERVICE_MONGODB_URI,
+    and changes nothing else.
     """
     try:
         settings = load_settings({})
@@ -71,14 +70,14 @@ def doctor(
     else:
         advice = "Unset it or correct it."
         findings = [Finding("settings", "warning", reason, advice) for reason in ineffective_settings(settings)]
-        findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
+        findings = findings or [Finding("settings", "ok", "all EVENT_SERVICE_ variables are valid")]
         findings += [finding for check in CHECKS for finding in check(settings)]
         findings += check_server(settings, server)
     if as_json:
         print_json([{name: getattr(finding, name) for name in Finding.__slots__} for finding in findings])
     else:
         print_table(
-            ("", "WHAT", "FOUND"),
+            ("", "CHECK", "RESULT"),
             [(styled(finding.verdict, VERDICT_STYLES), finding.what, finding.detail) for finding in findings],
         )
         for finding in findings:
@@ -89,27 +88,27 @@ def doctor(
 
 
 def check_data_dir(settings: Settings) -> Iterator[Finding]:
-    """Whether the data directory can be written, and how much fits."""
+    """Check that the data directory is writable and has free space."""
     path = settings.data_dir
     nearest = next(parent for parent in (path, *path.parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        advice = "Give the directory to the user that runs the service, or set EVENT_SERVICE_DATA_DIR."
+        advice = "Make the directory writable for the service's user, or set EVENT_SERVICE_DATA_DIR."
         yield Finding("data directory", "fault", f"{path}: {error.strerror}", advice)
         return
     free = shutil.disk_usage(nearest).free
-    there = str(path) if path.exists() else f"{path} (made at the first start)"
+    shown = str(path) if path.exists() else f"{path} (created at the first start)"
     if free < LOW_DISK:
-        advice = "Make room: a database on a full disk refuses everything."
-        yield Finding("data directory", "warning", f"{there}, {free // 1024**2} MiB free", advice)
+        advice = "Free disk space: a database on a full disk refuses writes."
+        yield Finding("data directory", "warning", f"{shown}, {free // 1024**2} MiB free", advice)
     else:
-        yield Finding("data directory", "ok", f"{there}, {free // 1024**3} GiB free")
+        yield Finding("data directory", "ok", f"{shown}, {free // 1024**3} GiB free")
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Check that the MongoDB of the settings can be used, by using it; or that there is a program to embed."""
+    """Check the MongoDB of the settings by using it, or that a mongod to embed is installed."""
     if uri := settings.mongodb_uri.get_secret_value():
         yield from check_mongodb(settings, uri)
         return
@@ -125,7 +124,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
 
 
 def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
-    """Check servers, rights and collections; then write, read, and build an index, as the service would."""
+    """Check servers, rights and collections; then write, read and build an index, as the service does."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store import client  # noqa: PLC0415 - heavy
     from event_service.store.requirements.check import check_database, try_out  # noqa: PLC0415
@@ -141,33 +140,33 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
     except client.DatabaseSettingsError as error:
         yield Finding("database", "fault", str(error), "Correct EVENT_SERVICE_MONGODB_URI.")
     except EventServiceError as error:
-        yield Finding("database", "fault", str(error.__cause__ or error), "See the MongoDB's log.")
+        yield Finding("database", "fault", str(error.__cause__ or error), "See the log of MongoDB.")
     else:
-        found = f"MongoDB {server.version}, {server.topology}: {settings.database} was written to and read; {tried}"
+        found = f"MongoDB {server.version}, {server.topology}: {settings.database} can be written and read; {tried}"
         yield Finding("database", "ok", found)
         for reservation in server.reservations:
             yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
 
 
 def as_sentence(advice: str) -> str:
-    """Return it with a capital letter and a full stop."""
+    """Return the text with a capital letter and a full stop."""
     return f"{advice[0].upper()}{advice[1:]}."
 
 
 def check_identity(settings: Settings) -> Iterator[Finding]:
-    """Whether tokens can be checked, and whether anybody could do without."""
+    """Check that tokens can be verified, or that only loopback is open without them."""
     from event_service.identity.key_set import KeySetError, parse_key_set  # noqa: PLC0415 - heavy
 
     if settings.auth == "none":
         if all(map(is_loopback, (settings.grpc_address, settings.http_address))):
-            yield Finding("authentication", "ok", "off; only this machine reaches the service")
+            yield Finding("authentication", "ok", "off; the service listens on loopback only")
         else:
             advice = "Set EVENT_SERVICE_AUTH=jwt; `serve` refuses this without --insecure."
             yield Finding("authentication", "fault", "off, and an address is not on loopback", advice)
         return
-    advice = "`event-service token keygen` makes one; EVENT_SERVICE_JWKS_FILE names it."
+    advice = "Generate a key set with `event-service token keygen`; set EVENT_SERVICE_JWKS_FILE to it."
     if settings.jwks_file is None:
-        yield Finding("authentication", "fault", "jwt without a key set", advice)
+        yield Finding("authentication", "fault", "jwt, but EVENT_SERVICE_JWKS_FILE is not set", advice)
         return
     try:
         keys = parse_key_set(settings.jwks_file.read_bytes())
@@ -178,7 +177,7 @@ def check_identity(settings: Settings) -> Iterator[Finding]:
 
 
 def check_tls(settings: Settings) -> Iterator[Finding]:
-    """Whether the certificates can be used, and how long."""
+    """Check that the certificates can be used, and their expiry."""
     from event_service.tls import TlsError, ends_at, tls_files  # noqa: PLC0415 - heavy
 
     try:
@@ -192,29 +191,34 @@ def check_tls(settings: Settings) -> Iterator[Finding]:
         return
     left = end - datetime.now(UTC)
     verdict: Verdict = "ok" if left > RENEW_BEFORE else "warning" if left > timedelta() else "fault"
-    advice = "" if verdict == "ok" else "Replace the files with a newer certificate: the service takes it up by itself."
-    yield Finding("TLS", verdict, f"{files.certificate} holds until {end:%Y-%m-%d %H:%M} UTC", advice)
+    advice = "" if verdict == "ok" else "Replace the files with a new certificate; the service reloads them."
+    yield Finding("TLS", verdict, f"{files.certificate} is valid until {end:%Y-%m-%d %H:%M} UTC", advice)
 
 
 def check_secret_key(settings: Settings) -> Iterator[Finding]:
-    """Whether secrets can be encrypted with the key of the settings."""
+    """Check that the secret key can encrypt."""
     from event_service.webhooks.encryption import Encryptor, SecretKeyError  # noqa: PLC0415 - heavy
 
     try:
         Encryptor.from_settings(settings)
     except SecretKeyError as error:
-        yield Finding("secret key", "fault", str(error), "Without it a key is made in the data directory.")
+        yield Finding(
+            "secret key",
+            "fault",
+            str(error),
+            "Correct EVENT_SERVICE_SECRET_KEY, or unset it to generate a key in the data directory.",
+        )
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Whether files that hold secrets are readable by their owner only."""
+    """Check that only their owner can read files with secrets."""
     for path in sorted(settings.data_dir.glob("*")) if settings.data_dir.is_dir() else ():
         if path.is_file() and path.suffix in {".json", ".key"} and path.stat().st_mode & 0o077:
             yield Finding("secrets", "fault", f"{path} can be read by others", f"chmod 600 {path}")
 
 
 def check_clock(_settings: Settings) -> Iterator[Finding]:
-    """Whether the clock was ever set."""
+    """Check that the clock is set."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < EARLIEST_TIME:
@@ -237,11 +241,11 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
 
 
 def check_server(settings: Settings, server: str | None = None) -> Iterator[Finding]:
-    """Whether a server answers at the address, or else at the settings' own, and how it is."""
+    """Check the health of the server at the address; default: the address of the settings."""
     try:
         connection = for_local_service(Connection(), settings)
     except Failure:
-        return  # `check_tls` says why
+        return  # `check_tls` reports it
     if server is not None:
         connection = replace(connection, server=server)
     address = connection.server
@@ -250,14 +254,14 @@ def check_server(settings: Settings, server: str | None = None) -> Iterator[Find
         with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
             pass
     except (OSError, ValueError, OverflowError):
-        yield Finding("server", "warning", f"nothing answers at {address}", "Start it: event-service serve")
+        yield Finding("server", "warning", f"no server at {address}", "Start it with `event-service serve`.")
         return
-    word = ask(connection)
-    if word == "SERVING":
+    status = ask(connection)
+    if status == "SERVING":
         yield Finding("server", "ok", f"{address} is serving")
-    elif word == UNREACHABLE_STATUS:
-        advice = f"Another program listens on {address}, or the service has other certificates or none."
-        yield Finding("server", "fault", f"{address} listens and gives no health", advice)
+    elif status == UNREACHABLE_STATUS:
+        advice = f"Another program listens on {address}, or the service uses other certificates or none."
+        yield Finding("server", "fault", f"{address} accepts connections but does not answer health checks", advice)
     else:
-        advice = "Its database is away or refuses writes; the service's log says which."
-        yield Finding("server", "fault", f"{address} is up and not serving", advice)
+        advice = "Its database is unavailable or refuses writes; see the service's log."
+        yield Finding("server", "fault", f"{address} is not serving", advice)
