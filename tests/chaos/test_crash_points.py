@@ -47,7 +47,7 @@ def name_of(point: tuple[Write, bool]) -> str:
 
 
 @pytest.mark.parametrize("point", POINTS, ids=name_of)
-def test_a_crash_between_two_writes_of_a_batch_is_mended(
+def test_crash_between_two_writes_of_a_batch_is_recovered(
     make_service: MakeService, proxy: MongoProxy, database: Database, point: tuple[Write, bool]
 ) -> None:
     service = make_service(proxy.uri).start()
@@ -72,7 +72,7 @@ def test_a_crash_between_two_writes_of_a_batch_is_mended(
     assert service.stop() == 0
 
 
-def test_a_crash_between_two_parts_of_a_heavy_batch_is_mended(
+def test_crash_between_two_parts_of_a_large_batch_is_recovered(
     make_service: MakeService, proxy: MongoProxy, database: Database
 ) -> None:
     """Events of more bytes than one command takes are written by several."""
@@ -123,7 +123,7 @@ def states(database: Database) -> dict[str, str]:
     return {row["event_key"]: alerts[row["alert"]["alert_id"]] for row in database["condition"].find()}
 
 
-def test_nothing_is_acknowledged_that_is_not_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
+def test_every_acknowledged_write_is_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
     """Every write of a create asks for the journal, or is followed by one that does: the journal is one log."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()

@@ -84,7 +84,7 @@ OUTAGES: dict[str, tuple[Callable[[MongoProxy], None], Callable[[MongoProxy], No
 }
 
 
-async def test_an_absent_database_keeps_nobody_waiting_and_is_used_again_at_once(
+async def test_calls_fail_fast_without_database_and_recover_with_it(
     make_service: MakeService, proxy: MongoProxy
 ) -> None:
     service = make_service(proxy.uri).start()
@@ -142,9 +142,7 @@ def ok_after(moment: float) -> Callable[[Answer], bool]:
     return lambda answer: answer.code is OK and answer.ended > moment
 
 
-async def test_a_connection_that_is_cut_at_a_write_ends_as_one_document(
-    make_service: MakeService, proxy: MongoProxy
-) -> None:
+async def test_connection_cut_at_a_write_stores_one_document(make_service: MakeService, proxy: MongoProxy) -> None:
     """Before the database has heard of it, and after it has done it."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()

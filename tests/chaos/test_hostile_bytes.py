@@ -67,7 +67,7 @@ async def most_memory(service: Service, ended: asyncio.Event) -> int:
 
 
 @pytest.mark.timeout(scaled(180, 3600))
-async def test_a_healthy_client_is_served_beside_any_attack(make_service: MakeService) -> None:
+async def test_healthy_client_is_served_during_attacks(make_service: MakeService) -> None:
     service = make_service().start()
     victim, healthy_webhook = service.create_webhook("attacked"), service.create_webhook("healthy")
     service.create_event(healthy_webhook, {"event_key": "first"})

@@ -38,7 +38,7 @@ def check_one_document(service: Service, webhook: tuple[str, str], answers: list
     return str(row["event_id"])
 
 
-async def test_one_event_sent_very_often_is_one_document(make_service: MakeService, database_uri: str) -> None:
+async def test_event_sent_many_times_is_stored_once(make_service: MakeService, database_uri: str) -> None:
     """By one replica, by two at once, and by one that has been started anew."""
     first, second = make_service(database_uri).start(), make_service(database_uri).start()
     webhook = first.create_webhook()

@@ -81,7 +81,7 @@ class Belongings:
         raise AssertionError(f"{self._before} became {now}")
 
 
-async def test_start_and_stop_again_and_again(tmp_path: Path, database_uri: str, database_name: str) -> None:
+async def test_repeated_start_and_stop_leaks_nothing(tmp_path: Path, database_uri: str, database_name: str) -> None:
     settings = settings_of(tmp_path, mongodb_uri=database_uri, database=database_name)
     rounds = scaled(4, 100)
     belongings: Belongings | None = None
@@ -102,7 +102,9 @@ async def test_start_and_stop_again_and_again(tmp_path: Path, database_uri: str,
     await belongings.are_the_same(more=3)
 
 
-async def test_two_in_one_process(tmp_path: Path, database_uri: str, database_name: str) -> None:
+async def test_two_services_in_one_process_are_independent(
+    tmp_path: Path, database_uri: str, database_name: str
+) -> None:
     """Each has its own database, webhooks, metrics and end."""
     one, other = (
         build(settings_of(tmp_path / name, mongodb_uri=database_uri, database=f"{database_name}_{name}"))

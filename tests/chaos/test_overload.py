@@ -54,7 +54,7 @@ def goodput(answers: list[Answer]) -> float:
     return len(ended) / (max(ended) - min(answer.began for answer in answers))
 
 
-async def test_ten_times_what_can_be_done(make_service: MakeService, proxy: MongoProxy) -> None:
+async def test_goodput_at_ten_times_capacity(make_service: MakeService, proxy: MongoProxy) -> None:
     proxy.delay = 0.0
     service = make_service(proxy.uri, EVENT_SERVICE_WRITE_QUEUE=str(WRITE_QUEUE)).start()
     webhook = service.create_webhook()
@@ -84,7 +84,7 @@ RATE, BURST = 40, 40
 QUIET_RATE = 8  # deliveries a second of each quiet webhook
 
 
-async def test_a_noisy_webhook_costs_the_others_little(make_service: MakeService, database_uri: str) -> None:
+async def test_noisy_webhook_does_not_slow_others(make_service: MakeService, database_uri: str) -> None:
     """Ten times what a webhook may deliver, from a process of its own."""
     service = make_service(
         database_uri, EVENT_SERVICE_WEBHOOK_RATE=str(RATE), EVENT_SERVICE_WEBHOOK_BURST=str(BURST)

@@ -19,9 +19,7 @@ from tests.e2e.service import Service
 CREATES, READS, POSTS = 180, 20, 20
 
 
-async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
-    make_service: MakeService, proxy: MongoProxy
-) -> None:
+async def test_stop_answers_calls_in_flight_and_loses_nothing(make_service: MakeService, proxy: MongoProxy) -> None:
     for turn in range(scaled(1, 10)):
         service = make_service(proxy.uri, EVENT_SERVICE_GRACE_SECONDS="8").start()
         webhook = service.create_webhook(f"turn {turn}")
@@ -94,7 +92,7 @@ async def test_the_grace_period_ends_whatever_the_database_does(
     assert stopping < 2 + scaled(8.0, 0.25)
 
 
-def test_the_stop_does_not_wait_for_a_database_that_has_gone(make_service: MakeService, proxy: MongoProxy) -> None:
+def test_stop_without_database_ends_within_grace_period(make_service: MakeService, proxy: MongoProxy) -> None:
     """Both may be told to end at once; and the URI may let calls look for a server long."""
     service = make_service(f"{proxy.uri}&serverSelectionTimeoutMS=30000").start()
     service.create_event(service.create_webhook(), {"event_key": "first"})

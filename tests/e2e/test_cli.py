@@ -209,7 +209,7 @@ def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str |
         (("webhook", "nonsense"), 2, "nonsense"),
     ],
 )
-def test_what_goes_wrong_is_said(run: CommandLine, arguments: tuple[str, ...], status: int, said: str) -> None:
+def test_export_errors_are_reported(run: CommandLine, arguments: tuple[str, ...], status: int, said: str) -> None:
     done = run(*arguments)
     assert done.status == status
     assert said in done.err

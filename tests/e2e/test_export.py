@@ -71,9 +71,7 @@ def test_the_stream_may_begin_behind_any_event(service: Service, many: str, ids:
             assert told == ids[number + 1 :]
 
 
-def test_killed_in_the_middle_it_goes_on(
-    service: Service, run: CommandLine, many: str, ids: list[str], tmp_path: Path
-) -> None:
+def test_killed_export_resumes(service: Service, run: CommandLine, many: str, ids: list[str], tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     asked = command(many, "--since", "1d", "--output", str(path), "--resume")
     kills = 0
@@ -119,7 +117,7 @@ def test_a_pipe_gets_rows_and_nothing_else(service: Service, many: str, ids: lis
     assert [json.loads(line)["event_id"] for line in done.stdout.splitlines()] == ids[:3]
 
 
-def test_what_goes_wrong_is_said(run: CommandLine, tmp_path: Path) -> None:
+def test_export_errors_are_reported(run: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     assert run("event", "export", "colour=red", "-o", str(path)).status == 1
     assert list(tmp_path.iterdir()) == []
@@ -138,7 +136,7 @@ def test_what_goes_wrong_is_said(run: CommandLine, tmp_path: Path) -> None:
     assert "cannot be read" in run("event", "export", "-o", str(path), "--resume").err
 
 
-def test_a_bar_is_for_terminals(service: Service, many: str, tmp_path: Path) -> None:
+def test_progress_bar_only_in_terminals(service: Service, many: str, tmp_path: Path) -> None:
     shown = in_a_terminal(
         "event", "export", f"webhook={many}", "-o", str(tmp_path / "a.csv"), EVENT_SERVICE_SERVER=service.grpc_address
     )

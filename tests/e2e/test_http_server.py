@@ -149,7 +149,7 @@ async def test_a_client_hears_that_its_body_is_too_large(chunked: bool) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (413, "APIGW.0201")
 
 
-async def test_who_asks_before_sending_too_much_need_not_send_it() -> None:
+async def test_expect_continue_is_refused_for_a_large_body() -> None:
     async with serving(Door()) as server:
         answer = await send(server, head(20_000_000, "Expect: 100-continue\r\n"))
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -176,7 +176,7 @@ async def test_half_open_connections_do_not_keep_others_waiting() -> None:
             writer.close()
 
 
-async def test_an_answer_that_nobody_reads() -> None:
+async def test_unread_response_is_cut_off() -> None:
     reply = event_pb2.EventsInfo(results=[event_pb2.EventInfo(title="x" * 16_000_000)]).SerializeToString()
 
     async def large(_request: bytes, _call: FakeCall) -> bytes:
@@ -220,7 +220,7 @@ async def test_what_is_no_address(address: str) -> None:
         await HttpServer(Door().app(), address).start()
 
 
-async def test_signals_belong_to_somebody_else() -> None:
+async def test_server_installs_no_signal_handlers() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     async with serving(Door()):
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -17,7 +17,7 @@ def samples(service: Service) -> tuple[str, dict[str, float]]:
     return text, found
 
 
-def test_a_delivery_is_counted_and_its_key_is_not_told(service: Service, webhook: tuple[str, str]) -> None:
+def test_metrics_count_a_delivery_without_its_key(service: Service, webhook: tuple[str, str]) -> None:
     _, before = samples(service)
     service.create_event(webhook, {"event_key": "k", "title": "t"})
     path = f"/monitoring/v1/webhook/{webhook[0]}/{webhook[1]}/events"

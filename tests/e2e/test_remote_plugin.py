@@ -139,7 +139,7 @@ async def test_a_crash_and_the_calls_after_it() -> None:
     await plugins.close()
 
 
-async def test_who_is_not_there_is_left_alone_after_some_tries(remote: RemotePlugins) -> None:
+async def test_unreachable_plugin_is_skipped_after_failures(remote: RemotePlugins) -> None:
     endpoint = f"grpc://127.0.0.1:{free_port()}"
     for _ in range(3):
         assert kinds(await parse(remote, endpoint, {"a": 1})) == ["unavailable"]

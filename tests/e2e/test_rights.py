@@ -92,7 +92,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_doctor_and_db_say_what_is_missing(guarded: Guarded, command_line: CommandLine, case: str) -> None:
+def test_doctor_and_db_name_missing_rights(guarded: Guarded, command_line: CommandLine, case: str) -> None:
     user, changes, said = REFUSED[case]
     command_line.set(**guarded.settings(user, **changes))
     status, out, _ = command_line.run("doctor", "--json")
@@ -108,7 +108,7 @@ def test_doctor_and_db_say_what_is_missing(guarded: Guarded, command_line: Comma
 
 
 @pytest.mark.parametrize("case", ["wrong password", "read only"])
-def test_serve_says_at_once_what_is_missing(guarded: Guarded, tmp_path: Path, case: str) -> None:
+def test_serve_names_missing_rights(guarded: Guarded, tmp_path: Path, case: str) -> None:
     user, changes, said = REFUSED[case]
     done = refused_start(tmp_path, **guarded.settings(user, **changes))
     assert_one_clear_line(done, said)
@@ -169,7 +169,7 @@ def watch(service: Service, webhook: tuple[str, str]) -> None:
         call.cancel()
 
 
-def test_indexes_may_be_another_user_s(
+def test_indexes_may_be_created_by_another_user(
     guarded: Guarded, command_line: CommandLine, make_service: Callable[..., Service]
 ) -> None:
     guarded.drop("events")

@@ -17,7 +17,7 @@ PAYLOADS = CHECKOUT / "tests" / "unit" / "normalize" / "payloads"
 ACKNOWLEDGED = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
 
 
-def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -> None:
+def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, _ = collectors.webhook("dry run")
     payload = (PAYLOADS / "alertmanager-firing.json").read_text()
     shown = run("webhook", "test", webhook_id, "--json", stdin=payload).json
@@ -45,7 +45,7 @@ def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -
     assert collectors.events(webhook_id) == [], "nothing is stored"
 
 
-def test_what_became_of_deliveries(run: CommandLine, collectors: Collectors) -> None:
+def test_statistics_of_deliveries(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("counted")
     fresh = run("webhook", "get", webhook_id, "--json").json
     assert (fresh["statistics"]["calls"], "last_received_at" in fresh["statistics"]) == (0, False)
@@ -78,9 +78,7 @@ def test_what_became_of_deliveries(run: CommandLine, collectors: Collectors) -> 
         assert " ".join(line.split()) in " ".join(text.split())
 
 
-def test_what_could_not_be_read_is_replayed_once_its_webhook_can_read_it(
-    run: CommandLine, collectors: Collectors
-) -> None:
+def test_replay_stores_events_once_after_the_webhook_is_fixed(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("doors", "mapping", mapping={"event_key": "nr", "title": "name"})
     collectors.post(url, {"number": 7, "label": "Door", "at": "2025-05-06T07:08:09Z"})
     (error,) = collectors.events(webhook_id)
@@ -131,7 +129,7 @@ def test_unsigned_deliveries_are_refused_where_a_signature_is_demanded(
             assert secret.encode() not in path.read_bytes(), path
 
 
-def test_no_link_of_a_stranger_is_opened_and_no_forged_message_taken(collectors: Collectors) -> None:
+def test_unsigned_sns_links_and_forged_messages_are_refused(collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("trusting", sns_topics=[TOPIC])
     subscription = collectors.post(url, signed(confirmation()))
     assert subscription.status_code == 200
@@ -143,7 +141,7 @@ def test_no_link_of_a_stranger_is_opened_and_no_forged_message_taken(collectors:
     assert len(collectors.events(webhook_id)) == 1
 
 
-def test_a_collector_that_goes_wild_opens_no_more_alerts_than_it_may(
+def test_alerts_per_minute_limits_a_flooding_collector(
     make_service: Callable[..., Service],
 ) -> None:
     with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000") as capped:

@@ -55,5 +55,5 @@ def test_mirrored_files_describe_what_spaceone_api_describes() -> None:
     assert [name for name in MIRRORED if ours[name] != theirs[name]] == []
 
 
-def test_both_packages_live_in_one_process() -> None:
+def test_both_packages_load_in_one_process() -> None:
     run_python(TOGETHER, json.dumps(MIRRORED))

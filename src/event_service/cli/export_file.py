@@ -98,7 +98,7 @@ class FileContent:
     Attributes:
         rows: number of records, without the header.
         length: their size in bytes.
-        token: resume_token of the last event; "" if there is none.
+        token: resume_token of the last event, or "".
         last_ids: ids of the events of the last millisecond.
     """
 

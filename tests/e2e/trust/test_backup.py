@@ -13,7 +13,7 @@ from tests.e2e.trust.conftest import Door, Trust
 pytestmark = pytest.mark.xdist_group("trust")
 
 
-def test_there_and_back_again(
+def test_backup_and_restore(
     trust: Trust, plain_client: object, line: CommandLine, make_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     here = Door(plain_client)  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_there_and_back_again(
     ("content", "said"),
     [(None, "cannot be read"), (b"", "is no backup"), (b"PK\x05\x06" + b"\0" * 18, "no backup of event-service")],
 )
-def test_what_is_no_backup(line: CommandLine, content: bytes | None, said: str) -> None:
+def test_file_that_is_not_a_backup_is_refused(line: CommandLine, content: bytes | None, said: str) -> None:
     line.set(EVENT_SERVICE_DATA_DIR="data")
     if content is not None:
         Path("odd.zip").write_bytes(content)

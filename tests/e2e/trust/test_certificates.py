@@ -52,7 +52,7 @@ def test_a_wrong_certificate(trust: Trust, what: str) -> None:
     assert code_with(trust, files) == "UNAVAILABLE"
 
 
-def test_a_client_that_trusts_somebody_else(trust: Trust, tmp_path: Path) -> None:
+def test_client_with_another_ca_is_refused(trust: Trust, tmp_path: Path) -> None:
     _, certificate, key = trust.certificates.of_client("mistrustful")
     (tmp_path / "others.pem").write_bytes(Authority("servers").certificate)
     assert code_with(trust, (tmp_path / "others.pem", certificate, key)) == "UNAVAILABLE"

@@ -395,7 +395,7 @@ def test_no_file_of_the_service_holds_one(aftermath: Aftermath) -> None:
     assert [(path.name, found) for path in files if (found := aftermath.found_in(path.read_bytes()))] == []
 
 
-def test_nothing_that_is_served_to_everybody_holds_one(aftermath: Aftermath, http_client: httpx.Client) -> None:
+def test_public_pages_contain_no_secret(aftermath: Aftermath, http_client: httpx.Client) -> None:
     for path in ("/openapi.json", "/healthz", "/readyz", "/metrics", "/"):
         assert aftermath.found_in(http_client.get(path).text) == []
 

@@ -99,7 +99,7 @@ def refusal(door: Door, **metadata: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_token_that_does_not_hold(door: Door, trust: Trust, what: str) -> None:
+def test_invalid_token_is_refused(door: Door, trust: Trust, what: str) -> None:
     assert refusal(door, token=WRONG[what](trust.realm)) == REFUSAL
 
 
@@ -123,7 +123,7 @@ def test_a_bearer_is_the_same_as_a_token(door: Door, trust: Trust) -> None:
     ],
     ids=str,
 )
-def test_a_token_that_holds(door: Door, trust: Trust, role: str, key: str, changes: dict[str, Any]) -> None:
+def test_valid_token_is_accepted(door: Door, trust: Trust, role: str, key: str, changes: dict[str, Any]) -> None:
     caller = {**trust.realm.metadata(role), "token": trust.realm.token(role, key, **changes)}
     assert door.code("Event", "list", {}, **caller) == "OK"
 
@@ -197,7 +197,7 @@ def mutations(realm: Realm) -> Iterator[str]:
 
 
 @pytest.mark.chaos
-async def test_no_mutated_token_holds(trust: Trust) -> None:
+async def test_mutated_tokens_are_refused(trust: Trust) -> None:
     tokens = mutations(trust.realm)
     request = event_pb2.EventQuery(query={"count_only": True}).SerializeToString()
     got: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""Files of exports: what a spreadsheet, a program and a resumed export make of them."""
+"""Export files: escaping, round trips, and resuming a truncated file."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ TITLES = ['"', '""\r\n"', "a,b", "\r\n", "\n", "x\r", "", "plain", '"quoted" and
 @pytest.mark.parametrize(
     "cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "＝1", "－1"]
 )
-def test_a_formula_is_a_text(cell: str) -> None:
+def test_formula_is_escaped(cell: str) -> None:
     assert escape_formula(cell) == f"'{cell}"
     row = ROW["csv"]({**event(1, 1), "title": cell, "resources": [cell], "event_key": cell})
     (cells,) = csv.reader(io.StringIO(row.decode(), newline=""))
@@ -46,7 +46,7 @@ def test_a_formula_is_a_text(cell: str) -> None:
 
 
 @pytest.mark.parametrize("cell", ["", "plain", "a=b", "'=1", "1-1", "{}", "2026-03-01T12:00:00.000Z"])
-def test_anything_else_is_left_alone(cell: str) -> None:
+def test_other_cells_are_unchanged(cell: str) -> None:
     assert escape_formula(cell) == cell
 
 
@@ -64,7 +64,7 @@ def test_a_record_is_read_back_as_it_was(title: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ROW)
-def test_wherever_it_was_cut_off_the_whole_records_count(format_: str) -> None:
+def test_truncated_file_counts_complete_records(format_: str) -> None:
     header = csv_header() if format_ == "csv" else b""
     events = [event(number, number // 3, title) for number, title in enumerate(TITLES)]
     rows = [ROW[format_](one) for one in events]
@@ -95,12 +95,12 @@ def test_wherever_it_was_cut_off_the_whole_records_count(format_: str) -> None:
         ("csv", b"x\r\n\xff\r\n"),
     ],
 )
-def test_a_file_of_somebody_else(format_: str, content: bytes) -> None:
+def test_file_of_another_program_is_refused(format_: str, content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any
         scan_file(io.BytesIO(content), format_)
 
 
-def test_notes(tmp_path: Path) -> None:
+def test_state_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     assert load_state(path) is None
     asked = ExportRequest("csv", ["since=2h"], {"filter": [{"k": "created_at", "v": "2026", "o": "datetime_gte"}]})
@@ -108,5 +108,5 @@ def test_notes(tmp_path: Path) -> None:
     assert load_state(path) == asked
     assert [one.name for one in tmp_path.iterdir()] == ["events.csv.resume"]
     state_path(path).write_text('{"format": "xml"}')
-    with pytest.raises(ValueError, match="not the notes"):
+    with pytest.raises(ValueError, match="not the state"):
         load_state(path)
