@@ -78,8 +78,8 @@ def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
     assert listed.out.splitlines()[0].split() == ["WEBHOOK", "STATE", "PARSER", "CALLS", "ERRORS", "PROJECT", "NAME"]
     assert re.search(rf"{webhook_id} +ENABLED +auto +0 +0 +project-1 +for people", listed.out)
     assert "1 of 1" in listed.out
-    assert "holds until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
-    assert "no longer holds" in run("webhook", "rotate-key", webhook_id).out
+    assert "is valid until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
+    assert "no longer valid" in run("webhook", "rotate-key", webhook_id).out
     assert webhook_id in run("webhook", "disable", webhook_id).out
     assert "accepts" in run("webhook", "verify-plugin", webhook_id).out
     assert re.search(r"DISABLED +1", run("webhook", "stat", f"id={webhook_id}").out)
@@ -159,7 +159,7 @@ def test_send_says_what_became_of_it(run: CommandLine, payload: Callable[..., st
     assert first | {"event_ids": []} == {"event_count": 1, "event_ids": [], "duplicate": False, "errors": []}
     assert run(*send, payload(event_key="k"), "--idempotency-key", "once", "--json").json["duplicate"]
     assert "stored before" in run(*send, payload(event_key="k"), "--idempotency-key", "once").out
-    assert "Not understood" in run(*send, payload(severity="AWFUL")).out
+    assert "Not parsed" in run(*send, payload(severity="AWFUL")).out
     assert "Stored 2 events" in run(*send, payload(results=[{"event_key": "a"}, {"event_key": "b"}])).out
     assert "nothing to store" in run(*send, payload(results=[])).out
 
@@ -202,9 +202,9 @@ def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str |
         (("event", "list", "severty=CRITICAL"), 1, "is 'severity' meant?"),
         (("event", "list", "severity"), 2, "not a condition"),
         (("event", "send", "-", "--webhook-id", "w"), 2, "--access-key is missing"),
-        (("event", "list", "--server", "127.0.0.1:1"), 3, "Nothing answers at 127.0.0.1:1"),
+        (("event", "list", "--server", "127.0.0.1:1"), 3, "No server at 127.0.0.1:1"),
         (("event", "list", "--ca-file", "absent.pem"), 2, "absent.pem cannot be read"),
-        (("webhook", "update-plugin", "webhook-1", "--upgrade-mode", "ODD"), 2, "No such upgrade mode"),
+        (("webhook", "update-plugin", "webhook-1", "--upgrade-mode", "ODD"), 2, "--upgrade-mode ODD does not exist"),
         (("webhook", "create"), 2, "--name"),
         (("webhook", "nonsense"), 2, "nonsense"),
     ],

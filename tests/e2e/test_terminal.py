@@ -42,7 +42,7 @@ def commands(service: Service, sender: tuple[str, str], tmp_path_factory: pytest
         "get": (["event", "get", event["event_id"]], r"severity +CRITICAL(.|\n)*raw_data\n\{"),
         "stat": (["event", "stat", this], r"SEVERITY +EVENTS *\nCRITICAL +\d+ +█+"),
         "tail": (["event", "tail", this, "-n", "1"], r"CRITICAL  ALERT  Disk full"),
-        "export": (["event", "export", this, "-o"], r"holds \d+ events?"),
+        "export": (["event", "export", this, "-o"], r"contains \d+ events?"),
         "webhook get": (["webhook", "get", sender[0]], r"state +ENABLED"),
         "webhook test": (["webhook", "test", sender[0], str(payload)], r"Disk full"),
         "doctor": (["doctor"], r"server +"),

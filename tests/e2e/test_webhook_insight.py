@@ -23,16 +23,16 @@ def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Col
     shown = run("webhook", "test", webhook_id, "--json", stdin=payload).json
     assert (shown["parser"], len(shown["events"])) == ("alertmanager", 2)
     text = run("webhook", "test", webhook_id, str(PAYLOADS / "alertmanager-firing.json")).out
-    assert "Read by alertmanager." in text
+    assert "Parser: alertmanager." in text
     assert "Filesystem on node-1:9100 is almost full" in text
-    assert "Left out: alerts cut off by the sender" in text
+    assert "Ignored: alerts cut off by the sender" in text
 
     headers = ("-H", "ce-specversion: 1.0", "-H", "ce-id:1", "-H", "ce-source: /s", "-H", "ce-type: a.b.opened")
-    assert "Read by cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
+    assert "Parser: cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
     text = run("webhook", "test", webhook_id, stdin="not json").out
-    assert "Not understood: the body is not JSON" in text
+    assert "Not parsed: the body is not JSON" in text
     assert "Webhook Event Parsing Error - dry run" in text
-    assert "It makes no event." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
+    assert "The payload has no events." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
 
     for arguments, status, said in (
         ((webhook_id, "-H", "no colon"), 2, "name:value"),
@@ -69,10 +69,10 @@ def test_statistics_of_deliveries(run: CommandLine, collectors: Collectors) -> N
     assert shown["requests"] == {"total": 7, "error": 1}
     text = run("webhook", "get", webhook_id).out
     for line in (
-        r"events stored              4, 1 of them for what was not understood",
-        "sent again                 1",
+        "events stored  4, 1 of them parse errors",
+        "duplicates  1",
         "recoveries without an alert  1",
-        "no event on purpose          1 acknowledge",
+        "ignored  1 acknowledge",
         "refused                      2",
     ):
         assert " ".join(line.split()) in " ".join(text.split())

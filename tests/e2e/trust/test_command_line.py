@@ -81,8 +81,8 @@ def test_a_token_that_would_be_refused_is_not_made(owner: CommandLine, key: dict
     assert "signs for domain-1 only" in owner.refusal(*issue, "DOMAIN_ADMIN", "--domain-id", "domain-2")
     assert "--system" in owner.refusal(*issue, "SYSTEM_TOKEN", "--domain-id", "domain-1")
     assert "workspace" in owner.refusal(*issue, "WORKSPACE_OWNER", "--domain-id", "domain-1")
-    assert "No such role" in owner.refusal(*issue, "EMPEROR", "--domain-id", "domain-1")
-    assert "is not a time" in owner.refusal(*issue, "USER", "--domain-id", "domain-1", "--expires", "soon")
+    assert "--role EMPEROR does not exist" in owner.refusal(*issue, "EMPEROR", "--domain-id", "domain-1")
+    assert "is not a duration" in owner.refusal(*issue, "USER", "--domain-id", "domain-1", "--expires", "soon")
     assert "exists" in owner.refusal("token", "keygen")
 
 

@@ -215,7 +215,7 @@ def test_check_and_migrate_while_it_runs(
     for webhook in database["webhook"].find():
         assert not any(key.encode() in bson.encode(webhook) for key in KEYS.values())
     assert send(client, "after", "webhook-6")["event_type"] == "ALERT"
-    assert "0 access keys hashed, 0 events" in line.out("db", "migrate")
+    assert "Hashed 0 access keys; encoded 0 events" in line.out("db", "migrate")
     said = line.out("db", "check")
     assert "none is stored in clear" in said
     assert "every one has its finished reply" in said
