@@ -1,4 +1,4 @@
-"""Clients that send what nobody should: a client that behaves is served beside them as before, in bounded memory."""
+"""Hostile clients: a well-behaved client is served as before, and memory stays bounded."""
 
 import asyncio
 from collections import Counter
@@ -28,12 +28,12 @@ EXPECTED: dict[str, set[str]] = {
     "hundred_thousand_keys_http": {"200"},
     "resets": {"reset"},
 }
-"""What these attacks are answered with; of all others it is enough that they harm nobody."""
+"""Expected replies of these attacks; the others need only be harmless."""
 
 # The library's own weaknesses: nothing of ours is asked before the head of a request has ended.
 UNBOUNDED = {"headers_without_end", "headers_named_again"}
 
-# Allowed, and stored: they keep the embedded database busy, which everybody waits for, and there are several copies of
+# Allowed, and stored: they keep the embedded database busy, which all calls wait for, and there are several copies of
 # such an event on its way. docs/guarantees.md promises no more.
 HEAVY = {"hundred_thousand_keys", "hundred_thousand_keys_http"}
 
@@ -58,7 +58,7 @@ class Healthy:
 
 
 async def most_memory(service: Service, ended: asyncio.Event) -> int:
-    """The largest resident size, in bytes, until `ended`."""
+    """Return the largest resident size, in bytes, until `ended`."""
     process, most = psutil.Process(service.pid), 0
     while not ended.is_set():
         most = max(most, process.memory_info().rss)

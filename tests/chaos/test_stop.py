@@ -1,5 +1,4 @@
-"""SIGTERM under load: everybody is told to go elsewhere, nobody is left without an answer, and what was answered OK is
-there."""
+"""SIGTERM under load: all calls are answered, clients are sent to other servers, and acknowledged events are stored."""
 
 import asyncio
 import signal
@@ -41,7 +40,7 @@ async def test_stop_answers_calls_in_flight_and_loses_nothing(make_service: Make
 
 
 async def stopped_under_load(service: Service, webhook: tuple[str, str]) -> tuple[dict[str, Answer], float, set[str]]:
-    """Sends SIGTERM while 200 calls are in flight, and some more when it has come.
+    """Send SIGTERM while 200 calls are in flight, and some more when it has come.
 
     Returns:
         the answers, seconds to the end of the process, and what was in flight.
@@ -72,7 +71,7 @@ async def stopped_under_load(service: Service, webhook: tuple[str, str]) -> tupl
 
 
 async def post(client: httpx.AsyncClient, url: str, event_key: str) -> Answer:
-    """One delivery over HTTP, told as if it had been gRPC."""
+    """Make a delivery over HTTP; return its result in the form of gRPC."""
     began = time.monotonic()
     answer = await client.post(url, json={"event_key": event_key}, timeout=10)
     code = {200: OK, 503: UNAVAILABLE}[answer.status_code]
@@ -93,7 +92,7 @@ async def test_the_grace_period_ends_whatever_the_database_does(
 
 
 def test_stop_without_database_ends_within_grace_period(make_service: MakeService, proxy: MongoProxy) -> None:
-    """Both may be told to end at once; and the URI may let calls look for a server long."""
+    """Service and database may be stopped together; the URI may have a long serverSelectionTimeoutMS."""
     service = make_service(f"{proxy.uri}&serverSelectionTimeoutMS=30000").start()
     service.create_event(service.create_webhook(), {"event_key": "first"})
     proxy.close()

@@ -1,4 +1,4 @@
-"""The command line against a running server: what people see, what programs read, what goes wrong."""
+"""The command line against a running server: output, JSON, errors."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.e2e.terminal import in_a_terminal
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Callable[..., str]:
-    """Writes a payload to a file and gives its path."""
+    """Write a payload to a file and gives its path."""
 
     def write(**fields: Any) -> str:
         path = tmp_path / f"payload-{len(list(tmp_path.iterdir()))}.json"
@@ -91,7 +91,7 @@ def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
 
 @pytest.fixture
 def sent(run: CommandLine, payload: Callable[..., str], webhook: tuple[str, str]) -> str:
-    """The id of a webhook that was sent three events."""
+    """Return the id of a webhook that was sent three events."""
     to = ("--webhook-id", webhook[0], "--access-key", webhook[1])
     for fields in (
         {"event_key": "cpu", "title": "CPU high", "severity": "CRITICAL", "resources": ["web-1"], "load": 0.97},

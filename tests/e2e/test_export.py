@@ -22,7 +22,7 @@ FORMULA = "=HYPERLINK(1)"
 
 @pytest.fixture(scope="module")
 def many(service: Service) -> str:
-    """The id of a webhook with 1,000 events of 4 KiB; those of one delivery have one time of receipt."""
+    """Return the id of a webhook with 1,000 events of 4 KiB; those of one delivery have one time of receipt."""
     webhook = service.create_webhook("export")
     for number in range(DELIVERIES):
         results = [
@@ -35,7 +35,7 @@ def many(service: Service) -> str:
 
 @pytest.fixture(scope="module")
 def ids(service: Service, many: str) -> list[str]:
-    """Ids of its events, as a list sorts them."""
+    """Return ids of its events, as a list sorts them."""
     query = {"sort": [{"key": "created_at"}], "only": ["event_id"], "page": {"limit": 10_000}}
     rows = service.call("Event", "list", {"webhook_id": many, "query": query})["results"]
     assert len(rows) == DELIVERIES * EVENTS_EACH
@@ -51,7 +51,7 @@ def process(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def exported(path: Path) -> list[str]:
-    """The event_ids of a file."""
+    """Return the event_ids of a file."""
     with path.open(newline="", encoding="utf-8") as file:
         return [row["event_id"] for row in csv.DictReader(file, strict=True)]
 

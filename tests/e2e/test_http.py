@@ -1,4 +1,4 @@
-"""The HTTP door of a real process: deliveries, the rpcs as JSON, health, and what must not be found in the log."""
+"""HTTP of a real process: deliveries, the rpcs as JSON, health, and what must not be found in the log."""
 
 import json
 import time

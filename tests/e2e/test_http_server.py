@@ -1,4 +1,4 @@
-"""The HTTP server on real sockets, met by clients that are slow, greedy or gone; the managers are in memory."""
+"""The HTTP server on real sockets, with slow, greedy and disconnecting clients; the managers are in memory."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def client_of(server: HttpServer) -> httpx.AsyncClient:
 
 
 async def send(server: HttpServer, data: bytes, *, wait: float = 5) -> bytes:
-    """Sends raw bytes and reads until the server closes the connection."""
+    """Send raw bytes and read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(data)
@@ -197,7 +197,7 @@ async def test_unread_response_is_cut_off() -> None:
 
 
 def received_by(client: socket.socket) -> bytes:
-    """Reads until the server is gone: all that came."""
+    """Read until the server is gone: all that came."""
     chunks = []
     with suppress(ConnectionResetError):
         while chunk := client.recv(1 << 20):

@@ -39,7 +39,7 @@ def stub(service: Service) -> Iterator[ingest_pb2_grpc.IngestStub]:
 
 
 def rows(service: Service, webhook: Webhook) -> list[dict[str, Any]]:
-    """Every event of a webhook, oldest first."""
+    """Return every event of a webhook, oldest first."""
     query = {"page": {"limit": 5000}, "sort": [{"key": "created_at"}]}
     reply = service.call("Event", "list", {"webhook_id": webhook[0], "query": query})
     return list(reply.get("results", ()))
@@ -185,7 +185,7 @@ def test_client_reports_a_wrong_key(service: Service, webhook: Webhook) -> None:
 
 
 def keys_stored(service: Service, webhook: Webhook) -> dict[str, int]:
-    """How often each event_key is stored."""
+    """Return the number of stored events per event_key."""
     group = {"keys": [{"k": "event_key", "n": "key"}], "fields": [{"o": "count", "n": "count"}]}
     query = {"filter": [{"k": "webhook_id", "v": webhook[0], "o": "eq"}], "aggregate": [{"group": group}]}
     return {row["key"]: row["count"] for row in service.call("Event", "stat", {"query": query})["results"]}

@@ -1,4 +1,4 @@
-"""A real service that exports to a real receiver: whose child each span is, what metrics say, and what is not told."""
+"""A real service that exports to a real receiver: parents of spans, values of metrics, and absence of secrets."""
 
 import json
 import re
@@ -19,7 +19,7 @@ GRPC_TRACE, HTTP_TRACE, PARENT = "a" * 32, "b" * 32, "c" * 16
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OtlpReceiver, Service, tuple[str, str]]]:
-    """What one delivery by gRPC, one by HTTP, one list and one refusal leave behind, the service stopped."""
+    """Yield the exports of a stopped service after a delivery by gRPC and HTTP, a list and a refusal."""
     settings = {
         "EVENT_SERVICE_LOG_LEVEL": "debug",
         "OTEL_BSP_SCHEDULE_DELAY": "200",

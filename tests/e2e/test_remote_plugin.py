@@ -1,4 +1,4 @@
-"""Remote parsers as they are in the wild: they work, they are slow, they crash, they answer nonsense."""
+"""Remote plugins that work, are slow, crash or send invalid replies."""
 
 import asyncio
 import json
@@ -129,7 +129,7 @@ async def test_a_crash_and_the_calls_after_it() -> None:
         assert kinds(await parse(plugins, plugin.endpoint, {"do": "crash"})) == ["unavailable"]
         plugin.stop()
         plugin.start()
-        # The connection of before is gone; a new one is made without anybody's doing.
+        # The connection of before is gone; a new one is opened automatically.
         for _ in range(100):
             if (await parse(plugins, plugin.endpoint, {"alerts": [{"id": "a"}]})).events:
                 break
@@ -196,7 +196,7 @@ async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
 
 
 def error_of(collectors: Collectors, webhook_id: str) -> dict[str, Any]:
-    """The one event of a webhook, which stands for what could not be read."""
+    """Return the one event of a webhook, which stands for what could not be read."""
     (row,) = collectors.events(webhook_id)
     assert (row["event_type"], row["severity"]) == ("ERROR", "CRITICAL")
     assert row["title"].startswith("Webhook Event Parsing Error - ")

@@ -1,4 +1,4 @@
-"""How long events are kept, from the command line to the document, on a real service."""
+"""Retention, from the command line to the document, on a real service."""
 
 import json
 import subprocess

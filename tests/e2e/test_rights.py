@@ -21,7 +21,7 @@ from tests.mongod import ReplicaSet
 USERS: dict[str, list[dict[str, str]]] = {
     "service": [{"role": "readWrite", "db": "events"}],
     "reader": [{"role": "read", "db": "events"}],
-    "nobody": [],
+    "powerless": [],
     "writer": [{"role": "no_indexes", "db": "events"}],
 }
 DENIED = "Checking authorization failed"  # mongod's log, of each command it refuses
@@ -60,7 +60,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     key.write_bytes(base64.b64encode(os.urandom(60)))
     key.chmod(0o600)
     with ReplicaSet(folder, nodes=1, arguments=["--keyFile", str(key)]) as replica_set:
-        with replica_set.nodes[0].client() as client:  # from this machine the first user may be made by anybody
+        with replica_set.nodes[
+            0
+        ].client() as client:  # from this machine the first user may be created without authentication
             client.admin.command("createUser", "root", pwd="word", roles=["root"])
         made = Guarded(replica_set)
         with made.root() as client:
@@ -86,7 +88,7 @@ REFUSED = {
     "no credentials": ("", {}, "the MongoDB asks for a user, and EVENT_SERVICE_MONGODB_URI names none: put USER:PASS"),
     "wrong password": ("service", {"password": "no"}, "refuses the user 'service' of the database 'admin' (Authentic"),
     "unknown source": ("service", {"authSource": "x"}, "refuses the user 'service' of the database 'x' (Authenticat"),
-    "no roles": ("nobody", {}, "the user 'nobody' may not find, insert, update, remove, changeStream, listIndexes, "),
+    "no roles": ("powerless", {}, "the user 'powerless' may not find, insert, update, remove, changeStream, listIndexes, "),
     "read only": ("reader", {}, f"the user 'reader' {LACKING}grantRolesToUser('reader', [{{role: 'readWrite', db: "),
 }
 
@@ -159,7 +161,7 @@ def test_read_write_on_the_one_database_is_enough_for_everything(
 
 
 def watch(service: Service, webhook: tuple[str, str]) -> None:
-    """Has an event told to a watcher."""
+    """Store an event, and receive it in a watch."""
     request = events_pb2.WatchRequest(query=event_pb2.EventQuery(webhook_id=webhook[0]))
     with service.channel() as channel:
         call = events_pb2_grpc.EventsStub(channel).Watch(request, timeout=60)

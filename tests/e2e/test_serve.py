@@ -1,4 +1,4 @@
-"""`event-service serve` as an operator meets it: starts, refusals, restarts, stops."""
+"""`event-service serve`: starts, refusals, restarts, stops."""
 
 import json
 import signal

@@ -1,5 +1,4 @@
-"""What an operator sees of a webhook at a running service: what a payload would become, what became of those that came,
-what was wrong, and what can be read again."""
+"""Preview, statistics, errors and replay of a webhook at a running service."""
 
 import hashlib
 import hmac

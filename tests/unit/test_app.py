@@ -1,4 +1,4 @@
-"""What the composition root runs by itself."""
+"""Background tasks of the composition root."""
 
 import asyncio
 import logging

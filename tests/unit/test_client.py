@@ -1,4 +1,4 @@
-"""The batching client against a service that answers as it is told."""
+"""The batching client against a scripted service."""
 
 import threading
 import time
@@ -59,7 +59,7 @@ class Service:
         return [[int(one.data.fields["n"].number_value) for one in request.payloads] for request in self.requests]
 
     def keys(self, number: int) -> set[str]:
-        """The idempotency keys an event was sent under."""
+        """Return the idempotency keys an event was sent under."""
         return {
             one.idempotency_key
             for request in self.requests
@@ -130,7 +130,7 @@ def refusal(future: "futures.Future[Stored]") -> NotStored:
 
 
 def hold(service: Service, client: EventClient) -> "futures.Future[Stored]":
-    """Sends event 0 and keeps its call under way."""
+    """Send event 0 and keep its call in flight."""
     service.gate.clear()
     first = client.send({"n": 0})
     while not service.requests:

@@ -37,14 +37,14 @@ assert theirs.DESCRIPTOR is ours.DESCRIPTOR
 
 
 def run_python(source: str, *arguments: str) -> str:
-    """What a fresh interpreter prints for `source`."""
+    """Return the output of a new interpreter for `source`."""
     done = subprocess.run([sys.executable, "-c", source, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def descriptors(prefix: str) -> dict[str, str]:
-    """The serialised FileDescriptorProto (hex) of every mirrored file, from the package below `prefix`."""
+    """Return the serialised FileDescriptorProto (hex) of every mirrored file, from the package below `prefix`."""
     found: dict[str, str] = json.loads(run_python(LOAD, prefix, json.dumps(MIRRORED)))
     return found
 

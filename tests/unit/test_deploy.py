@@ -1,6 +1,6 @@
-"""What deploy/ holds: every metric, setting and address it names exists, and the tools that read it take it.
+"""deploy/: its metrics, settings and addresses exist, and its files pass the tools that read them.
 
-Nothing is deployed here. docs/operations.md says what was tried and what was not.
+Nothing is deployed here; docs/operations.md lists tested and untested parts.
 """
 
 import json
@@ -31,7 +31,7 @@ OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.27", "1.37"
 
 
 def metric_names() -> set[str]:
-    """Every name that /metrics may tell, with the suffixes of counters and histograms."""
+    """Return every name that /metrics may tell, with the suffixes of counters and histograms."""
     names = set()
     for family in Metrics("1").collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
@@ -185,7 +185,7 @@ def helm(tmp_path: Path, values: Manifest, *command: str) -> subprocess.Complete
 
 
 def rendered(tmp_path: Path, values: Manifest) -> dict[str, Manifest]:
-    """The manifests by `Kind/name`."""
+    """Return the manifests by `Kind/name`."""
     done = helm(tmp_path, values, "template", "events", str(CHART))
     assert done.returncode == 0, done.stderr
     manifests = [one for one in yaml.safe_load_all(done.stdout) if one]

@@ -20,7 +20,8 @@ ALLOWED_IN_SOURCE = 19
 """Findings in docstrings and comments of `src`. Texts that users read have no allowance."""
 
 WORDS = re.compile(
-    r"\b(nobody|somebody|anybody|everybody|whoever|told|does not hold|mend(s|ed|ing)?|lest|be it|strangers?)\b|(?-i:\bis none\b)",
+    r"\b(nobody|somebody|anybody|everybody|whoever|told|does not hold|mend(s|ed|ing)?|lest|be it|strangers?"
+    r"|(?-i:is none))\b",
     re.IGNORECASE,
 )
 QUESTION = re.compile(r"(What|Whether|How|Who|Where)\b")

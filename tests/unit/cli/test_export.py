@@ -50,7 +50,7 @@ class Server(Connection):
 
 
 def export_replies(*answers: list[str | Failure], token: str = "") -> tuple[list[str], list[str]]:
-    """The tokens that were export_replies, and those that were asked with."""
+    """Return the tokens that were export_replies, and those that were asked with."""
     server = Server.__new__(Server)
     server.answers, server.asked = list(answers), []
     return [reply.resume_token for reply in export._replies(server, {}, token)], server.asked
