@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-cov begins to measure a worker of pytest-xdist
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """End the measurement that pytest-cov starts before it knows that it is in a worker; `no_cover` would restore it."""
+    """End the measurement that pytest-cov starts before it knows its worker; `no_cover` would restore it."""
     measuring = session.config.pluginmanager.get_plugin("_cov")
     if hasattr(session.config, "workerinput") and measuring is not None and measuring.cov_controller is not None:
         measuring.cov_controller.pause()

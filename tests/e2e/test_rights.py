@@ -21,7 +21,7 @@ from tests.mongod import ReplicaSet
 USERS: dict[str, list[dict[str, str]]] = {
     "service": [{"role": "readWrite", "db": "events"}],
     "reader": [{"role": "read", "db": "events"}],
-    "powerless": [],
+    "nothing": [],
     "writer": [{"role": "no_indexes", "db": "events"}],
 }
 DENIED = "Checking authorization failed"  # mongod's log, of each command it refuses
@@ -88,7 +88,7 @@ REFUSED = {
     "no credentials": ("", {}, "the MongoDB asks for a user, and EVENT_SERVICE_MONGODB_URI names none: put USER:PASS"),
     "wrong password": ("service", {"password": "no"}, "refuses the user 'service' of the database 'admin' (Authentic"),
     "unknown source": ("service", {"authSource": "x"}, "refuses the user 'service' of the database 'x' (Authenticat"),
-    "no roles": ("powerless", {}, "the user 'powerless' may not find, insert, update, remove, changeStream, listIndexes, "),
+    "no roles": ("nothing", {}, "the user 'nothing' may not find, insert, update, remove, changeStream, listIndexes, "),
     "read only": ("reader", {}, f"the user 'reader' {LACKING}grantRolesToUser('reader', [{{role: 'readWrite', db: "),
 }
 
