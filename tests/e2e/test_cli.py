@@ -177,10 +177,10 @@ def test_send_takes_the_first_webhook_and_standard_input(service: Service) -> No
     ("content", "said"),
     [
         ("", "is not JSON"),
-        ("[1]", "no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"a": NaN}', "NaN"),
         (b"\xff", "is not JSON"),
-        (None, "cannot be read"),
+        (None, "Cannot read"),
     ],
 )
 def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str | bytes | None, said: str) -> None:

@@ -10,17 +10,15 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from event_service.cli.configuration import load_settings
-from event_service.cli.doctor import VERDICT_STYLES
-from event_service.cli.failures import FAILED, USAGE, Failure
+from event_service.cli.doctor import report
+from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json, Yes, confirm
-from event_service.cli.output import console, print_json, print_table, styled
+from event_service.cli.output import console, print_json, print_table, progress_bar
 from event_service.settings import Settings
 
 if TYPE_CHECKING:
-    from event_service.model.retention import Retention
     from event_service.store.client import Database
     from event_service.store.maintenance.inspection import Observation
 
@@ -46,17 +44,7 @@ def check(as_json: Json = False) -> None:
     with opened(settings, actions=TO_READ) as database:
         found = list(inspect(database, settings.query_timeout_ms))
         found += check_encrypted(settings, database)
-    if as_json:
-        print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
-    else:
-        print_table(
-            ("", "CHECK", "RESULT"), [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in found]
-        )
-        for one in found:
-            if one.advice:
-                console().print(f"\n{one.what}: {one.advice}", markup=False)
-    if any(one.verdict == "fault" for one in found):
-        raise typer.Exit(FAILED)
+    report(found, as_json)
 
 
 @app.command()
@@ -139,7 +127,8 @@ def prune(
 
     Example: EVENT_SERVICE_RETENTION_DAYS=30 event-service db prune --dry-run
     """
-    from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+    from event_service.model.retention import Retention  # noqa: PLC0415 - heavy
+    from event_service.store import indexes, retention  # noqa: PLC0415
     from event_service.store.requirements.rights import TO_READ, TO_SERVE  # noqa: PLC0415
 
     settings = load_settings({})
@@ -151,7 +140,7 @@ def prune(
         task = bar.add_task("events", total=retention.event_count(database))
         done = retention.prune(
             database,
-            retention_of(settings),
+            Retention(settings.retention_days, settings.retention_by_severity),
             datetime.now(UTC),
             dry_run=dry_run,
             progress=lambda looked_at: bar.update(task, completed=looked_at),
@@ -266,12 +255,6 @@ def opened(
         raise Failure(error.message, "Run `event-service doctor` to check everything the service needs.") from error
 
 
-def retention_of(settings: Settings) -> "Retention":
-    from event_service.model.retention import Retention  # noqa: PLC0415 - heavy
-
-    return Retention(settings.retention_days, settings.retention_by_severity)
-
-
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
     """Turn errors of the backup file into Failure."""
@@ -301,13 +284,6 @@ def written(file: Path) -> Iterator[IO[bytes]]:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise Failure(f"Cannot write {file}: {error.strerror or error}.") from error
-
-
-def progress_bar() -> Progress:
-    """Return a progress bar, shown only on a terminal."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def check_encrypted(settings: Settings, database: "Database") -> "Iterator[Observation]":

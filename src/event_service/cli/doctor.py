@@ -4,11 +4,11 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ from event_service.cli.health import UNREACHABLE_STATUS, ask, for_local_service
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings, is_loopback
+
+if TYPE_CHECKING:
+    from event_service.store.maintenance.inspection import Observation
 
 Verdict = Literal["ok", "warning", "fault"]
 VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
@@ -73,17 +76,21 @@ def doctor(
         findings = findings or [Finding("settings", "ok", "all EVENT_SERVICE_ variables are valid")]
         findings += [finding for check in CHECKS for finding in check(settings)]
         findings += check_server(settings, server)
+    report(findings, as_json)
+
+
+def report(findings: "Sequence[Finding | Observation]", as_json: bool) -> None:
+    """Print the results of checks with their advice; exit with status 1 if one is a fault."""
     if as_json:
-        print_json([{name: getattr(finding, name) for name in Finding.__slots__} for finding in findings])
+        print_json([{name: getattr(one, name) for name in Finding.__slots__} for one in findings])
     else:
         print_table(
-            ("", "CHECK", "RESULT"),
-            [(styled(finding.verdict, VERDICT_STYLES), finding.what, finding.detail) for finding in findings],
+            ("", "CHECK", "RESULT"), [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings]
         )
-        for finding in findings:
-            if finding.advice:
-                console().print(f"\n{finding.what}: {finding.advice}", markup=False)
-    if any(finding.verdict == "fault" for finding in findings):
+        for one in findings:
+            if one.advice:
+                console().print(f"\n{one.what}: {one.advice}", markup=False)
+    if any(one.verdict == "fault" for one in findings):
         raise typer.Exit(FAILED)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, BinaryIO
 
 import grpc
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.cli.completion import event_conditions, export_formats
@@ -29,7 +29,7 @@ from event_service.cli.export_file import (
 from event_service.cli.failures import RETRY_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
-from event_service.cli.output import console
+from event_service.cli.output import console, progress_bar
 from event_service.query.dates import time_difference
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.timestamps import format_timestamp
@@ -111,7 +111,7 @@ def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
 
 def _to_standard_output(connection: Connection, asked: ExportRequest) -> None:
     try:
-        with _bar(shown=not sys.stdout.isatty()) as bar:
+        with progress_bar(shown=not sys.stdout.isatty()) as bar:
             heading = csv_header() if asked.format == "csv" else b""
             _write_rows(connection, asked, sys.stdout.buffer, FileContent(), bar, heading)
             sys.stdout.buffer.flush()
@@ -146,7 +146,7 @@ def _to_file(connection: Connection, asked: ExportRequest, path: Path, *, resume
         if asked.format == "csv" and not written.length:
             file.write(csv_header())
         try:
-            with _bar(shown=True) as bar:
+            with progress_bar() as bar:
                 _write_rows(connection, asked, file, written, bar)
         except KeyboardInterrupt:
             console(stderr=True).print(f"Interrupted. {_resume_hint(path, written)}", markup=False)
@@ -242,13 +242,6 @@ def _total(connection: Connection, query: Mapping[str, Any]) -> int | None:
             return None
         raise
     return int(body.get("total_count", 0))
-
-
-def _bar(*, shown: bool) -> Progress:
-    """Return a progress bar on standard error, shown only on a terminal."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
 
 
 def _resume_hint(path: Path, written: FileContent) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.json import JSON
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -83,6 +84,13 @@ def print_document(heading: str, value: Mapping[str, Any]) -> None:
     out = console()
     out.print(Text(f"\n{heading}", style="bold"))
     out.print(JSON.from_data(value, ensure_ascii=False, indent=2))
+
+
+def progress_bar(*, shown: bool = True) -> Progress:
+    """Return a progress bar on standard error, shown only on a terminal."""
+    err = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
 
 
 def bar(share: float, width: int = 30) -> str:
