@@ -35,7 +35,7 @@ def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Col
 
     for arguments, status, said in (
         ((webhook_id, "-H", "no colon"), 2, "name:value"),
-        ((webhook_id, "/no/such/file"), 2, "cannot be read"),
+        ((webhook_id, "/no/such/file"), 2, "Cannot read"),
         (("webhook-000000000000",), 1, "ERROR_NOT_FOUND"),
         ((webhook_id,), 1, "ERROR_REQUIRED_PARAMETER"),
     ):
