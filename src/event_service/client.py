@@ -175,8 +175,8 @@ class EventClient:
             timeout: seconds to wait while the queue is full; None: no limit; 0: do not wait.
 
         Returns:
-            a future of `Stored`. `NotStored` is logged too, in case the future is not read. Callbacks run in the sender's
-            thread and must not block.
+            a future of `Stored`. `NotStored` is logged too, in case the future is not read. Its callbacks run in the
+            sender's thread and must not block.
 
         Raises:
             QueueFull: the queue was full for `timeout` seconds.
