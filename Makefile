@@ -1,49 +1,48 @@
-# Everything a person does with this checkout is one word here: `make help` lists them.
+# All tasks of this checkout: `make help` lists them.
 #
-# Nothing is installed outside the checkout: the environment is .venv, the database's mongod with it; Debian packages
-# that mongod or the tests need are unpacked below .tools; .make holds a stamp for each step so that the second run is
-# quick.
+# Nothing is installed outside the checkout: the environment with its mongod is in .venv, Debian packages for mongod and
+# tests are unpacked below .tools, and .make has a stamp for each finished step.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-# Where it is set, as in many containers, each start of a program would compile all of its modules anew.
+# Many containers set it, and each start of a program would then compile all its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Any CPython from 3.11 on: make run PYTHON=python3.13
+# CPython 3.11 or newer: make run PYTHON=python3.13
 PYTHON ?= python3
-# Tests run in this many processes at once: twice as many as two cores, since many of them wait. Arguments for pytest:
+# Parallel test processes: twice the number of cores, since many tests wait. Arguments for pytest:
 # make test ARGS='tests/unit -k query'
 WORKERS ?= 4
 ARGS ?=
-# Per cent of the code that the tests as a whole have to reach, counting what runs in their own processes only.
+# Minimum coverage of all tests in per cent; other processes are not counted.
 COVERAGE ?= 90
-# Seconds a fuzz target runs and rounds a chaos test goes through.
+# Seconds per fuzz target, and rounds per chaos test.
 FUZZ_SECONDS ?= 600
 CHAOS_ROUNDS ?= 50
 
 BIN := .venv/bin
-# Modules are compiled when they are first imported: most of what is installed never is.
+# Compile modules at their first import: most installed modules are never imported.
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
 
-# Where tools/mongod_libraries.py had to write a starter for the wheel's mongod, it is found here: after any mongod that
-# the machine has, and before the wheel's own.
+# tools/mongod_libraries.py may write a starter for the wheel's mongod here: after any installed mongod on PATH, and before
+# the wheel's own.
 export PATH := $(PATH):$(CURDIR)/.tools/mongod
 
-# What builds packages: the first two this one, the others grpcurl's, which has no wheel to download.
+# Build backends: the first two of this package, the others of grpcurl, which has no wheel.
 BACKENDS := hatchling editables setuptools wheel
 
 ##@ Use
 
 .PHONY: run
-run: .make/mongod ## Set up, serve on an embedded mongod, make a first webhook and print how to use it
+run: .make/mongod ## Install, serve on an embedded mongod, create a first webhook and print commands to try
 	@exec $(BIN)/event-service serve $(ARGS)
 
 ##@ Check
 
 .PHONY: test
-test: ## Set up and run every check: linters, types, imports, protos, tests on a mongod with coverage
+test: ## Install and run all checks: linters, types, imports, protos, tests on a mongod with coverage
 	@$(MAKE) --no-print-directory --jobs=2 before-tests
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(if $(ARGS),$(ARGS),--cov-fail-under=$(COVERAGE))
 
@@ -51,7 +50,7 @@ test: ## Set up and run every check: linters, types, imports, protos, tests on a
 before-tests: test-tools lint .make/mongod .make/compiled
 
 .PHONY: lint
-lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, buf, generated code
+lint: .make/dev ## Run static checks: ruff, mypy, import-linter, buf, generated code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -61,24 +60,24 @@ lint: .make/dev ## Run the checks that need no test: ruff, mypy, import-linter, 
 	$(BIN)/python tools/api_reference.py --check
 
 .PHONY: format
-format: .make/dev ## Put the code in order
+format: .make/dev ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 .PHONY: chaos
-chaos: .make/dev .make/mongod test-tools ## Kill, starve, flood and attack it at length (CHAOS_ROUNDS); wants a quiet machine
+chaos: .make/dev .make/mongod test-tools ## Run the long chaos tests (CHAOS_ROUNDS); needs an idle machine
 	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
 .PHONY: fuzz
-fuzz: .make/dev .make/mongod ## Search longer for input that breaks something (FUZZ_SECONDS)
+fuzz: .make/dev .make/mongod ## Run the long fuzz tests (FUZZ_SECONDS)
 	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
 
 .PHONY: bench
-bench: .make/dev .make/mongod test-tools ## Measure what a request costs
+bench: .make/dev .make/mongod test-tools ## Measure the cost of requests
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: test-tools
-test-tools: .make/test-tools ## Unpack programs that tests use below .tools; no root needed
+test-tools: .make/test-tools ## Unpack programs for tests below .tools; needs no root
 
 ##@ Make
 
@@ -87,7 +86,7 @@ proto: .make/dev ## Generate the stubs from proto/
 	$(BIN)/python tools/generate_stubs.py
 
 .PHONY: docs
-docs: .make/dev ## Write the parts of the documentation that are made from the code
+docs: .make/dev ## Generate docs/api.md and the README's table of settings
 	$(BIN)/python tools/settings_table.py
 	$(BIN)/python tools/api_reference.py
 
@@ -97,11 +96,11 @@ dist: .make/dev ## Build the wheel and the source distribution into dist/
 	$(BIN)/hatchling build
 
 .PHONY: constraints
-constraints: ## Resolve the dependencies anew and pin them in constraints.txt
+constraints: ## Resolve and pin the dependencies in constraints.txt
 	$(PYTHON) tools/pin_dependencies.py
 
 .PHONY: clean
-clean: ## Remove what was built; the environment and the tools too
+clean: ## Remove build results, the environment and the tools
 	rm -rf .venv .tools .make dist build .coverage .coverage.* .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
@@ -111,7 +110,7 @@ help: ## Show this list
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
 	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The environment. Its stamps are worth nothing once .venv is gone.
+# The environment. Its stamps are invalid without .venv.
 ifeq ($(wildcard $(BIN)/python),)
 $(shell rm -f .make/venv .make/run .make/mongod .make/dev .make/compiled)
 endif
@@ -128,19 +127,18 @@ endif
 	@$(INSTALL) --no-build-isolation --group run --editable '.[embedded]'
 	@touch $@
 
-# Where a library cannot be had there is no stamp and the next run tries again: with a MongoDB by URI none is needed.
+# Without a library there is no stamp, so that the next run tries again; a MongoDB by URI needs no library.
 .make/mongod: .make/run tools/mongod_libraries.py
 	@if $(BIN)/python tools/mongod_libraries.py; then touch $@; fi
 
-# spaceone-api goes in without its dependencies: they are versions of grpcio and protobuf that are years old.
+# Install spaceone-api without its dependencies, which are outdated versions of grpcio and protobuf.
 .make/dev: .make/run pyproject.toml constraints.txt
 	@echo "Installing what the checks need"
 	@$(INSTALL) --group dev
 	@$(INSTALL) --no-deps spaceone-api
 	@touch $@
 
-# Left to themselves, the processes of the tests would each compile all that they import, at the same time. What else
-# goes wrong here, the tests say better.
+# Compile modules once before the parallel test processes start. Errors are ignored, since the tests report them.
 .make/compiled: .make/dev
 	@$(BIN)/pytest --collect-only -q > /dev/null || true
 	@touch $@

@@ -1,1 +1,1 @@
-"""What a request costs, measured: `make bench`. See README.md beside this file."""
+"""Measure the cost of requests: `make bench`. See README.md in this folder."""

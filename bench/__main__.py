@@ -27,7 +27,7 @@ _USUAL = ("floor", "compare", "double", "writes")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Measures the sections asked for, the usual ones if none is named."""
+    """Measure the sections asked for, the usual ones if none is named."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(_TITLES)}; all; usual: {_USUAL}")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it runs, proves nothing")

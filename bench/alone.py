@@ -26,7 +26,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`seconds` of load for each point, `rounds` times; h2load is told a number of calls that takes about as long."""
+    """`seconds` of load for each point, `rounds` times; h2load gets a number of calls that takes about as long."""
 
     rounds: int = 3
     seconds: float = 3.0
@@ -38,7 +38,7 @@ def summary(spent: Cost) -> str:
 
 
 def measure(target: Target, load_: Load, plan: Plan) -> Cost:
-    """Puts the same load on a server several times."""
+    """Put the same load on a server several times."""
     return cost([_run(target, load_, plan) for _ in range(plan.rounds)])
 
 
@@ -51,7 +51,7 @@ def _run(target: Target, wanted: Load, plan: Plan) -> Run:
 
 
 def floor(plan: Plan, say: Callable[[str], None]) -> list[Point]:
-    """The empty rpc."""
+    """Measure the empty rpc."""
     points = []
     with servers.floor() as target:
         for connections, streams in IN_FLIGHT:
@@ -62,7 +62,7 @@ def floor(plan: Plan, say: Callable[[str], None]) -> list[Point]:
 
 
 def on_the_double(plan: Plan, say: Callable[[str], None]) -> list[Point]:
-    """Every rpc at 1, 16 and 64 in flight; of batches, 64 would be more events than may wait to be written."""
+    """Return every rpc at 1, 16 and 64 in flight; of batches, 64 would be more events than may wait to be written."""
     points = []
     with servers.double() as uri, servers.ours(uri) as target:
         real_clients.check(target)
@@ -75,7 +75,7 @@ def on_the_double(plan: Plan, say: Callable[[str], None]) -> list[Point]:
 
 
 def slow_writes(plan: Plan, say: Callable[[str], None], latency_ms: float = 3.0) -> list[Point]:
-    """Creates a second from one process where every write takes `latency_ms` to be journalled."""
+    """Measure creates per second of one process if each write takes `latency_ms`."""
     points = []
     with servers.double(write_latency_ms=latency_ms) as uri, servers.ours(uri) as target:
         for connections, streams in ((1, 1), (16, 1), (4, 16), (16, 16)):
@@ -120,7 +120,7 @@ def by_stored_events(plan: Plan, say: Callable[[str], None]) -> list[Point]:
 
 
 def by_offered_load(plan: Plan, say: Callable[[str], None]) -> list[Point]:
-    """Latency of get and create as more and more calls a second are started, whatever the replies."""
+    """Return latency of get and create as more and more calls a second are started, whatever the replies."""
     points = []
     with servers.double() as uri, servers.ours(uri) as target:
         for rpc in ("get", "create"):

@@ -7,7 +7,7 @@ from statistics import median
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest of `values` that at least `share` (0..1) of them do not exceed (nearest rank).
+    """Return the smallest of `values` that at least `share` (0..1) of them do not exceed (nearest rank).
 
     Raises:
         ValueError: there are no values, or the share is outside 0..1.
@@ -21,10 +21,10 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def ratio(theirs: float, ours: float) -> float:
-    """How many times cheaper ours is.
+    """Return the cost of theirs divided by ours.
 
     Raises:
-        ValueError: ours cost nothing measurable, so that no ratio can be told.
+        ValueError: ours has no measurable cost.
     """
     if ours <= 0:
         raise ValueError("no ratio to a cost of nothing")
@@ -77,13 +77,13 @@ class Run:
 
     @property
     def cpu_us(self) -> float:
-        """Server CPU per request, in microseconds."""
+        """Return server CPU per request, in microseconds."""
         return self.cpu_seconds / self.requests * 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What several runs of the same load say together.
+    """Summary of several runs of the same load.
 
     Attributes:
         cpu_us: the median over the runs of server CPU per request, in microseconds.
@@ -103,7 +103,7 @@ class Cost:
 
 
 def cost(runs: Sequence[Run]) -> Cost:
-    """Sums up runs of the same load.
+    """Sum up runs of the same load.
 
     Raises:
         ValueError: there is no run, or one without a request.

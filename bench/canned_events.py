@@ -33,7 +33,7 @@ class CannedEvents:
         self._replies: dict[Any, bytes] = {}
 
     def find(self, namespace: str, command: Mapping[str, Any]) -> bytes:
-        """The events that are named by their ids, else the newest from `skip` on, as many as `limit` says.
+        """Return the events that are named by their ids, else the newest from `skip` on, as many as `limit` says.
 
         What else the filter says is taken as true.
         """
@@ -62,7 +62,7 @@ class CannedEvents:
         return self._replies[shape]
 
     def aggregate(self, namespace: str, command: Mapping[str, Any]) -> bytes:
-        """One row: how many events there are, under whatever names the last stage gives its fields."""
+        """Return one row: how many events there are, under whatever names the last stage gives its fields."""
         stages = command["pipeline"]
         shape = ("aggregate", repr([stage for stage in stages if "$match" not in stage]))
         if shape not in self._replies:
@@ -95,7 +95,7 @@ def _projected(document: Mapping[str, Any], projection: Mapping[str, Any]) -> di
 
 
 def stored_document(position: int, newest: datetime, step: timedelta) -> dict[str, Any]:
-    """An event as the service stores it: the `position`-th before the newest, each `step` older than the last."""
+    """Return a stored event: the `position`-th before the newest, each `step` older than the last."""
     return _document(position, newest - position * step)
 
 

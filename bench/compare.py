@@ -19,7 +19,7 @@ READS = ("get", "list10", "list100", "stat")
 VARIED = ("list10@*", "stat@*")
 """The same, but no two clients ask the same: what concurrent equal questions share does not count here."""
 AIMS = {"create": 30, "get": 12, "list10": 12, "list100": 55, "stat": 7}
-"""How many times cheaper than upstream each rpc is to be at 16 clients, with grpcio."""
+"""Target ratio of upstream's cost to ours for each rpc at 16 clients, with grpcio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long it takes.
+    """Durations of a comparison.
 
     Attributes:
         seconds: of load on a server for one rpc and number of clients, in each round.
@@ -48,7 +48,7 @@ class Plan:
 
 
 def compare(plan: Plan, say: Callable[[str], None]) -> list[Row]:
-    """Measures both, or ours alone where upstream is not installed."""
+    """Measure both, or ours alone where upstream is not installed."""
     with _targets(say) as targets:
         ready = [_prepared(target, say) for target in targets]
         runs: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
@@ -63,7 +63,7 @@ def compare(plan: Plan, say: Callable[[str], None]) -> list[Row]:
 
 
 def _round(rpcs: tuple[str, ...], targets: list[Target], number: int) -> Iterator[tuple[str, int, Target]]:
-    """What is measured in a round, in order; who comes first changes from round to round."""
+    """Return the measurements of a round, in order; the first service alternates between rounds."""
     for rpc in rpcs:
         for clients in (1, 16, 64):
             for target in targets if number % 2 == 0 else reversed(targets):
@@ -88,7 +88,7 @@ def _targets(say: Callable[[str], None]) -> Iterator[list[Target]]:
 
 
 def _prepared(target: Target, say: Callable[[str], None]) -> Target:
-    """Fills a server through its own create, and has ordinary clients check what it answers."""
+    """Fill a server through its own create, and has ordinary clients check what it answers."""
     say(f"{target.name}: {EVENTS} events through its own create")
     fill = Load("create", connections=4, seconds=0, least=EVENTS, most=EVENTS)
     load.run(fill, target.port, target.names, target.process_id, warm_up=False)

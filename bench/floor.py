@@ -18,7 +18,7 @@ async def _nothing(_request: bytes, _context: grpc.aio.ServicerContext[bytes, by
 
 
 async def serve(port: int) -> None:
-    """Serves on loopback until it is ended."""
+    """Serve on loopback until it is ended."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     handlers = {METHOD: grpc.unary_unary_rpc_method_handler(_nothing)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))

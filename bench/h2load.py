@@ -18,7 +18,7 @@ from bench.workload import Names, message_maker, method_of
 
 
 def can_send(rpc: str) -> bool:
-    """Whether h2load is on PATH or below .tools, and the rpc's requests are all the same."""
+    """Return True if h2load is on PATH or below .tools, and the rpc's requests are all the same."""
     return find_program("h2load") is not None and rpc.startswith(("list", "stat")) and not rpc.endswith("*")
 
 
@@ -62,13 +62,13 @@ def run(load: Load, port: int, names: Names, server_process: int) -> Run:
 
 
 def succeeded(output: str) -> int:
-    """The number of answered requests in what h2load prints."""
+    """Return the number of answered requests in what h2load prints."""
     found = re.search(r"^requests: .* (\d+) succeeded", output, re.MULTILINE)
     return int(found.group(1)) if found else 0
 
 
 def seconds(output: str) -> float:
-    """How long the calls took, in what h2load prints: it says so in s, ms or us."""
+    """Return the duration in h2load's output, which is in s, ms or us."""
     found = re.search(r"^finished in ([\d.]+)(s|ms|us)\b", output, re.MULTILINE)
     if found is None:
         raise ValueError(f"h2load did not say how long it took: {output}")

@@ -27,7 +27,7 @@ _STATUS_OK = b"grpc-status\x010"
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One HTTP/2 frame."""
+    """Return one HTTP/2 frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
@@ -63,7 +63,7 @@ def _text(value: str) -> bytes:
 
 
 def header_blocks(authority: str, path: str, metadata: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """The header block of a connection's first request, which fills the server's table, and of all others."""
+    """Return the header block of a connection's first request, which fills the server's table, and of all others."""
     named = [(_AUTHORITY, "", authority), (_PATH, "", path), (_CONTENT_TYPE, "", "application/grpc")]
     named += [(0, "te", "trailers"), *((0, name, value) for name, value in metadata.items())]
     first = bytes([_POST, _SCHEME_HTTP])
@@ -83,7 +83,7 @@ class _Call:
 
 @dataclass(slots=True)
 class Tally:
-    """What a load came to. Latencies in seconds; `failed` holds the first trailers of calls that were not OK."""
+    """Result of a load. Latencies in seconds; `failed` holds the first trailers of calls that were not OK."""
 
     latencies: list[float] = field(default_factory=list)
     failures: int = 0
@@ -123,14 +123,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Calls without a reply yet."""
+        """Return the number of calls without a reply."""
         return len(self._calls)
 
     def close(self) -> None:
         self._transport.close()
 
     def send(self, body: bytes, began: float | None = None) -> None:
-        """Starts a call.
+        """Start a call.
 
         Args:
             body: the message with its prefix; see `message_frame`.

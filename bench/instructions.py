@@ -28,7 +28,7 @@ def available() -> str:
 
 
 def parse(output: str) -> int | None:
-    """The number of instructions in what `perf stat` prints; None if it could not count them."""
+    """Return the number of instructions in what `perf stat` prints; None if it could not count them."""
     found = re.search(r"^\s*([\d.,\s]*\d)\s+instructions", output, re.MULTILINE)
     return int(re.sub(r"\D", "", found.group(1))) if found else None
 

@@ -45,7 +45,7 @@ class LoadFailedError(Exception):
 
 
 def run(load: Load, port: int, names: Names, server_process: int, *, warm_up: bool = True) -> Run:
-    """Puts load on a server of this machine and weighs what the server spends on it.
+    """Put load on a server of this machine and weighs what the server spends on it.
 
     Args:
         warm_up: first make a few calls that do not count.

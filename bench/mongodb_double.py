@@ -1,4 +1,4 @@
-"""A stand-in for MongoDB that answers from the can, so that the service can be measured and not its database.
+"""A MongoDB double with canned replies, to measure the service without its database.
 
     python -m bench.mongodb_double PORT [--write-latency-ms 3] [--events 300]
 
@@ -6,7 +6,7 @@ It speaks the wire protocol (OP_MSG, and OP_QUERY for the first greeting) and no
 collections (webhooks) are kept in memory, events are not kept at all. Every find on `event` is answered with made-up
 events, as many as asked for; every look-up of a condition or a claim finds nothing, as for a key that is new; every
 write is acknowledged after the set latency, as many as are sent at once. A query it does not know is an error, not
-an empty answer: the figures would be wrong, and nobody would notice.
+an empty reply, which would make wrong figures unnoticed.
 
 A mongod takes milliseconds and a core of its own where this takes microseconds. What it cannot show is what a database
 does.
@@ -39,7 +39,7 @@ class UnknownCommandError(Exception):
 
 
 class Double:
-    """What is behind all connections: the small collections, the canned events, and what was asked.
+    """State shared by all connections: the small collections, the canned events, and a log of commands.
 
     Args:
         events: how many events it pretends to hold.
@@ -65,7 +65,7 @@ class Double:
         }
 
     def answer(self, body: bytes, sequence: bytes | None) -> tuple[str, bytes]:
-        """The name of a command and the BSON of its reply.
+        """Return the name of a command and the BSON of its reply.
 
         Args:
             body: the command as BSON.
@@ -148,7 +148,7 @@ def cursor(namespace: str, rows: list[dict[str, Any]]) -> bytes:
 
 
 def first_key(document: bytes) -> str:
-    """The name of the first element of a BSON document: a command's name."""
+    """Return the name of the first element of a BSON document: a command's name."""
     return document[5 : document.index(0, 5)].decode()
 
 
@@ -165,7 +165,7 @@ def _decode_all(sequence: bytes) -> list[dict[str, Any]]:
 
 
 def _matches(row: Document, wanted: Document) -> bool:
-    """Whether a small collection's row is meant; equality and $in of its own fields are all that is understood."""
+    """Return True if a row of a small collection matches; only equality and $in are supported."""
     for name, value in wanted.items():
         if isinstance(value, dict) and len(value) == 1 and ("$in" in value or "$eq" in value):
             if row.get(name) not in value.get("$in", [value.get("$eq")]):
@@ -249,7 +249,7 @@ class _Connection(asyncio.Protocol):
 
 
 def _sections(message: bytes, flags: int) -> tuple[bytes, bytes | None]:
-    """The command and the documents sent beside it."""
+    """Return the command and the documents sent beside it."""
     position, end = 4, len(message) - (4 if flags & _CHECKSUM else 0)
     body, sequence = b"", None
     while position < end:
@@ -265,7 +265,7 @@ def _sections(message: bytes, flags: int) -> tuple[bytes, bytes | None]:
 
 
 async def serve(port: int, double: Double) -> None:
-    """Serves on loopback until it is ended."""
+    """Serve on loopback until it is ended."""
     server = await asyncio.get_running_loop().create_server(lambda: _Connection(double), "127.0.0.1", port)
     await server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""What it costs to understand a payload: us of CPU per payload, each format, detection included.
+"""CPU cost of parsing a payload: us per payload, each format, detection included.
 
     python -m bench.parsers
 
@@ -21,7 +21,7 @@ RECEIVED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def cost(call: Callable[[], Any], rounds: int, repeats: int = 5) -> float:
-    """The least CPU time of several runs, in us per call."""
+    """Return the least CPU time of several runs, in us per call."""
     least = float("inf")
     for _ in range(repeats):
         started = time.process_time_ns()
@@ -32,7 +32,7 @@ def cost(call: Callable[[], Any], rounds: int, repeats: int = 5) -> float:
 
 
 def thousand_alerts() -> dict[str, Any]:
-    """An Alertmanager payload with a thousand alerts of ten labels each."""
+    """Return an Alertmanager payload with a thousand alerts of ten labels each."""
     payload: dict[str, Any] = json.loads((PAYLOADS / "alertmanager-firing.json").read_text())
     model = payload["alerts"][0]
     payload["alerts"] = [

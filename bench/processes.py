@@ -16,17 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """Return a free port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def wait_for_port(port: int, seconds: float = 60.0, process: "Server | None" = None) -> None:
-    """Waits until somebody listens on a port of loopback.
+    """Wait until a server listens on a port of loopback.
 
     Raises:
-        TimeoutError: nobody did in time.
+        TimeoutError: no server does in time.
         RuntimeError: `process`, which was to listen, has ended.
     """
     end = time.monotonic() + seconds
@@ -36,11 +36,11 @@ def wait_for_port(port: int, seconds: float = 60.0, process: "Server | None" = N
         if process is not None and not process.alive:
             raise RuntimeError(f"{process.name} ended before it listened on port {port}:\n{process.log_tail()}")
         time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on port {port}")
+    raise TimeoutError(f"no server listens on port {port}")
 
 
 def cpu_seconds(process_id: int) -> float:
-    """User and system time a process has used, in seconds; threads that have ended included, children not.
+    """Return user and system time a process has used, in seconds; threads that have ended included, children not.
 
     Linux counts it in nanoseconds behind a clock of the process (clock_getcpuclockid(3)); elsewhere psutil's
     10 ms must do.
@@ -53,7 +53,7 @@ def cpu_seconds(process_id: int) -> float:
 
 
 def resident_bytes(process_id: int) -> int:
-    """Memory of a process that is in RAM."""
+    """Return memory of a process that is in RAM."""
     return int(psutil.Process(process_id).memory_info().rss)
 
 
@@ -68,7 +68,7 @@ class Server:
 
     @classmethod
     def start(cls, name: str, command: Sequence[str | Path], log: Path, environment: Mapping[str, str]) -> "Server":
-        """Starts a process in a group of its own.
+        """Start a process in a group of its own.
 
         Args:
             log: the file that takes its output.
@@ -93,11 +93,11 @@ class Server:
         return self._popen is None or self._popen.poll() is None
 
     def log_tail(self, length: int = 2000) -> str:
-        """The end of what it has printed."""
+        """Return the end of what it has printed."""
         return self._log.read_text(errors="replace")[-length:] if self._log and self._log.exists() else ""
 
     def stop(self, seconds: float = 20.0) -> None:
-        """Asks it to end, and makes it end."""
+        """Ask it to end, and makes it end."""
         if self._popen is None or self._popen.poll() is not None:
             return
         self._popen.send_signal(signal.SIGTERM)

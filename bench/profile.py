@@ -1,4 +1,4 @@
-"""Where an rpc's time goes, by layer and by function: `python -m bench.profile [RPC ...] [--on double|mongod]`.
+"""Profile rpcs by layer and by function: `python -m bench.profile [RPC ...] [--on double|mongod]`.
 
 Two views of the same load. The CPU of each thread is what the kernel counted: it is complete, and knows no functions.
 py-spy's samples know functions, but are taken only of threads that hold Python's lock (`--gil`), because on virtual
@@ -41,7 +41,7 @@ _LAYERS = (
 
 
 def layer_of(frame: str) -> str:
-    """The layer a frame of py-spy (`function (path:line)`) belongs to."""
+    """Return the layer a frame of py-spy (`function (path:line)`) belongs to."""
     for pattern, name in _LAYERS:
         if found := re.search(pattern, frame):
             return found.expand(name)
@@ -49,7 +49,7 @@ def layer_of(frame: str) -> str:
 
 
 def by_layer(stacks: Mapping[str, int]) -> Counter[str]:
-    """Samples of each layer; a stack counts for its innermost frame that belongs to one.
+    """Return samples of each layer; a stack counts for its innermost frame that belongs to one.
 
     Args:
         stacks: py-spy's raw format: frames joined by `;`, outermost first, and how often they were seen.
@@ -62,7 +62,7 @@ def by_layer(stacks: Mapping[str, int]) -> Counter[str]:
 
 
 def by_function(stacks: Mapping[str, int], *, inclusive: bool = False) -> Counter[str]:
-    """Samples of each function (`function (file)`): of its own, or with all it calls."""
+    """Return samples of each function (`function (file)`): of its own, or with all it calls."""
     functions: Counter[str] = Counter()
     for stack, times in stacks.items():
         frames = [_short(frame) for frame in stack.split(";")]
@@ -91,7 +91,7 @@ def _short(frame: str) -> str:
 
 
 def sample(target: Target, wanted: Load) -> dict[str, int]:
-    """Stacks of the server while it is under load, which py-spy slows a little."""
+    """Return stacks of the server while it is under load, which py-spy slows a little."""
     with tempfile.TemporaryDirectory(prefix="event-service-bench-") as folder:
         file = Path(folder) / "stacks"
         command = [_py_spy(), "record", "--pid", str(target.process_id), "--rate", str(_RATE), "--gil",
@@ -111,7 +111,7 @@ def thread_seconds(process_id: int) -> dict[int, float]:
 
 
 def thread_names(process_id: int) -> dict[int, str]:
-    """What a process's threads are called, numbers left out: Python's name for its own, the kernel's for others."""
+    """Return names of a process's threads without numbers: Python's names, or the kernel's."""
     tasks = Path(f"/proc/{process_id}/task")
     names = {int(task.name): (task / "comm").read_text().strip() for task in tasks.iterdir()}
     command: list[str | Path] = [_py_spy(), "dump", "--json", "--pid", str(process_id)]
@@ -122,7 +122,7 @@ def thread_names(process_id: int) -> dict[int, str]:
 
 
 def by_thread(names: Mapping[int, str], before: Mapping[int, float], after: Mapping[int, float]) -> dict[str, float]:
-    """Seconds of CPU by name of thread, most first."""
+    """Return seconds of CPU by name of thread, most first."""
     spent: dict[str, float] = {}
     for number, seconds in after.items():
         name = names.get(number, "?")
@@ -151,7 +151,7 @@ def _target(database: str) -> Iterator[Target]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints, for each rpc, the shares of the layers and the functions that cost most."""
+    """Print, for each rpc, the shares of the layers and the functions that cost most."""
     parser = argparse.ArgumentParser(prog="bench.profile", description=__doc__)
     parser.add_argument("rpcs", nargs="*", default=list(RPCS), metavar="RPC", help=", ".join(RPCS))
     parser.add_argument("--on", choices=("double", "mongod"), default="double")

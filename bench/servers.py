@@ -41,7 +41,7 @@ class Target:
 
 
 def peer_folder() -> Path:
-    """Where upstream's environment was made by `peer.sh setup`: PEER, or .peer in the checkout."""
+    """Return the folder of upstream's environment made by `peer.sh setup`: PEER, or .peer in the checkout."""
     return Path(os.environ.get("PEER", ROOT / ".peer")).resolve()
 
 
@@ -96,14 +96,14 @@ def double(*, events: int = 300, write_latency_ms: float = 0.0) -> Iterator[str]
 
 @contextmanager
 def floor() -> Iterator[Target]:
-    """The server whose one rpc does nothing."""
+    """Yield the server whose one rpc does nothing."""
     with _folder() as folder, _started("floor", folder, [sys.executable, "-m", "bench.floor"]) as (server, port):
         yield Target("floor", port, server.process_id, Names("", "", ("event-000000000000",), {}))
 
 
 @contextmanager
 def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterator[Target]:
-    """The service on a database by URI, authentication on, with one webhook and no events.
+    """Yield the service on a database by URI, authentication on, with one webhook and no events.
 
     Args:
         database_uri: of a server whose database `event_service_bench` may be dropped.
@@ -144,7 +144,7 @@ def ours(database_uri: str, *, settings: dict[str, str] | None = None) -> Iterat
 
 
 def with_event_ids(target: Target, number: int = 100) -> Target:
-    """The target with its newest events to ask for."""
+    """Return the target with its newest events to ask for."""
     with grpc.insecure_channel(f"127.0.0.1:{target.port}") as channel:
         query = event_pb2.EventQuery()
         query.query.page.limit = number
@@ -171,7 +171,7 @@ def _folder() -> Iterator[Path]:
 
 @contextmanager
 def _started(name: str, folder: Path, command: Sequence[str | Path]) -> Iterator[tuple[Server, int]]:
-    """Runs a command that takes a port as its last word, until the block ends."""
+    """Run a command that takes a port as its last word, until the block ends."""
     port = free_port()
     server = Server.start(name, [*command, str(port)], folder / "log", {})
     try:

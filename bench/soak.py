@@ -26,7 +26,7 @@ class Sample:
 
 
 def soak(seconds: float, say: Callable[[str], None]) -> list[Sample]:
-    """Creates and gets at 70 % of what the service can do, on the double."""
+    """Create and gets at 70 % of what the service can do, on the double."""
     samples: list[Sample] = []
     with servers.double() as uri, servers.ours(uri) as target:
         rates = {}
@@ -56,7 +56,7 @@ def growth(samples: Sequence[Sample]) -> float:
 
 
 def text(samples: Sequence[Sample]) -> str:
-    """What it came to, in a sentence."""
+    """Return the result as a sentence."""
     last = samples[-1]
     return (
         f"After {last.seconds / 60:.1f} minutes at {SHARE:.0%} load {last.resident_bytes / 1e6:.0f} MB resident, "

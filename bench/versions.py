@@ -32,7 +32,7 @@ def parse_load(written: str, seconds: float) -> Load:
 
 
 def compare(targets: Mapping[str, Target], wanted: Load, rounds: int) -> dict[str, Cost]:
-    """What the load costs each of the targets, who take turns: first one goes first, then the other."""
+    """Return the cost of the load on each target; the targets alternate in going first."""
     runs: dict[str, list[Run]] = {name: [] for name in targets}
     for number in range(rounds):
         names = list(targets) if number % 2 == 0 else list(reversed(targets))
@@ -53,7 +53,7 @@ def line(written: str, before: Cost, after: Cost) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints a line for each load: the other checkout's cost, then this one's."""
+    """Print a line for each load: the other checkout's cost, then this one's."""
     parser = argparse.ArgumentParser(prog="bench.versions", description=__doc__)
     parser.add_argument("other", type=Path, help="a checkout of the version to compare with")
     parser.add_argument("loads", nargs="*", default=list(LOADS), metavar="LOAD")

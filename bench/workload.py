@@ -1,4 +1,4 @@
-"""What is asked of the servers: the same requests for ours and for upstream, as serialised messages.
+"""Requests of the benchmark: the same serialised messages for ours and for upstream.
 
 The shapes are those of ../shared/peer/load.py, so that figures can be compared with the ones written down there.
 """
@@ -21,7 +21,7 @@ RPCS = ("create", "get", "list10", "list100", "stat")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Who asks, and for what.
+    """Caller and objects of the requests.
 
     Attributes:
         event_ids: events that are there, for get.
@@ -63,7 +63,7 @@ def method_of(rpc: str) -> str:
 
 
 def read_messages(rpc: str, names: Names) -> list[Message]:
-    """The requests of a reading rpc, to be sent in turns: one for each event_id, and else one alone.
+    """Return the requests of a reading rpc, to be sent in turns: one for each event_id, and else one alone.
 
     `list100@7` asks for the seventh page of a hundred. `list10@*` asks for thirty pages, `stat@*` thirty statistics, no
     two of them the same: what may be shared among those who ask the same is not shared among these.
@@ -90,13 +90,13 @@ def _stat_message(other_title: str) -> Message:
 
 
 def create_message(names: Names, number: int, prefix: str = "load") -> Message:
-    """The request of the `number`-th create."""
+    """Return the request of the `number`-th create."""
     body = {"webhook_id": names.webhook_id, "access_key": names.access_key, "data": payload(number, prefix)}
     return json_format.ParseDict(body, event_pb2.CreateEventRequest())
 
 
 def message_maker(rpc: str, names: Names, prefix: str = "load") -> Callable[[], bytes]:
-    """Makes one serialised request after the other: each create is another event, reads are all the same."""
+    """Make one serialised request after the other: each create is another event, reads are all the same."""
     if rpc.startswith("batch"):
         return _batch_maker(int(rpc.removeprefix("batch")), names, prefix)
     if rpc != "create":
@@ -114,7 +114,7 @@ def message_maker(rpc: str, names: Names, prefix: str = "load") -> Callable[[], 
 
 
 def _batch_maker(size: int, names: Names, prefix: str) -> Callable[[], bytes]:
-    """The same for CreateBatch requests of `size` payloads, all of them different."""
+    """Return the same for CreateBatch requests of `size` payloads, all of them different."""
     marker = "N" * 10
     request = ingest_pb2.CreateBatchRequest()
     json_format.ParseDict(payload(0, prefix), request.payloads.add().data)

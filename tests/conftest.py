@@ -1,4 +1,4 @@
-"""What every test of the project shares."""
+"""Fixtures and options of all tests."""
 
 import os
 from pathlib import Path
@@ -18,17 +18,17 @@ pytest_plugins = ["pytester", "tests.reruns", "tests.sharing", "tests.skips"]
 
 REAL_PROCESSES = {"e2e", "chaos"}
 UNMEASURED = {*REAL_PROCESSES, "fuzz", "conformance"}
-"""What runs in other processes is not counted, what chance or a record comes by is not thereby tested; and to measure
-takes as long again as the tests do."""
+"""Not measured: other processes are not counted, chance and records test no line, and measuring
+doubles the duration."""
 
-BROKEN_PROMISES = ["lost in round", "doubled in round", "not told in round", "acknowledged, and lost"]
-"""What no busy machine excuses, and a second try would hide: such a fault shows now and then only."""
+BROKEN_PROMISES = ["lost in round", "doubled in round", "not watched in round", "acknowledged, and lost"]
+"""Failures that are never retried: a busy machine does not cause them, and a retry would hide a rare fault."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real processes get two more tries: on a busy machine one may miss its moment, a fault fails always.
+    """Retry tests of real processes twice: a busy machine may delay them, but a fault fails always.
 
-    Not so in `make chaos`, which has a machine of its own, and takes minutes for each.
+    `make chaos` has its own machine and long tests, and does not retry.
     """
     for item in items:
         folders = set(Path(item.nodeid.split("::")[0]).parts)
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-cov begins to measure a worker of pytest-xdist
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Ends what pytest-cov began when it did not know yet that it is in a worker: `no_cover` would go back to that."""
+    """End the measurement that pytest-cov starts before it knows its worker; `no_cover` would restore it."""
     measuring = session.config.pluginmanager.get_plugin("_cov")
     if hasattr(session.config, "workerinput") and measuring is not None and measuring.cov_controller is not None:
         measuring.cov_controller.pause()

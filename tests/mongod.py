@@ -30,7 +30,7 @@ def find_mongod() -> str:
     """Return the path of the program that the product would embed.
 
     Raises:
-        EmbeddedDatabaseError: there is none.
+        EmbeddedDatabaseError: no mongod is installed.
     """
     return str(mongod.find_mongod(os.environ.get("EVENT_SERVICE_MONGOD", "")))
 
@@ -75,7 +75,7 @@ class Node:
 
     @property
     def answers(self) -> bool:
-        """Whether the process is there and not paused."""
+        """Return True if the process is there and not paused."""
         return self.process is not None and self.process.poll() is None and not self.paused
 
     @property
@@ -186,7 +186,7 @@ class ReplicaSet:
             node.kill()
 
     def primary(self) -> Node:
-        """Return the primary that the majority has elected; wait for one where there is none."""
+        """Return the primary elected by the majority; wait for an election."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             hellos = [(node, node.hello()) for node in self.nodes if node.answers]

@@ -1,6 +1,6 @@
-"""A pytest plugin: names every test that was tried again, and what its failed tries said.
+"""A pytest plugin: lists retried tests with their failures.
 
-A second try is for a busy machine; what fails now and then for another reason would hide behind it.
+Retries are for busy machines, and must not hide other rare failures.
 """
 
 import pytest

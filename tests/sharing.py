@@ -1,6 +1,6 @@
-"""How tests are shared out among processes: a module's stay together, and so do modules of one `xdist_group`.
+"""Distribute tests over processes: a module's tests stay together, as do modules of one `xdist_group`.
 
-What a module prepares, a service above all, is then prepared once.
+Shared fixtures, above all services, then start only once.
 """
 
 import pytest

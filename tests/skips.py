@@ -1,6 +1,6 @@
-"""A pytest plugin: names every skipped test at the end, and in CI fails on one nobody has given a reason for.
+"""A pytest plugin: lists skipped tests at the end, and fails in CI on a skip without a reason.
 
-A skip is how a check quietly stops being one. `allowed_skips.txt` lists those that are known, one a line:
+A skipped check protects nothing. `allowed_skips.txt` lists those that are known, one a line:
 a test's id (`*` stands for anything), a bar, why it may be missing.
 """
 
@@ -14,11 +14,11 @@ ALLOWED_FILE = Path(__file__).with_name("allowed_skips.txt")
 
 
 _GROUP = re.compile(r"@[^\]]*$")
-"""What pytest-xdist adds to the ids of tests that are to run in one process."""
+"""Suffix that pytest-xdist adds to the ids of tests of a group."""
 
 
 def read_allowed(text: str) -> list[re.Pattern[str]]:
-    """The patterns of the ids that may be skipped. Raises ValueError for a line without a reason."""
+    """Return the patterns of the ids that may be skipped. Raises ValueError for a line without a reason."""
     patterns = []
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):

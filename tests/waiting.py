@@ -8,7 +8,7 @@ from collections.abc import Callable
 def wait_until(
     condition: Callable[[], object], seconds: float = 20, explain: Callable[[], object] = lambda: "not in time"
 ) -> None:
-    """Returns once it holds; fails with the explanation where that takes too long."""
+    """Return once the condition holds; fail with the explanation after a timeout."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, explain()
@@ -16,7 +16,7 @@ def wait_until(
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> float:
-    """The same beside other tasks. Returns the seconds it took."""
+    """Return the same beside other tasks. Returns the seconds it took."""
     started = time.monotonic()
     while not condition():
         assert time.monotonic() - started < seconds, "not in time"

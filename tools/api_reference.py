@@ -42,13 +42,13 @@ class File:
         }
 
     def comment(self, path: _Path) -> str:
-        """Its paragraphs, each on one line."""
+        """Return its paragraphs, each on one line."""
         written = self._comments.get(path, "").strip()
         paragraphs = re.split(r"\n\s*\n", written)
         return "\n\n".join(" ".join(line.strip() for line in paragraph.splitlines()) for paragraph in paragraphs)
 
     def services(self) -> Iterator[str]:
-        """Each service as Markdown."""
+        """Yield each service as Markdown."""
         for index, service in enumerate(self.described.service):
             name = f"{self.described.package}.{service.name}"
             yield f"## {name}\n\n{self.comment((_SERVICES, index))}\n\n"
@@ -63,7 +63,7 @@ class File:
                 yield f"{self.comment((_SERVICES, index, _METHODS, number))}\n\n"
 
     def messages(self) -> Iterator[str]:
-        """Each message and enumeration as Markdown, those inside of others behind them."""
+        """Yield each message and enumeration as Markdown, those inside of others behind them."""
         for index, message in enumerate(self.described.message_type):
             yield from self._message(message, f"{self.described.package}.{message.name}", (_MESSAGES, index))
         for index, enumeration in enumerate(self.described.enum_type):
@@ -92,7 +92,7 @@ class File:
 
 
 def type_of(field: descriptor_pb2.FieldDescriptorProto, message: descriptor_pb2.DescriptorProto) -> str:
-    """How a field's type is written."""
+    """Return the notation of a field's type."""
     entries = {nested.name: nested for nested in message.nested_type if nested.options.map_entry}
     entry = entries.get(field.type_name.rpartition(".")[2])
     if entry is not None:
@@ -132,7 +132,7 @@ def _rank(name: str) -> tuple[int, str]:
 
 
 def reference() -> str:
-    """The whole document."""
+    """Return the whole document."""
     files = compiled()
     services = "".join(part for file in files for part in file.services())
     messages = "".join(part for file in files for part in file.messages())

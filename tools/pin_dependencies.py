@@ -19,7 +19,7 @@ WITHOUT_DEPENDENCIES = "spaceone-api==2.0.435"
 
 
 def run(*command: str | Path) -> str:
-    """Runs one command in the checkout and gives back what it printed."""
+    """Run one command in the checkout and gives back what it printed."""
     return subprocess.run(
         [str(part) for part in command], cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE
     ).stdout

@@ -20,7 +20,7 @@ WORKED_OUT = {"data_dir": "the platform's data directory"}
 
 
 def default_of(name: str, field: FieldInfo) -> str:
-    """How the table shows a default: the words to set, or a dash where it is empty."""
+    """Return the default as shown in the table: the value to set, or a dash if empty."""
     if name in WORKED_OUT:
         return WORKED_OUT[name]
     value = field.default
@@ -32,7 +32,7 @@ def default_of(name: str, field: FieldInfo) -> str:
 
 
 def table() -> str:
-    """The settings as a Markdown table, in the order of settings.py."""
+    """Return the settings as a Markdown table, in the order of settings.py."""
     prefix = Settings.model_config["env_prefix"]
     rows = ["| Environment variable | Default | What it does |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
@@ -43,7 +43,7 @@ def table() -> str:
 
 
 def with_table(text: str) -> str:
-    """The README's text with the present table. Raises ValueError where its place is not marked."""
+    """Return the README's text with the present table. Raises ValueError where its place is not marked."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

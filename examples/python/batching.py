@@ -1,4 +1,4 @@
-"""Sends a thousand events in a few calls; each is stored once, however often it has to be sent.
+"""Send a thousand events in a few calls; each is stored once, also after retries.
 
 python batching.py [COUNT]
 """

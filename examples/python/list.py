@@ -1,4 +1,4 @@
-"""Lists the critical events of the last hour with SpaceONE's stubs, page by page; then shows what an error says."""
+"""List the critical events of the last hour with SpaceONE's stubs, page by page; then show an error."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Sends one event with SpaceONE's stubs, again and again until it is stored; it is stored once."""
+"""Send one event with SpaceONE's stubs, with retries; it is stored once."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Shows events as they come, and goes on where it was when the service was restarted. Ends after as many as it is told.
+"""Show new events, and resume after a restart of the service. Stop after COUNT events.
 
 python watch.py [COUNT]
 """

@@ -4,25 +4,25 @@ import os
 import signal
 import sys
 
-from event_service.imports import without_collecting
+from event_service.imports import without_gc
 
 
 def main() -> None:
-    """Runs the command line; `cli.main` says how it ends."""
+    """Run the command line; `cli.main` documents the exit status."""
     if sys.argv[1:2] != ["serve"]:
-        # A client says itself why it cannot connect; gRPC's own lines about it are for its developers.
+        # The command prints why it cannot connect; gRPC's own log lines would repeat it.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    heeds_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeds_interrupts:  # Ctrl-C just ends it while it imports: nothing has begun that could be left half done
+    handles_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handles_interrupts:  # Ctrl-C during imports ends the process: there is no work to clean up
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    with without_collecting():
-        from event_service.cli import main as command_line  # noqa: PLC0415 - only so it is cheap
-    if heeds_interrupts:
+    with without_gc():
+        from event_service.cli import main as command_line  # noqa: PLC0415 - within without_gc
+    if handles_interrupts:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         command_line()
     finally:
-        if heeds_interrupts:  # all is done and closed: nothing of the interpreter's own end is worth a traceback
+        if handles_interrupts:  # all is closed: an interrupt during the interpreter's exit needs no traceback
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

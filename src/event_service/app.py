@@ -1,7 +1,7 @@
-"""The composition root: the only place that knows all parts. `build(settings)` gives an App that starts and stops.
+"""The composition root: the only module that knows all parts. `build(settings)` returns an App that starts and stops.
 
-What is started is stopped in the opposite order, also where a start fails half-way:
-embedded database > connection > indexes > writer, readers > managers > health > gRPC, HTTP.
+Parts stop in the opposite order of their start, also if a start fails half-way:
+telemetry > database > thread pools > reader, writer > webhooks > events > health check > gRPC server > HTTP server.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 
-from event_service.assembly import grpc_services, http_tls, measured, watch, web_application
+from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import EventServiceError, Unavailable
@@ -24,6 +24,7 @@ from event_service.events.alert_rate_limit import AlertRateLimit
 from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.alert_rules import AlertRules
 from event_service.events.committer import Committer
+from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
 from event_service.events.tracing import traced_admission, traced_commit, traced_parser
@@ -63,28 +64,34 @@ from event_service.wire.timestamps import utc_now
 RECOVER_EVERY_SECONDS = 60.0
 DATABASE_SECONDS = 30.0
 
+# Shares of the grace period: for the parts that stop after the servers, and for the process to exit.
 _RESERVE_SECONDS = 2.0
-"""Of the grace period, for what is left to do when all calls are answered."""
-
 _EXIT_SECONDS = 0.5
-"""Of the grace period, for the process to end when everything has stopped."""
 
+# Longest and shortest time to export the last traces and metrics; the shortest applies after the grace period.
 _TELEMETRY_SECONDS = (3.0, 0.5)
-"""What the last traces, and the last metrics, may take on their way out; and where the grace period is over."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a started service listens: gRPC's HOST:PORT, and HTTP's URL without a slash at its end."""
+    """Addresses of a started service: HOST:PORT of gRPC, and the HTTP URL without a trailing slash."""
 
     grpc: str
     http: str
 
 
+@dataclass(frozen=True, slots=True)
+class _ThreadPools:
+    reads: ThreadPool
+    webhooks: ThreadPool
+    large: ThreadPool
+    json: ThreadPool
+
+
 class App:
-    """One service. Several may live in one process."""
+    """One service. A process may hold several."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -95,72 +102,48 @@ class App:
 
     @property
     def addresses(self) -> Addresses:
-        """Where it listens. Only after `start`."""
+        """Return the addresses it listens on; available after `start`."""
         if self._addresses is None:
             raise RuntimeError("the service has not been started")
         return self._addresses
 
     async def start(self) -> None:
-        """Starts everything; returns when calls are answered.
+        """Start all parts; return when calls are answered.
 
         Raises:
             EmbeddedDatabaseError, DatabaseSettingsError, KeySetError, SecretKeyError, TlsError, PortTaken: with one
-                line for the operator. Whatever had been started is stopped again.
+                line for the operator. Parts that were started are stopped again.
         """
         async with contextlib.AsyncExitStack() as parts:
-            await self._start(parts)
+            await self._setup(parts)
             self._parts = parts.pop_all()
 
     async def stop(self) -> None:
-        """Takes nothing more, answers what is under way, writes what is queued, and ends. May be called twice.
+        """Accept no more calls, answer those in flight, write the queue, and stop. Idempotent.
 
-        All of it within `grace_seconds`, an embedded database's own end run_in_thread. What is not answered in time is
-        answered Unavailable.
+        Takes at most `grace_seconds`, not counting the embedded database's shutdown. Calls that are not answered in
+        time end with Unavailable.
         """
         if self._stop_at is None:
             grace = self._settings.grace_seconds
             self._stop_at = time.monotonic() + grace - min(_EXIT_SECONDS, grace / 4)
         await self._parts.aclose()
 
-    def _left(self, reserve: float = 0.0) -> float:
-        """Seconds of the grace period that are left, less a reserve for what comes after."""
-        grace = self._settings.grace_seconds
-        left = grace if self._stop_at is None else self._stop_at - time.monotonic()
-        return max(left - min(reserve, grace / 4), 0.0)
-
-    async def _start(self, parts: contextlib.AsyncExitStack) -> None:
+    async def _setup(self, parts: contextlib.AsyncExitStack) -> None:
         settings = self._settings
-        service_version = version("event-service")
-        metrics = Metrics(service_version)
-        tracing = self._telemetry(metrics, service_version, parts)
+        metrics = Metrics(version("event-service"))
+        tracing = self._start_telemetry(metrics, parts)
         authenticator = make_authenticator(settings)
         encryptor = Encryptor.from_settings(settings)
 
         database = await self._connect(tracing, parts)
-
         timeout_ms = settings.query_timeout_ms
-        threads = ThreadPool(settings.read_threads)
-        parts.callback(threads.close)
-        # Of their own: a create looks its webhook up, and must not wait behind slow lists.
-        webhook_threads = ThreadPool(2, name="webhooks")
-        parts.callback(webhook_threads.close)
-        # One: what is large waits for what is large, and all other calls for neither.
-        large_threads = ThreadPool(1, name="large")
-        parts.callback(large_threads.close)
-        # Not the same: the credentials of a CreateBatch as JSON are in what is read here, so a stranger's is read too.
-        json_threads = ThreadPool(1, name="json")
-        parts.callback(json_threads.close)
-        alert_rate_limit = AlertRateLimit()
-        committer = Committer(
-            conditions=ConditionStore(database, timeout_ms),
-            alerts=AlertStore(database, timeout_ms),
-            events=EventWriter(database, timeout_ms),
-            records=IdempotencyStore(database, timeout_ms),
-            alert_rate_limit=alert_rate_limit,
-        )
+        threads = _start_thread_pools(settings, parts)
+
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
         parts.callback(reader.close)
-
+        alert_rate_limit = AlertRateLimit()
+        committer = _committer(database, timeout_ms, alert_rate_limit)
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), reader, metrics),
             size_of=lambda item: item.size,
@@ -169,66 +152,57 @@ class App:
             time_limit=client.time_limit,
         )
         parts.push_async_callback(lambda: writer.close(self._left()))
-        mending = recover_periodically(committer.recover, threads, RECOVER_EVERY_SECONDS)
-        parts.push_async_callback(_cancel, asyncio.create_task(mending))
-
+        recovery = recover_periodically(committer.recover, threads.reads, RECOVER_EVERY_SECONDS)
+        parts.push_async_callback(_cancel, asyncio.create_task(recovery))
         admission = traced_admission(tracing)(
             writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
         )
-        remote = RemotePlugins(
-            timeout=settings.plugin_timeout_seconds,
-            allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
-            known_endpoints=settings.plugin_endpoints.values(),
-        )
+
+        remote = _remote_plugins(settings)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
             store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit),
-            threads=webhook_threads,
+            threads=threads.webhooks,
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
-        deliveries = traced_parser(tracing)(
-            remote=remote,
-            hooks=delivery_hooks(Fetcher()),
-            endpoints=settings.plugin_endpoints,
-            threads=large_threads,
-        )
+
+        parser = _delivery_parser(settings, tracing, remote, threads.large)
         events = EventManager(
             webhooks=webhooks,
-            deliveries=deliveries,
+            deliveries=parser,
             admission=admission,
-            reader=SharedEventReader(reader, threads),
-            rules=AlertRules(
-                duplicate_event_time=timedelta(seconds=settings.duplicate_event_time),
-                store_unmatched_recovery=settings.store_unmatched_recovery,
-                alerts_per_minute=settings.alerts_per_minute,
-            ),
+            reader=SharedEventReader(reader, threads.reads),
+            rules=_alert_rules(settings),
             idempotency=timedelta(hours=settings.idempotency_hours),
             same_body=timedelta(seconds=settings.same_body_seconds),
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
             retention=Retention(settings.retention_days, settings.retention_by_severity),
         )
-
         reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        watcher = Watcher(events, partial(ChangeStream, database["event"]), confirmed_at=lambda: probe.confirmed_at)
+        # A lambda, since the health check is made after the gRPC server whose status it sets.
+        watcher = Watcher(
+            events, partial(ChangeStream, database["event"]), confirmed_at=lambda: health_check.confirmed_at
+        )
+
         services = grpc_services(
             settings,
             events,
             webhooks,
-            deliveries,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.run),
+            parser,
+            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.reads.run),
             watcher=watcher,
         )
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
         )
-        watch(metrics, writer, threads, grpc_server)
+        register_gauges(metrics, writer, threads.reads, grpc_server)
         application = web_application(
             settings,
             events=events,
@@ -240,38 +214,50 @@ class App:
             tracing=tracing,
             watcher=watcher,
             alerts=AlertStore(database, timeout_ms),
-            threads=threads,
-            run_in_thread=json_threads.run,
+            threads=threads.reads,
+            run_in_thread=threads.json.run,
         )
-        http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
-        self._http = http_server
-        probe = HealthCheck(
+        self._http = http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
+        health_check = HealthCheck(
             database,
             on_change=grpc_server.health.set,
-            gates=[threads, webhook_threads, writer],
+            gates=[threads.reads, threads.webhooks, writer],
             last_success=lambda: writer.last_success_at,
         )
-        await probe.start()
-        parts.push_async_callback(lambda: probe.stop(self._left()))
-        await grpc_server.start()
-        parts.push_async_callback(lambda: _stop_both(grpc_server, http_server, self._left(_RESERVE_SECONDS)))
-        await _start_http(http_server, settings.http_address)
-        self._addresses = Addresses(
-            _with_port(settings.grpc_address, grpc_server.port), _http_url(settings, http_server)
-        )
+        await health_check.start()
+        parts.push_async_callback(lambda: health_check.stop(self._left()))
+        await self._start_servers(grpc_server, http_server, parts)
 
-    def _telemetry(self, metrics: Metrics, service_version: str, parts: contextlib.AsyncExitStack) -> Tracing | None:
-        """Exports what OTEL_* ask for, until everything else has stopped."""
+    def _left(self, reserve: float = 0.0) -> float:
+        """Return the seconds left of the grace period, less `reserve`."""
+        grace = self._settings.grace_seconds
+        left = grace if self._stop_at is None else self._stop_at - time.monotonic()
+        return max(left - min(reserve, grace / 4), 0.0)
+
+    def _start_telemetry(self, metrics: Metrics, parts: contextlib.AsyncExitStack) -> Tracing | None:
+        """Start the exporters that OTEL_* configure; they stop last, so that they export the stop too."""
+        service_version = version("event-service")
         tracing = start_tracing(service_version, os.environ)
         pusher = start_metrics(service_version, os.environ, metrics.collect)
         for part in (tracing, pusher):
             if part is not None:
-                parts.push_async_callback(self._send_last, part.stop)
+                parts.push_async_callback(self._export_last, part.stop)
         return tracing
 
-    async def _send_last(self, stop: Callable[[], None]) -> None:
-        longest, least = _TELEMETRY_SECONDS
-        await stop_within(max(min(self._left(), longest), least), stop)
+    async def _export_last(self, stop: Callable[[], None]) -> None:
+        longest, shortest = _TELEMETRY_SECONDS
+        await stop_within(max(min(self._left(), longest), shortest), stop)
+
+    async def _connect(self, tracing: Tracing | None, parts: contextlib.AsyncExitStack) -> client.Database:
+        """Connect to the database of the settings, or start the embedded one; check it and create its indexes."""
+        configured_uri = self._settings.mongodb_uri.get_secret_value()
+        uri = configured_uri or await self._start_embedded(parts)
+        database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
+        parts.callback(lambda: client.close(database, self._left()))
+        stopped = threading.Event()
+        parts.callback(stopped.set)
+        await asyncio.to_thread(_prepare_database, database, configured_uri, stopped)
+        return database
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
         settings = self._settings
@@ -279,38 +265,25 @@ class App:
         parts.push_async_callback(asyncio.to_thread, embedded.stop)
         return await asyncio.to_thread(embedded.start)
 
-    async def _connect(self, tracing: Tracing | None, parts: contextlib.AsyncExitStack) -> client.Database:
-        """The database, ready for use."""
-        named = self._settings.mongodb_uri.get_secret_value()
-        uri = named or await self._start_embedded(parts)
-        database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
-        parts.callback(lambda: client.close(database, self._left()))
-        stopped = threading.Event()
-        parts.callback(stopped.set)
-        await asyncio.to_thread(self._prepare, database, named, stopped)
-        return database
+    async def _start_servers(
+        self, grpc_server: GrpcServer, http_server: HttpServer, parts: contextlib.AsyncExitStack
+    ) -> None:
+        settings = self._settings
 
-    def _prepare(self, database: client.Database, named: str, stopped: threading.Event) -> None:
-        """Check the database that a URI names, and make collections and indexes.
+        async def stop_both() -> None:
+            grace = self._left(_RESERVE_SECONDS)
+            await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
 
-        Waits for a database that is not there yet, as in a fresh cluster; what does not pass by itself is raised.
-        Until it is stopped: a cancelled start leaves its threads behind, and the process ends with the last of them.
-        """
-        give_up_at = time.monotonic() + DATABASE_SECONDS
-        while True:
-            try:
-                if named:
-                    check_database(database, named)
-                ensure(database)
-            except Unavailable as error:
-                if (refusal := missing_right(error)) is not None:
-                    raise refusal from error
-                if stopped.is_set() or time.monotonic() > give_up_at:
-                    raise
-                _log.warning("the database does not answer yet: %s", error.__cause__ or error)
-                stopped.wait(1)
-            else:
-                return
+        await grpc_server.start()
+        parts.push_async_callback(stop_both)
+        try:
+            await http_server.start()
+        except (OSError, ValueError) as error:
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            raise PortTaken(f"cannot listen on {settings.http_address}: {reason}") from error
+        self._addresses = Addresses(
+            _with_port(settings.grpc_address, grpc_server.port), _http_url(settings, http_server)
+        )
 
     def _base_url(self) -> str:
         if self._settings.public_url:
@@ -321,45 +294,107 @@ class App:
 
 
 def build(settings: Settings) -> App:
-    """The service that these settings describe, not started yet."""
+    """Return a service with these settings, not started yet."""
     return App(settings)
 
 
-async def _start_http(server: HttpServer, address: str) -> None:
-    try:
-        await server.start()
-    except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise PortTaken(f"cannot listen on {address}: {reason}") from error
-
-
-async def _stop_both(grpc_server: GrpcServer, http_server: HttpServer, grace: float) -> None:
-    await asyncio.gather(grpc_server.stop(grace), http_server.stop(grace))
-
-
 async def recover_periodically(recover: Callable[[datetime], int], threads: ThreadPool, interval: float) -> None:
-    """Finishes, at start and then every `interval` seconds, what a process that died left half done.
+    """Finish writes that a crashed process left half done: now, and then every `interval` seconds.
 
     Args:
         recover: `Committer.recover`.
     """
     while True:
         try:
-            if mended := await threads.run(recover, datetime.now(UTC)):
-                _log.warning("closed %d alerts that an earlier process had left to be closed", mended)
-        except EventServiceError as error:  # the database may be away; there is another time
-            _log.info("could not look for alerts that were left to be closed: %s", error)
-        except Exception:  # a row that cannot be read, say: the rows of the next minute may be others
-            _log.exception("could not close alerts that were left to be closed")
+            if recovered := await threads.run(recover, datetime.now(UTC)):
+                _log.warning("closed %d alerts that an earlier process had not closed before it ended", recovered)
+        except EventServiceError as error:  # the database may be unavailable; the next round tries again
+            _log.info("cannot look for alerts to close: %s", error)
+        except Exception:  # one unreadable row must not end recovery for the rows of the next round
+            _log.exception("cannot close the alerts that an earlier process left open")
         await asyncio.sleep(interval)
 
 
+def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) -> _ThreadPools:
+    pools = _ThreadPools(
+        reads=ThreadPool(settings.read_threads),
+        # A create looks up its webhook and must not wait behind slow lists.
+        webhooks=ThreadPool(2, name="webhooks"),
+        # A single thread, so that large payloads delay each other and no other call.
+        large=ThreadPool(1, name="large"),
+        # Apart from `large`: this parses unauthenticated JSON, since CreateBatch over HTTP has its credentials in it.
+        json=ThreadPool(1, name="json"),
+    )
+    for pool in (pools.reads, pools.webhooks, pools.large, pools.json):
+        parts.callback(pool.close)
+    return pools
+
+
+def _committer(database: client.Database, timeout_ms: int, alert_rate_limit: AlertRateLimit) -> Committer:
+    return Committer(
+        conditions=ConditionStore(database, timeout_ms),
+        alerts=AlertStore(database, timeout_ms),
+        events=EventWriter(database, timeout_ms),
+        records=IdempotencyStore(database, timeout_ms),
+        alert_rate_limit=alert_rate_limit,
+    )
+
+
+def _remote_plugins(settings: Settings) -> RemotePlugins:
+    return RemotePlugins(
+        timeout=settings.plugin_timeout_seconds,
+        allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
+        known_endpoints=settings.plugin_endpoints.values(),
+    )
+
+
+def _delivery_parser(
+    settings: Settings, tracing: Tracing | None, remote: RemotePlugins, threads: ThreadPool
+) -> DeliveryParser:
+    return traced_parser(tracing)(
+        remote=remote,
+        hooks=delivery_hooks(Fetcher()),
+        endpoints=settings.plugin_endpoints,
+        threads=threads,
+    )
+
+
+def _alert_rules(settings: Settings) -> AlertRules:
+    return AlertRules(
+        duplicate_event_time=timedelta(seconds=settings.duplicate_event_time),
+        store_unmatched_recovery=settings.store_unmatched_recovery,
+        alerts_per_minute=settings.alerts_per_minute,
+    )
+
+
+def _prepare_database(database: client.Database, configured_uri: str, stopped: threading.Event) -> None:
+    """Check the database of a configured URI, and create collections and indexes.
+
+    Waits for a database that does not answer yet, as in a fresh cluster; raises errors that waiting does not cure.
+    Ends when `stopped` is set: a cancelled start leaves this thread behind, and the process waits for it.
+    """
+    give_up_at = time.monotonic() + DATABASE_SECONDS
+    while True:
+        try:
+            if configured_uri:
+                check_database(database, configured_uri)
+            ensure(database)
+        except Unavailable as error:
+            if (refusal := missing_right(error)) is not None:
+                raise refusal from error
+            if stopped.is_set() or time.monotonic() > give_up_at:
+                raise
+            _log.warning("the database does not answer yet: %s", error.__cause__ or error)
+            stopped.wait(1)
+        else:
+            return
+
+
 async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
-    """Waits that long for something to close; then it is cut off."""
     try:
         await asyncio.wait_for(closing, seconds)
     except TimeoutError:
-        _log.warning("the grace period is over, and something had not been closed yet")
+        _log.warning("the grace period is over; a part was stopped before it had finished")
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:
@@ -372,5 +407,6 @@ def _http_url(settings: Settings, server: HttpServer) -> str:
 
 
 def _with_port(address: str, port: int) -> str:
-    host, _, wanted = address.rpartition(":")
-    return f"{host}:{port or wanted}"
+    """Return HOST:PORT with the port that a server bound, for a configured port 0."""
+    host, _, configured = address.rpartition(":")
+    return f"{host}:{port or configured}"

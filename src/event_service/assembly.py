@@ -1,4 +1,4 @@
-"""What `app.py` puts together of many parts, and starts: the tables of both doors. Nothing is started here."""
+"""Build the service tables of gRPC and HTTP for `app.py`. Nothing is started here."""
 
 import ssl
 import time
@@ -50,7 +50,7 @@ def grpc_services(
     exporter: Exporter,
     watcher: Watcher,
 ) -> list[Service]:
-    """What both doors answer, and which methods carry their own credentials."""
+    """Return the services of both transports, each with the methods that authenticate by access key."""
     previewer = Previewer(
         webhooks=webhooks,
         deliveries=deliveries,
@@ -72,7 +72,7 @@ def grpc_services(
 def measured(
     committer: Commit[WriteRequest, CreateResult], reader: EventReader, metrics: Metrics
 ) -> Commit[WriteRequest, CreateResult]:
-    """The commit step of the writer, which tells the reader that there is news, and the metrics how it went."""
+    """Wrap the commit of the writer: invalidate the reader's caches, and record duration and failures."""
 
     def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | Retry]:
         started, failed = time.monotonic(), True
@@ -102,11 +102,11 @@ def web_application(
     threads: ThreadPool,
     run_in_thread: RunInThread,
 ) -> AsgiApp:
-    """Everything that is answered over HTTP.
+    """Return the ASGI application of the HTTP server.
 
     Args:
-        threads: for the console's own reads.
-        run_in_thread: runs a function in a thread, for large JSON.
+        threads: runs the console's reads.
+        run_in_thread: parses large JSON in a thread.
     """
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
     service_version = version("event-service")
@@ -145,10 +145,10 @@ def web_application(
     return application if tracing is None else tracing.http(application)
 
 
-def watch(
+def register_gauges(
     metrics: Metrics, writer: GroupCommit[WriteRequest, CreateResult], threads: ThreadPool, grpc_server: GrpcServer
 ) -> None:
-    """Where the metrics look when somebody asks."""
+    """Register the gauges that are read at each scrape."""
     metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
     metrics.watch_reads(lambda: threads.pending)
     metrics.watch_calls(lambda: grpc_server.calls_in_flight)
@@ -156,7 +156,7 @@ def watch(
 
 
 def http_tls(settings: Settings) -> ssl.SSLContext | None:
-    """What HTTP is encrypted with; None where it is not."""
+    """Return the TLS context of the HTTP server; None for plain HTTP."""
     files = tls_files(settings)
     return server_context(files) if files is not None and settings.http_tls else None
 

@@ -1,14 +1,14 @@
-"""A client that sends events in batches, and sends again what did not get through.
+"""A client that sends events in batches, and retries those that were not stored.
 
     with EventClient("127.0.0.1:50051", webhook_id, access_key) as client:
         client.send({"event_key": "disk:web-1", "title": "Disk full", "severity": "CRITICAL"})
 
-What is sent while a call is under way goes with the next one, so a lone event leaves at once and a flood leaves in full
-batches. Every event gets an idempotency key when it is handed over and keeps it: however often it is sent again, after
-whatever crash on either side, it is stored once. See Ingest in docs/api.md.
+Events sent while a call is in flight go with the next one, so a single event leaves immediately and many leave in full
+batches. Each event gets an idempotency key in `send` and keeps it, so that it is stored once, however often it is
+retried and whichever side crashes. See Ingest in docs/api.md.
 
     callers   send > queue
-    sender    queue > batch > CreateBatch, one at a time > futures; what is worth sending again goes back to the front
+    sender    queue > batch > CreateBatch, one at a time > futures; retryable events return to the front of the queue
 """
 
 import logging
@@ -33,17 +33,17 @@ from event_service.wire.struct_encode import encode_struct
 from event_service.wire.varint import Prefixes
 
 MAX_BATCH = 1000
-"""Payloads the service takes in one call."""
+"""Payloads the service accepts in one call."""
 
 _METHOD = "/event_service.v1.Ingest/CreateBatch"
-# Worth another attempt, whoever says so; and what only a connection or a proxy says, without the service's ERROR_X.
-_AGAIN = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
-_AGAIN_IF_NOT_THE_SERVICE = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL", "ABORTED"})
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds
+# Retryable from any source; and retryable without an ERROR_X name, so from a connection or a proxy.
+_RETRYABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_RETRYABLE_FROM_TRANSPORT = frozenset({"CANCELLED", "UNKNOWN", "INTERNAL", "ABORTED"})
+_FIRST_BACKOFF, _MAX_BACKOFF = 0.1, 5.0  # seconds
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # The repeating is done here, where every event has its key.
+    # Retries are done here, where every event has its idempotency key.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -60,14 +60,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a payload that is stored and journalled.
+    """The result of a payload that is stored and journalled.
 
     Attributes:
-        event_ids: of its events, at most 20 of them.
-        event_count: how many events it made; 0 where there was nothing to store, such as a recovery of nothing.
-        duplicate: an earlier attempt had stored it.
-        faults: what could not be understood, and was stored as an ERROR event instead.
-        ignored: what was left out on purpose, each with the reason.
+        event_ids: ids of its events, at most 20.
+        event_count: number of its events; 0 if there was nothing to store, such as a recovery without an alert.
+        duplicate: True if an earlier attempt had stored it.
+        faults: errors of the parts that could not be parsed, each stored as an ERROR event.
+        ignored: reasons of the parts that were ignored on purpose.
     """
 
     event_ids: tuple[str, ...]
@@ -78,13 +78,13 @@ class Stored:
 
 
 class NotStored(Exception):
-    """A payload was refused, or given up.
+    """A payload was refused, or its retries timed out.
 
     Attributes:
-        code: the gRPC status code's name.
-        message: what the service said, `ERROR_X: sentence`, or the transport.
-        uncertain: it was given up while nothing was known of its last attempt: it may be stored all the same, and may
-            be sent again under the same idempotency_key.
+        code: name of the gRPC status code.
+        message: `ERROR_X: sentence` of the service, or the text of the transport.
+        uncertain: True if the result of the last attempt is unknown. It may have been stored; send it again under the
+            same idempotency_key.
     """
 
     def __init__(self, code: str, message: str, *, uncertain: bool = False, idempotency_key: str = "") -> None:
@@ -96,25 +96,25 @@ class NotStored(Exception):
 
 
 class QueueFull(Exception):
-    """There was no room for one more event for as long as the caller would wait."""
+    """The queue stayed full for the timeout of `send`."""
 
 
 class ClientClosed(Exception):
-    """The client takes no more events."""
+    """`send` was called after `close`."""
 
 
 class EventClient:
-    """Sends events to one webhook. May be used from any number of threads; `close` it, or use it in a `with` block.
+    """Client of one webhook. Thread-safe; `close` it, or use it in a `with` block.
 
     Args:
-        server: HOST:PORT of the service's gRPC port.
+        server: HOST:PORT of gRPC.
         webhook_id, access_key: of the webhook.
-        token: JWT; only for a proxy that asks for one, the service does not.
-        credentials: `grpc.ssl_channel_credentials(...)` for TLS; None for none.
-        batch_items, batch_bytes: what one call takes at most. A larger payload goes alone.
-        queue_items, queue_bytes: what may wait to be stored; then `send` waits.
-        retry_timeout: seconds for which an event is sent again before it is given up; `math.inf` for never.
-        call_seconds: how long one call may take.
+        token: JWT for a proxy in front; the service needs none.
+        credentials: `grpc.ssl_channel_credentials(...)` for TLS; None for plain text.
+        batch_items, batch_bytes: limits of one call. A larger payload goes alone.
+        queue_items, queue_bytes: limits of the queue; `send` waits while it is full.
+        retry_timeout: seconds after which an event is no longer retried; `math.inf` for no limit.
+        call_seconds: deadline of one call.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class EventClient:
         self._batch_bytes = batch_bytes
         self._queue_items = queue_items
         self._queue_bytes = queue_bytes
-        self._patience = retry_timeout
+        self._retry_timeout = retry_timeout
         self._call_seconds = call_seconds
         options = list(_CHANNEL_OPTIONS)
         self._channel = (
@@ -156,47 +156,47 @@ class EventClient:
         self._queue: deque[_Event] = deque()
         self._open: set[Future[Stored]] = set()
         self._open_bytes = 0
-        self._call: Any = None  # the one under way
-        self._closing = False  # nothing more is taken
-        self._giving_up = False  # and nothing more is sent
-        self._changed = threading.Condition()  # around all of these
+        self._call: Any = None  # the call in flight
+        self._closing = False  # accept no more events
+        self._aborting = False  # and send no more
+        self._changed = threading.Condition()  # guards the attributes above
         self._thread = threading.Thread(target=self._run, name="event-client", daemon=True)
         self._thread.start()
 
     def send(
         self, payload: Mapping[str, Any], *, idempotency_key: str = "", timeout: float | None = None
     ) -> "Future[Stored]":
-        """Hands an event over. It leaves as soon as the call under way has ended.
+        """Queue an event. It is sent when the call in flight has ended.
 
         Args:
-            payload: what Event.create takes as `data`: a JSON object that is not empty.
-            idempotency_key: where the caller has a name for this event that outlives this process; it must not be
-                used for another one. A random one otherwise.
-            timeout: seconds to wait for room in the queue; None waits for as long as it takes, 0 not at all.
+            payload: `data` of Event.create: a JSON object that is not empty.
+            idempotency_key: a name of this event that outlives this process, never used for another event. Default: a
+                random one.
+            timeout: seconds to wait while the queue is full; None: no limit; 0: do not wait.
 
         Returns:
-            a future: its result is a `Stored`; or it raises `NotStored`, which is logged too, so that nothing is lost
-            in silence where nobody asks. Its callbacks run in the sender's thread and must not block.
+            a future of `Stored`. `NotStored` is logged too, in case the future is not read. Its callbacks run in the
+            sender's thread and must not block.
 
         Raises:
-            QueueFull: there was no room in time.
+            QueueFull: the queue was full for `timeout` seconds.
             ClientClosed: after `close`.
-            InvalidArgument: (of event_service.errors) the payload is no JSON, or nested too deeply.
+            InvalidArgument: (event_service.errors) the payload is not JSON, or nested too deeply.
             ValueError: the payload is empty.
         """
         if not payload:
-            raise ValueError("an empty payload says nothing")
+            raise ValueError("payload must not be empty")
         event = _Event(idempotency_key or uuid.uuid4().hex, payload)
         give_up_at = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._closing and not self._has_room(event):
                 left = None if give_up_at is None else give_up_at - time.monotonic()
                 if left is not None and left <= 0:
-                    raise QueueFull(f"{len(self._open)} events wait to be stored")
+                    raise QueueFull(f"the queue is full: {len(self._open)} events wait to be stored")
                 self._changed.wait(left)
             if self._closing:
-                raise ClientClosed("the client was closed")
-            event.give_up_at = time.monotonic() + self._patience
+                raise ClientClosed("the client is closed")
+            event.give_up_at = time.monotonic() + self._retry_timeout
             self._queue.append(event)
             self._open.add(event.future)
             self._open_bytes += len(event.wire)
@@ -205,26 +205,26 @@ class EventClient:
 
     @property
     def pending(self) -> int:
-        """Events handed over and not decided yet."""
+        """Return the number of events that are neither stored nor refused."""
         return len(self._open)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Waits until everything sent so far is stored or refused. Whether that is so, within `timeout` seconds."""
+        """Wait until all events sent so far are stored or refused; return False if `timeout` seconds pass first."""
         with self._changed:
             sent = list(self._open)
         return not wait(sent, timeout).not_done
 
     def close(self, timeout: float | None = 30.0) -> None:
-        """Takes nothing more, gets rid of what is queued for up to `timeout` seconds, and ends. May be called twice.
+        """Accept no more events, send the queue for up to `timeout` seconds, and stop. Idempotent.
 
-        What is not decided by then ends as `NotStored`, `uncertain`.
+        Events that are still unsettled raise `NotStored`; `uncertain` if they had been sent.
         """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout)
         with self._changed:
-            self._giving_up = True
+            self._aborting = True
             if self._call is not None:
                 self._call.cancel()
             self._changed.notify_all()
@@ -249,23 +249,23 @@ class EventClient:
     def _run(self) -> None:
         failures = 0
         while batch := self._next_batch():
-            again, pause = self._attempt(batch)
-            failures = failures + 1 if len(again) == len(batch) else bool(again)
-            if again:
-                self._requeue(again, max(pause, _backoff(failures)))
+            retry, pause = self._attempt(batch)
+            failures = failures + 1 if len(retry) == len(batch) else bool(retry)
+            if retry:
+                self._requeue(retry, max(pause, _backoff(failures)))
         for attempted in (True, False):
             left = [event for event in self._queue if event.attempted is attempted]
             self._refuse(left, "CANCELLED", "the client was closed", uncertain=attempted)
 
     def _next_batch(self) -> "list[_Event]":
-        """The next batch; waits for its first event. Empty once the client is closed and nothing is to be sent."""
+        """Return the next batch; wait for its first event. Empty if the client is closed and the queue is done."""
         batch: list[_Event] = []
         size = 0
         with self._changed:
             while not batch:
                 while not self._queue and not self._closing:
                     self._changed.wait()
-                if not self._queue or self._giving_up:
+                if not self._queue or self._aborting:
                     return []
                 while self._queue and len(batch) < self._batch_items:
                     event = self._queue[0]
@@ -281,37 +281,38 @@ class EventClient:
         return batch
 
     def _requeue(self, events: "Sequence[_Event]", pause: float) -> None:
-        """To the front of the queue, and waits a while. Not as long as others: many may have lost the same server."""
+        """Put events back at the front of the queue, and wait `pause` seconds."""
+        # Jitter, since many clients may have lost the same server.
         end = time.monotonic() + pause * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
         with self._changed:
             self._queue.extendleft(reversed(events))
-            while not self._giving_up and (left := end - time.monotonic()) > 0:
+            while not self._aborting and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)
 
     def _attempt(self, batch: "list[_Event]") -> "tuple[list[_Event], float]":
-        """Sends a batch once. What is to be sent again, and how long to wait at least (seconds)."""
+        """Send a batch once; return the events to retry and the minimum wait in seconds."""
         try:
-            reply = self._ask(self._sender + b"".join([event.wire for event in batch]))
+            reply = self._send(self._sender + b"".join([event.wire for event in batch]))
         except grpc.RpcError as error:
             return self._failed(batch, error)
         if len(reply.outcomes) != len(batch):
-            self._refuse(batch, "INTERNAL", "the service did not answer for each event", uncertain=True)
+            self._refuse(batch, "INTERNAL", "the service did not return one outcome per event", uncertain=True)
             return [], 0.0
-        again: list[_Event] = []
+        retry: list[_Event] = []
         pause = 0.0
         for event, outcome in zip(batch, reply.outcomes, strict=True):
             if outcome.code == code_pb2.OK:
-                self._settle(event, outcome)
+                self._succeed(event, outcome)
             elif outcome.HasField("retry_delay"):
                 pause = max(pause, outcome.retry_delay.ToMilliseconds() / 1000)
-                again += self._in_time([event], code_pb2.Code.Name(outcome.code), outcome.message)
+                retry += self._retryable([event], code_pb2.Code.Name(outcome.code), outcome.message)
             else:
                 self._refuse([event], code_pb2.Code.Name(outcome.code), outcome.message)
-        return again, pause
+        return retry, pause
 
-    def _ask(self, request: bytes) -> ingest_pb2.CreateBatchResponse:
+    def _send(self, request: bytes) -> ingest_pb2.CreateBatchResponse:
         with self._changed:
-            if self._giving_up:
+            if self._aborting:
                 raise _Closed
             self._call = self._create_batch.future(request, timeout=self._call_seconds, metadata=self._metadata)
         try:
@@ -323,13 +324,13 @@ class EventClient:
         return reply
 
     def _failed(self, batch: "list[_Event]", error: grpc.RpcError) -> "tuple[list[_Event], float]":
-        """What to do about a call that failed: nothing is known of any of its events."""
+        """Retry, split or refuse the batch of a failed call; return what `_attempt` returns."""
         code, message = error.code().name, error.details() or ""
         retry_after = _retry_after(error)
-        of_the_service = message.startswith("ERROR_")
-        if retry_after is not None or code in _AGAIN or (code in _AGAIN_IF_NOT_THE_SERVICE and not of_the_service):
-            return self._in_time(batch, code, message), retry_after or 0.0
-        if code == "RESOURCE_EXHAUSTED" and len(batch) > 1:  # more bytes than the service, or a proxy, takes at once
+        from_service = message.startswith("ERROR_")
+        if retry_after is not None or code in _RETRYABLE or (code in _RETRYABLE_FROM_TRANSPORT and not from_service):
+            return self._retryable(batch, code, message), retry_after or 0.0
+        if code == "RESOURCE_EXHAUSTED" and len(batch) > 1:  # larger than the service or a proxy accepts
             half = len(batch) // 2
             first, pause = self._attempt(batch[:half])
             second, other_pause = self._attempt(batch[half:])
@@ -337,13 +338,13 @@ class EventClient:
         self._refuse(batch, code, message)
         return [], 0.0
 
-    def _in_time(self, events: "Sequence[_Event]", code: str, message: str) -> "list[_Event]":
-        """Those that are to be sent again; the time of the others is over."""
-        now = math.inf if self._giving_up else time.monotonic()
+    def _retryable(self, events: "Sequence[_Event]", code: str, message: str) -> "list[_Event]":
+        """Return the events to retry; refuse those past their retry timeout."""
+        now = math.inf if self._aborting else time.monotonic()
         self._refuse([event for event in events if event.give_up_at <= now], code, message, uncertain=True)
         return [event for event in events if event.give_up_at > now]
 
-    def _settle(self, event: "_Event", outcome: ingest_pb2.Outcome) -> None:
+    def _succeed(self, event: "_Event", outcome: ingest_pb2.Outcome) -> None:
         self._forget(event)
         event.future.set_result(
             Stored(
@@ -356,18 +357,18 @@ class EventClient:
         )
 
     def _refuse(self, events: "Sequence[_Event]", code: str, message: str, *, uncertain: bool = False) -> None:
-        wanted = []
+        refused = []
         for event in events:
             self._forget(event)
             if event.attempted or event.future.set_running_or_notify_cancel():
-                wanted.append(event)
-        if wanted:
+                refused.append(event)
+        if refused:
             _log.warning(
                 "%d events were not stored",
-                len(wanted),
-                extra={"code": code, "reason": message, "uncertain": uncertain, "first": wanted[0].key},
+                len(refused),
+                extra={"code": code, "reason": message, "uncertain": uncertain, "first": refused[0].key},
             )
-        for event in wanted:
+        for event in refused:
             event.future.set_exception(NotStored(code, message, uncertain=uncertain, idempotency_key=event.key))
 
     def _forget(self, event: "_Event") -> None:
@@ -378,11 +379,11 @@ class EventClient:
 
 
 class _Event:
-    """One event on its way, as it is sent each time.
+    """A queued event in its encoded form.
 
     Attributes:
-        wire: the `payloads` field of the request that holds it.
-        attempted: it has been sent at least once.
+        wire: its encoded `payloads` field of the request.
+        attempted: True once it has been sent.
     """
 
     __slots__ = ("attempted", "future", "give_up_at", "key", "wire")
@@ -398,7 +399,7 @@ class _Event:
 
 
 class _Closed(grpc.RpcError):
-    """The call was ended by `close`."""
+    """`close` cancelled the call."""
 
     def code(self) -> grpc.StatusCode:
         return grpc.StatusCode.CANCELLED
@@ -408,17 +409,17 @@ class _Closed(grpc.RpcError):
 
 
 def _backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(failures - 1, 16))
+    """Return the seconds to wait after this many consecutive failures."""
+    return min(_MAX_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(failures - 1, 16))
 
 
 def _retry_after(error: grpc.RpcError) -> float | None:
-    """Seconds after which the service wants it again; None where it said nothing."""
+    """Return the retry_delay of the error's RetryInfo in seconds, or None."""
     if isinstance(error, _Closed):
         return None
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))
-    except ValueError:  # another program's trailer, which does not agree with the status it stands beside
+    except ValueError:  # a proxy's grpc-status-details-bin that contradicts its grpc-status
         return None
     retry = error_details_pb2.RetryInfo()
     for detail in status.details if status else ():

@@ -1,30 +1,30 @@
-"""Everything the service refuses or fails with.
+"""The error tree: every refusal and failure that reaches a caller.
 
     EventServiceError
-    ├── InvalidArgument            the caller's fault; a field path says where
+    ├── InvalidArgument            a faulty request, with the path of the field
     │   ├── RequiredParameter
-    │   ├── QueryError             a filter, sort, page or stage that cannot be answered
-    │   │   ├── OperatorValueType           a list where an operator takes one value
-    │   │   ├── OperatorListValueType       something else where an operator takes a list
-    │   │   ├── OperatorObjectValueType     something else where an operator takes an object
-    │   │   └── OperatorBooleanType         something else where an operator takes true or false
+    │   ├── QueryError             a filter, sort, page or stage that is not valid
+    │   │   ├── OperatorValueType           a list for an operator that takes one value
+    │   │   ├── OperatorListValueType       another value for an operator that takes a list
+    │   │   ├── OperatorObjectValueType     another value for an operator that takes an object
+    │   │   └── OperatorBooleanType         another value for an operator that takes true or false
     │   ├── WebhookDisabled
-    │   └── PluginVerifyFailed     the webhook's remote parser did not answer as agreed
-    ├── Unauthenticated            no token, or one that does not hold
+    │   └── PluginVerifyFailed     the webhook's remote plugin does not follow its protocol
+    ├── Unauthenticated            the token is missing, invalid or expired
     ├── PermissionDenied
-    ├── NotFound                   missing or somebody else's: the same text on purpose
-    ├── AlreadyExists              an idempotency key with another payload, a taken name
+    ├── NotFound                   missing, or in another scope: the same text for both
+    ├── AlreadyExists              an idempotency key with another payload, or a name in use
     ├── TooLarge                   over a size limit; sending again does not help
     ├── Overloaded                 the queue is full; send again after `retry_after` seconds
-    ├── Unavailable                the database is away; send again after `retry_after` seconds
+    ├── Unavailable                the database is unavailable; send again after `retry_after` seconds
     ├── DeadlineExceeded           the caller's own deadline has passed
     ├── RequestTimeout             HTTP only: the body did not arrive in time
     ├── MethodNotAllowed           HTTP only: the address is right, the method is not
-    ├── UnsupportedMediaType       HTTP only: the body is not said to be JSON
-    └── Internal                   a fault of ours
+    ├── UnsupportedMediaType       HTTP only: the Content-Type is not JSON
+    └── Internal                   a bug in the service
 
-Each class knows its gRPC status code (by name, so that nothing here imports grpc), its HTTP status
-and the ERROR_X word that upstream's clients read before the first colon.
+Each class has its gRPC status code (by name, so that this module does not import grpc), its HTTP status
+and the ERROR_X name that upstream's clients read before the first colon.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One fault in a request: where it is (`query.filter[0].v`, `data.severity`) and what to do about it."""
+    """A fault in a request: the path of the field (`query.filter[0].v`, `data.severity`) and what to correct."""
 
     field: str
     description: str
@@ -44,9 +44,9 @@ class EventServiceError(Exception):
     """Base of all errors that reach a caller.
 
     Args:
-        message: the sentence a caller reads, without the ERROR_X word.
+        message: one sentence for the caller, without the ERROR_X name.
         violations: the faulty fields, if the request is to blame.
-        retry_after: seconds after which sending again is worthwhile; None where it is not.
+        retry_after: seconds after which to send again; None if retrying does not help.
     """
 
     code = "INTERNAL"
@@ -67,18 +67,18 @@ class EventServiceError(Exception):
 
     @classmethod
     def at(cls, field: str, problem: str) -> Self:
-        """The error for one faulty field."""
+        """Return the error for one faulty field."""
         return cls(f"{field}: {problem}", violations=[FieldViolation(field, problem)])
 
     @property
     def details(self) -> str:
-        """`ERROR_X: message`, the shape upstream's clients split at the first colon."""
+        """Return `ERROR_X: message`, which upstream's clients split at the first colon."""
         return f"{self.reason}: {self.message}"
 
     def again(self) -> Self:
-        """An equal error of its own, for one more caller.
+        """Return a copy to raise to one more caller.
 
-        One instance that is raised to many collects the traceback of each of them, and keeps alive what is in it.
+        One instance raised to many callers would collect all their tracebacks and keep their frames alive.
         """
         other = type(self).__new__(type(self), *self.args)
         other.__dict__.update(self.__dict__)
@@ -132,7 +132,7 @@ class PluginVerifyFailed(InvalidArgument):
 
 
 class Unauthenticated(EventServiceError):
-    """One text for every cause, so that a token cannot be probed."""
+    """Authentication failed; one text for every cause, so that a token cannot be probed."""
 
     code, http_status, reason = "UNAUTHENTICATED", 401, "ERROR_AUTHENTICATE_FAILURE"
 
@@ -190,4 +190,4 @@ class UnsupportedMediaType(EventServiceError):
 
 
 class Internal(EventServiceError):
-    """A fault of ours. The text names nothing but the request, whose log line has the traceback."""
+    """A bug in the service. The text names only the request, whose log line has the traceback."""

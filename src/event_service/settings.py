@@ -1,6 +1,6 @@
-"""Every knob of the service: environment variables EVENT_SERVICE_*, read once at start.
+"""All settings of the service: environment variables EVENT_SERVICE_*, read once at start.
 
-The README's table of them is written from this file by `make docs`.
+`make docs` writes the README's table from this file.
 """
 
 import ipaddress
@@ -15,20 +15,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SEVERITIES = ("NONE", "CRITICAL", "ERROR", "WARNING", "INFO", "NOT_AVAILABLE")
-"""As EventInfo names them; `model/event.py` is above this module."""
+"""Names as in EventInfo; repeated because settings must not import `model/event.py`."""
 
 
 def default_data_dir() -> Path:
-    """The platform's data directory for this program, e.g. ~/.local/share/event-service on Linux."""
+    """Return the platform's data directory for this program, e.g. ~/.local/share/event-service on Linux."""
     return Path(platformdirs.user_data_dir("event-service"))
 
 
 def _days_by_severity(value: Any) -> Any:
-    """`INFO=7, CRITICAL=365` as a dictionary.
-
-    Raises:
-        ValueError: it is not like that.
-    """
+    """Parse `INFO=7, CRITICAL=365`; raise ValueError if it is malformed."""
     pairs = value.items() if isinstance(value, dict) else [one.split("=") for one in value.split(",") if one.strip()]
     days: dict[str, int] = {}
     for pair in pairs:
@@ -36,19 +32,15 @@ def _days_by_severity(value: Any) -> Any:
             raise ValueError("must be like INFO=7,CRITICAL=365")
         severity, number = str(pair[0]).strip().upper(), str(pair[1]).strip()
         if severity not in SEVERITIES or severity in days:
-            raise ValueError(f"must name each severity once, out of {', '.join(SEVERITIES)}")
+            raise ValueError(f"must name each severity at most once; severities are {', '.join(SEVERITIES)}")
         if not (number.isascii() and number.isdigit() and int(number) <= 36_500):
-            raise ValueError(f"{severity} must have a whole number of days between 0 (for ever) and 36500")
+            raise ValueError(f"{severity} must have a whole number of days from 0 (no limit) to 36500")
         days[severity] = int(number)
     return days
 
 
 def _endpoints(value: Any) -> Any:
-    """A JSON object of plugin_id to grpc://HOST:PORT as a dictionary.
-
-    Raises:
-        ValueError: it is not like that.
-    """
+    """Parse a JSON object of plugin_id to grpc://HOST:PORT; raise ValueError if it is malformed."""
     try:
         endpoints = json.loads(value or "{}") if isinstance(value, str) else value
     except ValueError:
@@ -57,12 +49,12 @@ def _endpoints(value: Any) -> Any:
         raise ValueError('must be a JSON object, such as {"my-plugin": "grpc://plugins:50051"}')  # noqa: TRY004
     for plugin_id, endpoint in endpoints.items():
         if not _is_url(endpoint, "grpc") or not urlsplit(endpoint).port:
-            raise ValueError(f"{plugin_id} must have grpc://HOST:PORT, and not {endpoint!r}")
+            raise ValueError(f"{plugin_id} must be grpc://HOST:PORT, not {endpoint!r}")
     return endpoints
 
 
 def _is_url(text: Any, *schemes: str) -> bool:
-    """Whether it names a host, and a port only if there may be such a one."""
+    """Return True for a URL of these schemes with a host and a valid port, if any."""
     try:
         parts = urlsplit(text)
         return isinstance(text, str) and parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
@@ -73,13 +65,13 @@ def _is_url(text: Any, *schemes: str) -> bool:
 def _address(text: str) -> str:
     port = re.fullmatch(r"(?:[^\s:/\[\]]*|\[[^\s/\[\]]+\]):([0-9]{1,5})", text)
     if port is None or int(port[1]) > 65_535:
-        raise ValueError(f"must be HOST:PORT with a port up to 65535, and not {text!r}")
+        raise ValueError(f"must be HOST:PORT with a port up to 65535, not {text!r}")
     return text
 
 
 def _public_url(text: str) -> str:
     if text and not _is_url(text, "http", "https"):
-        raise ValueError("must be an address such as https://events.example.org")
+        raise ValueError("must be a URL such as https://events.example.org")
     return text
 
 
@@ -90,9 +82,9 @@ def _mongodb_uri(uri: SecretStr) -> SecretStr:
 
 
 def _database(name: str) -> str:
-    """MongoDB's own rules: mongodb.com/docs/manual/reference/limits, "Restrictions on Database Names"."""
+    """Check MongoDB's rules: mongodb.com/docs/manual/reference/limits, "Restrictions on Database Names"."""
     if not 0 < len(name.encode()) < 64 or re.search(r'[/\\. "$*<>:|?\0]', name):
-        raise ValueError('must have 1 to 63 bytes, and none of / \\ . " $ * < > : | ? or a blank')
+        raise ValueError('must have 1 to 63 bytes, without / \\ . " $ * < > : | ? and blanks')
     return name
 
 
@@ -100,147 +92,146 @@ Address = Annotated[str, AfterValidator(_address)]
 
 
 class Settings(BaseSettings):
-    """Settings of one service process. Every field's description is what the README shows."""
+    """Settings of one service process. The README shows each field's description."""
 
     model_config = SettingsConfigDict(env_prefix="EVENT_SERVICE_", extra="ignore", frozen=True)
 
     mongodb_uri: Annotated[SecretStr, AfterValidator(_mongodb_uri)] = Field(
         SecretStr(""),
-        description="MongoDB replica set or sharded cluster to store in. Empty: an embedded database in the data "
+        description="URI of the MongoDB replica set or sharded cluster. Empty: start an embedded database in the data "
         "directory.",
     )
     database: Annotated[str, AfterValidator(_database)] = Field("monitoring", description="Database name.")
     data_dir: Path = Field(
-        default_factory=default_data_dir, description="Embedded database, generated keys, first webhook."
+        default_factory=default_data_dir,
+        description="Directory of the embedded database, generated keys and the first webhook.",
     )
     mongod: str = Field(
         "",
-        description="Program of the embedded database. Empty: mongod on PATH, else the one of the extra `embedded`.",
+        description="Program of the embedded database. Empty: mongod on PATH, else that of the extra `embedded`.",
     )
-    mongod_cache_mb: int = Field(256, ge=256, description="Memory of the embedded database for cached pages, in MB.")
+    mongod_cache_mb: int = Field(256, ge=256, description="WiredTiger cache of the embedded database, in MB.")
 
     grpc_address: Address = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
     http_address: Address = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
     tls_cert_file: Path | None = Field(
-        None, description="PEM certificate chain of both ports; replaced files are taken up. Empty: no TLS."
+        None, description="PEM certificate chain of both ports, reloaded when replaced. Empty: no TLS."
     )
-    tls_key_file: Path | None = Field(None, description="PEM private key of tls_cert_file, not encrypted.")
+    tls_key_file: Path | None = Field(None, description="Unencrypted PEM private key of tls_cert_file.")
     tls_client_ca_file: Path | None = Field(
-        None, description="PEM authorities of client certificates, which the gRPC port then demands (mTLS)."
+        None, description="PEM CA certificates for client certificates; if set, the gRPC port requires one (mTLS)."
     )
     http_tls: bool = Field(
-        True, description="Use tls_cert_file for HTTP too. false: plain HTTP, for a proxy in front that has TLS."
+        True, description="Use TLS for HTTP too. false: plain HTTP, behind a proxy that terminates TLS."
     )
     public_url: Annotated[str, AfterValidator(_public_url)] = Field(
         "",
-        description="Address under which callers reach the HTTP server; used in webhook URLs. With auth=none on "
-        "loopback it is the only other name that is answered by.",
+        description="External base URL of the HTTP server, used in webhook URLs. With auth=none on loopback its "
+        "host is the only accepted Host header besides loopback names.",
     )
 
     auth: Literal["none", "jwt"] = Field(
-        "none", description="Who may read: everybody on loopback, or bearers of a JWT."
+        "none", description="Authentication: none (any caller can read; loopback only) or jwt (bearer tokens)."
     )
-    jwks_file: Path | None = Field(None, description="JSON Web Key Set that tokens are checked against (auth=jwt).")
+    jwks_file: Path | None = Field(None, description="JSON Web Key Set that verifies tokens (auth=jwt).")
     system_token_max_age: int = Field(
-        86400, ge=1, description="Seconds after `iat` at which a SYSTEM_TOKEN without `exp` ends."
+        86400, ge=1, description="Seconds after `iat` at which a SYSTEM_TOKEN without `exp` expires."
     )
-    token_audience: str = Field("", description="What a token's `aud` must be or contain. Empty: anything.")
-    default_domain_id: str = Field("domain-default", description="Domain that auth=none is scoped to.")
-    default_workspace_id: str = Field("workspace-default", description="Workspace that auth=none is scoped to.")
+    token_audience: str = Field("", description="Required `aud` of tokens. Empty: any audience.")
+    default_domain_id: str = Field("domain-default", description="Domain of all callers with auth=none.")
+    default_workspace_id: str = Field("workspace-default", description="Workspace of all callers with auth=none.")
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys and webhooks' secrets. Empty: made in "
-        "the data directory.",
+        description="Key (base64, 32 bytes) that encrypts Cloud Eye secret keys and webhook secrets. Empty: generated "
+        "in the data directory.",
     )
 
     duplicate_event_time: int = Field(
-        600, ge=0, description="Seconds after its newest alert event within which an alert takes further ones."
+        600, ge=0, description="Seconds after its newest event during which an alert takes further ALERT events."
     )
-    store_unmatched_recovery: bool = Field(False, description="Store recoveries that have no open alert.")
+    store_unmatched_recovery: bool = Field(False, description="Store RECOVERY events without an open alert.")
     alerts_per_minute: int = Field(
         0,
         ge=0,
-        description="Alerts a webhook may open in a minute; what is beyond them shares one. 0: any number.",
+        description="Alerts a webhook may open per minute; further events share one alert. 0: no limit.",
     )
-    idempotency_hours: int = Field(24, ge=1, description="Hours an idempotency key is remembered.")
+    idempotency_hours: int = Field(24, ge=1, description="Hours an idempotency key is kept.")
     same_body_seconds: int = Field(
         60,
         ge=0,
-        description="Seconds within which an equal HTTP body is a repetition, if it has times in it. 0: never.",
+        description="Seconds during which an equal HTTP body that contains timestamps counts as a duplicate. 0: never.",
     )
     plugin_endpoints: Annotated[dict[str, str], NoDecode, BeforeValidator(_endpoints)] = Field(
         default_factory=dict,
-        description="Remote plugins as a JSON object of plugin_id to grpc://HOST:PORT. A webhook's own endpoint wins.",
+        description="Remote plugins, a JSON object of plugin_id to grpc://HOST:PORT. The option `endpoint` of a "
+        "webhook overrides it.",
     )
     plugin_endpoint_hosts: str = Field(
         "",
-        description="Hosts that the endpoints of webhooks may name, with commas between. Empty: any.",
+        description="Hosts allowed in the option `endpoint` of webhooks, separated by commas. Empty: any.",
     )
-    plugin_timeout_seconds: float = Field(5.0, gt=0, description="How long a remote plugin may take for a payload.")
-    retention_days: int = Field(0, ge=0, le=36_500, description="Days an event is kept. 0: for ever.")
+    plugin_timeout_seconds: float = Field(5.0, gt=0, description="Timeout of a remote plugin per payload, in seconds.")
+    retention_days: int = Field(0, ge=0, le=36_500, description="Days an event is kept. 0: no limit.")
     retention_by_severity: Annotated[dict[str, int], NoDecode, BeforeValidator(_days_by_severity)] = Field(
         default_factory=dict,
-        description="Days for events of some severities: INFO=7,CRITICAL=365. 0: for ever. A webhook's option "
-        "retention_days wins.",
+        description="Days by severity, such as INFO=7,CRITICAL=365. 0: no limit. The option `retention_days` of a "
+        "webhook overrides it.",
     )
 
-    list_limit: int = Field(1000, ge=1, description="Rows of a list without an explicit limit.")
+    list_limit: int = Field(1000, ge=1, description="Rows of a list request without a limit.")
     max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")
     grpc_compression: bool = Field(
         False,
-        description="Take compressed gRPC requests (gzip, deflate). A few of them that unpack to very much cost "
-        "everybody time; without it they are UNIMPLEMENTED.",
+        description="Accept compressed gRPC requests (gzip, deflate), else UNIMPLEMENTED. A few requests that "
+        "decompress to a large size slow down all callers.",
     )
     grpc_max_calls: int = Field(
         2048,
         ge=1,
-        description="gRPC calls that may be under way at once; over it, RESOURCE_EXHAUSTED. Streams of Health.Watch "
-        "and of reflection are counted apart, each up to as many.",
+        description="Concurrent gRPC calls; more are RESOURCE_EXHAUSTED. Health.Watch and reflection streams have "
+        "limits of their own, each of the same size.",
     )
     grpc_max_calls_per_connection: int = Field(
-        1024, ge=1, description="gRPC calls one connection may have under way; a client that has more waits by itself."
+        1024, ge=1, description="Concurrent gRPC calls per connection; clients queue further calls."
     )
-    grpc_memory_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, description="Bytes of gRPC requests that may be under way at once, in all."
-    )
-    keepalive_seconds: int = Field(60, ge=1, description="Seconds of silence after which a gRPC client is pinged.")
+    grpc_memory_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of all gRPC requests in flight.")
+    keepalive_seconds: int = Field(60, ge=1, description="Seconds without traffic after which a gRPC client is pinged.")
     connection_age_seconds: int = Field(
-        0, ge=0, description="Seconds after which a gRPC client is asked to connect anew, for load balancers. 0: never."
+        0, ge=0, description="Seconds after which a gRPC client is asked to reconnect, for load balancers. 0: never."
     )
-    max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest single stored event, in bytes.")
-    query_timeout_ms: int = Field(10_000, ge=1, description="Server-side limit of one query, in milliseconds.")
-    write_queue: int = Field(
-        4096, ge=1, description="Creates that may wait for the writer; over it, RESOURCE_EXHAUSTED."
-    )
+    max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest stored event, in bytes.")
+    query_timeout_ms: int = Field(10_000, ge=1, description="Timeout of a query in the database, in milliseconds.")
+    write_queue: int = Field(4096, ge=1, description="Creates waiting to be written; more are RESOURCE_EXHAUSTED.")
     webhook_rate: float = Field(
-        0, ge=0, description="Events a second one webhook may deliver; over it, RESOURCE_EXHAUSTED. 0: any number."
+        0, ge=0, description="Events per second and webhook; more are RESOURCE_EXHAUSTED. 0: no limit."
     )
-    webhook_burst: int = Field(1000, ge=1, description="Events a webhook may deliver at once in spite of webhook_rate.")
-    read_threads: int = Field(8, ge=1, description="Reads that may run in the database at once.")
-    http_body_seconds: float = Field(30.0, gt=0, description="How long an HTTP request may take to arrive.")
-    http_body_memory_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024, description="Bytes of HTTP bodies that may be under way at once, in all."
-    )
+    webhook_burst: int = Field(1000, ge=1, description="Events a webhook may send in a burst above webhook_rate.")
+    read_threads: int = Field(8, ge=1, description="Concurrent reads in the database.")
+    http_body_seconds: float = Field(30.0, gt=0, description="Timeout for receiving an HTTP request, in seconds.")
+    http_body_memory_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of all HTTP bodies in flight.")
     cloud_eye_rules: Literal["seed", "newer"] = Field(
         "seed",
-        description="Edition of Cloud Eye's naming rules. newer: resource_name may hold `.`, `@` and Chinese.",
+        description="Edition of Cloud Eye's naming rules. newer: resource_name may contain `.`, `@` and Chinese.",
     )
     cloud_eye_time_margin_seconds: int = Field(
-        20, ge=0, le=600, description="Cloud Eye events may be 1 h old less this, and 10 min ahead less this."
+        20,
+        ge=0,
+        le=600,
+        description="Margin subtracted from the accepted times of Cloud Eye events: 1 h past, 10 min ahead.",
     )
     cloud_eye_max_body_bytes: int = Field(
         12 * 1024 * 1024, ge=1024, description="Largest Cloud Eye request body, in bytes."
     )
-    console: bool = Field(True, description="Serve pages for people at / of the HTTP server.")
+    console: bool = Field(True, description="Serve the web console at / of the HTTP server.")
     metrics: bool = Field(
-        True, description="Serve /metrics to whoever reaches the HTTP server. It tells numbers, and no ids or keys."
+        True, description="Serve /metrics without authentication. It contains numbers, no ids or keys."
     )
-    grace_seconds: float = Field(20.0, ge=0, description="How long a stop waits for calls in flight.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    grace_seconds: float = Field(20.0, ge=0, description="Seconds a stop waits for calls in flight.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
 
 
 def is_loopback(address: str) -> bool:
-    """Whether HOST:PORT can be reached from this machine only. A name other than localhost counts as not."""
+    """Return True if HOST:PORT is on loopback. Of host names only localhost is."""
     host = address.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

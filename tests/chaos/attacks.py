@@ -1,6 +1,6 @@
-"""What a hostile client does, each in a process of its own: `python attacks.py NAME SECONDS GRPC HTTP WEBHOOK_ID KEY`.
+"""Attacks of hostile clients, each in a separate process: `python attacks.py NAME SECONDS GRPC HTTP WEBHOOK_ID KEY`.
 
-An attack goes on for that many seconds and prints, as JSON, how often it had which answer.
+An attack runs for that many seconds and prints the count of each reply as JSON.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ def heads(target: Target, **metadata: str) -> tuple[bytes, bytes]:
 
 
 def cut_off(connection: socket.socket, seconds: float) -> bool:
-    """Whether the server closes the connection within that time."""
+    """Return True if the server closes the connection within that time."""
     connection.settimeout(seconds)
     try:
         while connection.recv(65_536):
@@ -122,7 +122,7 @@ def many_keys(count: int) -> bytes:
 
 
 class Stream:
-    """One call on a raw connection: sends within the server's windows, and reads the status it ends with."""
+    """Make a call on a raw connection within the server's windows; return its status."""
 
     def __init__(self, connection: socket.socket, number: int = 1) -> None:
         self.connection = connection
@@ -134,7 +134,7 @@ class Stream:
         self._buffer = b""
 
     def send(self, head: bytes, body: bytes) -> bytes:
-        """The bytes of the trailers; b"" where the connection ended without any."""
+        """Return the bytes of the trailers; b"" where the connection ended without any."""
         with contextlib.suppress(OSError):
             self.connection.sendall(frame(HEADERS, END_HEADERS, self.number, head))
             position = 0
@@ -188,13 +188,13 @@ class Stream:
 
 
 def status_of(trailers: bytes) -> str:
-    """The number of grpc-status; what there is instead where there is none."""
+    """Return the number of grpc-status, or the bytes received instead."""
     found = re.search(rb"grpc-status[\x01\x02](\d+)", trailers)
     return found[1].decode() if found else repr(trailers[:60])
 
 
 def call(target: Target, body: bytes, **metadata: str) -> str:
-    """The grpc-status of one create, sent by hand."""
+    """Return the grpc-status of one create, sent by hand."""
     with http2(target) as connection:
         return status_of(Stream(connection).send(heads(target, **metadata)[0], body))
 
@@ -220,7 +220,7 @@ def compressed_bomb(target: Target) -> None:
 
 @attack
 def resets(target: Target) -> None:
-    """Calls that are called off in the same breath, a thousand a second."""
+    """Send and reset a thousand calls a second."""
     body = message_frame(create_message(target, b""))
     while target.goes_on:
         with http2(target) as connection, contextlib.suppress(OSError):
@@ -278,7 +278,7 @@ def headers_named_again(target: Target) -> None:
 
 @attack
 def garbage(target: Target) -> None:
-    """What is no HTTP/2, or only nearly, fifty times a second."""
+    """Send invalid HTTP/2 fifty times a second."""
     while target.goes_on:
         for name, flood in FLOODS.items():
             with http2(target) as connection, contextlib.suppress(OSError):
@@ -346,7 +346,7 @@ def slow_bodies(target: Target) -> None:
 
 
 def post(target: Target, body: bytes, *headers: str) -> str:
-    """The status of one delivery over HTTP."""
+    """Return the status of one delivery over HTTP."""
     path = f"/monitoring/v1/webhook/{target.webhook[0]}/{target.webhook[1]}/events"
     head = [f"POST {path} HTTP/1.1", "Host: h", f"Content-Length: {len(body)}", "Connection: close", *headers]
     with connect(target.http) as connection, contextlib.suppress(OSError):
@@ -404,7 +404,7 @@ def noise(target: Target) -> None:
 
 
 async def run(name: str, seconds: float, grpc: str, http: str, webhook: tuple[str, str]) -> Counter[str]:
-    """Runs an attack in a process of its own; how often it had which answer.
+    """Run an attack in a process of its own; how often it had which answer.
 
     Args:
         grpc, http: HOST:PORT of the service.

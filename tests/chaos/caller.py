@@ -24,7 +24,7 @@ DEADLINE_EXCEEDED = grpc.StatusCode.DEADLINE_EXCEEDED
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a call ended.
+    """The result of a call.
 
     Attributes:
         began, seconds: monotonic time of its start, and how long it took.
@@ -77,7 +77,7 @@ class Caller:
     async def call(
         self, path: str, request: Message | bytes, *, deadline: float | None = 10, metadata: Mapping[str, str] = {}
     ) -> Answer:
-        """One call; whatever becomes of it is an answer."""
+        """Make a call; return its result, also on errors."""
         body = request if isinstance(request, bytes) else request.SerializeToString()
         self._calls += 1
         rpc = self._channels[self._calls % len(self._channels)].unary_unary(path)
@@ -113,14 +113,14 @@ class Caller:
 
 
 def create_request(webhook: tuple[str, str], data: Mapping[str, Any]) -> event_pb2.CreateEventRequest:
-    """The message that delivers a payload."""
+    """Return the message that delivers a payload."""
     request = event_pb2.CreateEventRequest(webhook_id=webhook[0], access_key=webhook[1])
     request.data.update(data)
     return request
 
 
 def events_of(service: Service, webhook: tuple[str, str], *fields: str) -> list[dict[str, Any]]:
-    """All stored events of a webhook, oldest first."""
+    """Return all stored events of a webhook, oldest first."""
     query: dict[str, Any] = {"page": {"limit": 1_000_000}, "sort": [{"key": "created_at"}]}
     if fields:
         query["only"] = list(fields)
@@ -131,7 +131,7 @@ def events_of(service: Service, webhook: tuple[str, str], *fields: str) -> list[
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that this share of all values does not exceed."""
+    """Return the value that this share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 

@@ -57,7 +57,7 @@ def database_name() -> str:
 
 @pytest.fixture
 def proxy(database_uri: str) -> Iterator[MongoProxy]:
-    """The way to that database, to be disturbed."""
+    """Yield the way to that database, to be disturbed."""
     address = urlsplit(database_uri)
     assert address.hostname
     assert address.port
@@ -68,7 +68,7 @@ def proxy(database_uri: str) -> Iterator[MongoProxy]:
 
 @pytest.fixture
 def make_service(tmp_path: Path, database_name: str) -> Iterator[MakeService]:
-    """Makes services with settings of their own, not started, that share a database of that name; ends them all."""
+    """Make services with settings of their own, not started, that share a database of that name; stop them all."""
     made: list[Service] = []
 
     def make(uri: str = "", **settings: str) -> Service:

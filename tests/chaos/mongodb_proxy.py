@@ -95,7 +95,7 @@ class MongoProxy(TcpProxy):
 
 
 def _read_message(source: socket.socket) -> bytes:
-    """The next whole message; b"" at the end."""
+    """Return the next whole message; b"" at the end."""
     head = _read(source, _HEADER.size)
     if len(head) < _HEADER.size:
         return b""
@@ -110,7 +110,7 @@ def _read(source: socket.socket, size: int) -> bytes:
 
 
 def _command(message: bytes) -> tuple[str, str]:
-    """Name and collection of a command; ("", "") where there is none."""
+    """Return name and collection of a command, or ("", "")."""
     if _HEADER.unpack_from(message)[3] != _OP_MSG:
         return "", ""
     # Behind header, flags, kind and length of the document: the type of its first value (2 is a string) and its name.

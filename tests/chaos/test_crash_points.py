@@ -1,4 +1,4 @@
-"""The service is killed at every write of a batch: the next start, or sending again, makes good what it left behind."""
+"""The service is killed at every write of a batch: the next start or a retry recovers."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ POINTS = scaled(
 
 @pytest.fixture
 def database(database_uri: str, database_name: str) -> Iterator[Database]:
-    """What the service has stored, seen without it."""
+    """Yield the service's database, read without the service."""
     with MongoClient[dict[str, Any]](database_uri, tz_aware=True) as client:
         yield client[database_name]
 
@@ -47,7 +47,7 @@ def name_of(point: tuple[Write, bool]) -> str:
 
 
 @pytest.mark.parametrize("point", POINTS, ids=name_of)
-def test_a_crash_between_two_writes_of_a_batch_is_mended(
+def test_crash_between_two_writes_of_a_batch_is_recovered(
     make_service: MakeService, proxy: MongoProxy, database: Database, point: tuple[Write, bool]
 ) -> None:
     service = make_service(proxy.uri).start()
@@ -72,7 +72,7 @@ def test_a_crash_between_two_writes_of_a_batch_is_mended(
     assert service.stop() == 0
 
 
-def test_a_crash_between_two_parts_of_a_heavy_batch_is_mended(
+def test_crash_between_two_parts_of_a_large_batch_is_recovered(
     make_service: MakeService, proxy: MongoProxy, database: Database
 ) -> None:
     """Events of more bytes than one command takes are written by several."""
@@ -99,7 +99,7 @@ def test_a_crash_between_two_parts_of_a_heavy_batch_is_mended(
 
 
 def crash(service: Service, proxy: MongoProxy, point: tuple[Write, bool], send: Callable[[], None]) -> None:
-    """Kills the service when what is sent gets to the given write."""
+    """Kill the service when what is sent gets to the given write."""
     (command, collection, skip), before = point
     proxy.trap = Trap(command, collection, before, service.kill, skip)
     with pytest.raises(grpc.RpcError) as failed:
@@ -109,7 +109,7 @@ def crash(service: Service, proxy: MongoProxy, point: tuple[Write, bool], send: 
 
 
 def start_later(service: Service, database: Database) -> None:
-    """Starts it again, and waits until it has closed what it left to be closed."""
+    """Restart it, and wait until it has completed pending resolutions."""
     # A start leaves alone what may still be under way at another replica: this crash is made to look a minute old.
     past = datetime.now(UTC) - timedelta(minutes=2)
     database["condition"].update_many({"pending_since": {"$exists": True}}, {"$set": {"pending_since": past}})
@@ -118,12 +118,12 @@ def start_later(service: Service, database: Database) -> None:
 
 
 def states(database: Database) -> dict[str, str]:
-    """The state of each event_key's alert."""
+    """Return the state of each event_key's alert."""
     alerts = {row["alert_id"]: row["state"] for row in database["alert"].find()}
     return {row["event_key"]: alerts[row["alert"]["alert_id"]] for row in database["condition"].find()}
 
 
-def test_nothing_is_acknowledged_that_is_not_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
+def test_every_acknowledged_write_is_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
     """Every write of a create asks for the journal, or is followed by one that does: the journal is one log."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()

@@ -1,4 +1,4 @@
-"""The database is gone, silent, slow or cut off in mid-sentence: nobody waits for it, and nothing is stored twice."""
+"""A database that is stopped, hangs, is slow or loses connections: calls fail fast, and nothing is stored twice."""
 
 import asyncio
 import itertools
@@ -25,7 +25,7 @@ IMPATIENT_SECONDS = 0.3
 
 @dataclass
 class Load:
-    """Callers that never rest: eight that create, eight that read, and one that has no time.
+    """Continuous callers: eight that create, eight that read, and one with a short deadline.
 
     Attributes:
         memory: bytes the service held at most.
@@ -42,7 +42,7 @@ class Load:
     ended: bool = False
 
     async def run(self, caller: Caller) -> None:
-        """Goes on until `ended`."""
+        """Go on until `ended`."""
         service = psutil.Process(self.service.pid)
 
         async def repeat(call: Callable[[], Awaitable[Answer]], answers: list[Answer]) -> None:
@@ -72,7 +72,7 @@ class Load:
 
 
 def give_up(proxy: MongoProxy) -> None:
-    """What was said meanwhile was said to nobody: those connections are lost."""
+    """Replies of this time are lost with their connections."""
     proxy.silent = False
     proxy.reset()
 
@@ -84,7 +84,7 @@ OUTAGES: dict[str, tuple[Callable[[MongoProxy], None], Callable[[MongoProxy], No
 }
 
 
-async def test_an_absent_database_keeps_nobody_waiting_and_is_used_again_at_once(
+async def test_calls_fail_fast_without_database_and_recover_with_it(
     make_service: MakeService, proxy: MongoProxy
 ) -> None:
     service = make_service(proxy.uri).start()
@@ -115,9 +115,9 @@ async def test_an_absent_database_keeps_nobody_waiting_and_is_used_again_at_once
 
 
 def check_outage(name: str, load: Load, began: float, returned: float) -> None:
-    """Everybody was answered in time, and told to send again."""
+    """Assert that all calls failed in time with a retry delay."""
     affected = [answer for answer in load.creates + load.reads if answer.ended > began and answer.began < returned]
-    assert len(affected) >= 16, f"{name}: nobody was there to see it"
+    assert len(affected) >= 16, f"{name}: no call was in flight"
     slowest = max(affected, key=lambda answer: answer.seconds)
     assert slowest.seconds < ANSWER_SECONDS, f"{name}: {slowest}"
     for answer in affected:
@@ -142,9 +142,7 @@ def ok_after(moment: float) -> Callable[[Answer], bool]:
     return lambda answer: answer.code is OK and answer.ended > moment
 
 
-async def test_a_connection_that_is_cut_at_a_write_ends_as_one_document(
-    make_service: MakeService, proxy: MongoProxy
-) -> None:
+async def test_connection_cut_at_a_write_stores_one_document(make_service: MakeService, proxy: MongoProxy) -> None:
     """Before the database has heard of it, and after it has done it."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()

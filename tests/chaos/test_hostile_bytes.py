@@ -1,4 +1,4 @@
-"""Clients that send what nobody should: a client that behaves is served beside them as before, in bounded memory."""
+"""Hostile clients: a well-behaved client is served as before, and memory stays bounded."""
 
 import asyncio
 from collections import Counter
@@ -28,12 +28,12 @@ EXPECTED: dict[str, set[str]] = {
     "hundred_thousand_keys_http": {"200"},
     "resets": {"reset"},
 }
-"""What these attacks are answered with; of all others it is enough that they harm nobody."""
+"""Expected replies of these attacks; the others need only be harmless."""
 
 # The library's own weaknesses: nothing of ours is asked before the head of a request has ended.
 UNBOUNDED = {"headers_without_end", "headers_named_again"}
 
-# Allowed, and stored: they keep the embedded database busy, which everybody waits for, and there are several copies of
+# Allowed, and stored: they keep the embedded database busy, which all calls wait for, and there are several copies of
 # such an event on its way. docs/guarantees.md promises no more.
 HEAVY = {"hundred_thousand_keys", "hundred_thousand_keys_http"}
 
@@ -58,7 +58,7 @@ class Healthy:
 
 
 async def most_memory(service: Service, ended: asyncio.Event) -> int:
-    """The largest resident size, in bytes, until `ended`."""
+    """Return the largest resident size, in bytes, until `ended`."""
     process, most = psutil.Process(service.pid), 0
     while not ended.is_set():
         most = max(most, process.memory_info().rss)
@@ -67,7 +67,7 @@ async def most_memory(service: Service, ended: asyncio.Event) -> int:
 
 
 @pytest.mark.timeout(scaled(180, 3600))
-async def test_a_healthy_client_is_served_beside_any_attack(make_service: MakeService) -> None:
+async def test_healthy_client_is_served_during_attacks(make_service: MakeService) -> None:
     service = make_service().start()
     victim, healthy_webhook = service.create_webhook("attacked"), service.create_webhook("healthy")
     service.create_event(healthy_webhook, {"event_key": "first"})

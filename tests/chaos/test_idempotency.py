@@ -1,4 +1,4 @@
-"""One delivery, however often, wherever and whenever it is sent, is stored once. A condition opens one alert."""
+"""A delivery is stored once under any number of concurrent and later retries. A condition opens one alert."""
 
 import asyncio
 from collections import Counter
@@ -18,7 +18,7 @@ PAYLOAD = {"event_key": "one", "title": "sent again and again", "additional_info
 
 
 async def send(callers: list[Caller], webhook: tuple[str, str], sends: int, key: str = "k") -> list[Answer]:
-    """The same payload `sends` times from 16 clients, each over the next of the callers. All answers."""
+    """Return the same payload `sends` times from 16 clients, each over the next of the callers. All answers."""
     answers: list[Answer] = []
 
     async def client(number: int) -> None:
@@ -30,7 +30,7 @@ async def send(callers: list[Caller], webhook: tuple[str, str], sends: int, key:
 
 
 def check_one_document(service: Service, webhook: tuple[str, str], answers: list[Answer]) -> str:
-    """All answers are OK and name the one event that is stored; all but one say that it is an old one. Its id."""
+    """Assert that all calls return OK and the same event, all but one as a duplicate; return its id."""
     assert {answer.code for answer in answers} == {OK}
     assert sum("event-duplicate" not in answer.trailers for answer in answers) == 1
     (row,) = events_of(service, webhook)
@@ -38,7 +38,7 @@ def check_one_document(service: Service, webhook: tuple[str, str], answers: list
     return str(row["event_id"])
 
 
-async def test_one_event_sent_very_often_is_one_document(make_service: MakeService, database_uri: str) -> None:
+async def test_event_sent_many_times_is_stored_once(make_service: MakeService, database_uri: str) -> None:
     """By one replica, by two at once, and by one that has been started anew."""
     first, second = make_service(database_uri).start(), make_service(database_uri).start()
     webhook = first.create_webhook()

@@ -1,4 +1,4 @@
-"""Starting and stopping: as often as one likes, twice in one process, and half-way, it leaves nothing behind."""
+"""Repeated, parallel and failed starts and stops leak nothing."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ WEBHOOK = "/spaceone.api.monitoring.v1.Webhook"
 
 
 def settings_of(folder: Path, **values: Any) -> Settings:
-    """Settings of a service in this process, on free ports."""
+    """Return settings of a service in this process, on free ports."""
     return Settings(
         **{"data_dir": folder, "grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "grace_seconds": 5}
         | values
@@ -44,14 +44,14 @@ async def make_webhook(caller: Caller) -> tuple[str, str]:
 
 
 async def count(caller: Caller) -> int:
-    """How many events there are for this service's callers."""
+    """Return the number of events that callers of this service see."""
     answer = await caller.list(query={"count_only": True})
     assert answer.code is OK, answer
     return int(event_pb2.EventsInfo.FromString(answer.reply).total_count)
 
 
 class Belongings:
-    """What the process holds: files, threads, children, and tasks of the event loop."""
+    """Resources of the process: files, threads, children, and tasks of the event loop."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -68,7 +68,7 @@ class Belongings:
         }
 
     async def are_the_same(self, more: int = 0) -> None:
-        """Waits a little for what ends by itself.
+        """Wait a little for what ends by itself.
 
         Args:
             more: gRPC keeps a few files and threads for good once it has been used.
@@ -81,7 +81,7 @@ class Belongings:
         raise AssertionError(f"{self._before} became {now}")
 
 
-async def test_start_and_stop_again_and_again(tmp_path: Path, database_uri: str, database_name: str) -> None:
+async def test_repeated_start_and_stop_leaks_nothing(tmp_path: Path, database_uri: str, database_name: str) -> None:
     settings = settings_of(tmp_path, mongodb_uri=database_uri, database=database_name)
     rounds = scaled(4, 100)
     belongings: Belongings | None = None
@@ -102,7 +102,9 @@ async def test_start_and_stop_again_and_again(tmp_path: Path, database_uri: str,
     await belongings.are_the_same(more=3)
 
 
-async def test_two_in_one_process(tmp_path: Path, database_uri: str, database_name: str) -> None:
+async def test_two_services_in_one_process_are_independent(
+    tmp_path: Path, database_uri: str, database_name: str
+) -> None:
     """Each has its own database, webhooks, metrics and end."""
     one, other = (
         build(settings_of(tmp_path / name, mongodb_uri=database_uri, database=f"{database_name}_{name}"))
@@ -126,7 +128,7 @@ async def test_two_in_one_process(tmp_path: Path, database_uri: str, database_na
 
 
 async def stored(app: App) -> int:
-    """How many events this service says to have stored, among its metrics."""
+    """Return the number of stored events in the service's metrics."""
     address = app.addresses.http
     async with httpx.AsyncClient(base_url=address if "://" in address else f"http://{address}") as client:
         lines = (await client.get("/metrics")).text.splitlines()
@@ -178,10 +180,10 @@ async def test_a_start_that_fails_half_way_frees_everything(tmp_path: Path) -> N
 
 
 def test_a_data_directory_that_may_only_be_read(tmp_path: Path) -> None:
-    """In a mount namespace of its own, for whoever runs the tests may be allowed everything."""
+    """Uses a mount namespace, since the user of the tests may be root."""
     (tmp_path / "data").mkdir()
     if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=False).returncode:
-        pytest.skip("this system lets nobody mount a directory read-only (unshare -rm)")
+        pytest.skip("this system does not allow a read-only mount (unshare -rm)")
     environment = clean_environment(
         EVENT_SERVICE_DATA_DIR=str(tmp_path / "data"),
         EVENT_SERVICE_GRPC_ADDRESS=f"127.0.0.1:{free_port()}",

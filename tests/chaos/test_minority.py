@@ -1,4 +1,4 @@
-"""A primary that has lost its majority shows and acknowledges nothing that the next one may not have."""
+"""A primary without its majority neither returns nor acknowledges writes that may be rolled back."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,7 +34,7 @@ OK = grpc.StatusCode.OK
 
 @pytest.fixture
 def primary(patient_set: ReplicaSet) -> Node:
-    """The primary of a set whose nodes are all well."""
+    """Return the primary of a set whose nodes are all well."""
     patient_set.mend()
     patient_set.step_up(patient_set.nodes[0])
     return patient_set.nodes[0]
@@ -42,7 +42,7 @@ def primary(patient_set: ReplicaSet) -> Node:
 
 @pytest.fixture
 def proxy_of_primary(primary: Node) -> Iterator[MongoProxy]:
-    """The way to that primary alone, whatever becomes of the others."""
+    """Yield the way to that primary alone, whatever becomes of the others."""
     proxy = MongoProxy(("127.0.0.1", primary.port))
     yield proxy
     proxy.close()
@@ -103,7 +103,7 @@ def test_a_retry_is_not_acknowledged_by_what_only_a_minority_has(
         assert trap.sprung.is_set()
         with primary.client() as client:
             assert client[database_name]["event"].count_documents({}) == 1, "the primary has it, the others do not"
-        shown = events_of(service, webhook), watch.told, service.health()
+        shown = events_of(service, webhook), watch.received, service.health()
     fail_over(patient_set, primary)
     other.wait_serving()
     assert events_of(other, webhook) == []
@@ -117,7 +117,7 @@ def test_a_retry_is_not_acknowledged_by_what_only_a_minority_has(
 
 
 class Seen:
-    """What the service's own parts read by one way of reading."""
+    """Return the results of the service's own readers."""
 
     def __init__(self, database: Database) -> None:
         self.bench = Bench(database)
@@ -145,7 +145,7 @@ def test_what_may_be_rolled_back_is_not_read(patient_set: ReplicaSet, primary: N
     webhook.key_hashes = [access_key_hash("old")]
     WebhookStore(database, 5000).insert(webhook)
     kill_secondaries(patient_set, primary)
-    # What the service reads and what the primary has by itself: writes that wait for nobody, local reads.
+    # What the service reads and what the primary has by itself: writes without write concern, local reads.
     known = Seen(database)
     local = Seen(
         database.client.get_database(

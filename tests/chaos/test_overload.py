@@ -1,4 +1,4 @@
-"""More than the service can do: what it can do it goes on doing, and the rest hears so at once."""
+"""Overload: goodput stays, and other calls are refused immediately."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ MOST_OFFERED = 2000  # a second; more is beyond the test's own client
 
 
 async def offered(call: Callable[[], Awaitable[Answer]], rate: float, seconds: float) -> list[Answer]:
-    """Calls at random moments, `rate` a second on average, however long the answers take."""
+    """Call at random moments, `rate` a second on average, however long the answers take."""
     chance = random.Random(1)
     calls: list[asyncio.Task[Answer]] = []
     began = due = time.monotonic()
@@ -36,7 +36,7 @@ async def offered(call: Callable[[], Awaitable[Answer]], rate: float, seconds: f
 
 
 async def best(call: Callable[[], Awaitable[Answer]], in_flight: int, seconds: float) -> float:
-    """The most that is answered OK in a second with that many callers who wait for each answer."""
+    """Return the most that is answered OK in a second with that many callers who wait for each answer."""
     answers: list[Answer] = []
     began = time.monotonic()
 
@@ -49,12 +49,12 @@ async def best(call: Callable[[], Awaitable[Answer]], in_flight: int, seconds: f
 
 
 def goodput(answers: list[Answer]) -> float:
-    """Calls that were answered OK, a second."""
+    """Call that were answered OK, a second."""
     ended = [answer.ended for answer in answers if answer.code is OK]
     return len(ended) / (max(ended) - min(answer.began for answer in answers))
 
 
-async def test_ten_times_what_can_be_done(make_service: MakeService, proxy: MongoProxy) -> None:
+async def test_goodput_at_ten_times_capacity(make_service: MakeService, proxy: MongoProxy) -> None:
     proxy.delay = 0.0
     service = make_service(proxy.uri, EVENT_SERVICE_WRITE_QUEUE=str(WRITE_QUEUE)).start()
     webhook = service.create_webhook()
@@ -84,7 +84,7 @@ RATE, BURST = 40, 40
 QUIET_RATE = 8  # deliveries a second of each quiet webhook
 
 
-async def test_a_noisy_webhook_costs_the_others_little(make_service: MakeService, database_uri: str) -> None:
+async def test_noisy_webhook_does_not_slow_others(make_service: MakeService, database_uri: str) -> None:
     """Ten times what a webhook may deliver, from a process of its own."""
     service = make_service(
         database_uri, EVENT_SERVICE_WEBHOOK_RATE=str(RATE), EVENT_SERVICE_WEBHOOK_BURST=str(BURST)

@@ -1,4 +1,4 @@
-"""Regular expressions that are let through: however bad they are for the texts, they end, and nobody else waits."""
+"""Accepted regular expressions: the worst ones end within their deadline, and other calls do not wait."""
 
 import asyncio
 from collections import Counter
@@ -39,7 +39,7 @@ def let_through(count: int) -> list[str]:
     return list(found)
 
 
-async def test_no_pattern_keeps_anybody_waiting(make_service: MakeService) -> None:
+async def test_worst_patterns_end_within_their_deadline(make_service: MakeService) -> None:
     service = make_service().start()
     webhook = service.create_webhook()
     texts = worst_texts(TEXT_LENGTH)

@@ -1,4 +1,4 @@
-"""A replica set of three nodes under fire: nothing acknowledged is lost, stored twice or kept from who watches."""
+"""Failures of a replica set of three: no acknowledged event is lost, stored twice or missing in Watch."""
 
 import random
 import time
@@ -64,7 +64,7 @@ def writes_rolled_back(replica_set: ReplicaSet, chance: random.Random) -> None:
 
 
 def rollbacks(node: Node) -> int:
-    """How often it has rolled back, or -1 while it cannot say."""
+    """Return the number of rollbacks, or -1 if the node is not available."""
     with node.client() as client:
         try:
             return int(client.admin.command("replSetGetRBID")["rbid"])
@@ -74,7 +74,7 @@ def rollbacks(node: Node) -> int:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, replica_set: ReplicaSet) -> Iterator[Service]:
-    """One for all failures, as in life."""
+    """Yield one for all failures, as in life."""
     with Service(tmp_path_factory.mktemp("service"), {"EVENT_SERVICE_MONGODB_URI": replica_set.uri}) as running:
         yield running
 
@@ -105,7 +105,7 @@ def test_nothing_acknowledged_is_lost(service: Service, replica_set: ReplicaSet,
             assert found - acknowledged == Counter(), f"doubled in round {turn}"
             check_alerts(rows)
             ids = {row["event_id"] for row in rows}
-            wait_until(lambda ids=ids: ids <= watch.told, 30, lambda turn=turn: f"not told in round {turn}")
+            wait_until(lambda ids=ids: ids <= watch.received, 30, lambda turn=turn: f"not watched in round {turn}")
     print(
         f"{fail.__name__}: {acknowledged.total()} events written, 0 lost, 0 doubled, "
         f"refused {min(refused):.1f}-{max(refused):.1f} s"

@@ -1,5 +1,4 @@
-"""SIGTERM under load: everybody is told to go elsewhere, nobody is left without an answer, and what was answered OK is
-there."""
+"""SIGTERM under load: all calls are answered, clients are sent to other servers, and acknowledged events are stored."""
 
 import asyncio
 import signal
@@ -19,9 +18,7 @@ from tests.e2e.service import Service
 CREATES, READS, POSTS = 180, 20, 20
 
 
-async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
-    make_service: MakeService, proxy: MongoProxy
-) -> None:
+async def test_stop_answers_calls_in_flight_and_loses_nothing(make_service: MakeService, proxy: MongoProxy) -> None:
     for turn in range(scaled(1, 10)):
         service = make_service(proxy.uri, EVENT_SERVICE_GRACE_SECONDS="8").start()
         webhook = service.create_webhook(f"turn {turn}")
@@ -43,7 +40,7 @@ async def test_calls_in_flight_are_answered_and_what_was_acknowledged_is_there(
 
 
 async def stopped_under_load(service: Service, webhook: tuple[str, str]) -> tuple[dict[str, Answer], float, set[str]]:
-    """Sends SIGTERM while 200 calls are in flight, and some more when it has come.
+    """Send SIGTERM while 200 calls are in flight, and some more when it has come.
 
     Returns:
         the answers, seconds to the end of the process, and what was in flight.
@@ -74,7 +71,7 @@ async def stopped_under_load(service: Service, webhook: tuple[str, str]) -> tupl
 
 
 async def post(client: httpx.AsyncClient, url: str, event_key: str) -> Answer:
-    """One delivery over HTTP, told as if it had been gRPC."""
+    """Make a delivery over HTTP; return its result in the form of gRPC."""
     began = time.monotonic()
     answer = await client.post(url, json={"event_key": event_key}, timeout=10)
     code = {200: OK, 503: UNAVAILABLE}[answer.status_code]
@@ -94,8 +91,8 @@ async def test_the_grace_period_ends_whatever_the_database_does(
     assert stopping < 2 + scaled(8.0, 0.25)
 
 
-def test_the_stop_does_not_wait_for_a_database_that_has_gone(make_service: MakeService, proxy: MongoProxy) -> None:
-    """Both may be told to end at once; and the URI may let calls look for a server long."""
+def test_stop_without_database_ends_within_grace_period(make_service: MakeService, proxy: MongoProxy) -> None:
+    """Service and database may be stopped together; the URI may have a long serverSelectionTimeoutMS."""
     service = make_service(f"{proxy.uri}&serverSelectionTimeoutMS=30000").start()
     service.create_event(service.create_webhook(), {"event_key": "first"})
     proxy.close()

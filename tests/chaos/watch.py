@@ -13,21 +13,21 @@ from tests.waiting import wait_until
 
 
 class Watch:
-    """Watches the events of a webhook in a thread of its own.
+    """Watch the events of a webhook in a thread.
 
     Attributes:
-        told: event_ids it has been told of.
+        received: event_ids received so far.
     """
 
     def __init__(self, service: Service, webhook: tuple[str, str]) -> None:
-        self.told: set[str] = set()
+        self.received: set[str] = set()
         self._service = service
         self._request = events_pb2.WatchRequest(query=event_pb2.EventQuery(webhook_id=webhook[0]))
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Self:
-        """Return once the stream is open: it tells of what is stored from then on."""
+        """Return once the stream is open: it yields events stored from then on."""
         self._thread.start()
         wait_until(lambda: self._request.resume_token)
         return self
@@ -45,7 +45,7 @@ class Watch:
                 try:
                     for reply in call:
                         if reply.HasField("event"):
-                            self.told.add(reply.event.event_id)
+                            self.received.add(reply.event.event_id)
                         if reply.resume_token:
                             self._request.resume_token = reply.resume_token
                 except grpc.RpcError:

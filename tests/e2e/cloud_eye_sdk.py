@@ -1,4 +1,4 @@
-"""The vendor's own SDK, unmodified but for its endpoint, and somebody who changes what it sends on the way."""
+"""The vendor's SDK with another endpoint, and a proxy that changes its requests."""
 
 import socket
 import threading
@@ -45,7 +45,7 @@ class Account:
         return CesClient.new_builder().with_credentials(credentials).with_endpoint(endpoint).build()
 
     def stored(self) -> list[dict[str, Any]]:
-        """The project's events as Event.list gives them."""
+        """Return the project's events as Event.list gives them."""
         query = {"filter": [{"k": "account", "v": self.project_id, "o": "eq"}]}
         return list(self.service.call("Event", "list", {"query": query}).get("results", []))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """What a command printed, and its exit status."""
+    """Output and exit status of a command."""
 
     status: int
     out: str

@@ -18,7 +18,7 @@ from tests.e2e.service import Service
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service on an embedded database, without authentication, for all tests that need nothing else."""
+    """Yield one service on an embedded database, without authentication, for all tests that need nothing else."""
     with Service(tmp_path_factory.mktemp("service")) as running:
         yield running
 
@@ -31,7 +31,7 @@ def webhook(service: Service, request: pytest.FixtureRequest) -> tuple[str, str]
 
 @pytest.fixture
 def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Makes services with settings of their own (EVENT_SERVICE_AUTH="jwt"), not started, and ends them all."""
+    """Make services with settings of their own (EVENT_SERVICE_AUTH="jwt"), not started, and stop them all."""
     made: list[Service] = []
 
     def make(**settings: str) -> Service:
@@ -46,14 +46,14 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def foreign_client(service: Service) -> Iterator[ForeignClient]:
-    """The shared service as a program with the stubs of spaceone-api sees it."""
+    """Yield the shared service as a program with the stubs of spaceone-api sees it."""
     with ForeignClient(service.grpc_address) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def collectors(service: Service) -> Iterator[Collectors]:
-    """What monitoring tools do, against the shared service."""
+    """Return the simulated monitoring tools of the shared service."""
     running = Collectors(service)
     yield running
     running.close()
@@ -65,7 +65,7 @@ get_command = functools.cache(typer.main.get_command)
 
 @pytest.fixture
 def run(service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
-    """Runs `event-service ARGUMENTS` in this process against the shared service."""
+    """Run `event-service ARGUMENTS` in this process against the shared service."""
     for name in [name for name in os.environ if name.startswith("EVENT_SERVICE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EVENT_SERVICE_SERVER", service.grpc_address)

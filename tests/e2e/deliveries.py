@@ -1,4 +1,4 @@
-"""What monitoring tools send, delivered to a running service over HTTP, and what the service makes of it."""
+"""Payloads of monitoring tools, delivered to a running service over HTTP, and the resulting events."""
 
 import base64
 import json
@@ -40,12 +40,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What became of a sample.
+    """The results of a sample.
 
     Attributes:
-        shown: what `Webhooks.Test` said of it, before it was sent.
+        shown: reply of `Webhooks.Test` before the delivery.
         answer: to the delivery.
-        stored: its events, in the payload's order, as `Event.list` tells them.
+        stored: its events, in the payload's order, from `Event.list`.
         opened: the alert_ids by event_key of what was opened before it came.
     """
 
@@ -65,20 +65,20 @@ class Collectors:
         self._http.close()
 
     def ask(self, path: str, **request: Any) -> dict[str, Any]:
-        """One rpc as JSON over HTTP."""
+        """Make an rpc as JSON over HTTP."""
         answer = self._http.post(path, json=request)
         assert answer.status_code == 200, answer.text
         reply: dict[str, Any] = answer.json()
         return reply
 
     def webhook(self, name: str, plugin_id: str = "auto", **options: Any) -> tuple[str, str]:
-        """Makes a webhook: its id and its URL."""
+        """Make a webhook: its id and its URL."""
         plugin = {"plugin_id": plugin_id, "options": options}
         made = self.ask("/monitoring/v1/webhook/create", name=name, project_id="project-1", plugin_info=plugin)
         return made["webhook_id"], made["webhook_url"]
 
     def post(self, url: str, body: bytes | Mapping[str, Any], **headers: str) -> httpx.Response:
-        """One delivery."""
+        """Make a delivery."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self._http.post(url, content=content, headers=headers)
 
@@ -91,13 +91,13 @@ class Collectors:
         return rows
 
     def test(self, webhook_id: str, body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-        """What a payload would become."""
+        """Return the preview of a payload."""
         encoded = base64.b64encode(body).decode()
         path = "/event_service/v1/webhooks/test"
         return self.ask(path, webhook_id=webhook_id, body=encoded, headers=dict(headers))
 
     def deliver(self, sample: Sample) -> Delivered:
-        """Shows a sample, opens what it resolves, delivers it, and reads it back."""
+        """Preview a sample, open the alert it resolves, deliver it, and read it back."""
         webhook_id, url = self.webhook(sample.name, **sample.options)
         shown = self.test(webhook_id, sample.body, sample.headers)
         recoveries = [row["event_key"] for row in shown.get("events", []) if row["event_type"] == "RECOVERY"]
@@ -120,7 +120,7 @@ class Collectors:
 
 
 def shared_samples(folder: Path) -> list[Sample]:
-    """The samples of a folder with INDEX.json, with the headers it names."""
+    """Return the samples of a folder with INDEX.json, with the headers it names."""
     index = json.loads((folder / "INDEX.json").read_text())
     return [
         Sample(
@@ -133,7 +133,7 @@ def shared_samples(folder: Path) -> list[Sample]:
 
 
 def own_samples(folder: Path, groups: list[list[str]]) -> list[Sample]:
-    """The payloads of a folder with expected.json.
+    """Return the payloads of a folder with expected.json.
 
     Args:
         groups: names of what is about one condition, of each group the one first that opens it.

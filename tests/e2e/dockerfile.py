@@ -23,12 +23,12 @@ from tests.e2e.service import CHECKOUT
 
 NEEDS_ROOT = re.compile(r"^(useradd|install .*--owner|apt-get )")
 UNPACKED = CHECKOUT / ".tools" / "mongod" / "unpacked"
-"""What the image's apt-get would have installed, where this machine lacks it and `make test` has unpacked it."""
+"""Libraries that the image's apt-get installs, unpacked by `make test` if this machine lacks them."""
 
 
 @dataclass
 class Image:
-    """What the last stage of a Dockerfile amounts to.
+    """The last stage of a Dockerfile.
 
     Attributes:
         environment: ENV of the stage.
@@ -47,7 +47,7 @@ class Image:
 
 
 def steps(text: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile with their arguments; comments and line continuations resolved."""
+    """Return the instructions of a Dockerfile with their arguments; comments and line continuations resolved."""
     joined = re.sub(r"\\\n", " ", text)
     lines = [line.strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
     return [(line.split(None, 1)[0].upper(), line.split(None, 1)[1]) for line in lines]
@@ -66,7 +66,7 @@ class Replay:
         self.folder = Path("/")
 
     def run(self) -> Image:
-        """All steps; the last stage's image."""
+        """Return all steps; the last stage's image."""
         for instruction, argument in self.steps:
             getattr(self, f"_{instruction.lower()}")(argument)
         return self.image
@@ -141,7 +141,7 @@ class Replay:
         """Nothing to do without containers."""
 
     def environment(self) -> dict[str, str]:
-        """What a step, or the container, runs in: nothing of this process but the way to the package index."""
+        """Return the environment of steps and container: nothing of this process but the package index."""
         kept = {
             name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_")) or name == "HOME"
         }
@@ -152,7 +152,7 @@ class Replay:
 
 
 def fresh_python(folder: Path) -> Path:
-    """The base image's Python: a virtual environment with nothing in it but pip, which is this one's."""
+    """Return the base image's Python: a virtual environment with nothing in it but pip, which is this one's."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (packages,) = folder.glob("lib/python*/site-packages")
     shutil.copytree(Path(pip.__file__).parent, packages / "pip")

@@ -59,7 +59,7 @@ class ForeignClient:
         assert status == 0
 
     def call(self, service: str, method: str, request: Mapping[str, Any], **metadata: str) -> Answer:
-        """One call; raises Refused. `metadata` names take `_` for `-`, but for those that have it: x_domain_id."""
+        """Make a call; raise Refused on errors. `metadata` names have `_` for `-`, except x_domain_id."""
         names = {name: name if name.startswith("x_") else name.replace("_", "-") for name in metadata}
         order = {
             "service": service,

@@ -1,4 +1,4 @@
-"""Runs as a process of its own: a program with the stubs of spaceone-api, told what to call line by line.
+"""Runs as a process of its own: a program with the stubs of spaceone-api, which reads calls line by line.
 
     foreign_process.py HOST:PORT [CA CERTIFICATE KEY]    the last three, PEM files, for mutual TLS
 

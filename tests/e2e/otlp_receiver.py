@@ -51,7 +51,7 @@ class OtlpReceiver:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def spans(self) -> list[Span]:
-        """Every span so far."""
+        """Return every span so far."""
         requests = [ExportTraceServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/traces"]
         return [
             span
@@ -62,7 +62,7 @@ class OtlpReceiver:
         ]
 
     def metrics(self) -> dict[str, Metric]:
-        """Each metric as it was sent last."""
+        """Return each metric as it was sent last."""
         requests = [ExportMetricsServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/metrics"]
         return {
             metric.name: metric

@@ -7,7 +7,7 @@ from tests.e2e.service import BIN, clean_environment, free_port
 
 
 def refused_start(tmp_path: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A start that must not work: on free ports unless told otherwise, given 60 s to say so."""
+    """Start a service that must fail within 60 s, by default on free ports."""
     defaults = {
         "EVENT_SERVICE_DATA_DIR": str(tmp_path / "data"),
         "EVENT_SERVICE_GRPC_ADDRESS": f"127.0.0.1:{free_port()}",

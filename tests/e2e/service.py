@@ -1,4 +1,4 @@
-"""A service as people run it: the real process, on free ports, over a data directory of its own."""
+"""The real service process, on free ports, with a separate data directory."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """A port nobody listens on just now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -86,7 +86,7 @@ class Service:
         return self.process.pid
 
     def environment(self) -> dict[str, str]:
-        """What it runs in; a client that reads the same data directory can run in it too."""
+        """Return its environment; clients that read the same data directory can use it too."""
         base = clean_environment() if self.outside is None else self.outside
         return {
             **base,
@@ -98,7 +98,7 @@ class Service:
         }
 
     def spawn(self) -> None:
-        """Starts the process and does not wait for it."""
+        """Start the process and does not wait for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -106,13 +106,13 @@ class Service:
             )
 
     def start(self) -> Self:
-        """Starts it and returns once it says SERVING."""
+        """Start it and return once it is SERVING."""
         self.spawn()
         self.wait_serving()
         return self
 
     def wait_serving(self, seconds: float = START_SECONDS) -> None:
-        """Waits until grpc.health.v1 says SERVING; fails with the log's end when the process ends first."""
+        """Wait until grpc.health.v1 says SERVING; fails with the log's end when the process ends first."""
         deadline = time.monotonic() + seconds
         while self.health() != "SERVING":
             assert self.process is not None
@@ -151,7 +151,7 @@ class Service:
         return self.process.returncode
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """Kill it by SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -168,7 +168,7 @@ class Service:
             self.stop()
 
     def call(self, service: str, method: str, request: Mapping[str, Any], **metadata: str) -> dict[str, Any]:
-        """One call with our own stubs: the reply as its JSON. `metadata` names take `_` for `-`."""
+        """Make a call with our own stubs; return the reply as JSON. `metadata` names take `_` for `-`."""
         module = {"Event": event_pb2, "Webhook": webhook_pb2}[service]
         description = module.DESCRIPTOR.services_by_name[service].methods_by_name[method]
         with self.channel() as channel:
@@ -183,13 +183,13 @@ class Service:
         return json_format.MessageToDict(reply, preserving_proto_field_name=True)
 
     def create_webhook(self, name: str = "test", **options: Any) -> tuple[str, str]:
-        """Makes a webhook; its id and access key."""
+        """Make a webhook; its id and access key."""
         request = {"name": name, "project_id": "project-1", "plugin_info": {"plugin_id": "native", "options": options}}
         made = self.call("Webhook", "create", request)
         return made["webhook_id"], made["access_key"]
 
     def create_event(self, webhook: tuple[str, str], data: Mapping[str, Any], **metadata: str) -> None:
-        """Sends one payload to a webhook."""
+        """Send one payload to a webhook."""
         self.call(
             "Event", "create", {"webhook_id": webhook[0], "access_key": webhook[1], "data": dict(data)}, **metadata
         )

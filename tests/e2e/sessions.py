@@ -28,14 +28,14 @@ class Step:
 
 
 def blocks(path: Path, language: str) -> list[str]:
-    """The code blocks of one language, in order."""
+    """Return the code blocks of one language, in order."""
     return [
         match["body"] for match in BLOCK.finditer(path.read_text(encoding="utf-8")) if match["language"] == language
     ]
 
 
 def steps(session: str) -> Iterator[Step]:
-    """The steps of a session."""
+    """Yield the steps of a session."""
     for part in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
         length = next(number for number, line in enumerate(lines, 1) if not line.endswith("\\"))
@@ -43,17 +43,17 @@ def steps(session: str) -> Iterator[Step]:
 
 
 class Meanings:
-    """What the ids of a text stand for in this run."""
+    """Mapping from the ids of a text to those of this run."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
 
     def translate(self, text: str) -> str:
-        """The text with every id it has shown before replaced by the real one."""
+        """Return the text with every id it has shown before replaced by the real one."""
         return VARIABLE.sub(lambda match: self.known.get(match[0], match[0]), text)
 
     def compare(self, said: str, printed: str) -> None:
-        """Fails where the two differ in more than ids, keys and times; learns what those of the text stand for."""
+        """Fail where the two differ in more than ids, keys and times; learns what those of the text stand for."""
         said_form, printed_form = (
             [VARIABLE.sub("<VARIABLE>", line).split() for line in text.strip().splitlines()] for text in (said, printed)
         )

@@ -1,4 +1,4 @@
-"""A command line in a terminal that nobody looks at."""
+"""A command line in a pseudo-terminal."""
 
 import os
 import pty
@@ -10,13 +10,13 @@ import time
 from tests.e2e.service import BIN, clean_environment
 
 SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-"""What moves the cursor, hides it or changes colours."""
+"""Control sequences for cursor and colours."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[34]\dm|\x1b\[[0-9;]*9[0-7]m")
 
 
 def in_a_terminal(*arguments: str, status: int = 0, **settings: str) -> str:
-    """What a command writes to a terminal of 120 columns, colours included.
+    """Return the output of a command in a terminal of 120 columns, with control sequences.
 
     Args:
         status: what it must end with.
@@ -50,5 +50,5 @@ def in_a_terminal(*arguments: str, status: int = 0, **settings: str) -> str:
 
 
 def plain(shown: str) -> str:
-    """The text without what moves the cursor and colours it."""
+    """Return the text without what moves the cursor and colours it."""
     return SEQUENCE.sub("", shown)

@@ -60,7 +60,7 @@ class Alertmanager:
         self._process.wait()
 
     def send(self, *alerts: Row) -> None:
-        """What Prometheus does: all alerts that fire, and with `endsAt` those that do no more."""
+        """Post all firing alerts, and resolved ones with `endsAt`, as Prometheus does."""
         answer = httpx.post(f"{self._url}/api/v2/alerts", json=alerts)
         assert answer.status_code == 200, answer.text
 
@@ -84,7 +84,7 @@ def test_firing_and_resolved_are_one_alert_opened_and_resolved(collectors: Colle
     webhook_id, url = collectors.webhook("alertmanager")
 
     def of(instance: str, number: int) -> list[Row]:
-        """The events about an instance, once there are so many."""
+        """Return the events about an instance, once there are so many."""
 
         def there() -> list[Row]:
             return [row for row in collectors.events(webhook_id) if row["resources"] == [instance]]
@@ -123,5 +123,5 @@ def test_firing_and_resolved_are_one_alert_opened_and_resolved(collectors: Colle
 
 
 def told(at: datetime) -> str:
-    """The time as an event tells it."""
+    """Return the time as an event tells it."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -24,7 +24,7 @@ MakeService = Callable[..., Service]
 
 
 def check(uri: str, database_name: str = "monitoring") -> str:
-    """What is said against a database that cannot be used; "now: " before it where that may pass."""
+    """Return the refusal of a database, prefixed with "now: " if it is transient."""
     database = connect(Settings(database=database_name), uri)
     try:
         check_database(database, uri)
@@ -49,7 +49,7 @@ def initiate(node: Node, name: str = "rs0", **config: Any) -> None:
 
 @pytest.fixture
 def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
-    """Starts a mongod."""
+    """Start a mongod."""
     made: list[Node] = []
 
     def make(*arguments: str) -> Node:

@@ -21,7 +21,7 @@ def buf_curl(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(params=["elsewhere", "checkout"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Where it runs: buf takes protos it finds around it in place of reflection, unless told."""
+    """Working directories: buf prefers protos it finds there to reflection."""
     return tmp_path if request.param == "elsewhere" else CHECKOUT / "proto"
 
 

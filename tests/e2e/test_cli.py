@@ -1,4 +1,4 @@
-"""The command line against a running server: what people see, what programs read, what goes wrong."""
+"""The command line against a running server: output, JSON, errors."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.e2e.terminal import in_a_terminal
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Callable[..., str]:
-    """Writes a payload to a file and gives its path."""
+    """Write a payload to a file and gives its path."""
 
     def write(**fields: Any) -> str:
         path = tmp_path / f"payload-{len(list(tmp_path.iterdir()))}.json"
@@ -78,8 +78,8 @@ def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
     assert listed.out.splitlines()[0].split() == ["WEBHOOK", "STATE", "PARSER", "CALLS", "ERRORS", "PROJECT", "NAME"]
     assert re.search(rf"{webhook_id} +ENABLED +auto +0 +0 +project-1 +for people", listed.out)
     assert "1 of 1" in listed.out
-    assert "holds until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
-    assert "no longer holds" in run("webhook", "rotate-key", webhook_id).out
+    assert "is valid until" in run("webhook", "rotate-key", webhook_id, "--overlap", "5").out
+    assert "no longer valid" in run("webhook", "rotate-key", webhook_id).out
     assert webhook_id in run("webhook", "disable", webhook_id).out
     assert "accepts" in run("webhook", "verify-plugin", webhook_id).out
     assert re.search(r"DISABLED +1", run("webhook", "stat", f"id={webhook_id}").out)
@@ -91,7 +91,7 @@ def test_what_people_see_of_a_webhook(run: CommandLine) -> None:
 
 @pytest.fixture
 def sent(run: CommandLine, payload: Callable[..., str], webhook: tuple[str, str]) -> str:
-    """The id of a webhook that was sent three events."""
+    """Return the id of a webhook that was sent three events."""
     to = ("--webhook-id", webhook[0], "--access-key", webhook[1])
     for fields in (
         {"event_key": "cpu", "title": "CPU high", "severity": "CRITICAL", "resources": ["web-1"], "load": 0.97},
@@ -159,7 +159,7 @@ def test_send_says_what_became_of_it(run: CommandLine, payload: Callable[..., st
     assert first | {"event_ids": []} == {"event_count": 1, "event_ids": [], "duplicate": False, "errors": []}
     assert run(*send, payload(event_key="k"), "--idempotency-key", "once", "--json").json["duplicate"]
     assert "stored before" in run(*send, payload(event_key="k"), "--idempotency-key", "once").out
-    assert "Not understood" in run(*send, payload(severity="AWFUL")).out
+    assert "Not parsed" in run(*send, payload(severity="AWFUL")).out
     assert "Stored 2 events" in run(*send, payload(results=[{"event_key": "a"}, {"event_key": "b"}])).out
     assert "nothing to store" in run(*send, payload(results=[])).out
 
@@ -177,10 +177,10 @@ def test_send_takes_the_first_webhook_and_standard_input(service: Service) -> No
     ("content", "said"),
     [
         ("", "is not JSON"),
-        ("[1]", "no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"a": NaN}', "NaN"),
         (b"\xff", "is not JSON"),
-        (None, "cannot be read"),
+        (None, "Cannot read"),
     ],
 )
 def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str | bytes | None, said: str) -> None:
@@ -202,14 +202,14 @@ def test_a_payload_that_is_none(run: CommandLine, tmp_path: Path, content: str |
         (("event", "list", "severty=CRITICAL"), 1, "did you mean 'severity'?"),
         (("event", "list", "severity"), 2, "not a condition"),
         (("event", "send", "-", "--webhook-id", "w"), 2, "--access-key is missing"),
-        (("event", "list", "--server", "127.0.0.1:1"), 3, "Nothing answers at 127.0.0.1:1"),
-        (("event", "list", "--ca-file", "absent.pem"), 2, "absent.pem cannot be read"),
-        (("webhook", "update-plugin", "webhook-1", "--upgrade-mode", "ODD"), 2, "No such upgrade mode"),
+        (("event", "list", "--server", "127.0.0.1:1"), 3, "No server at 127.0.0.1:1"),
+        (("event", "list", "--ca-file", "absent.pem"), 2, "Cannot read absent.pem"),
+        (("webhook", "update-plugin", "webhook-1", "--upgrade-mode", "ODD"), 2, "--upgrade-mode ODD does not exist"),
         (("webhook", "create"), 2, "--name"),
         (("webhook", "nonsense"), 2, "nonsense"),
     ],
 )
-def test_what_goes_wrong_is_said(run: CommandLine, arguments: tuple[str, ...], status: int, said: str) -> None:
+def test_errors_are_reported(run: CommandLine, arguments: tuple[str, ...], status: int, said: str) -> None:
     done = run(*arguments)
     assert done.status == status
     assert said in done.err

@@ -1,4 +1,4 @@
-"""What tools send becomes what is expected of it, at a running service: shown beforehand, stored, and read back."""
+"""Payloads of tools at a running service: previewed, stored and read back as expected."""
 
 import json
 import re
@@ -32,7 +32,7 @@ Deliver = Callable[[Sample], Delivered]
 
 @pytest.fixture(scope="module")
 def deliver(collectors: Collectors) -> Deliver:
-    """Each sample is delivered once, to a webhook of its own."""
+    """Deliver each sample once, to a separate webhook."""
 
     @cache
     def by_name(name: str) -> Delivered:
@@ -42,7 +42,7 @@ def deliver(collectors: Collectors) -> Deliver:
 
 
 def without_identity(row: dict[str, Any]) -> dict[str, Any]:
-    """An event without what only a stored one has."""
+    """Return an event without what only a stored one has."""
     return {name: value for name, value in row.items() if name not in ("event_id", "alert_id", "created_at")}
 
 
@@ -52,7 +52,7 @@ def told(row: dict[str, Any], name: str) -> Any:
 
 
 def check_stored(delivered: Delivered) -> None:
-    """What was shown is what is stored, and every recovery found the alert that was opened for it."""
+    """Assert that preview and stored events are equal, and that each recovery has the id of its alert."""
     assert (delivered.answer.status_code, delivered.answer.json()) == (200, {})
     assert "event-error" not in delivered.answer.headers
     assert delivered.shown.get("faults", []) == []
@@ -76,7 +76,7 @@ def check_stored(delivered: Delivered) -> None:
 def test_a_shared_sample(deliver: Deliver, sample: Sample) -> None:
     delivered, expected = deliver(sample), SHARED_EXPECTED[sample.name]
     check_stored(delivered)
-    if expected.get("action") == "confirm_subscription":  # of a topic that nobody trusts
+    if expected.get("action") == "confirm_subscription":  # of an untrusted topic
         (link,) = delivered.stored
         assert link["additional_info"]["subscribe_url"] in link["description"]
         return

@@ -21,7 +21,7 @@ def words(command: str) -> list[str]:
 
 
 def curl(command: str, url: str) -> httpx.Response:
-    """What curl would send."""
+    """Return the request that curl would send."""
     program, address, *arguments = words(command)
     assert (program, address) == ("curl", "$WEBHOOK_URL")
     headers = {"content-type": "application/x-www-form-urlencoded"}

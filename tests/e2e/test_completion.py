@@ -1,4 +1,4 @@
-"""The Tab key in a real bash: the completion script as users install it, asked word by word."""
+"""Shell completion in a real bash, with the installed script."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""kill -9 of the service and of its database under load: what was acknowledged is there, and there once.
+"""kill -9 of the service and of its database under load: acknowledged events are stored exactly once.
 
 `make chaos` goes through more rounds (EVENT_SERVICE_TEST_ROUNDS).
 """
@@ -19,7 +19,7 @@ ROUNDS = int(os.environ.get("EVENT_SERVICE_TEST_ROUNDS", "5"))
 
 
 def database_process(service: Service) -> psutil.Process:
-    """The embedded database: the service's child."""
+    """Return the embedded database: the service's child."""
     children = psutil.Process(service.pid).children()
     databases = [child for child in children if "mongod" in child.name()]
     assert len(databases) == 1, children
@@ -38,7 +38,7 @@ def kill_database(service: Service) -> None:
 
 
 def bring_back(service: Service) -> None:
-    """Waits until it serves again, as a supervisor would: started anew where it has ended."""
+    """Wait until it serves again, as a supervisor would: started anew where it has ended."""
     deadline = time.monotonic() + 60
     while service.health() != "SERVING":
         assert time.monotonic() < deadline, service.log[-3000:]

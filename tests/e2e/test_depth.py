@@ -1,4 +1,4 @@
-"""Payloads as deep as can be read back in a list pass every door, and one level more passes none.
+"""Payloads as deep as can be read back in a list are accepted by all transports, and one level more by none.
 
 Source: the Event API's rules, limits of a payload: protobuf's 100 message levels, measured inside EventsInfo.
 """
@@ -25,7 +25,7 @@ TOO_DEEP = ["o" * 34, "o" * 32 + "ll", "o" + "l" * 49, "o" * 31 + "llll", "o" * 
 
 
 def called(service: Service, path: str, request: bytes, *, is_stream: bool = False) -> tuple[str, bytes]:
-    """The code a call ends with, and the reply."""
+    """Return the code a call ends with, and the reply."""
     with service.channel() as channel:
         try:
             if is_stream:
@@ -36,7 +36,7 @@ def called(service: Service, path: str, request: bytes, *, is_stream: bool = Fal
 
 
 def sender(webhook: Webhook) -> bytes:
-    """The fields of both of a request's kinds that say whose it is."""
+    """Return the fields of both of a request's kinds that say whose it is."""
     return event_pb2.CreateEventRequest(webhook_id=webhook[0], access_key=webhook[1]).SerializeToString()
 
 
@@ -46,7 +46,7 @@ def by_create(service: Service, webhook: Webhook, shape: str) -> str:
 
 
 def _outcome(code: str, reply: bytes) -> str:
-    """What became of the one payload of a batch: its own code where the batch was answered."""
+    """Return the code of the payload of a batch, or of the call."""
     if code != "OK":
         return code
     (outcome,) = ingest_pb2.CreateBatchResponse.FromString(reply).outcomes

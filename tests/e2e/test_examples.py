@@ -20,7 +20,7 @@ CURL = shutil.which("curl")
 
 @pytest.fixture
 def environment(service: Service, webhook: tuple[str, str]) -> dict[str, str]:
-    """What examples/README.md says they read."""
+    """Environment of the examples, as in examples/README.md."""
     return service.environment() | {
         "EVENT_SERVICE_HTTP": f"http://{service.http_address}",
         "EVENT_SERVICE_WEBHOOK_ID": webhook[0],
@@ -29,7 +29,7 @@ def environment(service: Service, webhook: tuple[str, str]) -> dict[str, str]:
 
 
 def run(environment: dict[str, str], *command: str | Path) -> str:
-    """What it prints; it must end well."""
+    """Run a program that must succeed; return its output."""
     done = subprocess.run(
         list(map(str, command)), env=environment, capture_output=True, text=True, check=False, timeout=100
     )
@@ -38,7 +38,7 @@ def run(environment: dict[str, str], *command: str | Path) -> str:
 
 
 def stored(service: Service, environment: dict[str, str]) -> list[str]:
-    """The titles of the webhook's events."""
+    """Return the titles of the webhook's events."""
     query = {"webhook_id": environment["EVENT_SERVICE_WEBHOOK_ID"], "query": {"page": {"limit": 2000}}}
     return [row["title"] for row in service.call("Event", "list", query).get("results", [])]
 

@@ -12,7 +12,7 @@ EVENT = "spaceone.api.monitoring.v1.Event"
 
 
 def grpcurl(*arguments: str) -> str:
-    """What grpcurl prints; fails with what it complains about."""
+    """Run grpcurl; return its output, or fail with its error."""
     done = subprocess.run([BIN / "grpcurl", "-plaintext", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,4 +1,4 @@
-"""The same hostile queries against a running service, by both doors: each is refused as the caller's fault."""
+"""The same hostile queries against a running service, over gRPC and HTTP: each is refused as InvalidArgument."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ REQUESTS = {"list": event_pb2.EventQuery, "stat": event_pb2.EventStatQuery}
 
 
 def asked(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The method and its request."""
+    """Return the method and its request."""
     method = "list" if "list" in row else "stat"
     return method, {"query": row[method]}
 

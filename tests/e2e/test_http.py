@@ -1,4 +1,4 @@
-"""The HTTP door of a real process: deliveries, the rpcs as JSON, health, and what must not be found in the log."""
+"""HTTP of a real process: deliveries, the rpcs as JSON, health, and what must not be found in the log."""
 
 import json
 import time
@@ -42,7 +42,9 @@ def test_a_delivery_is_an_event(service: Service, webhook: tuple[str, str], url:
 
 
 @pytest.mark.parametrize("body", [b"not json", b"\xff\xfe", b'{"a": NaN}', b'"text"', b"[1, 2]"])
-def test_what_is_authentic_is_not_lost(service: Service, webhook: tuple[str, str], url: str, body: bytes) -> None:
+def test_unparsable_delivery_is_stored_as_error_event(
+    service: Service, webhook: tuple[str, str], url: str, body: bytes
+) -> None:
     answer = httpx.post(url, content=body, headers={"Content-Type": "text/plain"})
     assert (answer.status_code, answer.json()) == (200, {})
     assert answer.headers["event-error"]

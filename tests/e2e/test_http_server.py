@@ -1,4 +1,4 @@
-"""The HTTP server on real sockets, met by clients that are slow, greedy or gone; the managers are in memory."""
+"""The HTTP server on real sockets, with slow, greedy and disconnecting clients; the managers are in memory."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def client_of(server: HttpServer) -> httpx.AsyncClient:
 
 
 async def send(server: HttpServer, data: bytes, *, wait: float = 5) -> bytes:
-    """Sends raw bytes and reads until the server closes the connection."""
+    """Send raw bytes and read until the server closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         writer.write(data)
@@ -149,7 +149,7 @@ async def test_a_client_hears_that_its_body_is_too_large(chunked: bool) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (413, "APIGW.0201")
 
 
-async def test_who_asks_before_sending_too_much_need_not_send_it() -> None:
+async def test_expect_continue_is_refused_for_a_large_body() -> None:
     async with serving(HttpService()) as server:
         answer = await send(server, head(20_000_000, "Expect: 100-continue\r\n"))
     assert answer.startswith(b"HTTP/1.1 413 ")
@@ -176,7 +176,7 @@ async def test_half_open_connections_do_not_keep_others_waiting() -> None:
             writer.close()
 
 
-async def test_an_answer_that_nobody_reads() -> None:
+async def test_unread_response_is_cut_off() -> None:
     reply = event_pb2.EventsInfo(results=[event_pb2.EventInfo(title="x" * 16_000_000)]).SerializeToString()
 
     async def large(_request: bytes, _call: FakeCall) -> bytes:
@@ -197,7 +197,7 @@ async def test_an_answer_that_nobody_reads() -> None:
 
 
 def received_by(client: socket.socket) -> bytes:
-    """Reads until the server is gone: all that came."""
+    """Read until the server is gone: all that came."""
     chunks = []
     with suppress(ConnectionResetError):
         while chunk := client.recv(1 << 20):
@@ -220,7 +220,7 @@ async def test_what_is_no_address(address: str) -> None:
         await HttpServer(HttpService().app(), address).start()
 
 
-async def test_signals_belong_to_somebody_else() -> None:
+async def test_server_installs_no_signal_handlers() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     async with serving(HttpService()):
         assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -39,7 +39,7 @@ def stub(service: Service) -> Iterator[ingest_pb2_grpc.IngestStub]:
 
 
 def rows(service: Service, webhook: Webhook) -> list[dict[str, Any]]:
-    """Every event of a webhook, oldest first."""
+    """Return every event of a webhook, oldest first."""
     query = {"page": {"limit": 5000}, "sort": [{"key": "created_at"}]}
     reply = service.call("Event", "list", {"webhook_id": webhook[0], "query": query})
     return list(reply.get("results", ()))
@@ -127,7 +127,7 @@ def test_one_key_twice_in_a_batch_is_one_event(
     assert len({one.event_ids[0] for one in reply.outcomes}) == len(rows(service, webhook)) == 1
 
 
-def test_who_may_not_deliver_is_refused_as_by_create(
+def test_batch_refuses_wrong_credentials_as_create_does(
     service: Service, webhook: Webhook, stub: ingest_pb2_grpc.IngestStub
 ) -> None:
     for who, code in (
@@ -176,7 +176,7 @@ def test_the_client_stores_everything_and_says_so(service: Service, webhook: Web
     assert [found[one.result().event_ids[0]] for one in good] == [f"client-{number}" for number in range(500)]
 
 
-def test_the_client_tells_a_wrong_key(service: Service, webhook: Webhook) -> None:
+def test_client_reports_a_wrong_key(service: Service, webhook: Webhook) -> None:
     with EventClient(service.grpc_address, webhook[0], "wrong") as client:
         error = client.send(native("a")).exception(30)
     assert isinstance(error, NotStored)
@@ -185,14 +185,14 @@ def test_the_client_tells_a_wrong_key(service: Service, webhook: Webhook) -> Non
 
 
 def keys_stored(service: Service, webhook: Webhook) -> dict[str, int]:
-    """How often each event_key is stored."""
+    """Return the number of stored events per event_key."""
     group = {"keys": [{"k": "event_key", "n": "key"}], "fields": [{"o": "count", "n": "count"}]}
     query = {"filter": [{"k": "webhook_id", "v": webhook[0], "o": "eq"}], "aggregate": [{"group": group}]}
     return {row["key"]: row["count"] for row in service.call("Event", "stat", {"query": query})["results"]}
 
 
 @pytest.mark.timeout(300)
-def test_kill_9_in_the_middle_loses_nothing_and_stores_nothing_twice(make_service: Callable[..., Service]) -> None:
+def test_kill_9_during_a_stream_loses_and_doubles_nothing(make_service: Callable[..., Service]) -> None:
     service = make_service().start()
     webhook = service.create_webhook("under fire")
     chance, ending = random.Random(7), threading.Event()

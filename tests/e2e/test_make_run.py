@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("make run")
 
 
 def copy_of_checkout(target: Path) -> Path:
-    """The files of the project as they are now, and nothing git ignores: what a clone would have."""
+    """Return the files of the project as they are now, and nothing git ignores: what a clone would have."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -60,7 +60,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def interrupt(service: Service) -> None:
-    """What Ctrl+C does: SIGINT to everything that runs in the terminal."""
+    """Send SIGINT to all processes of the terminal, as Ctrl+C does."""
     assert service.process is not None
     if service.process.poll() is not None:
         return
@@ -78,7 +78,7 @@ def printed_commands(service: Service, *beginnings: str) -> list[str]:
 
 
 def paste(service: Service, command: str) -> str:
-    """Runs a line in the folder `make run` was called in, with nothing prepared."""
+    """Run a line in the folder `make run` was called in, with nothing prepared."""
     environment = {**(service.outside or {}), "EVENT_SERVICE_DATA_DIR": str(service.data_dir)}
     done = subprocess.run(
         ["bash", "-c", command], cwd=service.cwd, env=environment, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes of a running service."""
+"""The metrics that Prometheus scrapes from a running service."""
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -7,7 +7,7 @@ from tests.e2e.service import Service
 
 
 def samples(service: Service) -> tuple[str, dict[str, float]]:
-    """The text, and every sample by its name and labels, `name{label="value"}`."""
+    """Return the text, and every sample by its name and labels, `name{label="value"}`."""
     text = httpx.get(f"http://{service.http_address}/metrics", timeout=30).raise_for_status().text
     found = {}
     for family in text_string_to_metric_families(text):
@@ -17,7 +17,7 @@ def samples(service: Service) -> tuple[str, dict[str, float]]:
     return text, found
 
 
-def test_a_delivery_is_counted_and_its_key_is_not_told(service: Service, webhook: tuple[str, str]) -> None:
+def test_metrics_count_a_delivery_without_its_key(service: Service, webhook: tuple[str, str]) -> None:
     _, before = samples(service)
     service.create_event(webhook, {"event_key": "k", "title": "t"})
     path = f"/monitoring/v1/webhook/{webhook[0]}/{webhook[1]}/events"

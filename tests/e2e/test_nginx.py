@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not NGINX.exists(), reason="make test-tools has 
 
 @pytest.fixture
 def proxied(service: Service, tmp_path: Path) -> Iterator[tuple[Service, Path]]:
-    """The service as it is reached through nginx, and nginx' log. The second service of the file is away."""
+    """Yield the service as it is reached through nginx, and nginx' log. The second service of the file is away."""
     grpc_port, http_port, nobody = free_port(), free_port(), free_port()
     text = (CHECKOUT / "deploy" / "nginx.conf").read_text()
     for old, new in (

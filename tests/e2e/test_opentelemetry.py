@@ -1,4 +1,4 @@
-"""A real service that exports to a real receiver: whose child each span is, what metrics say, and what is not told."""
+"""A real service that exports to a real receiver: parents of spans, values of metrics, and absence of secrets."""
 
 import json
 import re
@@ -19,7 +19,7 @@ GRPC_TRACE, HTTP_TRACE, PARENT = "a" * 32, "b" * 32, "c" * 16
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OtlpReceiver, Service, tuple[str, str]]]:
-    """What one delivery by gRPC, one by HTTP, one list and one refusal leave behind, the service stopped."""
+    """Yield the exports of a stopped service after a delivery by gRPC and HTTP, a list and a refusal."""
     settings = {
         "EVENT_SERVICE_LOG_LEVEL": "debug",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -91,7 +91,7 @@ def test_reads_have_the_database_below_them(exported: tuple[OtlpReceiver, Servic
     assert {attributes(one)["db.system.name"] for one in below} == {"mongodb"}
 
 
-def test_no_key_and_no_event_is_told(exported: tuple[OtlpReceiver, Service, tuple[str, str]]) -> None:
+def test_spans_contain_no_key_and_no_event(exported: tuple[OtlpReceiver, Service, tuple[str, str]]) -> None:
     receiver, _, webhook = exported
     everything = b"".join(body for _, body in receiver.bodies)
     for secret in (webhook[1], webhook[0], "guessed-key", "event_key"):
@@ -126,7 +126,7 @@ def test_the_log_names_the_trace(exported: tuple[OtlpReceiver, Service, tuple[st
     assert re.fullmatch("[0-9a-f]{32}", listed["trace_id"])
 
 
-def test_a_collector_that_is_away_holds_nobody_up(tmp_path: Path) -> None:
+def test_unreachable_collector_does_not_delay_calls(tmp_path: Path) -> None:
     with Service(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}) as service:
         webhook = service.create_webhook()
         service.create_event(webhook, {"event_key": "k", "title": "t"})

@@ -1,4 +1,4 @@
-"""Everything the README shows is run: its sessions, its program, its targets and its settings."""
+"""Run everything in the README: sessions, program, make targets and settings."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ AMTOOL = CHECKOUT / ".tools" / "bin" / "amtool"
 
 
 def as_in_readme(text: str, service: Service) -> str:
-    """What a service of the tests printed, as it would read on the default addresses."""
+    """Return the output of a test service, with the default addresses."""
     for ours, shown in ((service.grpc_address, GRPC), (service.http_address, HTTP), (str(service.data_dir), DATA_DIR)):
         text = text.replace(ours, shown)
     # The README's user has the default address, for which the line names no server.
@@ -66,7 +66,7 @@ def test_sessions_and_program(make_service: Callable[..., Service], tmp_path: Pa
 
 
 def served(service: Service) -> str:
-    """What `serve` has printed for people: everything but its log."""
+    """Return the output of `serve` without its log."""
     lines = [line for line in service.log.splitlines() if not line.startswith("{")]
     return as_in_readme("\n".join(lines), service)
 

@@ -1,4 +1,4 @@
-"""Remote parsers as they are in the wild: they work, they are slow, they crash, they answer nonsense."""
+"""Remote plugins that work, are slow, crash or send invalid replies."""
 
 import asyncio
 import json
@@ -129,7 +129,7 @@ async def test_a_crash_and_the_calls_after_it() -> None:
         assert kinds(await parse(plugins, plugin.endpoint, {"do": "crash"})) == ["unavailable"]
         plugin.stop()
         plugin.start()
-        # The connection of before is gone; a new one is made without anybody's doing.
+        # The connection of before is gone; a new one is opened automatically.
         for _ in range(100):
             if (await parse(plugins, plugin.endpoint, {"alerts": [{"id": "a"}]})).events:
                 break
@@ -139,7 +139,7 @@ async def test_a_crash_and_the_calls_after_it() -> None:
     await plugins.close()
 
 
-async def test_who_is_not_there_is_left_alone_after_some_tries(remote: RemotePlugins) -> None:
+async def test_unreachable_plugin_is_skipped_after_failures(remote: RemotePlugins) -> None:
     endpoint = f"grpc://127.0.0.1:{free_port()}"
     for _ in range(3):
         assert kinds(await parse(remote, endpoint, {"a": 1})) == ["unavailable"]
@@ -196,7 +196,7 @@ async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
 
 
 def error_of(collectors: Collectors, webhook_id: str) -> dict[str, Any]:
-    """The one event of a webhook, which stands for what could not be read."""
+    """Return the one event of a webhook, which stands for what could not be read."""
     (row,) = collectors.events(webhook_id)
     assert (row["event_type"], row["severity"]) == ("ERROR", "CRITICAL")
     assert row["title"].startswith("Webhook Event Parsing Error - ")

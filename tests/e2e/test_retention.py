@@ -1,4 +1,4 @@
-"""How long events are kept, from the command line to the document, on a real service."""
+"""Retention, from the command line to the document, on a real service."""
 
 import json
 import subprocess
@@ -51,7 +51,7 @@ def test_from_the_option_to_the_day_it_goes_and_back(keeping: Service) -> None:
             events.update_one({"_id": row["_id"]}, {"$set": moved})
         counted = db(keeping, "prune", "--dry-run")
         assert counted.returncode == 0, counted.stderr
-        assert "2 events would be deleted; 1 would be given another day to go." in counted.stdout
+        assert "2 events would be deleted; the expiry of 1 would be changed." in counted.stdout
         assert "short" in counted.stdout
         assert events.count_documents({}) == 3
         done = json.loads(db(keeping, "prune", "--json").stdout)
@@ -84,7 +84,7 @@ def test_a_setting_that_cannot_be_is_refused(keeping: Service) -> None:
 
 def test_indexes_can_be_made_beforehand_but_there_is_nothing_to_shard(keeping: Service, tmp_path: Path) -> None:
     made = db(keeping, "init")
-    assert "The collections and their indexes are there." in made.stdout
+    assert "Collections and indexes exist." in made.stdout
     refused = db(keeping, "init", "--sharded")
     assert refused.returncode != 0
     assert "the server is no mongos" in refused.stderr

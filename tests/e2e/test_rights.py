@@ -21,7 +21,7 @@ from tests.mongod import ReplicaSet
 USERS: dict[str, list[dict[str, str]]] = {
     "service": [{"role": "readWrite", "db": "events"}],
     "reader": [{"role": "read", "db": "events"}],
-    "nobody": [],
+    "nothing": [],
     "writer": [{"role": "no_indexes", "db": "events"}],
 }
 DENIED = "Checking authorization failed"  # mongod's log, of each command it refuses
@@ -60,7 +60,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     key.write_bytes(base64.b64encode(os.urandom(60)))
     key.chmod(0o600)
     with ReplicaSet(folder, nodes=1, arguments=["--keyFile", str(key)]) as replica_set:
-        with replica_set.nodes[0].client() as client:  # from this machine the first user may be made by anybody
+        with replica_set.nodes[
+            0
+        ].client() as client:  # from this machine the first user may be created without authentication
             client.admin.command("createUser", "root", pwd="word", roles=["root"])
         made = Guarded(replica_set)
         with made.root() as client:
@@ -86,13 +88,13 @@ REFUSED = {
     "no credentials": ("", {}, "the MongoDB asks for a user, and EVENT_SERVICE_MONGODB_URI names none: put USER:PASS"),
     "wrong password": ("service", {"password": "no"}, "refuses the user 'service' of the database 'admin' (Authentic"),
     "unknown source": ("service", {"authSource": "x"}, "refuses the user 'service' of the database 'x' (Authenticat"),
-    "no roles": ("nobody", {}, "the user 'nobody' may not find, insert, update, remove, changeStream, listIndexes, "),
+    "no roles": ("nothing", {}, "the user 'nothing' may not find, insert, update, remove, changeStream, listIndexes, "),
     "read only": ("reader", {}, f"the user 'reader' {LACKING}grantRolesToUser('reader', [{{role: 'readWrite', db: "),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_doctor_and_db_say_what_is_missing(guarded: Guarded, command_line: CommandLine, case: str) -> None:
+def test_doctor_and_db_name_missing_rights(guarded: Guarded, command_line: CommandLine, case: str) -> None:
     user, changes, said = REFUSED[case]
     command_line.set(**guarded.settings(user, **changes))
     status, out, _ = command_line.run("doctor", "--json")
@@ -108,7 +110,7 @@ def test_doctor_and_db_say_what_is_missing(guarded: Guarded, command_line: Comma
 
 
 @pytest.mark.parametrize("case", ["wrong password", "read only"])
-def test_serve_says_at_once_what_is_missing(guarded: Guarded, tmp_path: Path, case: str) -> None:
+def test_serve_names_missing_rights(guarded: Guarded, tmp_path: Path, case: str) -> None:
     user, changes, said = REFUSED[case]
     done = refused_start(tmp_path, **guarded.settings(user, **changes))
     assert_one_clear_line(done, said)
@@ -150,7 +152,7 @@ def test_read_write_on_the_one_database_is_enough_for_everything(
     assert restored["documents"]["event"] == 3
     found = {finding["what"]: finding for finding in command_line.json("doctor")}
     assert found["database"]["detail"].startswith("MongoDB ")
-    assert found["database"]["detail"].endswith("events was written to and read; its indexes are there")
+    assert found["database"]["detail"].endswith("events can be written and read; its indexes are there")
     command_line.set(**guarded.settings("reader"))
     command_line.out("db", "check")
     command_line.out("db", "prune", "--dry-run")
@@ -159,7 +161,7 @@ def test_read_write_on_the_one_database_is_enough_for_everything(
 
 
 def watch(service: Service, webhook: tuple[str, str]) -> None:
-    """Has an event told to a watcher."""
+    """Store an event, and receive it in a watch."""
     request = events_pb2.WatchRequest(query=event_pb2.EventQuery(webhook_id=webhook[0]))
     with service.channel() as channel:
         call = events_pb2_grpc.EventsStub(channel).Watch(request, timeout=60)
@@ -169,7 +171,7 @@ def watch(service: Service, webhook: tuple[str, str]) -> None:
         call.cancel()
 
 
-def test_indexes_may_be_another_user_s(
+def test_indexes_may_be_created_by_another_user(
     guarded: Guarded, command_line: CommandLine, make_service: Callable[..., Service]
 ) -> None:
     guarded.drop("events")

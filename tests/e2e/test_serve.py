@@ -1,4 +1,4 @@
-"""`event-service serve` as an operator meets it: starts, refusals, restarts, stops."""
+"""`event-service serve`: starts, refusals, restarts, stops."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 MakeService = Callable[..., Service]
 
 
-def test_sigterm_ends_it_well_and_what_was_stored_is_there_again(make_service: MakeService) -> None:
+def test_sigterm_exits_cleanly_and_events_survive(make_service: MakeService) -> None:
     service = make_service().start()
     webhook = service.create_webhook()
     service.create_event(webhook, {"event_key": "kept"})
@@ -29,7 +29,7 @@ def test_sigterm_ends_it_well_and_what_was_stored_is_there_again(make_service: M
     assert service.stop() == 0
 
 
-def test_sigint_during_the_start_ends_it_well(make_service: MakeService) -> None:
+def test_sigint_during_start_exits_cleanly(make_service: MakeService) -> None:
     service = make_service()
     service.spawn()
     while not service.data_dir.exists():
@@ -94,7 +94,7 @@ def test_listening_beyond_loopback_without_authentication_is_refused(name: str, 
     assert not (tmp_path / "data").exists()
 
 
-def test_insecure_insists(make_service: MakeService) -> None:
+def test_insecure_allows_listening_beyond_loopback(make_service: MakeService) -> None:
     service = make_service()
     service.grpc_address = f"0.0.0.0:{free_port()}"
     service.command = (*service.command, "--insecure")

@@ -56,7 +56,7 @@ def test_the_same_idempotency_key_stores_once(foreign_client: ForeignClient, mad
     assert caught.value.code == "ALREADY_EXISTS"
 
 
-def test_what_cannot_be_understood_is_kept_and_said(foreign_client: ForeignClient, made: dict) -> None:
+def test_unparsable_payload_is_stored_and_reported(foreign_client: ForeignClient, made: dict) -> None:
     payload = {"severity": "AWFUL", "$where": {"a.b": [1, None]}}
     order = {"webhook_id": made["webhook_id"], "access_key": made["access_key"], "data": payload}
     answer = foreign_client.call("Event", "create", order)

@@ -1,6 +1,6 @@
-"""Every command in a terminal: tables, bars and colours for people, and none of the colours where they are not wanted.
+"""Every command in a terminal: tables, bars and colours; no colours with NO_COLOR and in pipes.
 
-All commands run in one go, as one test each way, since starting a program is what takes the time.
+All commands run in one test per mode, since starting programs takes most of the time.
 """
 
 import json
@@ -42,7 +42,7 @@ def commands(service: Service, sender: tuple[str, str], tmp_path_factory: pytest
         "get": (["event", "get", event["event_id"]], r"severity +CRITICAL(.|\n)*raw_data\n\{"),
         "stat": (["event", "stat", this], r"SEVERITY +EVENTS *\nCRITICAL +\d+ +█+"),
         "tail": (["event", "tail", this, "-n", "1"], r"CRITICAL  ALERT  Disk full"),
-        "export": (["event", "export", this, "-o"], r"holds \d+ events?"),
+        "export": (["event", "export", this, "-o"], r"contains \d+ events?"),
         "webhook get": (["webhook", "get", sender[0]], r"state +ENABLED"),
         "webhook test": (["webhook", "test", sender[0], str(payload)], r"Disk full"),
         "doctor": (["doctor"], r"server +"),
@@ -58,14 +58,14 @@ def keep_sending(service: Service, webhook: tuple[str, str], stop: Event) -> Non
 def run_all(
     service: Service, webhook: tuple[str, str], commands: Commands, folder: Path, **more: str
 ) -> dict[str, str]:
-    """What each prints to a terminal, two at a time."""
+    """Return the output of each command in a terminal; run two at a time."""
 
     def show(name: str) -> str:
         arguments = list(commands[name][0])
         if name == "export":
             arguments.append(str(folder / "events.csv"))
         stop = Event()
-        if name == "tail":  # it hears what is received from now on: somebody has to go on sending
+        if name == "tail":  # it shows new events only, so that a sender must run
             Thread(target=keep_sending, args=(service, webhook, stop), daemon=True).start()
         settings = {key: value for key, value in service.environment().items() if key.startswith("EVENT_SERVICE_")}
         try:

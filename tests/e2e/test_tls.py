@@ -1,4 +1,4 @@
-"""TLS as the command line meets it; tests/e2e/trust has clients of their own, and mutual TLS."""
+"""TLS of the command line; tests/e2e/trust has other clients and mutual TLS."""
 
 import json
 import ssl
@@ -16,7 +16,7 @@ HEALTH = (BIN / "event-service", "health")
 
 
 def health(service: Service, *arguments: object, wait: int = 0) -> str:
-    """What `event-service health` says with these options."""
+    """Return the output of `event-service health` with these options."""
     command = [*HEALTH, "--server", service.grpc_address, "--wait", str(wait), *map(str, arguments)]
     return subprocess.run(
         command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
@@ -25,13 +25,13 @@ def health(service: Service, *arguments: object, wait: int = 0) -> str:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Authority:
-    """The authority of the service; its certificate is in ca.pem, the service's own in server.pem and server.key.
-    Another authority's is in stranger-ca.pem.
+    """Return the CA of the service; its certificate is in ca.pem, the service's own in server.pem and server.key.
+    Another CA's is in other-ca.pem.
     """
     authority = Authority("ours")
     (tmp_path / "ca.pem").write_bytes(authority.certificate)
     authority.issue("localhost").write(tmp_path / "server.pem", tmp_path / "server.key")
-    (tmp_path / "stranger-ca.pem").write_bytes(Authority("stranger").certificate)
+    (tmp_path / "other-ca.pem").write_bytes(Authority("other").certificate)
     return authority
 
 
@@ -42,7 +42,7 @@ def test_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Pa
     )
     service.spawn()
     assert health(service, "--ca-file", tmp_path / "ca.pem", wait=60) == "SERVING"
-    assert health(service, "--ca-file", tmp_path / "stranger-ca.pem") == "UNREACHABLE"
+    assert health(service, "--ca-file", tmp_path / "other-ca.pem") == "UNREACHABLE"
     assert health(service) == "UNREACHABLE"
     own = service.environment()
     own.pop("EVENT_SERVICE_SERVER", "")
@@ -50,14 +50,14 @@ def test_tls(make_service: Callable[..., Service], ours: Authority, tmp_path: Pa
     assert f"https://{service.http_address}" in service.log
     assert delivered(service, tmp_path / "ca.pem") == 200
     with pytest.raises(httpx.ConnectError, match="certificate"):
-        delivered(service, tmp_path / "stranger-ca.pem")
+        delivered(service, tmp_path / "other-ca.pem")
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"http://{service.http_address}/healthz")
     assert service.stop() == 0
 
 
 def delivered(service: Service, trusted: Path) -> int:
-    """The status of an event posted to the URL of a new webhook, by somebody who trusts that authority."""
+    """Post an event to a new webhook, trusting that CA; return the status."""
     command = [BIN / "event-service", "webhook", "create", "--name", "n", "--project-id", "project-1", "--json"]
     made = subprocess.run(
         [*command, "--server", service.grpc_address, "--ca-file", service.folder.parent / "ca.pem"],

@@ -13,7 +13,7 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from tests.e2e.service import BIN, Service
 
 
-def test_events_are_told_once_and_in_order(service: Service, webhook: tuple[str, str]) -> None:
+def test_watch_yields_events_once_and_in_order(service: Service, webhook: tuple[str, str]) -> None:
     sent = [f"k{number}" for number in range(20)]
     request = events_pb2.WatchRequest(query=event_pb2.EventQuery(webhook_id=webhook[0]))
     with service.channel() as channel:
@@ -37,7 +37,7 @@ def test_events_are_told_once_and_in_order(service: Service, webhook: tuple[str,
         again.cancel()
 
 
-def test_what_cannot_be_watched_is_refused(service: Service) -> None:
+def test_invalid_watch_is_refused(service: Service) -> None:
     request = events_pb2.WatchRequest()
     request.query.query.sort.add(key="title")
     with service.channel() as channel, pytest.raises(grpc.RpcError) as caught:

@@ -1,5 +1,4 @@
-"""What an operator sees of a webhook at a running service: what a payload would become, what became of those that came,
-what was wrong, and what can be read again."""
+"""Preview, statistics, errors and replay of a webhook at a running service."""
 
 import hashlib
 import hmac
@@ -17,26 +16,26 @@ PAYLOADS = CHECKOUT / "tests" / "unit" / "normalize" / "payloads"
 ACKNOWLEDGED = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
 
 
-def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -> None:
+def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, _ = collectors.webhook("dry run")
     payload = (PAYLOADS / "alertmanager-firing.json").read_text()
     shown = run("webhook", "test", webhook_id, "--json", stdin=payload).json
     assert (shown["parser"], len(shown["events"])) == ("alertmanager", 2)
     text = run("webhook", "test", webhook_id, str(PAYLOADS / "alertmanager-firing.json")).out
-    assert "Read by alertmanager." in text
+    assert "Parser: alertmanager." in text
     assert "Filesystem on node-1:9100 is almost full" in text
-    assert "Left out: alerts cut off by the sender" in text
+    assert "Ignored: alerts cut off by the sender" in text
 
     headers = ("-H", "ce-specversion: 1.0", "-H", "ce-id:1", "-H", "ce-source: /s", "-H", "ce-type: a.b.opened")
-    assert "Read by cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
+    assert "Parser: cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
     text = run("webhook", "test", webhook_id, stdin="not json").out
-    assert "Not understood: the body is not JSON" in text
+    assert "Not parsed: the body is not JSON" in text
     assert "Webhook Event Parsing Error - dry run" in text
-    assert "It makes no event." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
+    assert "The payload has no events." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
 
     for arguments, status, said in (
         ((webhook_id, "-H", "no colon"), 2, "name:value"),
-        ((webhook_id, "/no/such/file"), 2, "cannot be read"),
+        ((webhook_id, "/no/such/file"), 2, "Cannot read"),
         (("webhook-000000000000",), 1, "ERROR_NOT_FOUND"),
         ((webhook_id,), 1, "ERROR_REQUIRED_PARAMETER"),
     ):
@@ -45,7 +44,7 @@ def test_what_a_payload_would_become(run: CommandLine, collectors: Collectors) -
     assert collectors.events(webhook_id) == [], "nothing is stored"
 
 
-def test_what_became_of_deliveries(run: CommandLine, collectors: Collectors) -> None:
+def test_statistics_of_deliveries(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("counted")
     fresh = run("webhook", "get", webhook_id, "--json").json
     assert (fresh["statistics"]["calls"], "last_received_at" in fresh["statistics"]) == (0, False)
@@ -69,18 +68,16 @@ def test_what_became_of_deliveries(run: CommandLine, collectors: Collectors) -> 
     assert shown["requests"] == {"total": 7, "error": 1}
     text = run("webhook", "get", webhook_id).out
     for line in (
-        r"events stored              4, 1 of them for what was not understood",
-        "sent again                 1",
+        "events stored  4, 1 of them parse errors",
+        "duplicates  1",
         "recoveries without an alert  1",
-        "no event on purpose          1 acknowledge",
+        "ignored  1 acknowledge",
         "refused                      2",
     ):
         assert " ".join(line.split()) in " ".join(text.split())
 
 
-def test_what_could_not_be_read_is_replayed_once_its_webhook_can_read_it(
-    run: CommandLine, collectors: Collectors
-) -> None:
+def test_replay_stores_events_once_after_the_webhook_is_fixed(run: CommandLine, collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("doors", "mapping", mapping={"event_key": "nr", "title": "name"})
     collectors.post(url, {"number": 7, "label": "Door", "at": "2025-05-06T07:08:09Z"})
     (error,) = collectors.events(webhook_id)
@@ -131,7 +128,7 @@ def test_unsigned_deliveries_are_refused_where_a_signature_is_demanded(
             assert secret.encode() not in path.read_bytes(), path
 
 
-def test_no_link_of_a_stranger_is_opened_and_no_forged_message_taken(collectors: Collectors) -> None:
+def test_unsigned_sns_links_and_forged_messages_are_refused(collectors: Collectors) -> None:
     webhook_id, url = collectors.webhook("trusting", sns_topics=[TOPIC])
     subscription = collectors.post(url, signed(confirmation()))
     assert subscription.status_code == 200
@@ -143,7 +140,7 @@ def test_no_link_of_a_stranger_is_opened_and_no_forged_message_taken(collectors:
     assert len(collectors.events(webhook_id)) == 1
 
 
-def test_a_collector_that_goes_wild_opens_no_more_alerts_than_it_may(
+def test_alerts_per_minute_limits_a_flooding_collector(
     make_service: Callable[..., Service],
 ) -> None:
     with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000") as capped:

@@ -27,8 +27,8 @@ Payload = Mapping[str, Any]
 
 
 class Writers:
-    """ThreadPool that send payloads under idempotency keys and retry until OK: single events, batches, and whole stories
-    of an alert that recovers and comes again.
+    """Threads that send payloads under idempotency keys and retry until OK: single events, batches, and sequences of
+    an alert that recovers and fires again.
 
     Attributes:
         acknowledged: how many events of each (event_key, event_type) were answered OK.
@@ -52,7 +52,7 @@ class Writers:
             thread.start()
 
     def finish(self, seconds: float = 60) -> None:
-        """Lets each writer have its present payload acknowledged, and ends them."""
+        """Stop the writers after their present payloads are acknowledged."""
         self._ending.set()
         for thread in self._threads:
             thread.join(seconds)
@@ -77,7 +77,7 @@ class Writers:
         channel.close()
 
     def _acknowledged(self, channel: grpc.Channel, payload: Payload, idempotency_key: str) -> bool:
-        """Sends a payload once; whether it was answered OK."""
+        """Send a payload once; whether it was answered OK."""
         request = event_pb2.CreateEventRequest(webhook_id=self.webhook[0], access_key=self.webhook[1])
         request.data.update(payload)
         rpc = channel.unary_unary(CREATE, request_serializer=event_pb2.CreateEventRequest.SerializeToString)
@@ -93,7 +93,7 @@ class Writers:
 
 
 def endless_payloads(chance: random.Random) -> Iterator[Payload]:
-    """What one writer sends, in order."""
+    """Return the payloads of one writer, in order."""
     while True:
         name = uuid.uuid4().hex
         match chance.randrange(3):

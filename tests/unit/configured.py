@@ -8,7 +8,7 @@ from event_service.settings import Settings
 
 @cache
 def configured(**values: Any) -> Settings:
-    """Settings with these values, whatever the environment's `.env` says.
+    """Return settings with these values, whatever the environment's `.env` says.
 
     Made once, since they cannot be changed: to make them takes as long as many a test.
     """

@@ -7,12 +7,12 @@ import api_reference
 import pytest
 
 
-def test_it_is_what_the_protos_say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_document_matches_the_protos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["api_reference.py", "--check"])
     assert api_reference.main() == 0, capsys.readouterr().out
 
 
-def test_a_change_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stale_document_is_detected(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["api_reference.py", "--check"])
     monkeypatch.setattr(api_reference, "HEADER", "another")
     assert api_reference.main() == 1
@@ -22,7 +22,7 @@ def test_a_change_is_noticed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "Some.thing" in capsys.readouterr().out
 
 
-def test_every_method_is_in_it_and_every_link_leads_somewhere() -> None:
+def test_every_method_is_documented_and_links_resolve() -> None:
     text = api_reference.TARGET.read_text(encoding="utf-8")
     for name in (
         "Event.create",

@@ -1,4 +1,4 @@
-"""What the composition root runs by itself."""
+"""Background tasks of the composition root."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
 
 
-async def test_mending_goes_on_after_any_failure(caplog: pytest.LogCaptureFixture) -> None:
+async def test_recovery_continues_after_any_failure(caplog: pytest.LogCaptureFixture) -> None:
     outcomes: list[int | Exception] = [KeyError("row"), Unavailable(), 2]
     threads = ThreadPool(1)
     finished = asyncio.Event()

@@ -27,7 +27,7 @@ def test_a_percentile_of_nothing_or_beyond_all_is_refused(values: list[float], s
         percentile(values, share)
 
 
-def test_a_ratio_says_how_many_times_cheaper_ours_is() -> None:
+def test_ratio_is_upstream_over_ours() -> None:
     assert ratio(33.0, 1.5) == 22
 
 
@@ -57,7 +57,7 @@ def run(requests: int, cpu_seconds: float, *, instructions: int | None = None, s
     return Run(requests, 0, seconds, cpu_seconds, [0.001] * requests, instructions)
 
 
-def test_the_cpu_of_a_run_is_told_per_request_in_microseconds() -> None:
+def test_cpu_is_per_request_in_microseconds() -> None:
     assert run(1000, 0.5).cpu_us == 500
 
 
@@ -74,7 +74,7 @@ def test_a_cost_counts_all_requests_over_all_the_time() -> None:
     assert found.latency_ms == {"p50": 1.0, "p99": 1.0}
 
 
-def test_instructions_are_told_per_request_where_they_were_counted() -> None:
+def test_instructions_are_per_request_where_counted() -> None:
     assert cost([run(10, 1)]).instructions is None
     assert cost([run(10, 1, instructions=5000), run(10, 1, instructions=7000), run(10, 1)]).instructions == 600
 

@@ -41,7 +41,7 @@ def database() -> Iterator[Database[dict[str, object]]]:
     thread.join(10)
 
 
-def test_it_greets_like_a_database_that_takes_writes(database: Database[dict[str, object]]) -> None:
+def test_hello_is_that_of_a_primary(database: Database[dict[str, object]]) -> None:
     assert database.command("ping")["ok"] == 1
     assert database.client.is_primary
     assert database.command("hello")["setName"] == "double", "the service takes no standalone"
@@ -104,7 +104,7 @@ def test_a_write_takes_its_time_and_all_of_it_is_acknowledged(database: Database
     assert len(database.event.insert_many([{"x": number} for number in range(64)]).inserted_ids) == 64
 
 
-def test_what_it_does_not_know_is_an_error(database: Database[dict[str, object]]) -> None:
+def test_unknown_query_is_an_error(database: Database[dict[str, object]]) -> None:
     database.webhook.insert_one({"webhook_id": "w-3", "name": "three"})
     with pytest.raises(OperationFailure, match="does not know"):
         database.webhook.find_one({"name": {"$gt": "a"}})

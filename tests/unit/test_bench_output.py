@@ -1,4 +1,4 @@
-"""What bench reads from other programs and what it prints: perf, h2load, tables."""
+"""Output of bench and of the programs it parses: perf, h2load, tables."""
 
 from bench import h2load, instructions, report, soak
 from bench.alone import Point

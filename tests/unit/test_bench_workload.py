@@ -27,7 +27,7 @@ def test_each_payload_of_a_batch_is_another_event() -> None:
     assert len({payload.data["event_key"] for message in sent for payload in message.payloads}) == 12
 
 
-def test_reads_come_round_again() -> None:
+def test_reads_repeat() -> None:
     make = message_maker("get", NAMES)
     asked = [event_pb2.EventRequest.FromString(make()).event_id for _ in range(3)]
     assert asked == ["event-1", "event-2", "event-1"]
@@ -58,7 +58,7 @@ def test_an_rpc_knows_its_method(rpc: str, method: str) -> None:
     assert method_of(rpc) == method
 
 
-def test_who_comes_first_changes_from_round_to_round() -> None:
+def test_order_alternates_between_rounds() -> None:
     targets = [Target("ours", 1, 1, NAMES), Target("upstream", 2, 2, NAMES)]
     order = [
         [target.name for _, clients, target in _round(("get",), targets, number) if clients == 16] for number in (0, 1)
@@ -66,7 +66,7 @@ def test_who_comes_first_changes_from_round_to_round() -> None:
     assert order == [["ours", "upstream"], ["upstream", "ours"]]
 
 
-def test_only_ours_is_asked_by_64_clients() -> None:
+def test_upstream_is_skipped_at_64_clients() -> None:
     targets = [Target("ours", 1, 1, NAMES), Target("upstream", 2, 2, NAMES)]
     assert [target.name for _, clients, target in _round(("get",), targets, 0) if clients == 64] == ["ours"]
 

@@ -1,4 +1,4 @@
-"""The batching client against a service that answers as it is told."""
+"""The batching client against a scripted service."""
 
 import threading
 import time
@@ -59,7 +59,7 @@ class Service:
         return [[int(one.data.fields["n"].number_value) for one in request.payloads] for request in self.requests]
 
     def keys(self, number: int) -> set[str]:
-        """The idempotency keys an event was sent under."""
+        """Return the idempotency keys an event was sent under."""
         return {
             one.idempotency_key
             for request in self.requests
@@ -103,7 +103,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def make_client(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EventClient]]:
-    monkeypatch.setattr(client_module, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client_module, "_FIRST_BACKOFF", 0.01)
     made: list[EventClient] = []
 
     def make(**options: Any) -> EventClient:
@@ -130,7 +130,7 @@ def refusal(future: "futures.Future[Stored]") -> NotStored:
 
 
 def hold(service: Service, client: EventClient) -> "futures.Future[Stored]":
-    """Sends event 0 and keeps its call under way."""
+    """Send event 0 and keep its call in flight."""
     service.gate.clear()
     first = client.send({"n": 0})
     while not service.requests:
@@ -138,7 +138,7 @@ def hold(service: Service, client: EventClient) -> "futures.Future[Stored]":
     return first
 
 
-def test_an_event_leaves_at_once_with_everything_it_needs(service: Service, make_client: Make) -> None:
+def test_event_is_sent_immediately_with_key_and_credentials(service: Service, make_client: Make) -> None:
     client = make_client(token="t")
     payload = {"n": 1, "a.b": ["키", None, {"$c": 0.5}]}
     assert result(client.send(payload)) == Stored(("event-1",), 1)
@@ -149,7 +149,7 @@ def test_an_event_leaves_at_once_with_everything_it_needs(service: Service, make
     assert service.metadata[0]["token"] == "t"
 
 
-def test_what_is_sent_during_a_call_is_the_next_batch(service: Service, make_client: Make) -> None:
+def test_events_sent_during_a_call_form_the_next_batch(service: Service, make_client: Make) -> None:
     client = make_client(batch_items=4)
     first = hold(service, client)
     others = [client.send({"n": n}) for n in range(1, 7)]
@@ -172,13 +172,13 @@ def test_a_batch_is_bounded_in_bytes_and_one_event_may_be_larger(service: Servic
     assert service.batches == [[0], [1, 2], [3], [4]]
 
 
-def test_the_callers_own_key_is_kept(service: Service, make_client: Make) -> None:
+def test_given_idempotency_key_is_used(service: Service, make_client: Make) -> None:
     client = make_client()
     result(client.send({"n": 1}, idempotency_key="mine"))
     assert service.keys(1) == {"mine"}
 
 
-def test_outcomes_are_told_in_full(service: Service, make_client: Make) -> None:
+def test_future_returns_the_whole_outcome(service: Service, make_client: Make) -> None:
     service.script = [lambda _: Outcome(event_count=30, event_ids=["a"], duplicate=True, faults=["f"], ignored=["i"])]
     assert result(make_client().send({"n": 1})) == Stored(("a",), 30, True, ("f",), ("i",))
 
@@ -196,16 +196,14 @@ def test_outcomes_are_told_in_full(service: Service, make_client: Make) -> None:
     ],
     ids=lambda one: getattr(one, "code", None) or getattr(one, "name", "outcome"),
 )
-def test_what_did_not_get_through_is_sent_again_under_its_key(
-    service: Service, make_client: Make, failure: Any
-) -> None:
+def test_retry_uses_the_same_key(service: Service, make_client: Make, failure: Any) -> None:
     service.script = [failure] * 3
     assert result(make_client().send({"n": 1})) == Stored(("event-1",), 1)
     assert service.batches == [[1]] * 4
     assert len(service.keys(1)) == 1
 
 
-def test_only_what_is_left_of_a_batch_is_sent_again_and_first(service: Service, make_client: Make) -> None:
+def test_only_failed_events_are_retried_first(service: Service, make_client: Make) -> None:
     client = make_client(batch_items=4)
     first = hold(service, client)
     service.script = [
@@ -220,23 +218,21 @@ def test_only_what_is_left_of_a_batch_is_sent_again_and_first(service: Service, 
 
 
 @pytest.mark.parametrize("failure", [Overloaded("busy", retry_after=0.4), lambda _: Unavailable("away", 0.4)])
-def test_the_service_says_how_long_to_wait(service: Service, make_client: Make, failure: Any) -> None:
+def test_retry_delay_is_honoured(service: Service, make_client: Make, failure: Any) -> None:
     service.script = [failure]
     result(make_client().send({"n": 1}))
     assert 0.4 <= service.times[1] - service.times[0] < 2
 
 
-def test_pauses_grow(service: Service, make_client: Make) -> None:
+def test_backoff_grows(service: Service, make_client: Make) -> None:
     service.script = [grpc.StatusCode.UNAVAILABLE] * 6
     result(make_client().send({"n": 1}))
     pauses = [after - before for before, after in zip(service.times, service.times[1:], strict=False)]
     assert pauses[-1] >= 0.32 > pauses[0]
-    assert client_module._backoff(1000) == client_module._LONGEST_PAUSE
+    assert client_module._backoff(1000) == client_module._MAX_BACKOFF
 
 
-def test_what_is_refused_is_told_and_logged(
-    service: Service, make_client: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refusal_is_raised_and_logged(service: Service, make_client: Make, caplog: pytest.LogCaptureFixture) -> None:
     client = make_client()
     first = hold(service, client)
     service.script = [stored, lambda one: TooLarge("large") if one.data.fields["n"].number_value == 1 else stored(one)]
@@ -252,13 +248,13 @@ def test_what_is_refused_is_told_and_logged(
 
 
 @pytest.mark.parametrize("error", [NotFound("webhook_id", "webhook-1"), InvalidArgument("nonsense")])
-def test_a_call_that_is_refused_is_not_repeated(service: Service, make_client: Make, error: EventServiceError) -> None:
+def test_refused_call_is_not_retried(service: Service, make_client: Make, error: EventServiceError) -> None:
     service.script = [error]
     assert refusal(make_client().send({"n": 1})).message == error.details
     assert len(service.requests) == 1
 
 
-def test_a_batch_too_large_for_somebody_on_the_way_is_halved(service: Service, make_client: Make) -> None:
+def test_batch_too_large_for_a_proxy_is_halved(service: Service, make_client: Make) -> None:
     client = make_client()
     first = hold(service, client)
     too_large = grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -274,14 +270,14 @@ def test_a_batch_too_large_for_somebody_on_the_way_is_halved(service: Service, m
     assert result(others[3])
 
 
-def test_patience_has_an_end(service: Service, make_client: Make) -> None:
+def test_retry_timeout_ends_retries(service: Service, make_client: Make) -> None:
     service.script = [grpc.StatusCode.UNAVAILABLE] * 1000
     error = refusal(make_client(retry_timeout=1).send({"n": 1}, idempotency_key="mine"))
     assert (error.code, error.uncertain, error.idempotency_key) == ("UNAVAILABLE", True, "mine")
     assert len(service.requests) > 1
 
 
-def test_a_full_queue_makes_the_caller_wait_or_says_so(service: Service, make_client: Make) -> None:
+def test_full_queue_blocks_or_raises(service: Service, make_client: Make) -> None:
     client = make_client(queue_items=2)
     hold(service, client)
     client.send({"n": 1})
@@ -308,7 +304,7 @@ def test_the_queue_is_bounded_in_bytes_but_for_one_event_alone(service: Service,
     ("payload", "error"),
     [({}, ValueError), ({"n": float("nan")}, InvalidArgument), ({"n": object()}, InvalidArgument)],
 )
-def test_what_cannot_be_sent_is_refused_where_it_is_made(
+def test_invalid_payload_is_refused_by_send(
     service: Service, make_client: Make, payload: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -355,7 +351,7 @@ def test_close_wakes_callers_that_wait_for_room(service: Service, make_client: M
 
 
 @pytest.mark.parametrize("failing", [False, True])
-def test_what_close_cannot_wait_for_is_uncertain(service: Service, make_client: Make, failing: bool) -> None:
+def test_events_unfinished_at_close_are_uncertain(service: Service, make_client: Make, failing: bool) -> None:
     client = make_client(batch_items=1)
     if failing:
         service.script = [grpc.StatusCode.UNAVAILABLE] * 1000
@@ -371,7 +367,7 @@ def test_what_close_cannot_wait_for_is_uncertain(service: Service, make_client: 
     assert client.pending == 0
 
 
-def test_an_event_that_is_not_wanted_any_more_is_not_sent(service: Service, make_client: Make) -> None:
+def test_cancelled_event_is_not_sent(service: Service, make_client: Make) -> None:
     client = make_client()
     first = hold(service, client)
     unwanted, other = client.send({"n": 1}), client.send({"n": 2})
@@ -383,13 +379,13 @@ def test_an_event_that_is_not_wanted_any_more_is_not_sent(service: Service, make
     assert client.pending == 0
 
 
-def test_a_reply_that_does_not_fit_is_not_believed(service: Service, make_client: Make) -> None:
+def test_reply_with_wrong_number_of_outcomes_is_refused(service: Service, make_client: Make) -> None:
     service.script = [lambda _: None]
     error = refusal(make_client().send({"n": 1}))
     assert (error.code, error.uncertain) == ("INTERNAL", True)
 
 
-def test_a_crash_on_the_other_side_is_survived(service: Service, make_client: Make) -> None:
+def test_retry_after_server_crash(service: Service, make_client: Make) -> None:
     def crash(_: ingest_pb2.Payload) -> Outcome:
         raise RuntimeError("crash")
 
@@ -407,7 +403,7 @@ def test_many_threads_share_a_client(service: Service, make_client: Make) -> Non
     assert [one.result().event_ids[0] for one in sent] == [f"event-{n}" for n in range(400)]
 
 
-def test_a_server_that_is_not_there_yet_is_waited_for(make_client: Make, service: Service) -> None:
+def test_client_waits_for_server_start(make_client: Make, service: Service) -> None:
     address = service.address
     service.stop()
     with EventClient(address, "w", "k") as client:

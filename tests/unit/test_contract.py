@@ -37,14 +37,14 @@ assert theirs.DESCRIPTOR is ours.DESCRIPTOR
 
 
 def run_python(source: str, *arguments: str) -> str:
-    """What a fresh interpreter prints for `source`."""
+    """Return the output of a new interpreter for `source`."""
     done = subprocess.run([sys.executable, "-c", source, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def descriptors(prefix: str) -> dict[str, str]:
-    """The serialised FileDescriptorProto (hex) of every mirrored file, from the package below `prefix`."""
+    """Return the serialised FileDescriptorProto (hex) of every mirrored file, from the package below `prefix`."""
     found: dict[str, str] = json.loads(run_python(LOAD, prefix, json.dumps(MIRRORED)))
     return found
 
@@ -55,5 +55,5 @@ def test_mirrored_files_describe_what_spaceone_api_describes() -> None:
     assert [name for name in MIRRORED if ours[name] != theirs[name]] == []
 
 
-def test_both_packages_live_in_one_process() -> None:
+def test_both_packages_load_in_one_process() -> None:
     run_python(TOGETHER, json.dumps(MIRRORED))

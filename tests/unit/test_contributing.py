@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's worked example: done as it says in a copy of the sources, where the parsers' tests then pass."""
+"""CONTRIBUTING.md: its example is applied to a copy of the sources, and its map names files that exist."""
 
 import json
 import os
@@ -15,13 +15,13 @@ FILE = re.compile(r"`((?:src|tests)/[\w./-]+\.(?:json|py))`:\n\n```\w+\n(.*?)```
 
 
 def blocks(heading: str, language: str) -> list[str]:
-    """The code blocks of a numbered step."""
+    """Return the code blocks of a numbered step."""
     (step,) = re.findall(rf"^\*\*{heading}(.*?)(?=^\*\*|^`make)", TEXT, re.MULTILINE | re.DOTALL)
     return [code for name, code in BLOCK.findall(step) if name == language]
 
 
 def insert(path: Path, before: str, added: str) -> None:
-    """Puts a text before the only line that begins with another."""
+    """Insert a text before the only line that begins with `before`."""
     text = path.read_text(encoding="utf-8")
     assert text.count(f"\n{before}") == 1, before
     path.write_text(text.replace(f"\n{before}", f"\n{added}{before}"), encoding="utf-8")
@@ -67,7 +67,15 @@ def test_the_worked_example(tmp_path: Path) -> None:
             assert int(passed[1]) > 390, done.stdout
 
 
-def test_its_links_lead_somewhere() -> None:
+def test_map_names_existing_files() -> None:
+    section = TEXT.split("\n## Map\n")[1].split("\n## ")[0]
+    ways = [re.findall(r"^\|.*\|", way, re.MULTILINE) for way in section.split("**One ")[1:]]
+    files = [re.findall(r"`([\w/]+\.py)`", "\n".join(way)) for way in ways]
+    assert [len(way) <= 12 for way in files] == [True, True]
+    assert [name for way in files for name in way if not (CHECKOUT / "src/event_service" / name).exists()] == []
+
+
+def test_links_resolve() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", TEXT)
     assert links
     assert [link for link in links if not (CHECKOUT / link).exists()] == []

@@ -1,6 +1,6 @@
-"""What deploy/ holds: every metric, setting and address it names exists, and the tools that read it take it.
+"""deploy/: its metrics, settings and addresses exist, and its files pass the tools that read them.
 
-Nothing is deployed here. docs/operations.md says what was tried and what was not.
+Nothing is deployed here; docs/operations.md lists tested and untested parts.
 """
 
 import json
@@ -31,7 +31,7 @@ OLDEST_KUBERNETES, NEWEST_KUBERNETES = "1.27", "1.37"
 
 
 def metric_names() -> set[str]:
-    """Every name that /metrics may tell, with the suffixes of counters and histograms."""
+    """Return every name that /metrics may tell, with the suffixes of counters and histograms."""
     names = set()
     for family in Metrics("1").collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
@@ -51,13 +51,13 @@ def known_settings() -> set[str]:
 
 
 @pytest.mark.parametrize("file", [RULES, DEPLOY / "grafana" / "dashboard.json"], ids=["rules", "dashboard"])
-def test_every_metric_that_is_asked_for_exists(file: Path) -> None:
+def test_every_queried_metric_exists(file: Path) -> None:
     asked = set(METRIC.findall(file.read_text()))
     assert len(asked) > 5
     assert asked <= metric_names()
 
 
-def test_the_rules_tests_speak_of_metrics_that_exist() -> None:
+def test_metrics_of_rule_tests_exist() -> None:
     written = yaml.safe_load((DEPLOY / "prometheus" / "rules.test.yaml").read_text())
     series = {one["series"].partition("{")[0] for test in written["tests"] for one in test["input_series"]}
     assert series <= metric_names()
@@ -83,14 +83,14 @@ def test_the_dashboard_has_its_panels_in_order() -> None:
     assert used <= variables
 
 
-def test_every_label_value_that_is_asked_for_is_counted() -> None:
+def test_every_queried_label_value_exists() -> None:
     codes = set(re.findall(r'code=~?"([A-Z_|]+)"', RULES.read_text()))
     assert {"RESOURCE_EXHAUSTED", "INTERNAL"} <= {code for group in codes for code in group.split("|")}
     outcomes = re.findall(r'outcome="(\w+)"', RULES.read_text() + (DEPLOY / "grafana" / "dashboard.json").read_text())
     assert set(outcomes) <= {"stored", "duplicate", "unmatched_recovery", "unreadable", "nothing"}
 
 
-def test_each_alert_says_what_to_do_and_is_in_the_handbook() -> None:
+def test_each_alert_has_advice_and_is_documented() -> None:
     handbook = (CHECKOUT / "docs" / "operations.md").read_text()
     for group in yaml.safe_load(RULES.read_text())["groups"]:
         for rule in group["rules"]:
@@ -101,7 +101,7 @@ def test_each_alert_says_what_to_do_and_is_in_the_handbook() -> None:
 
 
 @with_promtool
-def test_the_rules_do_what_they_say() -> None:
+def test_rules_pass_promtool() -> None:
     for command in (["check", "rules", RULES], ["test", "rules", RULES.with_name("rules.test.yaml")]):
         done = subprocess.run([PROMTOOL, *command], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -110,14 +110,14 @@ def test_the_rules_do_what_they_say() -> None:
 # --- compose ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_compose_file_is_one() -> None:
+def test_compose_file_matches_its_schema() -> None:
     file = DEPLOY / "compose.yaml"
     check = [Path(sys.executable).with_name("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", file]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_compose_file_names_what_there_is() -> None:
+def test_compose_file_names_existing_settings_and_files() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     written = yaml.safe_load(text)
     not_settings = {"IMAGE", "JWKS"}  # variables of the file itself
@@ -185,7 +185,7 @@ def helm(tmp_path: Path, values: Manifest, *command: str) -> subprocess.Complete
 
 
 def rendered(tmp_path: Path, values: Manifest) -> dict[str, Manifest]:
-    """The manifests by `Kind/name`."""
+    """Return the manifests by `Kind/name`."""
     done = helm(tmp_path, values, "template", "events", str(CHART))
     assert done.returncode == 0, done.stderr
     manifests = [one for one in yaml.safe_load_all(done.stdout) if one]
@@ -194,7 +194,7 @@ def rendered(tmp_path: Path, values: Manifest) -> dict[str, Manifest]:
 
 @with_helm
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_chart_renders_what_kubernetes_takes(variant: str, tmp_path: Path) -> None:
+def test_chart_renders_valid_manifests(variant: str, tmp_path: Path) -> None:
     linted = helm(tmp_path, VARIANTS[variant], "lint", "--strict", str(CHART))
     assert linted.returncode == 0, linted.stdout
     for name, manifest in rendered(tmp_path, VARIANTS[variant]).items():
@@ -230,7 +230,7 @@ def test_pods_are_confined_and_probed(tmp_path: Path) -> None:
 
 
 @with_helm
-def test_no_secret_is_an_open_value(tmp_path: Path) -> None:
+def test_secrets_are_not_plain_values(tmp_path: Path) -> None:
     for name, manifest in rendered(tmp_path, NEEDED).items():
         if not name.startswith("Secret"):
             assert "c2VjcmV0" not in json.dumps(manifest)
@@ -239,7 +239,7 @@ def test_no_secret_is_an_open_value(tmp_path: Path) -> None:
 
 @with_helm
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_chart_sets_settings_that_there_are(variant: str, tmp_path: Path) -> None:
+def test_chart_sets_existing_settings(variant: str, tmp_path: Path) -> None:
     deployment = rendered(tmp_path, VARIANTS[variant])["Deployment/"]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     names = [one["name"] for one in container["env"]]
@@ -261,7 +261,7 @@ def test_the_chart_sets_settings_that_there_are(variant: str, tmp_path: Path) ->
         ({**NEEDED, "settings": {"GRACE_SECONDS": 20}}, "/settings/GRACE_SECONDS"),
     ],
 )
-def test_what_is_missing_or_wrong_is_said(values: Manifest, complaint: str, tmp_path: Path) -> None:
+def test_missing_or_wrong_values_are_reported(values: Manifest, complaint: str, tmp_path: Path) -> None:
     done = helm(tmp_path, values, "template", "events", str(CHART))
     assert done.returncode != 0
     assert complaint in done.stderr

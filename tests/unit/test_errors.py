@@ -25,7 +25,7 @@ def test_every_class_has_a_code_of_grpc(kind: type[EventServiceError]) -> None:
         Unavailable("gone"),
     ],
 )
-def test_a_copy_says_the_same(error: EventServiceError) -> None:
+def test_copy_equals_the_original(error: EventServiceError) -> None:
     error.__cause__ = OSError("cable")
     copy = error.again()
     assert copy is not error

@@ -13,7 +13,7 @@ from tests.sharing import ByModule
         ("tests/chaos/test_stop.py::test_it[x]@chaos", "chaos"),
     ],
 )
-def test_a_module_stays_together_and_so_does_a_group(node_id: str, shared_with: str) -> None:
+def test_modules_and_groups_stay_together(node_id: str, shared_with: str) -> None:
     assert ByModule._split_scope(ByModule.__new__(ByModule), node_id) == shared_with
 
 

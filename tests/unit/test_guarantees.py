@@ -1,4 +1,4 @@
-"""What docs/guarantees.md and SECURITY.md promise is held by tests that exist, and each row says how long they take."""
+"""The tests named in docs/guarantees.md and SECURITY.md exist, and each guarantee has a duration."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ _ROW = re.compile(r"\| (?P<promise>[^|]+) \| (?P<tests>[^|]+) \| (?P<seconds>[^|
 
 
 def functions_of(path: Path) -> set[str]:
-    """The names of the tests in a module."""
+    """Return the names of the tests in a module."""
     tree = ast.parse(path.read_text())
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 

@@ -1,4 +1,4 @@
-"""What is in the wheel and the source distribution. tests/e2e/test_dockerfile.py installs a wheel and serves."""
+"""Content of the wheel and the source distribution. tests/e2e/test_dockerfile.py installs a wheel and serves."""
 
 import subprocess
 import sys

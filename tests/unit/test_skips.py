@@ -18,7 +18,7 @@ def test_tool():
 
 @pytest.fixture
 def inner_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Runs a file with one passing and one skipped test under the gate, with these lines in allowed_skips.txt."""
+    """Run a file with one passing and one skipped test under the gate, with these lines in allowed_skips.txt."""
     pytester.makepyfile(test_inner=INNER)
 
     def run(allowed: str, ci: str) -> pytest.RunResult:

@@ -69,7 +69,7 @@ def test_fonts_configuration_names_unpacked_fonts(tmp_path: Path, monkeypatch: p
     assert [element.text for element in root.iter("dir")] == [str(tmp_path / "a & b/usr/share/fonts")]
 
 
-def test_without_apt_it_says_so_and_goes_on(
+def test_missing_apt_is_reported_without_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -77,7 +77,7 @@ def test_without_apt_it_says_so_and_goes_on(
     assert "No apt" in capsys.readouterr().out
 
 
-def test_this_python_will_do() -> None:
+def test_this_python_is_supported() -> None:
     subprocess.run([sys.executable, "tools/check_python.py"], cwd=CHECKOUT, check=True)
 
 

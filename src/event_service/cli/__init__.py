@@ -30,8 +30,8 @@ app.command()(doctor)
 app.command()(health)
 
 
-def show_version(wanted: bool) -> None:
-    if wanted:
+def show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"event-service {version('event-service')}")
         raise typer.Exit
 
@@ -46,7 +46,7 @@ def event_service(
 
 
 def main() -> None:
-    """Runs the command line. Exit status: 0 done, 1 refused or failed, 2 wrong use, 3 no server."""
+    """Run the command line. Exit status: 0 done, 1 refused or failed, 2 usage error, 3 server unreachable."""
     try:
         app()
     except Failure as failure:

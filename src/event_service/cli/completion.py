@@ -1,8 +1,8 @@
-"""What the Tab key offers: fields of conditions, their values, webhooks of the server.
+"""Shell completion: fields of conditions, their values, webhooks of the server.
 
-Bash takes a word apart at `=`, so that in `severity=CRI` the word to complete is `CRI`, with `severity` and `=` as
-words before it; zsh and fish leave it whole. Both forms are known here. A field is offered with two operators, for a
-single candidate would be taken as a finished word.
+Bash splits a word at `=`: in `severity=CRI` the word to complete is `CRI`, after the words `severity` and `=`; zsh and
+fish do not split. Both forms are handled. A field is offered with two operators, since shells treat a single candidate
+as a finished word.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ VALUES: Mapping[str, Sequence[str]] = {
     "until": ("1h", "24h", "7d", "30d"),
 }
 Candidate = tuple[str, str]
-"""What is offered, and a word about it."""
+"""A completion and its description."""
 
 STEPS = ("minute", "hour", "day", "month")
 _SERVER_SECONDS = 1.0
@@ -32,17 +32,15 @@ _MOST_WEBHOOKS = 50
 
 
 def event_conditions(context: Context, incomplete: str) -> list[Candidate]:
-    """Conditions on events."""
     return _conditions(context, incomplete, EVENT_FIELDS, EVENT_WORDS)
 
 
 def webhook_conditions(context: Context, incomplete: str) -> list[Candidate]:
-    """Conditions on webhooks."""
     return _conditions(context, incomplete, WEBHOOK_FIELDS, WEBHOOK_WORDS)
 
 
 def webhook_ids(context: Context, incomplete: str) -> list[Candidate]:
-    """Webhooks of the server that the command would ask, with their names; none where it does not answer at once."""
+    """Complete ids of the server's webhooks, with their names; none if it does not answer within a second."""
     given = context.params
     connection = Connection(
         given.get("server") or DEFAULT_SERVER,
@@ -67,7 +65,7 @@ def webhook_ids(context: Context, incomplete: str) -> list[Candidate]:
 
 
 def fields_to_count_by(incomplete: str) -> list[Candidate]:
-    """Fields and steps of time, behind what stands before a comma."""
+    """Complete the last of several fields or time steps separated by commas."""
     before, comma, begun = incomplete.rpartition(",")
     return [
         (f"{before}{comma}{name}", "")
@@ -77,19 +75,18 @@ def fields_to_count_by(incomplete: str) -> list[Candidate]:
 
 
 def export_formats(incomplete: str) -> list[Candidate]:
-    """csv and ndjson."""
     return [(name, "") for name in ("csv", "ndjson") if name.startswith(incomplete)]
 
 
 def _conditions(context: Context, incomplete: str, fields: FieldSet, words: Mapping[str, str]) -> list[Candidate]:
     before: Sequence[Any] = context.params.get("condition") or ()
     field, equals, value = incomplete.partition("=")
-    if not incomplete and before and not set(str(before[-1]).rstrip("!")) & set("=~<>"):  # bash, behind the sign
-        return _values(context, _word(before[-1], words), "", "")
+    if not incomplete and before and not set(str(before[-1]).rstrip("!")) & set("=~<>"):  # bash, after the operator
+        return _values(context, _field_name(before[-1], words), "", "")
     if len(before) > 1 and before[-1] == "=":  # bash, in the value
-        return _values(context, _word(before[-2], words), incomplete, "")
+        return _values(context, _field_name(before[-2], words), incomplete, "")
     if equals:
-        return _values(context, _word(field, words), value, f"{field}=")
+        return _values(context, _field_name(field, words), value, f"{field}=")
     found = [
         f"{name}{operator}"
         for name in _fields(fields, words)
@@ -103,23 +100,23 @@ def _conditions(context: Context, incomplete: str, fields: FieldSet, words: Mapp
 
 
 def _values(context: Context, field: str, begun: str, prefix: str) -> list[Candidate]:
-    """What the field may be compared with, behind what stands before a comma."""
+    """Complete the last of several values separated by commas."""
     if field == "webhook_id":
         return [(prefix + webhook_id, name) for webhook_id, name in webhook_ids(context, begun)]
     done, comma, last = begun.rpartition(",")
     return [(f"{prefix}{done}{comma}{value}", "") for value in VALUES.get(field, ()) if value.startswith(last)]
 
 
-def _word(text: Any, words: Mapping[str, str]) -> str:
+def _field_name(text: Any, words: Mapping[str, str]) -> str:
     name = str(text).rstrip("!=")
     return words.get(name, name)
 
 
 def _fields(fields: FieldSet, words: Mapping[str, str]) -> list[str]:
-    """Names of fields that can be compared, as people say them."""
-    said = {name: word for word, name in words.items()}
+    """Return the names of filterable fields, short names where they exist."""
+    short = {name: word for word, name in words.items()}
     return [
-        said.get(name, name)
+        short.get(name, name)
         for name, kind in fields.kinds.items()
         if kind is not FieldKind.DYNAMIC and name not in fields.unsearchable
     ]

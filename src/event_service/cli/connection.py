@@ -17,7 +17,7 @@ from event_service.cli.failures import USAGE, Failure, from_rpc_error
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 DEFAULT_TIMEOUT = 30.0
-# Up to here a double holds every whole number.
+# Doubles represent all integers up to here exactly.
 LARGEST_EXACT = 2**53
 
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
@@ -28,7 +28,7 @@ WEBHOOKS = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: the message by its proto field names, and the trailers by name, in order."""
+    """A reply: the message by proto field names, and the trailers by name, in order."""
 
     body: dict[str, Any]
     trailers: Mapping[str, Sequence[str]]
@@ -36,15 +36,16 @@ class Reply:
 
 @dataclass(slots=True)
 class Connection:
-    """How to reach a server, and as whom.
+    """Address, credentials and timeout for calls to a server.
 
     Attributes:
         server: HOST:PORT.
-        token: JWT; "" where the server wants none.
-        ca_file: trusted root certificates (PEM); given = TLS. `cert_file` and `key_file`: our own, for mutual TLS.
-        timeout: seconds a call may take.
-        scope: metadata that says what a SYSTEM_TOKEN acts for: x_domain_id, x_workspace_id.
-        name: what the server's certificate must hold for; "" = the host of `server`.
+        token: JWT; "" for a server without authentication.
+        ca_file: trusted root certificates (PEM); None for plain text.
+        cert_file, key_file: client certificate and its key (PEM) for mutual TLS.
+        timeout: deadline of a unary call in seconds.
+        scope: metadata with the scope of a SYSTEM_TOKEN: x_domain_id, x_workspace_id.
+        name: host name expected in the server's certificate; "": the host of `server`.
     """
 
     server: str = DEFAULT_SERVER
@@ -63,14 +64,14 @@ class Connection:
         request: Mapping[str, Any],
         metadata: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One unary call.
+        """Make a unary call.
 
         Args:
-            request: the request message as its JSON, by proto field names.
-            metadata: beside the token and the scope.
+            request: the request as JSON by proto field names.
+            metadata: sent in addition to the token and the scope.
 
         Raises:
-            Failure: the server cannot be reached or has refused.
+            Failure: the server is unreachable or refuses the call.
         """
         message, reply_class = _message(service, method, request)
         sent = {**self._identity(), **(metadata or {})}
@@ -90,7 +91,7 @@ class Connection:
         return Reply(_whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True)), trailers)
 
     def stream(self, service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The replies of a server-streaming call, each as its JSON. The timeout does not count: it may go on for ever.
+        """Yield the replies of a server-streaming call as JSON. There is no deadline.
 
         Raises:
             Failure: as `call`, at any time.
@@ -99,7 +100,7 @@ class Connection:
             yield _whole_numbers(json_format.MessageToDict(reply, preserving_proto_field_name=True))
 
     def messages(self, service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> Iterator[Message]:
-        """The same as messages, which costs a tenth where there are many."""
+        """Yield the replies of a server-streaming call as messages, which costs a tenth of JSON."""
         message, reply_class = _message(service, method, request)
         with self.open() as channel:
             rpc = channel.unary_stream(
@@ -113,22 +114,21 @@ class Connection:
                 raise from_rpc_error(error, self.server) from error
 
     def _identity(self) -> dict[str, str]:
-        """Metadata that says who asks, and for whom."""
         return {**({"token": self.token} if self.token else {}), **self.scope}
 
     def open(self) -> grpc.Channel:
-        """A channel to the server; close it.
+        """Return a channel to the server; the caller closes it.
 
         Raises:
-            Failure: a certificate cannot be used, or is given without the others it needs.
+            Failure: a certificate cannot be used, or its key or CA is missing.
         """
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
         ]
         if (self.cert_file is None) != (self.key_file is None) or (self.cert_file and not self.ca_file):
-            hint = "A certificate of our own takes all three: --ca-file, --cert-file and --key-file."
-            raise Failure("The files for TLS are not complete.", hint, exit_code=USAGE)
+            hint = "Give all three: --ca-file, --cert-file and --key-file."
+            raise Failure("The files for mutual TLS are not complete.", hint, exit_code=USAGE)
         if self.ca_file is None:
             return grpc.insecure_channel(self.server, options=options)
         if self.name:
@@ -136,7 +136,7 @@ class Connection:
         return grpc.secure_channel(self.server, self._credentials(self.ca_file), options=options)
 
     def _credentials(self, ca_file: Path) -> grpc.ChannelCredentials:
-        """What the files hold. Raises Failure where gRPC would only say that the server is unavailable."""
+        """Read the files; raise Failure where gRPC would only report the server as unavailable."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         file, what = ca_file, "certificate (PEM)"
         try:
@@ -150,24 +150,24 @@ class Connection:
                 certificate_chain=self.cert_file.read_bytes() if self.cert_file else None,
             )
         except ssl.SSLError as error:
-            raise Failure(f"{file} holds no {what}: {error.reason or error}.", exit_code=USAGE) from error
+            raise Failure(f"{file} does not contain a {what}: {error.reason or error}.", exit_code=USAGE) from error
         except OSError as error:
-            raise Failure(f"{error.filename or file} cannot be read: {error.strerror}.", exit_code=USAGE) from error
+            raise Failure(f"Cannot read {error.filename or file}: {error.strerror}.", exit_code=USAGE) from error
 
 
 def _message(service: ServiceDescriptor, method: str, request: Mapping[str, Any]) -> tuple[Message, type[Message]]:
-    """The request as the method's message, and the class of its reply."""
+    """Return the request as the method's message, and the class of its reply."""
     description = service.methods_by_name[method]
     request_class = message_factory.GetMessageClass(description.input_type)
     try:
         message = json_format.ParseDict(dict(request), request_class())
     except json_format.ParseError as error:
-        raise Failure(f"The request cannot be sent: {error}", exit_code=USAGE) from error
+        raise Failure(f"The request is not valid: {error}", exit_code=USAGE) from error
     return message, message_factory.GetMessageClass(description.output_type)
 
 
 def _whole_numbers(value: Any) -> Any:
-    """The JSON with 2 for 2.0: a Struct knows only doubles, and people count events in whole ones."""
+    """Replace 2.0 by 2: a Struct has doubles only, but counts are integers."""
     if isinstance(value, dict):
         return {name: _whole_numbers(member) for name, member in value.items()}
     if isinstance(value, list):

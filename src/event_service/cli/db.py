@@ -1,4 +1,4 @@
-"""`event-service db ...`: looks after the database itself. The work is in `store/`, imported when it is asked for."""
+"""`event-service db ...`: maintenance of the database. The work is in `store/`, imported by the commands."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,34 +10,32 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from event_service.cli.configuration import load_settings
-from event_service.cli.doctor import VERDICT_STYLES
-from event_service.cli.failures import FAILED, USAGE, Failure
+from event_service.cli.doctor import report
+from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json, Yes, confirm
-from event_service.cli.output import console, print_json, print_table, styled
+from event_service.cli.output import console, print_json, print_table, progress_bar
 from event_service.settings import Settings
 
 if TYPE_CHECKING:
-    from event_service.model.retention import Retention
     from event_service.store.client import Database
     from event_service.store.maintenance.inspection import Observation
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look after the database that the settings name: EVENT_SERVICE_MONGODB_URI, or the embedded one of "
+    help="Maintain the database of the settings: EVENT_SERVICE_MONGODB_URI, or the embedded one in "
     "EVENT_SERVICE_DATA_DIR. Needs no running server.",
 )
 
-ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup file.")]
 
 
 @app.command()
 def check(as_json: Json = False) -> None:
-    """Look at the schema version, the indexes, the keys, and what is left to migrate. Nothing is changed.
+    """Check the schema version, the indexes, the keys, and pending migrations. Changes nothing.
 
-    Ends with status 1 where something is at fault. Large collections are read as a whole.
+    Exits with status 1 if a check fails. Reads whole collections.
     """
     from event_service.store.maintenance.inspection import inspect  # noqa: PLC0415 - heavy
     from event_service.store.requirements.rights import TO_READ  # noqa: PLC0415
@@ -45,33 +43,19 @@ def check(as_json: Json = False) -> None:
     settings = load_settings({})
     with opened(settings, actions=TO_READ) as database:
         found = list(inspect(database, settings.query_timeout_ms))
-        found += check_sealed(settings, database)
-    if as_json:
-        print_json([{name: getattr(one, name) for name in ("what", "verdict", "detail", "advice")} for one in found])
-    else:
-        print_table(
-            ("", "WHAT", "FOUND"),
-            [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in found],
-            fold_last=True,
-        )
-        for one in found:
-            if one.advice:
-                console().print(f"\n{one.what}: {one.advice}", markup=False)
-    if any(one.verdict == "fault" for one in found):
-        raise typer.Exit(FAILED)
+        found += check_encrypted(settings, database)
+    report(found, as_json)
 
 
 @app.command()
 def init(
-    sharded: Annotated[
-        bool, typer.Option("--sharded", help="Spread the collections over the shards; only through a mongos.")
-    ] = False,
+    sharded: Annotated[bool, typer.Option("--sharded", help="Shard the collections; needs a mongos.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make collections and indexes, as the first start of a service does; for services that may not do so themselves.
+    """Create collections and indexes, for services whose MongoDB user has no right to do so at their start.
 
-    With --sharded the events are spread by domain and time. It needs a user who may administer the cluster, is done
-    once, and cannot be taken back. docs/operations.md says when it is worth it.
+    With --sharded the events are sharded by domain and time. This needs a cluster administrator and cannot be undone;
+    docs/operations.md says when to use it.
 
     Example: event-service db init --sharded
     """
@@ -88,18 +72,22 @@ def init(
     if as_json:
         print_json({"sharded": done.done, "sharded_before": done.there, "sharded_otherwise": done.otherwise})
         return
-    console().print("The collections and their indexes are there.")
-    for what, names in (("Spread", done.done), ("Spread before", done.there), ("Spread otherwise", done.otherwise)):
+    console().print("Collections and indexes exist.")
+    for what, names in (
+        ("Sharded", done.done),
+        ("Sharded before", done.there),
+        ("Sharded by another key", done.otherwise),
+    ):
         if names:
             console().print(f"{what}: {', '.join(names)}")
 
 
 @app.command()
 def migrate(as_json: Json = False) -> None:
-    """Bring an upstream database wholly into this service's form: indexes, hashed access keys, finished replies.
+    """Migrate an upstream database: create indexes, hash access keys, add encoded events.
 
-    Services need not wait for it, and may run meanwhile; upstream's own must not, since they read the keys in clear. It
-    may be stopped at any time, and run again.
+    Optional; services can run before and during it. Upstream services must not run, since they read access keys in
+    plain text. It can be interrupted and run again.
     """
     from event_service.store import indexes  # noqa: PLC0415 - heavy
     from event_service.store.maintenance import migration  # noqa: PLC0415
@@ -121,37 +109,38 @@ def migrate(as_json: Json = False) -> None:
     if as_json:
         print_json({"access_keys": done.keys, "events": done.events, "events_left": done.left})
         return
-    console().print(f"{done.keys} access keys hashed, {done.events} events given their finished reply.")
+    console().print(f"Hashed {done.keys} access keys; encoded {done.events} events.")
     if done.left:
-        console().print(f"{done.left} events cannot hold it, and are put together whenever they are read.")
+        console().print(f"{done.left} events are too large to store their encoded form; they are encoded at each read.")
 
 
 @app.command()
 def prune(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the events.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Delete events that are older than allowed, and note on all others when they go.
+    """Apply the current retention to stored events: delete expired ones, set the expiry of the others.
 
-    The settings and the webhooks' retention_days say what is allowed. For events stored under other settings; new ones
-    need nothing. Services may run meanwhile. It reads the whole collection, may be stopped at any time, and run again.
+    Retention is defined by the settings and the webhooks' retention_days. Needed only after a change: new events get
+    their expiry when stored. Services can run. Reads the whole collection; can be interrupted and run again.
 
     Example: EVENT_SERVICE_RETENTION_DAYS=30 event-service db prune --dry-run
     """
-    from event_service.store import indexes, retention  # noqa: PLC0415 - heavy
+    from event_service.model.retention import Retention  # noqa: PLC0415 - heavy
+    from event_service.store import indexes, retention  # noqa: PLC0415
     from event_service.store.requirements.rights import TO_READ, TO_SERVE  # noqa: PLC0415
 
     settings = load_settings({})
     if not dry_run and not yes and not as_json:
-        confirm("Delete the events that `--dry-run` counts?")
+        confirm("Delete expired events (count them with --dry-run)?")
     with opened(settings, actions=TO_READ if dry_run else TO_SERVE) as database, progress_bar() as bar:
         if not dry_run:
             indexes.ensure(database)
         task = bar.add_task("events", total=retention.event_count(database))
         done = retention.prune(
             database,
-            retention_of(settings),
+            Retention(settings.retention_days, settings.retention_by_severity),
             datetime.now(UTC),
             dry_run=dry_run,
             progress=lambda looked_at: bar.update(task, completed=looked_at),
@@ -167,15 +156,15 @@ def prune(
         ]
         print_table(("WEBHOOK", "NAME", "SEVERITY", "EVENTS"), [tuple(map(str, row)) for row in shown])
     would = "would be " if dry_run else ""
-    console().print(f"{done.deleted.total()} events {would}deleted; {done.changed} {would}given another day to go.")
+    console().print(f"{done.deleted.total()} events {would}deleted; the expiry of {done.changed} {would}changed.")
 
 
 @app.command()
 def backup(file: ArchiveFile, as_json: Json = False) -> None:
-    """Write the database into a new file, readable by its owner only. Services may run meanwhile.
+    """Back the database up to a new file of mode 0600. Services can run.
 
-    The file is a ZIP of what mongodump writes. No access key is in it in clear. What encrypts the secrets of webhooks
-    (EVENT_SERVICE_SECRET_KEY, or secret.key in the data directory) is not in it: keep it too, elsewhere.
+    The file is a ZIP of mongodump's output. Access keys are hashed in it. The key that encrypts webhook secrets
+    (EVENT_SERVICE_SECRET_KEY, or secret.key in the data directory) is not in it: back it up elsewhere.
 
     Example: event-service db backup events-2026-01-31.zip
     """
@@ -183,13 +172,13 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
     from event_service.store.requirements.rights import TO_READ  # noqa: PLC0415
 
     if file.exists():
-        raise Failure(f"{file} exists; a backup is not overwritten.", exit_code=USAGE)
+        raise Failure(f"{file} exists; choose a new file.", exit_code=USAGE)
     with written(file) as target, opened(load_settings({}), actions=TO_READ) as database, progress_bar() as bar:
         found = contents(database)
         tasks = {name: bar.add_task(name, total=count) for name, count in found.documents.items()}
 
         def copied(name: str, count: int) -> None:
-            if name in tasks:  # else it was made a moment ago
+            if name in tasks:  # else the collection was created since
                 bar.advance(tasks[name], count)
 
         manifest = back_up(database, target, version("event-service"), copied)
@@ -197,22 +186,22 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
         print_json({"file": str(file), "documents": dict(manifest.documents), "left_out": list(found.others)})
         return
     total = sum(manifest.documents.values())
-    console().print(f"{total} documents of {manifest.database} are in {file}, {decimal(file.stat().st_size)}.")
+    console().print(f"Wrote {total} documents of {manifest.database} to {file}, {decimal(file.stat().st_size)}.")
     if found.others:
-        console().print(f"Left out, being somebody else's: {', '.join(found.others)}.")
+        console().print(f"Not backed up, since event-service does not own them: {', '.join(found.others)}.")
 
 
 @app.command()
 def restore(
     file: ArchiveFile,
-    replace: Annotated[bool, typer.Option("--replace", help="Remove what the database holds now.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Remove the present content of the database.")] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup into the database, which must be empty, and make its indexes. Stop the services first.
+    """Restore a backup into an empty database, and create the indexes. Stop the services first.
 
-    The file is checked as a whole before anything is changed. Should it be interrupted, no service starts on the
-    database until it was run again with --replace.
+    The whole file is checked before the database is changed. After an interrupted restore no service starts on the
+    database until it is run again with --replace.
 
     Example: event-service db restore events-2026-01-31.zip
     """
@@ -221,7 +210,7 @@ def restore(
     from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
     if replace and not yes and not as_json:
-        confirm("Remove everything the database holds now?")
+        confirm("Remove the present content of the database?")
     with (
         readable(file),
         ArchiveReader(file) as archive,
@@ -235,17 +224,17 @@ def restore(
         print_json({"file": str(file), "made_at": manifest.made_at, "documents": dict(manifest.documents)})
         return
     total = sum(manifest.documents.values())
-    console().print(f"{total} documents of {manifest.made_at} are in the database.")
+    console().print(f"Restored {total} documents of {manifest.made_at}.")
 
 
-# --- what the commands are made of ----------------------------------------------------------------------------------
+# --- helpers of the commands ----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def opened(
     settings: Settings, *, alone: bool = False, create: bool = False, actions: Sequence[str]
 ) -> Iterator["Database"]:
-    """The database, with whatever goes wrong in it as a Failure."""
+    """Open the database; turn its errors into Failure."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store.client import DatabaseSettingsError  # noqa: PLC0415
     from event_service.store.embedded.database import DirectoryInUseError, EmbeddedDatabaseError  # noqa: PLC0415
@@ -263,19 +252,12 @@ def opened(
     except EventServiceError as error:
         if (refusal := missing_right(error)) is not None:
             raise Failure(f"{refusal}.") from error
-        raise Failure(error.message, "`event-service doctor` looks at everything the service needs.") from error
-
-
-def retention_of(settings: Settings) -> "Retention":
-    """How long these settings keep events."""
-    from event_service.model.retention import Retention  # noqa: PLC0415 - with what it is for
-
-    return Retention(settings.retention_days, settings.retention_by_severity)
+        raise Failure(error.message, "Run `event-service doctor` to check everything the service needs.") from error
 
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Turns what is wrong with the backup itself into a Failure."""
+    """Turn errors of the backup file into Failure."""
     from event_service.store.maintenance.archive import ArchiveError  # noqa: PLC0415 - heavy
 
     try:
@@ -283,12 +265,12 @@ def readable(file: Path) -> Iterator[None]:
     except ArchiveError as error:
         raise Failure(f"{error}.") from error
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror or error}.") from error
+        raise Failure(f"Cannot read {file}: {error.strerror or error}.") from error
 
 
 @contextmanager
 def written(file: Path) -> Iterator[IO[bytes]]:
-    """A new file, 0600, that has its name only once it is whole and on the disk."""
+    """Open a new file of mode 0600, which gets its name when it is complete and synced to disk."""
     partial = file.with_name(f"{file.name}.partial")
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -301,24 +283,20 @@ def written(file: Path) -> Iterator[IO[bytes]]:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise Failure(f"{file} cannot be written: {error.strerror or error}.") from error
+        raise Failure(f"Cannot write {file}: {error.strerror or error}.") from error
 
 
-def progress_bar() -> Progress:
-    """Shows on a terminal how far it is; nothing elsewhere."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-
-
-def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observation]":
-    """Whether what webhooks keep encrypted (keys that sign, secrets among the options) can be opened."""
+def check_encrypted(settings: Settings, database: "Database") -> "Iterator[Observation]":
+    """Check that the encrypted secrets of webhooks (signing keys, secret options) can be decrypted."""
     from event_service.errors import Internal  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.inspection import Observation, Verdict, webhooks  # noqa: PLC0415
     from event_service.webhooks.encrypted_options import decrypted, has_encrypted_option  # noqa: PLC0415
     from event_service.webhooks.encryption import FILE_NAME, Encryptor, SecretKeyError  # noqa: PLC0415
 
-    what, advice = "encrypted secrets", "Set the EVENT_SERVICE_SECRET_KEY, or put back the secret.key, of back then."
+    what, advice = (
+        "encrypted secrets",
+        "Restore the EVENT_SERVICE_SECRET_KEY or secret.key that they were encrypted with.",
+    )
     kept = [
         webhook
         for webhook in webhooks(database)
@@ -327,7 +305,7 @@ def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observat
     if not kept:
         return
     if not settings.secret_key.get_secret_value() and not (settings.data_dir / FILE_NAME).exists():
-        yield Observation(what, Verdict.FAULT, f"in {len(kept)} webhooks, and no secret key to open them", advice)
+        yield Observation(what, Verdict.FAULT, f"{len(kept)} webhooks have secrets, but no secret key exists", advice)
         return
     lost = 0
     try:
@@ -343,6 +321,6 @@ def check_sealed(settings: Settings, database: "Database") -> "Iterator[Observat
         yield Observation(what, Verdict.FAULT, str(error), advice)
         return
     if lost:
-        yield Observation(what, Verdict.FAULT, f"those of {lost} of {len(kept)} webhooks cannot be opened", advice)
+        yield Observation(what, Verdict.FAULT, f"cannot decrypt those of {lost} of {len(kept)} webhooks", advice)
     else:
-        yield Observation(what, Verdict.OK, f"those of {len(kept)} webhooks can be opened")
+        yield Observation(what, Verdict.OK, f"those of {len(kept)} webhooks can be decrypted")

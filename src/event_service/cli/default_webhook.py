@@ -1,4 +1,4 @@
-"""The webhook a newcomer finds ready: made once, its access key kept in a file only its owner can read."""
+"""The default webhook for trying the service out: created once, its access key in a file of mode 0600."""
 
 import json
 import os
@@ -9,13 +9,12 @@ from event_service.cli.failures import Failure
 
 FILE_NAME = "first-webhook.json"
 
-# CreateWebhookRequest of it: any tool may post to it.
 REQUEST = {"name": "first", "project_id": "project-default", "plugin_info": {"plugin_id": "auto"}}
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultWebhook:
-    """What a sender needs to know of it."""
+    """Credentials and URL of the default webhook."""
 
     webhook_id: str
     access_key: str
@@ -27,10 +26,10 @@ def path_in(data_dir: Path) -> Path:
 
 
 def read(data_dir: Path) -> DefaultWebhook | None:
-    """The first webhook of this data directory, None where there is none.
+    """Return the default webhook of this data directory, or None.
 
     Raises:
-        Failure: the file is there and cannot be read.
+        Failure: the file exists and cannot be read.
     """
     path = path_in(data_dir)
     try:
@@ -40,12 +39,12 @@ def read(data_dir: Path) -> DefaultWebhook | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(
-            f"{path} cannot be read: {error}.", "Remove it, and start the service to have a new one."
+            f"Cannot read {path}: {error}.", "Remove it and restart the service, which creates a new one."
         ) from error
 
 
 def write(data_dir: Path, webhook: DefaultWebhook) -> Path:
-    """Keeps the webhook in a file of mode 0600, in one step. Returns its path."""
+    """Write the webhook to a file of mode 0600 atomically; return its path."""
     path = path_in(data_dir)
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)

@@ -1,44 +1,46 @@
-"""`event-service doctor`: looks at everything the service needs, and says what to do about what is wrong."""
+"""`event-service doctor`: check everything the service needs, with advice for each fault."""
 
 import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from event_service.cli.configuration import load_settings, without_effect
+from event_service.cli.configuration import ineffective_settings, load_settings
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
-from event_service.cli.health import UNREACHABLE_WORD, as_own, ask
+from event_service.cli.health import UNREACHABLE_STATUS, ask, for_local_service
 from event_service.cli.options import Json
 from event_service.cli.output import console, print_json, print_table, styled
 from event_service.settings import Settings, is_loopback
 
+if TYPE_CHECKING:
+    from event_service.store.maintenance.inspection import Observation
+
 Verdict = Literal["ok", "warning", "fault"]
 VERDICT_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
-# Below this an embedded database soon stops taking writes.
-SMALL_DISK = 1024**3
-# Seconds since 1970, June 2025: before this service was written. A clock that says less was never set.
-CLOCK_EARLIEST = 1_750_000_000
-# Most authorities renew certificates a month before they end.
-CERTIFICATE_SOON = timedelta(days=14)
+# Below this, in bytes, an embedded database soon stops accepting writes.
+LOW_DISK = 1024**3
+# Unix time, June 2025: before this service was written, so an earlier clock was never set.
+EARLIEST_TIME = 1_750_000_000
+# Most issuers renew certificates a month before they expire.
+RENEW_BEFORE = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at.
+    """Result of a check.
 
     Attributes:
-        what: what was looked at.
-        detail: what was found.
-        advice: what to do; "" where all is well.
+        what: subject of the check.
+        advice: how to fix it; "" if all is well.
     """
 
     what: str
@@ -54,15 +56,15 @@ def doctor(
             "--server",
             metavar="HOST:PORT",
             envvar="EVENT_SERVICE_SERVER",
-            help="A running server; without it the address of the settings.",
+            help="Running server. Default: the address of the settings.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check settings, data directory, database program, keys, ports and the running server; say what to do.
+    """Check settings, data directory, database, keys, certificates, clock and server; advise how to fix faults.
 
-    Ends with status 1 where something is at fault. In a MongoDB named by EVENT_SERVICE_MONGODB_URI it writes one
-    document and deletes it; nothing else is changed.
+    Exits with status 1 if a check fails. Writes and deletes one document in the MongoDB of EVENT_SERVICE_MONGODB_URI,
+    and changes nothing else.
     """
     try:
         settings = load_settings({})
@@ -70,47 +72,52 @@ def doctor(
         findings = [Finding("settings", "fault", failure.message, failure.hint)]
     else:
         advice = "Unset it or correct it."
-        findings = [Finding("settings", "warning", reason, advice) for reason in without_effect(settings)]
-        findings = findings or [Finding("settings", "ok", "every EVENT_SERVICE_ variable can be used")]
+        findings = [Finding("settings", "warning", reason, advice) for reason in ineffective_settings(settings)]
+        findings = findings or [Finding("settings", "ok", "all EVENT_SERVICE_ variables are valid")]
         findings += [finding for check in CHECKS for finding in check(settings)]
         findings += check_server(settings, server)
+    report(findings, as_json)
+
+
+def report(findings: "Sequence[Finding | Observation]", as_json: bool) -> None:
+    """Print the results of checks with their advice; exit with status 1 if one is a fault."""
     if as_json:
-        print_json([{name: getattr(finding, name) for name in Finding.__slots__} for finding in findings])
+        print_json([{name: getattr(one, name) for name in Finding.__slots__} for one in findings])
     else:
         print_table(
-            ("", "WHAT", "FOUND"),
-            [(styled(finding.verdict, VERDICT_STYLES), finding.what, finding.detail) for finding in findings],
+            ("", "CHECK", "RESULT"),
+            [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings],
             fold_last=True,
         )
-        for finding in findings:
-            if finding.advice:
-                console().print(f"\n{finding.what}: {finding.advice}", markup=False)
-    if any(finding.verdict == "fault" for finding in findings):
+        for one in findings:
+            if one.advice:
+                console().print(f"\n{one.what}: {one.advice}", markup=False)
+    if any(one.verdict == "fault" for one in findings):
         raise typer.Exit(FAILED)
 
 
 def check_data_dir(settings: Settings) -> Iterator[Finding]:
-    """Whether the data directory can be written, and how much fits."""
+    """Check that the data directory is writable and has free space."""
     path = settings.data_dir
     nearest = next(parent for parent in (path, *path.parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        advice = "Give the directory to the user that runs the service, or set EVENT_SERVICE_DATA_DIR."
+        advice = "Make the directory writable for the service's user, or set EVENT_SERVICE_DATA_DIR."
         yield Finding("data directory", "fault", f"{path}: {error.strerror}", advice)
         return
     free = shutil.disk_usage(nearest).free
-    there = str(path) if path.exists() else f"{path} (made at the first start)"
-    if free < SMALL_DISK:
-        advice = "Make room: a database on a full disk refuses everything."
-        yield Finding("data directory", "warning", f"{there}, {free // 1024**2} MiB free", advice)
+    shown = str(path) if path.exists() else f"{path} (created at the first start)"
+    if free < LOW_DISK:
+        advice = "Free disk space: a database on a full disk refuses writes."
+        yield Finding("data directory", "warning", f"{shown}, {free // 1024**2} MiB free", advice)
     else:
-        yield Finding("data directory", "ok", f"{there}, {free // 1024**3} GiB free")
+        yield Finding("data directory", "ok", f"{shown}, {free // 1024**3} GiB free")
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
-    """Check that the MongoDB of the settings can be used, by using it; or that there is a program to embed."""
+    """Check the MongoDB of the settings by using it, or that a mongod to embed is installed."""
     if uri := settings.mongodb_uri.get_secret_value():
         yield from check_mongodb(settings, uri)
         return
@@ -126,7 +133,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
 
 
 def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
-    """Check servers, rights and collections; then write, read, and build an index, as the service would."""
+    """Check servers, rights and collections; then write, read and build an index, as the service does."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store import client  # noqa: PLC0415 - heavy
     from event_service.store.requirements.check import check_database, try_out  # noqa: PLC0415
@@ -142,33 +149,33 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
     except client.DatabaseSettingsError as error:
         yield Finding("database", "fault", str(error), "Correct EVENT_SERVICE_MONGODB_URI.")
     except EventServiceError as error:
-        yield Finding("database", "fault", str(error.__cause__ or error), "See the MongoDB's log.")
+        yield Finding("database", "fault", str(error.__cause__ or error), "See the log of MongoDB.")
     else:
-        found = f"MongoDB {server.version}, {server.topology}: {settings.database} was written to and read; {tried}"
+        found = f"MongoDB {server.version}, {server.topology}: {settings.database} can be written and read; {tried}"
         yield Finding("database", "ok", found)
         for reservation in server.reservations:
             yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
 
 
 def as_sentence(advice: str) -> str:
-    """Return it with a capital letter and a full stop."""
+    """Return the text with a capital letter and a full stop."""
     return f"{advice[0].upper()}{advice[1:]}."
 
 
 def check_identity(settings: Settings) -> Iterator[Finding]:
-    """Whether tokens can be checked, and whether anybody could do without."""
+    """Check that tokens can be verified, or that only loopback is open without them."""
     from event_service.identity.key_set import KeySetError, parse_key_set  # noqa: PLC0415 - heavy
 
     if settings.auth == "none":
         if all(map(is_loopback, (settings.grpc_address, settings.http_address))):
-            yield Finding("authentication", "ok", "off; only this machine reaches the service")
+            yield Finding("authentication", "ok", "off; the service listens on loopback only")
         else:
             advice = "Set EVENT_SERVICE_AUTH=jwt; `serve` refuses this without --insecure."
             yield Finding("authentication", "fault", "off, and an address is not on loopback", advice)
         return
-    advice = "`event-service token keygen` makes one; EVENT_SERVICE_JWKS_FILE names it."
+    advice = "Generate a key set with `event-service token keygen`; set EVENT_SERVICE_JWKS_FILE to it."
     if settings.jwks_file is None:
-        yield Finding("authentication", "fault", "jwt without a key set", advice)
+        yield Finding("authentication", "fault", "jwt, but EVENT_SERVICE_JWKS_FILE is not set", advice)
         return
     try:
         keys = parse_key_set(settings.jwks_file.read_bytes())
@@ -179,7 +186,7 @@ def check_identity(settings: Settings) -> Iterator[Finding]:
 
 
 def check_tls(settings: Settings) -> Iterator[Finding]:
-    """Whether the certificates can be used, and how long."""
+    """Check that the certificates can be used, and their expiry."""
     from event_service.tls import TlsError, ends_at, tls_files  # noqa: PLC0415 - heavy
 
     try:
@@ -192,33 +199,38 @@ def check_tls(settings: Settings) -> Iterator[Finding]:
         yield Finding("TLS", "fault", str(error), "Correct EVENT_SERVICE_TLS_CERT_FILE, _KEY_FILE and _CLIENT_CA_FILE.")
         return
     left = end - datetime.now(UTC)
-    verdict: Verdict = "ok" if left > CERTIFICATE_SOON else "warning" if left > timedelta() else "fault"
-    advice = "" if verdict == "ok" else "Replace the files with a newer certificate: the service takes it up by itself."
-    yield Finding("TLS", verdict, f"{files.certificate} holds until {end:%Y-%m-%d %H:%M} UTC", advice)
+    verdict: Verdict = "ok" if left > RENEW_BEFORE else "warning" if left > timedelta() else "fault"
+    advice = "" if verdict == "ok" else "Replace the files with a new certificate; the service reloads them."
+    yield Finding("TLS", verdict, f"{files.certificate} is valid until {end:%Y-%m-%d %H:%M} UTC", advice)
 
 
 def check_secret_key(settings: Settings) -> Iterator[Finding]:
-    """Whether secrets can be encrypted with the key of the settings."""
+    """Check that the secret key can encrypt."""
     from event_service.webhooks.encryption import Encryptor, SecretKeyError  # noqa: PLC0415 - heavy
 
     try:
         Encryptor.from_settings(settings)
     except SecretKeyError as error:
-        yield Finding("secret key", "fault", str(error), "Without it a key is made in the data directory.")
+        yield Finding(
+            "secret key",
+            "fault",
+            str(error),
+            "Correct EVENT_SERVICE_SECRET_KEY, or unset it to generate a key in the data directory.",
+        )
 
 
 def check_files(settings: Settings) -> Iterator[Finding]:
-    """Whether files that hold secrets are readable by their owner only."""
+    """Check that only their owner can read files with secrets."""
     for path in sorted(settings.data_dir.glob("*")) if settings.data_dir.is_dir() else ():
         if path.is_file() and path.suffix in {".json", ".key"} and path.stat().st_mode & 0o077:
             yield Finding("secrets", "fault", f"{path} can be read by others", f"chmod 600 {path}")
 
 
 def check_clock(_settings: Settings) -> Iterator[Finding]:
-    """Whether the clock was ever set."""
+    """Check that the clock is set."""
     now = time.time()
     shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
-    if now < CLOCK_EARLIEST:
+    if now < EARLIEST_TIME:
         yield Finding(
             "clock", "fault", shown, "Set the clock: tokens, signatures and the order of events depend on it."
         )
@@ -238,11 +250,11 @@ CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
 
 
 def check_server(settings: Settings, server: str | None = None) -> Iterator[Finding]:
-    """Whether a server answers at the address, or else at the settings' own, and how it is."""
+    """Check the health of the server at the address; default: the address of the settings."""
     try:
-        connection = as_own(Connection(), settings)
+        connection = for_local_service(Connection(), settings)
     except Failure:
-        return  # `check_tls` says why
+        return  # `check_tls` reports it
     if server is not None:
         connection = replace(connection, server=server)
     address = connection.server
@@ -251,14 +263,14 @@ def check_server(settings: Settings, server: str | None = None) -> Iterator[Find
         with socket.create_connection((host.strip("[]"), int(port)), timeout=2):
             pass
     except (OSError, ValueError, OverflowError):
-        yield Finding("server", "warning", f"nothing answers at {address}", "Start it: event-service serve")
+        yield Finding("server", "warning", f"no server at {address}", "Start it with `event-service serve`.")
         return
-    word = ask(connection)
-    if word == "SERVING":
+    status = ask(connection)
+    if status == "SERVING":
         yield Finding("server", "ok", f"{address} is serving")
-    elif word == UNREACHABLE_WORD:
-        advice = f"Another program listens on {address}, or the service has other certificates or none."
-        yield Finding("server", "fault", f"{address} listens and gives no health", advice)
+    elif status == UNREACHABLE_STATUS:
+        advice = f"Another program listens on {address}, or the service uses other certificates or none."
+        yield Finding("server", "fault", f"{address} accepts connections but does not answer health checks", advice)
     else:
-        advice = "Its database is away or refuses writes; the service's log says which."
-        yield Finding("server", "fault", f"{address} is up and not serving", advice)
+        advice = "Its database is unavailable or refuses writes; see the service's log."
+        yield Finding("server", "fault", f"{address} is not serving", advice)

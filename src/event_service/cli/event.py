@@ -35,7 +35,7 @@ app.command()(export)
 
 Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)]
 
-# Steps of time that `stat --by` knows, as $dateToString formats.
+# Time steps of `stat --by`, as $dateToString formats.
 STEPS = {"minute": "%Y-%m-%d %H:%M", "hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -51,14 +51,14 @@ def send(
         typer.Option(
             "--webhook-id",
             envvar="EVENT_SERVICE_WEBHOOK_ID",
-            help="The webhook to send to. Without it: the first one, which `serve` made in the data directory.",
+            help="Webhook to send to. Default: the first webhook, which `serve` created in the data directory.",
         ),
     ] = "",
     access_key: Annotated[
-        str, typer.Option("--access-key", envvar="EVENT_SERVICE_ACCESS_KEY", help="Its access key.")
+        str, typer.Option("--access-key", envvar="EVENT_SERVICE_ACCESS_KEY", help="Access key of the webhook.")
     ] = "",
     idempotency_key: Annotated[
-        str, typer.Option(help="Sending again under this key stores nothing new.", metavar="KEY")
+        str, typer.Option(help="A repeated send with the same key stores nothing new.", metavar="KEY")
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -87,13 +87,13 @@ def send(
 def list_events(
     connection: Connection,
     condition: Filters = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 20,
     start: Annotated[int, typer.Option(min=1, help="Number of the first row.")] = 1,
     sort: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD", help="Order: a field, -field for largest first; may be repeated."),
+        typer.Option(metavar="FIELD", help="Sort by FIELD, or -FIELD for descending order; may be repeated."),
     ] = None,
-    keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
+    keyword: Annotated[str, typer.Option(help="Search words in ids and titles.")] = "",
     as_json: Json = False,
 ) -> None:
     """List events, the newest first.
@@ -135,7 +135,7 @@ def get(
     event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="The event.")],
     as_json: Json = False,
 ) -> None:
-    """Show one event with the payload it came from.
+    """Show one event with its payload.
 
     Example: event-service event get event-0123456789ab
     """
@@ -159,10 +159,12 @@ def get(
 @takes_connection
 def replay(
     connection: Connection,
-    event_id: Annotated[str, typer.Argument(metavar="EVENT_ID", help="An event for what could not be read.")],
+    event_id: Annotated[
+        str, typer.Argument(metavar="EVENT_ID", help="An ERROR event of a payload that could not be parsed.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """Read a payload that could not be read when it came again, with today's parser, and store it once.
+    """Parse the payload of an ERROR event again with the current parser, and store its events once.
 
     Example: event-service event list type=ERROR; event-service event replay event-0123456789ab
     """
@@ -180,7 +182,7 @@ def replay(
         return
     _print_outcome(outcome)
     for reason in outcome["ignored"]:
-        console().print(f"Left out: {reason}", style="yellow")
+        console().print(f"Ignored: {reason}", style="yellow")
 
 
 @app.command()
@@ -192,11 +194,11 @@ def stat(
         str,
         typer.Option(
             metavar="FIELD,...",
-            help="What to count by: fields, and minute, hour, day, month.",
+            help="Group by fields, and by minute, hour, day or month.",
             autocompletion=fields_to_count_by,
         ),
     ] = "severity",
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Count events by one or several fields.
@@ -205,7 +207,7 @@ def stat(
     """
     names = [name.strip() for name in by.split(",") if name.strip()]
     if not names:
-        raise Failure("--by names no field.", "For example: --by severity,hour", exit_code=USAGE)
+        raise Failure("--by is empty.", "Give fields, such as --by severity,hour.", exit_code=USAGE)
     keys = [
         {"k": "created_at", "n": name, "date_format": STEPS[name]}
         if name in STEPS
@@ -234,18 +236,16 @@ def stat(
 
 
 def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
-    """The webhook to send to: the one named, else the first one of the data directory."""
+    """Return id and access key: the given ones, else those of the default webhook in the data directory."""
     if webhook_id and access_key:
         return webhook_id, access_key
     if webhook_id or access_key:
         missing = "--access-key" if webhook_id else "--webhook-id"
-        raise Failure(
-            f"{missing} is missing.", "A webhook is named by both its id and its access key.", exit_code=USAGE
-        )
+        raise Failure(f"{missing} is missing.", "Give both --webhook-id and --access-key.", exit_code=USAGE)
     first = default_webhook.read(load_settings({}).data_dir)
     if first is None:
         raise Failure(
-            "Which webhook?",
+            "No webhook given, and the data directory has no default webhook.",
             "Give --webhook-id and --access-key, as `event-service webhook create --name NAME` prints them.",
             exit_code=USAGE,
         )
@@ -256,9 +256,9 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
     out = console()
     count, ids = outcome["event_count"], outcome["event_ids"]
     if outcome["duplicate"]:
-        out.print("Nothing new: this was stored before.", style="yellow")
+        out.print("Duplicate: this was stored before.", style="yellow")
     elif not count:
-        out.print("Taken, and nothing to store.", style="yellow")
+        out.print("Accepted; nothing to store.", style="yellow")
     else:
         out.print(f"Stored {count} {'event' if count == 1 else 'events'}.", style="green")
     for event_id in ids:
@@ -266,7 +266,7 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
     if count > len(ids) > 0:
         out.print(f"and {count - len(ids)} more")
     for error in outcome["errors"]:
-        out.print(f"Not understood: {error}", style="bold red")
+        out.print(f"Not parsed: {error}", style="bold red")
 
 
 def _cell(name: str, value: object) -> Any:
@@ -275,5 +275,5 @@ def _cell(name: str, value: object) -> Any:
 
 
 def _short(timestamp: str) -> str:
-    """`2026-01-31T10:00:00.123Z` as a table shows it: UTC, to the second."""
+    """Shorten `2026-01-31T10:00:00.123Z` to UTC seconds for a table."""
     return timestamp[:19].replace("T", " ")

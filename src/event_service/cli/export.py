@@ -1,4 +1,4 @@
-"""`event-service event export`: everything that matches, into a file or a pipe."""
+"""`event-service event export`: write all matching events to a file or a pipe."""
 
 import os
 import sys
@@ -10,32 +10,32 @@ from typing import Annotated, Any, BinaryIO
 
 import grpc
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.cli.completion import event_conditions, export_formats
 from event_service.cli.connection import EVENT, EVENTS, Connection
 from event_service.cli.export_file import (
     ROW,
-    Asked,
+    ExportRequest,
+    FileContent,
     Format,
-    Written,
     csv_header,
-    keep_notes,
-    notes_path,
-    read_notes,
-    read_written,
+    load_state,
+    save_state,
+    scan_file,
+    state_path,
 )
-from event_service.cli.failures import AGAIN_SECONDS, USAGE, Failure
+from event_service.cli.failures import RETRY_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
-from event_service.cli.output import console
+from event_service.cli.output import console, progress_bar
 from event_service.query.dates import time_difference
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.timestamps import format_timestamp
 
 _ATTEMPTS = 30
-_INTERRUPTED = 130  # what shells say of a command that Ctrl-C has ended
+_INTERRUPTED = 130  # exit status of a command ended by Ctrl-C, as in shells
 
 
 @takes_connection
@@ -49,25 +49,27 @@ def export(
         typer.Option(
             "--format",
             metavar="csv|ndjson",
-            help="By default what the file's name ends in, else csv.",
+            help="Default: the extension of the file, else csv.",
             autocompletion=export_formats,
         ),
     ] = "",
-    since: Annotated[str, typer.Option(metavar="TIME", help="Received since then: 2h, 2026-01-31.")] = "",
-    until: Annotated[str, typer.Option(metavar="TIME", help="Received before that.")] = "",
-    keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
+    since: Annotated[str, typer.Option(metavar="TIME", help="Received at or after this time: 2h, 2026-01-31.")] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="Received before this time.")] = "",
+    keyword: Annotated[str, typer.Option(help="Search words in ids and titles.")] = "",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="A new file. Without it: standard output.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="New file. Default: standard output.")
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with a file whose export was interrupted; begin it if there is none."),
+        typer.Option(
+            "--resume", help="Resume an interrupted export into the file; start it if the file does not exist."
+        ),
     ] = False,
 ) -> None:
-    """Write all events that match, the oldest first, as CSV or one JSON object a line.
+    """Write all matching events, oldest first, as CSV or as one JSON object per line.
 
-    An export that was interrupted in any way goes on where it was when the same command is given with --resume. In CSV,
-    cells that a spreadsheet would take for formulas begin with an apostrophe.
+    Run the same command with --resume to continue an interrupted export. In CSV, cells that a spreadsheet would
+    evaluate as formulas are prefixed with an apostrophe.
 
     Example: event-service event export --since 7d severity=CRITICAL --output critical.csv
     """
@@ -78,28 +80,28 @@ def export(
     if keyword:
         query["keyword"] = keyword
         typed.append(f"--keyword {keyword}")
-    asked = Asked(chosen, typed, query)
+    asked = ExportRequest(chosen, typed, query)
     if output is None:
         if resume:
             raise Failure("--resume needs --output FILE.", exit_code=USAGE)
         _to_standard_output(connection, asked)
     else:
-        known = _known(output, asked, format_) if resume else None
+        known = _interrupted(output, asked, format_) if resume else None
         if known is None and resume and output.exists():
-            console(stderr=True).print(f"{output} is complete; there is nothing to resume.", markup=False)
+            console(stderr=True).print(f"{output} is complete; nothing to resume.", markup=False)
             return
         _to_file(connection, known or asked, output, resume=known is not None)
 
 
 def _format(named: str, output: Path | None) -> Format:
     if named not in ("", *ROW):
-        raise Failure(f"There is no format {named!r}.", "There are csv and ndjson.", exit_code=USAGE)
+        raise Failure(f"--format {named} is not supported.", "Use csv or ndjson.", exit_code=USAGE)
     ending = output.suffix.lower() if output else ""
     return "ndjson" if named == "ndjson" or (not named and ending in (".ndjson", ".jsonl")) else "csv"
 
 
 def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
-    """The condition with a date for `now-2h`: an export that is resumed tomorrow is still about the same events."""
+    """Replace a relative time such as `now-2h` by its date, so that a resumed export selects the same events."""
     operator = str(condition["o"])
     if not operator.startswith("timediff_"):
         return condition
@@ -107,88 +109,94 @@ def _absolute(condition: dict[str, Any]) -> dict[str, Any]:
     return {**condition, "v": format_timestamp(moment), "o": operator.replace("timediff_", "datetime_")}
 
 
-def _to_standard_output(connection: Connection, asked: Asked) -> None:
+def _to_standard_output(connection: Connection, asked: ExportRequest) -> None:
     try:
-        with _bar(shown=not sys.stdout.isatty()) as bar:
+        with progress_bar(shown=not sys.stdout.isatty()) as bar:
             heading = csv_header() if asked.format == "csv" else b""
-            _copy(connection, asked, sys.stdout.buffer, Written(), bar, heading)
+            _write_rows(connection, asked, sys.stdout.buffer, FileContent(), bar, heading)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # Whoever read has seen enough, as `head` does. Python would complain again when it closes the stream.
+        # The reader has closed the pipe, as `head` does. Python would raise again when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
 
 
-def _known(path: Path, asked: Asked, format_: str) -> Asked | None:
-    """What an interrupted export was asked for; None where there is none."""
+def _interrupted(path: Path, asked: ExportRequest, format_: str) -> ExportRequest | None:
+    """Return the request of an interrupted export, or None."""
     try:
-        known = read_notes(path)
+        known = load_state(path)
     except (OSError, ValueError) as error:
-        raise Failure(f"{notes_path(path)} cannot be read: {error}.", "Begin anew with another file.") from error
+        raise Failure(f"Cannot read {state_path(path)}: {error}.", "Start again with another file.") from error
     if known is None:
         return None
     other = (asked.typed and list(asked.typed) != list(known.typed)) or (format_ and format_ != known.format)
     if other:
         before = " ".join(known.typed) or "no conditions"
         raise Failure(
-            f"{path} was begun with other conditions or in another format.",
-            f"It was begun as {known.format} with {before}. Give the same, or none, or name another file.",
+            f"{path} was started with other conditions or another format.",
+            f"It was started as {known.format} with {before}. Give the same or none, or use another file.",
             exit_code=USAGE,
         )
     return known
 
 
-def _to_file(connection: Connection, asked: Asked, path: Path, *, resume: bool) -> None:
-    file, written = _opened(path, asked, resume=resume)
+def _to_file(connection: Connection, asked: ExportRequest, path: Path, *, resume: bool) -> None:
+    file, written = _open(path, asked, resume=resume)
     with file:
         if asked.format == "csv" and not written.length:
             file.write(csv_header())
         try:
-            with _bar(shown=True) as bar:
-                _copy(connection, asked, file, written, bar)
+            with progress_bar() as bar:
+                _write_rows(connection, asked, file, written, bar)
         except KeyboardInterrupt:
-            console(stderr=True).print(f"Interrupted. {_go_on(path, written)}", markup=False)
+            console(stderr=True).print(f"Interrupted. {_resume_hint(path, written)}", markup=False)
             raise typer.Exit(_INTERRUPTED) from None
         except Failure as failure:
             if not written.rows:
                 path.unlink()
-                notes_path(path).unlink(missing_ok=True)
+                state_path(path).unlink(missing_ok=True)
                 raise
-            hint = f"{failure.hint}\n{_go_on(path, written)}".strip()
+            hint = f"{failure.hint}\n{_resume_hint(path, written)}".strip()
             raise Failure(failure.message, hint, exit_code=failure.exit_code) from failure.__cause__
         except OSError as error:
-            raise Failure(f"{path} cannot be written: {error.strerror}.", _go_on(path, written)) from error
+            raise Failure(f"Cannot write {path}: {error.strerror}.", _resume_hint(path, written)) from error
         file.flush()
         os.fsync(file.fileno())
-    notes_path(path).unlink(missing_ok=True)
-    console(stderr=True).print(f"{path} holds {_number(written.rows)}.", markup=False)
+    state_path(path).unlink(missing_ok=True)
+    console(stderr=True).print(f"{path} contains {_number(written.rows)}.", markup=False)
 
 
-def _opened(path: Path, asked: Asked, *, resume: bool) -> tuple[BinaryIO, Written]:
-    """The file, at the end of its last whole record, and what it holds. The notes are there before it is."""
+def _open(path: Path, asked: ExportRequest, *, resume: bool) -> tuple[BinaryIO, FileContent]:
+    """Open the file at the end of its last complete record; return it and its content.
+
+    The state file is written first, so that any file of an export can be resumed.
+    """
     try:
         if not resume:
             if path.exists():
-                raise Failure(
-                    f"{path} is there already.", "Name another file, or go on with an interrupted export by --resume."
-                )
-            keep_notes(path, asked)
-            return path.open("xb"), Written()
+                raise Failure(f"{path} exists.", "Use another file, or resume an interrupted export with --resume.")
+            save_state(path, asked)
+            return path.open("xb"), FileContent()
         file = path.open("r+b" if path.exists() else "w+b")
-        written = read_written(file, asked.format)
+        written = scan_file(file, asked.format)
         file.seek(written.length)
         file.truncate()
     except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}.", exit_code=USAGE) from error
+        raise Failure(f"Cannot write {path}: {error.strerror}.", exit_code=USAGE) from error
     except ValueError as error:
-        raise Failure(f"{path} cannot be gone on with: {error}.", "Begin anew with another file.") from error
+        raise Failure(f"Cannot resume {path}: {error}.", "Start again with another file.") from error
     return file, written
 
 
-def _copy(
-    connection: Connection, asked: Asked, file: BinaryIO, written: Written, bar: Progress, heading: bytes = b""
+def _write_rows(
+    connection: Connection,
+    asked: ExportRequest,
+    file: BinaryIO,
+    written: FileContent,
+    bar: Progress,
+    heading: bytes = b"",
 ) -> None:
-    """Writes what is lacking, below the heading, and counts it in `written`. Nothing where it is refused."""
+    """Write the heading and the missing rows, and count them in `written`; write nothing if the server refuses."""
     total = _total(connection, asked.query) if not bar.disable else None
     task = bar.add_task("events", total=total, completed=written.rows)
     row = ROW[asked.format]
@@ -199,32 +207,32 @@ def _copy(
                 rows.append(row(message_to_dict(event, "")))
         file.write(heading + b"".join(rows))
         heading = b""
-        file.flush()  # the system's now: no kill takes it away
+        file.flush()  # in the page cache, so that it survives a kill
         written.rows += len(rows)
         bar.update(task, completed=written.rows)
     file.write(heading)
 
 
 def _replies(connection: Connection, query: Mapping[str, Any], token: str) -> Iterator[events_pb2.ExportResponse]:
-    """The server's replies; goes on from the last one when it comes back from a restart."""
-    begun, failures = bool(token), 0
+    """Yield the server's replies; resume after the last one when the server restarts."""
+    started, failures = bool(token), 0
     while True:
         try:
             for reply in connection.messages(EVENTS, "Export", {"query": {"query": query}, "resume_token": token}):
-                assert isinstance(reply, events_pb2.ExportResponse)  # noqa: S101 - the method's own type
+                assert isinstance(reply, events_pb2.ExportResponse)  # noqa: S101 - for mypy
                 yield reply
-                token, begun, failures = reply.resume_token, True, 0
+                token, started, failures = reply.resume_token, True, 0
         except Failure as failure:
             failures += 1
-            if not begun or not failure.is_passing or failures > _ATTEMPTS:
+            if not started or not failure.is_transient or failures > _ATTEMPTS:
                 raise
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
         else:
             return
 
 
 def _total(connection: Connection, query: Mapping[str, Any]) -> int | None:
-    """How many events there are to be; None where counting takes too long."""
+    """Return the number of events to export; None if counting exceeds the deadline."""
     try:
         body = connection.call(EVENT, "list", {"query": {**query, "count_only": True}}).body
     except Failure as failure:
@@ -236,15 +244,8 @@ def _total(connection: Connection, query: Mapping[str, Any]) -> int | None:
     return int(body.get("total_count", 0))
 
 
-def _bar(*, shown: bool) -> Progress:
-    """Progress on a terminal's standard error; nothing elsewhere."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
-
-
-def _go_on(path: Path, written: Written) -> str:
-    return f"{path} holds {_number(written.rows)} so far; the same command with --resume goes on."
+def _resume_hint(path: Path, written: FileContent) -> str:
+    return f"{path} contains {_number(written.rows)} so far; run the same command with --resume to continue."
 
 
 def _number(events: int) -> str:

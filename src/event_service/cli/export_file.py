@@ -1,10 +1,10 @@
-"""What an export writes, and where it was when it was interrupted.
+"""Formats of export files, and the state of interrupted exports.
 
-CSV is RFC 4180 in UTF-8: a header, CRLF behind each record, quotes where needed. A cell that a spreadsheet would take
-for a formula gets an apostrophe in front. NDJSON is one JSON object a line, as `event list --json` shows an event.
+CSV is RFC 4180 in UTF-8: a header, CRLF after each record, quotes where needed. A cell that a spreadsheet would
+evaluate as a formula is prefixed with an apostrophe. NDJSON is one JSON object per line, as in `event list --json`.
 
-The rows in a file are what is known of an interrupted export; beside it stands NAME.resume with what was asked for.
-A process may be killed anywhere: what is behind the last whole record is dropped, and that record says where to go on.
+An export can be resumed after a kill at any point. NAME.resume holds the request; the position is the last complete
+record of the file itself, and bytes after it are dropped.
 """
 
 import csv
@@ -23,32 +23,29 @@ COLUMNS = (
     "provider", "account", "occurred_at", "alert_id", "webhook_id", "project_id", "workspace_id", "domain_id",
     "image_url", "additional_info", "raw_data",
 )  # fmt: skip
-"""Of a CSV file. resources are joined by "; "; additional_info and raw_data are JSON."""
+"""Columns of a CSV file. resources are joined by "; "; additional_info and raw_data are JSON."""
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What makes a spreadsheet take a cell for a formula: OWASP, "CSV Injection". Full-width signs do in some places."""
+"""Characters that start a formula: OWASP, "CSV Injection". Full-width signs count in some locales."""
 
-_REMEMBERED = 200_000  # records whose places are known: those of the last millisecond are read again
+_SCAN_WINDOW = 200_000  # records with known offsets; those of the last millisecond are read again
 
 
 def csv_row(event: Mapping[str, Any]) -> bytes:
-    """An event's JSON as a record."""
-    return _csv_line([neutral(_cell(event.get(name))) for name in COLUMNS])
+    return _csv_line([escape_formula(_cell(event.get(name))) for name in COLUMNS])
 
 
 def csv_header() -> bytes:
-    """The first record."""
     return _csv_line(COLUMNS)
 
 
 def ndjson_row(event: Mapping[str, Any]) -> bytes:
-    """An event's JSON in one line."""
-    told = {name: _in_order(value) for name, value in event.items()}
-    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    ordered = {name: _sorted(value) for name, value in event.items()}
+    return json.dumps(ordered, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def neutral(cell: str) -> str:
-    """The text as no spreadsheet takes it for a formula: with an apostrophe in front where it must have one."""
+def escape_formula(cell: str) -> str:
+    """Prefix the text with an apostrophe if a spreadsheet would evaluate it."""
     return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
@@ -59,15 +56,15 @@ def _cell(value: Any) -> str:
         return value
     if isinstance(value, list):
         return "; ".join(value)
-    return json.dumps(_in_order(value), ensure_ascii=False)
+    return json.dumps(_sorted(value), ensure_ascii=False)
 
 
-def _in_order(value: Any) -> Any:
-    """The value with the members of its objects by name: protobuf gives them in another order each time."""
+def _sorted(value: Any) -> Any:
+    """Sort the members of all objects by name: protobuf maps have no stable order."""
     if isinstance(value, dict):
-        return {name: _in_order(value[name]) for name in sorted(value)}
+        return {name: _sorted(value[name]) for name in sorted(value)}
     if isinstance(value, list):
-        return [_in_order(member) for member in value]
+        return [_sorted(member) for member in value]
     return value
 
 
@@ -81,12 +78,12 @@ ROW: Mapping[str, Callable[[Mapping[str, Any]], bytes]] = {"csv": csv_row, "ndjs
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an export was asked for, as it is kept beside its file.
+class ExportRequest:
+    """The request of an export, kept in its state file.
 
     Attributes:
-        typed: what the user typed: conditions and keyword.
-        query: the query of it, relative times made absolute.
+        typed: conditions and keyword as typed by the user.
+        query: the query, with absolute times.
     """
 
     format: str
@@ -95,14 +92,14 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Written:
-    """What a file holds.
+class FileContent:
+    """Complete records of an export file.
 
     Attributes:
-        rows: whole records, the header not counted.
-        length: bytes of what is whole.
-        token: names the last event; "" where there is none.
-        last_ids: the events of the last millisecond.
+        rows: number of records, without the header.
+        length: their size in bytes.
+        token: resume_token of the last event, or "".
+        last_ids: ids of the events of the last millisecond.
     """
 
     rows: int = 0
@@ -111,47 +108,47 @@ class Written:
     last_ids: set[str] = field(default_factory=set)
 
 
-def notes_path(path: Path) -> Path:
-    """Where what was asked for is kept while an export into `path` is not complete."""
+def state_path(path: Path) -> Path:
+    """Return the path of the state file, which exists until the export into `path` is complete."""
     return path.with_name(f"{path.name}.resume")
 
 
-def keep_notes(path: Path, asked: Asked) -> None:
-    """Writes what was asked for, whole or not at all."""
-    notes, new = notes_path(path), path.with_name(f"{path.name}.resume.new")
+def save_state(path: Path, asked: ExportRequest) -> None:
+    """Write the state file atomically."""
+    state, new = state_path(path), path.with_name(f"{path.name}.resume.new")
     text = {"format": asked.format, "typed": list(asked.typed), "query": asked.query}
     new.write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
-    new.replace(notes)
+    new.replace(state)
 
 
-def read_notes(path: Path) -> Asked | None:
-    """What was asked for; None where the export is complete, or nothing is known of it.
+def load_state(path: Path) -> ExportRequest | None:
+    """Return the request of an interrupted export; None if there is no state file.
 
     Raises:
-        ValueError: the notes are not ours.
+        ValueError: it is not a state file of an export.
     """
     try:
-        kept = json.loads(notes_path(path).read_text(encoding="utf-8"))
+        kept = json.loads(state_path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     if not isinstance(kept, dict) or kept.keys() != {"format", "typed", "query"} or kept["format"] not in ROW:
-        raise ValueError("not the notes of an export")
-    return Asked(kept["format"], kept["typed"], kept["query"])
+        raise ValueError("not the state of an export")
+    return ExportRequest(kept["format"], kept["typed"], kept["query"])
 
 
-def read_written(file: BinaryIO, format_: str) -> Written:
-    """What a file holds, whatever became of its writer.
+def scan_file(file: BinaryIO, format_: str) -> FileContent:
+    """Find the last complete record of an export file.
 
     Raises:
-        ValueError: a record that no export has written.
+        ValueError: a record is not an export's.
     """
-    places: deque[int] = deque(maxlen=_REMEMBERED)
+    places: deque[int] = deque(maxlen=_SCAN_WINDOW)
     start = end = rows = 0
     inside = False
     for line in file:
         end += len(line)
         if format_ == "csv":
-            # Inside quotes a quote stands twice, so whether their number is odd says where we are.
+            # Quotes inside a quoted cell are doubled, so an odd number of them toggles the state.
             inside ^= line.count(b'"') % 2 == 1
             if inside or not line.endswith(b"\r\n"):
                 continue
@@ -161,7 +158,7 @@ def read_written(file: BinaryIO, format_: str) -> Written:
         start = end
         rows += 1
     header = format_ == "csv" and rows > 0
-    written = Written(rows - header, start)
+    written = FileContent(rows - header, start)
     last = ""
     places.append(start)
     while len(places) > 1 and rows > header:

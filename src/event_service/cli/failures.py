@@ -1,4 +1,4 @@
-"""How the command line says that something did not work: what happened, then what to do about it."""
+"""Failures of commands: a message, and a hint how to fix it."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -12,19 +12,19 @@ FAILED = 1
 USAGE = 2
 UNREACHABLE = 3
 
-AGAIN_SECONDS = 1.0
-"""How long commands that go on by themselves wait after a failure that is passing."""
+RETRY_SECONDS = 1.0
+"""Pause before a streaming command retries after a transient failure."""
 
-_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+_TRANSIENT = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
 
 
 class Failure(Exception):
-    """Ends a command with a message on stderr.
+    """End a command with a message on stderr.
 
     Args:
-        message: one line, what happened.
-        hint: what to do about it; "" where nothing sensible can be said.
-        exit_code: 1 refused or failed, 2 wrong use, 3 no server.
+        message: one line.
+        hint: how to fix it, or "".
+        exit_code: 1 refused or failed, 2 usage error, 3 server unreachable.
     """
 
     def __init__(self, message: str, hint: str = "", *, exit_code: int = FAILED) -> None:
@@ -34,47 +34,47 @@ class Failure(Exception):
         self.exit_code = exit_code
 
     @property
-    def is_passing(self) -> bool:
-        """Whether the same call may well succeed in a moment: the server is away, or has too much to do."""
-        return isinstance(self.__cause__, grpc.RpcError) and self.__cause__.code() in _PASSING
+    def is_transient(self) -> bool:
+        """True if a retry may succeed: the server is unavailable or overloaded."""
+        return isinstance(self.__cause__, grpc.RpcError) and self.__cause__.code() in _TRANSIENT
 
 
 HINTS = {
-    grpc.StatusCode.UNAUTHENTICATED: "Give a token with --token or EVENT_SERVICE_TOKEN. `event-service token issue` "
-    "makes one where you hold the service's key.",
+    grpc.StatusCode.UNAUTHENTICATED: "Give a token with --token or EVENT_SERVICE_TOKEN. With the private key, issue "
+    "one with `event-service token issue`.",
     grpc.StatusCode.PERMISSION_DENIED: "The access key is wrong, or the token's role or projects do not cover this.",
-    grpc.StatusCode.NOT_FOUND: "Check the id. What belongs to another domain or workspace counts as missing too.",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "Ask for less, or give it longer with --timeout SECONDS.",
-    grpc.StatusCode.UNIMPLEMENTED: "The server is older than this command, or something else listens there.",
-    grpc.StatusCode.INTERNAL: "A fault of the service. Its log has the details.",
+    grpc.StatusCode.NOT_FOUND: "Check the id, and that the token covers its domain and workspace.",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "Request less, or increase --timeout SECONDS.",
+    grpc.StatusCode.UNIMPLEMENTED: "The server is older than this command, or another program listens there.",
+    grpc.StatusCode.INTERNAL: "See the service's log.",
 }
 
-# What grpc 1.85's details say of a connection that came about and was of no use.
+# Substrings of grpc 1.85's details after a failed handshake, each with message and hint.
 HANDSHAKES = (
     (
         "CERTIFICATE_VERIFY_FAILED",
-        "The certificate of {} does not come from an authority that --ca-file holds, or is not valid now.",
-        "Give the certificate of the authority that issued it: --ca-file FILE or EVENT_SERVICE_CA_FILE.",
+        "The certificate of {} is not signed by a CA of --ca-file, or is not valid now.",
+        "Give the certificate of its CA: --ca-file FILE or EVENT_SERVICE_CA_FILE.",
     ),
     (
         "Hostname Verification Check failed",
-        "The certificate of {} is for another name.",
-        "Give --server the name that is in the certificate.",
+        "The certificate of {} is for another host name.",
+        "Use the host name of the certificate in --server.",
     ),
-    ("WRONG_VERSION_NUMBER", "{} does not speak TLS.", "Leave out --ca-file, and unset EVENT_SERVICE_CA_FILE."),
+    ("WRONG_VERSION_NUMBER", "{} does not speak TLS.", "Omit --ca-file, and unset EVENT_SERVICE_CA_FILE."),
     (
         "Socket closed",
         "{} closes the connection.",
-        "A server with TLS does so: give --ca-file FILE (or EVENT_SERVICE_CA_FILE), and --cert-file and --key-file "
-        "if it asks for a certificate.",
+        "It may require TLS: give --ca-file FILE (or EVENT_SERVICE_CA_FILE); for mutual TLS also --cert-file "
+        "and --key-file.",
     ),
 )
 
 
 def from_rpc_error(error: grpc.RpcError, server: str) -> Failure:
-    """The failure behind an error of an rpc to `server`."""
+    """Return the failure for an error of an rpc to `server`."""
     code, details = error.code(), error.details() or ""
-    # The service's own errors carry an ERROR_X word; without one the answer came from the transport.
+    # Errors of the service have an ERROR_X name; others come from the transport.
     if code is grpc.StatusCode.UNAVAILABLE and not details.startswith("ERROR_"):
         return Failure(*_unavailable(details, server), exit_code=UNREACHABLE)
     word, _, sentence = details.partition(": ")
@@ -83,31 +83,30 @@ def from_rpc_error(error: grpc.RpcError, server: str) -> Failure:
 
 
 def _unavailable(details: str, server: str) -> tuple[str, str]:
-    """What happened, and what to do, where no answer came. gRPC tells the reason in its details only."""
+    """Return message and hint for an unreachable server. gRPC gives the reason only in its details."""
     for sign, message, hint in HANDSHAKES:
         if sign in details:
             return message.format(server), hint
     return (
-        f"Nothing answers at {server}.",
-        "Start the service with `event-service serve`, or name another with --server HOST:PORT "
-        "or EVENT_SERVICE_SERVER.",
+        f"No server at {server}.",
+        "Start the service with `event-service serve`, or set --server HOST:PORT or EVENT_SERVICE_SERVER.",
     )
 
 
 def _advice(error: grpc.RpcError, message: str) -> str:
-    """What the error's google.rpc details say to do: which fields to mend, how long to wait."""
+    """Return the advice of the error's google.rpc details: fields to correct, retry delay."""
     lines: list[str] = []
     for detail in _details(error):
         if detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             bad_request = error_details_pb2.BadRequest()
             detail.Unpack(bad_request)
             faults = [f"{fault.field}: {fault.description}" for fault in bad_request.field_violations]
-            # The service cuts what is long, and ends it with three dots.
+            # The service truncates long texts with three dots.
             lines += [fault for fault in faults if fault.removesuffix("...") not in message]
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
             detail.Unpack(retry)
-            lines.append(f"Send it again in {retry.retry_delay.ToMilliseconds() / 1000:g} s; nothing was promised yet.")
+            lines.append(f"Nothing is confirmed yet; send it again in {retry.retry_delay.ToMilliseconds() / 1000:g} s.")
     return "\n".join(lines)
 
 
@@ -115,6 +114,6 @@ def _details(error: grpc.RpcError) -> Sequence[any_pb2.Any]:
     try:
         status = rpc_status.from_call(cast("grpc.Call", error))
     except ValueError:
-        # Another program's trailer, which does not agree with the status it stands beside.
+        # A proxy's grpc-status-details-bin that contradicts its grpc-status.
         return ()
     return tuple(status.details) if status else ()

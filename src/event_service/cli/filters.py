@@ -1,4 +1,4 @@
-"""The short filters of `query/short_filter.py` as arguments of the command line, and its options."""
+"""Command line arguments: the short filters of `query/short_filter.py`, and name=value options."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ __all__ = ["EVENT_WORDS", "HELP", "WEBHOOK_WORDS", "parse_filter", "parse_filter
 
 
 def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
-    """One condition as a Filter of the query language: {"k", "v", "o"}.
+    """Parse one condition to a Filter of the query language: {"k", "v", "o"}.
 
     Args:
-        words: other names of fields.
+        words: short names of fields.
 
     Raises:
-        Failure: it has no operator, or what stands beside it makes no sense.
+        Failure: the operator is missing, or the value does not fit the field.
     """
     try:
         return short_filter.parse_filter(text, words)
@@ -27,17 +27,16 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
 
 
 def parse_filters(texts: Sequence[str], words: Mapping[str, str] = EVENT_WORDS) -> list[dict[str, Any]]:
-    """Every condition, in the order given."""
     return [parse_filter(text, words) for text in texts]
 
 
 def parse_option(text: str) -> tuple[str, Any]:
-    """`name=value` of --option: true, false, numbers and JSON in brackets or quotes mean themselves, the rest is text.
+    """Parse `name=value` of --option. true, false, null, numbers, objects, lists and quoted strings are JSON.
 
-    Long digit strings and what merely looks like a number (`0123`, `12e4`) stay text: ids often do.
+    Long digit strings, `0123` and `12e4` stay text, since they may be ids.
 
     Raises:
-        Failure: there is no name or no `=`.
+        Failure: the name or `=` is missing, or the JSON is not valid.
     """
     name, equals, value = text.partition("=")
     if not name or not equals:

@@ -1,4 +1,4 @@
-"""`event-service health`: one word about a running server, for scripts and container health checks."""
+"""`event-service health`: print the health of a running server, for scripts and container health checks."""
 
 import time
 from dataclasses import replace
@@ -15,9 +15,8 @@ from event_service.cli.options import takes_connection
 from event_service.settings import Settings
 
 PAUSE = 0.2
-# What a start looks like from outside until the server listens.
-UNREACHABLE_WORD = "UNREACHABLE"
-# What a client dials for a service that listens on every address.
+UNREACHABLE_STATUS = "UNREACHABLE"
+# Addresses to dial for a service that listens on all interfaces.
 LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - nothing is bound
 
 
@@ -25,31 +24,30 @@ LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104
 def health(
     context: typer.Context,
     connection: Connection,
-    wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait so long at most for it to be SERVING.")] = 0.0,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="Maximum time to wait for SERVING.")] = 0.0,
 ) -> None:
-    """Print SERVING, NOT_SERVING or UNREACHABLE; only the first ends with status 0.
+    """Print SERVING, NOT_SERVING or UNREACHABLE; exit with status 0 only for SERVING.
 
-    Without --server it asks the service of this environment: at EVENT_SERVICE_GRPC_ADDRESS, under TLS where
-    EVENT_SERVICE_TLS_CERT_FILE is set.
+    The default server is EVENT_SERVICE_GRPC_ADDRESS, with TLS if EVENT_SERVICE_TLS_CERT_FILE is set.
 
     Example: event-service serve & event-service health --wait 30
     """
     source = context.get_parameter_source("server")
     if source is None or source.name == "DEFAULT":
-        connection = as_own(connection, load_settings({}))
+        connection = for_local_service(connection, load_settings({}))
     deadline = time.monotonic() + wait
-    while (word := ask(connection)) != "SERVING" and time.monotonic() < deadline:
+    while (status := ask(connection)) != "SERVING" and time.monotonic() < deadline:
         time.sleep(PAUSE)
-    typer.echo(word)
-    if word != "SERVING":
-        raise typer.Exit(UNREACHABLE if word == UNREACHABLE_WORD else FAILED)
+    typer.echo(status)
+    if status != "SERVING":
+        raise typer.Exit(UNREACHABLE if status == UNREACHABLE_STATUS else FAILED)
 
 
-def as_own(connection: Connection, settings: Settings) -> Connection:
-    """The connection with the address and the certificate of these settings' service.
+def for_local_service(connection: Connection, settings: Settings) -> Connection:
+    """Return the connection with address and certificate of the service of these settings.
 
-    Certificates that it already names stay. The service's own is also shown as ours where it asks for one: it often
-    holds for both.
+    Certificates it already has stay. If the service requires a client certificate, its own is used: many are valid
+    for both.
 
     Raises:
         Failure: the certificate cannot be read.
@@ -71,10 +69,10 @@ def as_own(connection: Connection, settings: Settings) -> Connection:
 
 
 def ask(connection: Connection) -> str:
-    """What grpc.health.v1 says of the whole server."""
+    """Return the grpc.health.v1 status of the whole server."""
     with connection.open() as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
         except grpc.RpcError:
-            return UNREACHABLE_WORD
+            return UNREACHABLE_STATUS
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -1,4 +1,4 @@
-"""The options every command that talks to a server has, declared once."""
+"""Options of all commands that call a server."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ import typer
 from event_service.cli.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, Connection
 from event_service.cli.failures import USAGE, Failure
 
-SERVER_PANEL = "The server, and who asks"
+SERVER_PANEL = "Server and authentication"
 
 Server = Annotated[
     str,
@@ -21,7 +21,7 @@ Server = Annotated[
         metavar="HOST:PORT",
         envvar="EVENT_SERVICE_SERVER",
         rich_help_panel=SERVER_PANEL,
-        help="Where it is.",
+        help="Address of the server.",
     ),
 ]
 Token = Annotated[
@@ -32,7 +32,7 @@ Token = Annotated[
         envvar="EVENT_SERVICE_TOKEN",
         show_envvar=True,
         rich_help_panel=SERVER_PANEL,
-        help="A token, where the server asks for one.",
+        help="Bearer token, if the server uses authentication.",
     ),
 ]
 CaFile = Annotated[
@@ -46,36 +46,36 @@ CaFile = Annotated[
 ]
 CertFile = Annotated[
     Path | None,
-    typer.Option("--cert-file", rich_help_panel=SERVER_PANEL, help="Our own certificate, for mutual TLS (PEM)."),
+    typer.Option("--cert-file", rich_help_panel=SERVER_PANEL, help="Client certificate for mutual TLS (PEM)."),
 ]
 KeyFile = Annotated[
-    Path | None, typer.Option("--key-file", rich_help_panel=SERVER_PANEL, help="Its private key (PEM).")
+    Path | None, typer.Option("--key-file", rich_help_panel=SERVER_PANEL, help="Private key of --cert-file (PEM).")
 ]
 Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", rich_help_panel=SERVER_PANEL, help="How long a call may take.")
+    float, typer.Option("--timeout", metavar="SECONDS", rich_help_panel=SERVER_PANEL, help="Deadline of a call.")
 ]
 DomainId = Annotated[
     str,
-    typer.Option("--domain-id", rich_help_panel=SERVER_PANEL, help="The domain a SYSTEM_TOKEN acts for in this call."),
+    typer.Option("--domain-id", rich_help_panel=SERVER_PANEL, help="Domain of this call, for a SYSTEM_TOKEN."),
 ]
 WorkspaceId = Annotated[
     str,
-    typer.Option(
-        "--workspace-id", rich_help_panel=SERVER_PANEL, help="The workspace a SYSTEM_TOKEN acts for in this call."
-    ),
+    typer.Option("--workspace-id", rich_help_panel=SERVER_PANEL, help="Workspace of this call, for a SYSTEM_TOKEN."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. With --json nobody is asked either.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation. --json does not ask either.")]
 
 
 def confirm(question: str) -> None:
-    """Ends the command unless somebody says yes.
+    """Ask for confirmation; abort the command on no.
 
     Raises:
-        Failure: nobody is there to be asked.
+        Failure: standard input is not a terminal.
     """
     if not sys.stdin.isatty():
-        raise Failure("This asks first, and standard input is no terminal.", "Give --yes.", exit_code=USAGE)
+        raise Failure(
+            "This command asks for confirmation, but standard input is not a terminal.", "Use --yes.", exit_code=USAGE
+        )
     typer.confirm(question, abort=True, err=True)
 
 
@@ -89,7 +89,6 @@ def connect(
     domain_id: DomainId = "",
     workspace_id: WorkspaceId = "",
 ) -> Connection:
-    """The connection those options describe."""
     scope = {"x_domain_id": domain_id, "x_workspace_id": workspace_id}
     return Connection(
         server=server,
@@ -106,7 +105,7 @@ CONNECT_PARAMETERS = inspect.signature(connect, eval_str=True).parameters
 
 
 def takes_connection(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of `connect`, and hands it what they describe as `connection`."""
+    """Decorate a command: add the options of `connect`, and pass their result as `connection`."""
     signature = inspect.signature(command, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != "connection"]
     added = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in CONNECT_PARAMETERS.values()]
@@ -116,7 +115,7 @@ def takes_connection(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {name: given.pop(name) for name in CONNECT_PARAMETERS}
         command(connection=connect(**chosen), **given)  # type: ignore[arg-type]
 
-    # Typer reads the options off the signature.
+    # Typer reads the options from the signature.
     with_options.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + added
     )

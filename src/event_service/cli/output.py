@@ -1,4 +1,4 @@
-"""What commands print: tables and colours for people, JSON for programs."""
+"""Output of commands: tables and colours, or JSON."""
 
 import json
 import sys
@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.json import JSON
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -21,26 +22,25 @@ SEVERITY_STYLES = {
 EVENT_TYPE_STYLES = {"RECOVERY": "green", "ERROR": "bold red"}
 STATE_STYLES = {"ENABLED": "green", "DISABLED": "yellow"}
 
-# Columns of a terminal that is none: a pipe gets whole rows, not ones folded for a screen nobody looks at.
+# Width for pipes and files, so that rows are not folded.
 PIPE_WIDTH = 400
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where people read. Rich leaves colours out where NO_COLOR is set and where nobody is watching.
+    """Return a console for a standard stream; Rich omits colours with NO_COLOR and outside terminals.
 
-    Made anew for each use, since tests and pagers exchange the standard streams.
+    Made anew for each use, since tests replace the standard streams.
     """
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
 
 
 def print_json(value: object) -> None:
-    """Prints one JSON document, indented, in the characters it was written in."""
+    """Print one indented JSON document, without escaping non-ASCII characters."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def styled(text: str, styles: Mapping[str, str]) -> Text:
-    """The word in its colour."""
     return Text(text, style=styles.get(text, ""))
 
 
@@ -65,7 +65,7 @@ def print_table(
 
 
 def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
-    """Names and values, one pair a line; pairs without a value are left out."""
+    """Print one name and value per line; omit pairs without a value."""
     out = console()
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -77,7 +77,7 @@ def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
 
 
 def _print_unpadded(out: Console, table: Table) -> None:
-    """Prints a table; into a pipe without the blanks that fill its last column."""
+    """Print a table, in a pipe without trailing blanks."""
     if out.is_terminal:
         out.print(table)
         return
@@ -87,14 +87,21 @@ def _print_unpadded(out: Console, table: Table) -> None:
 
 
 def print_document(heading: str, value: Mapping[str, Any]) -> None:
-    """A JSON object under a heading, in colours."""
+    """Print a JSON object under a heading."""
     out = console()
     out.print(Text(f"\n{heading}", style="bold"))
     out.print(JSON.from_data(value, ensure_ascii=False, indent=2))
 
 
+def progress_bar(*, shown: bool = True) -> Progress:
+    """Return a progress bar on standard error, shown only on a terminal."""
+    err = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
+
+
 def bar(share: float, width: int = 30) -> str:
-    """A bar for a share between 0 and 1, in eighths of a character."""
+    """Return a bar for a share from 0 to 1, with a resolution of an eighth of a character."""
     eighths = round(max(0.0, min(share, 1.0)) * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[rest]

@@ -1,4 +1,4 @@
-"""The lines a newcomer pastes into a second terminal: whole commands that work as they stand."""
+"""Commands to paste into a second terminal after the first start."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SAMPLE = {
 
 
 def command(name: str) -> str:
-    """How to call a program of this environment from here: relative to where we are, if it lies below."""
+    """Return the path of a program of this environment, relative to the working directory if it is below it."""
     program = Path(sys.executable).with_name(name)
     if not program.exists():
         return name
@@ -30,13 +30,13 @@ def command(name: str) -> str:
 
 
 def grpcurl(address: str, method: str, request: dict[str, Any]) -> str:
-    """One grpcurl call of the Event service, by reflection."""
+    """Return a grpcurl call of the Event service, by reflection."""
     body = shlex.quote(json.dumps(request, ensure_ascii=False))
     return f"{shlex.quote(command('grpcurl'))} -plaintext -d {body} {address} {EVENT_SERVICE}/{method}"
 
 
 def lines_for(webhook: DefaultWebhook, address: str) -> str:
-    """Send an event to the webhook, list it, count it, by gRPC, on the command line and over HTTP."""
+    """Return commands that send an event to the webhook, list and count events: gRPC, command line, HTTP."""
     create = {"webhook_id": webhook.webhook_id, "access_key": webhook.access_key, "data": SAMPLE}
     stat = {
         "query": {
@@ -52,15 +52,15 @@ def lines_for(webhook: DefaultWebhook, address: str) -> str:
             f"Send an event to the first webhook, {webhook.webhook_id}:",
             grpcurl(address, "create", create),
             "",
-            "List what is there, and count it:",
+            "List and count events:",
             grpcurl(address, "list", {"query": {"page": {"limit": 10}}}),
             grpcurl(address, "stat", stat),
             "",
-            "The same with less to type:",
+            "Send an event on the command line:",
             f"echo {sample} | {shlex.quote(command('event-service'))} event send"
             + ("" if address == "127.0.0.1:50051" else f" --server {address}"),
             "",
-            "Monitoring tools post to the webhook's URL, as curl does here:",
+            "Send an event over HTTP, as monitoring tools do:",
             f"curl -sS -d {sample} {webhook.webhook_url}",
             "",
             "",

@@ -1,5 +1,5 @@
-"""`event-service serve`: the options. What it does is in `serving`, which is imported when it is asked for: the other
-commands start in a fraction of the time without the service's own modules.
+"""Options of `event-service serve`. Its work is in `serving`, imported late: it loads the whole service, which other
+commands do not need.
 """
 
 from pathlib import Path
@@ -7,43 +7,51 @@ from typing import Annotated
 
 import typer
 
-from event_service.cli.configuration import load_settings, refuse_open_door
+from event_service.cli.configuration import load_settings, refuse_open_access
 from event_service.cli.failures import FAILED, USAGE, Failure
-from event_service.imports import without_collecting
+from event_service.imports import without_gc
 
 
 def serve(
     grpc_address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", envvar="EVENT_SERVICE_GRPC_ADDRESS", help="Where gRPC listens.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", envvar="EVENT_SERVICE_GRPC_ADDRESS", help="Address of the gRPC server."),
     ] = None,
     http_address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", envvar="EVENT_SERVICE_HTTP_ADDRESS", help="Where HTTP listens.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", envvar="EVENT_SERVICE_HTTP_ADDRESS", help="Address of the HTTP server."),
     ] = None,
     data_dir: Annotated[
         Path | None,
-        typer.Option(envvar="EVENT_SERVICE_DATA_DIR", help="Embedded database, generated keys, first webhook."),
+        typer.Option(
+            envvar="EVENT_SERVICE_DATA_DIR",
+            help="Directory of the embedded database, generated keys and the first webhook.",
+        ),
     ] = None,
-    auth: Annotated[str | None, typer.Option(envvar="EVENT_SERVICE_AUTH", help="none or jwt.")] = None,
+    auth: Annotated[str | None, typer.Option(envvar="EVENT_SERVICE_AUTH", help="Authentication: none or jwt.")] = None,
     jwks_file: Annotated[
-        Path | None, typer.Option(envvar="EVENT_SERVICE_JWKS_FILE", help="Keys that tokens are checked against.")
+        Path | None, typer.Option(envvar="EVENT_SERVICE_JWKS_FILE", help="JSON Web Key Set that verifies tokens.")
     ] = None,
     log_level: Annotated[
         str | None, typer.Option(envvar="EVENT_SERVICE_LOG_LEVEL", help="debug, info, warning or error.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond loopback although everybody may then read everything.")
+        bool,
+        typer.Option(
+            "--insecure", help="Listen beyond loopback without authentication: any caller can read all events."
+        ),
     ] = False,
     first: Annotated[
         bool,
         typer.Option(
             "--first-webhook/--no-first-webhook",
-            help="Make a webhook if there is none, on an embedded database without authentication.",
+            help="Create a webhook if none exists, on an embedded database without authentication.",
         ),
     ] = True,
 ) -> None:
-    """Serve. Without settings: an embedded database in the data directory, reachable from this machine only.
+    """Start the service. By default it uses an embedded database in the data directory and listens on loopback only.
 
-    Every setting is an environment variable EVENT_SERVICE_...; the README lists them. Stop it with Ctrl+C or SIGTERM.
+    Settings are environment variables EVENT_SERVICE_...; the README lists them. Stop it with Ctrl+C or SIGTERM.
     """
     flags = {
         "grpc_address": grpc_address,
@@ -55,8 +63,8 @@ def serve(
     }
     settings = load_settings({name: value for name, value in flags.items() if value is not None})
     if not insecure:
-        refuse_open_door(settings)
-    with without_collecting():
+        refuse_open_access(settings)
+    with without_gc():
         from event_service.cli import serving  # noqa: PLC0415 - heavy
 
     try:
@@ -64,6 +72,6 @@ def serve(
     except serving.START_FAILURES as error:
         raise Failure(
             str(error),
-            "`event-service doctor` looks at everything the service needs.",
+            "Run `event-service doctor` to check everything the service needs.",
             exit_code=USAGE if type(error) in serving.WRONG_SETTINGS else FAILED,
         ) from error

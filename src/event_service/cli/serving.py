@@ -1,4 +1,4 @@
-"""What `event-service serve` does: starts the service, says where it is, stops it on SIGTERM and SIGINT."""
+"""Run `event-service serve`: start the service, print its addresses, stop it on SIGTERM and SIGINT."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ from typing import Any
 
 from event_service.app import App, build
 from event_service.cli import default_webhook
-from event_service.cli.configuration import without_effect
+from event_service.cli.configuration import ineffective_settings
 from event_service.cli.connection import WEBHOOK, Connection
 from event_service.cli.output import console, print_fields
 from event_service.cli.quickstart import lines_for
@@ -27,13 +27,13 @@ from event_service.webhooks.encryption import SecretKeyError
 
 _log = logging.getLogger(__name__)
 
-# What ends a start; each says why in one line. The first ones are settings that cannot be used.
+# Errors of a start, each with a message of one line.
 WRONG_SETTINGS = (DatabaseSettingsError, KeySetError, SecretKeyError, TlsError)
 START_FAILURES = (*WRONG_SETTINGS, EmbeddedDatabaseError, EventServiceError, PortTaken)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs the service's one event loop to its end; uvloop's where there is one."""
+    """Run the service's event loop; on uvloop, except on Windows."""
     if sys.platform == "win32":
         asyncio.run(main)
     else:
@@ -43,9 +43,9 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
-    """Starts, says so, waits for a signal, stops. A signal during the start ends that."""
+    """Start the service, print its addresses, and stop it on a signal, also during the start."""
     setup_logging(settings.log_level)
-    for reason in without_effect(settings):
+    for reason in ineffective_settings(settings):
         _log.warning(reason)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,14 +61,14 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
             await asyncio.gather(starting, return_exceptions=True)
             return
         starting.result()
-        spare_the_garbage_collector()
+        tune_garbage_collector()
         _log.info(
             "serving",
             extra={"version": version("event-service"), "grpc": app.addresses.grpc, "http": app.addresses.http},
         )
         announce(settings, app)
-        if first and is_for_trying_out(settings):
-            await asyncio.to_thread(offer_first_webhook, settings, app.addresses.grpc)
+        if first and is_trial(settings):
+            await asyncio.to_thread(print_quickstart, settings, app.addresses.grpc)
         await stopped
         _log.info("stopping")
     finally:
@@ -77,54 +77,54 @@ async def serve_until_stopped(settings: Settings, *, first: bool) -> None:
     _log.info("stopped")
 
 
-def spare_the_garbage_collector() -> None:
-    """Has Python look for cycles of garbage seldom, and never in what the start has left.
+def tune_garbage_collector() -> None:
+    """Collect cyclic garbage less often, and never the objects made by the start.
 
-    An event on its way is a hundred objects of which none is in a cycle: looking for them took 15 % of a batch's CPU.
-    Not still more seldom: at 20,000 no more was saved, and whatever does stand in a cycle waits for it.
+    A create makes about a hundred objects without a cycle; collection took 15 % of a batch's CPU. A threshold of 20,000
+    saved no more, and keeps cyclic garbage longer.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 10, 10)
 
 
-def is_for_trying_out(settings: Settings) -> bool:
-    """An embedded database that everybody on this machine may use, in clear: somebody is having a first look."""
+def is_trial(settings: Settings) -> bool:
+    """Return True for an embedded database without authentication and TLS."""
     return settings.auth == "none" and not settings.mongodb_uri.get_secret_value() and settings.tls_cert_file is None
 
 
 def announce(settings: Settings, app: App) -> None:
-    """One summary of what runs where, on stdout."""
+    """Print addresses, database and authentication on stdout."""
     out = console()
     out.print(f"event-service {version('event-service')} is serving.", style="bold green")
     embedded = not settings.mongodb_uri.get_secret_value()
-    database = f"{settings.database} at the MongoDB of EVENT_SERVICE_MONGODB_URI"
+    database = f"{settings.database} in the MongoDB of EVENT_SERVICE_MONGODB_URI"
     if embedded:
-        database = f"embedded mongod, in {settings.data_dir}: for development and small installations"
-    who = f"bearers of a token signed by a key of {settings.jwks_file}"
+        database = f"embedded mongod in {settings.data_dir} (for development and small installations)"
+    authentication = f"jwt (keys: {settings.jwks_file})"
     if settings.auth == "none":
-        who = f"everybody who reaches it, as {settings.default_domain_id} / {settings.default_workspace_id}"
+        authentication = "off (anyone who can connect can read)"
     print_fields(
         (
             ("  gRPC", app.addresses.grpc),
             ("  HTTP", app.addresses.http),
             ("  console", f"{app.addresses.http}/" if settings.console else ""),
             ("  database", database),
-            ("  who may read", who),
+            ("  authentication", authentication),
         )
     )
     sys.stdout.flush()
 
 
-def offer_first_webhook(settings: Settings, grpc_address: str) -> None:
-    """Finds or makes the first webhook, and prints lines to paste that use it."""
+def print_quickstart(settings: Settings, grpc_address: str) -> None:
+    """Read or create the default webhook, and print commands that use it."""
     connection = Connection(server=grpc_address)
     webhook = default_webhook.read(settings.data_dir)
     if webhook is not None and not _exists(connection, webhook.webhook_id):
         webhook = None
     if webhook is None:
         if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
-            console().print("\nThere are webhooks already: event-service webhook list")
+            console().print("\nWebhooks exist; list them with: event-service webhook list")
             return
         made = connection.call(WEBHOOK, "create", default_webhook.REQUEST).body
         webhook = default_webhook.DefaultWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))

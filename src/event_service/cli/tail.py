@@ -1,4 +1,4 @@
-"""`event-service event tail`: events as they come."""
+"""`event-service event tail`: stream new events."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ from rich.text import Text
 
 from event_service.cli.completion import event_conditions
 from event_service.cli.connection import EVENTS, Connection
-from event_service.cli.failures import AGAIN_SECONDS, Failure
+from event_service.cli.failures import RETRY_SECONDS, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
 from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, console, styled
 
-_REMEMBERED = 100_000
+_DEDUP_WINDOW = 100_000
 
 
 @takes_connection
@@ -25,11 +25,11 @@ def tail(
     condition: Annotated[
         list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)
     ] = None,
-    keyword: Annotated[str, typer.Option(help="Words to look for in ids and titles.")] = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many events. 0: never.")] = 0,
+    keyword: Annotated[str, typer.Option(help="Search words in ids and titles.")] = "",
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after this many events. 0: never.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show events as they come, until Ctrl-C. With --json one event a line.
+    """Show new events until Ctrl-C. With --json one event per line.
 
     Example: event-service event tail severity=CRITICAL,ERROR title~cpu
     """
@@ -47,10 +47,10 @@ def tail(
 
 
 def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Events as EventInfo's JSON, each once; goes on where it was when the server comes back.
+    """Yield new events as EventInfo JSON, each once; resume when the server is back.
 
     Raises:
-        Failure: the server cannot be reached at all, or refuses.
+        Failure: the server is unreachable at the start, or refuses.
     """
     token, seen = "", dict[str, None]()
     while True:
@@ -61,16 +61,16 @@ def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str
                 if event and event["event_id"] not in seen:
                     seen[event["event_id"]] = None
                     yield event
-                    if len(seen) > _REMEMBERED:
+                    if len(seen) > _DEDUP_WINDOW:
                         del seen[next(iter(seen))]
         except Failure as failure:
-            if not token or not failure.is_passing:
+            if not token or not failure.is_transient:
                 raise
-            time.sleep(AGAIN_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
 
 def line(event: Mapping[str, Any]) -> Text:
-    """An event in one line: when, how severe, what, where, its id."""
+    """Return an event in one line: time, severity, type, title, resources, id."""
     title, severity = event.get("title") or event.get("event_key", ""), event.get("severity", "NONE")
     parts = [
         Text(event.get("created_at", "")[11:19], style="dim"),

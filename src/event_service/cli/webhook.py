@@ -1,4 +1,4 @@
-"""`event-service webhook ...`: where monitoring tools deliver."""
+"""`event-service webhook ...`: manage the webhooks that monitoring tools post to."""
 
 import base64
 from pathlib import Path
@@ -21,21 +21,19 @@ from event_service.cli.output import (
 from event_service.cli.payload import read_input
 from event_service.cli.webhook_output import numbers, print_preview, print_statistics, print_webhook, readable
 
-app = typer.Typer(no_args_is_help=True, help="Make and keep webhooks: where monitoring tools deliver.")
+app = typer.Typer(no_args_is_help=True, help="Manage the webhooks that monitoring tools post to.")
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="The webhook.", autocompletion=webhook_ids)]
-Name = Annotated[str, typer.Option("--name", metavar="NAME", help="A name for people.")]
-ProjectId = Annotated[str, typer.Option("--project-id", metavar="PROJECT", help="The project its events belong to.")]
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Display name.")]
+ProjectId = Annotated[str, typer.Option("--project-id", metavar="PROJECT", help="Project of its events.")]
 Plugin = Annotated[
     str,
-    typer.Option(
-        "--plugin", metavar="NAME", help="The parser that reads its payloads; auto: each by the format it has."
-    ),
+    typer.Option("--plugin", metavar="NAME", help="Parser of its payloads; auto: detect the format of each payload."),
 ]
 Options = Annotated[
     list[str] | None,
     typer.Option(
-        "--option", metavar="NAME=VALUE", help="A setting of the parser, such as auto_recovery=false; may be repeated."
+        "--option", metavar="NAME=VALUE", help="Option of the webhook, such as auto_recovery=false; may be repeated."
     ),
 ]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="NAME=VALUE", help="A label; may be repeated.")]
@@ -55,7 +53,7 @@ def create(
     tag: Tags = None,
     as_json: Json = False,
 ) -> None:
-    """Make a webhook. Its access key and URL are shown this once: keep them.
+    """Create a webhook. Its access key and URL are shown only once: save them.
 
     Example: event-service webhook create --name alertmanager --project-id project-1 --option duplicate_event_time=300
     """
@@ -71,13 +69,13 @@ def create(
         print_json(made)
         return
     print_webhook(made)
-    console().print("\nThe access key and the URL are not shown again: keep them.", style="yellow")
+    console().print("\nSave the access key and the URL: they are not shown again.", style="yellow")
 
 
 @app.command()
 @takes_connection
 def get(connection: Connection, webhook_id: WebhookId, as_json: Json = False) -> None:
-    """Show one webhook, and what became of its deliveries.
+    """Show one webhook and the statistics of its deliveries.
 
     Example: event-service webhook get webhook-0123456789ab
     """
@@ -95,18 +93,16 @@ def get(connection: Connection, webhook_id: WebhookId, as_json: Json = False) ->
 def preview(
     connection: Connection,
     webhook_id: WebhookId,
-    payload: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What the tool would send; - is standard input.")
-    ] = Path("-"),
+    payload: Annotated[Path, typer.Argument(metavar="FILE", help="Payload of the tool; - is standard input.")] = Path(
+        "-"
+    ),
     header: Annotated[
         list[str] | None,
-        typer.Option(
-            "--header", "-H", metavar="NAME:VALUE", help="A header the tool would send beside it; may be repeated."
-        ),
+        typer.Option("--header", "-H", metavar="NAME:VALUE", help="HTTP header of the tool; may be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a payload would become. Nothing is stored, and no signature is asked for.
+    """Show the events of a payload without storing them. Signatures are not verified.
 
     Example: event-service webhook test webhook-0123456789ab < payload.json
     """
@@ -131,7 +127,7 @@ def preview(
 def list_webhooks(
     connection: Connection,
     condition: Filters = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
     start: Annotated[int, typer.Option(min=1, help="Number of the first row.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +171,7 @@ def update(
     tag: Tags = None,
     as_json: Json = False,
 ) -> None:
-    """Change the name or the labels (all of them) of a webhook.
+    """Change the name of a webhook, or replace all its labels.
 
     Example: event-service webhook update webhook-0123456789ab --name "grafana, second floor"
     """
@@ -192,12 +188,12 @@ def update(
 def update_plugin(
     connection: Connection,
     webhook_id: WebhookId,
-    version: Annotated[str, typer.Option(help="Another version of a remote parser.")] = "",
+    version: Annotated[str, typer.Option(help="Version of a remote plugin.")] = "",
     option: Options = None,
-    upgrade_mode: Annotated[str, typer.Option(help="When a newer version is taken: NONE, MANUAL, AUTO.")] = "",
+    upgrade_mode: Annotated[str, typer.Option(help="Upgrades to newer versions: NONE, MANUAL or AUTO.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Change the settings (all of them) of a webhook's parser.
+    """Replace all options of a webhook, or change version and upgrade mode of its plugin.
 
     Example: event-service webhook update-plugin webhook-0123456789ab --option auto_recovery=false
     """
@@ -209,7 +205,9 @@ def update_plugin(
     if upgrade_mode:
         if upgrade_mode.upper() not in UPGRADE_MODES:
             raise Failure(
-                f"No such upgrade mode: {upgrade_mode}.", f"One of {', '.join(UPGRADE_MODES)}.", exit_code=USAGE
+                f"--upgrade-mode {upgrade_mode} does not exist.",
+                f"Use one of {', '.join(UPGRADE_MODES)}.",
+                exit_code=USAGE,
             )
         request["upgrade_mode"] = upgrade_mode.upper()
     answer(connection, "update_plugin", request, as_json)
@@ -218,22 +216,22 @@ def update_plugin(
 @app.command("verify-plugin")
 @takes_connection
 def verify_plugin(connection: Connection, webhook_id: WebhookId, as_json: Json = False) -> None:
-    """Ask whether a webhook's parser is there and accepts its settings."""
+    """Check that the plugin of a webhook is available and accepts the webhook's options."""
     connection.call(WEBHOOK, "verify_plugin", {"webhook_id": webhook_id})
-    done(as_json, webhook_id, "The parser accepts the webhook's settings.")
+    done(as_json, webhook_id, "The plugin accepts the webhook's options.")
 
 
 @app.command()
 @takes_connection
 def enable(connection: Connection, webhook_id: WebhookId, as_json: Json = False) -> None:
-    """Take events in again."""
+    """Accept events again."""
     answer(connection, "enable", {"webhook_id": webhook_id}, as_json)
 
 
 @app.command()
 @takes_connection
 def disable(connection: Connection, webhook_id: WebhookId, as_json: Json = False) -> None:
-    """Refuse events until it is enabled again. Holds on every replica within one second."""
+    """Refuse events until it is enabled again. Takes effect on all replicas within a second."""
     answer(connection, "disable", {"webhook_id": webhook_id}, as_json)
 
 
@@ -242,12 +240,10 @@ def disable(connection: Connection, webhook_id: WebhookId, as_json: Json = False
 def rotate_key(
     connection: Connection,
     webhook_id: WebhookId,
-    overlap: Annotated[
-        int, typer.Option(min=0, metavar="SECONDS", help="How long the present key goes on holding beside the new one.")
-    ] = 0,
+    overlap: Annotated[int, typer.Option(min=0, metavar="SECONDS", help="Time the old key stays valid.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Give a webhook a new access key, shown this once.
+    """Replace the access key of a webhook; the new one is shown only once.
 
     Example: event-service webhook rotate-key webhook-0123456789ab --overlap 3600
     """
@@ -258,7 +254,7 @@ def rotate_key(
         print_json({**webhook, "previous_key_expires_at": until})
         return
     print_webhook(webhook)
-    console().print(f"\nThe key of before {f'holds until {until}' if until else 'no longer holds'}.", style="yellow")
+    console().print(f"\nThe old key is {f'valid until {until}' if until else 'no longer valid'}.", style="yellow")
 
 
 @app.command()
@@ -269,7 +265,7 @@ def delete(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Remove a webhook. Its events stay; what is sent to it from now on is refused."""
+    """Delete a webhook. Its events stay; new events for it are refused."""
     if not yes and not as_json:
         confirm(f"Delete {webhook_id}?")
     connection.call(WEBHOOK, "delete", {"webhook_id": webhook_id})
@@ -280,7 +276,7 @@ def delete(
 @takes_connection
 def stat(
     connection: Connection,
-    by: Annotated[str, typer.Option(help="The field to count by.")] = "state",
+    by: Annotated[str, typer.Option(help="Field to group by.")] = "state",
     condition: Filters = None,
     as_json: Json = False,
 ) -> None:
@@ -301,11 +297,7 @@ def stat(
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """`Name: value` of --header.
-
-    Raises:
-        Failure: there is no name or no colon.
-    """
+    """Parse `Name: value` of --header; raise Failure without name or colon."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise Failure(f"{text!r} is not of the form name:value.", exit_code=USAGE)
@@ -313,7 +305,7 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def answer(connection: Connection, method: str, request: dict[str, Any], as_json: bool) -> None:
-    """Makes a call that answers with a WebhookInfo, and prints that."""
+    """Make a call that returns a WebhookInfo, and print it."""
     webhook = readable(connection.call(WEBHOOK, method, request).body)
     if as_json:
         print_json(webhook)
@@ -322,7 +314,7 @@ def answer(connection: Connection, method: str, request: dict[str, Any], as_json
 
 
 def done(as_json: bool, webhook_id: str, sentence: str) -> None:
-    """Says that a call without an answer has worked."""
+    """Report the success of a call without a result."""
     if as_json:
         print_json({"webhook_id": webhook_id})
     else:

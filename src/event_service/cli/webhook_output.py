@@ -1,4 +1,4 @@
-"""What the commands about webhooks print."""
+"""Output of the webhook commands."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from event_service.cli.output import (
     styled,
 )
 
-# Of a StatisticsResponse.
+# Fields of StatisticsResponse.
 COUNTERS = ("calls", "stored", "errors", "duplicates", "unmatched_recoveries", "refused")
 LAST = ("last_received_at", "last_error_at", "last_error")
 
 
 def readable(webhook: dict[str, Any]) -> dict[str, Any]:
-    """A WebhookInfo whose counters are numbers: protobuf's JSON writes 64-bit integers as strings."""
+    """Convert the counters of a WebhookInfo to int: protobuf's JSON writes 64-bit integers as strings."""
     requests = webhook.get("requests", {})
     return {**webhook, "requests": {name: int(requests.get(name, 0)) for name in ("total", "error")}}
 
 
 def numbers(statistics: dict[str, Any]) -> dict[str, Any]:
-    """A StatisticsResponse with all of its counters, as numbers."""
+    """Return a StatisticsResponse with all counters as int."""
     counters = {name: int(statistics.get(name, 0)) for name in COUNTERS}
     ignored = {reason: int(times) for reason, times in statistics.get("ignored", {}).items()}
     last = {name: statistics[name] for name in LAST if name in statistics}
@@ -35,7 +35,7 @@ def numbers(statistics: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_webhook(webhook: dict[str, Any]) -> None:
-    """One webhook, a field a line."""
+    """Print a webhook, one field per line."""
     plugin = webhook.get("plugin_info", {})
     print_fields(
         (
@@ -45,11 +45,11 @@ def print_webhook(webhook: dict[str, Any]) -> None:
             ("access key", webhook.get("access_key", "")),
             ("URL", webhook.get("webhook_url", "")),
             ("parser", plugin.get("plugin_id", "")),
-            ("calls", f"{webhook['requests']['total']}, {webhook['requests']['error']} not understood"),
+            ("calls", f"{webhook['requests']['total']}, {webhook['requests']['error']} with parse errors"),
             ("domain", webhook.get("domain_id", "")),
             ("workspace", webhook.get("workspace_id", "")),
             ("project", webhook.get("project_id", "")),
-            ("made", webhook.get("created_at", "")),
+            ("created", webhook.get("created_at", "")),
         )
     )
     if plugin.get("options"):
@@ -59,16 +59,16 @@ def print_webhook(webhook: dict[str, Any]) -> None:
 
 
 def print_statistics(statistics: dict[str, Any]) -> None:
-    """What became of a webhook's deliveries, below the webhook."""
+    """Print the statistics of a webhook's deliveries."""
     ignored = ", ".join(f"{times} {reason}" for reason, times in sorted(statistics["ignored"].items()))
     error = " ".join(statistics[name] for name in LAST[1:] if name in statistics)
     console().print("\ndeliveries", style="bold")
     print_fields(
         (
-            ("events stored", f"{statistics['stored']}, {statistics['errors']} of them for what was not understood"),
-            ("sent again", str(statistics["duplicates"] or "")),
+            ("events stored", f"{statistics['stored']}, {statistics['errors']} of them parse errors"),
+            ("duplicates", str(statistics["duplicates"] or "")),
             ("recoveries without an alert", str(statistics["unmatched_recoveries"] or "")),
-            ("no event on purpose", ignored),
+            ("ignored", ignored),
             ("refused", str(statistics["refused"] or "")),
             ("last received", statistics.get("last_received_at", "never")),
             ("last error", error),
@@ -77,10 +77,10 @@ def print_statistics(statistics: dict[str, Any]) -> None:
 
 
 def print_preview(outcome: dict[str, Any]) -> None:
-    """What a payload would become, an event a line, then the whole of it if it is one."""
+    """Print one event per line; a single event also with its additional_info."""
     out = console()
     events = outcome["events"]
-    out.print(f"Read by {outcome['parser']}." if outcome["parser"] else "Read by no parser.", style="dim")
+    out.print(f"Parser: {outcome['parser']}." if outcome["parser"] else "No parser detected.", style="dim")
     if events:
         print_table(
             ("TYPE", "SEVERITY", "TITLE", "RESOURCES", "OCCURRED", "KEY"),
@@ -97,10 +97,10 @@ def print_preview(outcome: dict[str, Any]) -> None:
             ],
         )
     else:
-        out.print("It makes no event.", style="yellow")
+        out.print("The payload has no events.", style="yellow")
     for reason in outcome["ignored"]:
-        out.print(f"Left out: {reason}", style="yellow")
+        out.print(f"Ignored: {reason}", style="yellow")
     for fault in outcome["faults"]:
-        out.print(Text(f"Not understood: {fault}", style="bold red"))
+        out.print(Text(f"Not parsed: {fault}", style="bold red"))
     if len(events) == 1 and events[0].get("additional_info"):
         print_document("additional_info", events[0]["additional_info"])

@@ -9,19 +9,19 @@ from event_service import cli
 
 
 class CommandLine:
-    """`event-service` in a folder of its own, as somebody with a terminal there uses it, but in this process."""
+    """`event-service` in a separate folder, run in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
 
     def set(self, **settings: str) -> None:
-        """Sets environment variables."""
+        """Set environment variables."""
         for name, value in settings.items():
             self._monkeypatch.setenv(name, value)
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
-        """Its exit status, and what it prints on either stream."""
+        """Return its exit status, and what it prints on either stream."""
         self._monkeypatch.setattr("sys.argv", ["event-service", *map(str, arguments)])
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -30,7 +30,7 @@ class CommandLine:
         return int(ended.value.code or 0), captured.out, captured.err
 
     def out(self, *arguments: object) -> str:
-        """What it prints; it must work."""
+        """Run a command that must succeed; return its output."""
         status, out, err = self.run(*arguments)
         assert status == 0, err
         return out
@@ -39,7 +39,7 @@ class CommandLine:
         return json.loads(self.out(*arguments, "--json"))
 
     def refusal(self, *arguments: object) -> str:
-        """What it says of what did not work."""
+        """Run a command that must fail; return its error."""
         status, out, err = self.run(*arguments)
         assert status != 0, out
         return err

@@ -35,11 +35,11 @@ class Certificates:
 
     @property
     def server(self) -> tuple[Path, Path]:
-        """The service's certificate and key, which it reads again when they change."""
+        """Return the service's certificate and key, which it reads again when they change."""
         return self.folder / "server.pem", self.folder / "server.key"
 
     def of_client(self, name: str, authority: Authority | None = None) -> tuple[Path, Path, Path]:
-        """The authority to trust, and a fresh certificate and its key, as a client needs them."""
+        """Return the authority to trust, and a fresh certificate and its key, as a client needs them."""
         files = self.folder / "servers.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key"
         (authority or self.clients).issue(name).write(files[1], files[2])
         return files
@@ -61,11 +61,11 @@ class Trust:
 
     @property
     def uri(self) -> str:
-        """The embedded database of `plain`, for a second client."""
+        """Return the embedded database of `plain`, for a second client."""
         return uri_of(self.plain)
 
     def settings(self, **more: str) -> dict[str, str]:
-        """Settings of one more replica."""
+        """Return settings of one more replica."""
         return {**self.plain.settings, "EVENT_SERVICE_MONGODB_URI": self.uri, **more}
 
 
@@ -128,7 +128,7 @@ class Door:
         return isinstance(self._client, httpx.Client)
 
     def ask(self, service: str, method: str, request: dict[str, Any], **metadata: str) -> dict[str, Any]:
-        """The reply; raises Refused."""
+        """Return the reply; raises Refused."""
         if isinstance(self._client, ForeignClient):
             return self._client.call(service, method, request, **metadata).reply
         path, body = f"/monitoring/v1/{service.lower()}/{method.replace('_', '-')}", request
@@ -142,7 +142,7 @@ class Door:
         raise Refused(CODES.get(answer.status_code, str(answer.status_code)), f"{detail['code']}: {detail['message']}")
 
     def code(self, service: str, method: str, request: dict[str, Any], **metadata: str) -> str:
-        """The code a call ends with; "OK" for an answer."""
+        """Return the code a call ends with; "OK" for an answer."""
         try:
             self.ask(service, method, request, **metadata)
         except Refused as refused:
@@ -155,20 +155,20 @@ CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIE
 
 @pytest.fixture(scope="session")
 def http_client(trust: Trust) -> Iterator[httpx.Client]:
-    """Calls `plain` over HTTP."""
+    """Call `plain` over HTTP."""
     with httpx.Client(base_url=f"http://{trust.plain.http_address}", timeout=30, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture(params=["plain_client", "mutual_client", "http_client"])
 def door(request: pytest.FixtureRequest) -> Door:
-    """Each way in turn."""
+    """Return each way in turn."""
     return Door(request.getfixturevalue(request.param))
 
 
 @pytest.fixture(scope="session")
 def database(trust: Trust) -> Iterator[Database]:
-    """The database of both services, as anybody sees it who can connect to it."""
+    """Yield the database of both services, as seen by a direct client."""
     with MongoClient[dict[str, Any]](trust.uri, tz_aware=True) as client:
         yield client["monitoring"]
 

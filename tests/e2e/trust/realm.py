@@ -46,13 +46,13 @@ class Realm:
         self.publish(*self.keys.values())
 
     def publish(self, *keys: dict[str, Any]) -> None:
-        """Puts these keys, and no others, into the key set, in one step."""
+        """Put these keys, and no others, into the key set, in one step."""
         fresh = self.jwks.with_suffix(".new")
         fresh.write_text(json.dumps({"keys": [public_half(key) for key in keys]}))
         fresh.replace(self.jwks)
 
     def claims(self, role: str, **changes: Any) -> dict[str, Any]:
-        """The claims of a token that holds for ten minutes; a change to None leaves the claim out."""
+        """Return the claims of a token that holds for ten minutes; a change to None leaves the claim out."""
         now = int(time.time())
         body = {
             "iss": "spaceone.identity", "typ": "ACCESS_TOKEN", "own": "USER", "did": "domain-1", "aud": AUDIENCE,
@@ -66,8 +66,8 @@ class Realm:
         return sign(self.claims(role, **changes), self.keys[name])
 
     def metadata(self, role: str, **changes: Any) -> dict[str, str]:
-        """What a caller of this role sends. "nobody" sends nothing."""
-        if role == "nobody":
+        """Return the metadata of a caller of this role; {} for "anonymous"."""
+        if role == "anonymous":
             return {}
         scope = SYSTEM_SCOPE if role == "SYSTEM_TOKEN" else {}
         return {"token": self.token(role, **changes), **scope}

@@ -13,7 +13,7 @@ from tests.e2e.trust.conftest import Door, Trust
 pytestmark = pytest.mark.xdist_group("trust")
 
 
-def test_there_and_back_again(
+def test_backup_and_restore(
     trust: Trust, plain_client: object, line: CommandLine, make_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     here = Door(plain_client)  # type: ignore[arg-type]
@@ -34,8 +34,8 @@ def test_there_and_back_again(
     made = line.json("db", "backup", "backup.zip")
     assert made["documents"]["event"] >= 5
     assert Path("backup.zip").stat().st_mode & 0o777 == 0o600
-    assert "is not overwritten" in line.refusal("db", "backup", "backup.zip")
-    assert "asks first" in line.refusal("db", "restore", "backup.zip", "--replace")
+    assert "choose a new file" in line.refusal("db", "backup", "backup.zip")
+    assert "asks for confirmation" in line.refusal("db", "restore", "backup.zip", "--replace")
     assert "Stop the service first" in line.refusal("db", "restore", "backup.zip", "--replace", "--yes")
     with zipfile.ZipFile("backup.zip") as archive:
         assert not any(webhook["access_key"].encode() in archive.read(name) for name in archive.namelist())
@@ -52,9 +52,9 @@ def test_there_and_back_again(
     # From here on the database is shared with the service that runs on it.
     restored.start()
     status, said, _ = line.run("db", "check")
-    assert (status, "version 1" in said, "no secret key to open them" in said) == (1, True, True)
+    assert (status, "version 1" in said, "no secret key exists" in said) == (1, True, True)
     (restored.data_dir / "secret.key").write_bytes((trust.plain.data_dir / "secret.key").read_bytes())
-    assert "can be opened" in line.out("db", "check")
+    assert "can be decrypted" in line.out("db", "check")
     assert restored.call("Event", "list", {}, **owner) == before
     assert len(restored.call("Webhook", "list", {}, **owner)["results"]) == len(hooks["results"])
     # What was sent before the backup is known there, too.
@@ -67,9 +67,9 @@ def test_there_and_back_again(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), (b"", "is no backup"), (b"PK\x05\x06" + b"\0" * 18, "no backup of event-service")],
+    [(None, "Cannot read"), (b"", "is no backup"), (b"PK\x05\x06" + b"\0" * 18, "no backup of event-service")],
 )
-def test_what_is_no_backup(line: CommandLine, content: bytes | None, said: str) -> None:
+def test_file_that_is_not_a_backup_is_refused(line: CommandLine, content: bytes | None, said: str) -> None:
     line.set(EVENT_SERVICE_DATA_DIR="data")
     if content is not None:
         Path("odd.zip").write_bytes(content)
@@ -80,5 +80,5 @@ def test_what_is_no_backup(line: CommandLine, content: bytes | None, said: str) 
 def test_a_backup_that_fails_leaves_no_file(line: CommandLine) -> None:
     line.set(EVENT_SERVICE_MONGODB_URI="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
     assert "cannot reach 127.0.0.1:1" in line.refusal("db", "backup", "backup.zip")
-    assert "cannot be written" in line.refusal("db", "backup", "/proc/backup.zip")
+    assert "Cannot write" in line.refusal("db", "backup", "/proc/backup.zip")
     assert list(Path().iterdir()) == []

@@ -1,4 +1,4 @@
-"""Mutual TLS as a client with SpaceONE's stubs meets it: the right certificate gets in, and no other."""
+"""Mutual TLS with SpaceONE's stubs: only valid client certificates are accepted."""
 
 import ssl
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("trust")
 
 
 def code_with(trust: Trust, files: tuple[Path, ...]) -> str:
-    """What a call of a client with these certificates ends with. Its token is good."""
+    """Return the code of a call with these certificates and a valid token."""
     with ForeignClient(trust.mutual.grpc_address, files) as client:
         try:
             client.call("Event", "list", {}, token=trust.realm.token("DOMAIN_ADMIN"))
@@ -52,14 +52,14 @@ def test_a_wrong_certificate(trust: Trust, what: str) -> None:
     assert code_with(trust, files) == "UNAVAILABLE"
 
 
-def test_a_client_that_trusts_somebody_else(trust: Trust, tmp_path: Path) -> None:
+def test_client_with_another_ca_is_refused(trust: Trust, tmp_path: Path) -> None:
     _, certificate, key = trust.certificates.of_client("mistrustful")
     (tmp_path / "others.pem").write_bytes(Authority("servers").certificate)
     assert code_with(trust, (tmp_path / "others.pem", certificate, key)) == "UNAVAILABLE"
 
 
 def offered(trust: Trust) -> str:
-    """The name in the certificate that a new connection is offered, before it is asked for one of its own."""
+    """Return the name in the certificate that a new connection is offered, before it is asked for one of its own."""
     host, _, port = trust.mutual.grpc_address.rpartition(":")
     pem = ssl.get_server_certificate((host, int(port)))
     return x509.load_pem_x509_certificate(pem.encode()).subject.rfc4514_string()

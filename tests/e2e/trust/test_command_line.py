@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("trust")
 
 @pytest.fixture
 def owner(trust: Trust, line: CommandLine) -> CommandLine:
-    """Of whoever holds the service's keys: keygen adds to the key set of the running services."""
+    """Return the command line of the operator: keygen adds to the key set of the running services."""
     line.set(EVENT_SERVICE_SERVER=trust.plain.grpc_address, EVENT_SERVICE_JWKS_FILE=str(trust.realm.jwks))
     return line
 
@@ -81,8 +81,8 @@ def test_a_token_that_would_be_refused_is_not_made(owner: CommandLine, key: dict
     assert "signs for domain-1 only" in owner.refusal(*issue, "DOMAIN_ADMIN", "--domain-id", "domain-2")
     assert "--system" in owner.refusal(*issue, "SYSTEM_TOKEN", "--domain-id", "domain-1")
     assert "workspace" in owner.refusal(*issue, "WORKSPACE_OWNER", "--domain-id", "domain-1")
-    assert "No such role" in owner.refusal(*issue, "EMPEROR", "--domain-id", "domain-1")
-    assert "is not a time" in owner.refusal(*issue, "USER", "--domain-id", "domain-1", "--expires", "soon")
+    assert "--role EMPEROR does not exist" in owner.refusal(*issue, "EMPEROR", "--domain-id", "domain-1")
+    assert "is not a duration" in owner.refusal(*issue, "USER", "--domain-id", "domain-1", "--expires", "soon")
     assert "exists" in owner.refusal("token", "keygen")
 
 
@@ -99,7 +99,7 @@ def test_a_system_token_of_a_system_key(owner: CommandLine, trust: Trust) -> Non
         "token", "issue", "--role", "SYSTEM_TOKEN", "--domain-id", "domain-root", "--private-key", "system.json"
     ).strip()
     assert "x_domain_id" in owner.refusal("event", "list", "--token", token)
-    found = owner.json("event", "stat", "--by", "type", "--domain-id", "domain-of-nobody", "--token", token)
+    found = owner.json("event", "stat", "--by", "type", "--domain-id", "domain-missing", "--token", token)
     assert found["results"] == []
 
 

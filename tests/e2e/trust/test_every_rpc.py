@@ -25,7 +25,7 @@ METHODS = (
     ("Webhook", "disable"), ("Webhook", "enable"), ("Webhook", "create"), ("Webhook", "delete"),
 )  # fmt: skip
 
-OK, DENIED, MISSING, STRANGER = "OK", "PERMISSION_DENIED", "NOT_FOUND", "UNAUTHENTICATED"
+OK, DENIED, MISSING, ANONYMOUS = "OK", "PERMISSION_DENIED", "NOT_FOUND", "UNAUTHENTICATED"
 
 # In the order above. Event.create asks for no token: the webhook's id and key are the credential.
 CODES = {
@@ -35,12 +35,12 @@ CODES = {
     "WORKSPACE_MEMBER": [OK] * 14,
     "member of nothing": [OK, MISSING, OK, OK, MISSING, OK, OK] + [MISSING] * 5 + [DENIED, MISSING],
     "USER": [OK] + [DENIED] * 13,
-    "nobody": [OK] + [STRANGER] * 13,
+    "anonymous": [OK] + [ANONYMOUS] * 13,
 }
 
 TEXTS = {
     DENIED: "ERROR_PERMISSION_DENIED: Permission denied.",
-    STRANGER: "ERROR_AUTHENTICATE_FAILURE: The token is missing, invalid or expired.",
+    ANONYMOUS: "ERROR_AUTHENTICATE_FAILURE: The token is missing, invalid or expired.",
 }
 
 
@@ -77,7 +77,7 @@ Maker = Callable[..., Made]
 
 @pytest.fixture
 def make(door: Door, trust: Trust) -> Maker:
-    """Makes a webhook as an owner of workspace-1 in domain-1, unless told otherwise, and sends it an event."""
+    """Make a webhook as an owner of workspace-1 in domain-1, by default, and send it an event."""
 
     def make(project_id: str = "project-1", **claims: str) -> Made:
         owner = trust.realm.metadata("WORKSPACE_OWNER", **claims)
@@ -99,7 +99,7 @@ def test_every_rpc(door: Door, trust: Trust, make: Maker, role: str) -> None:
     assert dict(zip(METHODS, got, strict=True)) == dict(zip(METHODS, CODES[role], strict=True))
 
 
-@pytest.mark.parametrize("role", ["USER", "nobody", "DOMAIN_ADMIN"])
+@pytest.mark.parametrize("role", ["USER", "anonymous", "DOMAIN_ADMIN"])
 def test_a_refusal_says_one_thing(door: Door, trust: Trust, make: Maker, role: str) -> None:
     made = make()
     for method, code in zip(METHODS, CODES[role], strict=True):
@@ -156,7 +156,7 @@ def test_a_system_token_says_for_whom(door: Door, trust: Trust, make: Maker) -> 
     assert caught.value.details == "ERROR_REQUIRED_PARAMETER: Required parameter. (key = x_workspace_id)"
     assert door.code("Event", "get", {"event_id": made.event_id}, token=token, x_domain_id="domain-1") == OK
     assert door.code("Event", "get", {"event_id": made.event_id}, token=token, x_domain_id="domain-2") == MISSING
-    # Nobody else becomes another domain by saying so.
+    # x_domain_id of other roles is ignored.
     admin = trust.realm.metadata("DOMAIN_ADMIN", did="domain-2")
     assert door.code("Event", "get", {"event_id": made.event_id}, **admin, x_domain_id="domain-1") == MISSING
 

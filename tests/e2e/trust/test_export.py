@@ -27,7 +27,7 @@ SEES = {
 
 
 def make(client: ForeignClient, trust: Trust, place: str) -> str:
-    """An event in a webhook of its own; its id."""
+    """Return an event in a webhook of its own; its id."""
     claims = dict(PLACES[place])
     project = claims.pop("project_id", "project-1")
     owner = trust.realm.metadata("WORKSPACE_OWNER", **claims)
@@ -58,7 +58,7 @@ def test_what_each_role_exports(plain_client: ForeignClient, trust: Trust) -> No
             for event_id in places:
                 told = export(role, f"2020-01-01T00:00:00.000Z/{event_id}")
                 assert [row.event_id for row in told] == [row.event_id for row in rows]
-        for role, code in (("USER", "PERMISSION_DENIED"), ("nobody", "UNAUTHENTICATED")):
+        for role, code in (("USER", "PERMISSION_DENIED"), ("anonymous", "UNAUTHENTICATED")):
             with pytest.raises(grpc.RpcError) as caught:
                 export(role)
             assert caught.value.code().name == code

@@ -1,4 +1,4 @@
-"""Streams that would last longer than the token they began with end with it: nobody is told what is not theirs."""
+"""Streams end when their token expires or its key is removed."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ PATIENCE = 30.0  # seconds
 
 
 def end_of_watch(trust: Trust, token: str, *, once_told: Callable[[], None] = lambda: None) -> grpc.RpcError:
-    """What a watcher's stream ends with. `once_told` is called when it has begun."""
+    """Return the code that ends a watch. `once_told` is called when it has started."""
     with grpc.insecure_channel(trust.plain.grpc_address) as channel:
         watch = channel.unary_stream(WATCH, events_pb2.WatchRequest.SerializeToString)
         call = watch(events_pb2.WatchRequest(), metadata=(("token", token),), timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Whatever a server answers, it asks who calls: every method that reflection or the OpenAPI document tells of."""
+"""Every method in reflection and the OpenAPI document requires authentication."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ HTTP_TO_EVERYBODY = {"/healthz", "/readyz", "/openapi.json", "/metrics"}
 
 
 def methods(channel: grpc.Channel) -> Iterator[MethodDescriptor]:
-    """Every method of every service that the server tells of."""
+    """Yield every method of every service that the server tells of."""
     told = ProtoReflectionDescriptorDatabase(channel)
     pool = DescriptorPool(told)
     for name in told.get_services():
@@ -39,7 +39,7 @@ def methods(channel: grpc.Channel) -> Iterator[MethodDescriptor]:
 
 
 def code_of(channel: grpc.Channel, method: MethodDescriptor, **metadata: str) -> str:
-    """What a call with an empty message ends with."""
+    """Return the code of a call with an empty message."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     sent = tuple(metadata.items())
     try:

@@ -1,4 +1,4 @@
-"""What is changed at one replica holds at the other within a second."""
+"""Changes at one replica take effect at the other within a second."""
 
 import time
 from typing import Any
@@ -29,7 +29,7 @@ class Pair:
         self.here.ask("Webhook", method, self.this, **self.owner)
 
     def rotate(self, overlap: int) -> str:
-        """The new key. SpaceONE's stubs do not know this rpc."""
+        """Return the new key. SpaceONE's stubs do not know this rpc."""
         request = webhooks_pb2.RotateKeyRequest(webhook_id=self.this["webhook_id"], overlap_seconds=overlap)
         with self.trust.plain.channel() as channel:
             rpc = channel.unary_unary(ROTATE, request_serializer=webhooks_pb2.RotateKeyRequest.SerializeToString)
@@ -37,7 +37,7 @@ class Pair:
         return webhooks_pb2.RotateKeyResponse.FromString(reply).webhook.access_key
 
     def deliver(self, access_key: str = "") -> str:
-        """What a delivery to the other replica ends with."""
+        """Return the code of a delivery to the other replica."""
         key = access_key or self.webhook["access_key"]
         return self.there.code("Event", "create", {**self.this, "access_key": key, "data": {"event_key": "k"}})
 

@@ -1,4 +1,4 @@
-"""Access keys and tokens, right and wrong ones, through every door and every way to fail: nothing keeps or shows them.
+"""Access keys and tokens, right and wrong ones, over all transports and errors: nothing stores or shows them.
 
 So are secrets that webhooks are given for other tools' signatures. Each is a canary: a text that nothing else holds.
 They are looked for in all that the services have written and said.
@@ -40,7 +40,7 @@ PIECE = 20  # characters of a canary that appear nowhere by chance
 
 @dataclass
 class Aftermath:
-    """What was sent, and what was said to it.
+    """All secrets sent, and all replies.
 
     Attributes:
         canaries: by what they are.
@@ -59,12 +59,12 @@ class Aftermath:
             self.said.append(str(refused))
 
     def canary(self, what: str) -> str:
-        """A key that is none."""
+        """Return an invalid key."""
         self.canaries[what] = hashlib.sha256(f"canary {what}".encode()).hexdigest()
         return self.canaries[what]
 
     def found_in(self, text: str | bytes) -> list[str]:
-        """What of the canaries is in a text, be it a piece of one, or the bytes that a key's digits stand for."""
+        """Return the canaries found in a text: whole, in part, or as the bytes of a key's digits."""
         where = (text if isinstance(text, bytes) else text.encode()).lower()
         found = []
         for what, canary in self.canaries.items():
@@ -82,7 +82,7 @@ class Aftermath:
 def aftermath(
     trust: Trust, plain_client: ForeignClient, mutual_client: ForeignClient, http_client: httpx.Client
 ) -> Aftermath:
-    """Sends every canary everywhere, once."""
+    """Send every canary everywhere, once."""
     what = Aftermath(trust, Door(plain_client))
     webhooks = {name: make_webhook(what, name) for name in ("native", "cloud-eye", "sentry")}
     for door in (Door(plain_client), Door(mutual_client), Door(http_client)):
@@ -196,7 +196,7 @@ def ask_with_tokens(what: Aftermath, door: Door) -> None:
         "token cut off": realm.token("DOMAIN_ADMIN")[:-40],
         "token with injected_params": realm.token("DOMAIN_ADMIN", injected_params={"a": 1}),
         "token of the system": realm.token("SYSTEM_TOKEN"),
-        "token that is none": what.canary("token that is none"),
+        "invalid token": what.canary("invalid token"),
     }
     what.canaries.update(tokens)
     for token in tokens.values():
@@ -209,7 +209,7 @@ def ask_with_tokens(what: Aftermath, door: Door) -> None:
 
 
 def send_bytes(what: Aftermath, webhook: Webhook) -> None:
-    """Requests that are no messages, methods that are none, and calls that nobody waits for."""
+    """Send invalid messages, call unknown methods, and cancel calls."""
     token = what.canaries["token of an admin"]
     good = event_pb2.CreateEventRequest(**webhook, data={"event_key": "k"}).SerializeToString()
     with what.trust.plain.channel() as channel:
@@ -258,7 +258,7 @@ def deliver_oddly(what: Aftermath, client: httpx.Client, webhook: Webhook) -> No
 
 
 def send_raw_http(what: Aftermath, webhook: Webhook) -> None:
-    """What no client library would send."""
+    """Send raw requests that client libraries cannot send."""
     url = f"/monitoring/v1/webhook/{webhook['webhook_id']}/{webhook['access_key']}/events"
     host, _, port = what.trust.plain.http_address.rpartition(":")
     for head in (
@@ -374,7 +374,7 @@ def test_nothing_in_the_log_shows_one(aftermath: Aftermath) -> None:
 
 
 def raw_documents(database: Database) -> Iterator[tuple[str, bytes]]:
-    """Every document of every collection of every database, as it is stored."""
+    """Yield every document of every collection of every database, as it is stored."""
     raw: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
     for name in database.client.list_database_names():
         for collection in database.client[name].list_collection_names():
@@ -395,7 +395,7 @@ def test_no_file_of_the_service_holds_one(aftermath: Aftermath) -> None:
     assert [(path.name, found) for path in files if (found := aftermath.found_in(path.read_bytes()))] == []
 
 
-def test_nothing_that_is_served_to_everybody_holds_one(aftermath: Aftermath, http_client: httpx.Client) -> None:
+def test_public_pages_contain_no_secret(aftermath: Aftermath, http_client: httpx.Client) -> None:
     for path in ("/openapi.json", "/healthz", "/readyz", "/metrics", "/"):
         assert aftermath.found_in(http_client.get(path).text) == []
 
@@ -405,7 +405,7 @@ def test_the_command_line_repeats_none(aftermath: Aftermath, line: CommandLine, 
     key, token = aftermath.canaries["wrong key"], aftermath.canaries["token that has expired"]
     for arguments in (
         ("webhook", "list", "--token", token),
-        ("event", "list", "--token", aftermath.canaries["token that is none"]),
+        ("event", "list", "--token", aftermath.canaries["invalid token"]),
         ("event", "send", "absent.json", "--webhook-id", "w", "--access-key", key),
         ("webhook", "get", "webhook-000000000000", "--token", aftermath.canaries["token of an admin"]),
     ):
@@ -427,7 +427,7 @@ def test_settings_do_not_show_their_secrets(line: CommandLine, trust: Trust) -> 
 def test_keys_cannot_be_probed(
     trust: Trust, plain_client: ForeignClient, aftermath: Aftermath, query: dict[str, Any]
 ) -> None:
-    """What is asked about the right key is answered as about a wrong one."""
+    """Queries with the right key and with a wrong one get the same replies."""
     owner = trust.realm.metadata("WORKSPACE_OWNER")
     answers = set()
     for key in (aftermath.canaries["native, third key"], aftermath.canaries["wrong key"]):

@@ -1,4 +1,4 @@
-"""How long a refusal takes says nothing about why: a foreign id takes as long as a missing one.
+"""Response times do not reveal the cause of a refusal: another tenant's id takes as long as a missing one.
 
 `make chaos` measures 500 calls of each (EVENT_SERVICE_TEST_ROUNDS times 10), `make test` 100, and is less strict.
 """
@@ -26,7 +26,7 @@ Ask = Callable[[str], None]
 
 
 def medians(ask: Ask, foreign: str, missing: str) -> tuple[float, float]:
-    """Seconds that a call takes for each id. They take turns, so that whatever else goes on meets both."""
+    """Return seconds that a call takes for each id. They take turns, so that whatever else goes on meets both."""
     times: dict[str, list[float]] = {foreign: [], missing: []}
     for one in (foreign, missing) * (CALLS + 5):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A database that upstream has written is taken over as it is: webhooks deliver, alerts go on, old events are read.
+"""A database of upstream is used without migration: webhooks deliver, alerts continue, old events are read.
 
 Source: the Event API's rules, differences 16 and 22 and the last sentence of section 6.
 """
@@ -76,7 +76,7 @@ def client(service: Service) -> Iterator[ForeignClient]:
 
 
 def send(client: ForeignClient, event_key: str, webhook_id: str = "webhook-1", **data: Any) -> dict[str, Any]:
-    """Sends an event with the key upstream gave out, and the event as it is listed then."""
+    """Send an event with the key upstream gave out, and the event as it is listed then."""
     order = {"webhook_id": webhook_id, "access_key": KEYS[webhook_id], "data": {"event_key": event_key, **data}}
     (event_id,) = client.call("Event", "create", order).trailers["event-id"]
     return client.call("Event", "get", {"event_id": event_id}).reply
@@ -158,7 +158,7 @@ def test_what_upstream_had_resolved_stays_resolved(client: ForeignClient, databa
 
 
 def own_scope() -> list[dict[str, Any]]:
-    """The recorded events that the service's workspace holds."""
+    """Return the recorded events that the service's workspace holds."""
     wanted = (upstream.DOMAIN, upstream.WORKSPACE)
     return [row for row in read_events() if (row["domain_id"], row["workspace_id"]) == wanted]
 
@@ -167,7 +167,7 @@ RECORDED = {"query": {"filter": [{"k": "event_id", "v": [row["event_id"] for row
 
 
 def recorded(client: ForeignClient) -> dict[str, dict[str, Any]]:
-    """The recorded events as they are listed."""
+    """Return the recorded events as they are listed."""
     listed = client.call("Event", "list", RECORDED).reply
     assert listed["total_count"] == len(listed["results"])
     return {row["event_id"]: row for row in listed["results"]}
@@ -215,7 +215,7 @@ def test_check_and_migrate_while_it_runs(
     for webhook in database["webhook"].find():
         assert not any(key.encode() in bson.encode(webhook) for key in KEYS.values())
     assert send(client, "after", "webhook-6")["event_type"] == "ALERT"
-    assert "0 access keys hashed, 0 events" in line.out("db", "migrate")
+    assert "Hashed 0 access keys; encoded 0 events" in line.out("db", "migrate")
     said = line.out("db", "check")
     assert "none is stored in clear" in said
     assert "every one has its finished reply" in said

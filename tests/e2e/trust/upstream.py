@@ -1,6 +1,6 @@
 """Documents as upstream's own service writes them: keys in clear, alerts without conditions, events without replies.
 
-Field names and defaults are those of spaceone-monitoring 2.0.dev73; mongoengine leaves out what is None, unless told.
+Field names and defaults are those of spaceone-monitoring 2.0.dev73; mongoengine omits None by default.
 """
 
 from datetime import datetime
@@ -39,7 +39,7 @@ def webhook(webhook_id: str, access_key: str, **changes: Any) -> dict[str, Any]:
 
 
 def alert(number: int, webhook_id: str, created_at: datetime, **changes: Any) -> dict[str, Any]:
-    """An alert, open unless told otherwise."""
+    """Return an alert, by default open."""
     return {
         "_id": ObjectId(),
         "alert_number": number,
@@ -76,7 +76,7 @@ def alert(number: int, webhook_id: str, created_at: datetime, **changes: Any) ->
 
 
 def event(of: dict[str, Any], event_key: str, number: int, **changes: Any) -> dict[str, Any]:
-    """An event of an alert."""
+    """Return an event of an alert."""
     return {
         "event_id": f"event-{number:012x}",
         "event_key": event_key,

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 
 def within_a_second(holds: Callable[[], bool], seconds: float = 1.0) -> float:
-    """How long it took, in seconds, until `holds` did. Fails where it does not in a look that began too late.
+    """Wait until `holds` is true, and return the seconds; fail if a check that started too late is false.
 
-    How long a busy machine takes for a look does not matter.
+    The duration of a check itself does not count.
     """
     started = time.monotonic()
     while True:

@@ -1,4 +1,4 @@
-"""A gRPC server for tests of the command line, on any free port."""
+"""Run a gRPC server for tests of the command line, on a free port."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import grpc
 
 @contextmanager
 def serving(server: grpc.Server, credentials: grpc.ServerCredentials | None) -> Iterator[str]:
-    """HOST:PORT of the server while it runs; without credentials it has no TLS."""
+    """Run the server; yield its HOST:PORT. None for credentials: no TLS."""
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")
     else:

@@ -1,10 +1,10 @@
-"""Settings as the command line reads them: every fault named, no open door by accident."""
+"""Settings of the command line: all faults are named, unauthenticated listening is refused."""
 
 from pathlib import Path
 
 import pytest
 
-from event_service.cli.configuration import load_settings, refuse_open_door, without_effect
+from event_service.cli.configuration import ineffective_settings, load_settings, refuse_open_access
 from event_service.cli.failures import Failure
 from event_service.settings import is_loopback
 
@@ -20,15 +20,15 @@ def test_every_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("PLUGIN_ENDPOINTS", "nonsense", 'must be a JSON object, such as {"my-plugin": "grpc://plugins:50051"}'),
         ("PLUGIN_ENDPOINTS", "[]", "must be a JSON object"),
-        ("PLUGIN_ENDPOINTS", '{"a": 1}', "a must have grpc://HOST:PORT"),
-        ("PLUGIN_ENDPOINTS", '{"a": "http://x"}', "a must have grpc://HOST:PORT"),
-        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x"}', "a must have grpc://HOST:PORT"),
-        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x:99999"}', "a must have grpc://HOST:PORT"),
-        ("DATABASE", "a/b.c d", "must have 1 to 63 bytes, and none of"),
+        ("PLUGIN_ENDPOINTS", '{"a": 1}', "a must be grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "http://x"}', "a must be grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x"}', "a must be grpc://HOST:PORT"),
+        ("PLUGIN_ENDPOINTS", '{"a": "grpc://x:99999"}', "a must be grpc://HOST:PORT"),
+        ("DATABASE", "a/b.c d", "must have 1 to 63 bytes, without"),
         ("DATABASE", "", "must have 1 to 63 bytes"),
         ("DATABASE", "é" * 32, "must have 1 to 63 bytes"),
         ("GRPC_ADDRESS", "127.0.0.1:99999", "must be HOST:PORT with a port up to 65535"),
@@ -36,8 +36,8 @@ def test_every_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("GRPC_ADDRESS", "::1:50051", "must be HOST:PORT"),
         ("HTTP_ADDRESS", "nonsense", "must be HOST:PORT"),
         ("HTTP_ADDRESS", "http://127.0.0.1:8080", "must be HOST:PORT"),
-        ("PUBLIC_URL", "nonsense", "must be an address such as https://events.example.org"),
-        ("PUBLIC_URL", "https://", "must be an address such as"),
+        ("PUBLIC_URL", "nonsense", "must be a URL such as https://events.example.org"),
+        ("PUBLIC_URL", "https://", "must be a URL such as"),
         ("MONGODB_URI", "nonsense", "must begin with mongodb:// or mongodb+srv://"),
         ("CONSOLE", "perhaps", "must be true or false"),
         ("LIST_LIMIT", "many", "must be a whole number"),
@@ -46,13 +46,13 @@ def test_every_faulty_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RETENTION_BY_SEVERITY", "INFO", "must be like INFO=7,CRITICAL=365"),
     ],
 )
-def test_a_faulty_setting_is_refused_in_the_words_of_who_set_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+def test_invalid_setting_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(f"EVENT_SERVICE_{name}", value)
     with pytest.raises(Failure) as caught:
         load_settings({})
-    assert caught.value.message.startswith(f"EVENT_SERVICE_{name}: {said}")
+    assert caught.value.message.startswith(f"EVENT_SERVICE_{name}: {message}")
     assert caught.value.exit_code == 2
 
 
@@ -68,33 +68,33 @@ def test_a_faulty_setting_is_refused_in_the_words_of_who_set_it(
         ("MONGODB_URI", "mongodb+srv://user:word@cluster.example.org/?retryWrites=true"),
     ],
 )
-def test_what_can_be_used_is_taken(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_valid_settings_are_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"EVENT_SERVICE_{name}", value)
     load_settings({})
 
 
-def test_what_is_set_without_effect_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_without_effect_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENT_SERVICE_RETENTION_DAY", "30")
     monkeypatch.setenv("EVENT_SERVICE_XYZZY", "1")
     monkeypatch.setenv("EVENT_SERVICE_JWKS_FILE", "keys.json")
-    assert list(without_effect(load_settings({}))) == [
-        "EVENT_SERVICE_RETENTION_DAY is no setting; is EVENT_SERVICE_RETENTION_DAYS meant?",
-        "EVENT_SERVICE_XYZZY is no setting",
-        "EVENT_SERVICE_JWKS_FILE is set, and no token is asked for: that takes EVENT_SERVICE_AUTH=jwt",
+    assert list(ineffective_settings(load_settings({}))) == [
+        "EVENT_SERVICE_RETENTION_DAY is not a setting; did you mean EVENT_SERVICE_RETENTION_DAYS?",
+        "EVENT_SERVICE_XYZZY is not a setting",
+        "EVENT_SERVICE_JWKS_FILE is set but tokens are not verified; set EVENT_SERVICE_AUTH=jwt",
     ]
 
 
-def test_names_that_are_no_settings_of_a_service_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_clients_and_kubernetes_are_not_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         *("SERVER", "TOKEN", "CA_FILE", "WEBHOOK_ID", "ACCESS_KEY", "IMAGE", "JWKS", "HTTP"),
         *("TEST_ROUNDS", "FUZZ_SECONDS", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_GRPC"),
         *("PORT", "PORT_50051_TCP", "PORT_50051_TCP_ADDR"),
     ):
         monkeypatch.setenv(f"EVENT_SERVICE_{name}", "x")
-    assert list(without_effect(load_settings({}))) == []
+    assert list(ineffective_settings(load_settings({}))) == []
 
 
-def test_the_command_line_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_overrides_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENT_SERVICE_GRPC_ADDRESS", "127.0.0.1:1")
     assert load_settings({"grpc_address": "127.0.0.1:2"}).grpc_address == "127.0.0.1:2"
 
@@ -117,13 +117,13 @@ def test_loopback(address: str, loopback: bool) -> None:
     assert is_loopback(address) is loopback
 
 
-@pytest.mark.parametrize("open_one", ["grpc_address", "http_address"])
-def test_no_address_beyond_loopback_without_authentication(open_one: str) -> None:
+@pytest.mark.parametrize("address", ["grpc_address", "http_address"])
+def test_address_beyond_loopback_refused_without_authentication(address: str) -> None:
     with pytest.raises(Failure, match="authentication is off"):
-        refuse_open_door(load_settings({open_one: "0.0.0.0:50051"}))
+        refuse_open_access(load_settings({address: "0.0.0.0:50051"}))
 
 
-def test_with_authentication_any_address_will_do(tmp_path: Path) -> None:
-    refuse_open_door(
+def test_any_address_accepted_with_authentication(tmp_path: Path) -> None:
+    refuse_open_access(
         load_settings({"grpc_address": "0.0.0.0:50051", "auth": "jwt", "jwks_file": tmp_path / "jwks.json"})
     )

@@ -1,4 +1,4 @@
-"""Commands that destroy something ask first, and do nothing where nobody can be asked."""
+"""Commands that delete data ask for confirmation, and fail without a terminal."""
 
 from pathlib import Path
 
@@ -27,17 +27,17 @@ def status(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
-def test_without_a_terminal_they_want_yes(
+def test_yes_required_without_terminal(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert status(monkeypatch, *command) == 2
-    assert "This asks first" in capsys.readouterr().err
+    assert "asks for confirmation" in capsys.readouterr().err
     status(monkeypatch, *command, "--yes")
-    assert "This asks first" not in capsys.readouterr().err
+    assert "asks for confirmation" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:2]))
-def test_in_a_terminal_no_ends_them(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_aborts_in_terminal(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     def no(_question: str, *, abort: bool, err: bool) -> None:
         assert abort
         assert err

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached, as far as gRPC tells: TLS on one side only, other authorities, odd files."""
+"""Errors of connections: TLS on one side only, wrong CA, unusable files."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ from tests.unit.rpc.certificates import Authority
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    """A directory with the service's ca.pem, server.pem and server.key; stranger.pem is another authority's."""
+    """A directory with the service's ca.pem, server.pem and server.key; other.pem is another CA's."""
     ours = Authority("ours")
     (tmp_path / "ca.pem").write_bytes(ours.certificate)
-    (tmp_path / "stranger.pem").write_bytes(Authority("stranger").certificate)
+    (tmp_path / "other.pem").write_bytes(Authority("other").certificate)
     (tmp_path / "junk.pem").write_text("junk")
     ours.issue("localhost").write(tmp_path / "server.pem", tmp_path / "server.key")
     ours.issue("client").write(tmp_path / "client.pem", tmp_path / "client.key")
@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> Path:
 
 @contextmanager
 def listening(files: Path, *, tls: bool, mutual: bool = False) -> Iterator[str]:
-    """HOST:PORT of a server that knows no methods."""
+    """Yield HOST:PORT of a server without methods."""
     credentials = None
     if tls:
         pair = (files / "server.key").read_bytes(), (files / "server.pem").read_bytes()
@@ -50,17 +50,23 @@ def refusal(connection: Connection) -> Failure:
         (
             True,
             False,
-            lambda at: Connection(ca_file=at / "stranger.pem"),
-            "does not come from an authority",
+            lambda at: Connection(ca_file=at / "other.pem"),
+            "is not signed by a CA",
             "--ca-file",
         ),
-        (True, False, lambda at: Connection(ca_file=at / "ca.pem", name="other"), "is for another name", "--server"),
+        (
+            True,
+            False,
+            lambda at: Connection(ca_file=at / "ca.pem", name="other"),
+            "is for another host name",
+            "--server",
+        ),
         (True, True, lambda at: Connection(ca_file=at / "ca.pem"), "closes the connection", "--cert-file"),
-        (False, False, lambda at: Connection(ca_file=at / "ca.pem"), "does not speak TLS", "Leave out --ca-file"),
+        (False, False, lambda at: Connection(ca_file=at / "ca.pem"), "does not speak TLS", "Omit --ca-file"),
     ],
-    ids=["no TLS of ours", "another authority", "another name", "no certificate of ours", "no TLS of its own"],
+    ids=["client without TLS", "another CA", "another host name", "no client certificate", "server without TLS"],
 )
-def test_what_is_wrong_with_tls_is_said(
+def test_tls_error_names_cause_and_fix(
     files: Path, tls: bool, mutual: bool, connection: Callable[[Path], Connection], said: str, hint: str
 ) -> None:
     with listening(files, tls=tls, mutual=mutual) as server:
@@ -73,8 +79,8 @@ def test_what_is_wrong_with_tls_is_said(
     assert failure.exit_code == UNREACHABLE
 
 
-def test_where_nothing_listens_nothing_answers() -> None:
-    assert refusal(Connection(server="127.0.0.1:1")).message == "Nothing answers at 127.0.0.1:1."
+def test_closed_port_is_reported() -> None:
+    assert refusal(Connection(server="127.0.0.1:1")).message == "No server at 127.0.0.1:1."
 
 
 def test_mutual_tls(files: Path) -> None:
@@ -87,16 +93,16 @@ def test_mutual_tls(files: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"ca_file": "junk.pem"}, "junk.pem holds no certificate (PEM)"),
-        ({"ca_file": "absent.pem"}, "absent.pem cannot be read: No such file"),
+        ({"ca_file": "junk.pem"}, "junk.pem does not contain a certificate (PEM)"),
+        ({"ca_file": "absent.pem"}, "absent.pem: No such file"),
         ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "server.key"}, "for the key of --key-file"),
-        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "absent.key"}, "cannot be read: No such file"),
+        ({"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "absent.key"}, "No such file"),
         ({"ca_file": "ca.pem", "cert_file": "client.pem"}, "not complete"),
         ({"ca_file": "ca.pem", "key_file": "client.key"}, "not complete"),
         ({"cert_file": "client.pem", "key_file": "client.key"}, "not complete"),
     ],
 )
-def test_files_that_cannot_be_used_are_refused_before_dialling(files: Path, given: dict[str, str], said: str) -> None:
+def test_unusable_files_refused_before_connecting(files: Path, given: dict[str, str], said: str) -> None:
     connection = Connection(server="127.0.0.1:1")
     for option, name in given.items():
         setattr(connection, option, files / name)

@@ -1,4 +1,4 @@
-"""The first webhook's file, and the lines printed for it."""
+"""The file of the default webhook, and the commands printed for it."""
 
 import json
 import shlex
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli import default_webhook, pasteable
+from event_service.cli import default_webhook, quickstart
 from event_service.cli.default_webhook import DefaultWebhook
 from event_service.cli.failures import Failure
 
@@ -24,19 +24,19 @@ def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == [default_webhook.FILE_NAME]
 
 
-def test_no_file_is_no_webhook(tmp_path: Path) -> None:
+def test_missing_file_returns_none(tmp_path: Path) -> None:
     assert default_webhook.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"webhook_id": "a"}'])
-def test_a_damaged_file_is_said_to_be_so(tmp_path: Path, content: str) -> None:
+def test_damaged_file_is_reported(tmp_path: Path, content: str) -> None:
     default_webhook.path_in(tmp_path).write_text(content)
     with pytest.raises(Failure, match=default_webhook.FILE_NAME):
         default_webhook.read(tmp_path)
 
 
-def test_the_lines_survive_a_shell() -> None:
-    lines = pasteable.lines_for(WEBHOOK, "127.0.0.1:50051").splitlines()
+def test_commands_are_quoted_for_a_shell() -> None:
+    lines = quickstart.lines_for(WEBHOOK, "127.0.0.1:50051").splitlines()
     create = next(line for line in lines if line.endswith("Event/create"))
     words = shlex.split(create)
     sent = json.loads(words[words.index("-d") + 1])

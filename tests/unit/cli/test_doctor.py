@@ -1,4 +1,4 @@
-"""What `event-service doctor` looks at, check by check; tests/e2e has it as a whole."""
+"""Each check of `event-service doctor`; tests/e2e runs the whole command."""
 
 import socket
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.unit.rpc.certificates import Authority
 
 @pytest.fixture
 def tls(tmp_path: Path) -> dict[str, Path]:
-    """Settings of a service with TLS, whose certificate is of an authority."""
+    """Return settings of a service with TLS and a certificate of a CA."""
     files = {"tls_cert_file": tmp_path / "server.pem", "tls_key_file": tmp_path / "server.key"}
     Authority("ours").issue("localhost").write(*files.values())
     return files
@@ -27,7 +27,7 @@ def tls(tmp_path: Path) -> dict[str, Path]:
 
 @contextmanager
 def healthy(settings: Settings, *, client_ca: Path | None = None) -> Iterator[str]:
-    """HOST:PORT of a server that says SERVING, with the TLS of the settings."""
+    """Yield HOST:PORT of a server that is SERVING, with the TLS of the settings."""
     server = grpc.server(ThreadPoolExecutor(1))
     servicer = health.HealthServicer()
     servicer.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -62,10 +62,10 @@ def test_program_to_embed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )  # fmt: skip
 
 
-def test_certificates_are_read_and_it_is_said_when_they_end(tls: dict[str, Path]) -> None:
+def test_expiry_of_certificate_is_shown(tls: dict[str, Path]) -> None:
     (found,) = check_tls(load_settings(tls))
-    assert found.verdict == "warning"  # those of tests hold for a day
-    assert f"{tls['tls_cert_file']} holds until " in found.detail
+    assert found.verdict == "warning"  # certificates of tests are valid for a day
+    assert f"{tls['tls_cert_file']} is valid until " in found.detail
 
 
 @pytest.mark.parametrize("name", ["tls_cert_file", "tls_key_file"])
@@ -75,7 +75,7 @@ def test_certificates_that_cannot_be_used_are_a_fault(tls: dict[str, Path], name
     assert [one.verdict for one in check_tls(load_settings({name: tls[name]}))] == ["fault"]
 
 
-def test_without_tls_nothing_is_said_of_it() -> None:
+def test_no_tls_finding_without_tls() -> None:
     assert list(check_tls(load_settings({}))) == []
 
 
@@ -90,7 +90,7 @@ def verdict(settings: Settings, server: str) -> Finding:
 
 
 @pytest.mark.parametrize("mutual", [False, True])
-def test_a_service_with_tls_is_asked_under_its_own_certificate(tls: dict[str, Path], mutual: bool) -> None:
+def test_service_with_tls_is_checked_with_its_certificate(tls: dict[str, Path], mutual: bool) -> None:
     client_ca = {"tls_client_ca_file": tls["tls_cert_file"]} if mutual else {}
     settings = load_settings({**tls, **client_ca})
     with healthy(settings, client_ca=settings.tls_client_ca_file) as address:
@@ -100,8 +100,8 @@ def test_a_service_with_tls_is_asked_under_its_own_certificate(tls: dict[str, Pa
         assert found.verdict == "ok"
 
 
-def test_nobody_answers() -> None:
+def test_closed_port_is_a_warning() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    assert verdict(load_settings({}), address).detail == f"nothing answers at {address}"
-    assert verdict(load_settings({}), "127.0.0.1:99999").detail == "nothing answers at 127.0.0.1:99999"
+    assert verdict(load_settings({}), address).detail == f"no server at {address}"
+    assert verdict(load_settings({}), "127.0.0.1:99999").detail == "no server at 127.0.0.1:99999"

@@ -1,4 +1,4 @@
-"""`event export` beside its file: formats, times, and servers that come and go."""
+"""`event export` but for its file: formats, times, retries."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,13 +12,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from event_service._gen.event_service.v1 import events_pb2
 from event_service.cli import export
 from event_service.cli.connection import Connection
-from event_service.cli.export_file import Asked, csv_header
+from event_service.cli.export_file import ExportRequest, csv_header
 from event_service.cli.failures import Failure
 from event_service.wire.timestamps import parse_timestamp
 
 
 class Broken(grpc.RpcError):
-    """An rpc that ended with a code."""
+    """An rpc error with a code."""
 
     def __init__(self, code: grpc.StatusCode) -> None:
         self._code = code
@@ -34,7 +34,7 @@ def failure(code: grpc.StatusCode) -> Failure:
 
 
 class Server(Connection):
-    """Answers each call with the next of what it was given: replies, and maybe a failure behind them."""
+    """Answer each call with the next script: replies, then maybe a failure."""
 
     answers: list[list[str | Failure]]
     asked: list[str]
@@ -49,8 +49,8 @@ class Server(Connection):
             yield events_pb2.ExportResponse(resume_token=answer)
 
 
-def told(*answers: list[str | Failure], token: str = "") -> tuple[list[str], list[str]]:
-    """The tokens that were told, and those that were asked with."""
+def export_replies(*answers: list[str | Failure], token: str = "") -> tuple[list[str], list[str]]:
+    """Return the tokens that were export_replies, and those that were asked with."""
     server = Server.__new__(Server)
     server.answers, server.asked = list(answers), []
     return [reply.resume_token for reply in export._replies(server, {}, token)], server.asked
@@ -58,45 +58,45 @@ def told(*answers: list[str | Failure], token: str = "") -> tuple[list[str], lis
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(export, "RETRY_SECONDS", 0)
 
 
 AWAY, REFUSED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_it_goes_on_when_the_server_comes_back() -> None:
-    parts, asked = told(["a", "b", failure(AWAY)], [failure(AWAY)], ["c"])
+def test_export_resumes_after_server_restart() -> None:
+    parts, asked = export_replies(["a", "b", failure(AWAY)], [failure(AWAY)], ["c"])
     assert (parts, asked) == (["a", "b", "c"], ["", "b", "b"])
 
 
-def test_a_server_that_was_never_there_is_said_at_once() -> None:
+def test_unreachable_server_fails_without_retry() -> None:
     with pytest.raises(Failure, match="UNAVAILABLE"):
-        told([failure(AWAY)], ["a"])
+        export_replies([failure(AWAY)], ["a"])
 
 
 def test_a_resumed_export_waits_for_the_server() -> None:
-    assert told([failure(AWAY)], ["b"], token="a") == (["b"], ["a", "a"])
+    assert export_replies([failure(AWAY)], ["b"], token="a") == (["b"], ["a", "a"])
 
 
-def test_a_refusal_ends_it() -> None:
+def test_refusal_ends_export() -> None:
     with pytest.raises(Failure, match="PERMISSION_DENIED"):
-        told(["a", failure(REFUSED)], ["b"])
+        export_replies(["a", failure(REFUSED)], ["b"])
 
 
-def test_patience_has_an_end() -> None:
+def test_retries_are_limited() -> None:
     with pytest.raises(Failure, match="UNAVAILABLE"):
-        told(["a", failure(AWAY)], *[[failure(AWAY)]] * 100)
+        export_replies(["a", failure(AWAY)], *[[failure(AWAY)]] * 100)
 
 
 @pytest.mark.parametrize("answer", [[], ["a"]], ids=["no reply", "a reply"])
-def test_the_heading_is_there_without_events_too(
+def test_heading_is_written_without_events(
     answer: list[str | Failure], capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     to_standard_output(answer)
     assert capfdbinary.readouterr().out == csv_header()
 
 
-def test_what_is_refused_leaves_nothing_in_the_pipe(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_refused_export_writes_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     with pytest.raises(Failure):
         to_standard_output([failure(REFUSED)])
     assert capfdbinary.readouterr().out == b""
@@ -105,7 +105,7 @@ def test_what_is_refused_leaves_nothing_in_the_pipe(capfdbinary: pytest.CaptureF
 def to_standard_output(answer: list[str | Failure]) -> None:
     server = Server.__new__(Server)
     server.answers, server.asked = [answer], []
-    export._to_standard_output(server, Asked("csv", [], {}))
+    export._to_standard_output(server, ExportRequest("csv", [], {}))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_format_follows_from_the_name(named: str, path: str | None, chosen: 
     assert export._format(named, Path(path) if path else None) == chosen
 
 
-def test_an_age_becomes_a_date() -> None:
+def test_relative_time_becomes_absolute() -> None:
     condition = export._absolute({"k": "created_at", "v": "now-2h", "o": "timediff_gte"})
     assert condition["o"] == "datetime_gte"
     age = datetime.now(UTC) - parse_timestamp(condition["v"])

@@ -1,4 +1,4 @@
-"""Files of exports: what a spreadsheet, a program and a resumed export make of them."""
+"""Export files: escaping, round trips, and resuming a truncated file."""
 
 import csv
 import io
@@ -11,13 +11,13 @@ import pytest
 from event_service.cli.export_file import (
     COLUMNS,
     ROW,
-    Asked,
+    ExportRequest,
     csv_header,
-    keep_notes,
-    neutral,
-    notes_path,
-    read_notes,
-    read_written,
+    escape_formula,
+    load_state,
+    save_state,
+    scan_file,
+    state_path,
 )
 
 
@@ -38,16 +38,16 @@ TITLES = ['"', '""\r\n"', "a,b", "\r\n", "\n", "x\r", "", "plain", '"quoted" and
 @pytest.mark.parametrize(
     "cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "＝1", "－1"]
 )
-def test_a_formula_is_a_text(cell: str) -> None:
-    assert neutral(cell) == f"'{cell}"
+def test_formula_is_escaped(cell: str) -> None:
+    assert escape_formula(cell) == f"'{cell}"
     row = ROW["csv"]({**event(1, 1), "title": cell, "resources": [cell], "event_key": cell})
     (cells,) = csv.reader(io.StringIO(row.decode(), newline=""))
     assert cells.count(f"'{cell}") == 3
 
 
 @pytest.mark.parametrize("cell", ["", "plain", "a=b", "'=1", "1-1", "{}", "2026-03-01T12:00:00.000Z"])
-def test_anything_else_is_left_alone(cell: str) -> None:
-    assert neutral(cell) == cell
+def test_other_cells_are_unchanged(cell: str) -> None:
+    assert escape_formula(cell) == cell
 
 
 @pytest.mark.parametrize("title", TITLES)
@@ -64,14 +64,14 @@ def test_a_record_is_read_back_as_it_was(title: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ROW)
-def test_wherever_it_was_cut_off_the_whole_records_count(format_: str) -> None:
+def test_truncated_file_counts_complete_records(format_: str) -> None:
     header = csv_header() if format_ == "csv" else b""
     events = [event(number, number // 3, title) for number, title in enumerate(TITLES)]
     rows = [ROW[format_](one) for one in events]
     whole = header + b"".join(rows)
     ends = [len(header) + sum(map(len, rows[:number])) for number in range(len(rows) + 1)]
     for length in range(len(whole) + 1):
-        written = read_written(io.BytesIO(whole[:length]), format_)
+        written = scan_file(io.BytesIO(whole[:length]), format_)
         number = max((number for number, end in enumerate(ends) if end <= length), default=0)
         assert written.rows == number
         assert written.length == (ends[number] if length >= ends[0] else 0)
@@ -95,18 +95,18 @@ def test_wherever_it_was_cut_off_the_whole_records_count(format_: str) -> None:
         ("csv", b"x\r\n\xff\r\n"),
     ],
 )
-def test_a_file_of_somebody_else(format_: str, content: bytes) -> None:
+def test_file_of_another_program_is_refused(format_: str, content: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - any
-        read_written(io.BytesIO(content), format_)
+        scan_file(io.BytesIO(content), format_)
 
 
-def test_notes(tmp_path: Path) -> None:
+def test_state_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
-    assert read_notes(path) is None
-    asked = Asked("csv", ["since=2h"], {"filter": [{"k": "created_at", "v": "2026", "o": "datetime_gte"}]})
-    keep_notes(path, asked)
-    assert read_notes(path) == asked
+    assert load_state(path) is None
+    asked = ExportRequest("csv", ["since=2h"], {"filter": [{"k": "created_at", "v": "2026", "o": "datetime_gte"}]})
+    save_state(path, asked)
+    assert load_state(path) == asked
     assert [one.name for one in tmp_path.iterdir()] == ["events.csv.resume"]
-    notes_path(path).write_text('{"format": "xml"}')
-    with pytest.raises(ValueError, match="not the notes"):
-        read_notes(path)
+    state_path(path).write_text('{"format": "xml"}')
+    with pytest.raises(ValueError, match="not the state"):
+        load_state(path)

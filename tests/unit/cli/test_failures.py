@@ -1,4 +1,4 @@
-"""What a refusal of the service is for people: its sentence once, and what to mend."""
+"""Failures of the command line: each text once, and the fields to correct."""
 
 import grpc
 import pytest
@@ -9,7 +9,7 @@ from event_service.rpc.status import failure_of
 
 
 class Refusal(grpc.RpcError):
-    """What a client gets to see of an error of the service."""
+    """An error of the service as a client receives it."""
 
     def __init__(self, error: InvalidArgument) -> None:
         self._failure = failure_of(error)
@@ -25,12 +25,12 @@ class Refusal(grpc.RpcError):
 
 
 @pytest.mark.parametrize("words", [3, 120], ids=["short", "cut by the service"])
-def test_a_fault_that_the_sentence_names_is_not_said_twice(words: int) -> None:
+def test_violation_in_message_is_not_repeated(words: int) -> None:
     refused = from_rpc_error(Refusal(InvalidArgument.at("plugin_id", "no parser; there are " + "parser " * words)), "")
     assert refused.message.startswith("plugin_id: no parser")
     assert refused.hint == ""
 
 
-def test_faults_that_the_sentence_does_not_name_are_told() -> None:
+def test_violations_missing_in_message_are_hints() -> None:
     error = InvalidArgument("Two faults.", violations=[FieldViolation("a", "too long"), FieldViolation("b", "empty")])
     assert from_rpc_error(Refusal(error), "").hint == "a: too long\nb: empty"

@@ -54,7 +54,7 @@ def test_conditions_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("text", ["severity", "", "=x", "since~2h", "since=", "until> 2h"])
-def test_what_is_no_condition_is_refused(text: str) -> None:
+def test_invalid_condition_is_refused(text: str) -> None:
     with pytest.raises(Failure) as caught:
         parse_filter(text)
     assert caught.value.exit_code == 2
@@ -76,7 +76,7 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
         ("state=on", "state has no value 'ON'. Use one of ENABLED, DISABLED."),
     ],
 )
-def test_values_that_nothing_can_have_are_refused(text: str, said: str) -> None:
+def test_impossible_values_are_refused(text: str, said: str) -> None:
     with pytest.raises(Failure) as caught:
         parse_filter(text)
     assert caught.value.message.startswith(said)
@@ -101,6 +101,6 @@ def test_option(text: str, name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["name", "=value", "mapping={", '"'])
-def test_what_is_no_option_is_refused(text: str) -> None:
+def test_invalid_option_is_refused(text: str) -> None:
     with pytest.raises(Failure):
         parse_option(text)

@@ -1,4 +1,4 @@
-"""What `event-service` does before its own modules are imported."""
+"""`event-service` before its modules are imported and after it has ended."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import pytest
 from event_service import __main__ as program
 
 
-def test_interrupts_end_it_in_silence_before_it_begins_and_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_exits_silently_during_import_and_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
 
     def look() -> None:

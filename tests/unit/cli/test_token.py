@@ -18,9 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     assert ended.value.code == 0
 
 
-def test_a_key_and_a_token_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keygen_and_issue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     private, jwks = tmp_path / "key.json", tmp_path / "jwks.json"
     run(monkeypatch, "token", "keygen", "--private-key", private, "--jwks", jwks, "--domain-id", "domain-1", "--json")
     made = json.loads(capsys.readouterr().out)
@@ -36,14 +34,14 @@ def test_a_key_and_a_token_of_it(
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("issue", "--role", "EMPEROR", "--domain-id", "d"), 2, "No such role"),
+        (("issue", "--role", "EMPEROR", "--domain-id", "d"), 2, "--role EMPEROR does not exist"),
         (("issue", "--role", "DOMAIN_ADMIN", "--domain-id", "d", "--private-key", "absent.json"), 1, "keygen"),
-        (("issue", "--role", "DOMAIN_ADMIN", "--domain-id", "d", "--expires", "soon"), 1, "cannot be read"),
-        (("keygen", "--algorithm", "HS256"), 2, "No such algorithm"),
-        (("keygen", "--private-key", "no/such/folder/key.json"), 1, "cannot be written"),
+        (("issue", "--role", "DOMAIN_ADMIN", "--domain-id", "d", "--expires", "soon"), 1, "Cannot read key.json"),
+        (("keygen", "--algorithm", "HS256"), 2, "--algorithm HS256 is not supported"),
+        (("keygen", "--private-key", "no/such/folder/key.json"), 1, "Cannot write no/such"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(
+def test_errors_are_one_line(
     arguments: tuple[str, ...],
     status: int,
     said: str,
@@ -62,11 +60,11 @@ def test_what_is_wrong_is_said_in_a_line(
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("12h", 43200), ("2w", 1209600)])
-def test_age(text: str, seconds: int) -> None:
+def test_duration(text: str, seconds: int) -> None:
     assert parse_age(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1h", "1y", "1.5h"])
-def test_what_is_no_age_is_refused(text: str) -> None:
+def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(Failure):
         parse_age(text)
