@@ -17,7 +17,7 @@ Stopping: TypeAlias = Callable[[], bool]
 """Whether the work is to end where it is. It is done again at the next start."""
 
 
-class Background:
+class BackgroundTask:
     """Does a piece of work, from the moment it is made.
 
     Args:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from event_service.concurrency.background_task import Background, Stopping
+from event_service.concurrency.background_task import BackgroundTask, Stopping
 from event_service.errors import EventServiceError, Unavailable
 from event_service.store.client import Document
 from event_service.store.driver_errors import database_errors
@@ -31,7 +31,7 @@ class ChangeStream:
         self._events = events
         self._on_change = on_change
         self._live = False
-        self._following = Background("change-feed", self._follow)
+        self._following = BackgroundTask("change-feed", self._follow)
 
     @property
     def live(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from event_service.concurrency.background_task import Background, Stopping
+from event_service.concurrency.background_task import BackgroundTask, Stopping
 from event_service.errors import EventServiceError
 from event_service.store import schema
 from event_service.store.client import Database
@@ -192,7 +192,7 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
     return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
 
 
-def ensure(database: Database) -> Background | None:
+def ensure(database: Database) -> BackgroundTask | None:
     """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
 
     Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
@@ -219,7 +219,7 @@ def ensure(database: Database) -> Background | None:
     return build_in_background(database, later, replaced=difference.changed) if later else None
 
 
-def build_in_background(database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> Background:
+def build_in_background(database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> BackgroundTask:
     """Has indexes built in the background, one after the other, until all are there."""
     left = list(indexes)
 
@@ -233,7 +233,7 @@ def build_in_background(database: Database, indexes: Sequence[Index], *, replace
             log.info("built an index", extra={**_described(index), "seconds": time.monotonic() - started})
             del left[0]
 
-    return Background("index-builder", build)
+    return BackgroundTask("index-builder", build)
 
 
 def _make(database: Database, index: Index, *, replace: bool) -> None:
