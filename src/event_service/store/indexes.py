@@ -219,7 +219,9 @@ def ensure(database: Database) -> BackgroundTask | None:
     return build_in_background(database, later, replaced=difference.changed) if later else None
 
 
-def build_in_background(database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> BackgroundTask:
+def build_in_background(
+    database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()
+) -> BackgroundTask:
     """Has indexes built in the background, one after the other, until all are there."""
     left = list(indexes)
 

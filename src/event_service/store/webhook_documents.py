@@ -6,8 +6,8 @@ from typing import Any
 
 from bson import Binary
 
+from event_service.model.activity import Activity, DeliveryCounts
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
-from event_service.store.activity_documents import activity_of
 from event_service.store.client import Document
 from event_service.store.documents import escape_keys, unescape_keys
 
@@ -15,6 +15,7 @@ CLEAR_KEYS = ("access_key", "webhook_url")
 """Where upstream's documents hold the access key in clear."""
 
 _IS_OURS = "made_by_event_service"
+_SUMS = ("stored", "errors", "duplicates", "unmatched", "refused")
 
 
 def webhook_document(webhook: Webhook) -> Document:
@@ -92,6 +93,35 @@ def key_fields(webhook: Webhook) -> Document:
     }
 
 
+def activity_update(counts: DeliveryCounts) -> Document:
+    """The update that adds a counts to what is stored, whoever else adds to it at the same time."""
+    activity = counts.activity
+    sums = {"requests.total": counts.calls, "requests.error": counts.faulty_calls}
+    sums |= {f"activity.{name}": value for name in _SUMS if (value := getattr(activity, name))}
+    sums |= {f"activity.ignored.{_name(reason)}": times for reason, times in activity.ignored.items()}
+    update: Document = {"$inc": sums}
+    if activity.last_received_at is not None:
+        update["$max"] = {"activity.last_received_at": activity.last_received_at}
+    if activity.last_error_at is not None:
+        update["$set"] = {
+            "activity.last_error_at": activity.last_error_at,
+            "activity.last_error": activity.last_error,
+        }
+    return update
+
+
+def activity_of(stored: Mapping[str, Any]) -> Activity:
+    """The activity of a document; all zero where there is none, as in upstream's."""
+    ignored = stored.get("ignored")
+    return Activity(
+        **{name: int(stored.get(name) or 0) for name in _SUMS},
+        ignored={reason: int(times) for reason, times in ignored.items()} if isinstance(ignored, Mapping) else {},
+        last_received_at=_moment(stored.get("last_received_at")),
+        last_error_at=_moment(stored.get("last_error_at")),
+        last_error=str(stored.get("last_error") or ""),
+    )
+
+
 def _object(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
@@ -99,3 +129,12 @@ def _object(value: Any) -> dict[str, Any]:
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
     return "" if value is None else str(value)
+
+
+def _name(reason: str) -> str:
+    """The reason as the name of a field. Parsers have a fixed set of them, without such characters."""
+    return reason.replace(".", " ").replace("$", " ").replace("\0", " ")[:100] or " "
+
+
+def _moment(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None

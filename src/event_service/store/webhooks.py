@@ -17,12 +17,11 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
-from event_service.store.activity_documents import activity_update
 from event_service.store.client import Database, Document
 from event_service.store.compile import compile_scope
 from event_service.store.documents import escape_keys
 from event_service.store.driver_errors import database_errors
-from event_service.store.webhook_documents import CLEAR_KEYS, key_fields, webhook_document, webhook_of
+from event_service.store.webhook_documents import CLEAR_KEYS, activity_update, key_fields, webhook_document, webhook_of
 from event_service.store.webhook_reader import WebhookPage, WebhookReader
 
 COLLECTION = "webhook"
