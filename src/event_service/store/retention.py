@@ -114,7 +114,7 @@ def prune(
                 result.changed += sum(not row.gone for row in batch)
     finally:
         if not dry_run and (result.deleted or result.changed):
-            rollup_store.forget(database[rollup_store.COLLECTION])
+            rollup_store.clear(database[rollup_store.COLLECTION])
     progress(looked_at)
     return result
 
@@ -147,7 +147,7 @@ def _out_of_line(
 def _write(database: Database, batch: Iterable[_Row]) -> None:
     events = database[indexes.EVENT]
     # Counts know when the first event of an hour is to be deleted.
-    rollup_store.forget(database[rollup_store.COLLECTION])
+    rollup_store.clear(database[rollup_store.COLLECTION])
     if gone := [row.object_id for row in batch if row.gone]:
         events.delete_many({"_id": {"$in": gone}})
     updates = [
