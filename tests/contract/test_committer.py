@@ -12,13 +12,13 @@ from event_service.events.alert_rules import AlertRules, condition_id_of
 from event_service.events.committer import Committer
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.write_request import CreateResult, IdempotencyRequest, PendingEvent, WriteRequest
-from event_service.model.condition import AlertState
+from event_service.model.condition import AlertState, ConditionKey
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
 from event_service.store.alerts import AlertStore
 from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
-from event_service.store.event_writer import ConditionKey, EventWriter
+from event_service.store.event_writer import EventWriter
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.wire.event_info import encode_event
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from event_service.events.alert_rules import condition_id_of
-from event_service.model.condition import Condition
+from event_service.model.condition import Condition, ConditionKey
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.store.event_writer import ConditionKey
 
 SUPPRESSING_KEY = "more-alerts-than-allowed"
 """The event_key of what is told about a surplus."""

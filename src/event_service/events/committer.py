@@ -29,9 +29,17 @@ from event_service.events.alert_rules import Decision, decide, effective_time, u
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.idempotency import Claims, Idempotency
 from event_service.events.write_request import CreateResult, Outcome, PendingEvent, WriteRequest
-from event_service.model.condition import Alert, AlertState, Condition, Resolution, ResolutionReason
+from event_service.model.condition import (
+    Alert,
+    AlertState,
+    Condition,
+    ConditionKey,
+    PastEvent,
+    Resolution,
+    ResolutionReason,
+)
 from event_service.model.event import Event, EventDraft, EventType
-from event_service.store.event_writer import ConditionKey, Inserted, NewEvent, PastEvent
+from event_service.store.event_writer import Inserted, NewEvent
 from event_service.wire.event_info import encode_event
 
 # A batch that is older than this has either settled its conditions or will not do so any more.

@@ -27,6 +27,7 @@ from event_service.events.write_request import (
     PendingEvent,
     WriteRequest,
 )
+from event_service.model.condition import ConditionKey
 from event_service.model.event import EventDraft
 from event_service.model.retention import Retention
 from event_service.model.scope import Scope
@@ -36,7 +37,6 @@ from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import StatQuery, parse_stat_query
 from event_service.store.event_reader import Page
-from event_service.store.event_writer import ConditionKey
 
 SLICE_SECONDS = 0.005
 """How long a batch is worked on before other calls get their turn on the event loop."""

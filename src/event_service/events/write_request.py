@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 from event_service.concurrency.group_commit import Retry
 from event_service.events.alert_rules import AlertRules, Decision
 from event_service.events.event_builder import EncodedEvent
-from event_service.store.event_writer import ConditionKey
+from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 

@@ -88,6 +88,24 @@ class Condition(NamedTuple):
     pending_since: datetime | None = None
 
 
+class ConditionKey(NamedTuple):
+    """The fields that make a condition, to look for events of an upstream database by."""
+
+    webhook_id: str
+    domain_id: str
+    workspace_id: str
+    project_id: str
+    event_key: str
+
+
+class PastEvent(NamedTuple):
+    """The newest event of a condition that has no row yet."""
+
+    alert: AlertReference
+    created_at: datetime
+    occurred_at: datetime | None
+
+
 class Alert(NamedTuple):
     """A new alert, as it is first stored. Field names are upstream's."""
 

@@ -9,7 +9,7 @@ from bson import ObjectId
 from pymongo import DESCENDING, ReadPreference
 
 from event_service.errors import EventServiceError
-from event_service.model.condition import AlertReference
+from event_service.model.condition import AlertReference, ConditionKey, PastEvent
 from event_service.model.event import Event
 from event_service.store.bulk import insert_each
 from event_service.store.client import LINEARIZABLE, Database
@@ -43,24 +43,6 @@ class NewEvent(NamedTuple):
     event: Event
     alert: AlertReference | None
     wire: bytes
-
-
-class ConditionKey(NamedTuple):
-    """The fields that make a condition, to look for events of an upstream database by."""
-
-    webhook_id: str
-    domain_id: str
-    workspace_id: str
-    project_id: str
-    event_key: str
-
-
-class PastEvent(NamedTuple):
-    """The newest event of a condition that has no row yet."""
-
-    alert: AlertReference
-    created_at: datetime
-    occurred_at: datetime | None
 
 
 class EventWriter:

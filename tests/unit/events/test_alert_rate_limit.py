@@ -14,9 +14,8 @@ from event_service.events.alert_rate_limit import (
     suppressing_condition_id,
     suppressing_key,
 )
-from event_service.model.condition import AlertReference, Condition
+from event_service.model.condition import AlertReference, Condition, ConditionKey
 from event_service.model.event import EventType
-from event_service.store.event_writer import ConditionKey
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

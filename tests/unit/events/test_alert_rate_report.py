@@ -10,9 +10,9 @@ from event_service.errors import Internal, NotFound, Unavailable
 from event_service.events.alert_rate_limit import AlertRateLimit
 from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.write_request import CreateResult, IdempotencyRequest
+from event_service.model.condition import ConditionKey
 from event_service.model.event import EventDraft
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.store.event_writer import ConditionKey
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
