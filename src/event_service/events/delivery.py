@@ -168,15 +168,15 @@ class DeliveryParser:
             expire_at = delivery.received_at + self._idempotency
             digest = _digest(delivery.payload, 2 if delivery.is_large else 0)
             return IdempotencyRequest(
-                claim_id_of(webhook.webhook_id, f"key:{delivery.idempotency_key}"), digest, expire_at
+                record_id_of(webhook.webhook_id, f"key:{delivery.idempotency_key}"), digest, expire_at
             )
         if parsed.message_id:
             expire_at = delivery.received_at + self._idempotency
-            return IdempotencyRequest(claim_id_of(webhook.webhook_id, f"message:{parsed.message_id}"), "", expire_at)
+            return IdempotencyRequest(record_id_of(webhook.webhook_id, f"message:{parsed.message_id}"), "", expire_at)
         if parsed.timestamped and delivery.raw_body is not None and self._same_body:
             body = hashlib.sha256(delivery.raw_body).hexdigest()
             expire_at = delivery.received_at + self._same_body
-            return IdempotencyRequest(claim_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
+            return IdempotencyRequest(record_id_of(webhook.webhook_id, f"body:{body}"), "", expire_at)
         return None
 
 
@@ -274,7 +274,7 @@ def checked_idempotency_key(given: str, path: str) -> str:
     return key
 
 
-def claim_id_of(owner: str, key: str) -> str:
+def record_id_of(owner: str, key: str) -> str:
     """The name under which a key is remembered: per owner, which mostly is a webhook's id, 64 hexadecimal digits."""
     return hashlib.sha256(f"{len(owner)}:{owner}{key}".encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -17,8 +17,8 @@ from event_service.store.idempotency_keys import IdempotencyRecord
 class Claims(Protocol):
     """What a commit needs of `store/idempotency_keys.py`."""
 
-    def find(self, claim_ids: Iterable[str]) -> dict[str, IdempotencyRecord]: ...
-    def forget(self, claim_ids: Iterable[str], before: datetime) -> None: ...
+    def find(self, record_ids: Iterable[str]) -> dict[str, IdempotencyRecord]: ...
+    def forget(self, record_ids: Iterable[str], before: datetime) -> None: ...
     def add(self, claims: Sequence[IdempotencyRecord]) -> list[bool]: ...
     def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None: ...
 
@@ -50,13 +50,13 @@ class Idempotency:
             request = item.claim
             if request is None:
                 continue
-            claim = known.get(request.claim_id)
-            if request.claim_id in taken:
+            claim = known.get(request.record_id)
+            if request.record_id in taken:
                 outcomes[index] = RETRY
             elif claim is None:
                 planned = tuple((entry.object_id, entry.built.event.event_id) for entry in item.entries)
                 new.append(
-                    (index, item, IdempotencyRecord(request.claim_id, request.digest, planned, request.expire_at))
+                    (index, item, IdempotencyRecord(request.record_id, request.digest, planned, request.expire_at))
                 )
             elif claim.digest != request.digest:
                 outcomes[index] = AlreadyExists(
@@ -66,7 +66,7 @@ class Idempotency:
                 outcomes[index] = CreateResult(claim.stored, duplicate=True)
             else:
                 adopted.append((item, claim))
-            taken.add(request.claim_id)
+            taken.add(request.record_id)
         self._take_over(adopted)
         for (index, item, _), added in zip(new, self._claims.add([claim for _, _, claim in new]), strict=True):
             item.claimed = added
@@ -76,15 +76,15 @@ class Idempotency:
 
     def _unexpired(self, claiming: Sequence[tuple[int, WriteRequest]]) -> dict[str, IdempotencyRecord]:
         """The claims that were made before under the keys of these items."""
-        wanted = {item.claim.claim_id for _, item in claiming if item.claim}
+        wanted = {item.claim.record_id for _, item in claiming if item.claim}
         # A delivery without events has no time of receipt; it can wait for the database to remove what has expired.
         times = (entry.built.event.created_at for _, item in claiming for entry in item.entries)
         now = max(times, default=datetime.min.replace(tzinfo=UTC))
         known = self._claims.find(wanted)
-        expired = [claim_id for claim_id, claim in known.items() if claim.expire_at <= now]
+        expired = [record_id for record_id, claim in known.items() if claim.expire_at <= now]
         if expired:
             self._claims.forget(expired, now)
-        return {claim_id: claim for claim_id, claim in known.items() if claim.expire_at > now}
+        return {record_id: claim for record_id, claim in known.items() if claim.expire_at > now}
 
     def _take_over(self, adopted: Sequence[tuple[WriteRequest, IdempotencyRecord]]) -> None:
         """Goes on where earlier attempts under the same keys stopped, or are still going on elsewhere."""
@@ -111,7 +111,7 @@ class Idempotency:
                 entry.stored = entry.object_id in there
         self._claims.complete(
             [
-                (claim.claim_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
+                (claim.record_id, tuple(entry.built.event.event_id for entry in item.entries if entry.stored))
                 for item, claim in claimed
             ]
         )

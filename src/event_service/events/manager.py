@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from event_service.errors import EventServiceError, NotFound, RequiredParameter
 from event_service.events.alert_rules import AlertRules, condition_id_of, rules_of
-from event_service.events.delivery import CreateRequest, Delivery, DeliveryParser, build_delivery, claim_id_of
+from event_service.events.delivery import CreateRequest, Delivery, DeliveryParser, build_delivery, record_id_of
 from event_service.events.event_builder import EncodedEvent, build, build_all
 from event_service.events.outcome_metrics import Counters, Metrics, OutcomeMetrics, parser_of
 from event_service.events.write_request import (
@@ -287,7 +287,9 @@ class EventManager:
         rules = self._rules(webhook.plugin.options)
         expire_at = received_at + max(self._idempotency, timedelta(hours=2))
         project = json.dumps([webhook.domain_id, webhook.workspace_id, webhook.project_id])
-        claims = [IdempotencyRequest(claim_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items]
+        claims = [
+            IdempotencyRequest(record_id_of(project, f"event:{identity}"), "", expire_at) for _, identity in items
+        ]
         submitted = [
             self._submit(_Prepared(CreateOutcome(), "", item=WriteRequest([entry], rules, claim)))
             for entry, claim in zip(self._entries(built, webhook), claims, strict=True)

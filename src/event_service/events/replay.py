@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument
-from event_service.events.delivery import Delivery, claim_id_of, keep_subscription
+from event_service.events.delivery import Delivery, record_id_of, keep_subscription
 from event_service.events.event_builder import all_drafts
 from event_service.events.preview import Deliveries, ReadBody, Webhooks
 from event_service.events.write_request import CreateOutcome, CreateResult, IdempotencyRequest
@@ -91,7 +91,7 @@ class Replayer:
             # Alerts and recoveries go by time, and this one was true long ago.
             draft.occurred_at = draft.occurred_at or first_received_at
         now = self._clock()
-        claim = IdempotencyRequest(claim_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
+        claim = IdempotencyRequest(record_id_of(webhook.webhook_id, f"replay:{event_id}"), "", now + REMEMBERED)
         replay.complete(await self._events.store(webhook, all_drafts(parsed, webhook), now, claim))
         return replay
 

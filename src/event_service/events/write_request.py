@@ -44,7 +44,7 @@ class PendingEvent:
 class IdempotencyRequest(NamedTuple):
     """The idempotency key a create came with; see `IdempotencyRecord`."""
 
-    claim_id: str
+    record_id: str
     digest: str
     expire_at: datetime
 

@@ -24,13 +24,13 @@ class IdempotencyRecord:
     """One idempotency key of one webhook, or one identity of an event in one project.
 
     Attributes:
-        claim_id: digest of the two.
+        record_id: digest of the two.
         digest: digest of the payload it came with; the same key with another one is refused. "" = any payload.
         planned: (`_id` as 24 hexadecimal digits, event_id) of each event of the payload, in order.
         stored: event_ids that were stored, once the work is complete; None before.
     """
 
-    claim_id: str
+    record_id: str
     digest: str
     planned: tuple[tuple[str, str], ...]
     expire_at: datetime
@@ -44,16 +44,16 @@ class IdempotencyStore:
         self._claims = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
-    def find(self, claim_ids: Iterable[str]) -> dict[str, IdempotencyRecord]:
-        """The stored claims among `claim_ids`, by their id."""
-        wanted = {"_id": {"$in": list(claim_ids)}}
+    def find(self, record_ids: Iterable[str]) -> dict[str, IdempotencyRecord]:
+        """The stored claims among `record_ids`, by their id."""
+        wanted = {"_id": {"$in": list(record_ids)}}
         with database_errors():
             return {row["_id"]: _claim(row) for row in self._claims.find(wanted, max_time_ms=self._timeout_ms)}
 
-    def forget(self, claim_ids: Iterable[str], before: datetime) -> None:
-        """Removes those of `claim_ids` that have expired and that the database has not removed yet."""
+    def forget(self, record_ids: Iterable[str], before: datetime) -> None:
+        """Removes those of `record_ids` that have expired and that the database has not removed yet."""
         with database_errors(writing=True):
-            self._claims.delete_many({"_id": {"$in": list(claim_ids)}, "expire_at": {"$lte": before}})
+            self._claims.delete_many({"_id": {"$in": list(record_ids)}, "expire_at": {"$lte": before}})
 
     def add(self, claims: Sequence[IdempotencyRecord]) -> list[bool]:
         """Stores new claims; False for each that another writer has stored first."""
@@ -69,17 +69,19 @@ class IdempotencyStore:
         return added
 
     def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None:
-        """Notes for each (claim_id, event_ids) that its work is done and what it stored."""
+        """Notes for each (record_id, event_ids) that its work is done and what it stored."""
         if not stored:
             return
-        writes = [UpdateOne({"_id": claim_id}, {"$set": {"stored": list(event_ids)}}) for claim_id, event_ids in stored]
+        writes = [
+            UpdateOne({"_id": record_id}, {"$set": {"stored": list(event_ids)}}) for record_id, event_ids in stored
+        ]
         with database_errors(writing=True):
             self._claims.bulk_write(writes, ordered=False)
 
 
 def _row(claim: IdempotencyRecord) -> dict[str, Any]:
     return {
-        "_id": claim.claim_id,
+        "_id": claim.record_id,
         "digest": claim.digest,
         "planned": [[object_id_of(object_id), event_id] for object_id, event_id in claim.planned],
         "expire_at": claim.expire_at,
@@ -89,7 +91,7 @@ def _row(claim: IdempotencyRecord) -> dict[str, Any]:
 def _claim(row: dict[str, Any]) -> IdempotencyRecord:
     stored = row.get("stored")
     return IdempotencyRecord(
-        claim_id=row["_id"],
+        record_id=row["_id"],
         digest=row["digest"],
         planned=tuple((str(object_id), event_id) for object_id, event_id in row["planned"]),
         expire_at=row["expire_at"],

@@ -214,7 +214,7 @@ def test_what_a_delivery_is_remembered_by(reader: DeliveryParser) -> None:
     incident = {"version": "1.2", "incident": {"incident_id": "i", "state": "open", "started_at": 1746514800}}
     assert claim_of(incident) is None, "by gRPC there is no body"
     assert claim_of(incident, raw_body=b"same").expire_at == NOW + timedelta(seconds=60)
-    names = {by_key.claim_id, by_message.claim_id, claim_of(incident, raw_body=b"same").claim_id}
+    names = {by_key.record_id, by_message.record_id, claim_of(incident, raw_body=b"same").record_id}
     assert len(names) == 3
 
 

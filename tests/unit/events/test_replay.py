@@ -50,7 +50,7 @@ class Events:
         self, webhook: Webhook, drafts: Sequence[EventDraft], received_at: datetime, claim: IdempotencyRequest
     ) -> CreateResult:
         assert received_at == NOW
-        duplicate = claim.claim_id in {known.claim_id for known in self.claims}
+        duplicate = claim.record_id in {known.record_id for known in self.claims}
         self.claims.append(claim)
         self.drafts = drafts
         return CreateResult(("event-2",), duplicate, self.unmatched)
@@ -90,7 +90,7 @@ async def test_what_can_be_read_now_is_stored_once_and_says_where_it_is_from() -
     assert draft.additional_info == {"mount": "/var", "replayed_from": "event-1"}
     assert draft.occurred_at == RECEIVED, "it was true then, and not now"
     assert (await again.replay(SCOPE, "event-1")).duplicate
-    assert events.claims[0].claim_id == events.claims[1].claim_id
+    assert events.claims[0].record_id == events.claims[1].record_id
     assert events.claims[0].expire_at - NOW > timedelta(days=365)
 
 
