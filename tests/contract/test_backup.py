@@ -47,7 +47,9 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         [{"_id": f"{number:032x}", "version": 1, "resolutions": []} for number in range(7)]
     )
     database["alert"].insert_many([{"alert_id": f"alert-{number}", "state": "TRIGGERED"} for number in range(5)])
-    database["claim"].insert_one({"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)})
+    database["idempotency_key"].insert_one(
+        {"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)}
+    )
     database["webhook"].insert_one(upstream_webhook(1))
     database["webhook"].insert_one(
         {"webhook_id": "webhook-2", "sealed_keys": [b"encrypted"], "access_key_hashes": ["h"]}
@@ -183,7 +185,7 @@ def test_contents(filled: Database) -> None:
 
 
 def test_claims_are_read_before_the_events_they_speak_of() -> None:
-    order = [COLLECTIONS.index(name) for name in ("claim", "condition", "alert", "event")]
+    order = [COLLECTIONS.index(name) for name in ("idempotency_key", "condition", "alert", "event")]
     assert order == sorted(order)
 
 

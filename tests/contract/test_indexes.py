@@ -10,7 +10,7 @@ from pymongo.errors import DuplicateKeyError
 from event_service.concurrency import background_task, indexes, schema
 from event_service.errors import Unavailable
 from event_service.store.client import Database
-from event_service.store.indexes import CLAIM, EVENT, build_in_background, diff, ensure, wanted
+from event_service.store.indexes import EVENT, IDEMPOTENCY_KEY, build_in_background, diff, ensure, wanted
 from event_service.store.schema import SchemaError
 from tests.unit.store.shapes import documented_shapes
 
@@ -72,7 +72,7 @@ def test_somebody_elses_retention_is_left_alone(database: Database) -> None:
 
 def test_idempotency_keys_are_forgotten(database: Database) -> None:
     ensure(database)
-    (forgetting,) = [index for index in database[CLAIM].list_indexes() if "expire_at" in dict(index["key"])]
+    (forgetting,) = [index for index in database[IDEMPOTENCY_KEY].list_indexes() if "expire_at" in dict(index["key"])]
     assert forgetting.get("expireAfterSeconds") == 0
 
 

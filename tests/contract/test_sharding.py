@@ -66,24 +66,24 @@ def router(database: Database, database_kind: str) -> Iterator[Router]:
 
 def test_each_collection_is_spread_once(database: Database, router: Router) -> None:
     done = sharding.init(database)
-    assert done == sharding.Sharded(("event", "alert", "condition", "claim"), (), ())
+    assert done == sharding.Sharded(("event", "alert", "condition", "idempotency_key"), (), ())
     assert router.sent == [
         {"enableSharding": database.name},
         {"shardCollection": f"{database.name}.event", "key": {"domain_id": 1, "created_at": 1}},
         {"shardCollection": f"{database.name}.alert", "key": {"_id": "hashed"}},
         {"shardCollection": f"{database.name}.condition", "key": {"_id": "hashed"}},
-        {"shardCollection": f"{database.name}.claim", "key": {"_id": "hashed"}},
+        {"shardCollection": f"{database.name}.idempotency_key", "key": {"_id": "hashed"}},
     ]
     assert list(router.sent[1]["key"]) == ["domain_id", "created_at"]
     router.sent.clear()
-    assert sharding.init(database).there == ("event", "alert", "condition", "claim")
+    assert sharding.init(database).there == ("event", "alert", "condition", "idempotency_key")
     assert router.sent == [{"enableSharding": database.name}]
 
 
 def test_what_somebody_has_spread_otherwise_is_left_alone(database: Database, router: Router) -> None:
     database.client["config"]["collections"].insert_one({"_id": f"{database.name}.event", "key": {"_id": "hashed"}})
     database.client["config"]["collections"].insert_one({"_id": f"x{database.name}.alert", "key": {"x": 1}})
-    assert sharding.init(database) == sharding.Sharded(("alert", "condition", "claim"), (), ("event",))
+    assert sharding.init(database) == sharding.Sharded(("alert", "condition", "idempotency_key"), (), ("event",))
 
 
 def test_a_database_that_has_events_gets_the_indexes_of_a_cluster(database: Database, router: Router) -> None:

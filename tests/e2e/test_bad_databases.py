@@ -123,8 +123,8 @@ COLLECTIONS: dict[str, tuple[Callable[[Any], object], str]] = {
         "view.alert is a view",
     ),
     "capped": (
-        lambda database: database.create_collection("claim", capped=True, size=4096),
-        "capped.claim is a capped collection",
+        lambda database: database.create_collection("idempotency_key", capped=True, size=4096),
+        "capped.idempotency_key is a capped collection",
     ),
     "times": (
         lambda database: database.create_collection("event", timeseries={"timeField": "created_at"}),

@@ -16,7 +16,7 @@ from event_service.store.client import Database
 from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
 
-COLLECTION = "claim"
+COLLECTION = "idempotency_key"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from event_service.store.driver_errors import database_errors
 
 log = logging.getLogger(__name__)
 
-EVENT, ALERT, CONDITION, CLAIM, WEBHOOK = "event", "alert", "condition", "claim", "webhook"
+EVENT, ALERT, CONDITION, IDEMPOTENCY_KEY, WEBHOOK = "event", "alert", "condition", "idempotency_key", "webhook"
 ROLLUP = "event_rollup"
 
 LARGE = 50_000
@@ -85,7 +85,7 @@ _INDEXES = (
     Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
     # Sparse: events that are kept for ever cost nothing.
     Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),
-    Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten", expire_after=0),
+    Index(IDEMPOTENCY_KEY, _ascending(EXPIRE_AT), "idempotency keys are forgotten", expire_after=0),
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
     Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
     Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, asked for or as scope"),
@@ -121,7 +121,7 @@ SHARD_KEYS = (
     # What is only ever asked for by `_id`, which on a cluster is unique only where it is the shard key.
     ShardKey(ALERT, (("_id", "hashed"),), "opened and closed by `_id`"),
     ShardKey(CONDITION, (("_id", "hashed"),), "read and compared-and-set by `_id`"),
-    ShardKey(CLAIM, (("_id", "hashed"),), "an idempotency key is taken once"),
+    ShardKey(IDEMPOTENCY_KEY, (("_id", "hashed"),), "an idempotency key is taken once"),
 )
 """Webhooks are few and stay where they are, and so does what says which version the database has."""
 

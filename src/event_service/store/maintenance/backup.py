@@ -23,7 +23,7 @@ from event_service.store.maintenance.archive import ArchiveReader, ArchiveWriter
 from event_service.store.webhook_documents import without_clear_keys
 
 COLLECTIONS = (
-    indexes.CLAIM,
+    indexes.IDEMPOTENCY_KEY,
     indexes.CONDITION,
     indexes.ALERT,
     indexes.WEBHOOK,

@@ -15,7 +15,7 @@ COLLECTIONS = (
     indexes.EVENT,
     indexes.ALERT,
     indexes.CONDITION,
-    indexes.CLAIM,
+    indexes.IDEMPOTENCY_KEY,
     indexes.WEBHOOK,
     indexes.ROLLUP,
     schema.COLLECTION,
