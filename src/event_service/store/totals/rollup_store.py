@@ -172,7 +172,7 @@ class RollupStore:
             return size
 
     def _count_span(self, domain_id: str, begin: datetime, end: datetime, now: datetime) -> int:
-        """Store a bucket for every hour with events, newest first; return the number of counts, or stop at the limit."""
+        """Store a bucket for every hour with events, newest first, up to MAX_COUNTS; return the number of counts."""
         size = 0
         day = end.replace(hour=0, minute=0, second=0, microsecond=0)
         while day + timedelta(days=1) > begin and size <= MAX_COUNTS:
