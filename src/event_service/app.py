@@ -250,7 +250,7 @@ class App:
         probe = HealthCheck(
             database,
             on_change=grpc_server.health.set,
-            gates=[threads, webhook_threads, writer],
+            suspendables=[threads, webhook_threads, writer],
             last_success=lambda: writer.last_success_at,
         )
         await probe.start()

@@ -60,7 +60,7 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
     changes: list[bool] = []
     threads = ThreadPool(4)
     writer: GroupCommit[dict[str, Any], str] = GroupCommit(commit, time_limit=time_limit)
-    probe = HealthCheck(database, on_change=changes.append, gates=[threads, writer])
+    probe = HealthCheck(database, on_change=changes.append, suspendables=[threads, writer])
     await probe.start()
     assert probe.serving
     assert changes == [True]
@@ -98,7 +98,7 @@ async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> f
 async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
     bench.proxy.close()
     await until(lambda: not bench.probe.serving, 1.5)
-    await until(lambda: bench.probe.state is State.AWAY, 1.5)
+    await until(lambda: bench.probe.state is State.UNREACHABLE, 1.5)
     seconds, error = await ended(bench.read)
     assert isinstance(error, Unavailable)
     assert error.retry_after

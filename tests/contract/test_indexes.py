@@ -103,7 +103,7 @@ def test_a_background_build_is_tried_until_it_succeeds(database: Database, monke
 
 def test_a_later_services_database_is_refused(database: Database) -> None:
     database[schema.COLLECTION].insert_one({"_id": "schema", "version": schema.VERSION + 1})
-    with pytest.raises(SchemaError, match="a later event-service has written it"):
+    with pytest.raises(SchemaError, match="install the later event-service that wrote it"):
         ensure(database)
 
 

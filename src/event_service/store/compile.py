@@ -136,7 +136,7 @@ def stored_name(path: FieldPath) -> str:
 def value_of(path: FieldPath) -> Any:
     """Return the aggregation expression for the value at a path.
 
-    A number in the path (`resources.0`) is an array index, as in filters and sorts; in `$resources.0` it would be a key.
+    A number in the path (`resources.0`) is an array index, as in filters and sorts; `$resources.0` reads a key.
     """
     name = stored_name(path)
     parts = name.split(".")

@@ -128,7 +128,7 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
     A class and not a generator, which is slower: it surrounds every database call.
 
     Args:
-        writing: the block writes: a timeout is Unavailable, since a write may be retried, while a query has to be narrowed.
+        writing: the block writes: a timeout is Unavailable, since a write may be retried as it is.
         querying: the block runs a caller's query under a time limit: a network timeout is DeadlineExceeded. An
             unreachable server fails earlier.
 

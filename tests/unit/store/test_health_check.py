@@ -77,7 +77,7 @@ class Watched:
         self.probe = HealthCheck(
             cast("Database", fake),
             on_change=self.changes.append,
-            gates=[self.gate],
+            suspendables=[self.gate],
             last_success=lambda: self.written_at,
         )
 
@@ -119,7 +119,7 @@ async def test_a_full_disk_is_not_ready_but_lets_calls_try(fake: FakeDatabase, w
 async def test_a_server_that_is_gone_closes_the_gates(fake: FakeDatabase, watched: Watched) -> None:
     await watched.probe.start()
     fake.reachable = False
-    await until(lambda: watched.probe.state is State.AWAY)
+    await until(lambda: watched.probe.state is State.UNREACHABLE)
     await until(lambda: watched.gate.calls == ["suspend"])
     fake.reachable = True
     await until(lambda: watched.gate.calls == ["suspend", "resume"])

@@ -80,7 +80,7 @@ def back_up(
         Unavailable: the database failed; what was written is no archive.
         OSError: the file cannot be written.
     """
-    schema.demand_whole(database)
+    schema.check_restored(database)
     archive = ArchiveWriter(
         target, database=database.name, service=service_version, schema=schema.stored_version(database) or 0
     )
