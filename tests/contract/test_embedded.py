@@ -205,7 +205,7 @@ def test_the_directory_of_another_database_is_refused(data_dir: Path) -> None:
 
 @pytest.mark.parametrize("place", ["/proc/event-service", "/dev/null", "/sys/event-service"])
 def test_a_place_that_cannot_be_written_to_is_refused(place: str) -> None:
-    assert f"{place}/database cannot be used: " in refusal(Path(place))
+    assert f"{place}/database is not usable: " in refusal(Path(place))
 
 
 def test_files_that_are_not_a_database_are_refused_by_the_database(running: EmbeddedDatabase, data_dir: Path) -> None:

@@ -25,7 +25,7 @@ class Bench:
 
     database: Database
     proxy: TcpProxy
-    probe: HealthCheck
+    health: HealthCheck
     threads: ThreadPool
     writer: GroupCommit[dict[str, Any], str]
     changes: list[bool] = field(default_factory=list)
@@ -50,7 +50,7 @@ def proxy(mongodb_uri: str) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
-    database = connect(Settings(database="probe"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true")
+    database = connect(Settings(database="health_check"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true")
 
     def commit(batch: Any) -> list[str]:
         with database_errors(writing=True):
@@ -60,12 +60,12 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
     changes: list[bool] = []
     threads = ThreadPool(4)
     writer: GroupCommit[dict[str, Any], str] = GroupCommit(commit, time_limit=time_limit)
-    probe = HealthCheck(database, on_change=changes.append, suspendables=[threads, writer])
-    await probe.start()
-    assert probe.serving
+    health = HealthCheck(database, on_change=changes.append, suspendables=[threads, writer])
+    await health.start()
+    assert health.serving
     assert changes == [True]
-    yield Bench(database, proxy, probe, threads, writer, changes)
-    await probe.stop()
+    yield Bench(database, proxy, health, threads, writer, changes)
+    await health.stop()
     await writer.close(1)
     threads.close()
     proxy.silent, proxy.delay = False, 0.0
@@ -97,8 +97,8 @@ async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> f
 
 async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
     bench.proxy.close()
-    await until(lambda: not bench.probe.serving, 1.5)
-    await until(lambda: bench.probe.state is State.UNREACHABLE, 1.5)
+    await until(lambda: not bench.health.serving, 1.5)
+    await until(lambda: bench.health.state is State.UNREACHABLE, 1.5)
     seconds, error = await ended(bench.read)
     assert isinstance(error, Unavailable)
     assert error.retry_after
@@ -109,7 +109,7 @@ async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
     bench.proxy.open()
     assert await first_success(bench.read, 1.5) < 1.2
     await bench.write({})
-    await until(lambda: bench.probe.serving, 1)
+    await until(lambda: bench.health.serving, 1)
     assert bench.changes == [True, False, True]
 
 
@@ -120,7 +120,7 @@ async def test_calls_under_way_end_when_the_database_falls_silent(bench: Bench) 
     for seconds, outcome in await asyncio.gather(*calls):
         assert isinstance(outcome, Unavailable), outcome
         assert seconds < 2.3
-    assert not bench.probe.serving
+    assert not bench.health.serving
     bench.proxy.silent = False
     bench.proxy.reset()
     assert await first_success(bench.read, 3) < 1.5
@@ -133,9 +133,9 @@ async def test_a_database_that_is_too_slow_is_not_ready_and_keeps_nobody(bench: 
     for seconds, outcome in await asyncio.gather(*calls):
         assert isinstance(outcome, Unavailable), outcome
         assert seconds < 2.3
-    assert not bench.probe.serving
+    assert not bench.health.serving
     bench.proxy.delay = 0
-    await until(lambda: bench.probe.serving, 5)
+    await until(lambda: bench.health.serving, 5)
     await bench.read()
 
 
@@ -145,7 +145,7 @@ async def test_a_socket_that_is_cut_is_noticed_by_nobody_or_answered_in_time(ben
         seconds, outcome = await ended(bench.read)
         assert outcome is None or isinstance(outcome, (dict, Unavailable))
         assert seconds < 2
-    await until(lambda: bench.probe.serving, 2)
+    await until(lambda: bench.health.serving, 2)
 
 
 async def test_a_write_that_was_sent_before_the_cut_is_stored_once(bench: Bench) -> None:

@@ -108,7 +108,7 @@ def test_a_refusal_is_one_line(database: Database, router: Router) -> None:
 def test_what_is_no_router_is_refused_and_left_as_it_was(database: Database, database_kind: str) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock knows no `hello`")
-    with pytest.raises(DatabaseSettingsError, match="the server is no mongos"):
+    with pytest.raises(DatabaseSettingsError, match="the server is not a mongos"):
         sharding.init(database)
     assert schema.stored_version(database) is None
     assert not MONGODB_URI or not database.list_collection_names()

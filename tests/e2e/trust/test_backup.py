@@ -67,7 +67,7 @@ def test_there_and_back_again(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), (b"", "is no backup"), (b"PK\x05\x06" + b"\0" * 18, "no backup of event-service")],
+    [(None, "cannot be read"), (b"", "is not a backup"), (b"PK\x05\x06" + b"\0" * 18, "not a backup of event-service")],
 )
 def test_what_is_no_backup(line: CommandLine, content: bytes | None, said: str) -> None:
     line.set(EVENT_SERVICE_DATA_DIR="data")
