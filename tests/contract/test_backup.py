@@ -80,7 +80,7 @@ def put_back(database: Database, path: Path, **options: Any) -> None:
         restore(database, archive, **options)
 
 
-def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
+def test_restored_database_equals_the_original(filled: Database, tmp_path: Path) -> None:
     before = dump(filled)
     before["webhook"] = [
         {name: value for name, value in row.items() if name not in {"access_key", "webhook_url"}}
@@ -101,7 +101,7 @@ def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
     assert filled["note"].count_documents({}) == 1
 
 
-def test_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
+def test_restore_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = {name: len(rows) for name, rows in dump(filled).items()}
     for name in COLLECTIONS:
@@ -110,7 +110,7 @@ def test_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
     assert {name: len(rows) for name, rows in dump(filled).items()} == before
 
 
-def test_a_database_with_documents_is_left_alone(filled: Database, tmp_path: Path) -> None:
+def test_restore_refuses_a_database_with_documents(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = dump(filled)
     with pytest.raises(RestoreRefused, match="is not empty"):
@@ -119,7 +119,7 @@ def test_a_database_with_documents_is_left_alone(filled: Database, tmp_path: Pat
     schema.ensure(filled)
 
 
-def test_a_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> None:
+def test_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -130,7 +130,7 @@ def test_a_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> 
     assert dump(filled) == before
 
 
-def test_a_backup_of_a_later_service_is_not_restored(
+def test_backup_of_a_later_schema_is_not_restored(
     filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = archived(filled, tmp_path)
@@ -143,7 +143,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_half_restored_database_is_not_served(filled: Database, tmp_path: Path) -> None:
+def test_half_restored_database_is_refused(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = {name: len(rows) for name, rows in dump(filled).items()}
 
@@ -163,14 +163,14 @@ def test_a_half_restored_database_is_not_served(filled: Database, tmp_path: Path
     assert {name: len(rows) for name, rows in dump(filled).items()} == before
 
 
-def test_no_clear_key_is_in_a_backup(filled: Database, tmp_path: Path) -> None:
+def test_backup_holds_no_access_key_in_clear(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     with ArchiveReader(path) as archive:
         for name in COLLECTIONS:
             assert not any(b"clear-1" in document for document in archive.documents(name))
 
 
-def test_an_upstream_database_stays_one(database: Database, tmp_path: Path) -> None:
+def test_restored_upstream_database_has_no_schema_version(database: Database, tmp_path: Path) -> None:
     database["event"].insert_one(upstream_event(1))
     path = archived(database, tmp_path)
     put_back(database, path, replace=True)
@@ -178,18 +178,18 @@ def test_an_upstream_database_stays_one(database: Database, tmp_path: Path) -> N
     assert schema.stored_version(database) == schema.VERSION  # as after any start
 
 
-def test_contents(filled: Database) -> None:
+def test_contents_counts_documents_and_names_other_collections(filled: Database) -> None:
     found = contents(filled)
     assert found.others == ("note",)
     assert found.documents["event"] == EVENTS + 1
 
 
-def test_claims_are_read_before_the_events_they_speak_of() -> None:
+def test_idempotency_records_are_backed_up_before_events() -> None:
     order = [COLLECTIONS.index(name) for name in ("idempotency_key", "condition", "alert", "event")]
     assert order == sorted(order)
 
 
-def test_large_events(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_events_are_restored(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database["event"].insert_many([upstream_event(number, raw_data={"x": "y" * 3_000_000}) for number in range(7)])
     monkeypatch.setattr(backup, "BATCH_BYTES", 4_000_000)
     before = dump(database)

@@ -26,7 +26,7 @@ def client(node: Node) -> Iterator[MongoClient[Document]]:
         yield client
 
 
-def test_inserts_of_anybody_are_told_of(
+def test_every_insert_calls_on_change(
     node: Node, client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("event_service.concurrency.background_task._RETRY_SECONDS", 0.1)
@@ -55,9 +55,7 @@ def test_inserts_of_anybody_are_told_of(
     assert told.call_count == 7
 
 
-def test_a_collection_that_is_dropped_is_followed_anew(
-    client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dropped_collection_is_followed_again(client: MongoClient[Document], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("event_service.concurrency.background_task._RETRY_SECONDS", 0.1)
     told = Mock()
     events = client["feed"]["event"]

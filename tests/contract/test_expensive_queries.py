@@ -86,13 +86,13 @@ def slow_database(database: Database, mongodb_uri: str) -> Iterator[Database]:
 
 @pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_without_an_answer_in_time_is_to_be_narrowed(slow_database: Database, name: str) -> None:
+def test_timed_out_query_is_deadline_exceeded(slow_database: Database, name: str) -> None:
     with pytest.raises(DeadlineExceeded, match="Narrow it"):
         QUERIES[name](slow_database)
 
 
 @pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
-def test_distinct_values_beyond_what_a_reply_holds_name_the_ways_out(database: Database, reader: EventReader) -> None:
+def test_too_many_distinct_values_name_the_alternatives(database: Database, reader: EventReader) -> None:
     for number in range(17):
         database["event"].insert_one({"domain_id": "d-1", "severity": "INFO", "title": f"{number} " + "x" * 1_000_000})
     with pytest.raises(QueryError, match="narrow the filter, or group by the field and ask for a page") as caught:

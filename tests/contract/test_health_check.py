@@ -95,7 +95,7 @@ async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> f
             return time.monotonic() - started
 
 
-async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
+async def test_readiness_follows_loss_and_return_of_the_database(bench: Bench) -> None:
     bench.proxy.close()
     await until(lambda: not bench.health.serving, 1.5)
     await until(lambda: bench.health.state is State.UNREACHABLE, 1.5)
@@ -113,7 +113,7 @@ async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
     assert bench.changes == [True, False, True]
 
 
-async def test_calls_under_way_end_when_the_database_falls_silent(bench: Bench) -> None:
+async def test_calls_in_flight_end_when_the_database_stops_answering(bench: Bench) -> None:
     """As behind a pulled cable: nothing is refused and nothing is answered."""
     bench.proxy.silent = True
     calls = [ended(bench.read) for _ in range(12)] + [ended(lambda: bench.write({})) for _ in range(4)]
@@ -127,7 +127,7 @@ async def test_calls_under_way_end_when_the_database_falls_silent(bench: Bench) 
     await first_success(lambda: bench.write({}), 1)
 
 
-async def test_a_database_that_is_too_slow_is_not_ready_and_keeps_nobody(bench: Bench) -> None:
+async def test_slow_database_is_not_ready_and_calls_end(bench: Bench) -> None:
     bench.proxy.delay = 3
     calls = [ended(bench.read), ended(lambda: bench.write({}))]
     for seconds, outcome in await asyncio.gather(*calls):
@@ -139,7 +139,7 @@ async def test_a_database_that_is_too_slow_is_not_ready_and_keeps_nobody(bench: 
     await bench.read()
 
 
-async def test_a_socket_that_is_cut_is_noticed_by_nobody_or_answered_in_time(bench: Bench) -> None:
+async def test_reset_connection_is_retried_or_unavailable_in_time(bench: Bench) -> None:
     for _ in range(5):
         bench.proxy.reset()
         seconds, outcome = await ended(bench.read)
@@ -148,7 +148,7 @@ async def test_a_socket_that_is_cut_is_noticed_by_nobody_or_answered_in_time(ben
     await until(lambda: bench.health.serving, 2)
 
 
-async def test_a_write_that_was_sent_before_the_cut_is_stored_once(bench: Bench) -> None:
+async def test_write_with_a_lost_reply_is_stored_once(bench: Bench) -> None:
     """The reply is lost; whoever sends again under the same `_id` finds it stored."""
     bench.proxy.delay = 0.3
     sent = asyncio.create_task(ended(lambda: bench.write({"_id": "once"})))

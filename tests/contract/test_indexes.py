@@ -20,9 +20,7 @@ def in_line(database: Database) -> bool:
     return not (difference.missing or difference.changed or difference.not_unique)
 
 
-def test_a_new_database_gets_everything_and_a_second_start_nothing(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_database_gets_all_indexes_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert diff(database, wanted()).missing == tuple(
         index
         for name in dict.fromkeys(i.collection for i in wanted())
@@ -36,14 +34,14 @@ def test_a_new_database_gets_everything_and_a_second_start_nothing(
     assert ensure(database) is None
 
 
-def test_no_event_id_is_taken_twice(database: Database) -> None:
+def test_event_id_is_unique(database: Database) -> None:
     ensure(database)
     database[EVENT].insert_one({"event_id": "event-1"})
     with pytest.raises(DuplicateKeyError):
         database[EVENT].insert_one({"event_id": "event-1"})
 
 
-def test_an_upstream_databases_own_indexes_are_left_alone(database: Database) -> None:
+def test_indexes_of_an_upstream_database_stay(database: Database) -> None:
     events = database[EVENT]
     events.create_index([("event_id", ASCENDING)], name="upstreams_own")
     events.create_index([("occurred_at", ASCENDING)])
@@ -57,26 +55,26 @@ def test_an_upstream_databases_own_indexes_are_left_alone(database: Database) ->
     assert {"upstreams_own", "occurred_at_1"} <= names
 
 
-def test_ids_that_are_taken_twice_already_do_not_stop_the_service(database: Database) -> None:
+def test_duplicate_ids_do_not_stop_the_service(database: Database) -> None:
     database[EVENT].insert_many([{"event_id": "event-1"}, {"event_id": "event-1"}])
     ensure(database)
     assert [index.keys for index in diff(database, wanted()).not_unique] == [(("event_id", 1),)]
 
 
-def test_somebody_elses_retention_is_left_alone(database: Database) -> None:
+def test_ttl_index_of_another_program_stays(database: Database) -> None:
     database[EVENT].create_index([("created_at", ASCENDING)], name="theirs", expireAfterSeconds=99)
     ensure(database)
     there = {index["name"]: index.get("expireAfterSeconds") for index in database[EVENT].list_indexes()}
     assert there["theirs"] == 99
 
 
-def test_idempotency_keys_are_forgotten(database: Database) -> None:
+def test_idempotency_keys_expire(database: Database) -> None:
     ensure(database)
     (forgetting,) = [index for index in database[IDEMPOTENCY_KEY].list_indexes() if "expire_at" in dict(index["key"])]
     assert forgetting.get("expireAfterSeconds") == 0
 
 
-def test_a_large_collection_is_indexed_in_the_background(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_collection_is_indexed_in_the_background(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexes, "LARGE", 5)
     database[EVENT].insert_many([{"event_id": f"event-{number}"} for number in range(10)])
     building = ensure(database)
@@ -85,7 +83,7 @@ def test_a_large_collection_is_indexed_in_the_background(database: Database, mon
     assert in_line(database)
 
 
-def test_a_background_build_is_tried_until_it_succeeds(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_background_build_is_retried_until_it_succeeds(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background_task, "_RETRY_SECONDS", 0.01)
     failures = iter([Unavailable("no"), Unavailable("not yet")])
     original = indexes._make
@@ -101,14 +99,14 @@ def test_a_background_build_is_tried_until_it_succeeds(database: Database, monke
     assert in_line(database)
 
 
-def test_a_later_services_database_is_refused(database: Database) -> None:
+def test_database_of_a_later_schema_is_refused(database: Database) -> None:
     database[schema.COLLECTION].insert_one({"_id": "schema", "version": schema.VERSION + 1})
     with pytest.raises(SchemaError, match="install the later event-service that wrote it"):
         ensure(database)
 
 
 @pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
-def test_the_server_plans_each_documented_list_without_sorting(database: Database) -> None:
+def test_documented_lists_are_planned_without_sort(database: Database) -> None:
     ensure(database)
     for shape in documented_shapes():
         found = database[EVENT].find(dict.fromkeys(shape.equal, "x"), sort=list(shape.sort), limit=10)

@@ -58,7 +58,7 @@ def filled(database: Database) -> Database:
 POLICY = Retention(30, {"INFO": 7, "CRITICAL": 0})
 
 
-def test_what_would_go_is_counted_and_nothing_is_changed(filled: Database) -> None:
+def test_dry_run_counts_and_changes_nothing(filled: Database) -> None:
     before = days_left(filled)
     found = prune(filled, POLICY, NOW, dry_run=True)
     assert found.deleted == {
@@ -71,7 +71,7 @@ def test_what_would_go_is_counted_and_nothing_is_changed(filled: Database) -> No
     assert days_left(filled) == before
 
 
-def test_stored_events_follow_when_they_are_told_to(filled: Database) -> None:
+def test_prune_applies_the_present_settings(filled: Database) -> None:
     filled["event_rollup"].insert_one({"_id": "counted before"})
     told: list[int] = []
     done = prune(filled, POLICY, NOW, progress=told.append)
@@ -84,13 +84,13 @@ def test_stored_events_follow_when_they_are_told_to(filled: Database) -> None:
     assert filled["alert"].count_documents({}) == filled["condition"].count_documents({}) == 1
 
 
-def test_with_everything_kept_no_event_goes(filled: Database) -> None:
+def test_prune_without_retention_deletes_nothing(filled: Database) -> None:
     filled["webhook"].delete_many({})
     assert prune(filled, Retention(), NOW).deleted == {}
     assert set(days_left(filled).values()) == {None}
 
 
-def test_it_works_in_batches_and_can_be_stopped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_works_in_batches_and_can_be_stopped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 10)
     database["event"].insert_many([stored(number, 2) for number in range(35)])
     calls = iter([False, False, True])
@@ -101,7 +101,7 @@ def test_it_works_in_batches_and_can_be_stopped(database: Database, monkeypatch:
 
 
 @pytest.mark.parametrize("database_kind", ["mongomock"], indirect=True)
-def test_the_database_deletes_what_is_over(database: Database) -> None:
+def test_database_deletes_expired_events(database: Database) -> None:
     """MongoDB looks once a minute, mongomock whenever it is asked."""
     indexes.ensure(database)
     now = datetime.now(UTC)

@@ -328,7 +328,7 @@ async def answers(tenants: Tenants, rpc: str, role: str, request: Request) -> li
 
 
 @pytest.mark.chaos
-async def test_generated_queries(tenants: Tenants) -> None:
+async def test_random_queries_never_show_another_tenant(tenants: Tenants) -> None:
     """Each is asked by both domains in one of six roles."""
     chance = Random(10)
     resources = {
@@ -365,7 +365,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("role", CALLERS)
-async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants: Tenants, role: str) -> None:
+async def test_domain_admin_of_upstreams_missing_comma(tenants: Tenants, role: str) -> None:
     """`"workspace_id" "domain_id"` is one word to Python, and filters nothing: there, everybody sees every domain."""
     everything, _ = await answers(tenants, "Event.list", role, Request({"page": {"limit": 1000}}))
     rows = json.loads(everything)[0].get("results", [])
@@ -391,7 +391,7 @@ async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants:
 
 @pytest.mark.parametrize("resource", ["Event", "Webhook"])
 @pytest.mark.parametrize("role", CALLERS)
-async def test_a_foreign_id_and_a_missing_one_are_refused_alike(tenants: Tenants, resource: str, role: str) -> None:
+async def test_foreign_id_and_missing_id_get_the_same_error(tenants: Tenants, resource: str, role: str) -> None:
     for foreign, missing in (("event-b00000000001", "event-c00000000001"), ("webhook-b1", "webhook-c1")):
         refusals = [(await answers(tenants, f"{resource}.get", role, Request(id=one)))[0] for one in (foreign, missing)]
         key = f"{resource.lower()}_id"
@@ -401,7 +401,7 @@ async def test_a_foreign_id_and_a_missing_one_are_refused_alike(tenants: Tenants
         ]
 
 
-async def test_the_same_question_at_the_same_moment_is_not_shared_between_tenants(tenants: Tenants) -> None:
+async def test_concurrent_equal_queries_are_not_shared_between_tenants(tenants: Tenants) -> None:
     """Concurrent reads share queries: within a scope, never across."""
     request = Request({"sort": [{"key": "title"}]})
     callers = [(domain, role) for domain in DOMAINS for role in CALLERS]

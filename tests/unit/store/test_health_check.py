@@ -94,7 +94,7 @@ async def watched(fake: FakeDatabase) -> AsyncIterator[Watched]:
     await watched.health.stop()
 
 
-async def test_a_store_that_takes_a_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:
+async def test_successful_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:
     assert watched.health.state is State.STARTING
     await watched.health.start()
     assert watched.health.serving
@@ -103,7 +103,7 @@ async def test_a_store_that_takes_a_write_is_serving(fake: FakeDatabase, watched
     assert watched.changes == [True]
 
 
-async def test_a_store_that_fails_from_the_start_is_told_so(fake: FakeDatabase, watched: Watched) -> None:
+async def test_failing_first_write_is_not_serving(fake: FakeDatabase, watched: Watched) -> None:
     fake.error = OperationFailure("internal server error", 1)
     await watched.health.start()
     assert watched.changes == [False]
@@ -111,7 +111,7 @@ async def test_a_store_that_fails_from_the_start_is_told_so(fake: FakeDatabase, 
     await until(lambda: watched.changes == [False, True])
 
 
-async def test_a_full_disk_is_not_ready_but_lets_calls_try(fake: FakeDatabase, watched: Watched) -> None:
+async def test_failing_write_suspends_nothing(fake: FakeDatabase, watched: Watched) -> None:
     await watched.health.start()
     fake.error = OperationFailure("internal server error", 1)
     await until(lambda: watched.health.state is State.FAILING)
@@ -121,7 +121,7 @@ async def test_a_full_disk_is_not_ready_but_lets_calls_try(fake: FakeDatabase, w
     assert watched.suspendable.calls == []
 
 
-async def test_a_server_that_is_gone_closes_the_gates(fake: FakeDatabase, watched: Watched) -> None:
+async def test_unreachable_server_suspends(fake: FakeDatabase, watched: Watched) -> None:
     await watched.health.start()
     fake.reachable = False
     await until(lambda: watched.health.state is State.UNREACHABLE)
@@ -131,7 +131,7 @@ async def test_a_server_that_is_gone_closes_the_gates(fake: FakeDatabase, watche
     await until(lambda: watched.changes == [True, False, True])
 
 
-async def test_a_short_interruption_is_the_drivers_business(
+async def test_short_interruption_changes_nothing(
     fake: FakeDatabase, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_check, "_UNREACHABLE_AFTER", 60)
@@ -144,7 +144,7 @@ async def test_a_short_interruption_is_the_drivers_business(
     assert watched.suspendable.calls == []
 
 
-async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: Watched) -> None:
+async def test_failed_write_does_not_advance_confirmed_at(fake: FakeDatabase, watched: Watched) -> None:
     began = datetime.now(UTC)
     await watched.health.start()
     assert watched.health.confirmed_at >= began
@@ -157,7 +157,7 @@ async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: 
     await until(lambda: watched.health.confirmed_at > confirmed_at)
 
 
-async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase, watched: Watched) -> None:
+async def test_recent_write_of_others_keeps_serving(fake: FakeDatabase, watched: Watched) -> None:
     await watched.health.start()
     watched.written_at = time.monotonic()
     fake.error = NetworkTimeout("timed out")
@@ -170,12 +170,12 @@ async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase,
     await until(lambda: watched.health.state is State.FAILING)
 
 
-async def test_who_is_second_to_write_the_first_one_writes_once_more(fake: FakeDatabase, watched: Watched) -> None:
+async def test_concurrent_first_write_is_retried(fake: FakeDatabase, watched: Watched) -> None:
     fake.error = DuplicateKeyError("E11000")
     await watched.health.start()
     assert watched.health.serving
     assert fake.writes >= 2
 
 
-async def test_it_can_be_stopped_before_it_was_started(fake: FakeDatabase) -> None:
+async def test_stop_without_start(fake: FakeDatabase) -> None:
     await HealthCheck(cast("Database", fake)).stop()

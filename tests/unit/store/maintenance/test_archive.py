@@ -30,7 +30,7 @@ def kept(tmp_path: Path, content: bytes) -> Path:
     return path
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_archive_round_trips(tmp_path: Path) -> None:
     with ArchiveReader(kept(tmp_path, written())) as archive:
         manifest = archive.manifest
         assert (manifest.database, manifest.service, manifest.schema) == ("monitoring", "1.2.3", 1)
@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert list(archive.documents("empty")) == list(archive.documents("absent")) == []
 
 
-def test_it_is_a_zip_of_what_mongodump_writes(tmp_path: Path) -> None:
+def test_archive_is_a_zip_of_mongodump_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(kept(tmp_path, written())) as archive:
         assert set(archive.namelist()) == {
             "manifest.json",
@@ -54,12 +54,12 @@ def test_it_is_a_zip_of_what_mongodump_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
-def test_what_was_cut_off_is_noticed(tmp_path: Path, keep: int) -> None:
+def test_truncated_archive_is_refused(tmp_path: Path, keep: int) -> None:
     with pytest.raises(ArchiveError, match="is not a backup, or is truncated"):
         ArchiveReader(kept(tmp_path, written()[:keep]))
 
 
-def test_the_manifest_counts(tmp_path: Path) -> None:
+def test_missing_document_is_damage(tmp_path: Path) -> None:
     """A document that is missing between two others is no damage to a ZIP."""
     path = tmp_path / "backup.zip"
     with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
@@ -71,7 +71,7 @@ def test_the_manifest_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tail", [b"\x05", b"\x05\0\0", b"\x06\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\0"])
-def test_what_is_no_bson_is_noticed(tmp_path: Path, tail: bytes) -> None:
+def test_invalid_bson_is_damage(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "backup.zip"
     with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
         for name in good.namelist():
@@ -81,7 +81,7 @@ def test_what_is_no_bson_is_noticed(tmp_path: Path, tail: bytes) -> None:
 
 
 @pytest.mark.parametrize("manifest", [None, "", "[]", "{}", '{"format": "x"}', '{"format": 1, "documents": []}'])
-def test_other_zip_files_are_no_backups(tmp_path: Path, manifest: str | None) -> None:
+def test_other_zip_files_are_refused(tmp_path: Path, manifest: str | None) -> None:
     path = tmp_path / "other.zip"
     with zipfile.ZipFile(path, "w") as other:
         other.writestr("readme.txt", "hello")
@@ -91,7 +91,7 @@ def test_other_zip_files_are_no_backups(tmp_path: Path, manifest: str | None) ->
         ArchiveReader(path)
 
 
-def test_a_later_format_names_who_made_it(tmp_path: Path) -> None:
+def test_later_format_names_the_version_that_wrote_it(tmp_path: Path) -> None:
     path = tmp_path / "later.zip"
     with zipfile.ZipFile(path, "w") as later:
         later.writestr("manifest.json", json.dumps({"format": 2, "service": "9.0"}))
@@ -103,7 +103,7 @@ WHOLE = written()
 
 
 @pytest.mark.parametrize("flipped", [0x01, 0x80, 0xFF])
-def test_a_changed_byte_is_noticed_or_does_not_matter(tmp_path: Path, flipped: int) -> None:
+def test_changed_byte_is_damage_or_harmless(tmp_path: Path, flipped: int) -> None:
     for at in range(len(WHOLE)):
         changed = bytearray(WHOLE)
         changed[at] ^= flipped

@@ -57,7 +57,7 @@ def test_replica_set_or_mongos_passes(hello: dict[str, Any]) -> None:
         (without_data(2, 3), "only 2 of the 5 members", "remove it with rs.remove()"),
     ],
 )
-def test_unfit_server_is_named_with_advice(hello: dict[str, Any], problem: str, advice: str) -> None:
+def test_unsuitable_server_is_refused_with_advice(hello: dict[str, Any], problem: str, advice: str) -> None:
     with pytest.raises(UnsuitableDatabase) as caught:
         check_role(hello, "a:1")
     assert problem in caught.value.problem
@@ -97,7 +97,7 @@ def test_arbiter_and_old_version_are_reservations() -> None:
         ),
     ],
 )
-def test_what_may_pass_is_not_final(asked: dict[str, Reply], text: str) -> None:
+def test_transient_states_are_not_ready(asked: dict[str, Reply], text: str) -> None:
     with pytest.raises(DatabaseNotReady) as caught:
         explain(asked, THREE)
     assert text in caught.value.message
@@ -110,12 +110,12 @@ def test_direct_connection_to_a_secondary_names_the_primary() -> None:
 
 
 @pytest.mark.parametrize("hello", [STANDALONE, {**PRIMARY, "configsvr": 2}, without_data(1, 1)])
-def test_unfit_server_among_others_is_final(hello: dict[str, Any]) -> None:
+def test_unsuitable_server_among_others_is_final(hello: dict[str, Any]) -> None:
     with pytest.raises(UnsuitableDatabase):
         explain({"a:1": "Connection refused", "b:2": hello}, THREE)
 
 
-def test_another_set_than_the_uri_asks_for_is_final() -> None:
+def test_other_replica_set_than_in_the_uri_is_final() -> None:
     with pytest.raises(UnsuitableDatabase, match="names the replica set 'events', but the servers belong to 'rs0'"):
         explain({"a:1": PRIMARY}, "mongodb://a:1/?replicaSet=events")
 
