@@ -1,4 +1,4 @@
-"""A backup restored is the database again; what may not be restored is refused before anything is changed."""
+"""A restored backup equals the database; a restore that is refused changes nothing."""
 
 import io
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def raw_batches(database_kind: str) -> None:
 
 @pytest.fixture
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database with something of everything, and events for more than one batch."""
+    """Return a database with every collection, and events for more than one batch."""
     monkeypatch.setattr(backup, "BATCH_DOCUMENTS", 40)
     schema.ensure(database)
     indexes.ensure(database)
@@ -55,12 +55,12 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         {"webhook_id": "webhook-2", "sealed_keys": [b"encrypted"], "access_key_hashes": ["h"]}
     )
     database["health"].insert_one({"_id": "probe"})
-    database["note"].insert_one({"of": "somebody else"})
+    database["note"].insert_one({"of": "another program"})
     return database
 
 
 def dump(database: Database) -> dict[str, list[dict[str, Any]]]:
-    """All documents by collection, each in its own order of fields."""
+    """Return all documents by collection, with their order of fields."""
     return {
         name: sorted(database[name].find(), key=lambda row: str(row["_id"]))
         for name in COLLECTIONS
@@ -90,10 +90,15 @@ def test_restored_database_equals_the_original(filled: Database, tmp_path: Path)
     path = archived(filled, tmp_path)
     filled["event"].delete_many({"event_id": {"$gt": "event-000000000010"}})
     filled["event"].update_many({}, {"$set": {"title": "changed since"}})
-    told: dict[str, int] = {}
-    put_back(filled, path, replace=True, progress=lambda name, count: told.update({name: told.get(name, 0) + count}))
+    progress_calls: dict[str, int] = {}
+    put_back(
+        filled,
+        path,
+        replace=True,
+        progress=lambda name, count: progress_calls.update({name: progress_calls.get(name, 0) + count}),
+    )
     assert dump(filled) == before
-    assert told == {name: len(rows) for name, rows in before.items()}
+    assert progress_calls == {name: len(rows) for name, rows in before.items()}
     assert schema.stored_version(filled) == schema.VERSION
     assert schema.restoring_since(filled) is None
     difference = indexes.diff(filled, indexes.wanted())

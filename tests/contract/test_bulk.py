@@ -1,4 +1,4 @@
-"""Many inserts in one: all carried out, and each refusal its own."""
+"""Bulk inserts store every valid document and report each refused one."""
 
 import threading
 

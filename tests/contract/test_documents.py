@@ -1,4 +1,4 @@
-"""Documents as they come back from a database, with everything a payload may hold."""
+"""Documents of every kind of payload round-trip through the database."""
 
 from datetime import UTC, datetime
 from typing import Any

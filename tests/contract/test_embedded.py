@@ -1,4 +1,4 @@
-"""The embedded database's life: started, watched, killed, left behind, and in all the wrong places."""
+"""The embedded database: start, stop, restarts, orphans and unusable directories."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def connected(running: EmbeddedDatabase) -> Iterator[Database]:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and was not yet waited for does not."""
+    """Return whether the process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -56,7 +56,7 @@ def alive(pid: int) -> bool:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """Where a process listens: paths of Unix sockets, and HOST:PORT in hexadecimal digits of TCP ones."""
+    """Return the listening sockets of a process: Unix paths, and HOST:PORT in hexadecimal for TCP."""
     own = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
     unix = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
     tcp = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
@@ -65,7 +65,7 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def refusal(data_dir: Path) -> str:
-    """The one line with which a start on this directory is refused."""
+    """Return the one-line error of a start on this directory."""
     with pytest.raises(EmbeddedDatabaseError) as caught:
         EmbeddedDatabase(data_dir).start()
     text = str(caught.value)
@@ -214,11 +214,11 @@ def test_corrupt_files_are_refused_with_the_reason(running: EmbeddedDatabase, da
 
 def test_refused_start_leaves_no_process(data_dir: Path) -> None:
     (data_dir / "database" / "files").mkdir(parents=True)
-    stranger = data_dir / "database" / "files" / "holiday.jpg"
-    stranger.touch()
+    foreign_file = data_dir / "database" / "files" / "holiday.jpg"
+    foreign_file.touch()
     threads = threading.active_count()
     refusal(data_dir)
-    stranger.unlink()
+    foreign_file.unlink()
     assert threading.active_count() == threads
     database = EmbeddedDatabase(data_dir)  # the lock is free again
     database.start()
@@ -317,7 +317,7 @@ def test_mongod_dies_with_a_killed_service(data_dir: Path) -> None:
 
 
 def test_orphan_is_stopped_at_the_next_start(running: EmbeddedDatabase, data_dir: Path) -> None:
-    """Where the kernel has no death signal, mongod.lock names what a killed service has left."""
+    """Without a death signal, mongod.lock identifies the mongod of a killed service."""
     running.stop()
     folder = data_dir / "database"
     command = command_line(find_mongod(), folder / "files", folder / "mongod.sock", 256)
@@ -376,7 +376,7 @@ def can_write(database: Database) -> bool:
 
 
 def test_kill_9_under_eight_writers_loses_no_acknowledged_write(running: EmbeddedDatabase, connected: Database) -> None:
-    """Three rounds; each writer retries what failed under the same `_id`, as a sender with an idempotency key does."""
+    """Three rounds; writers retry under the same `_id`, as senders do under the same idempotency key."""
     events = connected["event"]
     acknowledged: list[set[str]] = [set() for _ in range(8)]
     stop = threading.Event()
@@ -472,11 +472,11 @@ FULL_DISK = textwrap.dedent(
 
 
 def test_full_disk_is_unavailable_until_space_is_freed(tmp_path: Path) -> None:
-    """On a small file system of its own, which takes a mount namespace."""
+    """Runs on a small file system in a mount namespace."""
     mounted = f'mount -t tmpfs -o size=150m tmpfs {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
     probe = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=False)
     if probe.returncode != 0:
-        pytest.skip("embedded: this system lets nobody mount a small disk to fill (unshare -rm)")
+        pytest.skip("embedded: this system does not allow mounting a small disk (unshare -rm)")
     finished = subprocess.run(
         ["unshare", "-rm", "sh", "-c", mounted, FULL_DISK], capture_output=True, text=True, timeout=60, check=False
     )

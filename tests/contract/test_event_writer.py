@@ -1,4 +1,4 @@
-"""Storing an event a second time, and storing another one under a taken event_id, are told apart."""
+"""A repeated insert of one event and another event with the same event_id have different outcomes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

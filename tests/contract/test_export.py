@@ -1,4 +1,4 @@
-"""Exports: everything once, in order, from any event on, and never what is another's."""
+"""Exports return every event of the scope once, in order, from any position."""
 
 from datetime import timedelta
 from random import Random
@@ -24,7 +24,7 @@ def exporter(database: Database) -> ExportReader:
 def exported(
     exporter: ExportReader, scope: Scope = DOMAIN, position: Position | None = None, **query: object
 ) -> list[str]:
-    """Ids, page after page to the end."""
+    """Return the event_ids of all pages."""
     where = parse_list_query(query, {}, EVENT_FIELDS).where
     position = position or Position()
     ids: list[str] = []
@@ -91,7 +91,7 @@ def test_page_is_bounded_in_bytes(database: Database) -> None:
 def test_timed_out_page_is_read_in_time_windows(
     database: Database, exporter: ExportReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that gives up over more than two hours of events."""
+    """The database times out on more than two hours of events."""
     times = [NOON + timedelta(hours=hour) for hour in (0, 0, 0, 1, 1, 30, 31, 31, 31, 31, 500, 501)]
     ids = [stored(database, created_at=at, severity="ERROR" if at.hour % 2 else "INFO") for at in times]
     read = exporter._read
@@ -130,7 +130,7 @@ SCOPES = {
 
 @pytest.mark.parametrize("name", SCOPES)
 def test_export_never_returns_events_of_another_domain(database: Database, exporter: ExportReader, name: str) -> None:
-    """Two domains in turn, in the same milliseconds; whatever event of whomever a token names."""
+    """Two domains have events in the same milliseconds; tokens name events of either."""
     chance, scope = Random(2), SCOPES[name]
     made = []
     for number in range(60):
@@ -154,6 +154,6 @@ def test_export_never_returns_events_of_another_domain(database: Database, expor
     for place, at, event_id in made[::7]:
         position = exporter.position_of(scope, at, event_id)
         mine = (at, event_id) in own
-        # A foreign event is as good as none: its millisecond is told from the beginning.
+        # A foreign event does not exist for the scope: its millisecond is read from the beginning.
         behind = own[own.index((at, event_id)) + 1 :] if mine else [one for one in own if one[0] >= at]
         assert exported(exporter, scope, position) == [event_id for _, event_id in behind], place

@@ -1,4 +1,4 @@
-"""A database that goes away, falls silent, slows down and comes back: how soon it is noticed, and who waits."""
+"""Detection of a database that is unreachable, silent or slow, and of its return; no call waits long."""
 
 import asyncio
 import time
@@ -73,7 +73,7 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
 
 
 async def ended(call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
-    """Seconds a call took, and its result or error."""
+    """Return how many seconds a call took, and its result or error."""
     started = time.monotonic()
     try:
         outcome: Any = await call()
@@ -83,7 +83,7 @@ async def ended(call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
 
 
 async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> float:
-    """Seconds until a call succeeds that is tried again and again."""
+    """Retry a call and return the seconds until it succeeded."""
     started = time.monotonic()
     while True:
         try:
@@ -102,7 +102,7 @@ async def test_readiness_follows_loss_and_return_of_the_database(bench: Bench) -
     seconds, error = await ended(bench.read)
     assert isinstance(error, Unavailable)
     assert error.retry_after
-    assert seconds < 0.1, "nobody waits for a database that is known to be away"
+    assert seconds < 0.1, "calls fail immediately while the database is unreachable"
     seconds, error = await ended(lambda: bench.write({}))
     assert isinstance(error, Unavailable)
     assert seconds < 0.1
@@ -114,7 +114,7 @@ async def test_readiness_follows_loss_and_return_of_the_database(bench: Bench) -
 
 
 async def test_calls_in_flight_end_when_the_database_stops_answering(bench: Bench) -> None:
-    """As behind a pulled cable: nothing is refused and nothing is answered."""
+    """As behind a pulled cable: connections stay open and nothing replies."""
     bench.proxy.silent = True
     calls = [ended(bench.read) for _ in range(12)] + [ended(lambda: bench.write({})) for _ in range(4)]
     for seconds, outcome in await asyncio.gather(*calls):
@@ -149,7 +149,7 @@ async def test_reset_connection_is_retried_or_unavailable_in_time(bench: Bench) 
 
 
 async def test_write_with_a_lost_reply_is_stored_once(bench: Bench) -> None:
-    """The reply is lost; whoever sends again under the same `_id` finds it stored."""
+    """The reply is lost; a retry under the same `_id` finds the document."""
     bench.proxy.delay = 0.3
     sent = asyncio.create_task(ended(lambda: bench.write({"_id": "once"})))
     await asyncio.sleep(0.15)

@@ -1,4 +1,4 @@
-"""A database brought into line: a new one, one that is, one of upstream's, one of a later service."""
+"""Creation of indexes in a new, a current, an upstream and a later database."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""An upstream database brought into this service's form: keys hashed, replies finished, nothing else changed."""
+"""Migration of an upstream database hashes keys and encodes replies, and changes nothing else."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ SCOPE = Scope("d-1", "ws-1")
 
 
 def upstream_event(number: int, **changes: Any) -> dict[str, Any]:
-    """An event as upstream writes it."""
+    """Return an event as upstream stores it."""
     return {
         "_id": ObjectId(f"{number:024x}"),
         "event_id": f"event-{number:012x}",
@@ -72,9 +72,9 @@ def test_keys_are_hashed_and_replies_encoded(database: Database, monkeypatch: py
     database["webhook"].insert_many([upstream_webhook(number) for number in range(3)])
     before = replies(database, 243)
     assert backlog(database) == Backlog(clear_keys=3, events=243)
-    told: list[int] = []
-    assert migrate(database, 5000, told.append) == Migrated(keys=3, events=243, left=0)
-    assert told == [100, 200, 243]
+    progress_calls: list[int] = []
+    assert migrate(database, 5000, progress_calls.append) == Migrated(keys=3, events=243, left=0)
+    assert progress_calls == [100, 200, 243]
     assert backlog(database) == Backlog(0, 0)
     assert replies(database, 243) == before
     assert len(before) == 243
@@ -124,7 +124,7 @@ def test_events_that_cannot_be_encoded_are_left(database: Database) -> None:
 def test_batches_are_bounded_in_bytes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "BATCH_BYTES", 1000)
     database["event"].insert_many([upstream_event(number) for number in range(20)])
-    told: list[int] = []
-    assert migrate(database, 5000, told.append) == Migrated(0, 20, 0)
-    assert len(told) > 3
-    assert told == sorted(told)
+    progress_calls: list[int] = []
+    assert migrate(database, 5000, progress_calls.append) == Migrated(0, 20, 0)
+    assert len(progress_calls) > 3
+    assert progress_calls == sorted(progress_calls)

@@ -1,4 +1,4 @@
-"""What lists, gets and statistics answer, on every database."""
+"""Replies to list, get and stat."""
 
 import contextlib
 import itertools
@@ -179,7 +179,7 @@ def test_newest_first_with_equal_future_and_missing_times(database: Database, re
 
 
 def test_domain_admin_sees_one_domain(database: Database, reader: EventReader) -> None:
-    """Upstream's list has `"workspace_id" "domain_id"`: an admin of one domain sees every domain."""
+    """Upstream's list has `"workspace_id" "domain_id"`, without a comma, and shows every domain."""
     mine = stored(database)
     stored(database, domain_id="d-2")
     assert ids(listed(reader)) == [mine]

@@ -1,6 +1,6 @@
-"""What is sent to a cluster's router, and that nothing else than one is sent anything.
+"""The admin commands that `db init --sharded` sends, and only to a mongos.
 
-There is no cluster here: what a mongos would answer is put in its place. docs/operations.md says that this is untested.
+A fake mongos replies: no cluster runs in the tests, as docs/operations.md says.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ SHARDED = indexes.wanted(sharded=True)
 
 
 class Router:
-    """The admin commands of a mongos; everything else goes to the database behind it."""
+    """Fake mongos: handles admin commands and passes the others to a database."""
 
     def __init__(self, database: Database) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ class Router:
 
 
 def _through(router: Router) -> Callable[..., Any]:
-    """A function, so that it is bound to the database it is called on."""
+    """Return a function, which is bound to the database that it is called on."""
 
     def command(admin: Any, *arguments: Any, **options: Any) -> Any:
         return router.command(admin, *arguments, **options)

@@ -1,4 +1,4 @@
-"""What statistics answer, on every database."""
+"""Replies to stat."""
 
 from typing import Any
 
@@ -88,7 +88,7 @@ def test_extremes_over_a_path_through_a_list_are_lists(
 
 
 def test_adjacent_groups_are_not_merged(database: Database, reader: EventReader) -> None:
-    """MongoDB 6.0.5 answers 1 to the last two, unless something stands between the groups."""
+    """MongoDB 6.0.5 returns 1 for the last two if the groups are adjacent."""
     for severity in Severity:
         for _ in range(2):
             stored(database, severity=severity)

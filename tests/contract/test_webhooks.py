@@ -1,4 +1,4 @@
-"""Webhooks on a real store: what is kept of them, who finds them, and what an upstream document turns into."""
+"""Storing, finding and listing webhooks, and upstream documents at their first use."""
 
 import json
 from dataclasses import replace
@@ -22,12 +22,12 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DOMAIN = Scope("d-1")
 WORKSPACE = Scope("d-1", "ws-1")
 MEMBER = Scope("d-1", "ws-1", ("project-1",))
-NOBODY = Scope("d-1", "ws-1", ())
-FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NOBODY]
+NO_PROJECT = Scope("d-1", "ws-1", ())
+FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NO_PROJECT]
 
 
 def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
-    """A webhook whose key is `key of <webhook_id>`."""
+    """Return a webhook with the access key `key of <webhook_id>`."""
     webhook = Webhook(
         webhook_id=webhook_id,
         name=f"hook {webhook_id}",
@@ -42,7 +42,7 @@ def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
 
 
 def upstream_document(webhook_id: str, key: str, **changes: Any) -> dict[str, Any]:
-    """As upstream writes them, the key in clear and once more in the URL."""
+    """Return an upstream document, with the access key in clear and in the URL."""
     return {
         "webhook_id": webhook_id,
         "name": f"hook {webhook_id}",
@@ -109,13 +109,13 @@ def test_key_in_clear_is_not_stored(store: WebhookStore, database: Database) -> 
 def test_fields_have_upstreams_names(store: WebhookStore, database: Database) -> None:
     store.insert(make())
     (document,) = database["webhook"].find()
-    ours = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "made_by_event_service", "_id"}
-    assert document.keys() - ours == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
+    own_fields = {"access_key_hashes", "previous_key_expires_at", "sealed_keys", "made_by_event_service", "_id"}
+    assert document.keys() - own_fields == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
     assert document["plugin_info"].keys() == upstream_document("x", "y")["plugin_info"].keys()
 
 
 def test_upstream_webhook_is_not_marked_as_made_here(store: WebhookStore, database: Database) -> None:
-    """Whether a condition that is new here may have a past depends on it."""
+    """The mark decides whether a new condition looks for upstream events."""
     store.insert(replace(make("webhook-1"), is_ours=True))
     database["webhook"].insert_one(upstream_document("webhook-2", "key"))
     found = [store.find_for_delivery(webhook_id) for webhook_id in ("webhook-1", "webhook-2", "webhook-2")]
@@ -392,7 +392,7 @@ SECRET = [
     ids=json.dumps,
 )
 def test_list_cannot_filter_on_keys(store: WebhookStore, query: dict[str, Any], name: str) -> None:
-    """Refused; or, where the language ignores unknown fields, the same as without."""
+    """The query is refused or, where unknown fields are ignored, returns the same as without."""
     store.insert(make("webhook-1", sealed_keys=[b"k"]))
     query = json.loads(json.dumps(query).replace("NAME", name))
     if query == {"only": ["webhook_url"]}:

@@ -1,4 +1,4 @@
-"""The connection: what is promised on every write, and what no URI can change."""
+"""Write concern, read concern and timeouts of the connection, which the URI changes only in part."""
 
 from collections.abc import Iterator
 from datetime import UTC

@@ -1,4 +1,4 @@
-"""Trees as MongoDB's words, where the exact words matter."""
+"""Compiled filters and stages whose exact form matters."""
 
 from typing import Any
 
@@ -146,7 +146,7 @@ def test_month_names_are_literals() -> None:
 
 @pytest.mark.parametrize("text", ["$access_key", "$$ROOT", "$wire %Y"])
 def test_date_format_is_a_literal(text: str) -> None:
-    """MongoDB evaluates formats. A webhook of upstream's holds its key in clear."""
+    """MongoDB evaluates formats: one that names a field would show an upstream webhook's access key."""
     for date_format in (text, f"{text} %b", f"%b{text}"):
         (group,) = stages({"group": {"keys": [{"k": "created_at", "n": "d", "date_format": date_format}]}})
         assert set(references(group)) == {"$created_at"}

@@ -1,4 +1,4 @@
-"""Events as documents: what is stored, and that every payload comes back equal."""
+"""Documents of events, and round trips of every payload."""
 
 from datetime import UTC, datetime
 from typing import Any

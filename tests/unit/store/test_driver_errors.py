@@ -1,4 +1,4 @@
-"""The database's failures in the service's words."""
+"""Translation of the driver's exceptions to the service's errors."""
 
 from typing import Any
 

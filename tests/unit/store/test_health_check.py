@@ -1,4 +1,4 @@
-"""What the health makes of what it finds, without a database."""
+"""States of the health check with a fake database."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ from tests.waiting import until
 
 
 class FakeDatabase:
-    """Answers as it is told; stands for its client, topology and collection, too."""
+    """Fake database, and its own client, topology and collection."""
 
     def __init__(self) -> None:
         self.reachable = True
@@ -73,7 +73,7 @@ def fake() -> FakeDatabase:
 
 
 class Watched:
-    """A started health and everything it has told."""
+    """A health check and its notifications."""
 
     def __init__(self, fake: FakeDatabase) -> None:
         self.changes: list[bool] = []

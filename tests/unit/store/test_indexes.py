@@ -1,4 +1,4 @@
-"""Indexes as data: each documented list has one, and each one has a list."""
+"""Every documented list has an index, and every index a list."""
 
 import pytest
 from pymongo import ASCENDING
@@ -12,10 +12,10 @@ SHAPES = documented_shapes()
 
 
 def serves(index: Index, shape: ListShape) -> bool:
-    """Whether the index answers the list by equality-sort-range.
+    """Return whether the index serves the list by equality-sort-range.
 
-    Equality: fields the list compares, in any order. Sort: the list's order, forwards or backwards. What the list
-    compares beyond that is either read from the index, behind the order, or little is read beside a selective field.
+    Equality: the compared fields, in any order. Sort: the list's sort, forwards or backwards. Further compared fields
+    are in the index after the sort, or an equality field is selective.
     """
     if index.collection != EVENT or index.sparse or index.expire_after is not None:
         return False

@@ -1,4 +1,4 @@
-"""The backup's file: what is written is read, and what was changed or cut off is noticed."""
+"""The backup file round-trips, and changed or truncated files are refused."""
 
 import contextlib
 import io
@@ -24,14 +24,14 @@ def written(documents: list[bytes] = DOCUMENTS, batch: int = 7) -> bytes:
     return target.getvalue()
 
 
-def kept(tmp_path: Path, content: bytes) -> Path:
+def saved(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "backup.zip"
     path.write_bytes(content)
     return path
 
 
 def test_archive_round_trips(tmp_path: Path) -> None:
-    with ArchiveReader(kept(tmp_path, written())) as archive:
+    with ArchiveReader(saved(tmp_path, written())) as archive:
         manifest = archive.manifest
         assert (manifest.database, manifest.service, manifest.schema) == ("monitoring", "1.2.3", 1)
         assert manifest.documents == {"event": 50, "empty": 0}
@@ -41,7 +41,7 @@ def test_archive_round_trips(tmp_path: Path) -> None:
 
 
 def test_archive_is_a_zip_of_mongodump_files(tmp_path: Path) -> None:
-    with zipfile.ZipFile(kept(tmp_path, written())) as archive:
+    with zipfile.ZipFile(saved(tmp_path, written())) as archive:
         assert set(archive.namelist()) == {
             "manifest.json",
             *(f"monitoring/{name}" for name in ("event.bson", "event.metadata.json")),
@@ -56,11 +56,11 @@ def test_archive_is_a_zip_of_mongodump_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
 def test_truncated_archive_is_refused(tmp_path: Path, keep: int) -> None:
     with pytest.raises(ArchiveError, match="is not a backup, or is truncated"):
-        ArchiveReader(kept(tmp_path, written()[:keep]))
+        ArchiveReader(saved(tmp_path, written()[:keep]))
 
 
 def test_missing_document_is_damage(tmp_path: Path) -> None:
-    """A document that is missing between two others is no damage to a ZIP."""
+    """A missing document leaves the ZIP itself valid."""
     path = tmp_path / "backup.zip"
     with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
         for name in good.namelist():
@@ -107,7 +107,7 @@ def test_changed_byte_is_damage_or_harmless(tmp_path: Path, flipped: int) -> Non
     for at in range(len(WHOLE)):
         changed = bytearray(WHOLE)
         changed[at] ^= flipped
-        with contextlib.suppress(ArchiveError), ArchiveReader(kept(tmp_path, bytes(changed))) as archive:
+        with contextlib.suppress(ArchiveError), ArchiveReader(saved(tmp_path, bytes(changed))) as archive:
             archive.verify()
             assert list(archive.documents("event")) == DOCUMENTS, at
 

@@ -1,4 +1,4 @@
-"""Which collections and indexes stand in the service's way, by what the server says of them."""
+"""Collections and indexes that are refused, by their entries in the server's replies."""
 
 from typing import Any
 

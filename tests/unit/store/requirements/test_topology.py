@@ -1,4 +1,4 @@
-"""What is said of each kind of server, by its answer to `hello`. Real ones are in tests/e2e/test_bad_databases.py."""
+"""Errors by the servers' replies to `hello`. Real servers: tests/e2e/test_bad_databases.py."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ THREE = "mongodb://a:1,b:2,c:3/?replicaSet=rs0"
 
 
 def without_data(data: int, arbiters: int) -> dict[str, Any]:
-    """A primary's answer in a set of so many members that hold data and arbiters."""
+    """Return the `hello` of a primary in a set with so many data-bearing members and arbiters."""
     return {**PRIMARY, "hosts": [f"d:{n}" for n in range(data)], "arbiters": [f"x:{n}" for n in range(arbiters)]}
 
 
