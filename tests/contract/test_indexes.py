@@ -7,15 +7,16 @@ import pytest
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from event_service.concurrency import background_task, indexes, schema
+from event_service.concurrency import background_task
 from event_service.errors import Unavailable
+from event_service.store import indexes, schema
 from event_service.store.client import Database
 from event_service.store.indexes import EVENT, IDEMPOTENCY_KEY, build_in_background, diff, ensure, wanted
 from event_service.store.schema import SchemaError
 from tests.unit.store.shapes import documented_shapes
 
 
-def in_line(database: Database) -> bool:
+def has_all_indexes(database: Database) -> bool:
     difference = diff(database, wanted())
     return not (difference.missing or difference.changed or difference.not_unique)
 
@@ -28,9 +29,9 @@ def test_new_database_gets_all_indexes_once(database: Database, monkeypatch: pyt
         if index.collection == name
     )
     assert ensure(database) is None
-    assert in_line(database)
+    assert has_all_indexes(database)
     assert schema.stored_version(database) == schema.VERSION
-    monkeypatch.setattr(indexes, "_make", pytest.fail)
+    monkeypatch.setattr(indexes, "_create", pytest.fail)
     assert ensure(database) is None
 
 
@@ -64,14 +65,14 @@ def test_duplicate_ids_do_not_stop_the_service(database: Database) -> None:
 def test_ttl_index_of_another_program_stays(database: Database) -> None:
     database[EVENT].create_index([("created_at", ASCENDING)], name="theirs", expireAfterSeconds=99)
     ensure(database)
-    there = {index["name"]: index.get("expireAfterSeconds") for index in database[EVENT].list_indexes()}
-    assert there["theirs"] == 99
+    found = {index["name"]: index.get("expireAfterSeconds") for index in database[EVENT].list_indexes()}
+    assert found["theirs"] == 99
 
 
 def test_idempotency_keys_expire(database: Database) -> None:
     ensure(database)
-    (forgetting,) = [index for index in database[IDEMPOTENCY_KEY].list_indexes() if "expire_at" in dict(index["key"])]
-    assert forgetting.get("expireAfterSeconds") == 0
+    (ttl,) = [index for index in database[IDEMPOTENCY_KEY].list_indexes() if "expire_at" in dict(index["key"])]
+    assert ttl.get("expireAfterSeconds") == 0
 
 
 def test_large_collection_is_indexed_in_the_background(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,23 +81,23 @@ def test_large_collection_is_indexed_in_the_background(database: Database, monke
     building = ensure(database)
     assert building is not None
     assert building.wait(10)
-    assert in_line(database)
+    assert has_all_indexes(database)
 
 
 def test_background_build_is_retried_until_it_succeeds(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background_task, "_RETRY_SECONDS", 0.01)
     failures = iter([Unavailable("no"), Unavailable("not yet")])
-    original = indexes._make
+    original = indexes._create
 
     def make(*arguments: Any, **options: Any) -> None:
         for failure in failures:
             raise failure
         original(*arguments, **options)
 
-    monkeypatch.setattr(indexes, "_make", make)
+    monkeypatch.setattr(indexes, "_create", make)
     building = build_in_background(database, wanted())
     assert building.wait(10)
-    assert in_line(database)
+    assert has_all_indexes(database)
 
 
 def test_database_of_a_later_schema_is_refused(database: Database) -> None:

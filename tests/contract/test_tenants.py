@@ -37,7 +37,7 @@ from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.rpc.context import Call
+from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import EventServicer
 from event_service.settings import Settings
 from event_service.store import indexes
@@ -185,14 +185,14 @@ class Side:
             return Refusal(error.code, error.details)
 
     async def list_events(self, who: Principal, request: Request) -> Any:
-        call = Call("list", {}, principal=who)
+        call = RpcContext("list", {}, principal=who)
         message = json_format.ParseDict({"query": request.query, **request.equals}, event_pb2.EventQuery())
         reply = event_pb2.EventsInfo.FromString(await self.events.list(message.SerializeToString(), call))
         return as_json(reply), call.trailers
 
     async def get_event(self, who: Principal, request: Request) -> Any:
         message = event_pb2.EventRequest(event_id=request.id)
-        call = Call("get", {}, principal=who)
+        call = RpcContext("get", {}, principal=who)
         return as_json(event_pb2.EventInfo.FromString(await self.events.get(message.SerializeToString(), call)))
 
     async def export_events(self, who: Principal, request: Request) -> Any:
@@ -203,7 +203,7 @@ class Side:
         return rows, parts[-1].token if parts else ""
 
     async def stat_events(self, who: Principal, request: Request) -> Any:
-        call = Call("stat", {}, principal=who)
+        call = RpcContext("stat", {}, principal=who)
         message = json_format.ParseDict({"query": request.query}, event_pb2.EventStatQuery())
         reply = struct_pb2.Struct.FromString(await self.events.stat(message.SerializeToString(), call))
         return unordered(as_json(reply))
