@@ -1,6 +1,6 @@
 """An OpenTelemetry span for each MongoDB command, as a child of the request's span. Only if tracing is configured.
 
-Spans do not hold `db.query.text`: it would contain callers' values and events.
+Spans omit `db.query.text`: it would contain callers' values and events.
 
 Source: OpenTelemetry semantic conventions for MongoDB (1.37).
 """

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
+from pymongo.collection import Collection
 
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
@@ -95,6 +96,19 @@ def document_wire(document: Mapping[str, Any]) -> bytes:
         raw_wire=_stored_struct(document.get("raw_data")),
         additional_wire=_stored_struct(document.get("additional_info")),
     )
+
+
+def read_wires(
+    collection: Collection[dict[str, Any]], documents: Iterable[Mapping[str, Any]], max_time_ms: int
+) -> list[tuple[Mapping[str, Any], bytes]]:
+    """Return (document, `wire`) of each. Upstream documents, without it, are read again in full, unless deleted."""
+    found = list(documents)
+    whole: dict[Any, Mapping[str, Any]] = {}
+    if without_wire := [document["_id"] for document in found if WIRE not in document]:
+        upstream = collection.find({"_id": {"$in": without_wire}}, max_time_ms=max_time_ms)
+        whole = {document["_id"]: document for document in upstream}
+    complete = (document if WIRE in document else whole.get(document["_id"]) for document in found)
+    return [(document, document_wire(document)) for document in complete if document is not None]
 
 
 def _stored_struct(value: Any) -> bytes:

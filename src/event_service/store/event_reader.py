@@ -28,7 +28,7 @@ from event_service.store.compile import (
     compile_times,
 )
 from event_service.store.compile_list import compile_list_rows
-from event_service.store.documents import WIRE, document_wire
+from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
 from event_service.store.projection import RowEncoder
 from event_service.store.stat_reader import StatReader
@@ -92,18 +92,11 @@ class EventReader:
         Raises:
             DeadlineExceeded, Unavailable: the database failed.
         """
-        found: dict[str, bytes] = {}
         matching = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
         with database_errors():
-            without_wire = []
-            for document in self._collection.find(matching, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
-                if WIRE in document:
-                    found[document["event_id"]] = document[WIRE]
-                else:
-                    without_wire.append(document["_id"])
-            if without_wire:
-                whole = self._collection.find({"_id": {"$in": without_wire}}, max_time_ms=self._max_time_ms)
-                found.update((document["event_id"], document_wire(document)) for document in whole)
+            documents = self._collection.find(matching, _WIRE_AND_ID, max_time_ms=self._max_time_ms)
+            wires = read_wires(self._collection, documents, self._max_time_ms)
+        found = {document["event_id"]: wire for document, wire in wires}
         return [found.get(event_id) for event_id in event_ids]
 
     def get(self, scope: Scope, event_id: str) -> bytes | None:
@@ -203,17 +196,9 @@ class EventReader:
         return (encode(document) for document in documents)
 
     def _whole(self, documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-        """Yield `wire` of each document. Documents of an upstream database, without it, are read again in full."""
         found = iter(documents)
         while chunk := list(islice(found, _CHUNK)):
-            without_wire = [document["_id"] for document in chunk if WIRE not in document]
-            if without_wire:
-                documents_again = self._collection.find({"_id": {"$in": without_wire}}, max_time_ms=self._max_time_ms)
-                whole = {document["_id"]: document for document in documents_again}
-                chunk = [whole.get(document["_id"], document) for document in chunk]
-                yield from (document_wire(document) for document in chunk)
-            else:
-                yield from (document[WIRE] for document in chunk)
+            yield from (wire for _, wire in read_wires(self._collection, chunk, self._max_time_ms))
 
 
 class SharedEventReader:

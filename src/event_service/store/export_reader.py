@@ -16,7 +16,7 @@ from event_service.errors import DeadlineExceeded
 from event_service.model.scope import Scope
 from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
-from event_service.store.documents import WIRE, document_wire
+from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
 from event_service.wire.timestamps import format_timestamp
 
@@ -109,7 +109,7 @@ class ExportReader:
             try:
                 with database_errors(querying=True):
                     documents = self._next(scope, matching, where, position)
-                    rows = self._wires(documents)
+                    rows = [wire for _, wire in read_wires(self._collection, documents, self._max_time_ms)]
             except DeadlineExceeded as error:
                 # After a network timeout the server does not answer at all: a narrower window would time out too.
                 if position.width == _MIN_WINDOW or isinstance(error.__cause__, NetworkTimeout):
@@ -167,16 +167,6 @@ class ExportReader:
                 if size >= self._page_bytes:
                     return documents, False
         return documents, len(documents) < self._page_rows
-
-    def _wires(self, documents: list[dict[str, Any]]) -> list[bytes]:
-        """Return `wire` of each document. Documents of an upstream database, without it, are read again in full."""
-        whole: dict[Any, Mapping[str, Any]] = {}
-        if without_wire := [document["_id"] for document in documents if WIRE not in document]:
-            found_again = self._collection.find({"_id": {"$in": without_wire}}, max_time_ms=self._max_time_ms)
-            whole = {document["_id"]: document for document in found_again}
-        # A document that was deleted between the two reads is skipped.
-        found = (whole.get(document["_id"]) if WIRE not in document else document for document in documents)
-        return [document_wire(document) for document in found if document is not None]
 
 
 def _after(position: Position) -> list[dict[str, Any]]:

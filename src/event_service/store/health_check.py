@@ -155,7 +155,7 @@ class HealthCheck:
                 matching, values = {"_id": "health_check"}, {"$set": {"at": at}}
                 try:
                     health.update_one(matching, values, upsert=True)
-                except DuplicateKeyError:  # another replica inserted it first; only a write of ours proves a majority
+                except DuplicateKeyError:  # another replica inserted it first: a refused insert proves no majority
                     health.update_one(matching, values)
                 health.find_one(matching)
         except PyMongoError as error:

@@ -135,7 +135,7 @@ class ArchiveReader:
         self._zip.close()
 
     def documents(self, collection: str) -> Iterator[bytes]:
-        """Yield the documents of a collection as BSON; none if the archive does not hold the collection.
+        """Yield the documents of a collection as BSON; none if the archive lacks the collection.
 
         Raises:
             ArchiveError: the archive is damaged.
