@@ -58,6 +58,6 @@ class ChangeStream:
             # The server has no change streams, or the user lacks the action changeStream: retrying does not help.
             _log.debug("change streams are unavailable; polling instead: %s", error.__cause__)
         finally:
-            if self._live:
+            if self._live:  # the subscriber begins to poll
                 self._live = False
                 self._on_change()

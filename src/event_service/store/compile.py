@@ -52,7 +52,7 @@ def compile_scope(scope: Scope) -> dict[str, Any]:
         clauses["workspace_id"] = scope.workspace_id
     if scope.projects is not None:
         if len(scope.projects) == 1:
-            clauses["project_id"] = scope.projects[0]
+            clauses["project_id"] = scope.projects[0]  # an equality uses the index's sort; $in needs a merge
         else:
             clauses["project_id"] = {"$in": list(scope.projects)}
     return clauses

@@ -88,7 +88,7 @@ class ConditionStore:
                 {"_id": row.condition_id, "version": row.version},
                 {
                     "$set": {"resolutions": [], "open": row.is_open},
-                    "$inc": {"version": 1},
+                    "$inc": {"version": 1},  # a concurrent writer that read the resolutions must lose
                     "$unset": {"pending_since": ""},
                 },
             )

@@ -190,6 +190,7 @@ def _from_code(code: int, message: str, *, writing: bool) -> EventServiceError:
         return _too_large(writing=writing)
     if writing:
         return Internal(f"The database refused a write (code {code}).")
+    # Other codes mean that the server refuses the query's operators or values.
     return (
         _refused_distinct()
         if code == _DISTINCT_TOO_LARGE

@@ -134,6 +134,7 @@ class EventReader:
             return list(self._encoded(scope, matching, query, min(query.page.limit, _MAX_LIMIT))), False
         rows: list[bytes] = []
         size = 0
+        # One row more than the limit shows whether the page is cut.
         for row in self._encoded(scope, matching, query, self._list_limit + 1):
             size += len(row)
             if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):

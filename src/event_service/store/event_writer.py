@@ -70,6 +70,7 @@ class EventWriter:
             return []
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
+        # Before the insert: a rollup must not count the bucket as complete between the two.
         invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
         with database_errors(writing=True):
             failures = insert_each(self._events, documents)
@@ -119,6 +120,7 @@ class EventWriter:
                 "project_id": project_id,
                 "webhook_id": webhook_id,
             }
+            # One query for all keys first: the query below for each key is rarely needed.
             with database_errors():
                 known = set(
                     self._events.distinct(

@@ -99,7 +99,7 @@ def ensure(database: Database) -> None:
     """
     check_restored(database)
     version = stored_version(database)
-    if version is None:
+    if version is None:  # a new or an upstream database
         with database_errors(writing=True):
             try:
                 database[COLLECTION].insert_one({"_id": _ID, "version": VERSION, "since": datetime.now(UTC)})

@@ -84,7 +84,7 @@ class StatReader:
     def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
         pipeline = [{"$match": matching}, *compile_stages(query, self._fields)]
         reply: dict[str, Any] = {}
-        page = [*pipeline, {"$limit": MAX_ROWS + 1}]
+        page = [*pipeline, {"$limit": MAX_ROWS + 1}]  # one more shows that there are too many
         if query.page.limit:
             page = [*pipeline, {"$skip": query.page.skip}, {"$limit": query.page.limit}]
             counted = self._run(compile_count(pipeline))

@@ -48,7 +48,7 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
     plugin = _object(row.get("plugin_info"))
     requests = _object(row.get("requests"))
     hashes = row.get("access_key_hashes")
-    if not hashes:
+    if not hashes:  # an upstream document
         hashes = [access_key_hash(str(row["access_key"]))] if row.get("access_key") else []
     return Webhook(
         webhook_id=_text(row, "webhook_id"),

@@ -146,7 +146,7 @@ def _with_key(access_key: str, now: datetime) -> dict[str, Any]:
     digest = access_key_hash(access_key)
     return {
         "$or": [
-            {"access_key_hashes.0": digest},
+            {"access_key_hashes.0": digest},  # the current key; a rotation keeps the previous one behind it
             {"access_key_hashes": digest, "previous_key_expires_at": {"$gt": now}},
             {"access_key": {"$eq": access_key}},
         ]

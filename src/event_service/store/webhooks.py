@@ -144,7 +144,7 @@ class WebhookStore:
             row = self._rows.find_one({"webhook_id": {"$eq": webhook_id}}, max_time_ms=self._timeout_ms)
         if row is None:
             return None
-        if any(row.get(name) for name in CLEAR_KEYS):
+        if any(row.get(name) for name in CLEAR_KEYS):  # an upstream document at its first use
             self._hash_key(row)
         return webhook_of(row)
 

@@ -111,7 +111,7 @@ class EmbeddedDatabase:
                 target=self._supervise, args=(program, started), name="embedded-database", daemon=True
             )
             self._supervisor.start()
-            started.result()
+            started.result()  # raises what the first start of mongod raised
         except OSError as error:
             directory.release()
             raise directory.unusable(error) from None
@@ -318,7 +318,7 @@ class _Process:
                 raise EmbeddedDatabaseError(f"the embedded database does not start: {self.reason()}")
             if time.monotonic() > deadline:
                 raise EmbeddedDatabaseError(f"the embedded database is not ready after {_READY_SECONDS:.0f} s")
-            if stopping.wait(_POLL_SECONDS):
+            if stopping.wait(_POLL_SECONDS):  # mongod has no readiness signal but its socket
                 raise EmbeddedDatabaseError("the service was stopped while its embedded database started")
 
     def reason(self) -> str:

@@ -150,6 +150,7 @@ class ArchiveReader:
                     yield head + self._rest(member, head)
         except _DAMAGED_MEMBER:
             raise self._damaged(collection) from None
+        # A member that was replaced by a valid shorter one passes the checksums of the ZIP.
         if count != self.manifest.documents[collection]:
             raise self._damaged(collection)
 

@@ -92,7 +92,7 @@ def back_up(
 
 def _read(database: Database, name: str) -> Iterable[bytes]:
     """Return batches of concatenated BSON documents."""
-    if name == indexes.WEBHOOK:
+    if name == indexes.WEBHOOK:  # decoded, to hash keys in clear
         return (bson.encode(without_clear_keys(document)) for document in database[name].find())
     return cast("Iterable[bytes]", database[name].find_raw_batches(batch_size=BATCH_DOCUMENTS))
 
@@ -124,7 +124,7 @@ def restore(
         if not replace:
             _check_empty(database)
         schema.begin_restore(database, datetime.now(UTC))
-        database[indexes.ROLLUP].drop()
+        database[indexes.ROLLUP].drop()  # its counts are those of the old events
         for name in COLLECTIONS:
             if name == schema.COLLECTION:
                 continue

@@ -52,6 +52,7 @@ def opened(
         raise EmbeddedDatabaseError(
             f"no embedded database in {settings.data_dir}: set EVENT_SERVICE_DATA_DIR or EVENT_SERVICE_MONGODB_URI"
         )
+    # A lock on the directory decides whether a service runs on it.
     embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
     try:
         uri = embedded.start()

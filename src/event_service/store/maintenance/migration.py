@@ -85,7 +85,7 @@ def migrate(database: Database, timeout_ms: int, progress: Progress = lambda _: 
             read += 1
             try:
                 wire = document_wire(document)
-            except EventServiceError:
+            except EventServiceError:  # cannot be encoded: counted as left
                 continue
             # Compare-and-set: another process may migrate at the same time.
             updates.append(UpdateOne({"_id": document["_id"], **_WITHOUT_WIRE}, {"$set": {WIRE: wire}}))

@@ -27,7 +27,7 @@ def check_database(database: Database, uri: str) -> Server:
         UnsuitableDatabase: the database or the settings must be changed first.
         Unavailable: not at present.
     """
-    server = check_topology(database, uri)
+    server = check_topology(database, uri)  # first: without a primary the other checks fail without a reason
     check_rights(database, COLLECTIONS, TO_SERVE)
     check_collections(database)
     return server

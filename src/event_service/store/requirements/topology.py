@@ -225,6 +225,7 @@ def explain(replies: Mapping[str, Reply], uri: str) -> None:
             "run rs.initiate() on it once, or rs.add() on the primary if it was removed from its set",
         )
     primary = next((address for address, hello in members.items() if is_writable(hello)), None)
+    # Members that reply but elect no primary: say who is missing.
     if primary is None and members:
         raise _no_primary(members, unreachable, uninitiated)
     if primary is None:

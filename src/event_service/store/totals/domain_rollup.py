@@ -46,7 +46,7 @@ class _Cache(Generic[Value]):
         with self._lock:
             if key in self._values:
                 return self._values[key]
-        value = compute()
+        value = compute()  # without the lock: others may read meanwhile
         if self._cacheable(value):
             with self._lock:
                 self._values[key] = value

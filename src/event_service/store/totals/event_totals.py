@@ -130,7 +130,7 @@ class EventTotals:
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
 
     def _count_now(self, scope: Scope, query: ListQuery, stages: Sequence[dict[str, Any]]) -> int:
-        if len(stages) > 1:
+        if len(stages) > 1:  # $unwind: rows are not events
             return self._count_rows(stages)
         if rollup_query := rollup_query_of(scope, query.where):
             total = self.rollups.total(rollup_query, self.timeless(scope, query))

@@ -127,6 +127,7 @@ class Rollups:
         sums = rollup.prefix_sums(query)
         total += sums[within.end] - sums[within.first]
         invalid = rollup.invalid_positions(within, self._now())
+        # Replace the counts of invalid buckets by live counts.
         total -= sum(sums[position + 1] - sums[position] for position in invalid)
         return total + sum(self._count(both(timeless, compile_times(*span))) for span in rollup.spans(invalid))
 
@@ -267,6 +268,7 @@ class Rollups:
         if cached is None:
             cached = DomainRollup(revision, self._store.load(domain_id), undated, clock)
         elif cached.revision != revision:
+            # Load only the buckets that were written since.
             newest = max((bucket.changed_at for bucket in cached.buckets if bucket.changed_at), default=None)
             buckets = {bucket.begin: bucket for bucket in cached.buckets}
             buckets.update((bucket.begin, bucket) for bucket in self._store.load(domain_id, newest))
