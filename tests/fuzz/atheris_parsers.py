@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 import atheris
 
 with atheris.instrument_imports(include=["event_service"]):
-    from event_service.normalize import PARSERS, error_event, parse
+    from event_service.normalize import error_event, parse
+    from event_service.normalize.registry import PARSERS
     from event_service.normalize.result import Unreadable
 
 from tests.fuzz.atheris_run import fuzz

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.model.event import EventDraft, EventType, Severity
-from event_service.normalize import MAPPING, PARSERS, ParserSpec, custom, error_event, parse
+from event_service.normalize import custom, error_event, parse
+from event_service.normalize.registry import MAPPING, PARSERS, ParserSpec
 from event_service.normalize.result import BadItem, Parsed, Unreadable
 from tests.fuzz.payload_mutations import EXPECTED, json_values, mutated, payloads_of
 from tests.fuzz.search import SEARCH

@@ -40,8 +40,8 @@ def test_the_worked_example(tmp_path: Path) -> None:
     for name, content in files:
         (tmp_path / name).write_text(content, encoding="utf-8")
     (row,) = blocks("3", "text")
-    insert(normalize / "__init__.py", '    ParserSpec("native"', row)
-    insert(normalize / "__init__.py", "    zabbix,", "    uptime_kuma,\n")
+    insert(normalize / "registry.py", '    ParserSpec("native"', row)
+    insert(normalize / "registry.py", "    zabbix,", "    uptime_kuma,\n")
     (expected,) = blocks("4", "json")
     path = tests / "payloads" / "expected.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **json.loads(expected)}))
@@ -50,7 +50,7 @@ def test_the_worked_example(tmp_path: Path) -> None:
     insert(tmp_path / "docs/collectors.md", "| `sentry`", documented)
 
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
-    tried = [f"tests/unit/normalize/test_{name}.py" for name in ("payloads", "table", "docs")]
+    tried = [f"tests/unit/normalize/test_{name}.py" for name in ("payloads", "registry", "docs")]
     commands = (
         ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:rerunfailures", *tried],
         ["-m", "ruff", "check", "--no-cache", str(normalize)],

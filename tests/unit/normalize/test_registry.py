@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
-from event_service import normalize
-from event_service.normalize import AUTO, canonical_name, endpoint_of, known_names, option_faults, parse
+from event_service.normalize import (
+    AUTO,
+    Parsed,
+    canonical_name,
+    endpoint_of,
+    known_names,
+    option_faults,
+    parse,
+    registry,
+)
+from event_service.normalize.registry import ParserSpec
 from event_service.normalize.result import Fault
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -199,11 +208,11 @@ def test_what_is_neither_json_nor_a_text_that_its_headers_explain(
 def test_a_parser_that_fails_does_not_lose_the_payload(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> normalize.Parsed:
+    def fail(*_: object) -> Parsed:
         raise KeyError("a fault of ours")
 
-    broken = normalize.ParserSpec("native", lambda *_: True, fail)
-    monkeypatch.setitem(normalize._BY_NAME, "native", (broken,))
+    broken = ParserSpec("native", lambda *_: True, fail)
+    monkeypatch.setitem(registry._BY_NAME, "native", (broken,))
     with caplog.at_level(logging.ERROR):
         (item,) = parse("native", {"a": 1}, {}, {}, RECEIVED).bad_items
     assert item.raw_data == {"a": 1}
