@@ -29,7 +29,7 @@ _OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
 _CHECKSUM, _MORE_TO_COME = 1, 2
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
 # Keys that are new have no condition, claim or alert; what is written to these collections is forgotten.
-_ALWAYS_EMPTY = frozenset({"condition", "claim", "alert"})
+_ALWAYS_EMPTY = frozenset({"condition", "idempotency_key", "alert"})
 
 Document = Mapping[str, Any]
 

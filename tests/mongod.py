@@ -27,7 +27,7 @@ SMALL = (
 
 
 def find_mongod() -> str:
-    """Return the path of the program that the product would embed.
+    """Return the path of the program that the product embeds.
 
     Raises:
         EmbeddedDatabaseError: no mongod is installed.
@@ -36,7 +36,7 @@ def find_mongod() -> str:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on and that no outgoing connection is given: a restart needs it again."""
+    """Return a free port outside the range of outgoing connections, so that a restart finds it free again."""
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as probe:
@@ -56,7 +56,7 @@ class Node:
     """One mongod on 127.0.0.1.
 
     Args:
-        arguments: of mongod, beyond those that keep it small.
+        arguments: further arguments of mongod.
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
@@ -80,15 +80,15 @@ class Node:
 
     @property
     def log(self) -> str:
-        """Everything it has logged, since its first start."""
+        """Return the whole log, since its first start."""
         return (self._folder / "mongod.log").read_text(errors="replace")
 
     def client(self) -> MongoClient[dict[str, Any]]:
-        """Return a client of this node alone, whatever its state."""
+        """Return a client of this node alone, in any state."""
         return MongoClient(self.uri, serverSelectionTimeoutMS=500, connectTimeoutMS=500, socketTimeoutMS=10_000)
 
     def hello(self) -> dict[str, Any]:
-        """Return its answer to `hello`; {} where it does not answer."""
+        """Return its reply to `hello`; {} for no reply."""
         with self.client() as client:
             try:
                 return client.admin.command("hello")
@@ -104,13 +104,13 @@ class Node:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def start(self) -> Self:
-        """Start it and return once it answers."""
+        """Start it and return once it replies."""
         self.spawn()
         self.wait(bool)
         return self
 
     def wait(self, accepts: Callable[[dict[str, Any]], object]) -> None:
-        """Wait until it answers `hello` with something that is accepted."""
+        """Wait until `accepts` returns true for its reply to `hello`."""
         deadline = time.monotonic() + START_SECONDS
         while not accepts(self.hello()):
             assert self.process is not None
@@ -120,7 +120,7 @@ class Node:
             time.sleep(0.02)
 
     def pause(self) -> None:
-        """SIGSTOP: it holds its connections and answers nothing."""
+        """Send SIGSTOP: it keeps its connections and replies to nothing."""
         self.paused = True
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -129,7 +129,7 @@ class Node:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL; does nothing where it has ended."""
+        """Send SIGKILL; does nothing if it has ended."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -140,7 +140,7 @@ class ReplicaSet:
     """A replica set of such nodes.
 
     Args:
-        election_timeout_ms: how long a primary may be away before another one is elected. MongoDB's default is 10 s.
+        election_timeout_ms: how long a primary may be unreachable before an election. MongoDB's default is 10 s.
         arguments: of each mongod.
     """
 
@@ -155,7 +155,7 @@ class ReplicaSet:
         return f"mongodb://{','.join(node.address for node in self.nodes)}/?replicaSet=rs0"
 
     def start(self) -> Self:
-        """Start all nodes and return once one is primary and the others follow it."""
+        """Start all nodes and return once one is primary and the others are secondaries."""
         for node in self.nodes:
             node.spawn()
         for node in self.nodes:
@@ -170,8 +170,8 @@ class ReplicaSet:
         self.step_up(self.nodes[0])
         return self
 
-    def mend(self) -> None:
-        """Resume and start every node; return once each is part of the set. There may be no primary yet."""
+    def repair(self) -> None:
+        """Resume and start every node; return once each is a member, maybe before a primary is elected."""
         for node in self.nodes:
             if node.paused:
                 node.resume()
@@ -181,12 +181,12 @@ class ReplicaSet:
             node.wait(_is_member)
 
     def stop(self) -> None:
-        """SIGKILL all: what they stored is not needed any more."""
+        """Send SIGKILL to all; their data is no longer needed."""
         for node in self.nodes:
             node.kill()
 
     def primary(self) -> Node:
-        """Return the primary elected by the majority; wait for an election."""
+        """Wait for a primary that the majority has elected, and return it."""
         deadline = time.monotonic() + START_SECONDS
         while True:
             hellos = [(node, node.hello()) for node in self.nodes if node.answers]
@@ -204,12 +204,12 @@ class ReplicaSet:
         node.kill()
 
     def restart(self, node: Node) -> None:
-        """Start a node that has ended and return once it is part of the set again."""
+        """Start a node that has ended and return once it is a member again."""
         node.start()
         node.wait(_is_member)
 
     def step_up(self, node: Node) -> None:
-        """Have a secondary elected at once, as soon as a majority votes for it."""
+        """Make a secondary the primary, as soon as a majority votes for it."""
 
         def elected(hello: dict[str, Any]) -> bool:
             if not hello.get("isWritablePrimary"):

@@ -221,7 +221,7 @@ class App:
         health_check = HealthCheck(
             database,
             on_change=grpc_server.health.set,
-            gates=[threads.reads, threads.webhooks, writer],
+            suspendables=[threads.reads, threads.webhooks, writer],
             last_success=lambda: writer.last_success_at,
         )
         await health_check.start()

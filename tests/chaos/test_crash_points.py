@@ -20,13 +20,13 @@ Write = tuple[str, str, int]
 
 # Every write of a batch in its order: command, collection, how many of the kind go before it.
 WRITES: list[Write] = [
-    ("insert", "claim", 0),
+    ("insert", "idempotency_key", 0),
     ("insert", "alert", 0),
     ("update", "condition", 0),
     ("insert", "event", 0),
     ("update", "alert", 0),
     ("update", "condition", 1),
-    ("update", "claim", 0),
+    ("update", "idempotency_key", 0),
 ]
 POINTS = scaled(
     [(WRITES[3], True), (WRITES[4], True), (WRITES[6], False)],
@@ -140,7 +140,7 @@ def test_every_acknowledged_write_is_journalled(make_service: MakeService, proxy
             for command in written
             if next(iter(command)) in {"insert", "update", "delete"} and "webhook" not in command.values()
         ]
-        assert {"claim", "condition", "alert", "event"} <= {
+        assert {"idempotency_key", "condition", "alert", "event"} <= {
             str(command.get("insert") or command.get("update")) for command, _ in writes
         }
         late = [position for position, (_, concern) in enumerate(writes) if not concern.get("j")]

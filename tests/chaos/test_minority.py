@@ -35,7 +35,7 @@ OK = grpc.StatusCode.OK
 @pytest.fixture
 def primary(patient_set: ReplicaSet) -> Node:
     """Return the primary of a set whose nodes are all well."""
-    patient_set.mend()
+    patient_set.repair()
     patient_set.step_up(patient_set.nodes[0])
     return patient_set.nodes[0]
 

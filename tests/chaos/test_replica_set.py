@@ -92,7 +92,7 @@ def test_nothing_acknowledged_is_lost(service: Service, replica_set: ReplicaSet,
             writers.start()
             time.sleep(chance.uniform(0.5, 1.0))
             fail(replica_set, chance)
-            replica_set.mend()
+            replica_set.repair()
             mended_at = time.monotonic()
             wait_until(lambda writers=writers, since=mended_at: writers.times and writers.times[-1] > since + 0.3, 60)
             writers.finish()

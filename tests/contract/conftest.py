@@ -1,7 +1,7 @@
-"""One store contract, two databases: a real mongod, and mongomock for what it can answer.
+"""Fixtures of the store contract, which runs on a real mongod and, as far as it can answer, on mongomock.
 
-The mongod is the one at EVENT_SERVICE_TEST_MONGODB_URI, else one that the session starts as the product does. Every
-test gets a database of its own that is empty.
+The mongod is the one of EVENT_SERVICE_TEST_MONGODB_URI, else an embedded one of the session. Every test gets an empty
+database of its own.
 """
 
 import itertools
@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URI of the mongod that the whole session shares."""
+    """Return the URI of the mongod of the session."""
     if MONGODB_URI:
         yield MONGODB_URI
         return
@@ -35,13 +35,13 @@ def mongodb_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(params=KINDS)
 def database_kind(request: pytest.FixtureRequest) -> str:
-    """Which database the test runs on: mongomock or mongodb."""
+    """Return "mongomock" or "mongodb"."""
     return cast("str", request.param)
 
 
 @pytest.fixture(scope="session")
 def server(mongodb_uri: str) -> Iterator[Database]:
-    """The mongod, connected as the product connects; once, for that takes as long as many a test."""
+    """Return the mongod, connected once as the product connects."""
     database = connect(Settings(), mongodb_uri)
     yield database
     close(database)
@@ -49,7 +49,7 @@ def server(mongodb_uri: str) -> Iterator[Database]:
 
 @pytest.fixture
 def database(database_kind: str, request: pytest.FixtureRequest) -> Iterator[Database]:
-    """An empty database."""
+    """Return an empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     if database_kind == "mongomock":
         yield make_database(name, request.getfixturevalue("monkeypatch"))

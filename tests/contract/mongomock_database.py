@@ -1,4 +1,4 @@
-"""mongomock 4.3 as pymongo 4.18 calls it: three call signatures have grown since. Nothing else of it is mended."""
+"""mongomock 4.3 for pymongo 4.18, which passes options that three of its methods do not accept."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from event_service.store.client import Database
 
 
 def make_database(name: str, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """An empty mongomock database."""
+    """Return an empty mongomock database."""
     _ignore(monkeypatch, BulkOperationBuilder, "add_update", "sort")
     _ignore(monkeypatch, BulkOperationBuilder, "add_replace", "sort")
     _ignore(monkeypatch, Collection, "distinct", "maxTimeMS")

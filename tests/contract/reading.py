@@ -1,4 +1,4 @@
-"""Events to read, and what readers answer as JSON."""
+"""Stores events and reads them as JSON."""
 
 import itertools
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def reader(database: Database) -> Iterator[EventReader]:
 
 
 def stored(database: Database, *, legacy: bool = False, **values: Any) -> str:
-    """Stores an event and returns its id. `legacy`: as upstream does, without the finished reply."""
+    """Store an event and return its event_id. `legacy`: as upstream does, without `wire`."""
     document = document_of(**values)
     if legacy:
         del document["wire"]
@@ -42,7 +42,7 @@ def stored(database: Database, *, legacy: bool = False, **values: Any) -> str:
 
 
 def document_of(**values: Any) -> dict[str, Any]:
-    """An event as it is stored; each is another."""
+    """Return the document of a new event."""
     number = next(_numbers)
     scope = {name: values.pop(name, default) for name, default in SCOPE_OF_EVENTS.items()}
     created_at = values.pop("created_at", NOON + timedelta(seconds=number))

@@ -1,4 +1,4 @@
-"""A TCP proxy between the driver and a database, which can be told to misbehave."""
+"""A TCP proxy between the driver and a database that injects faults."""
 
 import contextlib
 import socket
@@ -37,7 +37,7 @@ class TcpProxy:
         return cls(host if port is None else (host, port))
 
     def open(self) -> None:
-        """Takes connections, on the same port as before."""
+        """Accept connections, on the same port as before."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
@@ -47,7 +47,7 @@ class TcpProxy:
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def close(self) -> None:
-        """Refuses new connections and resets those that are open."""
+        """Refuse new connections and reset open ones."""
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -56,7 +56,7 @@ class TcpProxy:
         self.reset()
 
     def reset(self) -> None:
-        """Cuts all connections, whatever is under way in them."""
+        """Reset all open connections."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:

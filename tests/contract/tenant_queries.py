@@ -1,6 +1,6 @@
-"""Queries as people send them, drawn at random: most of them are answered, and every stage and operator comes up.
+"""Random realistic queries: most are valid, and all stages and operators occur.
 
-Drawn from a seeded `random.Random`, which is some hundred times quicker than a search that can shrink what it finds.
+From a seeded `random.Random`, a hundred times faster than Hypothesis, which can shrink failures.
 """
 
 from random import Random
@@ -66,7 +66,7 @@ class Queries:
         return text[start : start + self.pick((1, 3, 40))]
 
     def equals(self) -> dict[str, str]:
-        """The request's own fields."""
+        """Return fields of the request."""
         if self.chance(0.6):
             return {}
         return {self.pick(self._request_fields): str(self.value()) for _ in range(self.pick((1, 1, 2)))}
@@ -95,7 +95,7 @@ class Queries:
         }
 
     def filters(self) -> Json:
-        """`filter`, `filter_or` and `keyword`, some of them."""
+        """Return some of `filter`, `filter_or` and `keyword`."""
         asked: Json = {}
         if self.chance(0.6):
             asked["filter"] = [self.filter() for _ in range(self.pick((1, 1, 2)))]
@@ -106,7 +106,7 @@ class Queries:
         return asked
 
     def list(self) -> Json:
-        """A `Query`."""
+        """Return a `Query`."""
         asked = self.filters()
         if self.chance(0.4):
             asked["sort"] = [
@@ -127,7 +127,7 @@ class Queries:
         return asked
 
     def stat(self) -> Json:
-        """A `StatisticsQuery`."""
+        """Return a `StatisticsQuery`."""
         asked = self.filters()
         if self.chance(0.25):
             asked["distinct"] = self.pick(self._fields)

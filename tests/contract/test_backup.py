@@ -1,4 +1,4 @@
-"""A backup restored is the database again; what may not be restored is refused before anything is changed."""
+"""A restored backup equals the database; a restore that is refused changes nothing."""
 
 import io
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ def raw_batches(database_kind: str) -> None:
 
 @pytest.fixture
 def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database with something of everything, and events for more than one batch."""
+    """Return a database with every collection, and events for more than one batch."""
     monkeypatch.setattr(backup, "BATCH_DOCUMENTS", 40)
     schema.ensure(database)
     indexes.ensure(database)
@@ -47,18 +47,20 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         [{"_id": f"{number:032x}", "version": 1, "resolutions": []} for number in range(7)]
     )
     database["alert"].insert_many([{"alert_id": f"alert-{number}", "state": "TRIGGERED"} for number in range(5)])
-    database["claim"].insert_one({"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)})
+    database["idempotency_key"].insert_one(
+        {"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)}
+    )
     database["webhook"].insert_one(upstream_webhook(1))
     database["webhook"].insert_one(
         {"webhook_id": "webhook-2", "encrypted_keys": [b"encrypted"], "access_key_hashes": ["h"]}
     )
     database["health"].insert_one({"_id": "probe"})
-    database["note"].insert_one({"of": "somebody else"})
+    database["note"].insert_one({"of": "another program"})
     return database
 
 
 def dump(database: Database) -> dict[str, list[dict[str, Any]]]:
-    """All documents by collection, each in its own order of fields."""
+    """Return all documents by collection, with their order of fields."""
     return {
         name: sorted(database[name].find(), key=lambda row: str(row["_id"]))
         for name in COLLECTIONS
@@ -78,7 +80,7 @@ def put_back(database: Database, path: Path, **options: Any) -> None:
         restore(database, archive, **options)
 
 
-def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
+def test_restored_database_equals_the_original(filled: Database, tmp_path: Path) -> None:
     before = dump(filled)
     before["webhook"] = [
         {name: value for name, value in row.items() if name not in {"access_key", "webhook_url"}}
@@ -88,10 +90,15 @@ def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     filled["event"].delete_many({"event_id": {"$gt": "event-000000000010"}})
     filled["event"].update_many({}, {"$set": {"title": "changed since"}})
-    told: dict[str, int] = {}
-    put_back(filled, path, replace=True, progress=lambda name, count: told.update({name: told.get(name, 0) + count}))
+    copied: dict[str, int] = {}
+    put_back(
+        filled,
+        path,
+        replace=True,
+        progress=lambda name, count: copied.update({name: copied.get(name, 0) + count}),
+    )
     assert dump(filled) == before
-    assert told == {name: len(rows) for name, rows in before.items()}
+    assert copied == {name: len(rows) for name, rows in before.items()}
     assert schema.stored_version(filled) == schema.VERSION
     assert schema.restoring_since(filled) is None
     difference = indexes.diff(filled, indexes.wanted())
@@ -99,7 +106,7 @@ def test_there_and_back_again(filled: Database, tmp_path: Path) -> None:
     assert filled["note"].count_documents({}) == 1
 
 
-def test_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
+def test_restore_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = {name: len(rows) for name, rows in dump(filled).items()}
     for name in COLLECTIONS:
@@ -108,7 +115,7 @@ def test_into_an_empty_database(filled: Database, tmp_path: Path) -> None:
     assert {name: len(rows) for name, rows in dump(filled).items()} == before
 
 
-def test_a_database_with_documents_is_left_alone(filled: Database, tmp_path: Path) -> None:
+def test_restore_refuses_a_database_with_documents(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = dump(filled)
     with pytest.raises(RestoreRefused, match="is not empty"):
@@ -117,7 +124,7 @@ def test_a_database_with_documents_is_left_alone(filled: Database, tmp_path: Pat
     schema.ensure(filled)
 
 
-def test_a_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> None:
+def test_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -128,7 +135,7 @@ def test_a_damaged_archive_is_not_restored(filled: Database, tmp_path: Path) -> 
     assert dump(filled) == before
 
 
-def test_a_backup_of_a_later_service_is_not_restored(
+def test_backup_of_a_later_schema_is_not_restored(
     filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = archived(filled, tmp_path)
@@ -141,7 +148,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_half_restored_database_is_not_served(filled: Database, tmp_path: Path) -> None:
+def test_half_restored_database_is_refused(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     before = {name: len(rows) for name, rows in dump(filled).items()}
 
@@ -161,14 +168,14 @@ def test_a_half_restored_database_is_not_served(filled: Database, tmp_path: Path
     assert {name: len(rows) for name, rows in dump(filled).items()} == before
 
 
-def test_no_clear_key_is_in_a_backup(filled: Database, tmp_path: Path) -> None:
+def test_backup_holds_no_access_key_in_clear(filled: Database, tmp_path: Path) -> None:
     path = archived(filled, tmp_path)
     with ArchiveReader(path) as archive:
         for name in COLLECTIONS:
             assert not any(b"clear-1" in document for document in archive.documents(name))
 
 
-def test_an_upstream_database_stays_one(database: Database, tmp_path: Path) -> None:
+def test_restored_upstream_database_has_no_schema_version(database: Database, tmp_path: Path) -> None:
     database["event"].insert_one(upstream_event(1))
     path = archived(database, tmp_path)
     put_back(database, path, replace=True)
@@ -176,18 +183,18 @@ def test_an_upstream_database_stays_one(database: Database, tmp_path: Path) -> N
     assert schema.stored_version(database) == schema.VERSION  # as after any start
 
 
-def test_contents(filled: Database) -> None:
+def test_contents_counts_documents_and_names_other_collections(filled: Database) -> None:
     found = contents(filled)
     assert found.others == ("note",)
     assert found.documents["event"] == EVENTS + 1
 
 
-def test_claims_are_read_before_the_events_they_speak_of() -> None:
-    order = [COLLECTIONS.index(name) for name in ("claim", "condition", "alert", "event")]
+def test_idempotency_records_are_backed_up_before_events() -> None:
+    order = [COLLECTIONS.index(name) for name in ("idempotency_key", "condition", "alert", "event")]
     assert order == sorted(order)
 
 
-def test_large_events(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_events_are_restored(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database["event"].insert_many([upstream_event(number, raw_data={"x": "y" * 3_000_000}) for number in range(7)])
     monkeypatch.setattr(backup, "BATCH_BYTES", 4_000_000)
     before = dump(database)

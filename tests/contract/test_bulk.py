@@ -1,4 +1,4 @@
-"""Many inserts in one: all carried out, and each refusal its own."""
+"""Bulk inserts store every valid document and report each refused one."""
 
 import threading
 
@@ -10,7 +10,7 @@ from event_service.store.driver_errors import DUPLICATE_KEY, translate_write
 from tests.contract.tcp_proxy import TcpProxy
 
 
-def test_a_refused_document_is_named_and_the_others_are_stored(database: Database) -> None:
+def test_refused_document_is_named_and_others_are_stored(database: Database) -> None:
     rows = database["rows"]
     rows.create_index("name", unique=True)
     assert insert_each(rows, [{"_id": 3, "name": "c"}, {"_id": 5, "name": "e"}]) == []
@@ -24,7 +24,7 @@ def test_a_refused_document_is_named_and_the_others_are_stored(database: Databas
     assert {row["_id"]: row["name"] for row in rows.find()} == {1: "a", 2: "b", 3: "c", 4: "x", 5: "e"}
 
 
-def test_documents_of_more_than_one_command_are_all_inserted(database: Database) -> None:
+def test_documents_above_one_command_are_all_inserted(database: Database) -> None:
     rows = database["rows"]
     rows.insert_many([{"_id": number} for number in (2, 19, 39)])
     failures = insert_each(rows, [{"_id": number, "text": "x" * 1_000_000} for number in range(40)])
@@ -34,7 +34,7 @@ def test_documents_of_more_than_one_command_are_all_inserted(database: Database)
     assert rows.count_documents({"text": {"$exists": True}}) == 37
 
 
-def test_a_document_that_is_too_large_is_refused_alone(mongodb_uri: str) -> None:
+def test_too_large_document_is_refused_alone(mongodb_uri: str) -> None:
     database = connect(Settings(database="test_too_large"), mongodb_uri)
     rows = database["rows"]
     try:
@@ -47,7 +47,7 @@ def test_a_document_that_is_too_large_is_refused_alone(mongodb_uri: str) -> None
         close(database)
 
 
-def test_a_connection_that_breaks_before_the_answer_is_tried_once_more(mongodb_uri: str) -> None:
+def test_lost_reply_is_retried_once(mongodb_uri: str) -> None:
     proxy = TcpProxy.of_uri(mongodb_uri)
     database = connect(
         Settings(database="test_insert_each"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"

@@ -1,4 +1,4 @@
-"""Documents as they come back from a database, with everything a payload may hold."""
+"""Documents of every kind of payload round-trip through the database."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +25,7 @@ ALERT = AlertReference("660000000000000000000001", "alert-0123456789ab")
         {"text": "줄\n바꿈 \0 😀", "␛": "␛", "␛␛": ""},
     ],
 )
-def test_a_payload_comes_back_equal(database: Database, payload: dict[str, Any]) -> None:
+def test_payload_round_trips(database: Database, payload: dict[str, Any]) -> None:
     draft = EventDraft("key", raw_data=payload, additional_info=payload, occurred_at=RECEIVED)
     event = Event("event-0123456789ab", draft, "domain", "workspace", "project", "webhook", RECEIVED)
     object_id = ObjectId()
@@ -42,7 +42,7 @@ def test_a_payload_comes_back_equal(database: Database, payload: dict[str, Any])
     assert wire == event_document(event, object_id, ALERT)["wire"]
 
 
-def test_a_wire_that_is_projected_alone_is_enough(database: Database) -> None:
+def test_projected_wire_suffices(database: Database) -> None:
     event = Event("event-1", EventDraft("key"), "domain", "workspace", "project", "webhook", RECEIVED)
     database["event"].insert_one(event_document(event, ObjectId()))
     document = database["event"].find_one({"event_id": "event-1"}, {"_id": False, "wire": True})

@@ -1,4 +1,4 @@
-"""The embedded database's life: started, watched, killed, left behind, and in all the wrong places."""
+"""The embedded database: start, stop, restarts, orphans and unusable directories."""
 
 import os
 import re
@@ -48,7 +48,7 @@ def connected(running: EmbeddedDatabase) -> Iterator[Database]:
 
 
 def alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and was not yet waited for does not."""
+    """Return whether the process runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -56,7 +56,7 @@ def alive(pid: int) -> bool:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """Where a process listens: paths of Unix sockets, and HOST:PORT in hexadecimal digits of TCP ones."""
+    """Return the listening sockets of a process: Unix paths, and HOST:PORT in hexadecimal for TCP."""
     own = {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir() if file.is_symlink()}
     unix = [row.split() for row in Path("/proc/net/unix").read_text().splitlines()[1:]]
     tcp = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
@@ -65,7 +65,7 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def refusal(data_dir: Path) -> str:
-    """The one line with which a start on this directory is refused."""
+    """Return the one-line error of a start on this directory."""
     with pytest.raises(EmbeddedDatabaseError) as caught:
         EmbeddedDatabase(data_dir).start()
     text = str(caught.value)
@@ -77,7 +77,7 @@ def refusal(data_dir: Path) -> str:
 # --- start and stop --------------------------------------------------------------------------------------------
 
 
-def test_it_starts_answers_and_stops(data_dir: Path) -> None:
+def test_starts_answers_and_stops(data_dir: Path) -> None:
     database = EmbeddedDatabase(data_dir)
     uri = database.start()
     pid = database.pid
@@ -92,7 +92,7 @@ def test_it_starts_answers_and_stops(data_dir: Path) -> None:
     again.stop()
 
 
-def test_it_is_a_replica_set_with_change_streams_and_transactions(connected: Database) -> None:
+def test_replica_set_with_change_streams_and_transactions(connected: Database) -> None:
     events = connected["event"]
     with events.watch(max_await_time_ms=5_000) as stream:
         with connected.client.start_session() as session, session.start_transaction():
@@ -100,15 +100,13 @@ def test_it_is_a_replica_set_with_change_streams_and_transactions(connected: Dat
         assert next(stream)["documentKey"] == {"_id": 1}
 
 
-def test_it_is_reached_by_its_private_socket_only(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_listens_on_its_private_socket_only(running: EmbeddedDatabase, data_dir: Path) -> None:
     path = data_dir / "database" / "mongod.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert sockets_of(running.pid) == {str(path)}
 
 
-def test_a_path_too_long_for_a_socket_gets_one_in_a_private_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_path_gets_a_socket_in_a_private_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data_dir = tmp_path / ("long" * 30)
     with tempfile.TemporaryDirectory() as runtime:
         monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
@@ -123,7 +121,7 @@ def test_a_path_too_long_for_a_socket_gets_one_in_a_private_directory(
         assert "open to others" in refusal(data_dir)
 
 
-def test_a_directory_that_was_moved_is_taken_over(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_moved_directory_is_served(running: EmbeddedDatabase, data_dir: Path) -> None:
     with MongoClient[dict[str, object]](running.uri) as client:
         client["monitoring"]["event"].insert_one({"_id": 1})
     running.stop()
@@ -133,7 +131,7 @@ def test_a_directory_that_was_moved_is_taken_over(running: EmbeddedDatabase, dat
     moved.stop()
 
 
-def test_files_of_the_version_before_are_raised_to_this_one(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_files_of_the_previous_version_are_upgraded(running: EmbeddedDatabase, data_dir: Path) -> None:
     asked = {"getParameter": 1, "featureCompatibilityVersion": 1}
     with MongoClient[dict[str, Any]](running.uri) as client:
         major, minor = client.server_info()["versionArray"][:2]
@@ -145,30 +143,30 @@ def test_files_of_the_version_before_are_raised_to_this_one(running: EmbeddedDat
     again.stop()
 
 
-def test_two_live_side_by_side(tmp_path: Path, running: EmbeddedDatabase) -> None:
+def test_two_databases_run_side_by_side(tmp_path: Path, running: EmbeddedDatabase) -> None:
     other = EmbeddedDatabase(tmp_path / "other")
     assert other.start() != running.uri
     other.stop()
     assert alive(running.pid)
 
 
-def test_its_directory_is_private(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_directory_is_private(running: EmbeddedDatabase, data_dir: Path) -> None:
     assert stat.S_IMODE((data_dir / "database").stat().st_mode) == 0o700
 
 
-def test_stop_without_start_is_nothing(data_dir: Path) -> None:
+def test_stop_without_start(data_dir: Path) -> None:
     EmbeddedDatabase(data_dir).stop()
     assert not data_dir.exists()
 
 
-def test_ctrl_c_at_the_terminal_is_not_for_the_database(running: EmbeddedDatabase) -> None:
+def test_ctrl_c_does_not_reach_mongod(running: EmbeddedDatabase) -> None:
     assert os.getpgid(running.pid) != os.getpgid(0)
 
 
 # --- wrong places ----------------------------------------------------------------------------------------------
 
 
-def test_a_directory_in_use_is_refused_and_left_alone(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_directory_in_use_is_refused(running: EmbeddedDatabase, data_dir: Path) -> None:
     assert f"in use by another event-service (process {os.getpid()})" in refusal(data_dir)
     assert alive(running.pid)
 
@@ -181,46 +179,36 @@ def test_files_in_use_by_another_mongod_are_refused(running: EmbeddedDatabase, d
     assert alive(running.pid)
 
 
-@pytest.mark.parametrize("trace", ["engine.json", "files/secantus_collections.wt"])
-def test_a_directory_of_secantusdb_is_refused_with_the_way_out(data_dir: Path, trace: str) -> None:
-    (data_dir / "database" / "files").mkdir(parents=True)
-    (data_dir / "database" / trace).touch()
-    text = refusal(data_dir)
-    assert "SecantusDB" in text
-    assert "db backup" in text
-    assert "db restore" in text
-
-
-def test_somebody_elses_files_are_refused(data_dir: Path) -> None:
+def test_foreign_files_are_refused(data_dir: Path) -> None:
     (data_dir / "database" / "files").mkdir(parents=True)
     (data_dir / "database" / "files" / "holiday.jpg").touch()
     assert "not MongoDB's" in refusal(data_dir)
 
 
-def test_the_directory_of_another_database_is_refused(data_dir: Path) -> None:
+def test_directory_of_another_mongodb_is_refused(data_dir: Path) -> None:
     data_dir.mkdir()
     (data_dir / "WiredTiger").touch()
     assert "another MongoDB" in refusal(data_dir)
 
 
 @pytest.mark.parametrize("place", ["/proc/event-service", "/dev/null", "/sys/event-service"])
-def test_a_place_that_cannot_be_written_to_is_refused(place: str) -> None:
-    assert f"{place}/database cannot be used: " in refusal(Path(place))
+def test_unwritable_directory_is_refused(place: str) -> None:
+    assert f"{place}/database is not usable: " in refusal(Path(place))
 
 
-def test_files_that_are_not_a_database_are_refused_by_the_database(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_corrupt_files_are_refused_with_the_reason(running: EmbeddedDatabase, data_dir: Path) -> None:
     running.stop()
     (data_dir / "database" / "files" / "WiredTiger.turtle").write_text("nonsense")
     assert "does not start" in refusal(data_dir)
 
 
-def test_a_refused_start_leaves_nothing_behind(data_dir: Path) -> None:
+def test_refused_start_leaves_no_process(data_dir: Path) -> None:
     (data_dir / "database" / "files").mkdir(parents=True)
-    stranger = data_dir / "database" / "files" / "holiday.jpg"
-    stranger.touch()
+    foreign_file = data_dir / "database" / "files" / "holiday.jpg"
+    foreign_file.touch()
     threads = threading.active_count()
     refusal(data_dir)
-    stranger.unlink()
+    foreign_file.unlink()
     assert threading.active_count() == threads
     database = EmbeddedDatabase(data_dir)  # the lock is free again
     database.start()
@@ -230,7 +218,7 @@ def test_a_refused_start_leaves_nothing_behind(data_dir: Path) -> None:
 # --- programs --------------------------------------------------------------------------------------------------
 
 
-def test_without_a_program_the_three_ways_are_named(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_names_three_ways_to_get_one(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("event_service.store.embedded.mongod._WHEELS", ("no-such-distribution",))
     text = refusal(data_dir)
@@ -239,9 +227,7 @@ def test_without_a_program_the_three_ways_are_named(data_dir: Path, monkeypatch:
     assert not data_dir.exists()
 
 
-def test_the_named_program_comes_before_that_on_the_path_and_that_before_the_wheel(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_setting_precedes_path_and_path_precedes_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     wheel = find_mongod()
     assert wheel.parts[-4:] == ("fiftyone", "db", "bin", "mongod")
@@ -267,7 +253,7 @@ def test_the_named_program_comes_before_that_on_the_path_and_that_before_the_whe
         ),
     ],
 )
-def test_a_program_that_does_not_start_says_why(data_dir: Path, tmp_path: Path, script: str, reason: str) -> None:
+def test_failed_start_names_the_reason(data_dir: Path, tmp_path: Path, script: str, reason: str) -> None:
     program = tmp_path / "mongod"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -275,7 +261,7 @@ def test_a_program_that_does_not_start_says_why(data_dir: Path, tmp_path: Path, 
         EmbeddedDatabase(data_dir, mongod=str(program)).start()
 
 
-def test_the_first_error_is_quoted_where_its_cause_is_not_known() -> None:
+def test_unknown_cause_quotes_the_first_error() -> None:
     output = [
         '{"s": "I", "msg": "starting"}',
         '{"s": "F", "msg": "no", "attr": {"why": 1}}',
@@ -302,7 +288,7 @@ SERVICE = textwrap.dedent(
 )
 
 
-def test_it_does_not_outlive_a_killed_service(data_dir: Path) -> None:
+def test_mongod_dies_with_a_killed_service(data_dir: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", SERVICE, str(data_dir)], stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         pid, uri = service.stdout.readline().split()
@@ -320,8 +306,8 @@ def test_it_does_not_outlive_a_killed_service(data_dir: Path) -> None:
     database.stop()
 
 
-def test_an_orphan_is_stopped_at_the_next_start(running: EmbeddedDatabase, data_dir: Path) -> None:
-    """Where the kernel has no death signal, mongod.lock names what a killed service has left."""
+def test_orphan_is_stopped_at_the_next_start(running: EmbeddedDatabase, data_dir: Path) -> None:
+    """Without a death signal, mongod.lock identifies the mongod of a killed service."""
     running.stop()
     folder = data_dir / "database"
     command = command_line(find_mongod(), folder / "files", folder / "mongod.sock", 256)
@@ -340,7 +326,7 @@ def test_an_orphan_is_stopped_at_the_next_start(running: EmbeddedDatabase, data_
         reaper.join()
 
 
-def test_a_process_that_only_has_the_same_number_is_left_alone(running: EmbeddedDatabase, data_dir: Path) -> None:
+def test_unrelated_process_with_the_same_pid_is_not_stopped(running: EmbeddedDatabase, data_dir: Path) -> None:
     running.stop()
     with subprocess.Popen(["/bin/sleep", "60"]) as bystander:
         (data_dir / "database" / "files" / "mongod.lock").write_text(f"{bystander.pid}\n")
@@ -351,7 +337,7 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(running: Embedded
         bystander.kill()
 
 
-def test_it_comes_back_on_its_socket_when_it_is_killed(running: EmbeddedDatabase, connected: Database) -> None:
+def test_killed_mongod_is_restarted_on_the_same_socket(running: EmbeddedDatabase, connected: Database) -> None:
     uri, pid = running.uri, running.pid
     connected["event"].insert_one({"_id": 1})
     os.kill(pid, signal.SIGKILL)
@@ -361,7 +347,7 @@ def test_it_comes_back_on_its_socket_when_it_is_killed(running: EmbeddedDatabase
     assert connected["event"].find_one({"_id": 1}) is not None
 
 
-def test_it_can_be_stopped_while_it_comes_back(running: EmbeddedDatabase) -> None:
+def test_stop_during_a_restart(running: EmbeddedDatabase) -> None:
     pid = running.pid
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not alive(pid))
@@ -379,10 +365,8 @@ def can_write(database: Database) -> bool:
     return True
 
 
-def test_kill_9_under_eight_writers_loses_nothing_that_was_acknowledged(
-    running: EmbeddedDatabase, connected: Database
-) -> None:
-    """Three rounds; each writer retries what failed under the same `_id`, as a sender with an idempotency key does."""
+def test_kill_9_under_eight_writers_loses_no_acknowledged_write(running: EmbeddedDatabase, connected: Database) -> None:
+    """Three rounds; writers retry under the same `_id`, as senders do under the same idempotency key."""
     events = connected["event"]
     acknowledged: list[set[str]] = [set() for _ in range(8)]
     stop = threading.Event()
@@ -477,12 +461,12 @@ FULL_DISK = textwrap.dedent(
 )
 
 
-def test_a_full_disk_is_unavailable_while_it_lasts(tmp_path: Path) -> None:
-    """On a small file system of its own, which takes a mount namespace."""
+def test_full_disk_is_unavailable_until_space_is_freed(tmp_path: Path) -> None:
+    """Runs on a small file system in a mount namespace."""
     mounted = f'mount -t tmpfs -o size=150m tmpfs {tmp_path} && exec {sys.executable} -c "$0" {tmp_path}'
     probe = subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=False)
     if probe.returncode != 0:
-        pytest.skip("embedded: this system lets nobody mount a small disk to fill (unshare -rm)")
+        pytest.skip("embedded: this system does not allow mounting a small disk (unshare -rm)")
     finished = subprocess.run(
         ["unshare", "-rm", "sh", "-c", mounted, FULL_DISK], capture_output=True, text=True, timeout=60, check=False
     )

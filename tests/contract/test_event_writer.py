@@ -1,4 +1,4 @@
-"""Storing an event a second time, and storing another one under a taken event_id, are told apart."""
+"""A repeated insert of one event and another event with the same event_id have different outcomes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def new_event(event_id: str, object_id: str) -> NewEvent:
     return NewEvent(object_id, event, None, encode_event(event))
 
 
-def test_what_becomes_of_an_event(database: Database) -> None:
+def test_outcome_of_each_insert(database: Database) -> None:
     database["event"].create_index("event_id", unique=True)
     writer = EventWriter(database, 5000)
     first = new_event("event-000000000001", new_object_id())

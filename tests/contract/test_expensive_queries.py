@@ -1,4 +1,4 @@
-"""Queries that cost too much are the caller's to narrow: nobody is told to send them again as they are."""
+"""Queries above the time limit fail as not retryable, with advice to narrow them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -32,8 +32,8 @@ def listed(database: Database, **query: Any) -> object:
         return reading.list(DOMAIN, parse_list_query(query, {}, EVENT_FIELDS))
 
 
-def counted_by_the_hour(database: Database) -> object:
-    """Ask for a total where the domain's hours are counted, so that they are read first."""
+def total_from_rollups(database: Database) -> object:
+    """Read a total of a domain with a rollup, so that the rollup is read first."""
     return listed(database, count_only=True, filter=[{"k": "severity", "v": "INFO", "o": "eq"}])
 
 
@@ -58,7 +58,7 @@ QUERIES: dict[str, Ask] = {
     "unwound count": lambda database: listed(
         database, count_only=True, only=["resources"], unwind={"path": "resources"}
     ),
-    "counted hours": counted_by_the_hour,
+    "rollups": total_from_rollups,
     "far page": lambda database: listed(database, page={"start": 1001, "limit": 10}),
     "stat": lambda database: statistic(database, aggregate=[COUNT]),
     "distinct": lambda database: statistic(database, distinct="title"),
@@ -69,7 +69,7 @@ QUERIES: dict[str, Ask] = {
 
 @pytest.fixture
 def slow_database(database: Database, mongodb_uri: str) -> Iterator[Database]:
-    """A database whose answers take longer than any query may."""
+    """Return a database that replies after the time limit of every query."""
     stored(database, created_at=NOON)
     rollup_store.RollupStore(database["event"], database[rollup_store.COLLECTION]).build(
         "d-1", NOON + timedelta(hours=2)
@@ -88,13 +88,13 @@ def slow_database(database: Database, mongodb_uri: str) -> Iterator[Database]:
 
 @pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_query_without_an_answer_in_time_is_to_be_narrowed(slow_database: Database, name: str) -> None:
+def test_timed_out_query_is_deadline_exceeded(slow_database: Database, name: str) -> None:
     with pytest.raises(DeadlineExceeded, match="Narrow it"):
         QUERIES[name](slow_database)
 
 
 @pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
-def test_distinct_values_beyond_what_a_reply_holds_name_the_ways_out(database: Database, reader: EventReader) -> None:
+def test_too_many_distinct_values_name_the_alternatives(database: Database, reader: EventReader) -> None:
     for number in range(17):
         database["event"].insert_one({"domain_id": "d-1", "severity": "INFO", "title": f"{number} " + "x" * 1_000_000})
     with pytest.raises(QueryError, match="narrow the filter, or group by the field and ask for a page") as caught:

@@ -1,4 +1,4 @@
-"""Exports: everything once, in order, from any event on, and never what is another's."""
+"""Exports return every event of the scope once, in order, from any position."""
 
 from datetime import timedelta
 from random import Random
@@ -24,7 +24,7 @@ def exporter(database: Database) -> ExportReader:
 def exported(
     exporter: ExportReader, scope: Scope = DOMAIN, position: Position | None = None, **query: object
 ) -> list[str]:
-    """Ids, page after page to the end."""
+    """Return the event_ids of all pages."""
     where = parse_list_query(query, {}, EVENT_FIELDS).where
     position = position or Position()
     ids: list[str] = []
@@ -34,7 +34,7 @@ def exported(
     return ids
 
 
-def test_everything_once_and_oldest_first(database: Database, exporter: ExportReader) -> None:
+def test_every_event_once_oldest_first(database: Database, exporter: ExportReader) -> None:
     chance = Random(1)
     # Far apart, close together, and more than a page of one millisecond; some as upstream stores them.
     times = [NOON - timedelta(days=chance.randrange(3000)) for _ in range(15)]
@@ -46,12 +46,12 @@ def test_everything_once_and_oldest_first(database: Database, exporter: ExportRe
     assert exporter.page(DOMAIN, parse_list_query({}, {}, EVENT_FIELDS).where, Position(NOON)) != []
 
 
-def test_nothing_at_all(exporter: ExportReader) -> None:
+def test_export_of_no_events(exporter: ExportReader) -> None:
     assert exported(exporter) == []
     assert exported(exporter, filter=[{"k": "created_at", "v": "2020", "o": "datetime_gte"}]) == []
 
 
-def test_from_any_event_on(database: Database, exporter: ExportReader) -> None:
+def test_export_resumes_after_any_event(database: Database, exporter: ExportReader) -> None:
     times = [NOON] * 10 + [NOON + timedelta(seconds=number) for number in range(10)]
     ids = [stored(database, created_at=at) for at in times]
     for number, event_id in enumerate(ids):
@@ -59,7 +59,7 @@ def test_from_any_event_on(database: Database, exporter: ExportReader) -> None:
         assert exported(exporter, position=position) == ids[number + 1 :]
 
 
-def test_behind_an_event_that_is_gone_its_millisecond_comes_again(database: Database, exporter: ExportReader) -> None:
+def test_deleted_event_in_the_token_repeats_its_millisecond(database: Database, exporter: ExportReader) -> None:
     ids = [stored(database, created_at=at) for at in (NOON, NOON, NOON + timedelta(seconds=1))]
     later = stored(database, created_at=NOON + timedelta(seconds=2))
     database["event"].delete_one({"event_id": ids[1]})
@@ -67,7 +67,7 @@ def test_behind_an_event_that_is_gone_its_millisecond_comes_again(database: Data
     assert exported(exporter, position=position) == [ids[0], ids[2], later]
 
 
-def test_conditions_hold(database: Database, exporter: ExportReader) -> None:
+def test_filters_apply(database: Database, exporter: ExportReader) -> None:
     ids = [stored(database, severity="CRITICAL" if number % 3 else "INFO") for number in range(30)]
     critical = {"filter": [{"k": "severity", "v": "CRITICAL", "o": "eq"}]}
     assert exported(exporter, **critical) == [event_id for number, event_id in enumerate(ids) if number % 3]
@@ -78,7 +78,7 @@ def test_conditions_hold(database: Database, exporter: ExportReader) -> None:
     assert exported(exporter, filter=hour) == []
 
 
-def test_a_page_has_so_many_bytes(database: Database) -> None:
+def test_page_is_bounded_in_bytes(database: Database) -> None:
     exporter = ExportReader(database["event"], page_bytes=20_000)
     sizes = [15_000, 1_000, 1_000, 15_000, 90_000, 1_000]
     ids = [stored(database, raw_data={"text": "x" * size}) for size in sizes]
@@ -88,10 +88,10 @@ def test_a_page_has_so_many_bytes(database: Database) -> None:
     assert pages == [ids[:4], ids[4:5], ids[5:]]
 
 
-def test_where_a_page_takes_too_long_it_is_looked_for_in_windows(
+def test_timed_out_page_is_read_in_time_windows(
     database: Database, exporter: ExportReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that gives up over more than two hours of events."""
+    """The database times out on more than two hours of events."""
     times = [NOON + timedelta(hours=hour) for hour in (0, 0, 0, 1, 1, 30, 31, 31, 31, 31, 500, 501)]
     ids = [stored(database, created_at=at, severity="ERROR" if at.hour % 2 else "INFO") for at in times]
     read = exporter._read
@@ -129,8 +129,8 @@ SCOPES = {
 
 
 @pytest.mark.parametrize("name", SCOPES)
-def test_never_what_is_foreign(database: Database, exporter: ExportReader, name: str) -> None:
-    """Two domains in turn, in the same milliseconds; whatever event of whomever a token names."""
+def test_export_never_returns_events_of_another_domain(database: Database, exporter: ExportReader, name: str) -> None:
+    """Two domains have events in the same milliseconds; tokens name events of either."""
     chance, scope = Random(2), SCOPES[name]
     made = []
     for number in range(60):
@@ -154,6 +154,6 @@ def test_never_what_is_foreign(database: Database, exporter: ExportReader, name:
     for place, at, event_id in made[::7]:
         position = exporter.position_of(scope, at, event_id)
         mine = (at, event_id) in own
-        # A foreign event is as good as none: its millisecond is told from the beginning.
+        # A foreign event does not exist for the scope: its millisecond is read from the beginning.
         behind = own[own.index((at, event_id)) + 1 :] if mine else [one for one in own if one[0] >= at]
         assert exported(exporter, scope, position) == [event_id for _, event_id in behind], place

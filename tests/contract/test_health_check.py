@@ -1,4 +1,4 @@
-"""A database that goes away, falls silent, slows down and comes back: how soon it is noticed, and who waits."""
+"""Detection of a database that is unreachable, silent or slow, and of its return; no call waits long."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ class Bench:
 
     database: Database
     proxy: TcpProxy
-    probe: HealthCheck
+    health: HealthCheck
     threads: ThreadPool
     writer: GroupCommit[dict[str, Any], str]
     changes: list[bool] = field(default_factory=list)
@@ -50,7 +50,7 @@ def proxy(mongodb_uri: str) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
-    database = connect(Settings(database="probe"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true")
+    database = connect(Settings(database="health_check"), f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true")
 
     def commit(batch: Any) -> list[str]:
         with database_errors(writing=True):
@@ -60,12 +60,12 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
     changes: list[bool] = []
     threads = ThreadPool(4)
     writer: GroupCommit[dict[str, Any], str] = GroupCommit(commit, time_limit=time_limit)
-    probe = HealthCheck(database, on_change=changes.append, gates=[threads, writer])
-    await probe.start()
-    assert probe.serving
+    health = HealthCheck(database, on_change=changes.append, suspendables=[threads, writer])
+    await health.start()
+    assert health.serving
     assert changes == [True]
-    yield Bench(database, proxy, probe, threads, writer, changes)
-    await probe.stop()
+    yield Bench(database, proxy, health, threads, writer, changes)
+    await health.stop()
     await writer.close(1)
     threads.close()
     proxy.silent, proxy.delay = False, 0.0
@@ -73,7 +73,7 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
 
 
 async def ended(call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
-    """Seconds a call took, and its result or error."""
+    """Return how many seconds a call took, and its result or error."""
     started = time.monotonic()
     try:
         outcome: Any = await call()
@@ -83,7 +83,7 @@ async def ended(call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
 
 
 async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> float:
-    """Seconds until a call succeeds that is tried again and again."""
+    """Retry a call and return the seconds until it succeeded."""
     started = time.monotonic()
     while True:
         try:
@@ -95,61 +95,61 @@ async def first_success(call: Callable[[], Awaitable[Any]], seconds: float) -> f
             return time.monotonic() - started
 
 
-async def test_readiness_follows_loss_and_return(bench: Bench) -> None:
+async def test_readiness_follows_loss_and_return_of_the_database(bench: Bench) -> None:
     bench.proxy.close()
-    await until(lambda: not bench.probe.serving, 1.5)
-    await until(lambda: bench.probe.state is State.AWAY, 1.5)
+    await until(lambda: not bench.health.serving, 1.5)
+    await until(lambda: bench.health.state is State.UNREACHABLE, 1.5)
     seconds, error = await ended(bench.read)
     assert isinstance(error, Unavailable)
     assert error.retry_after
-    assert seconds < 0.1, "nobody waits for a database that is known to be away"
+    assert seconds < 0.1, "calls fail immediately while the database is unreachable"
     seconds, error = await ended(lambda: bench.write({}))
     assert isinstance(error, Unavailable)
     assert seconds < 0.1
     bench.proxy.open()
     assert await first_success(bench.read, 1.5) < 1.2
     await bench.write({})
-    await until(lambda: bench.probe.serving, 1)
+    await until(lambda: bench.health.serving, 1)
     assert bench.changes == [True, False, True]
 
 
-async def test_calls_under_way_end_when_the_database_falls_silent(bench: Bench) -> None:
-    """As behind a pulled cable: nothing is refused and nothing is answered."""
+async def test_calls_in_flight_end_when_the_database_stops_answering(bench: Bench) -> None:
+    """As behind a pulled cable: connections stay open and nothing replies."""
     bench.proxy.silent = True
     calls = [ended(bench.read) for _ in range(12)] + [ended(lambda: bench.write({})) for _ in range(4)]
     for seconds, outcome in await asyncio.gather(*calls):
         assert isinstance(outcome, Unavailable), outcome
         assert seconds < 2.3
-    assert not bench.probe.serving
+    assert not bench.health.serving
     bench.proxy.silent = False
     bench.proxy.reset()
     assert await first_success(bench.read, 3) < 1.5
     await first_success(lambda: bench.write({}), 1)
 
 
-async def test_a_database_that_is_too_slow_is_not_ready_and_keeps_nobody(bench: Bench) -> None:
+async def test_slow_database_is_not_ready_and_calls_end(bench: Bench) -> None:
     bench.proxy.delay = 3
     calls = [ended(bench.read), ended(lambda: bench.write({}))]
     for seconds, outcome in await asyncio.gather(*calls):
         assert isinstance(outcome, Unavailable), outcome
         assert seconds < 2.3
-    assert not bench.probe.serving
+    assert not bench.health.serving
     bench.proxy.delay = 0
-    await until(lambda: bench.probe.serving, 5)
+    await until(lambda: bench.health.serving, 5)
     await bench.read()
 
 
-async def test_a_socket_that_is_cut_is_noticed_by_nobody_or_answered_in_time(bench: Bench) -> None:
+async def test_reset_connection_is_retried_or_unavailable_in_time(bench: Bench) -> None:
     for _ in range(5):
         bench.proxy.reset()
         seconds, outcome = await ended(bench.read)
         assert outcome is None or isinstance(outcome, (dict, Unavailable))
         assert seconds < 2
-    await until(lambda: bench.probe.serving, 2)
+    await until(lambda: bench.health.serving, 2)
 
 
-async def test_a_write_that_was_sent_before_the_cut_is_stored_once(bench: Bench) -> None:
-    """The reply is lost; whoever sends again under the same `_id` finds it stored."""
+async def test_write_with_a_lost_reply_is_stored_once(bench: Bench) -> None:
+    """The reply is lost; a retry under the same `_id` finds the document."""
     bench.proxy.delay = 0.3
     sent = asyncio.create_task(ended(lambda: bench.write({"_id": "once"})))
     await asyncio.sleep(0.15)

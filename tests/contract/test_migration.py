@@ -1,4 +1,4 @@
-"""An upstream database brought into this service's form: keys hashed, replies finished, nothing else changed."""
+"""Migration of an upstream database hashes keys and encodes replies, and changes nothing else."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ SCOPE = Scope("d-1", "ws-1")
 
 
 def upstream_event(number: int, **changes: Any) -> dict[str, Any]:
-    """An event as upstream writes it."""
+    """Return an event as upstream stores it."""
     return {
         "_id": ObjectId(f"{number:024x}"),
         "event_id": f"event-{number:012x}",
@@ -66,15 +66,15 @@ def replies(database: Database, count: int) -> list[event_pb2.EventInfo]:
     return [event_pb2.EventInfo.FromString(wire) for wire in found if wire is not None]
 
 
-def test_everything_at_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_hashed_and_replies_encoded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "BATCH_DOCUMENTS", 100)
     database["event"].insert_many([upstream_event(number) for number in range(243)])
     database["webhook"].insert_many([upstream_webhook(number) for number in range(3)])
     before = replies(database, 243)
     assert backlog(database) == Backlog(clear_keys=3, events=243)
-    told: list[int] = []
-    assert migrate(database, 5000, told.append) == Migrated(keys=3, events=243, left=0)
-    assert told == [100, 200, 243]
+    progress_calls: list[int] = []
+    assert migrate(database, 5000, progress_calls.append) == Migrated(keys=3, events=243, left=0)
+    assert progress_calls == [100, 200, 243]
     assert backlog(database) == Backlog(0, 0)
     assert replies(database, 243) == before
     assert len(before) == 243
@@ -88,21 +88,21 @@ def test_everything_at_once(database: Database, monkeypatch: pytest.MonkeyPatch)
         assert webhook["access_key_hashes"] == [access_key_hash(f"clear-{number}")]
 
 
-def test_again_and_on_an_empty_database_it_does_nothing(database: Database) -> None:
+def test_migration_is_idempotent(database: Database) -> None:
     assert migrate(database, 5000) == Migrated(0, 0, 0)
     database["event"].insert_one(upstream_event(1))
     assert migrate(database, 5000) == Migrated(0, 1, 0)
     assert migrate(database, 5000) == Migrated(0, 0, 0)
 
 
-def test_what_has_a_reply_keeps_it(database: Database) -> None:
+def test_existing_reply_stays(database: Database) -> None:
     database["event"].insert_one(upstream_event(1, wire=b"\x0a\x01x"))
     assert migrate(database, 5000) == Migrated(0, 0, 0)
     (document,) = database["event"].find()
     assert document[WIRE] == b"\x0a\x01x"
 
 
-def test_odd_events_are_no_obstacle(database: Database) -> None:
+def test_events_that_cannot_be_encoded_are_left(database: Database) -> None:
     nearly_full = {"x": "y" * (9 * 1024 * 1024)}
     odd = [
         upstream_event(0, raw_data=None, additional_info=None, resources=None, created_at=None),
@@ -124,7 +124,7 @@ def test_odd_events_are_no_obstacle(database: Database) -> None:
 def test_batches_are_bounded_in_bytes(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "BATCH_BYTES", 1000)
     database["event"].insert_many([upstream_event(number) for number in range(20)])
-    told: list[int] = []
-    assert migrate(database, 5000, told.append) == Migrated(0, 20, 0)
-    assert len(told) > 3
-    assert told == sorted(told)
+    progress_calls: list[int] = []
+    assert migrate(database, 5000, progress_calls.append) == Migrated(0, 20, 0)
+    assert len(progress_calls) > 3
+    assert progress_calls == sorted(progress_calls)

@@ -1,4 +1,4 @@
-"""What lists, gets and statistics answer, on every database."""
+"""Replies to list, get and stat."""
 
 import contextlib
 import itertools
@@ -28,7 +28,7 @@ HOSTILE_KEYS = {"$where": 1.0, "": "empty", "a\0b": [{"$x": True}], "plain": Non
 # --- rows -----------------------------------------------------------------------------------------------------
 
 
-def test_a_row_is_the_event_as_it_came(database: Database, reader: EventReader) -> None:
+def test_row_equals_the_event(database: Database, reader: EventReader) -> None:
     event_id = stored(
         database,
         title="Straße",
@@ -53,7 +53,7 @@ def test_a_row_is_the_event_as_it_came(database: Database, reader: EventReader) 
     assert as_json(found) == row
 
 
-def test_documents_without_a_finished_reply_are_read_the_same(database: Database, reader: EventReader) -> None:
+def test_documents_without_wire_give_the_same_rows(database: Database, reader: EventReader) -> None:
     for number in range(250):
         stored(database, legacy=number % 3 == 0, raw_data={"a": [1.0, {"b": None}]}, resources=["x"])
     rows = listed(reader, page={"limit": 1000})
@@ -66,7 +66,7 @@ def test_documents_without_a_finished_reply_are_read_the_same(database: Database
     assert as_json(found)["title"] == "old"
 
 
-def test_selected_fields_and_nothing_else(database: Database, reader: EventReader) -> None:
+def test_only_selected_fields_are_returned(database: Database, reader: EventReader) -> None:
     stored(database, title="t", raw_data={"a": {"b": 1.0}, "c": 2.0}, additional_info={"$k": "v"}, resources=["r"])
     assert listed(reader, only=["title"]) == [{"title": "t"}]
     assert listed(reader, only=["raw_data.a.b", "resource"]) == [{"raw_data": {"a": {"b": 1.0}}, "resources": ["r"]}]
@@ -81,7 +81,7 @@ def test_selected_fields_and_nothing_else(database: Database, reader: EventReade
     }
 
 
-def test_one_row_per_element(database: Database, reader: EventReader) -> None:
+def test_unwind_gives_one_row_per_element(database: Database, reader: EventReader) -> None:
     first = stored(database, resources=["srv-1", "SRV-2", "db"], additional_info={"items": [{"n": 1.0}, {"n": 2.0}]})
     stored(database, resources=[])
     unwind = {"path": "resource", "filter": [{"k": "resource", "o": "contain", "v": "srv"}]}
@@ -132,7 +132,7 @@ def test_pages_and_their_total(database: Database, reader: EventReader) -> None:
     assert counted(reader, page={"start": 7}) == (25, 25, False)
 
 
-def test_the_server_cuts_only_where_no_limit_was_asked_for(database: Database) -> None:
+def test_page_is_cut_only_without_a_limit(database: Database) -> None:
     for _ in range(12):
         stored(database, raw_data={"text": "x" * 1000})
     few = EventReader(database["event"], list_limit=10)
@@ -145,7 +145,7 @@ def test_the_server_cuts_only_where_no_limit_was_asked_for(database: Database) -
     assert counted(tiny) == (1, 12, True)
 
 
-def test_a_writer_sees_its_own_writes_counted(
+def test_writer_sees_its_own_writes_in_the_total(
     database: Database, reader: EventReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("event_service.store.totals.event_totals._CHEAP", 60.0)  # also where the machine is busy
@@ -178,8 +178,8 @@ def test_newest_first_with_equal_future_and_missing_times(database: Database, re
 # --- scope ----------------------------------------------------------------------------------------------------
 
 
-def test_upstreams_missing_comma(database: Database, reader: EventReader) -> None:
-    """Upstream's list has `"workspace_id" "domain_id"`: an admin of one domain sees every domain."""
+def test_domain_admin_sees_one_domain(database: Database, reader: EventReader) -> None:
+    """Upstream's list has `"workspace_id" "domain_id"`, without a comma, and shows every domain."""
     mine = stored(database)
     stored(database, domain_id="d-2")
     assert ids(listed(reader)) == [mine]
@@ -258,7 +258,7 @@ def test_a_range_on_a_list_keeps_all_matches(database: Database, reader: EventRe
     assert len(listed(reader, filter=filters)) == 2  # a list with one element beyond either bound is within both
 
 
-def test_members_of_lists(database: Database, reader: EventReader) -> None:
+def test_filters_on_members_of_lists(database: Database, reader: EventReader) -> None:
     stored(database, title="both", additional_info={"items": [{"n": "a", "v": 1.0}, {"n": "b", "v": 9.0}]})
     stored(database, title="one", additional_info={"items": [{"n": "a", "v": 9.0}]})
     stored(database, title="none", additional_info={"items": ["a"], "s": "x"})
@@ -291,14 +291,14 @@ def test_literal_substrings(database: Database, reader: EventReader) -> None:
     assert found("") == set(titles)
 
 
-def test_keys_that_cannot_be_stored_are_found_by_their_own_name(database: Database, reader: EventReader) -> None:
+def test_escaped_keys_are_found_by_their_original_name(database: Database, reader: EventReader) -> None:
     stored(database, title="empty", raw_data={"": "v", "a": {"": 1.0}})
     for key, value in (("raw_data.", "v"), ("raw_data.a.", 1)):
         assert len(listed(reader, filter=[{"k": key, "o": "eq", "v": value}])) == 1
     assert len(listed(reader, filter=[{"k": "raw_data.a", "o": "eq", "v": {"": 1}}])) == 1
 
 
-def test_letters_of_all_scripts_fold_and_character_sets_know_ascii_only(
+def test_case_folding_of_all_scripts_and_ascii_character_sets(
     database: Database, reader: EventReader, database_kind: str
 ) -> None:
     if database_kind == "mongomock":
@@ -333,7 +333,7 @@ def some_events(database: Database) -> Iterator[None]:
     return
 
 
-def test_whatever_is_asked_is_answered_or_the_callers_fault(
+def test_random_queries_are_answered_or_refused_as_invalid(
     reader: EventReader, database_kind: str, some_events: None
 ) -> None:
     if database_kind == "mongomock":

@@ -1,4 +1,4 @@
-"""Events go when they are to go, and stored ones follow a change of the settings when they are told to."""
+"""Events expire, and `prune` applies changed settings to stored events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ def stored(number: int, days_old: int, **changes: Any) -> dict[str, Any]:
 
 
 def days_left(database: Database) -> dict[int, float | None]:
-    """By number of the event: in how many days it goes; None = never."""
+    """Return for each event the days until it expires; None for never."""
     return {
         int(row["event_id"][6:], 16): (row["expire_at"] - NOW) / DAY if "expire_at" in row else None
         for row in database["event"].find()
@@ -29,7 +29,7 @@ def days_left(database: Database) -> dict[int, float | None]:
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    """One webhook with a word of its own, one without, one that is gone; and an event without a time."""
+    """Return events of webhooks with and without retention_days, of a deleted one, and one without created_at."""
     # No indexes: what is deleted here is deleted by us, not by the server's TTL.
     database["webhook"].insert_many(
         [
@@ -58,7 +58,7 @@ def filled(database: Database) -> Database:
 POLICY = Retention(30, {"INFO": 7, "CRITICAL": 0})
 
 
-def test_what_would_go_is_counted_and_nothing_is_changed(filled: Database) -> None:
+def test_dry_run_counts_and_changes_nothing(filled: Database) -> None:
     before = days_left(filled)
     found = prune(filled, POLICY, NOW, dry_run=True)
     assert found.deleted == {
@@ -71,11 +71,11 @@ def test_what_would_go_is_counted_and_nothing_is_changed(filled: Database) -> No
     assert days_left(filled) == before
 
 
-def test_stored_events_follow_when_they_are_told_to(filled: Database) -> None:
+def test_prune_applies_the_present_settings(filled: Database) -> None:
     filled["event_rollup"].insert_one({"_id": "counted before"})
-    told: list[int] = []
-    done = prune(filled, POLICY, NOW, progress=told.append)
-    assert (done.deleted.total(), done.changed, told[-1]) == (3, 3, 9)
+    progress_calls: list[int] = []
+    done = prune(filled, POLICY, NOW, progress=progress_calls.append)
+    assert (done.deleted.total(), done.changed, progress_calls[-1]) == (3, 3, 9)
     assert days_left(filled) == {1: 1, 3: 4, 5: None, 6: None, 8: 27, 9: None}
     assert not filled["event_rollup"].count_documents({})
     again = prune(filled, POLICY, NOW)
@@ -84,13 +84,13 @@ def test_stored_events_follow_when_they_are_told_to(filled: Database) -> None:
     assert filled["alert"].count_documents({}) == filled["condition"].count_documents({}) == 1
 
 
-def test_with_everything_kept_no_event_goes(filled: Database) -> None:
+def test_prune_without_retention_deletes_nothing(filled: Database) -> None:
     filled["webhook"].delete_many({})
     assert prune(filled, Retention(), NOW).deleted == {}
     assert set(days_left(filled).values()) == {None}
 
 
-def test_it_works_in_batches_and_can_be_stopped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prune_works_in_batches_and_can_be_stopped(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 10)
     database["event"].insert_many([stored(number, 2) for number in range(35)])
     calls = iter([False, False, True])
@@ -101,8 +101,8 @@ def test_it_works_in_batches_and_can_be_stopped(database: Database, monkeypatch:
 
 
 @pytest.mark.parametrize("database_kind", ["mongomock"], indirect=True)
-def test_the_database_deletes_what_is_over(database: Database) -> None:
-    """MongoDB looks once a minute, mongomock whenever it is asked."""
+def test_database_deletes_expired_events(database: Database) -> None:
+    """MongoDB deletes expired documents once a minute, mongomock at every read."""
     indexes.ensure(database)
     now = datetime.now(UTC)
     database["event"].insert_many(

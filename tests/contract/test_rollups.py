@@ -1,4 +1,4 @@
-"""Totals and places from counted hours are those of the plain query, whoever counted them and whatever came after."""
+"""Totals, positions and groups from rollups equal those of the plain query, on every replica and after every write."""
 
 import random
 from datetime import datetime, timedelta
@@ -24,18 +24,17 @@ SCOPES = [Scope("d-1"), Scope("d-1", "w-1"), Scope("d-1", "w-1", ("p-1",)), Scop
 
 
 class World:
-    """Events, the time, and any number of replicas that count."""
+    """Events, a clock, and any number of replicas."""
 
     def __init__(self, database: Database) -> None:
-        self.events, self.kept = database["event"], database[rollup_store.COLLECTION]
+        self.events, self.rollups = database["event"], database[rollup_store.COLLECTION]
         self.database = database
         self.now, self.seconds = NOON, 0.0
 
     def replica(self) -> Rollups:
-        keeper = RollupStore(self.events, self.kept)
-        return Rollups(
-            keeper, self.events.count_documents, clock=lambda: self.seconds, now=lambda: self.now, alone=True
-        )
+        store = RollupStore(self.events, self.rollups)
+        count = self.events.count_documents
+        return Rollups(store, count, clock=lambda: self.seconds, now=lambda: self.now, background=False)
 
     def later(self, **by: float) -> None:
         self.now += timedelta(**by)
@@ -45,11 +44,11 @@ class World:
         stored(self.database, created_at=at, **values)
 
     def check(self, rollups: Rollups, scope: Scope, query: ListQuery) -> None:
-        question = rollup_query_of(scope, query.where)
-        assert question is not None
+        rollup_query = rollup_query_of(scope, query.where)
+        assert rollup_query is not None
         without = compile_filter(scope, timeless(query.where))
         plain = compile_filter(scope, query.where)
-        assert rollups.total(question, without) == self.events.count_documents(plain)
+        assert rollups.total(rollup_query, without) == self.events.count_documents(plain)
 
 
 def asked(**query: Any) -> ListQuery:
@@ -67,13 +66,13 @@ def world(database: Database) -> World:
 
 @pytest.fixture(scope="module")
 def counts() -> dict[str, list[dict[str, Any]]]:
-    """What has been counted in each kind of database: the first test counts, the others find it done."""
+    """The buckets in each kind of database: the first test counts them, the others copy them."""
     return {}
 
 
 @pytest.fixture
 def counted(world: World, database_kind: str, counts: dict[str, list[dict[str, Any]]]) -> Rollups:
-    """A replica that knows the counts of events of half a day."""
+    """A replica with rollups of twelve hours."""
     chance = random.Random(6)
     events = [
         document_of(
@@ -84,23 +83,23 @@ def counted(world: World, database_kind: str, counts: dict[str, list[dict[str, A
         )
         for _ in range(60)
     ]
-    at_once = [
+    same_time = [
         document_of(created_at=NOON - timedelta(hours=8), severity="INFO", project_id=f"p-{number}")
         for number in range(3)
     ]
     undated = {"event_id": "undated", "domain_id": "d-1", "workspace_id": "w-1", "project_id": "p-1"}
-    world.events.insert_many([*events, *at_once, undated])
+    world.events.insert_many([*events, *same_time, undated])
     if database_kind in counts:
-        world.kept.insert_many(counts[database_kind])
+        world.rollups.insert_many(counts[database_kind])
     rollups = world.replica()
     for domain_id in ("d-1", "d-2"):
-        rollups.want(domain_id)
+        rollups.request(domain_id)
     rollups.refresh()
-    counts.setdefault(database_kind, list(world.kept.find()))
+    counts.setdefault(database_kind, list(world.rollups.find()))
     return rollups
 
 
-def test_totals_are_those_of_the_plain_query(world: World, counted: Rollups) -> None:
+def test_totals_equal_those_of_the_plain_query(world: World, counted: Rollups) -> None:
     chance = random.Random(8)
     for scope in SCOPES:
         world.check(counted, scope, asked())
@@ -114,7 +113,7 @@ def test_totals_are_those_of_the_plain_query(world: World, counted: Rollups) -> 
             world.check(counted, scope, asked(filter=times[:1]))
 
 
-def test_what_is_not_about_kinds_and_times_is_left_alone() -> None:
+def test_filters_on_other_fields_need_a_plain_query() -> None:
     for query in (
         {"filter": [{"k": "title", "v": "x", "o": "eq"}]},
         {"filter": [{"k": "severity", "v": "INFO", "o": "not"}]},
@@ -126,7 +125,7 @@ def test_what_is_not_about_kinds_and_times_is_left_alone() -> None:
         assert rollup_query_of(SCOPES[0], asked(**query).where) is None
 
 
-def test_new_events_count_at_once_and_on_every_replica(world: World, counted: Rollups) -> None:
+def test_new_events_counted_immediately_on_every_replica(world: World, counted: Rollups) -> None:
     other = world.replica()
     for step in range(4):
         world.later(minutes=17)
@@ -139,26 +138,26 @@ def test_new_events_count_at_once_and_on_every_replica(world: World, counted: Ro
         world.check(other, SCOPES[0], asked())
 
 
-def test_a_new_process_knows_what_was_counted(world: World, counted: Rollups) -> None:
+def test_new_process_uses_stored_rollups(world: World, counted: Rollups) -> None:
     fresh = world.replica()
     world.check(fresh, SCOPES[0], asked())
-    assert world.kept.count_documents({"domain_id": "d-1"}) > 5
+    assert world.rollups.count_documents({"domain_id": "d-1"}) > 5
 
 
-def test_replicas_that_count_at_the_same_time_agree(world: World, counted: Rollups) -> None:
-    keeper = RollupStore(world.events, world.kept)
+def test_second_replica_to_advance_adds_nothing(world: World, counted: Rollups) -> None:
+    store = RollupStore(world.events, world.rollups)
     world.later(minutes=90)
     world.store(world.now - timedelta(minutes=80))
-    newest = max(keeper.load("d-1"), key=lambda hour: hour.begin)
-    assert keeper.advance("d-1", newest, world.now)
-    assert not keeper.advance("d-1", newest, world.now)  # it has been moved on: nothing is added twice
+    newest = max(store.load("d-1"), key=lambda bucket: bucket.begin)
+    assert store.advance("d-1", newest, world.now)
+    assert not store.advance("d-1", newest, world.now)  # a stale bucket adds nothing twice
     world.later(seconds=2)
     world.check(counted, SCOPES[0], asked())
 
 
-def test_a_late_event_counts_from_the_moment_it_is_stored(world: World, counted: Rollups) -> None:
+def test_late_event_counted_as_soon_as_stored(world: World, counted: Rollups) -> None:
     for late in (NOON - timedelta(hours=5), NOON - timedelta(days=2), NOON - timedelta(seconds=50)):
-        invalidate(world.kept, [("d-1", late), ("d-unknown", late)], world.now)
+        invalidate(world.rollups, [("d-1", late), ("d-unknown", late)], world.now)
         world.later(seconds=2)
         world.check(counted, SCOPES[0], asked())
         world.store(late)
@@ -170,16 +169,16 @@ def test_a_late_event_counts_from_the_moment_it_is_stored(world: World, counted:
         counted.refresh()
         world.later(seconds=2)
         world.check(counted, SCOPES[0], asked())
-    assert not world.kept.count_documents({"invalidated_at": {"$ne": None}, "domain_id": "d-1"})
+    assert not world.rollups.count_documents({"invalidated_at": {"$ne": None}, "domain_id": "d-1"})
 
 
-def test_events_that_are_deleted_in_their_time_are_missed_soon(world: World) -> None:
+def test_expired_events_leave_the_total(world: World) -> None:
     world.store(NOON - timedelta(hours=5))
     world.store(NOON - timedelta(hours=5))
     soon = NOON + timedelta(minutes=1)
     world.events.update_one({}, {"$set": {"expire_at": soon}})
     rollups = world.replica()
-    rollups.want("d-1")
+    rollups.request("d-1")
     rollups.refresh()
     world.check(rollups, SCOPES[0], asked())
     world.later(minutes=2)
@@ -188,22 +187,22 @@ def test_events_that_are_deleted_in_their_time_are_missed_soon(world: World) -> 
     world.check(rollups, SCOPES[0], asked())
 
 
-def test_while_events_are_deleted_in_their_time_totals_groups_and_pages_are_right(
+def test_totals_groups_and_pages_exact_while_events_expire(
     world: World,
     counted: Rollups,
     reader: EventReader,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """MongoDB looks once a minute and then deletes for as long as it takes: nobody counts meanwhile."""
+    """MongoDB deletes expired events once a minute, for as long as it takes; rollups are not refreshed meanwhile."""
     monkeypatch.setattr("event_service.store.event_reader.DEEP", 0)
     for at, hours in ((world.now - timedelta(hours=ago), ago) for ago in (9, 6, 3)):
         due = world.now + timedelta(hours=12 - hours)
         world.events.update_many(
             {"created_at": {"$gte": at - timedelta(hours=2), "$lt": at}}, {"$set": {"expire_at": due}}
         )
-    rollup_store.forget(world.kept)
+    rollup_store.clear(world.rollups)
     replica = world.replica()
-    replica.want("d-1")
+    replica.request("d-1")
     replica.refresh()
     reader._totals.rollups = replica
     group = {"keys": [{"k": "severity", "n": "severity"}], "fields": [{"n": "count", "o": "count"}]}
@@ -215,7 +214,7 @@ def test_while_events_are_deleted_in_their_time_totals_groups_and_pages_are_righ
         world.later(minutes=20)
         overdue = [row["_id"] for row in world.events.find({"expire_at": {"$lte": world.now}}).limit(2)]
         gone += world.events.delete_many({"_id": {"$in": overdue}}).deleted_count
-        # Bounds that cut through hours: the parts of them are remembered.
+        # Bounds that cut buckets: counts of their parts are cached.
         for query in (asked(), asked(filter=[since(NOON - timedelta(hours=6, minutes=30))])):
             world.check(replica, SCOPES[0], query)
         assert reader._statistics.stat(SCOPES[0], by_severity, replica) == reader._statistics.stat(
@@ -230,18 +229,18 @@ def test_while_events_are_deleted_in_their_time_totals_groups_and_pages_are_righ
     assert gone > 10
 
 
-def test_what_somebody_else_deletes_is_found_in_its_turn(world: World, counted: Rollups) -> None:
+def test_audit_finds_events_deleted_by_another_program(world: World, counted: Rollups) -> None:
     world.events.delete_many({"project_id": "p-2"})
-    for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):
+    for _ in range(world.rollups.count_documents({"domain_id": "d-1"}) + 3):
         world.later(seconds=2)
         counted.refresh()
     world.check(counted, SCOPES[0], asked())
 
 
-def test_what_somebody_else_brings_in_is_found_in_its_turn(world: World, counted: Rollups) -> None:
+def test_audit_finds_events_inserted_by_another_program(world: World, counted: Rollups) -> None:
     for ago in (timedelta(days=3), timedelta(days=3, hours=5), timedelta(days=1, hours=2), timedelta(hours=4)):
         world.store(NOON - ago)
-    for _ in range(world.kept.count_documents({"domain_id": "d-1"}) + 3):
+    for _ in range(world.rollups.count_documents({"domain_id": "d-1"}) + 3):
         world.later(seconds=2)
         counted.refresh()
     world.check(counted, SCOPES[0], asked())
@@ -259,7 +258,7 @@ def test_what_somebody_else_brings_in_is_found_in_its_turn(world: World, counted
     ],
     ids=["severity", "hour and severity", "webhook and day", "minute", "account"],
 )
-def test_groups_are_those_of_the_plain_query(
+def test_groups_equal_those_of_the_plain_query(
     world: World,
     counted: Rollups,
     reader: EventReader,  # noqa: F811
@@ -282,28 +281,28 @@ def test_groups_are_those_of_the_plain_query(
         assert statistics.stat(SCOPES[0], query, counted) == plain
 
 
-def test_forgotten_counts_are_not_used(world: World, counted: Rollups) -> None:
-    rollup_store.forget(world.kept)
+def test_cleared_rollups_are_not_used(world: World, counted: Rollups) -> None:
+    rollup_store.clear(world.rollups)
     world.later(seconds=2)
-    question = rollup_query_of(SCOPES[0], asked().where)
-    assert question is not None
-    assert counted.total(question, {"domain_id": "d-1"}) is None
+    rollup_query = rollup_query_of(SCOPES[0], asked().where)
+    assert rollup_query is not None
+    assert counted.total(rollup_query, {"domain_id": "d-1"}) is None
 
 
-def test_a_domain_with_too_many_kinds_is_counted_plainly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup_store, "MOST_KINDS", 1)
+def test_domain_above_the_limit_has_no_rollup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollup_store, "MAX_COUNTS", 1)
     for number in range(4):
         world.store(NOON - timedelta(hours=1), webhook_id=f"webhook-{number}")
     rollups = world.replica()
-    rollups.want("d-1")
+    rollups.request("d-1")
     rollups.refresh()
-    question = rollup_query_of(SCOPES[0], asked().where)
-    assert question is not None
-    assert rollups.total(question, {"domain_id": "d-1"}) is None
+    rollup_query = rollup_query_of(SCOPES[0], asked().where)
+    assert rollup_query is not None
+    assert rollups.total(rollup_query, {"domain_id": "d-1"}) is None
 
 
 @pytest.mark.parametrize("scope", SCOPES[:3], ids=["domain", "workspace", "project"])
-def test_pages_by_counted_hours_are_those_of_the_plain_query(
+def test_pages_by_seek_equal_those_of_the_plain_query(
     world: World,
     counted: Rollups,
     scope: Scope,

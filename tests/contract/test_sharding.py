@@ -1,6 +1,6 @@
-"""What is sent to a cluster's router, and that nothing else than one is sent anything.
+"""The admin commands that `db init --sharded` sends, and only to a mongos.
 
-There is no cluster here: what a mongos would answer is put in its place. docs/operations.md says that this is untested.
+A fake mongos replies: no cluster runs in the tests, as docs/operations.md says.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ SHARDED = indexes.wanted(sharded=True)
 
 
 class Router:
-    """The admin commands of a mongos; everything else goes to the database behind it."""
+    """Fake mongos: handles admin commands and passes the others to a database."""
 
     def __init__(self, database: Database) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -46,7 +46,7 @@ class Router:
 
 
 def _through(router: Router) -> Callable[..., Any]:
-    """A function, so that it is bound to the database it is called on."""
+    """Return a function, which is bound to the database that it is called on."""
 
     def command(admin: Any, *arguments: Any, **options: Any) -> Any:
         return router.command(admin, *arguments, **options)
@@ -64,29 +64,29 @@ def router(database: Database, database_kind: str) -> Iterator[Router]:
     database.client.drop_database("config")
 
 
-def test_each_collection_is_spread_once(database: Database, router: Router) -> None:
+def test_each_collection_is_sharded_once(database: Database, router: Router) -> None:
     done = sharding.init(database)
-    assert done == sharding.Sharded(("event", "alert", "condition", "claim"), (), ())
+    assert done == sharding.Sharded(("event", "alert", "condition", "idempotency_key"), (), ())
     assert router.sent == [
         {"enableSharding": database.name},
         {"shardCollection": f"{database.name}.event", "key": {"domain_id": 1, "created_at": 1}},
         {"shardCollection": f"{database.name}.alert", "key": {"_id": "hashed"}},
         {"shardCollection": f"{database.name}.condition", "key": {"_id": "hashed"}},
-        {"shardCollection": f"{database.name}.claim", "key": {"_id": "hashed"}},
+        {"shardCollection": f"{database.name}.idempotency_key", "key": {"_id": "hashed"}},
     ]
     assert list(router.sent[1]["key"]) == ["domain_id", "created_at"]
     router.sent.clear()
-    assert sharding.init(database).there == ("event", "alert", "condition", "claim")
+    assert sharding.init(database).there == ("event", "alert", "condition", "idempotency_key")
     assert router.sent == [{"enableSharding": database.name}]
 
 
-def test_what_somebody_has_spread_otherwise_is_left_alone(database: Database, router: Router) -> None:
+def test_collection_with_another_shard_key_stays(database: Database, router: Router) -> None:
     database.client["config"]["collections"].insert_one({"_id": f"{database.name}.event", "key": {"_id": "hashed"}})
     database.client["config"]["collections"].insert_one({"_id": f"x{database.name}.alert", "key": {"x": 1}})
-    assert sharding.init(database) == sharding.Sharded(("alert", "condition", "claim"), (), ("event",))
+    assert sharding.init(database) == sharding.Sharded(("alert", "condition", "idempotency_key"), (), ("event",))
 
 
-def test_a_database_that_has_events_gets_the_indexes_of_a_cluster(database: Database, router: Router) -> None:
+def test_existing_database_gets_the_indexes_of_a_cluster(database: Database, router: Router) -> None:
     indexes.ensure(database)
     sharding.init(database)
     assert schema.is_sharded(database)
@@ -99,22 +99,22 @@ def test_a_database_that_has_events_gets_the_indexes_of_a_cluster(database: Data
     assert next(one for one in inspect(database, 5000) if one.what == "indexes").verdict == "ok"
 
 
-def test_a_refusal_is_one_line(database: Database, router: Router) -> None:
+def test_refused_command_is_one_line(database: Database, router: Router) -> None:
     router.refusal = OperationFailure("no", 13, {"errmsg": "not authorized on admin"})
     with pytest.raises(DatabaseSettingsError, match=r"refuses enableSharding test_\w+: not authorized on admin"):
         sharding.init(database)
 
 
-def test_what_is_no_router_is_refused_and_left_as_it_was(database: Database, database_kind: str) -> None:
+def test_replica_set_is_refused_unchanged(database: Database, database_kind: str) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock knows no `hello`")
-    with pytest.raises(DatabaseSettingsError, match="the server is no mongos"):
+    with pytest.raises(DatabaseSettingsError, match="the server is not a mongos"):
         sharding.init(database)
     assert schema.stored_version(database) is None
     assert not MONGODB_URI or not database.list_collection_names()
 
 
-def test_every_unique_index_begins_with_the_shard_key() -> None:
+def test_unique_indexes_begin_with_the_shard_key() -> None:
     keys = {key.collection: key.keys for key in indexes.SHARD_KEYS}
     for index in SHARDED:
         if index.unique and index.collection in keys:
@@ -122,7 +122,7 @@ def test_every_unique_index_begins_with_the_shard_key() -> None:
     assert any(index.keys[:2] == keys[indexes.EVENT] for index in SHARDED)
 
 
-def test_each_documented_list_is_served_on_a_cluster_too() -> None:
+def test_documented_lists_have_an_index_on_a_cluster() -> None:
     # Nothing is promised where a unique index would have answered: one by event_id is found by the plain one.
     for shape in documented_shapes():
         if "event_id" not in shape.equal:

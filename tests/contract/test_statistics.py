@@ -1,4 +1,4 @@
-"""What statistics answer, on every database."""
+"""Replies to stat."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_groups(database: Database, reader: EventReader) -> None:
     ]
 
 
-def test_a_missing_key_is_null_alone_and_absent_beside_others(
+def test_missing_key_is_null_alone_and_absent_beside_others(
     database: Database, reader: EventReader, database_kind: str
 ) -> None:
     if database_kind == "mongomock":
@@ -87,8 +87,8 @@ def test_extremes_over_a_path_through_a_list_are_lists(
     assert statistic(reader, {"group": {"fields": fields}}) == [{"max": [5], "min": [1, 9]}]
 
 
-def test_groups_in_a_row_are_each_their_own(database: Database, reader: EventReader) -> None:
-    """MongoDB 6.0.5 answers 1 to the last two, unless something stands between the groups."""
+def test_adjacent_groups_are_not_merged(database: Database, reader: EventReader) -> None:
+    """MongoDB 6.0.5 returns 1 for the last two if the groups are adjacent."""
     for severity in Severity:
         for _ in range(2):
             stored(database, severity=severity)
@@ -153,13 +153,13 @@ def test_pages_of_statistics(database: Database, reader: EventReader) -> None:
     assert reader.stat(DOMAIN, nothing) == {"total_count": 0, "results": []}
 
 
-def test_no_rows_are_counted_as_zero(database: Database, reader: EventReader) -> None:
+def test_count_of_no_rows_is_zero(database: Database, reader: EventReader) -> None:
     assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 0}]
     stored(database)
     assert statistic(reader, {"count": {"name": "n"}}) == [{"n": 1}]
 
 
-def test_rows_of_documents_show_the_resources_fields_only(
+def test_document_rows_show_only_the_fields_of_the_resource(
     database: Database, reader: EventReader, database_kind: str
 ) -> None:
     event_id = stored(database, raw_data={"$k": 1.0}, created_at=NOON)
@@ -174,9 +174,7 @@ def test_rows_of_documents_show_the_resources_fields_only(
     assert shown.keys() == {"t"}
 
 
-def test_what_the_data_does_not_allow_is_the_callers_fault(
-    database: Database, reader: EventReader, database_kind: str
-) -> None:
+def test_unsuitable_data_is_an_invalid_query(database: Database, reader: EventReader, database_kind: str) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock: raises errors of its own")
     stored(database, raw_data={"x": "text"})
@@ -193,9 +191,7 @@ def test_what_the_data_does_not_allow_is_the_callers_fault(
         assert caught.value.message == f"{at}: a value does not suit {name}"
 
 
-def test_keys_that_became_values_are_those_of_the_payload(
-    database: Database, reader: EventReader, database_kind: str
-) -> None:
+def test_keys_turned_into_values_are_unescaped(database: Database, reader: EventReader, database_kind: str) -> None:
     if database_kind == "mongomock":
         pytest.skip("mongomock: no $substrCP")
     payload = {"$x": 1, "n\0l": 1, "": 1, "plain": 1, "␛": 1, "␛␛0": 1, "\0␛\0": 1, "a␛": 1}

@@ -1,4 +1,4 @@
-"""Nobody sees what is not theirs: a caller's answers are the same whether or not there is anything else.
+"""Tenant isolation: a caller's replies do not depend on the data of other tenants.
 
 Two domains share a database, and each caller has one that holds nothing but what this caller may see. Callers of both
 domains ask the same at the same moment, in every way the API has, and each must be answered in the shared database as
@@ -80,7 +80,7 @@ CALLERS: dict[str, Callable[[str], Principal]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: a query and the fields beside it, or an id."""
+    """A request: a query and fields, or an id."""
 
     query: dict[str, Any] = field(default_factory=dict)
     equals: dict[str, str] = field(default_factory=dict)
@@ -148,7 +148,7 @@ def documents(domain: str, chance: Random) -> tuple[list[dict[str, Any]], list[d
 
 
 class Events:
-    """What `EventServicer` needs of the manager to read events."""
+    """The part of `EventManager` that `EventServicer` reads by."""
 
     def __init__(self, reader: SharedEventReader) -> None:
         self._reader = reader
@@ -174,14 +174,14 @@ class Events:
 
 @dataclass(frozen=True)
 class Side:
-    """What answers over one database."""
+    """The servicers over one database."""
 
     events: EventServicer
     exporter: Exporter
     webhooks: WebhookManager
 
     async def ask(self, rpc: str, who: Principal, request: Request) -> Any:
-        """The answer as JSON text, or code and text of the refusal. The order of groups and sets is left open."""
+        """Return the reply as JSON text with sorted lists, or code and message of the error."""
         try:
             return canonical(await METHODS[rpc](self, who, request))
         except EventServiceError as error:
@@ -243,7 +243,7 @@ def canonical(answer: Any) -> str:
 
 
 def unordered(value: Any) -> Any:
-    """The answer with every list in one order: the database gives groups and sets in any."""
+    """Return the reply with sorted lists: the database returns groups and sets in any order."""
     if isinstance(value, dict):
         return {name: unordered(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -253,7 +253,7 @@ def unordered(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Tenants:
-    """One database that both domains share, and one for each caller alone, by domain and role."""
+    """One database with both domains, and one per caller with only its data, by domain and role."""
 
     shared: Side
     alone: dict[tuple[str, str], Side]
@@ -262,7 +262,7 @@ class Tenants:
 
 @pytest.fixture(scope="module")
 def databases(mongodb_uri: str) -> Iterator[dict[tuple[str, str], Database]]:
-    """Filled databases: by domain and role, and the shared one under ("", "")."""
+    """Return filled databases by (domain, role), and the shared one under ("", "")."""
     chance = Random(1)
     filled = {domain: documents(domain, chance) for domain in DOMAINS}
     made: dict[tuple[str, str], Database] = {}
@@ -314,7 +314,7 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
 
 
 async def answers(tenants: Tenants, rpc: str, role: str, request: Request) -> list[Any]:
-    """Both domains ask at once; each must be answered as where it is alone."""
+    """Send a request for both domains concurrently; each reply must equal that of its own database."""
     callers = {domain: CALLERS[role](domain) for domain in DOMAINS}
     together = await asyncio.gather(
         *(tenants.shared.ask(rpc, who, request) for who in callers.values()),
@@ -331,8 +331,8 @@ async def answers(tenants: Tenants, rpc: str, role: str, request: Request) -> li
 
 
 @pytest.mark.chaos
-async def test_generated_queries(tenants: Tenants) -> None:
-    """Each is asked by both domains in one of six roles."""
+async def test_random_queries_never_show_another_tenant(tenants: Tenants) -> None:
+    """Both domains send each query in one of six roles."""
     chance = Random(10)
     resources = {
         "Event": Queries(8, tenants.values, tenant_queries.FIELDS, tenant_queries.REQUEST_FIELDS),
@@ -368,8 +368,8 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("role", CALLERS)
-async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants: Tenants, role: str) -> None:
-    """`"workspace_id" "domain_id"` is one word to Python, and filters nothing: there, everybody sees every domain."""
+async def test_domain_admin_of_upstreams_missing_comma(tenants: Tenants, role: str) -> None:
+    """Upstream's `"workspace_id" "domain_id"` is one string: there, every caller sees every domain."""
     everything, _ = await answers(tenants, "Event.list", role, Request({"page": {"limit": 1000}}))
     rows = json.loads(everything)[0].get("results", [])
     assert FOREIGN.keys() == set(tenant_queries.REQUEST_FIELDS)
@@ -394,7 +394,7 @@ async def test_the_missing_comma_of_upstreams_event_service_py_line_171(tenants:
 
 @pytest.mark.parametrize("resource", ["Event", "Webhook"])
 @pytest.mark.parametrize("role", CALLERS)
-async def test_a_foreign_id_and_a_missing_one_are_refused_alike(tenants: Tenants, resource: str, role: str) -> None:
+async def test_foreign_id_and_missing_id_get_the_same_error(tenants: Tenants, resource: str, role: str) -> None:
     for foreign, missing in (("event-b00000000001", "event-c00000000001"), ("webhook-b1", "webhook-c1")):
         refusals = [(await answers(tenants, f"{resource}.get", role, Request(id=one)))[0] for one in (foreign, missing)]
         key = f"{resource.lower()}_id"
@@ -404,8 +404,8 @@ async def test_a_foreign_id_and_a_missing_one_are_refused_alike(tenants: Tenants
         ]
 
 
-async def test_the_same_question_at_the_same_moment_is_not_shared_between_tenants(tenants: Tenants) -> None:
-    """Concurrent reads share queries: within a scope, never across."""
+async def test_concurrent_equal_queries_are_not_shared_between_tenants(tenants: Tenants) -> None:
+    """Concurrent reads share queries within a scope, never across scopes."""
     request = Request({"sort": [{"key": "title"}]})
     callers = [(domain, role) for domain in DOMAINS for role in CALLERS]
     expected = [

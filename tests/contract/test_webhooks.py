@@ -1,4 +1,4 @@
-"""Webhooks on a real store: what is kept of them, who finds them, and what an upstream document turns into."""
+"""Storing, finding and listing webhooks, and upstream documents at their first use."""
 
 import json
 from dataclasses import replace
@@ -22,12 +22,12 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DOMAIN = Scope("d-1")
 WORKSPACE = Scope("d-1", "ws-1")
 MEMBER = Scope("d-1", "ws-1", ("project-1",))
-NOBODY = Scope("d-1", "ws-1", ())
-FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NOBODY]
+NO_PROJECT = Scope("d-1", "ws-1", ())
+FOREIGN = [Scope("d-2"), Scope("d-1", "ws-2"), Scope("d-1", "ws-1", ("project-2", "project-3")), NO_PROJECT]
 
 
 def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
-    """A webhook whose key is `key of <webhook_id>`."""
+    """Return a webhook with the access key `key of <webhook_id>`."""
     webhook = Webhook(
         webhook_id=webhook_id,
         name=f"hook {webhook_id}",
@@ -42,7 +42,7 @@ def make(webhook_id: str = "webhook-1", **changes: Any) -> Webhook:
 
 
 def upstream_document(webhook_id: str, key: str, **changes: Any) -> dict[str, Any]:
-    """As upstream writes them, the key in clear and once more in the URL."""
+    """Return an upstream document, with the access key in clear and in the URL."""
     return {
         "webhook_id": webhook_id,
         "name": f"hook {webhook_id}",
@@ -82,7 +82,7 @@ def ids(page: WebhookPage) -> list[str]:
     return [webhook.webhook_id for webhook in page.webhooks] + [webhook_id for webhook_id, _ in page.selected]
 
 
-def test_what_is_stored_comes_back(store: WebhookStore) -> None:
+def test_webhook_round_trips(store: WebhookStore) -> None:
     webhook = make(
         tags={"a.b": {"$c": [1, None, {"": "x"}]}, "\0": "y"},
         plugin=PluginInfo("plugin-9", "2.1", {"$where": 1, "x.y": True}, {"": []}, "MANUAL"),
@@ -99,37 +99,37 @@ def test_what_is_stored_comes_back(store: WebhookStore) -> None:
     assert store.find_for_delivery("webhook-1") == webhook
 
 
-def test_no_key_is_stored(store: WebhookStore, database: Database) -> None:
+def test_key_in_clear_is_not_stored(store: WebhookStore, database: Database) -> None:
     store.insert(make())
     (document,) = database["webhook"].find()
     assert "key of webhook-1" not in repr(document)
     assert not {"access_key", "webhook_url"} & document.keys()
 
 
-def test_field_names_are_upstreams(store: WebhookStore, database: Database) -> None:
+def test_fields_have_upstreams_names(store: WebhookStore, database: Database) -> None:
     store.insert(make())
     (document,) = database["webhook"].find()
-    ours = {"access_key_hashes", "previous_key_expires_at", "encrypted_keys", "made_by_event_service", "_id"}
-    assert document.keys() - ours == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
+    own_fields = {"access_key_hashes", "previous_key_expires_at", "encrypted_keys", "made_by_event_service", "_id"}
+    assert document.keys() - own_fields == upstream_document("x", "y").keys() - {"access_key", "webhook_url", "project"}
     assert document["plugin_info"].keys() == upstream_document("x", "y")["plugin_info"].keys()
 
 
-def test_what_upstream_has_made_stays_upstreams(store: WebhookStore, database: Database) -> None:
-    """Whether a condition that is new here may have a past depends on it."""
+def test_upstream_webhook_is_not_marked_as_made_here(store: WebhookStore, database: Database) -> None:
+    """The mark decides whether a new condition looks for upstream events."""
     store.insert(replace(make("webhook-1"), is_ours=True))
     database["webhook"].insert_one(upstream_document("webhook-2", "key"))
     found = [store.find_for_delivery(webhook_id) for webhook_id in ("webhook-1", "webhook-2", "webhook-2")]
     assert [webhook is not None and webhook.is_ours for webhook in found] == [True, False, False]
 
 
-def test_an_id_is_taken_once(store: WebhookStore) -> None:
+def test_webhook_id_is_unique(store: WebhookStore) -> None:
     store.insert(make())
     with pytest.raises(AlreadyExists):
         store.insert(make(name="other"))
 
 
 @pytest.mark.parametrize("scope", FOREIGN, ids=str)
-def test_nobody_touches_what_is_not_theirs(store: WebhookStore, scope: Scope) -> None:
+def test_webhook_of_another_tenant_is_not_found(store: WebhookStore, scope: Scope) -> None:
     before = make(plugin=PluginInfo("cloud-eye", options={"project_id": "p"}))
     store.insert(before)
     assert store.find(scope, "webhook-1") is None
@@ -146,7 +146,7 @@ def test_nobody_touches_what_is_not_theirs(store: WebhookStore, scope: Scope) ->
 
 
 @pytest.mark.parametrize("scope", [DOMAIN, WORKSPACE, MEMBER], ids=str)
-def test_changes(store: WebhookStore, scope: Scope) -> None:
+def test_update_changes_the_given_fields(store: WebhookStore, scope: Scope) -> None:
     store.insert(make(tags={"a": 1}))
     changed = store.update(
         scope,
@@ -174,7 +174,7 @@ def test_changes(store: WebhookStore, scope: Scope) -> None:
     assert store.find_for_delivery("webhook-1") is None
 
 
-def test_whoever_rotates_second_is_told(store: WebhookStore) -> None:
+def test_second_of_two_rotations_fails(store: WebhookStore) -> None:
     before = make()
     store.insert(before)
     first, second = replace(before, key_hashes=["1", "0"]), replace(before, key_hashes=["2", "0"])
@@ -184,14 +184,14 @@ def test_whoever_rotates_second_is_told(store: WebhookStore) -> None:
 
 
 @pytest.mark.parametrize("hashes", [[], ["1"], ["1", "2"]])
-def test_keys_can_be_replaced_whatever_they_were(store: WebhookStore, hashes: list[str]) -> None:
+def test_keys_of_any_kind_can_be_replaced(store: WebhookStore, hashes: list[str]) -> None:
     before = make(key_hashes=hashes)
     store.insert(before)
     after = replace(before, key_hashes=["new"], encrypted_keys=[b"s"], previous_key_expires_at=NOW)
     assert store.replace_keys(WORKSPACE, before, after) == after
 
 
-def test_counters_of_many_webhooks_are_written_at_once(store: WebhookStore, database: Database) -> None:
+def test_counts_of_many_webhooks_in_one_write(store: WebhookStore, database: Database) -> None:
     store.insert(make("webhook-1"))
     database["webhook"].insert_one({**upstream_document("webhook-2", "k"), "requests": {"total": 5, "error": 1}})
     without = upstream_document("webhook-3", "k")
@@ -215,7 +215,7 @@ def test_counters_of_many_webhooks_are_written_at_once(store: WebhookStore, data
     }
 
 
-def test_what_became_of_deliveries_is_added_up(store: WebhookStore, database: Database) -> None:
+def test_delivery_counts_add_up(store: WebhookStore, database: Database) -> None:
     store.insert(make("webhook-1"))
     database["webhook"].insert_one(upstream_document("webhook-2", "k"))
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -278,7 +278,7 @@ class TestUpstreamDocuments:
         assert untouched is not None
         assert untouched["access_key"] == "k2"
 
-    def test_are_hashed_all_at_once(self, store: WebhookStore, database: Database) -> None:
+    def test_are_hashed_by_hash_clear_keys(self, store: WebhookStore, database: Database) -> None:
         assert store.hash_clear_keys() == 2
         assert store.hash_clear_keys() == 0
         assert all("access_key" not in document for document in database["webhook"].find())
@@ -286,7 +286,7 @@ class TestUpstreamDocuments:
         assert webhook is not None
         assert webhook.key_hashes == [access_key_hash("k2")]
 
-    def test_a_rotation_is_not_undone_by_a_late_first_use(self, store: WebhookStore, database: Database) -> None:
+    def test_late_first_use_does_not_undo_a_rotation(self, store: WebhookStore, database: Database) -> None:
         late = database["webhook"].find_one({"webhook_id": "webhook-1"})
         before = store.find(WORKSPACE, "webhook-1")
         assert late is not None
@@ -303,13 +303,13 @@ class TestUpstreamDocuments:
         store.find_for_delivery("webhook-1")
         assert store.replace_keys(WORKSPACE, before, replace(before, key_hashes=["new"])) is not None
 
-    def test_their_keys_are_found_by_the_clear_key_and_its_digest(self, store: WebhookStore) -> None:
+    def test_list_by_access_key_finds_clear_keys_and_digests(self, store: WebhookStore) -> None:
         assert ids(ask(store, WORKSPACE, {}, access_key="k1")) == ["webhook-1"]
         store.find_for_delivery("webhook-1")
         assert ids(ask(store, WORKSPACE, {}, access_key="k1")) == ["webhook-1"]
         assert ids(ask(store, WORKSPACE, {}, access_key=access_key_hash("k1"))) == []
 
-    def test_odd_ones_are_served_too(self, store: WebhookStore, database: Database) -> None:
+    def test_documents_with_odd_values_are_read(self, store: WebhookStore, database: Database) -> None:
         database["webhook"].delete_many({})
         database["webhook"].insert_one(
             {"webhook_id": "webhook-9", "domain_id": "d-1", "plugin_info": None, "tags": None}
@@ -335,7 +335,7 @@ class TestUpstreamDocuments:
         ids=json.dumps,
     )
     @pytest.mark.parametrize("used", [False, True])
-    def test_no_statistic_shows_a_key(self, store: WebhookStore, query: dict[str, Any], used: bool) -> None:
+    def test_stat_returns_no_key(self, store: WebhookStore, query: dict[str, Any], used: bool) -> None:
         if used:
             store.hash_clear_keys()
         try:
@@ -357,7 +357,7 @@ class TestUpstreamDocuments:
         ],
         ids=json.dumps,
     )
-    def test_no_list_shows_a_key(self, store: WebhookStore, query: dict[str, Any]) -> None:
+    def test_list_returns_no_key(self, store: WebhookStore, query: dict[str, Any]) -> None:
         page = ask(store, DOMAIN, query)
         assert len(page.webhooks) + len(page.selected) == 2
         assert not any(text in repr(page.selected) for text in ("k1", "k2", "key", "hash"))
@@ -391,8 +391,8 @@ SECRET = [
     ],
     ids=json.dumps,
 )
-def test_a_list_does_not_say_anything_of_keys(store: WebhookStore, query: dict[str, Any], name: str) -> None:
-    """Refused; or, where the language ignores unknown fields, the same as without."""
+def test_list_cannot_filter_on_keys(store: WebhookStore, query: dict[str, Any], name: str) -> None:
+    """The query is refused or, where unknown fields are ignored, returns the same as without."""
     store.insert(make("webhook-1", encrypted_keys=[b"k"]))
     query = json.loads(json.dumps(query).replace("NAME", name))
     if query == {"only": ["webhook_url"]}:
@@ -433,9 +433,7 @@ def test_a_list_does_not_say_anything_of_keys(store: WebhookStore, query: dict[s
     ],
     ids=json.dumps,
 )
-def test_a_statistic_does_not_say_anything_of_keys(
-    store: WebhookStore, database: Database, query: dict[str, Any], name: str
-) -> None:
+def test_stat_cannot_use_keys(store: WebhookStore, database: Database, query: dict[str, Any], name: str) -> None:
     store.insert(make("webhook-1", encrypted_keys=[b"k"]))
     database["webhook"].insert_one(upstream_document("webhook-2", "canary"))
     query = json.loads(json.dumps(query).replace("NAME", name))
@@ -464,7 +462,7 @@ class TestLists:
             )
         store.insert(make("webhook-9", workspace_id="ws-2", name="far"))
 
-    def test_by_name_and_the_rest_cut(self, store: WebhookStore) -> None:
+    def test_sorted_by_name_and_cut_at_the_limit(self, store: WebhookStore) -> None:
         page = ask(store, WORKSPACE, {})
         assert [webhook.name for webhook in page.webhooks] == ["Alpha", "alpha", "bravo"]
         assert (page.total_count, page.cut) == (5, True)
@@ -523,7 +521,7 @@ class TestLists:
         ]
         assert page.total_count == 2
 
-    def test_a_page_without_a_limit_ends_at_the_replys_size(self, store: WebhookStore) -> None:
+    def test_page_without_a_limit_is_bounded_in_bytes(self, store: WebhookStore) -> None:
         store._reader._max_reply_bytes = 1
         page = ask(store, WORKSPACE, {})
         assert (len(page.webhooks), page.cut, page.total_count) == (1, True, 5)
@@ -537,7 +535,7 @@ class TestLists:
 
 
 class TestByAccessKey:
-    def test_only_keys_that_hold(self, store: WebhookStore) -> None:
+    def test_only_valid_keys_match(self, store: WebhookStore) -> None:
         future, past = datetime.now(UTC) + timedelta(hours=1), datetime.now(UTC) - timedelta(seconds=1)
         hashes = [access_key_hash("new"), access_key_hash("old")]
         store.insert(make("webhook-1", key_hashes=hashes, previous_key_expires_at=future))
@@ -559,7 +557,7 @@ class TestCloudEye:
         options = {} if option is None else {"project_id": option}
         store.insert(make(webhook_id, **{"plugin": PluginInfo("cloud-eye", options=options), **changes}))
 
-    def test_by_its_option_or_else_by_its_project(self, store: WebhookStore) -> None:
+    def test_matched_by_option_or_else_by_project(self, store: WebhookStore) -> None:
         self.insert(store, "webhook-1", "ces-1")
         self.insert(store, "webhook-2", None, project_id="project-2")
         self.insert(store, "webhook-3", None, project_id="ces-1", created_at=NOW - timedelta(days=1))
@@ -576,7 +574,7 @@ class TestCloudEye:
         assert found("ces-4") is None
         assert found("") is None
 
-    def test_an_enabled_one_goes_first(self, store: WebhookStore) -> None:
+    def test_enabled_webhook_precedes_disabled(self, store: WebhookStore) -> None:
         self.insert(store, "webhook-1", "ces-1", state=WebhookState.DISABLED, created_at=NOW - timedelta(days=1))
         self.insert(store, "webhook-2", "ces-1")
         self.insert(store, "webhook-3", "ces-1", created_at=NOW + timedelta(days=1))

@@ -87,5 +87,5 @@ def test_indexes_can_be_made_beforehand_but_there_is_nothing_to_shard(keeping: S
     assert "Collections and indexes exist." in made.stdout
     refused = db(keeping, "init", "--sharded")
     assert refused.returncode != 0
-    assert "the server is no mongos" in refused.stderr
+    assert "the server is not a mongos" in refused.stderr
     assert "Traceback" not in refused.stderr

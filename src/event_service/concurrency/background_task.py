@@ -17,7 +17,7 @@ Stopping: TypeAlias = Callable[[], bool]
 """True once the work is to stop early. It is repeated at the next start."""
 
 
-class Background:
+class BackgroundTask:
     """Work that starts on construction.
 
     Args:

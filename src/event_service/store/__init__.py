@@ -1,1 +1,1 @@
-"""MongoDB, and nobody else's MongoDB: only this package imports pymongo or writes an operator."""
+"""The database layer: only this package imports pymongo and writes MongoDB operators."""

@@ -1,4 +1,4 @@
-"""The `alert` collection, with upstream's field names. Alerts are opened and closed here and nothing else."""
+"""The `alert` collection, with upstream's field names. Alerts are only opened and resolved."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -18,14 +18,20 @@ COLLECTION = "alert"
 
 
 class AlertStore:
-    """Writes alerts; which alert is opened or closed is decided in `events/alert_rules.py`."""
+    """Writes alerts as `events/alert_rules.py` decides."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._alerts = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
     def open(self, alerts: Sequence[Alert]) -> None:
-        """Stores new alerts. One that is there already was opened by another replica, or before a crash: the same."""
+        """Store new alerts.
+
+        An `_id` that exists is the same alert, stored by another replica or before a crash: see ADR 0003.
+
+        Raises:
+            EventServiceError: the database failed.
+        """
         if not alerts:
             return
         with database_errors(writing=True):
@@ -35,7 +41,11 @@ class AlertStore:
                 raise translate_write(failure)
 
     def close(self, resolutions: Sequence[Resolution]) -> None:
-        """Resolves alerts. Resolution one twice changes nothing."""
+        """Resolve alerts. Idempotent: an alert that is RESOLVED does not change.
+
+        Raises:
+            EventServiceError: the database failed.
+        """
         if not resolutions:
             return
         writes = [
@@ -59,27 +69,27 @@ class AlertStore:
             self._alerts.bulk_write(writes, ordered=False)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
-        """State and resolved_at of the stored alerts among `alert_ids`.
+        """Return state and resolved_at of the alerts that exist, by alert_id.
 
-        An upstream database may hold anything. What is not RESOLVED is open, so that a recovery can still end it.
+        An unknown state, as an upstream database may hold, becomes TRIGGERED, so that a recovery can resolve it.
         """
-        wanted = {"alert_id": {"$in": list(alert_ids)}}
+        matching = {"alert_id": {"$in": list(alert_ids)}}
         fields = {"_id": False, "alert_id": True, "state": True, "resolved_at": True}
         with database_errors():
             return {
                 row["alert_id"]: (_state(row.get("state")), _date(row.get("resolved_at")))
-                for row in self._alerts.find(wanted, fields, max_time_ms=self._timeout_ms)
+                for row in self._alerts.find(matching, fields, max_time_ms=self._timeout_ms)
             }
 
     def state(self, scope: Scope, alert_id: str) -> AlertState | None:
-        """State of one alert; None where there is none of that name in the scope. See `states`.
+        """Return the state of one alert, or None if the scope has no such alert. See `states`.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        wanted = {"alert_id": alert_id, **compile_scope(scope)}
+        matching = {"alert_id": alert_id, **compile_scope(scope)}
         with caller_query(self._timeout_ms):
-            row = self._alerts.find_one(wanted, {"_id": False, "state": True}, max_time_ms=self._timeout_ms)
+            row = self._alerts.find_one(matching, {"_id": False, "state": True}, max_time_ms=self._timeout_ms)
         return None if row is None else _state(row.get("state"))
 
 

@@ -1,4 +1,4 @@
-"""Many documents at once: inserts and updates in one journalled write each."""
+"""Bulk inserts that report each refused document."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,24 +12,27 @@ from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, Serv
 from event_service.store.client import Document
 from event_service.store.driver_errors import DOCUMENT_TOO_LARGE, WriteFailure, write_errors, write_failures
 
-_PART_BYTES = 16_000_000  # of documents in one command, which the driver refuses beyond 16 MiB and 16 KiB in all
+_CHUNK_BYTES = 16_000_000  # of documents in one command; the driver refuses commands above 16 MiB + 16 KiB
 
 
 def insert_each(collection: Collection[Document], documents: Sequence[Document]) -> list[WriteFailure]:
-    """Inserts documents, in no order; returns once all that were not refused are journalled.
+    """Insert documents unordered, and return once all that were not refused are journalled by a majority.
 
-    The driver's `insert_many` looks at each document and copies lists of them about, which costs as much as encoding
-    them; the command goes without. Like the driver it sends everything once more where the connection broke before
-    the answer came. What the first attempt had stored is then refused as a DUPLICATE_KEY.
+    Sends the `insert` command itself, because `Collection.insert_many` spends as much time on copies of the documents
+    as on encoding them. Like the driver, it retries once after a connection error; documents that the first attempt
+    stored are then refused as DUPLICATE_KEY.
 
-    What is more than one command holds goes in several, one after the other. If one of them fails, nothing is known of
-    any document: as with one command whose answer is lost, those of the commands before it are stored.
+    Documents that exceed one command are sent in several, one after the other. If one of those fails, the documents of
+    earlier commands are stored: the caller has to retry all, as after a lost reply.
 
     Args:
         documents: each with its `_id`.
 
     Returns:
-        the members that were refused.
+        One failure for each refused document.
+
+    Raises:
+        PyMongoError: nothing is known of any document.
     """
     if not isinstance(collection, Collection):  # mongomock
         try:
@@ -37,11 +40,11 @@ def insert_each(collection: Collection[Document], documents: Sequence[Document])
         except BulkWriteError as error:
             return write_errors(error)
         return []
-    with suppress(DocumentTooLarge):  # the command as a whole is; the driver has sent nothing of it
+    with suppress(DocumentTooLarge):  # the command is; the driver has sent none of it
         return _insert(collection, documents)
     failures: list[WriteFailure] = []
-    for start, part in _parts(collection, documents):
-        failures += (replace(failure, index=start + failure.index) for failure in _insert_part(collection, part))
+    for start, chunk in _chunks(collection, documents):
+        failures += (replace(failure, index=start + failure.index) for failure in _insert_chunk(collection, chunk))
     return failures
 
 
@@ -54,31 +57,31 @@ def _insert(collection: Collection[Document], documents: Sequence[Document | Raw
     }
     try:
         reply = collection.database.command(command)
-    except ServerSelectionTimeoutError:
+    except ServerSelectionTimeoutError:  # an AutoReconnect too, but nothing was sent
         raise
     except AutoReconnect:
         reply = collection.database.command(command)
     return write_failures(reply.get("writeErrors", ()), reply.get("writeConcernError"))
 
 
-def _parts(
+def _chunks(
     collection: Collection[Document], documents: Iterable[Document]
 ) -> Iterator[tuple[int, list[RawBSONDocument]]]:
-    """The encoded documents in runs that a command holds, or of one that is larger; each with its first one's index."""
+    """Yield (index of the first document, encoded documents) that fit a command, or one document that does not."""
     start, size = 0, 0
-    part: list[RawBSONDocument] = []
+    chunk: list[RawBSONDocument] = []
     for index, document in enumerate(documents):
         encoded = bson.encode(document, codec_options=collection.codec_options)
-        if part and size + len(encoded) > _PART_BYTES:
-            yield start, part
-            start, size, part = index, 0, []
-        part.append(RawBSONDocument(encoded))
+        if chunk and size + len(encoded) > _CHUNK_BYTES:
+            yield start, chunk
+            start, size, chunk = index, 0, []
+        chunk.append(RawBSONDocument(encoded))
         size += len(encoded)
-    yield start, part
+    yield start, chunk
 
 
-def _insert_part(collection: Collection[Document], part: Sequence[RawBSONDocument]) -> list[WriteFailure]:
+def _insert_chunk(collection: Collection[Document], chunk: Sequence[RawBSONDocument]) -> list[WriteFailure]:
     try:
-        return _insert(collection, part)
-    except DocumentTooLarge as error:  # alone: larger than any document may be
+        return _insert(collection, chunk)
+    except DocumentTooLarge as error:  # the chunk is a single document
         return [WriteFailure(index=0, code=DOCUMENT_TOO_LARGE, key="", message=str(error))]

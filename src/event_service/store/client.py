@@ -1,4 +1,4 @@
-"""The connection to MongoDB: what is promised on every write, and how long anything may take."""
+"""The connection to MongoDB: write concern, read concerns and timeouts."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,43 +21,42 @@ Document: TypeAlias = dict[str, Any]
 Database: TypeAlias = PymongoDatabase[Document]
 
 JOURNALLED = WriteConcern(w="majority", j=True)
-"""OK means: on the disks of a majority. `w: majority` alone was measured to lose acknowledged writes."""
+"""Acknowledged writes are on the disks of a majority. `w: majority` without `j` was measured to lose them."""
 
 MAJORITY = ReadConcern("majority")
-"""Show only what no failover takes back. A primary that has lost its majority still answers `local` reads, for as long
-as electionTimeoutMillis, from writes that will be rolled back: an answer from those must not become an acknowledgement.
+"""Returns only data that no failover rolls back. A primary that has lost its majority answers `local` reads until
+electionTimeoutMillis has passed, from writes that will be rolled back; no acknowledgement may rest on those.
 Source: https://www.mongodb.com/docs/manual/reference/read-concern-majority/
 """
 
 LINEARIZABLE = ReadConcern("linearizable")
-"""The same, and as certain of what is not there: a majority read does not show yet what is about to be confirmed. Costs
-a write to the majority, and is for primaries only.
+"""Also proves absence: a majority read misses writes that are about to be acknowledged. Costs a no-op write to the
+majority; primaries only.
 Source: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/
 """
 
-# Defaults that an URI may overrule. A database that has gone away is noticed at once where it closes its sockets, and
-# by the monitor's missing heartbeat where it does not: HEARTBEAT + CONNECT.
-_HEARTBEAT_MS = 500  # the least that drivers allow
+# Defaults that the URI may override. A server that closes its sockets is found unreachable immediately; one that does
+# not, after a missing heartbeat: HEARTBEAT + CONNECT.
+_HEARTBEAT_MS = 500  # the minimum that drivers allow
 _CONNECT_MS = 1_000
 _SERVER_SELECTION_MS = 1_000
-_SOCKET_MARGIN_MS = 2_000  # past the server's own limit for a query, so that the server's answer wins
-_GOODBYE_SECONDS = 1.0  # for the server to hear that sessions are over, which end by themselves, too
-_SPARE_CONNECTIONS = 8  # beside one for each read thread: writer, health, webhook counters, change feed, start-up
+_SOCKET_MARGIN_MS = 2_000  # above the server's own maxTimeMS, so that the server's error comes first
+_CLOSE_SECONDS = 1.0  # to end sessions, which the server ends by itself otherwise
+_SPARE_CONNECTIONS = 8  # for writer, health check, delivery stats, change stream and start-up
 
 
 class DatabaseSettingsError(Exception):
-    """EVENT_SERVICE_MONGODB_URI cannot be used; the text is one line for the operator and holds no password."""
+    """EVENT_SERVICE_MONGODB_URI cannot be used. The message is one line for the operator, without passwords."""
 
 
 def connect(
     settings: Settings, uri: str, *, listeners: Sequence[CommandListener | ServerListener | TopologyListener] = ()
 ) -> Database:
-    """The database to store in. Nothing is sent yet: the driver connects in the background.
+    """Return the database of the settings. Does not block: the driver connects in the background.
 
     Args:
-        uri: of a MongoDB, or of the embedded database. Time limits named in it win over ours; the write and read
-            concern of this service do not change.
-        listeners: told by the driver's own monitoring when servers come and go, or of every command.
+        uri: connection string. Its timeouts override the defaults here; its read and write concern do not apply.
+        listeners: pymongo's listeners of commands, servers or the topology.
 
     Raises:
         DatabaseSettingsError: the URI is malformed.
@@ -74,8 +73,8 @@ def connect(
             event_listeners=list(listeners),
             **_unless_named(uri, settings),
         )
-    except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:  # OSError: a file it names
-        raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI cannot be used: {_first_line(error)}") from None
+    except (InvalidURI, ConfigurationError, ValueError, TypeError, OSError) as error:  # OSError: a file in the URI
+        raise DatabaseSettingsError(f"EVENT_SERVICE_MONGODB_URI is not valid: {_first_line(error)}") from None
     return client.get_database(
         settings.database, codec_options=CODEC_OPTIONS, write_concern=JOURNALLED, read_concern=MAJORITY
     )
@@ -84,7 +83,7 @@ def connect(
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
     tz_aware=True,
     tzinfo=UTC,
-    # A single odd document of somebody else's must not make a whole list unreadable.
+    # One document of another program with an odd date or string must not make a whole list unreadable.
     datetime_conversion=DatetimeConversion.DATETIME_CLAMP,
     unicode_decode_error_handler="replace",
 )
@@ -92,8 +91,7 @@ CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
 
 def _unless_named(uri: str, settings: Settings) -> dict[str, Any]:
     options = {
-        # Asking twice a second finds a new primary as soon as a stream of states does, and spares each server a
-        # connection and a thread that are held all the time.
+        # At this heartbeat, polling finds a new primary as fast as streaming, with one connection less per server.
         "serverMonitoringMode": "poll",
         "heartbeatFrequencyMS": _HEARTBEAT_MS,
         "connectTimeoutMS": _CONNECT_MS,
@@ -110,27 +108,27 @@ def _first_line(error: Exception) -> str:
 
 
 time_limit = pymongo.timeout
-"""`with time_limit(seconds):` all database calls inside, retries included, end by then or fail as a timeout."""
+"""`with time_limit(seconds):` bounds the total time of all database calls inside, retries included."""
 
 
 @contextmanager
 def caller_query(max_time_ms: int) -> Iterator[None]:
-    """A caller's own query is inside: it ends in that time on every database, or is the caller's to narrow.
+    """Bound the time of a caller's query and translate its errors.
 
     Raises:
-        QueryError, DeadlineExceeded, Unavailable: as `database_errors` has them.
+        QueryError, DeadlineExceeded, Unavailable: see `database_errors`.
     """
     with database_errors(querying=True), time_limit(max_time_ms / 1000):
         yield
 
 
-def close(database: Database, seconds: float = _GOODBYE_SECONDS) -> None:
-    """Ends the connections of `connect`, and its sessions where the server hears of that in time.
+def close(database: Database, seconds: float = _CLOSE_SECONDS) -> None:
+    """Close the connections of `connect`, and end its sessions if the server answers in time.
 
-    Without a limit the driver looks for a server that is gone for as long as the URI's serverSelectionTimeoutMS says.
+    Without a limit the driver waits serverSelectionTimeoutMS for a server that is unreachable.
 
     Args:
-        seconds: what may be spent on that, of a second at most.
+        seconds: time limit, at most one second.
     """
-    with time_limit(max(min(seconds, _GOODBYE_SECONDS), 0.1)):  # to the driver, no seconds are no limit
+    with time_limit(max(min(seconds, _CLOSE_SECONDS), 0.1)):  # 0 means no limit to the driver
         database.client.close()

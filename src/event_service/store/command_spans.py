@@ -1,6 +1,6 @@
-"""A span for each command that the driver sends, below whatever asked for it. Only where tracing is configured.
+"""An OpenTelemetry span for each MongoDB command, as a child of the request's span. Only if tracing is configured.
 
-The command's own text is not in it: it would hold what callers ask for, and events.
+Spans omit `db.query.text`: it would contain callers' values and events.
 
 Source: OpenTelemetry semantic conventions for MongoDB (1.37).
 """
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 class CommandSpans(CommandListener):
-    """Told by the driver, in the thread that waits for the answer. Safe for many threads: ids of requests differ."""
+    """pymongo's command listener. Safe for many threads: request ids are unique."""
 
     def __init__(self, tracing: Tracing) -> None:
-        from opentelemetry import trace  # noqa: PLC0415 - only where it is configured
+        from opentelemetry import trace  # noqa: PLC0415 - optional dependency
 
         self._trace = trace
         self._tracer = tracing.tracer
         self._spans: dict[int, Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
-        """A command is sent. What nobody's request has asked for (probes, counters) makes no span."""
+        """Start a span, unless the command belongs to no request (health check, delivery stats)."""
         if not self._trace.get_current_span().get_span_context().is_valid:
             return
         collection = event.command.get(event.command_name)
@@ -44,12 +44,12 @@ class CommandSpans(CommandListener):
         )
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
-        """It was answered."""
+        """End the span."""
         if (span := self._spans.pop(event.request_id, None)) is not None:
             span.end()
 
     def failed(self, event: CommandFailedEvent) -> None:
-        """It was refused, or the connection broke."""
+        """End the span with the server's error code, or `connection`."""
         if (span := self._spans.pop(event.request_id, None)) is not None:
             code = event.failure.get("code")
             span.set_attribute("error.type", "connection" if code is None else str(code))

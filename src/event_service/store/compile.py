@@ -1,7 +1,7 @@
-"""Typed queries to MongoDB's words: the only way from what a caller wrote to an operator or a key.
+"""Compiles typed queries to MongoDB filters: the only place that turns a caller's query into operators and keys.
 
-Every value goes behind `$eq`, `$in` or `$literal`, every key is a field of the allow-list or was checked by `query/`,
-and every filter begins with the caller's scope.
+Every value goes behind `$eq`, `$in` or `$literal`, every key is on the allow-list or was checked by `query/`, and every
+filter begins with the caller's scope.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ from event_service.query.values import Value
 from event_service.store.documents import escape_key, escape_keys
 
 NOWHERE = "_absent"
-"""A name no document has: what is asked of an unknown field is asked of this one."""
+"""A field that no document has; predicates on unknown fields compile to it."""
 
 GROUP_KEYS = "_id"
-"""Where a $group leaves its keys."""
+"""The field that holds the keys of a $group."""
 
 COMPARISONS = {
     Comparison.EQUAL: "$eq",
@@ -46,23 +46,23 @@ _SPECIAL = frozenset("\\^$.|?*+()[]{}")
 
 
 def compile_scope(scope: Scope) -> dict[str, Any]:
-    """The clauses that keep a query within a scope."""
+    """Return the filter for a scope."""
     clauses: dict[str, Any] = {"domain_id": scope.domain_id}
     if scope.workspace_id is not None:
         clauses["workspace_id"] = scope.workspace_id
     if scope.projects is not None:
         if len(scope.projects) == 1:
-            clauses["project_id"] = scope.projects[0]
+            clauses["project_id"] = scope.projects[0]  # an equality uses the index's sort; $in needs a merge
         else:
             clauses["project_id"] = {"$in": list(scope.projects)}
     return clauses
 
 
 def compile_filter(scope: Scope, where: Where) -> dict[str, Any]:
-    """The filter of a find, a count or a $match: the scope, and what was asked within it."""
-    clauses = [compile_predicate(condition) for condition in where.every]
+    """Return the filter of a find, a count or a $match: the scope and the predicates."""
+    clauses = [compile_predicate(predicate) for predicate in where.every]
     if where.some:
-        clauses.append(_any_of([compile_predicate(condition) for condition in where.some]))
+        clauses.append(_any_of([compile_predicate(predicate) for predicate in where.some]))
     return both(compile_scope(scope), *clauses)
 
 
@@ -77,7 +77,7 @@ def compile_times(since: datetime | None, before: datetime | None) -> dict[str, 
 
 
 def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    """All of the filters at once. Clauses on fields of their own stay on the top level, where planners look first."""
+    """Return the conjunction of filters. Clauses on distinct fields stay on the top level, where planners use them."""
     merged = dict(first)
     rest: list[Mapping[str, Any]] = []
     for other in others:
@@ -90,29 +90,29 @@ def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def compile_predicate(condition: Predicate) -> dict[str, Any]:
-    """One condition as a filter."""
-    name = stored_name(condition.path)
-    match condition:
+def compile_predicate(predicate: Predicate) -> dict[str, Any]:
+    """Return the filter for one predicate."""
+    name = stored_name(predicate.path)
+    match predicate:
         case Compare():
-            return _compare(condition, name)
+            return {name: {COMPARISONS[predicate.comparison]: stored_value(predicate.value)}}
         case Exists():
-            return {name: {"$exists": condition.present}}
+            return {name: {"$exists": predicate.present}}
         case Contains():
-            return _contains(condition, name)
+            return _contains(predicate, name)
         case OneOf():
-            return {name: {"$nin" if condition.negated else "$in": stored_values(condition.values)}}
+            return {name: {"$nin" if predicate.negated else "$in": stored_values(predicate.values)}}
         case Matches():
-            return _any_of([{name: {"$regex": pattern, "$options": "i"}} for pattern in condition.patterns])
+            return _any_of([{name: {"$regex": pattern, "$options": "i"}} for pattern in predicate.patterns])
         case HasMember():
-            return {name: {"$elemMatch": _member_filter(condition.tests)}}
+            return {name: {"$elemMatch": _member_filter(predicate.tests)}}
 
 
 def compile_sort(sort: tuple[SortKey, ...] | None, fields: FieldSet) -> list[tuple[str, int]]:
-    """The order of a list, total by `_id` at its end.
+    """Return the sort of a list; a last level on `_id` makes it total.
 
     Args:
-        sort: as in ListQuery: None for the default order, in which `_id` follows the direction of the last key.
+        sort: as in ListQuery; None for the default order, in which `_id` has the direction of the last key.
     """
     levels = [(stored_name(key.path), _direction(key)) for key in (fields.default_sort() if sort is None else sort)]
     if all(name != "_id" for name, _ in levels):
@@ -121,12 +121,12 @@ def compile_sort(sort: tuple[SortKey, ...] | None, fields: FieldSet) -> list[tup
 
 
 def compile_projection(only: tuple[FieldPath, ...]) -> dict[str, Any]:
-    """What a find or a $project has to bring for these fields, without `_id`."""
+    """Return the projection on these fields, without `_id`."""
     return {**{stored_name(path): 1 for path in only}, "_id": 0}
 
 
 def stored_name(path: FieldPath) -> str:
-    """The dotted name of a field as it is stored: keys that MongoDB cannot hold are escaped."""
+    """Return the dotted path of a field in documents, with escaped keys."""
     if path.origin is Origin.NOWHERE:
         return NOWHERE
     name = ".".join([path.parts[0], *(escape_key(part) for part in path.parts[1:])])
@@ -134,10 +134,9 @@ def stored_name(path: FieldPath) -> str:
 
 
 def value_of(path: FieldPath) -> Any:
-    """The expression for what a row holds at a path.
+    """Return the aggregation expression for the value at a path.
 
-    A number in it (`resources.0`) is a position in a list, as in filters and sorts; MongoDB's expressions take it for a
-    key.
+    A number in the path (`resources.0`) is an array index, as in filters and sorts; `$resources.0` reads a key.
     """
     name = stored_name(path)
     parts = name.split(".")
@@ -158,7 +157,7 @@ def value_of(path: FieldPath) -> Any:
 
 
 def stored_value(value: Value) -> Any:
-    """A value as it is stored: keys of objects escaped as the payloads' are."""
+    """Return a value as documents hold it, with escaped keys."""
     if isinstance(value, dict):
         return escape_keys(value)
     if isinstance(value, list):
@@ -167,7 +166,7 @@ def stored_value(value: Value) -> Any:
 
 
 def stored_values(values: tuple[Value, ...] | list[Value]) -> list[Any]:
-    """The values as they are stored."""
+    """Return values as documents hold them."""
     return [stored_value(value) for value in values]
 
 
@@ -183,13 +182,9 @@ def _direction(key: SortKey) -> int:
     return -1 if key.descending else 1
 
 
-def _compare(condition: Compare, name: str) -> dict[str, Any]:
-    return {name: {COMPARISONS[condition.comparison]: stored_value(condition.value)}}
-
-
-def _contains(condition: Contains, name: str) -> dict[str, Any]:
-    expressions = [{"$regex": _literally(substring), "$options": "i"} for substring in condition.substrings]
-    if not condition.negated:
+def _contains(predicate: Contains, name: str) -> dict[str, Any]:
+    expressions = [{"$regex": _escape_regex(substring), "$options": "i"} for substring in predicate.substrings]
+    if not predicate.negated:
         return _any_of([{name: expression} for expression in expressions])
     if len(expressions) == 1:
         return {name: {"$not": expressions[0]}}
@@ -202,14 +197,13 @@ def _any_of(filters: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$or": filters} if filters else dict(_NOTHING)
 
 
-def _literally(text: str) -> str:
-    """A regular expression for a text."""
+def _escape_regex(text: str) -> str:
     escaped = "".join(f"\\{character}" if character in _SPECIAL else character for character in text)
-    return escaped.replace("\0", "\\x00")
+    return escaped.replace("\0", "\\x00")  # BSON cannot hold NUL in a pattern
 
 
 def _member_filter(tests: tuple[MemberTest, ...]) -> dict[str, Any]:
-    if not tests:  # MongoDB's own {} is also matched by lists, which are objects to it there
+    if not tests:  # $elemMatch: {} would also match nested arrays
         return {"$type": "object"}
     clauses = [{_member_name(test.key): _member_test(test)} for test in tests]
     return both({}, *clauses)

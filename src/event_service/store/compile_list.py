@@ -1,4 +1,4 @@
-"""Lists that take rows apart or add fields to them, as aggregations."""
+"""Compiles lists that unwind rows or add fields to aggregation stages."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ from event_service.store.compile import (
 
 
 def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
-    """The stages that take a list apart and keep the rows that pass."""
+    """Return the $unwind of an array and the $match on its elements."""
     stages: list[dict[str, Any]] = [{"$unwind": f"${stored_name(unwind.path)}"}]
     if unwind.conditions:
         stages.append({"$match": {"$and": [compile_predicate(each) for each in unwind.conditions]}})
@@ -39,7 +39,7 @@ def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
 
 
 def compile_list_rows(query: ListQuery, fields: FieldSet, limit: int) -> list[dict[str, Any]]:
-    """The stages after the $match for the rows of a list, at most `limit`."""
+    """Return the stages after the $match for at most `limit` rows of a list."""
     stages = compile_unwind(query.unwind) if query.unwind else []
     stages += compile_added_fields(query.add_fields)
     stages.append({"$sort": dict(compile_sort(query.sort, fields))})
@@ -52,7 +52,7 @@ def compile_list_rows(query: ListQuery, fields: FieldSet, limit: int) -> list[di
 
 
 def compile_added_fields(added: tuple[AddedField, ...]) -> list[dict[str, Any]]:
-    """The stage that adds fields; none for no fields."""
+    """Return the $addFields stage, or no stage for no fields."""
     if not added:
         return []
     return [{"$addFields": {stored_name(field.path): _expression(field.value) for field in added}}]

@@ -1,4 +1,4 @@
-"""Statistics queries as aggregations."""
+"""Compiles statistics queries to aggregation stages."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _ACCUMULATORS = {
     Accumulator.MERGE_OBJECTS: "$mergeObjects",
 }
 _ORDERED = frozenset({Accumulator.FIRST, Accumulator.LAST, Accumulator.PUSH, Accumulator.MERGE_OBJECTS})
-"""What depends on the order of the rows."""
+"""Accumulators whose result depends on the order of the rows."""
 
 _PROJECT_OPERATORS = {
     ProjectOperator.SIZE: "$size",
@@ -56,22 +56,22 @@ _FORMAT_PIECES = re.compile(r"%[bB]|(?:[^%]|%[^bB])+", re.DOTALL)
 
 _COUNT: dict[str, Any] = {"$group": {"_id": None, "f0": {"$sum": 1}}}
 _BETWEEN_GROUPS: dict[str, Any] = {"$limit": 2**31 - 1}
-"""MongoDB 6.0.5 merges groups that follow each other: three of them count 1 row of 3. A $limit ends that at no cost."""
+"""MongoDB 6.0.5 merges adjacent $group stages wrongly: three of them count 1 row of 3. A $limit prevents it."""
 
-_IN_ORDER_OF_ARRIVAL: dict[str, Any] = {"$sort": {"_id": 1}}
+_INSERTION_ORDER: dict[str, Any] = {"$sort": {"_id": 1}}
 
 
 def compile_stages(query: StatQuery, fields: FieldSet) -> list[dict[str, Any]]:
-    """The stages after the $match.
+    """Return the stages after the $match.
 
-    Rows that are still documents at the end show the resource's fields, and what depends on an order nobody asked for
-    goes by `_id`, which is the order of arrival.
+    Rows that are still documents after the last stage are projected on the resource's fields. Stages that depend on
+    an order, in a query without one, get the order of `_id`: insertion.
     """
     stages: list[dict[str, Any]] = []
     documents, ordered = True, False
     for stage in query.stages or ():
         if documents and not ordered and _depends_on_order(stage):
-            stages.append(_IN_ORDER_OF_ARRIVAL)
+            stages.append(_INSERTION_ORDER)
             ordered = True
         append_stages(stages, *_compile(stage, documents))
         ordered = ordered or isinstance(stage, Sort)
@@ -83,14 +83,14 @@ def compile_stages(query: StatQuery, fields: FieldSet) -> list[dict[str, Any]]:
 
 
 def compile_count(stages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the stages and one that counts their rows into `f0`; no row where there are none."""
+    """Return the stages and a last one that counts their rows into `f0`; it yields no row for no rows."""
     counting = list(stages)
     append_stages(counting, _COUNT)
     return counting
 
 
 def append_stages(stages: list[dict[str, Any]], *following: dict[str, Any]) -> None:
-    """Append stages, and never one `$group` right behind another."""
+    """Append stages, with a stage between adjacent `$group` stages."""
     for stage in following:
         if stages and "$group" in stages[-1] and "$group" in stage:
             stages.append(_BETWEEN_GROUPS)
@@ -137,7 +137,7 @@ def _key(key: GroupKey) -> Any:
 
 
 def _formatted(value: Any, date_format: str) -> Any:
-    """The date in a format. Month names are written out here: $dateToString knows them since MongoDB 7 only."""
+    """Return the expression for a formatted date. Month names are literals: $dateToString has them since MongoDB 7."""
     pieces = _FORMAT_PIECES.findall(date_format)
     if not any(piece in {"%b", "%B"} for piece in pieces):
         return _date_text(value, date_format)
@@ -152,7 +152,7 @@ def _format_piece(value: Any, piece: str) -> Any:
 
 
 def _date_text(value: Any, date_format: str) -> dict[str, Any]:
-    # MongoDB evaluates the format: one that begins with $ would show what is in the field of that name.
+    # MongoDB evaluates the format: without $literal, one that begins with $ would read the field of that name.
     return {"$dateToString": {"format": {"$literal": date_format}, "date": value}}
 
 
@@ -164,7 +164,7 @@ def _field(field: GroupField) -> dict[str, Any]:
     value = value_of(field.path)
     if not field.conditions:
         return {_ACCUMULATORS[field.accumulator]: value}
-    otherwise = 0 if field.accumulator is Accumulator.SUM else None  # an average passes over null
+    otherwise = 0 if field.accumulator is Accumulator.SUM else None  # $avg, $min and $max ignore null
     return {_ACCUMULATORS[field.accumulator]: _if_all(field.conditions, value, otherwise)}
 
 
@@ -194,12 +194,12 @@ def _projected(field: ProjectField) -> Any:
     value = value_of(field.path)
     if field.operator is None:
         return value
-    made = {_PROJECT_OPERATORS[field.operator]: value}
-    return _with_given_keys(made) if field.operator is ProjectOperator.OBJECT_TO_ARRAY else made
+    expression = {_PROJECT_OPERATORS[field.operator]: value}
+    return _with_unescaped_keys(expression) if field.operator is ProjectOperator.OBJECT_TO_ARRAY else expression
 
 
-def _with_given_keys(entries: dict[str, Any]) -> dict[str, Any]:
-    """The entries of an object, `k` as the payload had it: here keys become values, which no reply unescapes."""
+def _with_unescaped_keys(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries with unescaped `k`: $objectToArray turns keys into values, which replies do not unescape."""
     stored = "$$entry.k"
     is_escaped = {"$eq": [{"$substrCP": [stored, 0, 1]}, ESCAPE]}
     pieces = {"$split": [{"$substrCP": [stored, 1, {"$strLenCP": stored}]}, ESCAPE * 2]}
@@ -209,7 +209,7 @@ def _with_given_keys(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def _joined(texts: dict[str, Any], separator: str) -> dict[str, Any]:
-    """The texts of a list with a separator between them."""
+    """Return the expression that joins strings with a separator."""
     longer = {"$concat": ["$$value", separator, "$$this"]}
     first = {"$eq": ["$$value", None]}
     return {"$reduce": {"input": texts, "initialValue": None, "in": {"$cond": [first, "$$this", longer]}}}

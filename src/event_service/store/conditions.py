@@ -1,4 +1,4 @@
-"""The `condition` collection: one row per condition, written by compare-and-set on its version."""
+"""The `condition` collection: one row per condition, written by compare-and-set on `version`."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -24,26 +24,29 @@ COLLECTION = "condition"
 
 
 class ConditionStore:
-    """Reads and writes rows; which row is right is decided in `events/alert_rules.py`."""
+    """Reads and writes rows as `events/alert_rules.py` decides."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._rows = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
     def find(self, condition_ids: Iterable[str]) -> dict[str, Condition]:
-        """The stored rows among `condition_ids`, by their id."""
+        """Return the rows that exist, by condition_id."""
         with database_errors():
             rows = self._rows.find({"_id": {"$in": list(condition_ids)}}, max_time_ms=self._timeout_ms)
             return {row["_id"]: _condition(row) for row in rows}
 
     def save(self, conditions: Sequence[Condition]) -> list[bool]:
-        """Writes each row if nobody else has written it since it was read.
+        """Write each row if its stored version is still the one that was read.
 
         Args:
-            conditions: rows as they are to be, with the `version` they were read at.
+            conditions: new contents, with the `version` that was read; 0 for a row that did not exist.
 
         Returns:
-            For each row, whether it was written; False = another writer was first: read it again.
+            For each row, whether it was written; False if another writer was first: read it again.
+
+        Raises:
+            EventServiceError: the database failed.
         """
         if not conditions:
             return []
@@ -59,12 +62,11 @@ class ConditionStore:
         return written
 
     def _insert(self, conditions: Sequence[Condition]) -> list[WriteFailure]:
-        """A row that was not there; inserts are what databases write most cheaply."""
         return insert_each(self._rows, [_row(row) for row in conditions])
 
     def _replace(self, conditions: Sequence[Condition]) -> list[WriteFailure]:
-        # An upsert whose filter misses because of the version collides with the row's own _id: that is how a
-        # bulk write says which of its members came too late.
+        # An upsert that misses because of the version collides with the row's _id: so a bulk write reports, per row,
+        # that another writer was first.
         writes = [
             ReplaceOne({"_id": row.condition_id, "version": row.version}, _row(row), upsert=True) for row in conditions
         ]
@@ -75,9 +77,9 @@ class ConditionStore:
         return []
 
     def settle(self, conditions: Sequence[Condition]) -> None:
-        """Takes note that the `resolutions` of each row have been carried out.
+        """Remove the `resolutions` of each row, after they were carried out.
 
-        A row that somebody else has written since is left alone: whoever writes a row takes over its resolutions.
+        A row with another version is left alone: the writer of a row takes over its resolutions.
         """
         if not conditions:
             return
@@ -86,7 +88,7 @@ class ConditionStore:
                 {"_id": row.condition_id, "version": row.version},
                 {
                     "$set": {"resolutions": [], "open": row.is_open},
-                    "$inc": {"version": 1},
+                    "$inc": {"version": 1},  # a concurrent writer that read the resolutions must lose
                     "$unset": {"pending_since": ""},
                 },
             )
@@ -96,7 +98,7 @@ class ConditionStore:
             self._rows.bulk_write(writes, ordered=False)
 
     def pending(self, before: datetime, limit: int = 1000) -> list[Condition]:
-        """Rows whose resolutions were decided before `before` and never carried out: a process died in between."""
+        """Return rows whose resolutions were decided before a time and not carried out, as after a crash."""
         with database_errors():
             rows = self._rows.find({"pending_since": {"$lt": before}}, max_time_ms=self._timeout_ms).limit(limit)
             return [_condition(row) for row in rows]

@@ -1,8 +1,7 @@
-"""Events as documents of the `event` collection: upstream's fields, and the finished reply beside them.
+"""Events as documents of the `event` collection: upstream's fields and the encoded reply.
 
-A document answers by itself: `wire` holds the serialised EventInfo, which get and list hand out as it is. The nested
-copies of raw_data and additional_info beside it are there to be searched. An upstream database has no `wire`; its
-documents are put together when they are read.
+`wire` holds the serialised EventInfo, which get and list return as it is. The nested copies of raw_data and
+additional_info serve filters. Documents of an upstream database have no `wire` and are encoded when they are read.
 """
 
 import re
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from bson import ObjectId
+from pymongo.collection import Collection
 
 from event_service.model.condition import AlertReference
 from event_service.model.event import Event
@@ -21,7 +21,7 @@ WIRE = "wire"
 """The field that holds the serialised EventInfo (bytes), alert_id included."""
 
 EXPIRE_AT = "expire_at"
-"""When the database deletes the event; missing where it is kept for ever."""
+"""The field of the TTL index; missing if the event does not expire."""
 
 TEXT_FIELDS = (
     "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url", "provider",
@@ -33,18 +33,17 @@ DATE_FIELDS = ("created_at", "occurred_at")
 def event_document(
     event: Event, object_id: ObjectId, alert: AlertReference | None = None, wire: bytes | None = None
 ) -> dict[str, Any]:
-    """The document of an event.
+    """Return the document of an event.
 
-    A text the sender did not give is "", the default of the API's table, and occurred_at null. alert_id is null for
-    an event that has no alert: it belongs to none, which is not the same as to one without a name.
+    Texts that the sender did not give are "", the API's default; a missing occurred_at and a missing alert_id are null.
 
     Args:
         object_id: the document's `_id`.
-        alert: the alert the event is tied to; by default the one `event.alert_id` names.
-        wire: the serialised EventInfo without alert_id, where the caller has it already.
+        alert: the event's alert; None for the one that `event.alert_id` names.
+        wire: the serialised EventInfo without alert_id; None to encode it here.
 
     Raises:
-        InvalidArgument: the event holds what cannot be put on the wire.
+        InvalidArgument: the event has a value that protobuf cannot hold.
     """
     draft = event.draft
     alert_id = alert.alert_id if alert else event.alert_id
@@ -74,15 +73,14 @@ def event_document(
     }
     if event.expire_at is not None:
         document[EXPIRE_AT] = event.expire_at
-    finished = wire if wire is not None else encode_event(event)
-    document[WIRE] = append_alert_id(finished, alert_id)
+    document[WIRE] = append_alert_id(wire if wire is not None else encode_event(event), alert_id)
     return document
 
 
 def document_wire(document: Mapping[str, Any]) -> bytes:
-    """The serialised EventInfo of a document: the bytes it holds, or made from its fields where it holds none.
+    """Return the serialised EventInfo of a document: its `wire`, or encoded from its fields.
 
-    Null and missing fields are left out; additional_info and raw_data are always there, maybe empty.
+    Null and missing fields are unset, except that additional_info and raw_data are always set.
     """
     wire = document.get(WIRE)
     if wire is not None:
@@ -100,41 +98,53 @@ def document_wire(document: Mapping[str, Any]) -> bytes:
     )
 
 
+def read_wires(
+    collection: Collection[dict[str, Any]], documents: Iterable[Mapping[str, Any]], max_time_ms: int
+) -> list[tuple[Mapping[str, Any], bytes]]:
+    """Return (document, `wire`) of each. Upstream documents, without it, are read again in full, unless deleted."""
+    found = list(documents)
+    whole: dict[Any, Mapping[str, Any]] = {}
+    if without_wire := [document["_id"] for document in found if WIRE not in document]:
+        upstream = collection.find({"_id": {"$in": without_wire}}, max_time_ms=max_time_ms)
+        whole = {document["_id"]: document for document in upstream}
+    complete = (document if WIRE in document else whole.get(document["_id"]) for document in found)
+    return [(document, document_wire(document)) for document in complete if document is not None]
+
+
 def _stored_struct(value: Any) -> bytes:
     return encode_stored_struct(value) if isinstance(value, Mapping) else b""
 
 
-# --- keys that MongoDB cannot hold, or would read as something else ------------------------------------------
+# --- keys that MongoDB cannot hold ---------------------------------------------------------------------------
 #
-# A leading `$` is an operator to a query and a reference to the driver ($ref, $id), NUL ends a key in BSON, and ""
-# cannot be named in a path. Such a key is stored behind ESCAPE, so that every payload can be stored and every other
-# key stays searchable by its own name.
+# A leading `$` is an operator in a query and a DBRef to the driver ($ref, $id), NUL ends a key in BSON, and a path
+# cannot name "". Such keys are stored behind ESCAPE; all others keep their names, so that filters find them.
 
 ESCAPE = "␛"
 _ESCAPED = re.compile(f"{ESCAPE}(.)", re.DOTALL)
-_LARGEST_EXACT = 1 << 53  # in a Struct every number is a double; beyond, a stored integer would not equal its reply
-_NOT_PLAIN = frozenset({dict, list, tuple, int})
+_LARGEST_EXACT = 1 << 53  # numbers in a Struct are doubles; a larger integer would differ from its reply
+_NEEDS_CHECK = frozenset({dict, list, tuple, int})
 _REFUSED_STARTS = ("$", ESCAPE)
 
 
 def escape_key(key: str) -> str:
-    """The name a key of a payload is stored under."""
+    """Return the stored form of a payload's key."""
     if key and "\0" not in key and not key.startswith(_REFUSED_STARTS):
         return key
     return ESCAPE + key.replace(ESCAPE, ESCAPE * 2).replace("\0", f"{ESCAPE}0")
 
 
 def unescape_key(key: str) -> str:
-    """The key that `escape_key` was given."""
+    """Return the key that `escape_key` was given."""
     if not key.startswith(ESCAPE):
         return key
     return _ESCAPED.sub(lambda match: "\0" if match[1] == "0" else match[1], key[1:])
 
 
 def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload as it can be stored: the very same object where nothing needs escaping, which is nearly always.
+    """Return the payload with escaped keys; the same object if nothing needs escaping, which is the rule.
 
-    Integers that a double cannot hold exactly become doubles, as they are in every reply.
+    Integers that a double cannot hold exactly become doubles, as in replies.
     """
     if type(payload) is dict and _fits(payload):
         return payload
@@ -143,13 +153,13 @@ def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unescape_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload that `escape_keys` was given; the very same object where nothing was escaped."""
+    """Return the payload that `escape_keys` was given; the same object if nothing was escaped."""
     payload: dict[str, Any] = _renamed(stored, unescape_key)
     return payload
 
 
 def _fits(value: dict[str, Any] | list[Any]) -> bool:
-    """Whether an object or a list can be stored as it is: a look, which is all that nearly every payload needs."""
+    # The fast path: a read-only check suffices for nearly every payload.
     members: Iterable[Any] = value
     if type(value) is dict:
         names = "\n".join(value)
@@ -171,13 +181,13 @@ def _fits(value: dict[str, Any] | list[Any]) -> bool:
 def _stored_object(source: Mapping[str, Any]) -> Any:
     changed: dict[str, Any] | None = None
     for key, value in source.items():
-        stored = _stored_value(value) if type(value) in _NOT_PLAIN else value
+        stored = _stored_value(value) if type(value) in _NEEDS_CHECK else value
         if stored is not value and changed is None:
             changed = dict(source)
         if changed is not None:
             changed[key] = stored
     result = source if changed is None else changed
-    # One look at all keys together is cheaper than one at each; what it finds is then done with care.
+    # Searching all keys joined is cheaper than searching each.
     names = "\n".join(result)
     if "$" in names or "\0" in names or ESCAPE in names or "" in result:
         return _renamed_here(result, escape_key)
@@ -189,7 +199,7 @@ def _stored_value(value: Any) -> Any:
         return _stored_object(value)
     if isinstance(value, int):
         return value if -_LARGEST_EXACT <= value <= _LARGEST_EXACT else float(value)
-    stored = [_stored_value(member) if type(member) in _NOT_PLAIN else member for member in value]
+    stored = [_stored_value(member) if type(member) in _NEEDS_CHECK else member for member in value]
     return stored if any(new is not old for new, old in zip(stored, value, strict=True)) else value
 
 

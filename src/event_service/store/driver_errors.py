@@ -1,6 +1,6 @@
-"""What went wrong in the database, in the words of `errors.py`: the only place that reads MongoDB's error codes.
+"""Translates pymongo's exceptions to those of `errors.py`: the only place that reads MongoDB's error codes.
 
-Numbers are MongoDB's (error_codes.yml).
+Source: MongoDB, src/mongo/base/error_codes.yml.
 """
 
 import re
@@ -32,17 +32,17 @@ from event_service.errors import (
 DUPLICATE_KEY = 11000
 DOCUMENT_TOO_LARGE = 10334
 
-_RETRY_SOON = 0.5  # seconds: an election, a restart
-_RETRY_LATER = 5.0  # seconds: somebody has to make room or mend something first
+_RETRY_SOON = 0.5  # seconds; for an election or a restart
+_RETRY_LATER = 5.0  # seconds; for what an operator has to correct
 
-_TIME_LIMIT = 50
+_MAX_TIME_MS_EXPIRED = 50
 _TOO_SLOW = "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
 _DISTINCT_TOO_LARGE = 17217
 _TOO_LARGE = frozenset({DOCUMENT_TOO_LARGE, 17280, 17419, 17420, 13548})
-# InternalError, UnknownError, OutOfDiskSpace, and not being authorised.
-_NEEDS_THE_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
-# HostUnreachable, LockTimeout, WriteConcernTimeout, ShutdownInProgress, NotWritablePrimary and their kin.
-_TRANSIENT = frozenset(
+# InternalError, UnknownError, OutOfDiskSpace, UserNotFound, Unauthorized, AuthenticationFailed, AtlasError.
+_NEEDS_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
+# HostUnreachable, LockTimeout, WriteConcernTimeout, ShutdownInProgress, NotWritablePrimary and similar.
+_RETRYABLE = frozenset(
     {
         6, 7, 24, 43, 46, 64, 79, 89, 91, 100, 107, 112, 133, 134, 150, 175, 189, 202, 237, 262, 317, 384, 462,
         9001, 10107, 11600, 11601, 11602, 13388, 13435, 13436,
@@ -52,11 +52,12 @@ _TRANSIENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class WriteFailure:
-    """One member of a bulk write that was refused.
+    """One refused operation of a bulk write.
 
     Attributes:
-        index: its place in the bulk write.
-        key: for DUPLICATE_KEY, the first field of the index that refused it (`_id`, `event_id`); else "".
+        index: its position in the bulk write.
+        code: MongoDB's error code.
+        key: for DUPLICATE_KEY, the first field of the violated index (`_id`, `event_id`); else "".
     """
 
     index: int
@@ -66,10 +67,10 @@ class WriteFailure:
 
 
 def write_errors(error: BulkWriteError) -> list[WriteFailure]:
-    """The members of a bulk write that failed; all others are stored and journalled.
+    """Return the failed operations of an unordered bulk write; all others are stored and journalled.
 
     Raises:
-        Unavailable: the write concern was not met, so that nothing is known of any of them.
+        Unavailable: a write concern error: nothing is known of any operation.
     """
     details: Mapping[str, Any] = error.details or {}
     try:
@@ -79,14 +80,14 @@ def write_errors(error: BulkWriteError) -> list[WriteFailure]:
 
 
 def write_failures(failures: Iterable[Mapping[str, Any]], concern: object = None) -> list[WriteFailure]:
-    """The same from a server's own reply.
+    """Return the failed operations of a server's reply.
 
     Args:
-        failures: its `writeErrors`.
-        concern: its `writeConcernError`, if there is one.
+        failures: `writeErrors` of the reply.
+        concern: `writeConcernError` of the reply, or None.
 
     Raises:
-        Unavailable: there is one.
+        Unavailable: the reply has a write concern error.
     """
     if concern:
         raise Unavailable(retry_after=_RETRY_SOON)
@@ -94,7 +95,7 @@ def write_failures(failures: Iterable[Mapping[str, Any]], concern: object = None
         WriteFailure(
             index=int(failure["index"]),
             code=int(failure.get("code") or 0),
-            key=_refusing_key(failure),
+            key=_violated_key(failure),
             message=str(failure.get("errmsg", "")),
         )
         for failure in failures
@@ -104,12 +105,12 @@ def write_failures(failures: Iterable[Mapping[str, Any]], concern: object = None
 _INDEX_IN_MESSAGE = re.compile(r"index: (?:\S+\.\$)?(?P<name>\w+)")
 
 
-def _refusing_key(failure: Mapping[str, Any]) -> str:
+def _violated_key(failure: Mapping[str, Any]) -> str:
     for name in ("keyPattern", "keyValue"):
         pattern = failure.get(name)
         if isinstance(pattern, Mapping) and pattern:
             return str(next(iter(pattern)))
-    match = _INDEX_IN_MESSAGE.search(str(failure.get("errmsg", "")))  # mongomock, servers before 4.2
+    match = _INDEX_IN_MESSAGE.search(str(failure.get("errmsg", "")))  # mongomock has no keyPattern
     if match is None:
         return ""
     name = match["name"]
@@ -117,20 +118,22 @@ def _refusing_key(failure: Mapping[str, Any]) -> str:
 
 
 def translate_write(failure: WriteFailure) -> EventServiceError:
-    """The error for one refused member of a bulk write (DUPLICATE_KEY is the caller's business)."""
-    return _of_code(failure.code, failure.message, writing=True)
+    """Return the error for one refused operation. Callers handle DUPLICATE_KEY themselves."""
+    return _from_code(failure.code, failure.message, writing=True)
 
 
 class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors():`
-    """Lets no pymongo error out: raises the `EventServiceError` that says the same.
+    """Translate pymongo's exceptions to `EventServiceError`.
 
-    A class and not a generator: it stands around every database call.
+    A class and not a generator, which is slower: it surrounds every database call.
 
     Args:
-        writing: a write is inside. What has to be said of a failure differs: a query that takes too long is for the
-            caller to narrow, a write that takes too long may be sent again.
-        querying: a caller's own query is inside, under a time limit: no reply by then is for the caller to narrow, too.
-            A server that is away says so earlier.
+        writing: the block writes: a timeout is Unavailable, since a write may be retried as it is.
+        querying: the block runs a caller's query under a time limit: a network timeout is DeadlineExceeded. An
+            unreachable server fails earlier.
+
+    Raises:
+        EventServiceError: instead of the driver's exception, which is its cause.
     """
 
     __slots__ = ("_querying", "_writing")
@@ -152,23 +155,23 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
 
 
 def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
-    """The error a caller is to see for one of the driver's."""
+    """Return the error that callers get for one of the driver's exceptions."""
     if isinstance(error, DocumentTooLarge):
         return _too_large(writing=writing)
     if isinstance(error, BulkWriteError):
-        return _of_bulk(error)
+        return _from_bulk(error)
     if isinstance(error, OperationFailure):
-        return _of_code(error.code or 0, str(error), writing=writing)
+        return _from_code(error.code or 0, str(error), writing=writing)
     if isinstance(error, PyMongoError):
-        # Connections lost, no server found in time, a reply that did not come in time, a client closed by a stop.
+        # A lost connection, a server selection or socket timeout, a client that was closed.
         return Unavailable(retry_after=_RETRY_SOON)
-    # What BSON cannot hold: an integer beyond 64 bits, half of a surrogate pair, NUL in a regular expression.
+    # BSON cannot hold an integer above 64 bits, a lone surrogate, or NUL in a regular expression.
     if writing:
-        return InvalidArgument.at("data", f"holds a value that cannot be stored: {_plain(error)}")
-    return _refused_query(f"The query holds a value that cannot be stored or looked for: {_plain(error)}")
+        return InvalidArgument.at("data", f"holds a value that cannot be stored: {_reason(error)}")
+    return _refused_query(f"The query has a value that the database cannot represent: {_reason(error)}")
 
 
-def _of_bulk(error: BulkWriteError) -> EventServiceError:
+def _from_bulk(error: BulkWriteError) -> EventServiceError:
     try:
         failures = write_errors(error)
     except Unavailable as unavailable:
@@ -176,32 +179,33 @@ def _of_bulk(error: BulkWriteError) -> EventServiceError:
     return translate_write(failures[0]) if failures else Unavailable(retry_after=_RETRY_SOON)
 
 
-def _of_code(code: int, message: str, *, writing: bool) -> EventServiceError:
-    if code in _TRANSIENT or (code == _TIME_LIMIT and writing):
+def _from_code(code: int, message: str, *, writing: bool) -> EventServiceError:
+    if code in _RETRYABLE or (code == _MAX_TIME_MS_EXPIRED and writing):
         return Unavailable(retry_after=_RETRY_SOON)
-    if code == _TIME_LIMIT:
+    if code == _MAX_TIME_MS_EXPIRED:
         return DeadlineExceeded(_TOO_SLOW)
-    if code in _NEEDS_THE_OPERATOR:
-        return Unavailable("The database cannot do its work at present; send again later.", retry_after=_RETRY_LATER)
+    if code in _NEEDS_OPERATOR:
+        return Unavailable("The database refuses requests at present; send again later.", retry_after=_RETRY_LATER)
     if code in _TOO_LARGE:
         return _too_large(writing=writing)
     if writing:
         return Internal(f"The database refused a write (code {code}).")
+    # Other codes mean that the server refuses the query's operators or values.
     return (
         _refused_distinct()
         if code == _DISTINCT_TOO_LARGE
-        else _refused_query(f"The database cannot answer this query: {_plain(message)}")
+        else _refused_query(f"The database cannot answer this query: {_reason(message)}")
     )
 
 
 def _too_large(*, writing: bool) -> TooLarge:
     if writing:
-        return TooLarge.at("data", "the event takes more than the 16 MiB of a database document; send less of it")
-    return TooLarge.at("query", "it or its result takes more than the 16 MiB of a database document; ask for less")
+        return TooLarge.at("data", "the event exceeds the 16 MiB of a database document; send less data")
+    return TooLarge.at("query", "the query or its result exceeds the 16 MiB of a database document; ask for less")
 
 
 def _refused_distinct() -> QueryError:
-    advice = "its values take more than 16 MB: narrow the filter, or group by the field and ask for a page of that"
+    advice = "the values exceed 16 MB: narrow the filter, or group by the field and ask for a page"
     return QueryError.at("query.distinct", advice)
 
 
@@ -209,10 +213,11 @@ def _refused_query(message: str) -> QueryError:
     return QueryError(message, violations=[FieldViolation("query", message)])
 
 
-def _plain(error: Exception | str) -> str:
-    """The first sentence of the driver's text: pymongo appends the whole server reply after `, full error:`.
+def _reason(error: Exception | str) -> str:
+    """Return the reason in the driver's message.
 
-    Before the last `caused by` stand only the server's own steps, with the names of its collections.
+    pymongo appends the server's reply after `, full error:`; before the last `caused by` the server lists internal
+    steps and collections.
     """
     reason = str(error).split(", full error:", 1)[0].rsplit(":: caused by :: ", 1)[-1]
     return reason.splitlines()[0][:300] if reason else "no reason given"

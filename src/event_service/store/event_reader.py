@@ -1,7 +1,7 @@
-"""Reads events: one by id, lists, statistics.
+"""Reads events: get, list and stat.
 
-A full row is the stored reply as it is: the query projects those bytes only and nothing is decoded. Rows of selected
-fields are encoded anew.
+A full row is the stored reply: the query projects `wire` only, and nothing is decoded. Rows with selected fields are
+encoded.
 """
 
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
@@ -28,21 +28,21 @@ from event_service.store.compile import (
     compile_times,
 )
 from event_service.store.compile_list import compile_list_rows
-from event_service.store.documents import WIRE, document_wire
+from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
 from event_service.store.projection import RowEncoder
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import EventTotals
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
+"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
 
 DEEP = 200
-"""Rows before a page from which on it is looked for by counted hours."""
+"""Pages that skip at least this many rows are located by rollups."""
 
 _WIRE_ONLY = {WIRE: 1}
 _WIRE_AND_ID = {WIRE: 1, "event_id": 1}
-_SERVER_ROWS = 2**31 - 1
+_MAX_LIMIT = 2**31 - 1  # of a find
 _CHUNK = 100
 
 
@@ -52,8 +52,8 @@ class Page:
 
     Attributes:
         rows: serialised EventInfo messages.
-        total_count: all that match, whatever the page.
-        cut: the server's own bound ended the page; there would be more.
+        total_count: number of matches on all pages.
+        cut: list_limit or max_reply_bytes ended the page, and more rows match.
     """
 
     rows: Sequence[bytes]
@@ -66,9 +66,9 @@ class EventReader:
 
     Args:
         collection: the `event` collection.
-        list_limit: rows of a list that asks for no number.
-        max_time_ms: after this the server gives a query up.
-        max_reply_bytes: bytes of rows of a list that asks for no number.
+        list_limit: maximum number of rows of a list without a limit.
+        max_time_ms: maxTimeMS of a query.
+        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
@@ -87,35 +87,28 @@ class EventReader:
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
-        """For each event_id the serialised EventInfo, or None where the scope has no such event. One query for all.
+        """Return for each event_id the serialised EventInfo, or None if the scope has no such event. One query for all.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        found: dict[str, bytes] = {}
-        wanted = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
+        matching = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
         with database_errors():
-            lacking = []
-            for document in self._collection.find(wanted, _WIRE_AND_ID, max_time_ms=self._max_time_ms):
-                if WIRE in document:
-                    found[document["event_id"]] = document[WIRE]
-                else:
-                    lacking.append(document["_id"])
-            if lacking:
-                again = self._collection.find({"_id": {"$in": lacking}}, max_time_ms=self._max_time_ms)
-                found.update((document["event_id"], document_wire(document)) for document in again)
+            documents = self._collection.find(matching, _WIRE_AND_ID, max_time_ms=self._max_time_ms)
+            wires = read_wires(self._collection, documents, self._max_time_ms)
+        found = {document["event_id"]: wire for document, wire in wires}
         return [found.get(event_id) for event_id in event_ids]
 
     def get(self, scope: Scope, event_id: str) -> bytes | None:
-        """One event, as `get_many`."""
+        """Return one event. See `get_many`."""
         return self.get_many(scope, [event_id])[0]
 
     def list(self, scope: Scope, query: ListQuery) -> Page:
-        """A page of events.
+        """Return a page of events.
 
         Raises:
-            QueryError: the data does not allow the query.
-            DeadlineExceeded, Unavailable: the database.
+            QueryError: the data does not suit the query.
+            DeadlineExceeded, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):
@@ -125,22 +118,23 @@ class EventReader:
             return Page(rows, self._total(scope, matching, query, len(rows), cut), cut)
 
     def changed(self) -> None:
-        """Events were stored or deleted: their number is counted anew, so that a writer sees its own writes."""
+        """Invalidate cheap cached counts, so that a writer sees its own writes."""
         self._totals.changed()
 
     def close(self) -> None:
-        """Ends what goes on in the background."""
+        """Stop refreshing rollups in the background."""
         self._totals.close()
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
-        """The reply to a statistics query, as JSON. See `StatReader.stat`."""
+        """Return the reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query, self._totals.rollups)
 
     def _page(self, scope: Scope, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
         if query.page.limit:
-            return list(self._encoded(scope, matching, query, min(query.page.limit, _SERVER_ROWS))), False
+            return list(self._encoded(scope, matching, query, min(query.page.limit, _MAX_LIMIT))), False
         rows: list[bytes] = []
         size = 0
+        # One row more than the limit shows whether the page is cut.
         for row in self._encoded(scope, matching, query, self._list_limit + 1):
             size += len(row)
             if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
@@ -149,7 +143,7 @@ class EventReader:
         return rows, False
 
     def _total(self, scope: Scope, matching: dict[str, Any], query: ListQuery, rows: int, cut: bool) -> int:
-        """All matches: known without asking where the page has the last of them."""
+        # A page that has the last match knows the total without a count.
         limit = query.page.limit
         if not cut and (limit is None or rows < limit) and (rows or not query.page.skip):
             return query.page.skip + rows
@@ -161,24 +155,24 @@ class EventReader:
             rows = self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
             return self._partial(rows, query)
         shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
-        far = query.sort is None and query.page.skip >= DEEP
-        found = self._find_far(scope, query, shown, limit) if far else None
+        deep = query.sort is None and query.page.skip >= DEEP
+        found = self._find_deep(scope, query, shown, limit) if deep else None
         if found is None:
             found = self._find(matching, shown, query.sort, query.page.skip, limit)
         return self._whole(found) if query.only is None else self._partial(found, query)
 
-    def _find_far(
+    def _find_deep(
         self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int
     ) -> Iterable[Mapping[str, Any]] | None:
-        """A page far from the newest, looked for from where the counted hours place it; None where they do not."""
-        place = self._totals.seek(scope, query, query.page.skip)
-        if place is None or place.past_the_end:
-            return None if place is None else []
+        """Return the documents of a deep page from the position that rollups give, or None if they cannot say."""
+        position = self._totals.seek(scope, query, query.page.skip)
+        if position is None or position.past_the_end:
+            return None if position is None else []
         times = time_range(query.where)
-        window = compile_times(times.since, place.before)
-        if times == TimeRange():  # events without a time come after all others
-            window = {"created_at": {"$not": {"$gte": place.before}}}
-        return self._find(both(self._totals.timeless(scope, query), window), shown, None, place.skip, limit)
+        window = compile_times(times.since, position.before)
+        if times == TimeRange():  # events without created_at sort last
+            window = {"created_at": {"$not": {"$gte": position.before}}}
+        return self._find(both(self._totals.timeless(scope, query), window), shown, None, position.skip, limit)
 
     def _find(
         self,
@@ -203,24 +197,16 @@ class EventReader:
         return (encode(document) for document in documents)
 
     def _whole(self, documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-        """The stored bytes of each document; documents of an upstream database, which have none, are read once more."""
         found = iter(documents)
         while chunk := list(islice(found, _CHUNK)):
-            lacking = [document["_id"] for document in chunk if WIRE not in document]
-            if lacking:
-                again = self._collection.find({"_id": {"$in": lacking}}, max_time_ms=self._max_time_ms)
-                whole = {document["_id"]: document for document in again}
-                chunk = [whole.get(document["_id"], document) for document in chunk]
-                yield from (document_wire(document) for document in chunk)
-            else:
-                yield from (document[WIRE] for document in chunk)
+            yield from (wire for _, wire in read_wires(self._collection, chunk, self._max_time_ms))
 
 
 class SharedEventReader:
-    """The event reader for an event loop: reads run in worker threads. See `EventReader` for what is raised.
+    """The event reader for an event loop: reads run in worker threads. Raises the errors of `EventReader`.
 
-    Gets that come while a look-up is under way share the next one. Nothing is cached: each answer was read after its
-    question came in. Equal lists and statistics are shared before they get here, see `concurrency/single_flight.py`.
+    Gets that arrive while a look-up is in flight share the next one. Nothing is cached: every reply was read after its
+    request arrived. Equal lists and statistics are shared by `concurrency/single_flight.py` before.
     """
 
     def __init__(self, reader: EventReader, threads: ThreadPool) -> None:
@@ -229,13 +215,13 @@ class SharedEventReader:
         self._gets: BatchedLookup[Scope, str, bytes | None] = BatchedLookup(threads, reader.get_many)
 
     def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]:
-        """One event."""
+        """Return one event."""
         return self._gets.submit(scope, event_id)
 
     def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]:
-        """A page."""
+        """Return a page of events."""
         return self._threads.run(self._reader.list, scope, query)
 
     def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]:
-        """A statistic."""
+        """Return the reply to a statistics query."""
         return self._threads.run(self._reader.stat, scope, query)

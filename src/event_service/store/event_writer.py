@@ -1,4 +1,4 @@
-"""Inserts into the `event` collection, and the few look-ups that tying an event to its alert needs."""
+"""Inserts into the `event` collection, and look-ups that assigning an event to its alert needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -23,20 +23,21 @@ COLLECTION = "event"
 
 
 class Inserted(Enum):
-    """What became of one event."""
+    """Outcome of inserting one event."""
 
     STORED = auto()
-    # Its `_id` is there: an earlier attempt of the same event got this far.
+    # Its `_id` exists: an earlier attempt stored the same event.
     WAS_STORED = auto()
-    # Another event has the same event_id (48 random bits): choose another.
+    # Another event has the same event_id (48 random bits): generate another.
     EVENT_ID_TAKEN = auto()
 
 
 class NewEvent(NamedTuple):
-    """An event and the `_id` (24 hexadecimal digits) it is to be stored under.
+    """An event to insert.
 
     Attributes:
-        wire: the finished EventInfo, serialised, without alert_id.
+        object_id: its `_id`, as 24 hexadecimal digits.
+        wire: the serialised EventInfo without alert_id.
     """
 
     object_id: str
@@ -53,16 +54,24 @@ class EventWriter:
         self._confirmed = database.get_collection(
             COLLECTION, read_concern=LINEARIZABLE, read_preference=ReadPreference.PRIMARY
         )
-        self._kept = database[rollup_store.COLLECTION]
+        self._rollups = database[rollup_store.COLLECTION]
         self._timeout_ms = timeout_ms
 
     def insert(self, events: Sequence[NewEvent]) -> list[Inserted | EventServiceError]:
-        """Stores events in one journalled write; each has its own outcome."""
+        """Store events in one journalled write.
+
+        Returns:
+            For each event its outcome, or why the database refused it.
+
+        Raises:
+            EventServiceError: nothing is known of any event.
+        """
         if not events:
             return []
         outcomes: list[Inserted | EventServiceError] = [Inserted.STORED] * len(events)
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
-        invalidate(self._kept, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
+        # Before the insert: a rollup must not count the bucket as complete between the two.
+        invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
         with database_errors(writing=True):
             failures = insert_each(self._events, documents)
         for failure in failures:
@@ -72,19 +81,19 @@ class EventWriter:
                 outcomes[failure.index] = Inserted.WAS_STORED
             else:
                 outcomes[failure.index] = Inserted.EVENT_ID_TAKEN
-        # A document that was stored before is refused by both of its unique indexes; the reply names one of them.
+        # A document that was stored before violates both unique indexes; the reply names only one of them.
         if taken := [index for index, outcome in enumerate(outcomes) if outcome is Inserted.EVENT_ID_TAKEN]:
-            there = self.existing(events[index].object_id for index in taken)
+            existing = self.existing(events[index].object_id for index in taken)
             for index in taken:
-                if events[index].object_id in there:
+                if events[index].object_id in existing:
                     outcomes[index] = Inserted.WAS_STORED
         return outcomes
 
     def existing(self, object_ids: Iterable[str]) -> set[str]:
-        """Return which of these `_id`s are stored: those that are stay so, and no other one is on its way.
+        """Return those of the `_id`s that are stored. Linearizable: no failover removes one, no earlier write adds one.
 
         Raises:
-            Unavailable: the server has no majority to ask, or is none any more that takes writes.
+            Unavailable: the server has no majority or is no longer primary.
         """
         ids = [object_id_of(digits) for digits in object_ids]
         if not ids:
@@ -94,32 +103,33 @@ class EventWriter:
             return {str(row["_id"]) for row in rows}
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:
-        """For each key that has events already, its newest one that is not a RECOVERY and has an alert.
+        """Return for each key its newest event that has an alert and is not a RECOVERY; keys without one are missing.
 
-        Only an upstream database has such events without a condition, so this is nearly always one look-up
-        that finds nothing per webhook.
+        Only an upstream database has such events without a condition row, so in nearly every case this is one query
+        per webhook, which finds nothing.
         """
         by_owner: dict[tuple[str, str, str, str], list[ConditionKey]] = {}
         for key in keys:
             owner = (key.domain_id, key.workspace_id, key.project_id, key.webhook_id)
             by_owner.setdefault(owner, []).append(key)
         found = {}
-        for (domain_id, workspace_id, project_id, webhook_id), wanted in by_owner.items():
+        for (domain_id, workspace_id, project_id, webhook_id), owned in by_owner.items():
             owner_filter = {
                 "domain_id": domain_id,
                 "workspace_id": workspace_id,
                 "project_id": project_id,
                 "webhook_id": webhook_id,
             }
+            # One query for all keys first: the query below for each key is rarely needed.
             with database_errors():
                 known = set(
                     self._events.distinct(
                         "event_key",
-                        {**owner_filter, "event_key": {"$in": [key.event_key for key in wanted]}},
+                        {**owner_filter, "event_key": {"$in": [key.event_key for key in owned]}},
                         maxTimeMS=self._timeout_ms,
                     )
                 )
-            for key in wanted:
+            for key in owned:
                 if key.event_key in known and (past := self._newest_alert(owner_filter, key.event_key)):
                     found[key] = past
         return found

@@ -1,11 +1,11 @@
-"""Whether the store can really be used, looked at in the background: a journalled write, read back.
+"""Checks the database in the background: by a journalled write that is read back, and by the driver's monitoring.
 
-A ping is not enough: on a full disk a server may answer pings and refuse everything else. A write alone is too slow to
-notice that the server has gone: what the driver's own monitoring knows is looked at ten times a second.
+A ping is not enough: on a full disk a server answers pings and refuses writes. A write alone notices an unreachable
+server too late, so the driver's topology is checked ten times a second.
 
-    serving   the last journalled write was read back
-    failing   the server is there, but the write fails or takes too long: not ready, calls may still try
-    away      no server that takes writes is known: not ready, and nobody is made to wait for a socket
+    serving       the last journalled write was read back
+    failing       a server is reachable, but the write fails or times out: not ready, calls may still try
+    unreachable   no writable server is known: not ready, calls are refused immediately
 """
 
 import asyncio
@@ -26,44 +26,45 @@ log = logging.getLogger(__name__)
 
 COLLECTION = "health"
 
-_TICK = 0.1  # seconds between looks at the driver's monitoring
-_EVERY = 1.0  # seconds between writes while all is well
-_EVERY_WHILE_FAILING = 0.25
-_LIMIT = 0.8  # seconds a write and its reading may take
-_AWAY_AFTER = 0.2  # seconds: an interruption as short as this is the driver's to mend
+# Seconds.
+_TOPOLOGY_INTERVAL = 0.1
+_WRITE_INTERVAL = 1.0
+_WRITE_INTERVAL_WHILE_FAILING = 0.25
+_WRITE_TIMEOUT = 0.8  # of a write and its read
+_UNREACHABLE_AFTER = 0.2  # the driver's retries cover shorter interruptions
 
 
 class State(StrEnum):
-    """How the store is."""
+    """State of the database."""
 
     STARTING = "starting"
     SERVING = "serving"
     FAILING = "failing"
-    AWAY = "away"
+    UNREACHABLE = "unreachable"
 
 
-_NEWS = {
-    State.SERVING: "the database takes writes again",
-    State.FAILING: "the database answers, but takes no writes",
-    State.AWAY: "the database is away",
+_LOG_MESSAGES = {
+    State.SERVING: "the database accepts writes again",
+    State.FAILING: "the database is reachable, but does not accept writes",
+    State.UNREACHABLE: "the database is unreachable",
 }
 
 
 class Suspendable(Protocol):
-    """What is closed while the database is away: `ThreadPool`, `GroupCommit`."""
+    """Refuses work while the database is unreachable. Implemented by `ThreadPool` and `GroupCommit`."""
 
     def suspend(self, error: EventServiceError) -> None: ...
     def resume(self) -> None: ...
 
 
 class HealthCheck:
-    """Watches one database for one event loop.
+    """Checks one database for one event loop.
 
     Args:
-        on_change: told, in the event loop, whether the store is serving: at the first look, and at every change.
-        gates: suspended while the database is away, so that every call is answered at once.
-        last_success: when anybody's journalled write has last succeeded, in seconds of `time.monotonic`. A probe that is
-            slow because the database is busy then says nothing against the database.
+        on_change: called in the event loop with whether the database is serving: after the first check, and at changes.
+        suspendables: suspended while the database is unreachable, so that every call fails immediately.
+        last_success: returns when any journalled write last succeeded, in seconds of `time.monotonic`. A health check
+            that times out only because the database is busy then changes nothing.
     """
 
     def __init__(
@@ -71,28 +72,29 @@ class HealthCheck:
         database: Database,
         *,
         on_change: Callable[[bool], None] = lambda _: None,
-        gates: Sequence[Suspendable] = (),
+        suspendables: Sequence[Suspendable] = (),
         last_success: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
         self._database = database
         self._on_change = on_change
-        self._gates = gates
+        self._suspendables = suspendables
         self._state = State.STARTING
         self._last_success = last_success
         self._stopping = threading.Event()
-        self._looked = asyncio.Event()
+        self._checked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._confirmed_at = datetime.fromtimestamp(0, UTC)
-        self._hurry = threading.Event()
-        self._changing = threading.Lock()
+        self._write_soon = threading.Event()
+        self._state_lock = threading.Lock()
+        # Two threads: a write that hangs must not delay the check of the topology.
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
-            for target, name in ((self._watch, "store-watch"), (self._write, "store-probe"))
+            for target, name in ((self._watch_topology, "health-topology"), (self._write_regularly, "health-write"))
         ]
 
     @property
     def state(self) -> State:
-        """What the last look has found."""
+        """Return the result of the last check."""
         return self._state
 
     @property
@@ -101,95 +103,92 @@ class HealthCheck:
 
     @property
     def confirmed_at(self) -> datetime:
-        """When the last write began that a majority has confirmed, and with it all that the primary had by then."""
+        """Return when the last successful write began. A majority has all writes that the primary had by then."""
         return self._confirmed_at
 
     async def start(self) -> None:
-        """Begins to watch; returns after the first look."""
+        """Start checking, and return after the first check."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
-        await self._looked.wait()
+        await self._checked.wait()
 
-    async def stop(self, seconds: float = 2 * _LIMIT) -> None:
-        """Ends watching. The state stays what it was.
+    async def stop(self, seconds: float = 2 * _WRITE_TIMEOUT) -> None:
+        """Stop checking. The state does not change any more.
 
         Args:
-            seconds: how long to wait for a look that is under way; it ends by itself.
+            seconds: how long to wait for a check in flight, which ends by itself.
         """
         self._stopping.set()
-        self._hurry.set()
+        self._write_soon.set()
         if self._loop is not None:
-            give_up_at = time.monotonic() + seconds
+            deadline = time.monotonic() + seconds
             for thread in self._threads:
-                await asyncio.to_thread(thread.join, max(give_up_at - time.monotonic(), 0.0))
+                await asyncio.to_thread(thread.join, max(deadline - time.monotonic(), 0.0))
 
-    # --- in two threads: a write that hangs must not keep anybody from seeing that the server has gone ---------
-
-    def _watch(self) -> None:
-        away_since: float | None = None
-        while not self._stopping.wait(_TICK):
+    def _watch_topology(self) -> None:
+        unreachable_since: float | None = None
+        while not self._stopping.wait(_TOPOLOGY_INTERVAL):
             if self._database.client.topology_description.has_writable_server():
-                away_since = None
-                if self._state is State.AWAY:
-                    self._become(State.FAILING)  # it may be tried; ready once a write succeeds
-                    self._hurry.set()
+                unreachable_since = None
+                if self._state is State.UNREACHABLE:
+                    self._become(State.FAILING)  # calls may try; ready after the first write
+                    self._write_soon.set()
             elif self._state is not State.STARTING:  # the driver connects with the first operation
-                away_since = away_since if away_since is not None else time.monotonic()
-                if time.monotonic() - away_since >= _AWAY_AFTER:
-                    self._become(State.AWAY)
+                unreachable_since = unreachable_since if unreachable_since is not None else time.monotonic()
+                if time.monotonic() - unreachable_since >= _UNREACHABLE_AFTER:
+                    self._become(State.UNREACHABLE)
 
-    def _write(self) -> None:
+    def _write_regularly(self) -> None:
         while not self._stopping.is_set():
-            if self._state is not State.AWAY:
-                self._become(self._try(), unless=State.AWAY)
-            self._hurry.wait(_EVERY if self._state is State.SERVING else _EVERY_WHILE_FAILING)
-            self._hurry.clear()
+            if self._state is not State.UNREACHABLE:
+                self._become(self._write(), unless=State.UNREACHABLE)
+            self._write_soon.wait(_WRITE_INTERVAL if self._state is State.SERVING else _WRITE_INTERVAL_WHILE_FAILING)
+            self._write_soon.clear()
 
-    def _try(self) -> State:
+    def _write(self) -> State:
         started = time.monotonic()
         health = self._database[COLLECTION]
         try:
-            with time_limit(_LIMIT):
+            with time_limit(_WRITE_TIMEOUT):
                 at = datetime.now(UTC)
-                wanted, values = {"_id": "probe"}, {"$set": {"at": at}}
+                matching, values = {"_id": "health_check"}, {"$set": {"at": at}}
                 try:
-                    health.update_one(wanted, values, upsert=True)
-                except DuplicateKeyError:  # another replica made it at the same moment; that tells of no majority
-                    health.update_one(wanted, values)
-                health.find_one(wanted)
+                    health.update_one(matching, values, upsert=True)
+                except DuplicateKeyError:  # another replica inserted it first: a refused insert proves no majority
+                    health.update_one(matching, values)
+                health.find_one(matching)
         except PyMongoError as error:
             if self._stopping.is_set():
                 return self._state
-            if self._last_success() >= started - _EVERY and self._state is State.SERVING:
+            if self._last_success() >= started - _WRITE_INTERVAL and self._state is State.SERVING:
                 return State.SERVING
             if self._state is not State.FAILING:
-                log.warning("a journalled write fails", extra={"reason": str(error).partition(" (configured")[0]})
+                log.warning("a journalled write failed", extra={"reason": str(error).partition(" (configured")[0]})
             return State.FAILING
         self._confirmed_at = at
         return State.SERVING
 
     def _become(self, state: State, *, unless: State | None = None) -> None:
-        with self._changing:
+        with self._state_lock:
             before = self._state
             if state is before or before is unless or self._loop is None:
                 return
             self._state = state
             if before is not State.STARTING or state is not State.SERVING:
-                log.log(logging.INFO if state is State.SERVING else logging.WARNING, _NEWS[state])
+                log.log(logging.INFO if state is State.SERVING else logging.WARNING, _LOG_MESSAGES[state])
             try:
-                self._loop.call_soon_threadsafe(self._tell, before, state)
+                self._loop.call_soon_threadsafe(self._notify, before, state)
             except RuntimeError:  # the loop was closed meanwhile
                 self._stopping.set()
 
-    # --- in the event loop -----------------------------------------------------------------------------------
-
-    def _tell(self, before: State, state: State) -> None:
-        self._looked.set()
-        for gate in self._gates:
-            if state is State.AWAY:
-                gate.suspend(Unavailable())
-            elif before is State.AWAY:
-                gate.resume()
+    def _notify(self, before: State, state: State) -> None:
+        """Suspend or resume, and call `on_change`; runs in the event loop."""
+        self._checked.set()
+        for suspendable in self._suspendables:
+            if state is State.UNREACHABLE:
+                suspendable.suspend(Unavailable())
+            elif before is State.UNREACHABLE:
+                suspendable.resume()
         if before is State.STARTING or State.SERVING in (before, state):
             self._on_change(state is State.SERVING)

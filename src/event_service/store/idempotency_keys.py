@@ -1,7 +1,7 @@
-"""The `claim` collection: what was sent under an idempotency key, remembered for a while.
+"""The `idempotency_key` collection: one record per idempotency key, with an expiry.
 
-A claim is written before the events it stands for and names their `_id`s, so that a second attempt, on any
-replica and after any crash, writes the same documents. It is complete once it says which of them were stored.
+A record is written before its events and holds their `_id`s, so that a retry, on any replica and after any crash,
+writes the same documents. It is complete once it holds the event_ids that were stored.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,18 @@ from event_service.store.client import Database
 from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
 from event_service.store.object_ids import object_id_of
 
-COLLECTION = "claim"
+COLLECTION = "idempotency_key"
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """One idempotency key of one webhook, or one identity of an event in one project.
+    """The record of one idempotency key of a webhook, or of one event identity in a project.
 
     Attributes:
-        record_id: digest of the two.
-        digest: digest of the payload it came with; the same key with another one is refused. "" = any payload.
+        record_id: digest of webhook and key, or of project and identity.
+        digest: digest of the payload; the same key with another payload is refused. "" accepts any payload.
         planned: (`_id` as 24 hexadecimal digits, event_id) of each event of the payload, in order.
-        stored: event_ids that were stored, once the work is complete; None before.
+        stored: event_ids that were stored; None until the create is complete.
     """
 
     record_id: str
@@ -38,30 +38,34 @@ class IdempotencyRecord:
 
 
 class IdempotencyStore:
-    """Reads and writes claims."""
+    """Reads and writes idempotency records."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
-        self._claims = database[COLLECTION]
+        self._records = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
     def find(self, record_ids: Iterable[str]) -> dict[str, IdempotencyRecord]:
-        """The stored claims among `record_ids`, by their id."""
+        """Return the records that exist, by record_id."""
         wanted = {"_id": {"$in": list(record_ids)}}
         with database_errors():
-            return {row["_id"]: _claim(row) for row in self._claims.find(wanted, max_time_ms=self._timeout_ms)}
+            return {row["_id"]: _record(row) for row in self._records.find(wanted, max_time_ms=self._timeout_ms)}
 
     def forget(self, record_ids: Iterable[str], before: datetime) -> None:
-        """Removes those of `record_ids` that have expired and that the database has not removed yet."""
+        """Delete those records that expired before a time: the TTL index deletes only once a minute."""
         with database_errors(writing=True):
-            self._claims.delete_many({"_id": {"$in": list(record_ids)}, "expire_at": {"$lte": before}})
+            self._records.delete_many({"_id": {"$in": list(record_ids)}, "expire_at": {"$lte": before}})
 
-    def add(self, claims: Sequence[IdempotencyRecord]) -> list[bool]:
-        """Stores new claims; False for each that another writer has stored first."""
-        if not claims:
+    def add(self, records: Sequence[IdempotencyRecord]) -> list[bool]:
+        """Store new records. Return for each False if another writer has stored it first.
+
+        Raises:
+            EventServiceError: the database failed.
+        """
+        if not records:
             return []
-        added = [True] * len(claims)
+        added = [True] * len(records)
         with database_errors(writing=True):
-            failures = insert_each(self._claims, [_row(claim) for claim in claims])
+            failures = insert_each(self._records, [_row(record) for record in records])
         for failure in failures:
             if failure.code != DUPLICATE_KEY:
                 raise translate_write(failure)
@@ -69,26 +73,26 @@ class IdempotencyStore:
         return added
 
     def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None:
-        """Notes for each (record_id, event_ids) that its work is done and what it stored."""
+        """Store for each (record_id, event_ids) which events were stored, which completes the record."""
         if not stored:
             return
         writes = [
             UpdateOne({"_id": record_id}, {"$set": {"stored": list(event_ids)}}) for record_id, event_ids in stored
         ]
         with database_errors(writing=True):
-            self._claims.bulk_write(writes, ordered=False)
+            self._records.bulk_write(writes, ordered=False)
 
 
-def _row(claim: IdempotencyRecord) -> dict[str, Any]:
+def _row(record: IdempotencyRecord) -> dict[str, Any]:
     return {
-        "_id": claim.record_id,
-        "digest": claim.digest,
-        "planned": [[object_id_of(object_id), event_id] for object_id, event_id in claim.planned],
-        "expire_at": claim.expire_at,
+        "_id": record.record_id,
+        "digest": record.digest,
+        "planned": [[object_id_of(object_id), event_id] for object_id, event_id in record.planned],
+        "expire_at": record.expire_at,
     }
 
 
-def _claim(row: dict[str, Any]) -> IdempotencyRecord:
+def _record(row: dict[str, Any]) -> IdempotencyRecord:
     stored = row.get("stored")
     return IdempotencyRecord(
         record_id=row["_id"],

@@ -1,8 +1,8 @@
-"""Indexes as data, and what brings a database into line with them.
+"""Indexes and shard keys as data, and their creation.
 
-Every index costs on every insert, so each says what it is for.
-Lists are served by equality-sort-range: the fields that are compared, then the order, so that a page is read from the
-index and nothing is sorted. A test holds every documented list against this.
+Every index costs time on every insert, so each states its purpose. Indexes of lists follow the
+equality-sort-range rule: first the compared fields, then the sort, so that a page is read without sorting. A test
+checks that for every documented list.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from event_service.concurrency.background_task import Background, Stopping
+from event_service.concurrency.background_task import BackgroundTask, Stopping
 from event_service.errors import EventServiceError
 from event_service.store import schema
 from event_service.store.client import Database
@@ -24,11 +24,11 @@ from event_service.store.driver_errors import database_errors
 
 log = logging.getLogger(__name__)
 
-EVENT, ALERT, CONDITION, CLAIM, WEBHOOK = "event", "alert", "condition", "claim", "webhook"
+EVENT, ALERT, CONDITION, IDEMPOTENCY_KEY, WEBHOOK = "event", "alert", "condition", "idempotency_key", "webhook"
 ROLLUP = "event_rollup"
 
 LARGE = 50_000
-"""A collection with more documents is indexed in the background: the service starts meanwhile."""
+"""Indexes of a collection with more documents are built in the background, while the service starts."""
 
 _CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
@@ -39,9 +39,9 @@ class Index:
 
     Attributes:
         keys: (field, 1 or -1).
-        reason: what it is for.
-        sparse: only documents that have the field are in it, the others cost nothing.
-        expire_after: documents are deleted this many seconds after the time in the field.
+        reason: its purpose.
+        sparse: holds only documents that have the field; the others cost nothing.
+        expire_after: seconds after the time in the field when documents expire; None for no TTL index.
     """
 
     collection: str
@@ -73,28 +73,28 @@ def _ascending(*fields: str) -> tuple[tuple[str, int], ...]:
 
 _NEWEST_FIRST = (("created_at", DESCENDING), ("_id", DESCENDING))
 
-# Few values each, so they stand behind the order: a page for one of them reads index entries, not documents, until it
-# is full. An index for each of them with each scope would be six more.
+# Fields with few values come after the sort: a page that filters on one of them skips index entries, not documents.
+# Separate indexes for each field and scope would be six more.
 _FEW_VALUES = _ascending("severity", "event_type", "provider")
 
 _INDEXES = (
-    Index(EVENT, _ascending("event_id"), "get; and no event_id is given twice", unique=True),
-    Index(ALERT, _ascending("alert_id"), "the state of an alert that an upstream event names, and its closing"),
-    Index(CONDITION, _ascending("pending_since"), "resolutions that a crash has left undone", sparse=True),
-    Index(ROLLUP, _ascending("domain_id"), "the counted hours of a domain"),
-    Index(WEBHOOK, _ascending("webhook_id"), "every delivery; and no webhook_id is given twice", unique=True),
-    # Sparse: events that are kept for ever cost nothing.
-    Index(EVENT, _ascending(EXPIRE_AT), "old events go", sparse=True, expire_after=0),
-    Index(CLAIM, _ascending(EXPIRE_AT), "idempotency keys are forgotten", expire_after=0),
+    Index(EVENT, _ascending("event_id"), "get; unique event_ids", unique=True),
+    Index(ALERT, _ascending("alert_id"), "state and resolution of alerts of upstream events"),
+    Index(CONDITION, _ascending("pending_since"), "pending resolutions after a crash", sparse=True),
+    Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
+    Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
+    # Sparse: events without expiry cost nothing.
+    Index(EVENT, _ascending(EXPIRE_AT), "expiry of events", sparse=True, expire_after=0),
+    Index(IDEMPOTENCY_KEY, _ascending(EXPIRE_AT), "expiry of idempotency keys", expire_after=0),
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
     Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
-    Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, asked for or as scope"),
+    Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, by filter or scope"),
     Index(EVENT, (*_ascending("webhook_id"), *_NEWEST_FIRST), "lists of a webhook"),
     Index(EVENT, (*_ascending("alert_id"), *_NEWEST_FIRST), "the events of an alert"),
     Index(
         EVENT,
         (*_ascending("event_key", "domain_id"), *_NEWEST_FIRST),
-        "the history of a key; and what an upstream database knows of a key that is new here",
+        "lists of an event_key; upstream events of a new event_key",
     ),
     Index(EVENT, (*_ascending("account", "domain_id"), *_NEWEST_FIRST), "lists of a cloud account"),
     Index(EVENT, (*_ascending("resources", "domain_id"), *_NEWEST_FIRST), "lists of a resource"),
@@ -104,11 +104,11 @@ _INDEXES = (
 
 @dataclass(frozen=True, slots=True)
 class ShardKey:
-    """By what a collection is spread over the shards of a cluster.
+    """The shard key of a collection.
 
     Attributes:
         keys: (field, 1 or "hashed").
-        reason: why these.
+        reason: its purpose.
     """
 
     collection: str
@@ -117,49 +117,48 @@ class ShardKey:
 
 
 SHARD_KEYS = (
-    ShardKey(EVENT, (("domain_id", 1), ("created_at", 1)), "a caller's list is of one domain, newest first"),
-    # What is only ever asked for by `_id`, which on a cluster is unique only where it is the shard key.
-    ShardKey(ALERT, (("_id", "hashed"),), "opened and closed by `_id`"),
-    ShardKey(CONDITION, (("_id", "hashed"),), "read and compared-and-set by `_id`"),
-    ShardKey(CLAIM, (("_id", "hashed"),), "an idempotency key is taken once"),
+    ShardKey(EVENT, (("domain_id", 1), ("created_at", 1)), "lists are of one domain, newest first"),
+    # Always read by `_id`; on a cluster `_id` is unique only as the shard key.
+    ShardKey(ALERT, (("_id", "hashed"),), "opened and resolved by `_id`"),
+    ShardKey(CONDITION, (("_id", "hashed"),), "compare-and-set by `_id`"),
+    ShardKey(IDEMPOTENCY_KEY, (("_id", "hashed"),), "unique idempotency keys"),
 )
-"""Webhooks are few and stay where they are, and so does what says which version the database has."""
+"""The other collections are small and not sharded."""
 
 
 def _on_shards(index: Index) -> Index:
-    """The same index on a sharded cluster.
+    """Return the index for a sharded cluster.
 
-    A unique one must have the shard key in front there, so event_ids are not watched over: see docs/operations.md. The
-    lists of a domain are read backwards from an index that begins with the shard key, which needs one.
+    A unique index must begin with the shard key there, so event_ids are not unique: see docs/operations.md. The index
+    for lists of a domain becomes ascending, so that it begins with the shard key; lists read it backwards.
     """
     if index.collection != EVENT:
         return index
     if index.unique:
         return dataclasses.replace(index, unique=False)
     if index.keys[:2] == (("domain_id", ASCENDING), ("created_at", DESCENDING)):
-        ahead = _ascending(*(field for field, _ in index.keys))
-        return dataclasses.replace(index, keys=ahead)
+        return dataclasses.replace(index, keys=_ascending(*(field for field, _ in index.keys)))
     return index
 
 
 def wanted(*, sharded: bool = False) -> list[Index]:
-    """The indexes of all collections.
+    """Return the indexes of all collections.
 
     Args:
-        sharded: for a cluster whose collections `store/maintenance/sharding.py` has spread.
+        sharded: whether `store/maintenance/sharding.py` has sharded the collections.
     """
     return [_on_shards(index) for index in _INDEXES] if sharded else list(_INDEXES)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a database is not as it is wanted.
+    """Differences between the indexes of a database and those that the service needs.
 
     Attributes:
-        missing: to be made.
-        changed: there under the same keys, but with another time after which documents go.
-        not_unique: there, but it lets values be taken twice; somebody else's, left alone.
-        superfluous: (collection, name) of indexes that nothing here needs; somebody else's, left alone.
+        missing: do not exist.
+        changed: exist with another expireAfterSeconds.
+        not_unique: exist and should be unique, but are not; left alone.
+        superfluous: (collection, name) of other indexes; left alone.
     """
 
     missing: tuple[Index, ...] = ()
@@ -169,7 +168,7 @@ class Difference:
 
 
 def diff(database: Database, indexes: Sequence[Index]) -> Difference:
-    """Compares. An index counts by its keys, whatever its name: an upstream database has names of its own.
+    """Compare indexes by their keys, since an upstream database names them differently.
 
     Raises:
         Unavailable: the database does not answer.
@@ -177,10 +176,10 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
     missing, changed, not_unique = [], [], []
     superfluous: list[tuple[str, str]] = []
     for collection in dict.fromkeys(index.collection for index in indexes):
-        there = _existing(database, collection)
+        existing = _existing(database, collection)
         own = [index for index in indexes if index.collection == collection]
         for index in own:
-            found = there.get(index.keys)
+            found = existing.get(index.keys)
             if found is None:
                 missing.append(index)
             elif found.get("expireAfterSeconds") != index.expire_after:
@@ -188,26 +187,26 @@ def diff(database: Database, indexes: Sequence[Index]) -> Difference:
             elif index.unique and not found.get("unique"):
                 not_unique.append(index)
         known = {index.keys for index in own} | {_ascending("_id")}
-        superfluous += [(collection, str(found["name"])) for keys, found in there.items() if keys not in known]
+        superfluous += [(collection, str(found["name"])) for keys, found in existing.items() if keys not in known]
     return Difference(tuple(missing), tuple(changed), tuple(not_unique), tuple(superfluous))
 
 
-def ensure(database: Database) -> Background | None:
-    """Brings the database into line: schema version, collections, indexes. Safe to repeat, and on several replicas.
+def ensure(database: Database) -> BackgroundTask | None:
+    """Create what is missing: schema version, collections, indexes. Idempotent; safe on several replicas.
 
-    Nothing of anybody else's is removed. What has to be indexed in a large collection is indexed in the background.
+    Removes no index of another program. Indexes of large collections are built in the background.
 
     Returns:
-        What goes on in the background, if anything does.
+        The task that builds indexes, or None.
 
     Raises:
-        SchemaError: the database was written by a later version of this service.
+        SchemaError: a later version of this service has written the database.
         Unavailable: the database does not answer.
     """
     schema.ensure(database)
     difference = diff(database, wanted(sharded=schema.is_sharded(database)))
     for index in difference.not_unique:
-        log.warning("an index lets values be taken twice and is not ours to change", extra=_described(index))
+        log.warning("an index of another program is not unique, but should be", extra=_described(index))
     later: list[Index] = []
     for index in (*difference.changed, *difference.missing):
         with database_errors(writing=True):
@@ -215,12 +214,18 @@ def ensure(database: Database) -> Background | None:
         if large:
             later.append(index)
         else:
-            _make(database, index, replace=index in difference.changed)
+            _create(database, index, replace=index in difference.changed)
     return build_in_background(database, later, replaced=difference.changed) if later else None
 
 
-def build_in_background(database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()) -> Background:
-    """Has indexes built in the background, one after the other, until all are there."""
+def build_in_background(
+    database: Database, indexes: Sequence[Index], *, replaced: Sequence[Index] = ()
+) -> BackgroundTask:
+    """Start building indexes in the background, one after the other, with retries.
+
+    Args:
+        replaced: those of them that exist and are dropped first.
+    """
     left = list(indexes)
 
     def build(stopping: Stopping) -> None:
@@ -228,16 +233,16 @@ def build_in_background(database: Database, indexes: Sequence[Index], *, replace
             index = left[0]
             log.warning("building an index on a large collection; lists may be slow meanwhile", extra=_described(index))
             started = time.monotonic()
-            # Asked again while it is being built, the server lets us wait for the same build.
-            _make(database, index, replace=index in replaced)
+            # A retry of createIndexes joins the build that is in progress on the server.
+            _create(database, index, replace=index in replaced)
             log.info("built an index", extra={**_described(index), "seconds": time.monotonic() - started})
             del left[0]
 
-    return Background("index-builder", build)
+    return BackgroundTask("index-builder", build)
 
 
-def _make(database: Database, index: Index, *, replace: bool) -> None:
-    """Makes one index. One that conflicts with another is left out: slower is better than not at all."""
+def _create(database: Database, index: Index, *, replace: bool) -> None:
+    """Create one index. If it conflicts with an existing one, log that: slow queries are better than no start."""
     collection = database[index.collection]
     try:
         with database_errors(writing=True):
@@ -246,17 +251,17 @@ def _make(database: Database, index: Index, *, replace: bool) -> None:
                     collection.drop_index(found["name"])
                 collection.create_indexes([index.model])
             except DuplicateKeyError:
-                log.warning("values are taken twice; made an index that allows it", extra=_described(index))
+                log.warning("duplicate values exist; created a non-unique index", extra=_described(index))
                 collection.create_indexes([dataclasses.replace(index, unique=False).model])
     except EventServiceError as error:
         cause = error.__cause__
         if not isinstance(cause, OperationFailure) or cause.code not in _CONFLICTS:
             raise
-        log.warning("an index conflicts with one that is there", extra={**_described(index), "reason": str(cause)})
+        log.warning("an index conflicts with an existing one", extra={**_described(index), "reason": str(cause)})
 
 
 def _existing(database: Database, collection: str) -> dict[tuple[tuple[str, int], ...], Mapping[str, Any]]:
-    """Indexes that are there, by their keys. A collection that does not exist has none."""
+    """Return the existing indexes by their keys; none for a collection that does not exist."""
     with database_errors():
         found: Iterable[Mapping[str, Any]] = database[collection].list_indexes()
         return {_keys_of(index["key"]): index for index in found}
@@ -264,7 +269,7 @@ def _existing(database: Database, collection: str) -> dict[tuple[tuple[str, int]
 
 def _keys_of(key: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> tuple[tuple[str, int], ...]:
     pairs = key.items() if isinstance(key, Mapping) else key
-    # Drivers write 1 as 1, 1.0 or Int64(1); hashed and text indexes have words there.
+    # Drivers store 1 as 1, 1.0 or Int64(1); hashed and text indexes have a string.
     return tuple((field, direction if isinstance(direction, str) else int(direction)) for field, direction in pairs)  # type: ignore[misc]
 
 

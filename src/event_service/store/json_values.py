@@ -1,4 +1,4 @@
-"""Values out of the database as JSON: what a reply's Struct can hold."""
+"""Converts stored values to JSON values, which a reply's Struct can hold."""
 
 import math
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from event_service.wire.timestamps import format_timestamp
 
 
 def plain(value: Any) -> Any:
-    """A stored value as JSON: dates as `YYYY-MM-DDTHH:MM:SS.mmmZ`, ids as text, keys as the payload had them.
+    """Return a stored value as JSON: dates as `YYYY-MM-DDTHH:MM:SS.mmmZ`, ObjectIds as hex, keys unescaped.
 
-    A number that JSON does not know (a sum beyond a double) is null.
+    Infinity and NaN, such as a sum above the range of a double, become null.
     """
     shown: Any
     match value:
@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def sorted_where_comparable(values: list[Any]) -> list[Any]:
-    """The values in order if all of them can be compared with each other, else as they came."""
+    """Return the values sorted if all are comparable, else unchanged."""
     try:
         return sorted(values)
     except TypeError:

@@ -1,4 +1,4 @@
-"""`_id`s as the rest of the service knows them: 24 hexadecimal digits, so that nobody else needs the driver."""
+"""`_id`s as 24 hexadecimal digits: other packages do not import the driver."""
 
 import time
 from functools import lru_cache
@@ -10,17 +10,17 @@ from bson import ObjectId
 
 @lru_cache(4096)
 def object_id_of(digits: str) -> ObjectId:
-    """The ObjectId that 24 hexadecimal digits name. (The class checks digits more slowly than bytes.)
+    """Return the ObjectId of 24 hexadecimal digits.
 
-    That of an alert is written three times within a batch: into the alert, its condition and its event.
+    Cached: the `_id` of an alert is written to the alert, its condition and its event.
     """
-    return ObjectId(bytes.fromhex(digits))
+    return ObjectId(bytes.fromhex(digits))  # ObjectId validates bytes faster than digits
 
 
 def new_object_id() -> str:
-    """A fresh `_id`: ascending in time within this process, as 24 hexadecimal digits.
+    """Return a new `_id` as 24 hexadecimal digits, ascending within this process.
 
-    Seconds, the process, a counter, like ObjectId's own, at a third of its cost.
+    Seconds, a random process part and a counter, as in `ObjectId()`, at a third of its cost.
     """
     return f"{int(time.time()):08x}{_PROCESS}{next(_numbers) & 0xFFFFFF:06x}"
 

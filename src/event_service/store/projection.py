@@ -1,4 +1,4 @@
-"""Rows of selected fields, as serialised EventInfo messages."""
+"""Encodes rows with selected fields as serialised EventInfo messages."""
 
 import json
 from collections.abc import Mapping
@@ -12,22 +12,21 @@ from event_service.wire.struct_encode import encode_stored_struct
 
 
 class RowEncoder:
-    """Encodes documents that hold selected fields.
+    """Encodes documents with selected fields.
 
     Args:
-        only: the fields a row is to have; everything else stays unset. A selected dynamic field is present even where
-            the document has none of it.
-        unwound: the list that was taken apart: a row holds it with its one element.
+        only: the selected fields; all others stay unset. A selected dynamic field is set even if the document lacks it.
+        unwound: the array of a $unwind; a row holds it with one element.
     """
 
     def __init__(self, only: tuple[FieldPath, ...], unwound: FieldPath | None = None) -> None:
         self._roots = {path.parts[0]: EVENT_FIELDS.kinds[path.parts[0]] for path in only}
         self._unwound = unwound.parts if unwound else ()
         if self._roots.get(next(iter(self._unwound), "")) in {FieldKind.TEXT, FieldKind.DATE}:
-            self._unwound = ()  # not a list: taken apart it is itself
+            self._unwound = ()  # $unwind leaves a value that is not an array
 
     def __call__(self, document: Mapping[str, Any]) -> bytes:
-        """The serialised EventInfo of one document."""
+        """Return the serialised EventInfo of one document."""
         fields: dict[str, Any] = {}
         structs: dict[str, bytes] = {}
         for name, kind in self._roots.items():
@@ -46,7 +45,7 @@ class RowEncoder:
 
 
 def with_list(value: Any, inner: tuple[str, ...]) -> Any:
-    """The value with its element at `inner` put into a list of one."""
+    """Return the value with its member at path `inner` replaced by a list of that member."""
     if not inner:
         return [] if value is None else [value]
     if not isinstance(value, Mapping) or inner[0] not in value:

@@ -1,11 +1,10 @@
-"""Brings stored events into line with how long events are to be kept.
+"""Applies the present retention settings to stored events.
 
-Events carry the day on which they go (`expire_at`), and a TTL index deletes them; that needs nothing of this module.
-It is for events that were stored under other settings, or by upstream. Alerts, conditions and claims are not looked
-at: see docs/database.md.
+New events get `expire_at` when they are stored, and the TTL index deletes them. This module is for events that were
+stored under other settings or by upstream. Alerts, conditions and idempotency records do not change: see
+docs/database.md.
 
-One pass over the collection, in the order the server likes, in small journalled writes; it may be stopped at any time
-and run again.
+One pass over the collection in natural order, in small journalled writes; it may be interrupted and run again.
 """
 
 import logging
@@ -30,16 +29,16 @@ from event_service.store.webhook_documents import webhook_of
 _log = logging.getLogger(__name__)
 
 BATCH = 1000
-"""Events of one write."""
+"""Number of events per write."""
 
-_LOOKED_AT = {"created_at": True, "severity": True, "webhook_id": True, EXPIRE_AT: True}
+_PROJECTION = {"created_at": True, "severity": True, "webhook_id": True, EXPIRE_AT: True}
 
 Progress = Callable[[int], None]
-"""Told how many events have been looked at so far."""
+"""Called with the number of events read so far."""
 
 
 class Group(NamedTuple):
-    """What is counted together. webhook_id is "" for an event without one."""
+    """Key of the counts. webhook_id is "" for events without one."""
 
     webhook_id: str
     severity: str
@@ -47,12 +46,12 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Pruned:
-    """What a pass did, or would do.
+    """Result of a pass, or of a dry run.
 
     Attributes:
-        deleted: events whose time is over, by webhook and severity.
-        changed: events that are kept, and go on another day than before.
-        names: of the webhooks, by id; those that are gone have none.
+        deleted: number of expired events by webhook and severity.
+        changed: number of events with a new `expire_at`, or with none any more.
+        names: webhook names by id, without deleted webhooks.
     """
 
     deleted: Counter[Group] = field(default_factory=Counter)
@@ -60,12 +59,12 @@ class Pruned:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-class _Row(NamedTuple):
-    """An event that is not as it should be. `expire_at` None: it is to be kept for ever."""
+class _Change(NamedTuple):
+    """An event to delete, or to give another `expire_at`; None for no expiry."""
 
     object_id: Any
     group: Group
-    gone: bool
+    expired: bool
     expire_at: datetime | None
 
 
@@ -78,49 +77,49 @@ def prune(
     progress: Progress = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Pruned:
-    """Gives every event the day it goes by the present settings and webhooks, and deletes those whose day has come.
+    """Set `expire_at` of every event by the present settings and webhooks, and delete expired events.
 
-    An event without a time of receipt is left alone.
+    Events without created_at do not change.
 
     Args:
         now: aware UTC.
         dry_run: only count.
-        stop: asked before each write; True ends the pass.
+        stop: called before each write; True ends the pass.
 
     Raises:
-        Unavailable: the database failed. What was done stays done; run it again.
+        Unavailable: the database failed. Earlier writes stay; run it again.
     """
     with database_errors():
         webhooks = {webhook.webhook_id: webhook for webhook in map(webhook_of, database[indexes.WEBHOOK].find())}
     result = Pruned(names={webhook_id: webhook.name for webhook_id, webhook in webhooks.items()})
-    looked_at = 0
+    read = 0
 
-    def rows() -> Iterator[_Row]:
-        nonlocal looked_at
-        for document in database[indexes.EVENT].find({}, _LOOKED_AT):
-            looked_at += 1
-            if looked_at % BATCH == 0:
-                progress(looked_at)
-            if row := _out_of_line(document, retention, webhooks, now):
-                yield row
+    def changes() -> Iterator[_Change]:
+        nonlocal read
+        for document in database[indexes.EVENT].find({}, _PROJECTION):
+            read += 1
+            if read % BATCH == 0:
+                progress(read)
+            if change := _needed_change(document, retention, webhooks, now):
+                yield change
 
-    found = rows()
+    pending = changes()
     try:
         with database_errors(writing=True):
-            while (batch := list(islice(found, BATCH))) and not stop():
+            while (batch := list(islice(pending, BATCH))) and not stop():
                 if not dry_run:
                     _write(database, batch)
-                result.deleted.update(row.group for row in batch if row.gone)
-                result.changed += sum(not row.gone for row in batch)
+                result.deleted.update(change.group for change in batch if change.expired)
+                result.changed += sum(not change.expired for change in batch)
     finally:
         if not dry_run and (result.deleted or result.changed):
-            rollup_store.forget(database[rollup_store.COLLECTION])
-    progress(looked_at)
+            rollup_store.clear(database[rollup_store.COLLECTION])
+    progress(read)
     return result
 
 
 def event_count(database: Database) -> int:
-    """How many events there are, roughly and at once.
+    """Return an estimate of the number of events, from collection metadata.
 
     Raises:
         Unavailable: the database does not answer.
@@ -129,33 +128,33 @@ def event_count(database: Database) -> int:
         return database[indexes.EVENT].estimated_document_count()
 
 
-def _out_of_line(
+def _needed_change(
     document: Mapping[str, Any], retention: Retention, webhooks: Mapping[str, Webhook], now: datetime
-) -> _Row | None:
-    created_at, noted = document.get("created_at"), document.get(EXPIRE_AT)
+) -> _Change | None:
+    created_at, stored = document.get("created_at"), document.get(EXPIRE_AT)
     if not isinstance(created_at, datetime):
         return None
     group = Group(str(document.get("webhook_id") or ""), str(document.get("severity") or ""))
     webhook = webhooks.get(group.webhook_id)
     expire_at = retention.expire_at(created_at, group.severity, webhook.plugin.options if webhook else {})
-    gone = expire_at is not None and expire_at <= now
-    if expire_at == noted and not gone:
+    expired = expire_at is not None and expire_at <= now
+    if expire_at == stored and not expired:
         return None
-    return _Row(document["_id"], group, gone, expire_at)
+    return _Change(document["_id"], group, expired, expire_at)
 
 
-def _write(database: Database, batch: Iterable[_Row]) -> None:
+def _write(database: Database, batch: Iterable[_Change]) -> None:
     events = database[indexes.EVENT]
-    # Counts know when the first event of an hour is to be deleted.
-    rollup_store.forget(database[rollup_store.COLLECTION])
-    if gone := [row.object_id for row in batch if row.gone]:
-        events.delete_many({"_id": {"$in": gone}})
+    # Before and after the pass: a rollup that is built meanwhile holds old counts and expiries.
+    rollup_store.clear(database[rollup_store.COLLECTION])
+    if expired := [change.object_id for change in batch if change.expired]:
+        events.delete_many({"_id": {"$in": expired}})
     updates = [
-        UpdateOne({"_id": row.object_id}, {"$set": {EXPIRE_AT: row.expire_at}})
-        if row.expire_at
-        else UpdateOne({"_id": row.object_id}, {"$unset": {EXPIRE_AT: ""}})
-        for row in batch
-        if not row.gone
+        UpdateOne({"_id": change.object_id}, {"$set": {EXPIRE_AT: change.expire_at}})
+        if change.expire_at
+        else UpdateOne({"_id": change.object_id}, {"$unset": {EXPIRE_AT: ""}})
+        for change in batch
+        if not change.expired
     ]
     if updates:
         events.bulk_write(updates, ordered=False)

@@ -1,7 +1,7 @@
-"""Which version of this service's documents a database holds: one document says so.
+"""The schema version of a database, in one document of the collection `event_service`.
 
-The version counts changes that an older service could not live with. Fields that may be missing are no such change:
-a document of an upstream database, which has none of ours, is a valid one.
+The version counts incompatible changes only. Optional fields are compatible: a document of an upstream database, which
+lacks all of them, is valid.
 """
 
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ _ID = "schema"
 
 
 class SchemaError(DatabaseSettingsError):
-    """The database is not for this version of the service; the text is one line for the operator."""
+    """This version of the service cannot use the database. The message is one line for the operator."""
 
 
 def stored_version(database: Database) -> int | None:
-    """The version that the database says it has; None for a new or an upstream database.
+    """Return the stored version, or None for a new or an upstream database.
 
     Raises:
         Unavailable: the database does not answer.
@@ -32,7 +32,7 @@ def stored_version(database: Database) -> int | None:
 
 
 def restoring_since(database: Database) -> datetime | None:
-    """When a restore was begun that has not ended; None where the database is whole.
+    """Return when an unfinished restore began, or None if there is none.
 
     Raises:
         Unavailable: the database does not answer.
@@ -42,7 +42,7 @@ def restoring_since(database: Database) -> datetime | None:
 
 
 def is_sharded(database: Database) -> bool:
-    """Whether `store/maintenance/sharding.py` has spread the collections over a cluster.
+    """Return whether `store/maintenance/sharding.py` has sharded the collections.
 
     Raises:
         Unavailable: the database does not answer.
@@ -51,7 +51,7 @@ def is_sharded(database: Database) -> bool:
 
 
 def note_sharded(database: Database) -> None:
-    """Notes that the collections are being spread. Only after `ensure`.
+    """Store that the collections are being sharded. Call after `ensure`.
 
     Raises:
         Unavailable: the database failed.
@@ -61,47 +61,49 @@ def note_sharded(database: Database) -> None:
 
 
 def check(version: int, what: str) -> None:
-    """
+    """Check that this service can read a schema version.
+
     Args:
-        what: has this version, for the error.
+        what: the database or backup with that version, for the error message.
 
     Raises:
-        SchemaError: a later service has made it.
+        SchemaError: a later version of the service has written it.
     """
     if version > VERSION:
         raise SchemaError(
-            f"{what} has schema version {version}, and this service knows {VERSION}: "
-            "a later event-service has written it; install that one"
+            f"{what} has schema version {version}, but this event-service supports {VERSION}: "
+            "install the later event-service that wrote it"
         )
 
 
-def demand_whole(database: Database) -> None:
-    """
+def check_restored(database: Database) -> None:
+    """Check that no restore into the database is unfinished.
+
     Raises:
-        SchemaError: a restore into the database was begun and not finished.
+        SchemaError: one is.
         Unavailable: the database does not answer.
     """
     if since := restoring_since(database):
         raise SchemaError(
-            f"a restore into the database {database.name!r} was begun at {since:%Y-%m-%d %H:%M:%S} UTC and is not "
+            f"the restore into the database {database.name!r} that began at {since:%Y-%m-%d %H:%M:%S} UTC is not "
             "finished: run it again with `event-service db restore --replace`"
         )
 
 
 def ensure(database: Database) -> None:
-    """Notes our version in a database that has none.
+    """Store this service's version in a database without one.
 
     Raises:
-        SchemaError: the database has a later one, or is only half restored.
+        SchemaError: the database has a later version, or a restore into it is unfinished.
         Unavailable: the database does not answer.
     """
-    demand_whole(database)
+    check_restored(database)
     version = stored_version(database)
-    if version is None:
+    if version is None:  # a new or an upstream database
         with database_errors(writing=True):
             try:
                 database[COLLECTION].insert_one({"_id": _ID, "version": VERSION, "since": datetime.now(UTC)})
-            except DuplicateKeyError:  # another replica, at the same moment
+            except DuplicateKeyError:  # another replica was faster
                 return ensure(database)
     else:
         check(version, f"the database {database.name!r}")
@@ -109,14 +111,14 @@ def ensure(database: Database) -> None:
 
 
 def begin_restore(database: Database, at: datetime) -> None:
-    """Notes that what the database holds is not whole, so that no service starts on it."""
+    """Mark the database as being restored, so that no service starts on it."""
     marked = {"$set": {"restoring_since": at}, "$setOnInsert": {"version": VERSION}}
     with database_errors(writing=True):
         database[COLLECTION].update_one({"_id": _ID}, marked, upsert=True)
 
 
 def end_restore(database: Database, version: int) -> None:
-    """Notes that it is whole again, and of which version; 0 for documents of an upstream database."""
+    """Remove the mark of `begin_restore` and store the version; 0 for documents of an upstream database."""
     with database_errors(writing=True):
         if version:
             now = datetime.now(UTC)

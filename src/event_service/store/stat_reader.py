@@ -24,16 +24,16 @@ from event_service.store.totals.rollup_query import rollup_query_of
 from event_service.store.totals.rollups import Rollups
 
 MAX_ROWS = 100_000
-"""Rows of a stat without page and limit: more would not be a statistic, and would not fit into a reply."""
+"""Maximum number of rows of a stat without page and limit: more would not fit into a reply."""
 
 
 class StatReader:
     """Statistics over one collection. Blocking: for worker threads.
 
     Args:
-        collection: where the documents are; its options decide about read preference and concern.
-        fields: what may be asked about.
-        max_time_ms: after this the server gives a query up.
+        collection: its options set read preference and read concern.
+        fields: the allow-list of fields.
+        max_time_ms: maxTimeMS of a query.
     """
 
     def __init__(
@@ -48,14 +48,15 @@ class StatReader:
         self._max_time_ms = max_time_ms
 
     def stat(self, scope: Scope, query: StatQuery, rollups: Rollups | None = None) -> dict[str, Any]:
-        """The reply: `results`, and `total_count` (of rows or values before paging) where a page was asked for.
+        """Return the reply: `results`, and for a page `total_count`, the number of rows or values before paging.
 
         Args:
-            rollups: counted hours, to answer by what they can.
+            rollups: answer from these if possible.
 
         Raises:
-            QueryError: the data does not allow it: a size of no list, a date format of no date, too many rows.
-            DeadlineExceeded, Unavailable: the database.
+            QueryError: the data does not suit the query (`size` of a value that is not a list, `date_format` of one
+                that is not a date), or there are too many rows.
+            DeadlineExceeded, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         try:
@@ -66,33 +67,33 @@ class StatReader:
                     return {"results": [_row(row, query.columns) for row in rows]}
                 return self._aggregate(matching, query)
         except QueryError as error:
-            raise _naming_stages(error, query) from error
+            raise _with_stages(error, query) from error
 
     def _from_rollups(self, scope: Scope, query: StatQuery, rollups: Rollups) -> Iterable[Mapping[str, Any]] | None:
-        question, group = rollup_query_of(scope, query.where), rollup_group(query)
-        if question is None or group is None:
+        rollup_query, group = rollup_query_of(scope, query.where), rollup_group(query)
+        if rollup_query is None or group is None:
             return None
-        kinds = compile_filter(scope, timeless(query.where))
+        matching = compile_filter(scope, timeless(query.where))
         stages = compile_stages(replace(query, stages=(query.stages or ())[:1]), self._fields)
 
         def count_groups(since: datetime | None, before: datetime | None) -> Iterable[Mapping[str, Any]]:
-            return self._run([{"$match": both(kinds, compile_times(since, before))}, *stages])
+            return self._run([{"$match": both(matching, compile_times(since, before))}, *stages])
 
-        return rollups.groups(question, group, count_groups)
+        return rollups.groups(rollup_query, group, count_groups)
 
     def _aggregate(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
         pipeline = [{"$match": matching}, *compile_stages(query, self._fields)]
         reply: dict[str, Any] = {}
-        rows_wanted = [*pipeline, {"$limit": MAX_ROWS + 1}]
+        page = [*pipeline, {"$limit": MAX_ROWS + 1}]  # one more shows that there are too many
         if query.page.limit:
-            rows_wanted = [*pipeline, {"$skip": query.page.skip}, {"$limit": query.page.limit}]
+            page = [*pipeline, {"$skip": query.page.skip}, {"$limit": query.page.limit}]
             counted = self._run(compile_count(pipeline))
             reply["total_count"] = next((row["f0"] for row in counted), 0)
-        rows = [_row(row, query.columns) for row in self._run(rows_wanted)]
+        rows = [_row(row, query.columns) for row in self._run(page)]
         if len(rows) > MAX_ROWS:
             raise QueryError.at("query.page", f"more than {MAX_ROWS} rows: ask for a page, or set a limit")
         if not rows and query.stages and isinstance(query.stages[-1], Count) and not query.page.limit:
-            rows = [dict.fromkeys((query.columns.fields or {}).values(), 0)]  # no rows are 0 rows
+            rows = [dict.fromkeys((query.columns.fields or {}).values(), 0)]  # $count of nothing returns no row
         reply["results"] = rows
         return reply
 
@@ -109,12 +110,12 @@ class StatReader:
         return {"total_count": len(values), "results": _page_of(values, query.page)}
 
 
-def _naming_stages(error: QueryError, query: StatQuery) -> QueryError:
-    """The error, if it is the database's, in the words of the query: which stages the data may not fit."""
+def _with_stages(error: QueryError, query: StatQuery) -> QueryError:
+    """Return the database's error with the stages that may have caused it as field violations."""
     suspects = {
         f"query.aggregate[{index}]": ", ".join(sorted(names))
         for index, stage in enumerate(query.stages or ())
-        if (names := _choosy(stage))
+        if (names := _type_sensitive(stage))
     }
     if not suspects or [violation.field for violation in error.violations] != ["query"]:
         return error
@@ -122,8 +123,8 @@ def _naming_stages(error: QueryError, query: StatQuery) -> QueryError:
     return QueryError("; ".join(f"{one.field}: {one.description}" for one in violations), violations=violations)
 
 
-def _choosy(stage: Stage) -> set[str]:
-    """What of a stage fails on values of another type than it wants."""
+def _type_sensitive(stage: Stage) -> set[str]:
+    """Return the operators of a stage that fail on values of an unexpected type."""
     if isinstance(stage, Project):
         return {str(field.operator) for field in stage.fields if field.operator not in (None, ProjectOperator.SUM)}
     if not isinstance(stage, Group):
@@ -137,7 +138,7 @@ def _page_of(values: list[Any], page: PageRequest) -> list[Any]:
 
 
 def _row(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
-    """A row by the names of the reply: keys first, then fields, so that a field named like a key wins."""
+    """Return a row with the names of the reply. Fields come after keys, so that they override keys of the same name."""
     shown: dict[str, Any] = {}
     row_id = row.get("_id")
     if columns.keys and isinstance(row_id, Mapping):

@@ -1,4 +1,4 @@
-"""Webhooks as documents: upstream's fields, and digests in place of its clear access key."""
+"""Webhooks as documents: upstream's fields, digests instead of its access key in clear, and delivery counts."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,19 +6,20 @@ from typing import Any
 
 from bson import Binary
 
+from event_service.model.activity import Activity, DeliveryCounts
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
-from event_service.store.activity_documents import activity_of
 from event_service.store.client import Document
 from event_service.store.documents import escape_keys, unescape_keys
 
 CLEAR_KEYS = ("access_key", "webhook_url")
-"""Where upstream's documents hold the access key in clear."""
+"""Fields of upstream documents that hold the access key in clear."""
 
 _IS_OURS = "made_by_event_service"
+_SUMS = ("stored", "errors", "duplicates", "unmatched", "refused")
 
 
 def webhook_document(webhook: Webhook) -> Document:
-    """The document of a webhook: neither its key nor its URL, which would hold the key, is in it."""
+    """Return the document of a webhook, without the access key and without the URL, which contains the key."""
     return {
         "webhook_id": webhook.webhook_id,
         "name": webhook.name,
@@ -43,11 +44,11 @@ def webhook_document(webhook: Webhook) -> Document:
 
 
 def webhook_of(row: Mapping[str, Any]) -> Webhook:
-    """The webhook of a document, one of upstream's included; what is missing or null there has its default."""
+    """Return the webhook of a document. Fields that are missing or null, as in upstream documents, get defaults."""
     plugin = _object(row.get("plugin_info"))
     requests = _object(row.get("requests"))
     hashes = row.get("access_key_hashes")
-    if not hashes:
+    if not hashes:  # an upstream document
         hashes = [access_key_hash(str(row["access_key"]))] if row.get("access_key") else []
     return Webhook(
         webhook_id=_text(row, "webhook_id"),
@@ -77,11 +78,11 @@ def webhook_of(row: Mapping[str, Any]) -> Webhook:
 
 
 def without_clear_keys(row: Document) -> Document:
-    """The document as its first use leaves it: digests in place of the clear key, which is in the URL too."""
-    kept = {name: value for name, value in row.items() if name not in CLEAR_KEYS}
+    """Return the document with a digest instead of the access key and the URL that contains it."""
+    hashed = {name: value for name, value in row.items() if name not in CLEAR_KEYS}
     if row.get("access_key") and not row.get("access_key_hashes"):
-        kept["access_key_hashes"] = [access_key_hash(str(row["access_key"]))]
-    return kept
+        hashed["access_key_hashes"] = [access_key_hash(str(row["access_key"]))]
+    return hashed
 
 
 def key_fields(webhook: Webhook) -> Document:
@@ -92,6 +93,35 @@ def key_fields(webhook: Webhook) -> Document:
     }
 
 
+def activity_update(counts: DeliveryCounts) -> Document:
+    """Return the update that adds counts to the stored ones. Concurrent updates add up."""
+    activity = counts.activity
+    sums = {"requests.total": counts.calls, "requests.error": counts.faulty_calls}
+    sums |= {f"activity.{name}": value for name in _SUMS if (value := getattr(activity, name))}
+    sums |= {f"activity.ignored.{_name(reason)}": times for reason, times in activity.ignored.items()}
+    update: Document = {"$inc": sums}
+    if activity.last_received_at is not None:
+        update["$max"] = {"activity.last_received_at": activity.last_received_at}
+    if activity.last_error_at is not None:
+        update["$set"] = {
+            "activity.last_error_at": activity.last_error_at,
+            "activity.last_error": activity.last_error,
+        }
+    return update
+
+
+def activity_of(stored: Mapping[str, Any]) -> Activity:
+    """Return the delivery counts of a document's `activity`; zero where it is missing, as in upstream documents."""
+    ignored = stored.get("ignored")
+    return Activity(
+        **{name: int(stored.get(name) or 0) for name in _SUMS},
+        ignored={reason: int(times) for reason, times in ignored.items()} if isinstance(ignored, Mapping) else {},
+        last_received_at=_moment(stored.get("last_received_at")),
+        last_error_at=_moment(stored.get("last_error_at")),
+        last_error=str(stored.get("last_error") or ""),
+    )
+
+
 def _object(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
@@ -99,3 +129,12 @@ def _object(value: Any) -> dict[str, Any]:
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = row.get(name)
     return "" if value is None else str(value)
+
+
+def _name(reason: str) -> str:
+    # A reason is a field name here. Those of the parsers hold no such characters; those of plugins may.
+    return reason.replace(".", " ").replace("$", " ").replace("\0", " ")[:100] or " "
+
+
+def _moment(value: Any) -> datetime | None:
+    return value if isinstance(value, datetime) else None

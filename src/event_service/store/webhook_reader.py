@@ -1,4 +1,4 @@
-"""Lists and statistics of webhooks. No key leaves, neither as digest nor as an upstream document has it in clear."""
+"""Lists and statistics of webhooks. They never return access keys: neither digests nor those of upstream documents."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -26,9 +26,9 @@ from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""What rows may come to where no limit was asked for: gRPC clients take 4 MiB unless they are told otherwise."""
+"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
 
-_SERVER_ROWS = 2**31 - 1
+_MAX_LIMIT = 2**31 - 1  # of a find
 
 Row = Mapping[str, Any]
 Rows = list[Row]
@@ -37,12 +37,12 @@ Stages = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class WebhookPage:
-    """Rows of a list: whole webhooks, or where fields were selected, those.
+    """Rows of a list: whole webhooks, or `selected` if the query selects fields.
 
     Attributes:
-        selected: webhook_id and the selected fields by name, of which webhook_url is only named, since it holds a key.
-        total_count: all that match, whatever the page.
-        cut: the server's own bound ended the page; there would be more.
+        selected: (webhook_id, selected fields by name); webhook_url is "", since it holds an access key.
+        total_count: number of matches on all pages.
+        cut: list_limit or max_reply_bytes ended the page, and more rows match.
     """
 
     webhooks: list[Webhook] = field(default_factory=list)
@@ -55,8 +55,9 @@ class WebhookReader:
     """Webhooks of one collection, always within a scope. Blocking: for worker threads.
 
     Args:
-        list_limit: rows of a list that asks for no number.
-        max_time_ms: after this the server gives a query up.
+        list_limit: maximum number of rows of a list without a limit.
+        max_time_ms: maxTimeMS of a query.
+        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
@@ -74,18 +75,18 @@ class WebhookReader:
         self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
-        """A page of webhooks.
+        """Return a page of webhooks.
 
         Args:
-            access_key: only webhooks that this key opens now; "" = any.
+            access_key: only webhooks with this valid key; "" for all.
 
         Raises:
-            QueryError: the data does not allow the query.
-            DeadlineExceeded, Unavailable: the database.
+            QueryError: the data does not suit the query.
+            DeadlineExceeded, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         if access_key:
-            matching = both(matching, _opened_by(access_key, datetime.now(UTC)))
+            matching = both(matching, _with_key(access_key, datetime.now(UTC)))
         with caller_query(self._max_time_ms):
             total = self._count(matching, query)
             if query.count_only:
@@ -97,17 +98,17 @@ class WebhookReader:
         return WebhookPage(selected=selected, total_count=total, cut=cut)
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
-        """The reply to a statistics query, as JSON. See `StatReader.stat`."""
+        """Return the reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query)
 
     def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Rows, bool]:
         if query.page.limit:
-            limit = min(query.page.limit, _SERVER_ROWS)
+            limit = min(query.page.limit, _MAX_LIMIT)
             return [*islice(self._rows(matching, query, limit), limit)], False
         rows: Rows = []
         size = 0
         for row in self._rows(matching, query, self._list_limit + 1):
-            # What a document weighs as BSON is near enough to what it weighs in the reply.
+            # The size as BSON approximates the size in the reply.
             size += len(bson.encode(row))
             if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
                 return rows, True
@@ -117,7 +118,7 @@ class WebhookReader:
     def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterable[Row]:
         only = query.only
         if only is not None:
-            # The id is needed to show a URL; it is not shown itself unless it was asked for.
+            # The URL is made from the id; callers drop the id unless it was selected.
             only = (*(path for path in only if path.parts != ("webhook_id",)), WEBHOOK_FIELDS.path("webhook_id"))
         if query.unwind or query.add_fields:
             stages = compile_list_rows(replace(query, only=only), WEBHOOK_FIELDS, limit)
@@ -141,11 +142,11 @@ class WebhookReader:
         return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
 
 
-def _opened_by(access_key: str, now: datetime) -> dict[str, Any]:
+def _with_key(access_key: str, now: datetime) -> dict[str, Any]:
     digest = access_key_hash(access_key)
     return {
         "$or": [
-            {"access_key_hashes.0": digest},
+            {"access_key_hashes.0": digest},  # the current key; a rotation keeps the previous one behind it
             {"access_key_hashes": digest, "previous_key_expires_at": {"$gt": now}},
             {"access_key": {"$eq": access_key}},
         ]
@@ -153,7 +154,7 @@ def _opened_by(access_key: str, now: datetime) -> dict[str, Any]:
 
 
 def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) -> tuple[str, dict[str, Any]]:
-    """The selected fields of a document. A list that was taken apart is there with its one element."""
+    """Return webhook_id and the selected fields; an unwound array holds one element."""
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(path.parts[0] for path in only):
         kind, value = WEBHOOK_FIELDS.kinds[name], row.get(name)

@@ -1,7 +1,7 @@
-"""The `webhook` collection: upstream's field names, and digests where upstream has the access key in clear.
+"""The `webhook` collection: upstream's field names, and digests instead of upstream's access keys in clear.
 
-A document of upstream's holds `access_key` and, as a part of `webhook_url`, holds it again. Both are read as their
-digest, and both are taken out of the document the first time the webhook is used.
+An upstream document holds the key in `access_key` and as a part of `webhook_url`. Both are replaced by a digest when
+the webhook is first used.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,11 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook, WebhookState, access_key_hash
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
-from event_service.store.activity_documents import activity_update
 from event_service.store.client import Database, Document
 from event_service.store.compile import compile_scope
 from event_service.store.documents import escape_keys
 from event_service.store.driver_errors import database_errors
-from event_service.store.webhook_documents import CLEAR_KEYS, key_fields, webhook_document, webhook_of
+from event_service.store.webhook_documents import CLEAR_KEYS, activity_update, key_fields, webhook_document, webhook_of
 from event_service.store.webhook_reader import WebhookPage, WebhookReader
 
 COLLECTION = "webhook"
@@ -30,7 +29,7 @@ COLLECTION = "webhook"
 
 @dataclass(slots=True)
 class WebhookChanges:
-    """What is to be another; None stays as it is. An empty object replaces what was there."""
+    """Fields to change; None leaves a field as it is, an empty object replaces it."""
 
     name: str | None = None
     tags: dict[str, Any] | None = None
@@ -42,35 +41,34 @@ class WebhookChanges:
 
 
 class WebhookStore:
-    """Reads and writes webhooks. Every method that serves a caller takes the caller's scope first.
+    """Reads and writes webhooks. Methods that serve a caller take the caller's scope first.
 
-    Blocking: for worker threads. All methods raise Unavailable, DeadlineExceeded and their kin, as
-    `store/driver_errors.py` says.
+    Blocking: for worker threads. All methods raise Unavailable and the other errors of `store/driver_errors.py`.
 
     Args:
-        timeout_ms: after this the server gives a query up.
-        list_limit: rows of a list that asks for no number.
+        timeout_ms: maxTimeMS of a query.
+        list_limit: maximum number of rows of a list without a limit.
     """
 
     def __init__(self, database: Database, timeout_ms: int, *, list_limit: int = 1000) -> None:
-        # Whatever a URI says of reading from secondaries: what was disabled must be refused within a second.
+        # Never from secondaries, even if the URI says so: a disabled webhook must be refused within a second.
         self._rows = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
         self._timeout_ms = timeout_ms
         self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
-        """A page of webhooks. See `WebhookReader.list`."""
+        """Return a page of webhooks. See `WebhookReader.list`."""
         return self._reader.list(scope, query, access_key)
 
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
-        """The reply to a statistics query, as JSON. See `StatReader.stat`."""
+        """Return the reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._reader.stat(scope, query)
 
     def insert(self, webhook: Webhook) -> None:
-        """Stores a new webhook.
+        """Store a new webhook.
 
         Raises:
-            AlreadyExists: its id or, where the database demands that names differ, its name is taken.
+            AlreadyExists: its id or, in a database with a unique index on names, its name exists.
         """
         with database_errors(writing=True):
             try:
@@ -79,32 +77,32 @@ class WebhookStore:
                 raise _taken(webhook.name) from error
 
     def find(self, scope: Scope, webhook_id: str) -> Webhook | None:
-        """The webhook, if the scope holds it."""
+        """Return the webhook, or None if the scope has no such webhook."""
         with database_errors():
             row = self._rows.find_one(_within(scope, webhook_id), max_time_ms=self._timeout_ms)
         return None if row is None else webhook_of(row)
 
     def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
-        """The Cloud Eye webhook whose option project_id this is, or that has no such option and is of this project.
+        """Return the Cloud Eye webhook of a Cloud Eye project, or None.
 
-        Of several an enabled one before others, and then the oldest.
+        It has the project as its option project_id or, without that option, as its own project_id. Of several, returns
+        an enabled one if possible, then the oldest.
         """
-        of_project = {"plugin_info.options.project_id": {"$eq": cloud_eye_project_id}}
-        by_its_own = {"plugin_info.options.project_id": None, "project_id": {"$eq": cloud_eye_project_id}}
-        wanted = {
-            "$and": [compile_scope(scope), {"plugin_info.plugin_id": "cloud-eye", "$or": [of_project, by_its_own]}]
+        by_option = {"plugin_info.options.project_id": {"$eq": cloud_eye_project_id}}
+        by_project = {"plugin_info.options.project_id": None, "project_id": {"$eq": cloud_eye_project_id}}
+        matching = {
+            "$and": [compile_scope(scope), {"plugin_info.plugin_id": "cloud-eye", "$or": [by_option, by_project]}]
         }
-        # Descending, ENABLED comes before DISABLED.
-        order = [("state", -1), ("created_at", 1), ("_id", 1)]
+        order = [("state", -1), ("created_at", 1), ("_id", 1)]  # descending, ENABLED comes before DISABLED
         with database_errors():
-            row = self._rows.find_one(wanted, sort=order, max_time_ms=self._timeout_ms)
+            row = self._rows.find_one(matching, sort=order, max_time_ms=self._timeout_ms)
         return None if row is None else webhook_of(row)
 
     def update(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook | None:
-        """The webhook as it is after the changes; None if the scope does not hold it.
+        """Change a webhook. Return it after the change, or None if the scope has no such webhook.
 
         Raises:
-            AlreadyExists: the name is taken, where the database demands that names differ.
+            AlreadyExists: the name exists, in a database with a unique index on names.
         """
         values = _changed(changes)
         if not values:
@@ -119,15 +117,15 @@ class WebhookStore:
         return None if row is None else webhook_of(row)
 
     def delete(self, scope: Scope, webhook_id: str) -> bool:
-        """Whether there was such a webhook; its events stay."""
+        """Delete a webhook but not its events. Return False if the scope has no such webhook."""
         with database_errors(writing=True):
             return self._rows.delete_one(_within(scope, webhook_id)).deleted_count == 1
 
     def replace_keys(self, scope: Scope, before: Webhook, after: Webhook) -> Webhook | None:
-        """Puts the keys of `after` in place of those of `before`.
+        """Replace the keys of `before` by those of `after`, by compare-and-set.
 
         Returns:
-            The webhook as it is now; None if it is gone, or if its keys are no longer those of `before`.
+            The changed webhook, or None if it was deleted or its keys are no longer those of `before`.
         """
         with database_errors(writing=True):
             row = self._rows.find_one_and_update(
@@ -138,20 +136,20 @@ class WebhookStore:
         return None if row is None else webhook_of(row)
 
     def find_for_delivery(self, webhook_id: str) -> Webhook | None:
-        """The webhook that somebody delivers to, of whatever domain: the access key is the credential here.
+        """Return the webhook of a delivery, or None. Without a scope: the access key is the credential.
 
-        An upstream document's clear key is replaced by its digest on the way.
+        Replaces the access key in clear of an upstream document by its digest.
         """
         with database_errors():
             row = self._rows.find_one({"webhook_id": {"$eq": webhook_id}}, max_time_ms=self._timeout_ms)
         if row is None:
             return None
-        if any(row.get(name) for name in CLEAR_KEYS):
+        if any(row.get(name) for name in CLEAR_KEYS):  # an upstream document at its first use
             self._hash_key(row)
         return webhook_of(row)
 
     def hash_clear_keys(self) -> int:
-        """Does for all webhooks at once what their first use would do. Returns how many were changed."""
+        """Replace all access keys in clear by digests. Return the number of changed webhooks."""
         with database_errors():
             rows = [*self._rows.find({"$or": [{name: {"$exists": True}} for name in CLEAR_KEYS]})]
         for row in rows:
@@ -159,10 +157,10 @@ class WebhookStore:
         return len(rows)
 
     def add_activity(self, counts: Mapping[str, DeliveryCounts]) -> None:
-        """Adds to the numbers of several webhooks in one write; webhooks that are gone are passed over.
+        """Add delivery counts to several webhooks in one bulk write. Deleted webhooks are skipped.
 
         Args:
-            counts: webhook_id -> what is to be added.
+            counts: webhook_id -> counts to add.
         """
         writes = [
             UpdateOne({"webhook_id": webhook_id}, activity_update(counts)) for webhook_id, counts in counts.items()
@@ -172,19 +170,19 @@ class WebhookStore:
                 self._rows.bulk_write(writes, ordered=False)
 
     def _hash_key(self, row: Document) -> None:
-        """Only while the key is the one that was read: a rotation in between must not be undone."""
-        wanted = {"_id": row["_id"], "access_key": row.get("access_key")}
+        # Compare-and-set: a rotation since the read must not be undone.
+        matching = {"_id": row["_id"], "access_key": row.get("access_key")}
         changes: dict[str, Any] = {"$unset": dict.fromkeys(CLEAR_KEYS, "")}
         if row.get("access_key") and not row.get("access_key_hashes"):
             changes["$set"] = {"access_key_hashes": [access_key_hash(str(row["access_key"]))]}
         with database_errors(writing=True):
-            self._rows.update_one(wanted, changes)
+            self._rows.update_one(matching, changes)
 
 
 def _holds_keys(webhook: Webhook) -> Document:
-    # An upstream document has no digests; it is taken as it is, its clear key does not change by itself.
-    known = list(webhook.key_hashes)
-    return {"$or": [{"access_key_hashes": {"$eq": known}}, {"access_key_hashes": {"$exists": False}}]}
+    # An upstream document has no digests until its first use, and nothing else changes its key.
+    hashes = list(webhook.key_hashes)
+    return {"$or": [{"access_key_hashes": {"$eq": hashes}}, {"access_key_hashes": {"$exists": False}}]}
 
 
 def _changed(changes: WebhookChanges) -> Document:

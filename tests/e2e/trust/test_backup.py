@@ -46,7 +46,7 @@ def test_backup_and_restore(
         EVENT_SERVICE_TOKEN_AUDIENCE="event-service",
     )
     line.set(EVENT_SERVICE_DATA_DIR=str(restored.data_dir))
-    assert "there is no embedded database" in line.refusal("db", "check")
+    assert "no embedded database in" in line.refusal("db", "check")
     assert line.json("db", "restore", "backup.zip")["documents"] == made["documents"]
 
     # From here on the database is shared with the service that runs on it.
@@ -67,7 +67,7 @@ def test_backup_and_restore(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "Cannot read"), (b"", "is no backup"), (b"PK\x05\x06" + b"\0" * 18, "no backup of event-service")],
+    [(None, "cannot be read"), (b"", "is not a backup"), (b"PK\x05\x06" + b"\0" * 18, "not a backup of event-service")],
 )
 def test_file_that_is_not_a_backup_is_refused(line: CommandLine, content: bytes | None, said: str) -> None:
     line.set(EVENT_SERVICE_DATA_DIR="data")

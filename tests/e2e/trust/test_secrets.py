@@ -384,7 +384,7 @@ def raw_documents(database: Database) -> Iterator[tuple[str, bytes]]:
 
 def test_nothing_in_the_database_holds_one(aftermath: Aftermath, database: Database) -> None:
     documents = list(raw_documents(database))
-    assert {"monitoring.event", "monitoring.webhook", "monitoring.claim"} <= {where for where, _ in documents}
+    assert {"monitoring.event", "monitoring.webhook", "monitoring.idempotency_key"} <= {where for where, _ in documents}
     assert [(where, found) for where, raw in documents if (found := aftermath.found_in(raw))] == []
 
 

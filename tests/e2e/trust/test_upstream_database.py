@@ -217,5 +217,5 @@ def test_check_and_migrate_while_it_runs(
     assert send(client, "after", "webhook-6")["event_type"] == "ALERT"
     assert "Hashed 0 access keys; encoded 0 events" in line.out("db", "migrate")
     said = line.out("db", "check")
-    assert "none is stored in clear" in said
-    assert "every one has its finished reply" in said
+    assert "none stored in clear" in said
+    assert "all have an encoded reply" in said

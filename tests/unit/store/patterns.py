@@ -1,4 +1,4 @@
-"""Patterns and texts that are as bad for each other as can be."""
+"""Patterns and texts with catastrophic backtracking."""
 
 ATOMS = (
     "a", "b", "c", "ab", "x", ".", "\\d", "\\w", "[ab]", "[^a]", "\\s", "\\b", "(a|bc)", "(?:ab|c|abc)", "(ab|b)", "b?",
@@ -9,6 +9,6 @@ ANYTHING = (".*", ".+", ".*?", ".{2,}")
 
 
 def worst_texts(length: int) -> list[str]:
-    """Texts that begin to match everywhere, and never end to."""
+    """Return texts that match partially at every position."""
     patterns = ("a", "ab", "abc", "abcd", "1", "a1", " ", "a ", "x")
     return [(pattern * length)[:length] for pattern in patterns]

@@ -1,7 +1,6 @@
-"""The lists that are documented and therefore have to be fast: every scope, alone and with each request field.
+"""The documented lists, which must be fast: every scope, alone and with each request field.
 
-The indexes of `store/indexes.py` are held against these, so that a field cannot be added to the request without an
-index, and no index is kept that nothing needs.
+The tests compare `store/indexes.py` with these, so that every request field has an index and every index a list.
 """
 
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ class ListShape:
 def documented_shapes(
     fields: FieldSet = EVENT_FIELDS, request_fields: tuple[str, ...] = EVENT_REQUEST_FIELDS
 ) -> list[ListShape]:
-    """Every scope in the default order, alone and with one request field."""
+    """Return every scope in the default order, alone and with each request field."""
     order = tuple((name, -1 if descending else 1) for name, descending in fields.default_order)
     sort = (*order, ("_id", order[-1][1]))
     filters = [frozenset[str](), *(frozenset({fields.aliases.get(name, name)}) for name in request_fields)]

@@ -1,4 +1,4 @@
-"""The connection: what is promised on every write, and what no URI can change."""
+"""Write concern, read concern and timeouts of the connection, which the URI changes only in part."""
 
 from collections.abc import Iterator
 from datetime import UTC
@@ -25,21 +25,21 @@ def connected(settings: Settings) -> Iterator[Database]:
     close(database)
 
 
-def test_every_write_is_journalled_on_a_majority_whatever_the_uri_says(connected: Database) -> None:
+def test_uri_cannot_change_the_write_concern(connected: Database) -> None:
     assert connected.name == "events"
     assert connected["event"].write_concern == WriteConcern(w="majority", j=True)
 
 
-def test_every_read_is_one_of_the_majority_whatever_the_uri_says(connected: Database) -> None:
+def test_uri_cannot_change_the_read_concern(connected: Database) -> None:
     assert connected["event"].read_concern == ReadConcern("majority")
 
 
-def test_times_are_aware_and_utc(connected: Database) -> None:
+def test_datetimes_are_aware_and_utc(connected: Database) -> None:
     assert connected.codec_options.tz_aware
     assert connected.codec_options.tzinfo is UTC
 
 
-def test_time_limits_are_bounded_and_the_uri_may_overrule_them(connected: Database) -> None:
+def test_uri_overrides_default_timeouts(connected: Database) -> None:
     options = connected.client.options
     assert options.server_selection_timeout == 0.25
     assert options.pool_options.connect_timeout == 1.0
@@ -58,7 +58,7 @@ def test_time_limits_are_bounded_and_the_uri_may_overrule_them(connected: Databa
         "mongodb://user:hunter2@x/?tls=true&tlsCAFile=/nonexistent",
     ],
 )
-def test_a_malformed_uri_is_one_line_without_the_password(settings: Settings, uri: str) -> None:
+def test_malformed_uri_is_one_line_without_the_password(settings: Settings, uri: str) -> None:
     with pytest.raises(DatabaseSettingsError) as caught:
         connect(settings, uri)
     text = str(caught.value)

@@ -1,4 +1,4 @@
-"""Trees as MongoDB's words, where the exact words matter."""
+"""Compiled filters and stages whose exact form matters."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def test_scopes(scope: Scope, clauses: dict[str, Any]) -> None:
     assert compile_scope(scope) == clauses
 
 
-def test_a_filter_on_a_field_of_the_scope_narrows_it() -> None:
+def test_filter_on_a_scope_field_narrows_the_scope() -> None:
     where = parse_list_query({"filter": [{"k": "domain_id", "o": "eq", "v": "d-2"}]}, {}, EVENT_FIELDS).where
     assert compile_filter(DOMAIN, where) == {"domain_id": "d-1", "$and": [{"domain_id": {"$eq": "d-2"}}]}
 
@@ -97,7 +97,7 @@ def test_keys_are_stored_escaped() -> None:
     assert one("raw_data.a", "eq", {"": 1}) == {"raw_data.a": {"$eq": {"␛": 1.0}}}
 
 
-def test_orders_are_total() -> None:
+def test_sorts_are_total() -> None:
     assert compile_sort(None, EVENT_FIELDS) == [("created_at", -1), ("_id", -1)]
     assert compile_sort(None, WEBHOOK_FIELDS) == [("name", 1), ("_id", 1)]
     assert compile_sort((), EVENT_FIELDS) == [("_id", 1)]
@@ -122,7 +122,7 @@ def test_positions_in_expressions() -> None:
     assert value_of(path("raw_data.99999999999999")) == "$raw_data.99999999999999"
 
 
-def test_what_depends_on_the_order_goes_by_arrival() -> None:
+def test_order_dependent_stages_sort_by_id() -> None:
     first = {"group": {"fields": [{"k": "title", "n": "t", "o": "first"}]}}
     count = {"group": {"fields": [{"n": "c", "o": "count"}]}}
     assert next(iter(stages(first)[0])) == "$sort"
@@ -134,7 +134,7 @@ def test_what_depends_on_the_order_goes_by_arrival() -> None:
     ]
 
 
-def test_month_names_are_written_out() -> None:
+def test_month_names_are_literals() -> None:
     key = {"k": "created_at", "n": "d", "date_format": "%Y %b%%"}
     (group,) = stages({"group": {"keys": [key]}})
     pieces = group["$group"]["_id"]["k0"]["$concat"]
@@ -145,14 +145,14 @@ def test_month_names_are_written_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["$access_key", "$$ROOT", "$wire %Y"])
-def test_no_date_format_is_read_as_a_field(text: str) -> None:
-    """MongoDB evaluates formats. A webhook of upstream's holds its key in clear."""
+def test_date_format_is_a_literal(text: str) -> None:
+    """MongoDB evaluates formats: one that names a field would show an upstream webhook's access key."""
     for date_format in (text, f"{text} %b", f"%b{text}"):
         (group,) = stages({"group": {"keys": [{"k": "created_at", "n": "d", "date_format": date_format}]}})
         assert set(references(group)) == {"$created_at"}
 
 
-def test_rows_of_documents_never_show_more_than_the_fields() -> None:
+def test_document_rows_are_projected_on_the_fields() -> None:
     for aggregate in ([{"skip": 1}], [{"unwind": {"path": "resources"}}], [{"sort": [{"key": "nofield"}]}]):
         *_, last = stages(*aggregate)
         assert last == {"$project": dict.fromkeys([*EVENT_FIELDS.kinds, "_id", "alert"], 1)}

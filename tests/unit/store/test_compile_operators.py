@@ -1,4 +1,4 @@
-"""No word of a caller becomes an operator, and no query leaves its scope, whatever is asked."""
+"""No value of a caller becomes an operator, and no random query leaves its scope."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -35,7 +35,7 @@ SCOPE = Scope("d-1", "ws-1", ("p-1", "p-2"))
 
 
 def operators(value: Any) -> Iterator[str]:
-    """Every key that starts with `$`, but for what stands behind $literal."""
+    """Return every key that begins with `$`, outside of $literal."""
     if isinstance(value, Mapping):
         for key, member in value.items():
             if key.startswith("$"):
@@ -48,7 +48,7 @@ def operators(value: Any) -> Iterator[str]:
 
 
 def references(value: Any) -> Iterator[str]:
-    """Every text that an expression would read as a field or a variable."""
+    """Return every string that an expression reads as a field or variable."""
     if isinstance(value, str) and value.startswith("$"):
         yield value
     elif isinstance(value, Mapping):
@@ -80,7 +80,7 @@ def check_stages(stages: list[dict[str, Any]]) -> None:
 
 
 def check_roots(stages: list[dict[str, Any]]) -> None:
-    """Until rows are made anew, expressions read fields of the allow-list only."""
+    """Check that expressions on documents read only fields of the allow-list."""
     for stage in stages:
         for reference in references(stage):
             assert reference.startswith("$$value") or reference[1:].split(".")[0] in ROOTS

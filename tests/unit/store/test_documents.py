@@ -1,4 +1,4 @@
-"""Events as documents: what is stored, and that every payload comes back equal."""
+"""Documents of events, and round trips of every payload."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +38,7 @@ def read(wire: bytes) -> dict[str, Any]:
     return json_format.MessageToDict(info, preserving_proto_field_name=True)
 
 
-def test_a_document_has_upstreams_fields_and_the_defaults_of_the_api() -> None:
+def test_document_has_upstreams_fields_and_api_defaults() -> None:
     document = event_document(make_event(), OBJECT_ID)
     wire = document.pop(WIRE)
     assert document == {
@@ -80,7 +80,7 @@ def test_a_document_has_upstreams_fields_and_the_defaults_of_the_api() -> None:
     }
 
 
-def test_the_alert_is_in_the_document_and_in_the_reply() -> None:
+def test_alert_is_in_the_document_and_in_the_reply() -> None:
     alert = AlertReference("660000000000000000000001", "alert-0123456789ab")
     event = make_event(event_type=EventType.ERROR, severity=Severity.CRITICAL)
     document = event_document(event, OBJECT_ID, alert, encode_event(event))
@@ -89,14 +89,14 @@ def test_the_alert_is_in_the_document_and_in_the_reply() -> None:
     assert read(document_wire(document))["alert_id"] == "alert-0123456789ab"
 
 
-def test_a_document_survives_bson() -> None:
+def test_document_round_trips_through_bson() -> None:
     event = make_event(occurred_at=RECEIVED, resources=["a", "b"], title="제목 😀")
     stored = bson.decode(bson.encode(event_document(event, OBJECT_ID)))
     assert type(stored["event_type"]) is str
     assert read(document_wire(stored))["title"] == "제목 😀"
 
 
-def test_an_upstream_document_is_read_without_our_bytes() -> None:
+def test_upstream_document_is_encoded_from_its_fields() -> None:
     document = {
         "_id": OBJECT_ID,
         "event_id": "event-1",
@@ -120,12 +120,12 @@ def test_an_upstream_document_is_read_without_our_bytes() -> None:
     }
 
 
-def test_an_empty_document_has_its_dynamic_fields() -> None:
+def test_empty_document_has_empty_dynamic_fields() -> None:
     assert read(document_wire({})) == {"additional_info": {}, "raw_data": {}}
 
 
 @pytest.mark.parametrize("key", ["a", "a.b", "a$b", "_id", "한글", "a␛", "a$"])
-def test_ordinary_keys_are_stored_as_they_are(key: str) -> None:
+def test_ordinary_keys_are_not_escaped(key: str) -> None:
     assert escape_key(key) == key
     payload = {key: {key: [1, {key: None}]}}
     assert escape_keys(payload) is payload
@@ -133,7 +133,7 @@ def test_ordinary_keys_are_stored_as_they_are(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "$", "$set", "$$", "a\0b", "\0", "␛", "␛␛0", "$a\0␛", "␛$", "$\n"])
-def test_keys_that_cannot_be_stored_are_escaped_and_come_back(key: str) -> None:
+def test_escaped_keys_round_trip(key: str) -> None:
     stored = escape_key(key)
     assert stored not in ("", key)
     assert not stored.startswith("$")
@@ -147,7 +147,7 @@ def test_keys_that_cannot_be_stored_are_escaped_and_come_back(key: str) -> None:
     assert payload["list"] == [{"deep": {key: 1, "plain": 2}}], "the payload itself is left alone"
 
 
-def test_numbers_are_stored_as_the_reply_shows_them() -> None:
+def test_numbers_are_stored_as_in_the_reply() -> None:
     stored = escape_keys({"big": 2**53 + 1, "huge": 10**30, "exact": 2**53, "list": [-(2**63) - 1], "yes": True})
     assert stored == {"big": 2.0**53, "huge": 1e30, "exact": 2**53, "list": [-(2.0**63)], "yes": True}
     assert type(stored["exact"]) is int
@@ -168,12 +168,12 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(keys, json_values, max_size=6))
-def test_every_payload_can_be_stored_and_comes_back(payload: dict[str, Any]) -> None:
+def test_every_payload_round_trips(payload: dict[str, Any]) -> None:
     stored = bson.decode(bson.encode({"raw_data": escape_keys(payload)}))["raw_data"]
     assert unescape_keys(stored) == payload
     assert list(unescape_keys(stored)) == list(payload)
 
 
 @given(st.lists(keys, unique=True))
-def test_no_two_keys_share_a_stored_name(names: list[str]) -> None:
+def test_escaping_is_injective(names: list[str]) -> None:
     assert len({escape_key(name) for name in names}) == len(names)

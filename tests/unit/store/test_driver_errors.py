@@ -1,4 +1,4 @@
-"""The database's failures in the service's words."""
+"""Translation of the driver's exceptions to the service's errors."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def raised_for(error: Exception, *, writing: bool = False) -> EventServiceError:
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("writing", [False, True])
-def test_a_database_that_is_away_is_unavailable_and_worth_another_try(error: Exception, writing: bool) -> None:
+def test_unreachable_database_is_unavailable_with_a_short_delay(error: Exception, writing: bool) -> None:
     seen = raised_for(error, writing=writing)
     assert type(seen) is Unavailable
     assert seen.retry_after
@@ -62,37 +62,37 @@ def test_a_database_that_is_away_is_unavailable_and_worth_another_try(error: Exc
 
 
 @pytest.mark.parametrize("code", [1, 14031, 13])
-def test_a_database_that_needs_its_operator_is_unavailable_for_longer(code: int) -> None:
+def test_database_that_needs_an_operator_is_unavailable_with_a_long_delay(code: int) -> None:
     seen = raised_for(OperationFailure("internal server error", code), writing=True)
     assert type(seen) is Unavailable
     assert seen.retry_after
     assert seen.retry_after > 1
 
 
-def test_a_query_over_its_time_limit_says_what_to_do() -> None:
+def test_query_over_max_time_is_deadline_exceeded() -> None:
     seen = raised_for(ExecutionTimeout("operation exceeded time limit", 50))
     assert type(seen) is DeadlineExceeded
     assert "created_at" in seen.message
 
 
-def test_a_write_over_its_time_limit_may_be_sent_again() -> None:
+def test_write_over_max_time_is_unavailable() -> None:
     assert type(raised_for(ExecutionTimeout("operation exceeded time limit", 50), writing=True)) is Unavailable
 
 
-def test_a_query_the_database_refuses_is_the_callers_fault() -> None:
+def test_refused_query_is_a_query_error() -> None:
     seen = raised_for(OperationFailure("Regular expression is invalid: missing )", 51091, {"secret": "reply"}))
     assert type(seen) is QueryError
     assert "missing )" in seen.message
     assert "secret" not in seen.message
 
 
-def test_a_write_the_database_refuses_is_ours() -> None:
+def test_refused_write_is_internal() -> None:
     assert type(raised_for(OperationFailure("Document failed validation", 121), writing=True)) is Internal
 
 
 @pytest.mark.parametrize("error", [DocumentTooLarge("too large"), OperationFailure("object too large", 10334)])
 @pytest.mark.parametrize(("writing", "field"), [(True, "data"), (False, "query")])
-def test_what_is_too_large_is_told_so(error: Exception, writing: bool, field: str) -> None:
+def test_too_large_document_is_too_large(error: Exception, writing: bool, field: str) -> None:
     seen = raised_for(error, writing=writing)
     assert type(seen) is TooLarge
     assert [violation.field for violation in seen.violations] == [field]
@@ -100,7 +100,7 @@ def test_what_is_too_large_is_told_so(error: Exception, writing: bool, field: st
 
 
 @pytest.mark.parametrize("value", [{"n": 2**64}, {"a\0b": 1}, {"text": "\ud800"}])
-def test_what_bson_cannot_hold_is_the_callers_fault(value: dict[str, Any]) -> None:
+def test_value_outside_bson_is_an_invalid_argument(value: dict[str, Any]) -> None:
     with pytest.raises(QueryError), database_errors():
         bson.encode(value)
     with pytest.raises(InvalidArgument) as caught, database_errors(writing=True):
@@ -127,30 +127,30 @@ def test_other_errors_pass() -> None:
         ({"errmsg": "E11000 Duplicate Key Error"}, ""),
     ],
 )
-def test_the_index_that_refused_a_document_is_named(reply: dict[str, Any], key: str) -> None:
+def test_duplicate_key_names_the_index_field(reply: dict[str, Any], key: str) -> None:
     error = BulkWriteError({"writeErrors": [{"index": 3, "code": DUPLICATE_KEY, **reply}], "writeConcernErrors": []})
     (failure,) = write_errors(error)
     assert (failure.index, failure.code, failure.key) == (3, DUPLICATE_KEY, key)
 
 
-def test_a_write_concern_that_is_not_met_fails_the_whole_bulk() -> None:
+def test_write_concern_error_fails_the_whole_bulk() -> None:
     error = BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "timeout"}]})
     with pytest.raises(Unavailable):
         write_errors(error)
     assert type(raised_for(error, writing=True)) is Unavailable
 
 
-def test_one_refused_member_has_its_own_error() -> None:
+def test_each_refused_operation_has_its_own_error() -> None:
     error = BulkWriteError({"writeErrors": [{"index": 0, "code": 10334, "errmsg": "too large"}]})
     assert type(translate_write(write_errors(error)[0])) is TooLarge
 
 
-def test_a_query_without_a_reply_in_time_is_to_be_narrowed() -> None:
+def test_network_timeout_of_a_query_is_deadline_exceeded() -> None:
     for kind, error in ((DeadlineExceeded, NetworkTimeout("timed out")), (Unavailable, AutoReconnect("closed"))):
         with pytest.raises(kind), database_errors(querying=True):
             raise error
 
 
-def test_no_collection_is_named() -> None:
+def test_message_names_no_collection() -> None:
     said = "Executor error during aggregate command on namespace: d.event :: caused by :: not an array, full error: {}"
     assert raised_for(OperationFailure(said, 17124)).message.endswith(": not an array")

@@ -1,4 +1,4 @@
-"""What the probe makes of what it finds, without a database."""
+"""States of the health check with a fake database."""
 
 import asyncio
 import time
@@ -10,14 +10,14 @@ import pytest
 from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure
 
 from event_service.errors import EventServiceError
-from event_service.store import health_check as probe_module
+from event_service.store import health_check
 from event_service.store.client import Database
 from event_service.store.health_check import HealthCheck, State
 from tests.waiting import until
 
 
 class FakeDatabase:
-    """Answers as it is told; stands for its client, topology and collection, too."""
+    """Fake database, and its own client, topology and collection."""
 
     def __init__(self) -> None:
         self.reachable = True
@@ -45,7 +45,7 @@ class FakeDatabase:
         return {}
 
 
-class Gate:
+class RecordingSuspendable:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
@@ -58,8 +58,13 @@ class Gate:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("_TICK", 0.005), ("_EVERY", 0.02), ("_EVERY_WHILE_FAILING", 0.01), ("_AWAY_AFTER", 0.03)):
-        monkeypatch.setattr(probe_module, name, seconds)
+    for name, seconds in (
+        ("_TOPOLOGY_INTERVAL", 0.005),
+        ("_WRITE_INTERVAL", 0.02),
+        ("_WRITE_INTERVAL_WHILE_FAILING", 0.01),
+        ("_UNREACHABLE_AFTER", 0.03),
+    ):
+        monkeypatch.setattr(health_check, name, seconds)
 
 
 @pytest.fixture
@@ -68,16 +73,16 @@ def fake() -> FakeDatabase:
 
 
 class Watched:
-    """A started probe and everything it has told."""
+    """A health check and its notifications."""
 
     def __init__(self, fake: FakeDatabase) -> None:
         self.changes: list[bool] = []
-        self.gate = Gate()
+        self.suspendable = RecordingSuspendable()
         self.written_at = float("-inf")
-        self.probe = HealthCheck(
+        self.health = HealthCheck(
             cast("Database", fake),
             on_change=self.changes.append,
-            gates=[self.gate],
+            suspendables=[self.suspendable],
             last_success=lambda: self.written_at,
         )
 
@@ -86,74 +91,74 @@ class Watched:
 async def watched(fake: FakeDatabase) -> AsyncIterator[Watched]:
     watched = Watched(fake)
     yield watched
-    await watched.probe.stop()
+    await watched.health.stop()
 
 
-async def test_a_store_that_takes_a_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:
-    assert watched.probe.state is State.STARTING
-    await watched.probe.start()
-    assert watched.probe.serving
+async def test_successful_write_is_serving(fake: FakeDatabase, watched: Watched) -> None:
+    assert watched.health.state is State.STARTING
+    await watched.health.start()
+    assert watched.health.serving
     assert watched.changes == [True]
     await until(lambda: fake.writes > 3)
     assert watched.changes == [True]
 
 
-async def test_a_store_that_fails_from_the_start_is_told_so(fake: FakeDatabase, watched: Watched) -> None:
+async def test_failing_first_write_is_not_serving(fake: FakeDatabase, watched: Watched) -> None:
     fake.error = OperationFailure("internal server error", 1)
-    await watched.probe.start()
+    await watched.health.start()
     assert watched.changes == [False]
     fake.error = None
     await until(lambda: watched.changes == [False, True])
 
 
-async def test_a_full_disk_is_not_ready_but_lets_calls_try(fake: FakeDatabase, watched: Watched) -> None:
-    await watched.probe.start()
+async def test_failing_write_suspends_nothing(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.health.start()
     fake.error = OperationFailure("internal server error", 1)
-    await until(lambda: watched.probe.state is State.FAILING)
+    await until(lambda: watched.health.state is State.FAILING)
     fake.error = None
-    await until(lambda: watched.probe.serving)
+    await until(lambda: watched.health.serving)
     await until(lambda: watched.changes == [True, False, True])
-    assert watched.gate.calls == []
+    assert watched.suspendable.calls == []
 
 
-async def test_a_server_that_is_gone_closes_the_gates(fake: FakeDatabase, watched: Watched) -> None:
-    await watched.probe.start()
+async def test_unreachable_server_suspends(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.health.start()
     fake.reachable = False
-    await until(lambda: watched.probe.state is State.AWAY)
-    await until(lambda: watched.gate.calls == ["suspend"])
+    await until(lambda: watched.health.state is State.UNREACHABLE)
+    await until(lambda: watched.suspendable.calls == ["suspend"])
     fake.reachable = True
-    await until(lambda: watched.gate.calls == ["suspend", "resume"])
+    await until(lambda: watched.suspendable.calls == ["suspend", "resume"])
     await until(lambda: watched.changes == [True, False, True])
 
 
-async def test_a_short_interruption_is_the_drivers_business(
+async def test_short_interruption_changes_nothing(
     fake: FakeDatabase, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_module, "_AWAY_AFTER", 60)
-    await watched.probe.start()
+    monkeypatch.setattr(health_check, "_UNREACHABLE_AFTER", 60)
+    await watched.health.start()
     fake.reachable = False
     await asyncio.sleep(0.05)
     fake.reachable = True
     await asyncio.sleep(0.05)
     assert watched.changes == [True]
-    assert watched.gate.calls == []
+    assert watched.suspendable.calls == []
 
 
-async def test_a_write_that_fails_confirms_nothing(fake: FakeDatabase, watched: Watched) -> None:
+async def test_failed_write_does_not_advance_confirmed_at(fake: FakeDatabase, watched: Watched) -> None:
     began = datetime.now(UTC)
-    await watched.probe.start()
-    assert watched.probe.confirmed_at >= began
+    await watched.health.start()
+    assert watched.health.confirmed_at >= began
     fake.error = NetworkTimeout("no majority")
-    await until(lambda: watched.probe.state is State.FAILING)
-    confirmed_at, writes = watched.probe.confirmed_at, fake.writes
+    await until(lambda: watched.health.state is State.FAILING)
+    confirmed_at, writes = watched.health.confirmed_at, fake.writes
     await until(lambda: fake.writes > writes + 2)
-    assert watched.probe.confirmed_at == confirmed_at
+    assert watched.health.confirmed_at == confirmed_at
     fake.error = None
-    await until(lambda: watched.probe.confirmed_at > confirmed_at)
+    await until(lambda: watched.health.confirmed_at > confirmed_at)
 
 
-async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase, watched: Watched) -> None:
-    await watched.probe.start()
+async def test_recent_write_of_others_keeps_serving(fake: FakeDatabase, watched: Watched) -> None:
+    await watched.health.start()
     watched.written_at = time.monotonic()
     fake.error = NetworkTimeout("timed out")
     before = fake.writes
@@ -161,16 +166,16 @@ async def test_a_busy_database_is_not_taken_for_a_broken_one(fake: FakeDatabase,
         watched.written_at = time.monotonic()
         await asyncio.sleep(0.01)
     assert fake.writes > before
-    assert watched.probe.serving
-    await until(lambda: watched.probe.state is State.FAILING)
+    assert watched.health.serving
+    await until(lambda: watched.health.state is State.FAILING)
 
 
-async def test_who_is_second_to_write_the_first_one_writes_once_more(fake: FakeDatabase, watched: Watched) -> None:
+async def test_concurrent_first_write_is_retried(fake: FakeDatabase, watched: Watched) -> None:
     fake.error = DuplicateKeyError("E11000")
-    await watched.probe.start()
-    assert watched.probe.serving
+    await watched.health.start()
+    assert watched.health.serving
     assert fake.writes >= 2
 
 
-async def test_it_can_be_stopped_before_it_was_started(fake: FakeDatabase) -> None:
+async def test_stop_without_start(fake: FakeDatabase) -> None:
     await HealthCheck(cast("Database", fake)).stop()

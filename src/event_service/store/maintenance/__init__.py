@@ -1,1 +1,1 @@
-"""What `event-service db` does to a database: looks at it, migrates it, spreads it, backs it up and restores it."""
+"""The operations of `event-service db`: check, migrate, shard, back up and restore."""

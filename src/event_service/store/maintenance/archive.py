@@ -1,11 +1,11 @@
-"""The backup's file: a ZIP of what mongodump writes, a BSON file and its indexes per collection, and a manifest.
+"""The backup file: a ZIP of the files that mongodump writes, and a manifest. Reasons: ADR 0013.
 
-    monitoring/event.bson              the documents, one after the other
-    monitoring/event.metadata.json     its indexes, as mongorestore reads them
-    manifest.json                      what the archive holds, written last
+    monitoring/event.bson              concatenated documents
+    monitoring/event.metadata.json     indexes, as mongorestore reads them
+    manifest.json                      versions and counts, written last
 
-Laid out so, `unzip` and `mongorestore` can restore it without this service. ZIP has a checksum for each member and its
-directory at the end: an archive that was cut off or changed is noticed before anything is restored.
+`unzip` and `mongorestore` restore it without this service. ZIP has a checksum for each member and its directory at the
+end: a truncated or changed archive is refused before anything is restored.
 """
 
 import json
@@ -26,32 +26,32 @@ FORMAT = 1
 
 _MANIFEST = "manifest.json"
 _LENGTH = struct.Struct("<i")
-_SMALLEST, _LARGEST = 5, 48 * 1024 * 1024  # bytes of a BSON document; servers allow 16 MiB and a little
-_COMPRESSION = 3  # of 9: documents shrink to nearly the same, in half the time
+_MIN_LENGTH, _MAX_LENGTH = 5, 48 * 1024 * 1024  # bytes of a BSON document; servers allow 16 MiB and 16 KiB
+_COMPRESSION = 3  # of 9: nearly the same size in half the time
 
-# What zipfile makes of a damaged file, beside its own BadZipFile: bad streams, impossible offsets, flags and names.
+# Exceptions of zipfile for damaged files, beside BadZipFile: bad streams, impossible offsets, flags and names.
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError,
     OverflowError,
 )  # fmt: skip
 _DAMAGED_MEMBER = (*_DAMAGE, OSError)
-"""The file could be opened, so an OSError speaks of its content: an offset before its beginning, or a bad sector."""
+"""Once the file is open, an OSError means damage too: a negative offset, or a bad sector."""
 
 
 class ArchiveError(Exception):
-    """The file is no backup that can be restored; the text is one line for the operator."""
+    """The file is not a backup that can be restored. The message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an archive holds.
+    """Manifest of an archive.
 
     Attributes:
-        database: the name of the database it was made of.
-        service: version of event-service that made it.
-        schema: schema version of the database; 0 where it had none.
+        database: name of the database.
+        service: version of event-service that wrote it.
+        schema: schema version of the database; 0 for none.
         made_at: ISO 8601, UTC.
-        documents: how many of each collection.
+        documents: number of documents by collection.
     """
 
     database: str
@@ -63,10 +63,10 @@ class Manifest:
 
 
 class ArchiveWriter:
-    """Writes an archive; `close` ends it.
+    """Writes an archive.
 
     Args:
-        target: a file opened for writing bytes. It need not be seekable.
+        target: a file opened for writing bytes; not necessarily seekable.
     """
 
     def __init__(self, target: IO[bytes], *, database: str, service: str, schema: int) -> None:
@@ -80,13 +80,13 @@ class ArchiveWriter:
     def write(
         self, collection: str, batches: Iterable[bytes], indexes: Sequence[Mapping[str, Any]] = ()
     ) -> Iterator[int]:
-        """Writes a collection.
+        """Write a collection.
 
         Args:
-            batches: whole BSON documents, one or more after the other.
+            batches: each of one or more concatenated BSON documents.
 
         Yields:
-            After each batch how many documents it held.
+            After each batch its number of documents.
         """
         count = 0
         with self._zip.open(f"{self._database}/{collection}.bson", "w", force_zip64=True) as member:
@@ -101,7 +101,7 @@ class ArchiveWriter:
         self._documents[collection] = count
 
     def close(self) -> Manifest:
-        """Writes the manifest and the ZIP's directory. Without it the archive is none."""
+        """Write the manifest and the ZIP's directory, without which the archive cannot be read."""
         manifest = Manifest(self._database, self._service, self._schema, self._made_at, self._documents)
         self._zip.writestr(_MANIFEST, json.dumps(asdict(manifest), indent=2))
         self._zip.close()
@@ -112,8 +112,8 @@ class ArchiveReader:
     """Reads an archive. Use as a context manager.
 
     Raises:
-        ArchiveError: it is none, or one of a later format.
-        OSError: it cannot be read.
+        ArchiveError: the file is not an archive, or one of a later format.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,7 +121,7 @@ class ArchiveReader:
         try:
             self._zip = zipfile.ZipFile(path)
         except _DAMAGE:
-            raise ArchiveError(f"{path} is no backup, or was cut off") from None
+            raise ArchiveError(f"{path} is not a backup, or is truncated") from None
         try:
             self.manifest = self._read_manifest()
         except BaseException:
@@ -135,10 +135,10 @@ class ArchiveReader:
         self._zip.close()
 
     def documents(self, collection: str) -> Iterator[bytes]:
-        """The documents of a collection as BSON; none where the archive has no such collection.
+        """Yield the documents of a collection as BSON; none if the archive lacks the collection.
 
         Raises:
-            ArchiveError: it was changed since it was made.
+            ArchiveError: the archive is damaged.
         """
         if collection not in self.manifest.documents:
             return
@@ -150,14 +150,15 @@ class ArchiveReader:
                     yield head + self._rest(member, head)
         except _DAMAGED_MEMBER:
             raise self._damaged(collection) from None
+        # A member that was replaced by a valid shorter one passes the checksums of the ZIP.
         if count != self.manifest.documents[collection]:
             raise self._damaged(collection)
 
     def verify(self) -> None:
-        """Reads all of it.
+        """Read every document.
 
         Raises:
-            ArchiveError: it was changed since it was made.
+            ArchiveError: the archive is damaged.
         """
         for collection in self.manifest.documents:
             for _ in self.documents(collection):
@@ -167,7 +168,7 @@ class ArchiveReader:
         if len(head) < _LENGTH.size:
             raise EOFError
         (length,) = _LENGTH.unpack(head)
-        if not _SMALLEST <= length <= _LARGEST:
+        if not _MIN_LENGTH <= length <= _MAX_LENGTH:
             raise EOFError
         rest = member.read(length - _LENGTH.size)
         if len(rest) < length - _LENGTH.size:
@@ -175,13 +176,13 @@ class ArchiveReader:
         return rest
 
     def _damaged(self, collection: str) -> ArchiveError:
-        return ArchiveError(f"{self._path} is damaged: {collection} is not as it was written")
+        return ArchiveError(f"{self._path} is damaged: the collection {collection} is not as it was written")
 
     def _read_manifest(self) -> Manifest:
         try:
             content = json.loads(self._zip.read(_MANIFEST))
             if int(content["format"]) > FORMAT:
-                raise ArchiveError(f"{self._path} was made by a later event-service ({content['service']})")
+                raise ArchiveError(f"{self._path} was written by a later event-service ({content['service']})")
             return Manifest(
                 database=str(content["database"]),
                 service=str(content["service"]),
@@ -191,11 +192,11 @@ class ArchiveReader:
                 format=int(content["format"]),
             )
         except (*_DAMAGED_MEMBER, TypeError, AttributeError):
-            raise ArchiveError(f"{self._path} is a ZIP file, but no backup of event-service") from None
+            raise ArchiveError(f"{self._path} is a ZIP file, but not a backup of event-service") from None
 
 
 def split(documents: bytes) -> Iterator[bytes]:
-    """BSON documents that stand one after the other."""
+    """Yield each of concatenated BSON documents."""
     at = 0
     while at < len(documents):
         (length,) = _LENGTH.unpack_from(documents, at)

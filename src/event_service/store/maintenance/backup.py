@@ -1,11 +1,10 @@
-"""Backs a database up into one file, and restores it.
+"""Backs up a database into one file, and restores it.
 
-A backup may be made while services run. It is no snapshot: collections are read one after the other, in the order that
-makes what was read earlier true of what is read later, as after a crash. Claims first: whoever was told "stored" has
-its events in what follows. Conditions before the alerts and events they speak of. Events last. What was acknowledged
-before the backup began is in it.
+A backup may be made while services run. It is not a snapshot: collections are read one after the other, so that the
+result is consistent as after a crash. Idempotency records come first: the events that they name as stored follow.
+Conditions come before their alerts and events. Every write acknowledged before the backup began is in it.
 
-No access key is in a backup in clear, also where the database still has it so.
+A backup holds no access key in clear, even if an upstream database does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,33 +22,33 @@ from event_service.store.maintenance.archive import ArchiveReader, ArchiveWriter
 from event_service.store.webhook_documents import without_clear_keys
 
 COLLECTIONS = (
-    indexes.CLAIM,
+    indexes.IDEMPOTENCY_KEY,
     indexes.CONDITION,
     indexes.ALERT,
     indexes.WEBHOOK,
     schema.COLLECTION,
     indexes.EVENT,
 )
-"""What is backed up, in this order. `health` and `bulk`'s barrier mean nothing elsewhere, rollups are counted anew."""
+"""The collections of a backup, in this order. Not `health`, which is transient, nor rollups, which are rebuilt."""
 
 BATCH_DOCUMENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
 
 Progress = Callable[[str, int], None]
-"""Told of each collection, and how many of its documents were copied in this step."""
+"""Called with a collection and the number of documents copied in this step."""
 
 
 class RestoreRefused(DatabaseSettingsError):
-    """The archive is not restored into this database; the text is one line for the operator."""
+    """The database is not empty. The message is one line for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a database holds of this service's, and of others.
+    """The collections of a database.
 
     Attributes:
-        documents: an estimate for each collection, by name.
-        others: collections that are not this service's, and are not backed up.
+        documents: estimated number of documents of each of this service's collections.
+        others: collections of other programs, which are not backed up.
     """
 
     documents: Mapping[str, int]
@@ -57,7 +56,7 @@ class Contents:
 
 
 def contents(database: Database) -> Contents:
-    """Looks at the collections.
+    """Return the collections of a database.
 
     Raises:
         Unavailable: the database does not answer.
@@ -73,14 +72,14 @@ def contents(database: Database) -> Contents:
 def back_up(
     database: Database, target: IO[bytes], service_version: str, progress: Progress = lambda _name, _count: None
 ) -> Manifest:
-    """Writes an archive of the database.
+    """Write an archive of the database.
 
     Raises:
-        SchemaError: a restore into the database has not been finished.
-        Unavailable: the database failed; what was written is no archive.
+        SchemaError: a restore into the database is unfinished.
+        Unavailable: the database failed; the file is not an archive.
         OSError: the file cannot be written.
     """
-    schema.demand_whole(database)
+    schema.check_restored(database)
     archive = ArchiveWriter(
         target, database=database.name, service=service_version, schema=schema.stored_version(database) or 0
     )
@@ -92,8 +91,8 @@ def back_up(
 
 
 def _read(database: Database, name: str) -> Iterable[bytes]:
-    """The documents of a collection as BSON, many at once."""
-    if name == indexes.WEBHOOK:
+    """Return batches of concatenated BSON documents."""
+    if name == indexes.WEBHOOK:  # decoded, to hash keys in clear
         return (bson.encode(without_clear_keys(document)) for document in database[name].find())
     return cast("Iterable[bytes]", database[name].find_raw_batches(batch_size=BATCH_DOCUMENTS))
 
@@ -105,27 +104,27 @@ def restore(
     replace: bool = False,
     progress: Progress = lambda _name, _count: None,
 ) -> None:
-    """Puts an archive's documents into the database, and makes the indexes.
+    """Restore an archive into the database, and create the indexes.
 
-    The archive is read as a whole before anything is changed. Until the restore has ended the database says so, and no
+    Reads the whole archive before it changes anything. The database is marked until the restore has ended, so that no
     service starts on it.
 
     Args:
-        replace: take the place of what is there; otherwise the database must be empty.
+        replace: drop existing documents; otherwise the database must be empty.
 
     Raises:
         ArchiveError: the archive is damaged; nothing was changed.
         RestoreRefused: the database is not empty; nothing was changed.
         SchemaError: a later version of the service made the backup.
-        Unavailable: the database failed half-way. Run it again with `replace`.
+        Unavailable: the database failed. Run it again with `replace`.
     """
     schema.check(archive.manifest.schema, f"the backup of {archive.manifest.database!r}")
     archive.verify()
     with database_errors(writing=True):
         if not replace:
-            _demand_empty(database)
+            _check_empty(database)
         schema.begin_restore(database, datetime.now(UTC))
-        database[indexes.ROLLUP].drop()
+        database[indexes.ROLLUP].drop()  # its counts are those of the old events
         for name in COLLECTIONS:
             if name == schema.COLLECTION:
                 continue
@@ -139,10 +138,13 @@ def restore(
         pass
 
 
-def _demand_empty(database: Database) -> None:
+def _check_empty(database: Database) -> None:
     for name in COLLECTIONS:
         if name != schema.COLLECTION and database[name].find_one({}, {"_id": True}) is not None:
-            raise RestoreRefused(f"the database {database.name!r} is not empty: it has documents in {name!r}")
+            raise RestoreRefused(
+                f"the database {database.name!r} is not empty: the collection {name!r} has documents; "
+                "add --replace to drop them"
+            )
 
 
 def _batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:

@@ -1,4 +1,4 @@
-"""The database of the settings, opened for `event-service db ...`, whether a service runs on it or not."""
+"""Opens the database of the settings for `event-service db ...`, also while a service runs on it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -16,32 +16,32 @@ from event_service.store.requirements.collections import COLLECTIONS, check_coll
 from event_service.store.requirements.rights import TO_READ, check_rights
 from event_service.store.requirements.topology import check_topology
 
-LONGEST_QUERY_MS = 3_600_000
-"""Nobody waits for an answer: counting or copying a large collection may take its time."""
+MAX_QUERY_MS = 3_600_000
+"""Time limit of a query: counting or copying a large collection may take long."""
 
 
 @contextmanager
 def opened(
     settings: Settings, *, alone: bool = False, create: bool = False, actions: Sequence[str] = TO_READ
 ) -> Iterator[Database]:
-    """The database that a service with these settings uses.
+    """Open the database that a service with these settings uses.
 
-    An embedded one is started for the time being, or, where a service is running on it, shared with that service.
+    Starts an embedded database temporarily, or shares it with the service that runs on it.
 
     Args:
-        alone: no service may be running on an embedded database.
-        create: make an embedded database where there is none.
-        actions: what the MongoDB of a URI must let its user do.
+        alone: fail if a service runs on the embedded database.
+        create: create an embedded database if none exists.
+        actions: privilege actions that the user of the URI needs.
 
     Raises:
-        EmbeddedDatabaseError: there is none, it cannot be started, or it must not be shared.
-        DatabaseSettingsError: EVENT_SERVICE_MONGODB_URI cannot be used.
-        UnsuitableDatabase: what it names cannot be used.
-        Unavailable: nothing answers there.
+        EmbeddedDatabaseError: it does not exist, cannot be started, or must not be shared.
+        DatabaseSettingsError: EVENT_SERVICE_MONGODB_URI is not valid.
+        UnsuitableDatabase: the service cannot use the MongoDB.
+        Unavailable: the MongoDB does not answer.
     """
-    patient = settings.model_copy(update={"query_timeout_ms": LONGEST_QUERY_MS})
+    settings = settings.model_copy(update={"query_timeout_ms": MAX_QUERY_MS})
     if uri := settings.mongodb_uri.get_secret_value():
-        with _connected(patient, uri) as database:
+        with _connected(settings, uri) as database:
             check_topology(database, uri)
             check_rights(database, COLLECTIONS, actions)
             if "insert" in actions:
@@ -49,7 +49,10 @@ def opened(
             yield database
         return
     if not create and not (settings.data_dir / "database").is_dir():
-        raise EmbeddedDatabaseError(f"there is no embedded database in {settings.data_dir}, and no MongoDB is named")
+        raise EmbeddedDatabaseError(
+            f"no embedded database in {settings.data_dir}: set EVENT_SERVICE_DATA_DIR or EVENT_SERVICE_MONGODB_URI"
+        )
+    # A lock on the directory decides whether a service runs on it.
     embedded = EmbeddedDatabase(settings.data_dir, mongod=settings.mongod, cache_mb=settings.mongod_cache_mb)
     try:
         uri = embedded.start()
@@ -59,7 +62,7 @@ def opened(
             raise
         uri = shared
     try:
-        with _connected(patient, uri) as database:
+        with _connected(settings, uri) as database:
             yield database
     finally:
         embedded.stop()

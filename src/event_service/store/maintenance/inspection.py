@@ -1,4 +1,4 @@
-"""What a database is like: its version, its indexes, what is left to migrate. Nothing is changed by looking."""
+"""Checks of `event-service db check`: versions, indexes, documents left to migrate. Read-only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from event_service.store.maintenance import migration
 from event_service.store.maintenance.backup import contents
 from event_service.store.webhook_documents import webhook_of
 
-LEFT_BEHIND = timedelta(minutes=5)
-"""A running service closes after a minute what a process that died has left to be closed."""
+PENDING_FOR = timedelta(minutes=5)
+"""Age of pending resolutions to report. A running service carries them out within a minute after a crash."""
 
 
 class Verdict(StrEnum):
-    """How something is: as it should be, worth a look, or in the way of the service."""
+    """Verdict of a check; a FAULT keeps the service from starting."""
 
     OK = "ok"
     WARNING = "warning"
@@ -28,10 +28,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One thing looked at.
+    """Result of one check.
 
     Attributes:
-        advice: what to do; "" where all is well.
+        what: the checked part of the database.
+        advice: what to do; "" if OK.
     """
 
     what: str
@@ -41,7 +42,7 @@ class Observation:
 
 
 def inspect(database: Database, timeout_ms: int) -> Iterator[Observation]:
-    """Looks at everything, one thing after the other. Large collections are read as a whole.
+    """Yield the result of each check. Reads whole collections.
 
     Raises:
         Unavailable: the database does not answer.
@@ -53,12 +54,12 @@ def inspect(database: Database, timeout_ms: int) -> Iterator[Observation]:
         return
     yield _indexes(database)
     yield from _documents(database)
-    yield from _left_to_migrate(database)
-    yield from _left_to_close(database, timeout_ms)
+    yield from _migration_backlog(database)
+    yield _pending_resolutions(database, timeout_ms)
 
 
 def webhooks(database: Database) -> Iterator[Webhook]:
-    """Every webhook, of whatever domain.
+    """Yield every webhook of every domain.
 
     Raises:
         Unavailable: the database does not answer.
@@ -78,29 +79,29 @@ def _version(database: Database) -> Observation:
     since, version = schema.restoring_since(database), schema.stored_version(database)
     if since is not None:
         advice = "Run it again: event-service db restore --replace FILE"
-        detail = f"a restore that began at {since:%Y-%m-%d %H:%M:%S} UTC has not ended"
+        detail = f"the restore that began at {since:%Y-%m-%d %H:%M:%S} UTC is not finished"
         return Observation("schema", Verdict.FAULT, detail, advice)
     if version is None:
-        return Observation("schema", Verdict.OK, "none: a new database, or upstream's; the first start notes it")
+        return Observation("schema", Verdict.OK, "no version: a new or an upstream database; the first start stores it")
     if version > schema.VERSION:
-        detail = f"version {version}, and this service knows {schema.VERSION}"
-        return Observation("schema", Verdict.FAULT, detail, "Install the event-service that has written it.")
+        detail = f"version {version}, but this event-service supports {schema.VERSION}"
+        return Observation("schema", Verdict.FAULT, detail, "Install the later event-service that wrote it.")
     return Observation("schema", Verdict.OK, f"version {version}")
 
 
 def _indexes(database: Database) -> Observation:
-    wanted = indexes.wanted(sharded=schema.is_sharded(database))
-    difference = indexes.diff(database, wanted)
-    lacking = [f"{index.collection}.{index.name}" for index in (*difference.missing, *difference.changed)]
-    if lacking:
-        advice = "The next start of a service makes them, and so does `event-service db migrate`."
-        return Observation("indexes", Verdict.WARNING, f"missing: {', '.join(lacking)}", advice)
+    expected = indexes.wanted(sharded=schema.is_sharded(database))
+    difference = indexes.diff(database, expected)
+    missing = [f"{index.collection}.{index.name}" for index in (*difference.missing, *difference.changed)]
+    if missing:
+        advice = "Start a service or run `event-service db migrate` to create them."
+        return Observation("indexes", Verdict.WARNING, f"missing: {', '.join(missing)}", advice)
     if difference.not_unique:
         names = ", ".join(f"{index.collection}.{index.name}" for index in difference.not_unique)
-        advice = "Find the values that are there twice, drop the index, and start the service."
-        return Observation("indexes", Verdict.WARNING, f"not unique, and somebody else's: {names}", advice)
-    others = f", {len(difference.superfluous)} of somebody else's" if difference.superfluous else ""
-    return Observation("indexes", Verdict.OK, f"{len(wanted)} as they should be{others}")
+        advice = "Remove duplicate values, drop the index, and start the service."
+        return Observation("indexes", Verdict.WARNING, f"not unique, created by another program: {names}", advice)
+    others = f", {len(difference.superfluous)} of other programs" if difference.superfluous else ""
+    return Observation("indexes", Verdict.OK, f"all {len(expected)} exist{others}")
 
 
 def _documents(database: Database) -> Iterator[Observation]:
@@ -108,29 +109,28 @@ def _documents(database: Database) -> Iterator[Observation]:
     counts = ", ".join(f"{count} in {name}" for name, count in found.documents.items() if name != schema.COLLECTION)
     yield Observation("documents", Verdict.OK, counts or "none")
     if found.others:
-        detail = f"of others: {', '.join(found.others)}"
+        detail = f"of other programs: {', '.join(found.others)}"
         yield Observation("collections", Verdict.OK, f"{detail}; neither read nor backed up")
 
 
-def _left_to_migrate(database: Database) -> Iterator[Observation]:
+def _migration_backlog(database: Database) -> Iterator[Observation]:
     left = migration.backlog(database)
     if left.clear_keys:
         detail = f"{left.clear_keys} stored in clear, as upstream does"
-        advice = "They are hashed at their first use; all at once: event-service db migrate"
+        advice = "Deliveries hash them one by one; run `event-service db migrate` to hash all."
         yield Observation("access keys", Verdict.WARNING, detail, advice)
     else:
-        yield Observation("access keys", Verdict.OK, "none is stored in clear")
+        yield Observation("access keys", Verdict.OK, "none stored in clear")
     if left.events:
-        detail = f"{left.events} without a finished reply, which costs when they are read"
-        yield Observation("events", Verdict.WARNING, detail, "event-service db migrate")
+        detail = f"{left.events} without an encoded reply, which makes reads slower"
+        yield Observation("events", Verdict.WARNING, detail, "Run `event-service db migrate` to encode all.")
     else:
-        yield Observation("events", Verdict.OK, "every one has its finished reply")
+        yield Observation("events", Verdict.OK, "all have an encoded reply")
 
 
-def _left_to_close(database: Database, timeout_ms: int) -> Iterator[Observation]:
-    left = ConditionStore(database, timeout_ms).pending(datetime.now(UTC) - LEFT_BEHIND)
-    if left:
-        detail = f"{len(left)} were left to be closed by a process that died"
-        yield Observation("alerts", Verdict.WARNING, detail, "A running service closes them within a minute.")
-    else:
-        yield Observation("alerts", Verdict.OK, "none was left to be closed")
+def _pending_resolutions(database: Database, timeout_ms: int) -> Observation:
+    pending = ConditionStore(database, timeout_ms).pending(datetime.now(UTC) - PENDING_FOR)
+    if pending:
+        detail = f"{len(pending)} resolutions are pending after a crash"
+        return Observation("alerts", Verdict.WARNING, detail, "Start a service: it carries them out within a minute.")
+    return Observation("alerts", Verdict.OK, "no resolution is pending")

@@ -1,9 +1,8 @@
-"""Brings an upstream database wholly into this service's form, instead of document by document at first use.
+"""Migrates an upstream database: hashes access keys in clear, and adds the encoded reply to events.
 
-Nothing waits for it: clear access keys are hashed when a webhook is first used, and the reply of an event without
-`wire` is put together when it is read. Done at once, no clear key is left, and old events are read as cheaply as new
-ones. It may be stopped at any time and run again, also while services run on the database. Upstream's own services must
-not: they would not know their keys again.
+Optional: otherwise a key is hashed when its webhook is first used, and events without `wire` are encoded at every read.
+It may be interrupted and run again, also while services of this version run. Upstream's services must be stopped: they
+need the keys in clear.
 """
 
 from collections.abc import Callable
@@ -20,22 +19,22 @@ from event_service.store.webhook_documents import CLEAR_KEYS
 from event_service.store.webhooks import WebhookStore
 
 Progress = Callable[[int], None]
-"""Told how many documents have been looked at so far."""
+"""Called with the number of events read so far."""
 
 BATCH_DOCUMENTS = 500
 BATCH_BYTES = 4 * 1024 * 1024
 
 _WITH_CLEAR_KEY: Document = {"$or": [{name: {"$exists": True}} for name in CLEAR_KEYS]}
-_WITHOUT_REPLY: Document = {WIRE: {"$exists": False}}
+_WITHOUT_WIRE: Document = {WIRE: {"$exists": False}}
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is left to migrate.
+    """Numbers of documents left to migrate.
 
     Attributes:
-        clear_keys: webhooks whose access key is stored in clear.
-        events: events without a finished reply.
+        clear_keys: webhooks with an access key in clear.
+        events: events without an encoded reply.
     """
 
     clear_keys: int
@@ -44,11 +43,11 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What was done.
+    """Numbers of migrated documents.
 
     Attributes:
-        left: events that cannot hold their reply (it does not fit into a document beside them, or a value in them
-            cannot be put on the wire); they go on being put together when they are read, as far as that is possible.
+        left: events whose encoded reply does not fit into the document, or that cannot be encoded. They are encoded at
+            every read, as far as possible.
     """
 
     keys: int
@@ -57,7 +56,7 @@ class Migrated:
 
 
 def backlog(database: Database) -> Backlog:
-    """Counts what is left. Reads both collections as a whole.
+    """Count the documents left to migrate. Reads both collections in full.
 
     Raises:
         Unavailable: the database does not answer.
@@ -65,46 +64,46 @@ def backlog(database: Database) -> Backlog:
     with database_errors():
         return Backlog(
             clear_keys=database["webhook"].count_documents(_WITH_CLEAR_KEY),
-            events=database["event"].count_documents(_WITHOUT_REPLY),
+            events=database["event"].count_documents(_WITHOUT_WIRE),
         )
 
 
 def migrate(database: Database, timeout_ms: int, progress: Progress = lambda _: None) -> Migrated:
-    """Hashes all clear keys, then gives every event its finished reply.
+    """Hash all keys in clear, then add the encoded reply to every event.
 
     Args:
-        timeout_ms: of one query.
+        timeout_ms: maxTimeMS of a query.
 
     Raises:
-        Unavailable: the database failed. What was done stays done; run it again.
+        Unavailable: the database failed. Earlier writes stay; run it again.
     """
     keys = WebhookStore(database, timeout_ms).hash_clear_keys()
-    events = looked_at = size = 0
+    events = read = size = 0
     updates: list[UpdateOne] = []
     with database_errors(writing=True):
-        for document in database["event"].find(_WITHOUT_REPLY):
-            looked_at += 1
+        for document in database["event"].find(_WITHOUT_WIRE):
+            read += 1
             try:
                 wire = document_wire(document)
-            except EventServiceError:
+            except EventServiceError:  # cannot be encoded: counted as left
                 continue
-            # Only where there is still none: somebody else may be migrating, too.
-            updates.append(UpdateOne({"_id": document["_id"], **_WITHOUT_REPLY}, {"$set": {WIRE: wire}}))
+            # Compare-and-set: another process may migrate at the same time.
+            updates.append(UpdateOne({"_id": document["_id"], **_WITHOUT_WIRE}, {"$set": {WIRE: wire}}))
             size += len(wire)
             if len(updates) == BATCH_DOCUMENTS or size > BATCH_BYTES:
                 events += _write(database, updates)
                 updates, size = [], 0
-                progress(looked_at)
+                progress(read)
         events += _write(database, updates)
-    progress(looked_at)
-    return Migrated(keys, events, looked_at - events)
+    progress(read)
+    return Migrated(keys, events, read - events)
 
 
 def _write(database: Database, updates: list[UpdateOne]) -> int:
-    """Returns how many of the documents have their reply now; into the others it does not fit.
+    """Return how many documents have their encoded reply now; the others would become too large.
 
     Raises:
-        EventServiceError: anything else is in the way.
+        EventServiceError: the database failed.
     """
     if not updates:
         return 0

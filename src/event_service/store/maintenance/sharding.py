@@ -1,7 +1,7 @@
-"""Spreads the collections over the shards of a MongoDB cluster: `event-service db init --sharded`.
+"""Shards the collections on a MongoDB cluster: `event-service db init --sharded`.
 
-Done once, by an operator whose user may administer the cluster; services need no such rights. The database notes that
-it is sharded, and from then on it is given the indexes of a sharded one. May be run again.
+Run once by a user who may administer the cluster; services need no such rights. Stores that the database is sharded,
+so that services create the indexes for sharded collections. Idempotent.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ Command: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Sharded:
-    """What was done.
+    """Collections by outcome.
 
     Attributes:
-        done: collections that were spread now.
-        there: those that had been before.
-        otherwise: those that somebody has spread by another key; left alone.
+        done: sharded now.
+        there: sharded before.
+        otherwise: sharded before by another key; left alone.
     """
 
     done: tuple[str, ...]
@@ -34,23 +34,24 @@ class Sharded:
     otherwise: tuple[str, ...]
 
 
-def demand_router(database: Database) -> None:
-    """
+def check_router(database: Database) -> None:
+    """Check that the server is a mongos.
+
     Raises:
-        DatabaseSettingsError: the server is no mongos.
+        DatabaseSettingsError: it is not.
         Unavailable: the database does not answer.
     """
     with database_errors():
         hello = database.client.admin.command("hello")
     if hello.get("msg") != "isdbgrid":
         raise DatabaseSettingsError(
-            "the server is no mongos, so there are no shards: --sharded is for EVENT_SERVICE_MONGODB_URI with the "
-            "routers of a sharded cluster"
+            "the server is not a mongos: for --sharded, EVENT_SERVICE_MONGODB_URI must name the mongos of a sharded "
+            "cluster"
         )
 
 
 def commands(database_name: str, keys: Sequence[ShardKey] = SHARD_KEYS) -> list[Command]:
-    """The admin commands that spread a database, in order; `sh.enableSharding` and `sh.shardCollection` send the same.
+    """Return the admin commands that shard a database, in order, as `sh.enableSharding` and `sh.shardCollection` do.
 
     Source: MongoDB, "enableSharding" and "shardCollection".
     """
@@ -61,17 +62,17 @@ def commands(database_name: str, keys: Sequence[ShardKey] = SHARD_KEYS) -> list[
 
 
 def init(database: Database) -> Sharded:
-    """Makes the collections with the indexes of a sharded database, and spreads them.
+    """Create the collections with the indexes of a sharded database, and shard them.
 
     Raises:
-        DatabaseSettingsError: the server is no mongos, or its user may not do that.
+        DatabaseSettingsError: the server is not a mongos, or the user may not administer it.
         Unavailable: the database failed. Run it again.
     """
-    demand_router(database)
+    check_router(database)
     schema.ensure(database)
-    # First, lest a service that starts meanwhile makes the index anew that is taken away here.
+    # First, so that a service that starts meanwhile does not recreate the unique index.
     schema.note_sharded(database)
-    _give_up_unique_ids(database)
+    _drop_unique_event_ids(database)
     building = indexes.ensure(database)
     while building is not None and not building.wait(1.0):
         pass
@@ -91,8 +92,8 @@ def init(database: Database) -> Sharded:
     return Sharded(tuple(done), tuple(there), tuple(otherwise))
 
 
-def _give_up_unique_ids(database: Database) -> None:
-    """MongoDB spreads no collection that has a unique index without the shard key in front."""
+def _drop_unique_event_ids(database: Database) -> None:
+    # MongoDB shards no collection with a unique index that does not begin with the shard key.
     with database_errors(writing=True):
         for index in list(database[indexes.EVENT].list_indexes()):
             if index.get("unique") and dict(index["key"]) == {"event_id": 1}:
@@ -100,7 +101,7 @@ def _give_up_unique_ids(database: Database) -> None:
 
 
 def _present_keys(database: Database) -> dict[str, tuple[tuple[str, int | str], ...]]:
-    """The shard keys of this database's collections that are spread already, by collection."""
+    """Return the shard keys of this database's sharded collections."""
     with database_errors():
         rows = database.client["config"]["collections"].find({"_id": {"$regex": f"^{_escaped(database.name)}\\."}})
         return {

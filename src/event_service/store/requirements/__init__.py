@@ -1,1 +1,1 @@
-"""Check that a MongoDB is fit for this service before anything is written to it."""
+"""Checks that a MongoDB meets the service's requirements, before the service writes anything."""

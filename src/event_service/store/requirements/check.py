@@ -1,4 +1,4 @@
-"""Check a MongoDB as a whole, in the order in which faults hide each other: servers, rights, collections."""
+"""Checks all requirements, each before those that fail as its consequence: servers, rights, collections."""
 
 from datetime import UTC, datetime
 
@@ -13,56 +13,56 @@ from event_service.store.requirements.faults import UnsuitableDatabase
 from event_service.store.requirements.rights import TO_SERVE, UNAUTHORIZED, check_rights
 from event_service.store.requirements.topology import Server, check_topology
 
-_TRIED = {"_id": "doctor"}
-_TRY_SECONDS = 10.0
+_TRIAL = {"_id": "doctor"}
+_TRIAL_SECONDS = 10.0
 
 
 def check_database(database: Database, uri: str) -> Server:
     """Check that the service can run on the database. Nothing is written.
 
     Args:
-        uri: that the database was connected by.
+        uri: the URI of the connection.
 
     Raises:
-        UnsuitableDatabase: it cannot, until somebody changes something.
-        Unavailable: it cannot now.
+        UnsuitableDatabase: the database or the settings must be changed first.
+        Unavailable: not at present.
     """
-    server = check_topology(database, uri)
+    server = check_topology(database, uri)  # first: without a primary the other checks fail without a reason
     check_rights(database, COLLECTIONS, TO_SERVE)
     check_collections(database)
     return server
 
 
 def try_out(database: Database) -> str:
-    """Write, read and delete a document with the service's rights, and build an index where the service would have to.
+    """Write, read and delete a document, and build an index if the service would have to.
 
     Returns:
-        What is to be said of the indexes.
+        A sentence about the indexes.
 
     Raises:
-        UnsuitableDatabase: the user may not.
+        UnsuitableDatabase: the user lacks a right.
         Unavailable: the database failed.
     """
     collection = database[health_check.COLLECTION]
     try:
-        with database_errors(writing=True), time_limit(_TRY_SECONDS):
-            collection.replace_one(_TRIED, {**_TRIED, "at": datetime.now(UTC)}, upsert=True)
-            if collection.find_one(_TRIED) is None:
+        with database_errors(writing=True), time_limit(_TRIAL_SECONDS):
+            collection.replace_one(_TRIAL, {**_TRIAL, "at": datetime.now(UTC)}, upsert=True)
+            if collection.find_one(_TRIAL) is None:
                 raise Unavailable("A document that was written cannot be read.")
-            collection.delete_one(_TRIED)
+            collection.delete_one(_TRIAL)
             difference = indexes.diff(database, indexes.wanted(sharded=schema.is_sharded(database)))
-            if not (lacking := (*difference.missing, *difference.changed)):
-                return "its indexes are there"
-            collection.drop_index(collection.create_index("at", name=_TRIED["_id"]))
+            if not (missing := (*difference.missing, *difference.changed)):
+                return "its indexes exist"
+            collection.drop_index(collection.create_index("at", name=_TRIAL["_id"]))
     except EventServiceError as error:
         if (refusal := missing_right(error)) is not None:
             raise refusal from error
         raise
-    return f"{len(lacking)} indexes are missing, which the next start makes"
+    return f"{len(missing)} indexes are missing; the next start creates them"
 
 
 def missing_right(error: EventServiceError) -> UnsuitableDatabase | None:
-    """Return what to say of an error behind which stands a refused command; None where none does."""
+    """Return the error for a command that was refused as unauthorized, or None for another error."""
     cause = error.__cause__
     if not isinstance(cause, OperationFailure) or cause.code != UNAUTHORIZED:
         return None

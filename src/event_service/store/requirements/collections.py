@@ -1,4 +1,4 @@
-"""Check the collections that are there: whether they take what the service writes.
+"""Checks that existing collections accept the service's writes.
 
 Source: MongoDB manual, "listCollections" and "listIndexes".
 """
@@ -15,7 +15,7 @@ COLLECTIONS = (
     indexes.EVENT,
     indexes.ALERT,
     indexes.CONDITION,
-    indexes.CLAIM,
+    indexes.IDEMPOTENCY_KEY,
     indexes.WEBHOOK,
     indexes.ROLLUP,
     schema.COLLECTION,
@@ -24,19 +24,19 @@ COLLECTIONS = (
 """Every collection the service writes to."""
 
 _UNIQUE = {indexes.EVENT: ("event_id",), indexes.ALERT: ("alert_id",), indexes.WEBHOOK: ("webhook_id", "name")}
-"""Fields beside `_id` whose values the service never gives twice, or reports as taken.
+"""Fields beside `_id` that are unique anyway, or whose duplicates are reported as ALREADY_EXISTS.
 
-Upstream makes no others unique today. Its first versions made event_key so, and such an index may still be there.
+Upstream has no other unique indexes today. Its first versions had one on event_key, which may still exist.
 """
 
 _ADVICE = "name another database in EVENT_SERVICE_DATABASE"
 
 
 def check_collections(database: Database) -> None:
-    """Look at what is there under the service's names. Nothing is written.
+    """Check the existing collections under the service's names. Nothing is written.
 
     Raises:
-        UnsuitableDatabase: a collection does not take what the service writes.
+        UnsuitableDatabase: a collection would refuse writes.
         Unavailable: the database does not answer.
     """
     with database_errors():
@@ -47,22 +47,23 @@ def check_collections(database: Database) -> None:
 
 
 def check_collection(database: str, found: Mapping[str, Any]) -> None:
-    """
+    """Check one collection.
+
     Args:
-        found: what `listCollections` says of it.
+        found: its entry in the reply of `listCollections`.
 
     Raises:
-        UnsuitableDatabase: it is a view, of time series or capped, or has a validator or a collation.
+        UnsuitableDatabase: it is a view, a time series or a capped collection, or has a validator or a collation.
     """
     name = f"{database}.{found['name']}"
     options: Mapping[str, Any] = found.get("options") or {}
     if found.get("type") == "view":
-        raise UnsuitableDatabase(f"{name} is a view, which takes no writes", f"rename it, or {_ADVICE}")
+        raise UnsuitableDatabase(f"{name} is a view, which accepts no writes", f"rename it, or {_ADVICE}")
     if found.get("type") == "timeseries":
         raise UnsuitableDatabase(f"{name} is a time series collection", f"rename it, or {_ADVICE}")
     if options.get("capped"):
         raise UnsuitableDatabase(
-            f"{name} is a capped collection, which forgets documents when it is full", f"rename it, or {_ADVICE}"
+            f"{name} is a capped collection, which deletes documents when it is full", f"rename it, or {_ADVICE}"
         )
     if options.get("validator") and _enforced(options):
         raise UnsuitableDatabase(
@@ -72,7 +73,7 @@ def check_collection(database: str, found: Mapping[str, Any]) -> None:
     if options.get("collation"):
         raise UnsuitableDatabase(
             f"{name} compares strings by the collation {options['collation'].get('locale', '?')!r}, "
-            "so that different ids may count as equal",
+            "by which different ids may be equal",
             f"rename it, or {_ADVICE}",
         )
 
@@ -83,14 +84,15 @@ def _enforced(options: Mapping[str, Any]) -> bool:
 
 
 def check_index(database: str, collection: str, index: Mapping[str, Any]) -> None:
-    """
+    """Check one index.
+
     Args:
-        index: what `listIndexes` says of it.
+        index: its entry in the reply of `listIndexes`.
 
     Raises:
-        UnsuitableDatabase: it is unique, of fields whose values may be equal in many documents.
+        UnsuitableDatabase: it is unique on fields with equal values in many documents.
     """
-    if not index.get("unique") or _never_equal(collection, index["key"]):
+    if not index.get("unique") or _is_unique_anyway(collection, index["key"]):
         return
     fields = ", ".join(index["key"])
     raise UnsuitableDatabase(
@@ -99,5 +101,5 @@ def check_index(database: str, collection: str, index: Mapping[str, Any]) -> Non
     )
 
 
-def _never_equal(collection: str, fields: Iterable[str]) -> bool:
+def _is_unique_anyway(collection: str, fields: Iterable[str]) -> bool:
     return bool({"_id", *_UNIQUE.get(collection, ())} & set(fields))

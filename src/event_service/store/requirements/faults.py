@@ -1,11 +1,11 @@
-"""Errors about a database that is not fit for this service: what is wrong, and what to do about it."""
+"""Errors for a database that does not meet the requirements: the problem and the advice."""
 
 from event_service.errors import Unavailable
 from event_service.store.client import DatabaseSettingsError
 
 
 class UnsuitableDatabase(DatabaseSettingsError):
-    """The database cannot be used until somebody changes it or the settings. Waiting does not help.
+    """The database cannot be used until it or the settings are changed. Waiting does not help.
 
     Args:
         problem: what is wrong, without a full stop.
@@ -19,7 +19,7 @@ class UnsuitableDatabase(DatabaseSettingsError):
 
 
 class DatabaseNotReady(Unavailable):
-    """The database cannot be used now, and may become usable by itself: an election, a start, an initial sync.
+    """The database cannot be used at present: during an election, a start or an initial sync. Waiting may help.
 
     Args:
         problem, advice: as of `UnsuitableDatabase`.

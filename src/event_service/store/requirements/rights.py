@@ -1,4 +1,4 @@
-"""Check what the service's user may do. `readWrite` on the one database is enough for everything.
+"""Checks the rights of the service's user. `readWrite` on the database suffices for everything.
 
 Source: MongoDB manual, "Resource Document", "Privilege Actions", and "connectionStatus", which needs no privilege.
 """
@@ -13,13 +13,13 @@ from event_service.store.driver_errors import database_errors
 from event_service.store.requirements.faults import UnsuitableDatabase
 
 TO_SERVE = ("find", "insert", "update", "remove", "changeStream", "listIndexes", "listCollections")
-"""Actions without which nothing works, or `Watch` would look for news again and again."""
+"""Privilege actions for serving; without changeStream, `Watch` would poll."""
 
 TO_READ = ("find", "listIndexes", "listCollections")
 """For `db check`, `db backup` and `db prune --dry-run`."""
 
 TO_MAINTAIN = (*TO_SERVE, "createCollection", "createIndex", "dropIndex", "dropCollection")
-"""For the other `db` commands. A service needs the indexes' ones where `db init` has not been run by another user."""
+"""For the other `db` commands. A service needs those on indexes unless another user has run `db init`."""
 
 UNAUTHORIZED = 13
 
@@ -27,10 +27,10 @@ Privilege = Mapping[str, Any]
 
 
 def check_rights(database: Database, collections: Iterable[str], actions: Sequence[str] = TO_SERVE) -> None:
-    """Check that the connection's user may do all this in the database. Nothing is written.
+    """Check that the connection's user has these privilege actions on the collections. Nothing is written.
 
     Raises:
-        UnsuitableDatabase: he may not; or there is no user and the server asks for one.
+        UnsuitableDatabase: one is missing; or the connection has no user and the server requires one.
         Unavailable: the database does not answer.
     """
     with database_errors():
@@ -39,13 +39,12 @@ def check_rights(database: Database, collections: Iterable[str], actions: Sequen
     if not users:
         check_anonymous(database)
         return
-    lacking = missing(info.get("authenticatedUserPrivileges", ()), database.name, list(collections), actions)
-    if lacking:
-        raise lacks(database, users[0], str(info["authenticatedUsers"][0].get("db", "admin")), lacking)
+    if lacking := missing(info.get("authenticatedUserPrivileges", ()), database.name, list(collections), actions):
+        raise _unauthorized(database, users[0], str(info["authenticatedUsers"][0].get("db", "admin")), lacking)
 
 
 def check_anonymous(database: Database) -> None:
-    """Check that the server lets a connection without a user read: where it has no access control, all is allowed.
+    """Check that the server accepts reads without a user: then it has no access control and everything is allowed.
 
     Raises:
         UnsuitableDatabase: it does not.
@@ -58,7 +57,7 @@ def check_anonymous(database: Database) -> None:
             if error.code != UNAUTHORIZED:
                 raise
             raise UnsuitableDatabase(
-                "the MongoDB asks for a user, and EVENT_SERVICE_MONGODB_URI names none",
+                "the MongoDB requires a user, and EVENT_SERVICE_MONGODB_URI names none",
                 f"put USER:PASSWORD@ before the host, of a user with the role readWrite on {database.name!r}",
             ) from None
 
@@ -66,9 +65,9 @@ def check_anonymous(database: Database) -> None:
 def missing(
     privileges: Iterable[Privilege], database: str, collections: Sequence[str], actions: Iterable[str]
 ) -> list[str]:
-    """Return those of the actions that are not granted on every one of the collections."""
+    """Return the actions that are not granted on every collection."""
     granted = list(privileges)
-    # `listCollections` is asked of the database as a whole.
+    # `listCollections` is an action on the database, which "" stands for.
     return [
         action
         for action in actions
@@ -89,13 +88,12 @@ def _is_granted(privileges: Iterable[Privilege], action: str, database: str, col
 def _covers(resource: Mapping[str, Any], database: str, collection: str) -> bool:
     if resource.get("anyResource"):
         return True
-    if "db" not in resource:  # the cluster's
+    if "db" not in resource:  # a cluster resource
         return False
     return resource["db"] in ("", database) and resource.get("collection") in ("", collection)
 
 
-def lacks(database: Database, user: str, defined_in: str, actions: Sequence[str]) -> UnsuitableDatabase:
-    """The error for a user who may not do something; it says which command grants it."""
+def _unauthorized(database: Database, user: str, defined_in: str, actions: Sequence[str]) -> UnsuitableDatabase:
     role = f"{{role: 'readWrite', db: '{database.name}'}}"
     return UnsuitableDatabase(
         f"the user {user!r} may not {', '.join(actions)} in the database {database.name!r}",

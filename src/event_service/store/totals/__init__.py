@@ -1,1 +1,1 @@
-"""How many events a question is about, without reading them all each time. `event_totals` asks; ADR 0011 says why."""
+"""Count events from hourly rollups instead of reading every event. Entry point: `event_totals`. Reasons: ADR 0011."""

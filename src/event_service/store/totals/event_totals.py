@@ -1,4 +1,4 @@
-"""How many events a list is about, by the cheapest way that is exact: remembered, from counted hours, or counted."""
+"""The total_count of a list, by the cheapest exact way: cached, from rollups, or counted."""
 
 import threading
 import time
@@ -21,21 +21,21 @@ from event_service.store.totals.rollup_store import COLLECTION, RollupStore
 from event_service.store.totals.rollups import Rollups, SeekPosition
 
 MAX_AGE = 1.0
-"""Seconds: how long a count is remembered; `total_count` may be that old."""
+"""Maximum age of a cached total_count, in seconds."""
 
 _CHEAP = 0.05
-"""Seconds: what takes longer is not counted anew at each write, and the domain's events are counted ahead."""
+"""Seconds. A slower count stays cached across writes, and makes the service build the domain's rollup."""
 
 _CAPACITY = 1024
 
 
 class CountCache:
-    """Remembers how many documents match, by filter.
+    """Cache of counts by pipeline.
 
-    Safe for many threads. Several of them that find nothing remembered count on their own: nobody waits for another.
+    Safe for many threads. Concurrent misses count independently: none of them waits for another.
 
     Args:
-        max_age: how long a count holds, in seconds from when it was asked for.
+        max_age: seconds, from the start of the count.
         clock: monotonic seconds.
     """
 
@@ -47,23 +47,23 @@ class CountCache:
         self._changed = float("-inf")
 
     def get(self, stages: Sequence[Mapping[str, Any]], count: Callable[[], int]) -> int:
-        """The count for these stages, remembered or counted now."""
+        """Return the count for these stages, cached or counted now."""
         key = bson.encode({"stages": stages})
         started = self._clock()
         with self._lock:
-            known = self._counts.get(key)
-            if known and self._holds(*known[:2]):
-                return known[2]
+            cached = self._counts.get(key)
+            if cached and self._is_fresh(*cached[:2]):
+                return cached[2]
         counted = count()
         with self._lock:
             self._counts[key] = (started, self._clock() - started, counted)
         return counted
 
     def changed(self) -> None:
-        """Something was stored or deleted: cheap counts are made anew, so that a writer sees its own write."""
+        """Invalidate cheap counts, so that a writer sees its own write."""
         self._changed = self._clock()
 
-    def _holds(self, started: float, took: float) -> bool:
+    def _is_fresh(self, started: float, took: float) -> bool:
         if self._clock() - started >= self._max_age:
             return False
         return took > _CHEAP or started > self._changed
@@ -74,7 +74,7 @@ class EventTotals:
 
     Args:
         collection: the `event` collection.
-        max_time_ms: after this the server gives a count up.
+        max_time_ms: maxTimeMS of a count.
     """
 
     def __init__(self, collection: Collection[dict[str, Any]], *, max_time_ms: int) -> None:
@@ -84,21 +84,21 @@ class EventTotals:
         self.rollups = Rollups(RollupStore(collection, collection.database[COLLECTION]), self.count)
 
     def changed(self) -> None:
-        """Events were stored or deleted."""
+        """Invalidate cheap cached counts. Call after events were stored or deleted."""
         self._counts.changed()
 
     def close(self) -> None:
-        """Ends what goes on in the background."""
+        """Stop refreshing rollups in the background."""
         self.rollups.close()
 
     def total(self, scope: Scope, query: ListQuery, matching: Mapping[str, Any]) -> int:
-        """How many rows the list has on all its pages; at most a second old.
+        """Return the number of rows on all pages of a list; at most MAX_AGE old.
 
         Args:
-            matching: what the list is about, as a filter.
+            matching: the query's filter, scope included.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
         stages: list[dict[str, Any]] = [{"$match": matching}]
         if query.unwind:
@@ -106,42 +106,42 @@ class EventTotals:
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
 
     def seek(self, scope: Scope, query: ListQuery, skip: int) -> SeekPosition | None:
-        """Where the row is that `skip` newer ones come before, if that can be found by counted hours.
+        """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        question = rollup_query_of(scope, query.where)
-        if question is None:
+        rollup_query = rollup_query_of(scope, query.where)
+        if rollup_query is None:
             return None
-        return self.rollups.seek(question, self.timeless(scope, query), skip)
+        return self.rollups.seek(rollup_query, self.timeless(scope, query), skip)
 
     def timeless(self, scope: Scope, query: ListQuery) -> dict[str, Any]:
-        """What the list is about, without its times."""
+        """Return the query's filter without its bounds of created_at."""
         return compile_filter(scope, timeless(query.where))
 
     def count(self, matching: Mapping[str, Any]) -> int:
-        """Counts events now.
+        """Count events now, without cache and rollups.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
         with database_errors(querying=True):
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
 
     def _count_now(self, scope: Scope, query: ListQuery, stages: Sequence[dict[str, Any]]) -> int:
-        if len(stages) > 1:
+        if len(stages) > 1:  # $unwind: rows are not events
             return self._count_rows(stages)
-        if question := rollup_query_of(scope, query.where):
-            known = self.rollups.total(question, self.timeless(scope, query))
-            if known is not None:
-                return known
+        if rollup_query := rollup_query_of(scope, query.where):
+            total = self.rollups.total(rollup_query, self.timeless(scope, query))
+            if total is not None:
+                return total
         started = time.monotonic()
         try:
             return self.count(stages[0]["$match"])
-        finally:  # also where it took too long
+        finally:  # also after a timeout
             if time.monotonic() - started > _CHEAP:
-                self.rollups.want(scope.domain_id)
+                self.rollups.request(scope.domain_id)
 
     def _count_rows(self, stages: Sequence[dict[str, Any]]) -> int:
         rows = self._collection.aggregate(compile_count(stages), maxTimeMS=self._max_time_ms, allowDiskUse=True)

@@ -1,4 +1,4 @@
-"""Groups that only count, from counted hours: how many events of each severity, webhook or hour."""
+"""Groups that only count, answered from rollups: the number of events by severity, webhook or hour."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -13,27 +13,27 @@ from event_service.query.stat_stages import Accumulator, Group, GroupKey, Limit,
 from event_service.store.totals.rollup_bucket import DIMENSIONS, Bucket, Dimensions
 
 Row: TypeAlias = dict[str, Any]
-"""A row as the $group gives it: `_id` with the keys by slot, and the counts by slot."""
+"""A row as `$group` returns it: `_id` with the keys by slot, and the counts by slot."""
 
 Groups: TypeAlias = Counter[tuple[str | None, ...]]
-"""How many events there are, by the values of a group's keys."""
+"""Number of events by the values of a group's keys."""
 
 CountGroups = Callable[[datetime | None, datetime | None], Iterable[Mapping[str, Any]]]
 """(since, before) -> rows of the group over the events of that time."""
 
 _FORMATS = frozenset({"%Y-%m-%dT%H", "%Y-%m-%dT%H:00:00Z", "%Y-%m-%dT%H:00", "%Y-%m-%d", "%Y-%m", "%Y", "%H"})
-"""Formats of a time that are the same for all of an hour."""
+"""Date formats with the same result for every time of an hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollupGroup:
-    """A group that counted hours can answer.
+    """A group that buckets can answer.
 
     Attributes:
-        keys: (slot, position in a kind, or None and the format of a time).
+        keys: (slot, index into DIMENSIONS, "") or (slot, None, date format).
         counts: the slots of the counts.
-        sort: levels (in the keys, slot, descending).
-        limit: None for all rows.
+        sort: levels of (is a key, slot, descending).
+        limit: maximum number of rows; None for all.
     """
 
     keys: tuple[tuple[str, int | None, str], ...]
@@ -41,28 +41,24 @@ class RollupGroup:
     sort: tuple[tuple[bool, str, bool], ...]
     limit: int | None
 
-    def add_hour(self, groups: Groups, hour: Bucket, allowed: Callable[[Dimensions], bool]) -> None:
-        """Adds an hour's events."""
-        texts = {format_: hour.begin.strftime(format_) for _, place, format_ in self.keys if place is None}
-        for kind, number in hour.kinds.items():
-            if allowed(kind):
-                groups[self._group(kind, texts)] += number
+    def add_bucket(self, groups: Groups, bucket: Bucket, allowed: Callable[[Dimensions], bool]) -> None:
+        """Add the events of a bucket."""
+        dates = {format_: bucket.begin.strftime(format_) for _, index, format_ in self.keys if index is None}
+        self._add(groups, bucket.counts, allowed, dates)
 
     def add_undated(
-        self, groups: Groups, kinds: Mapping[Dimensions, int], allowed: Callable[[Dimensions], bool]
+        self, groups: Groups, counts: Mapping[Dimensions, int], allowed: Callable[[Dimensions], bool]
     ) -> None:
-        """Adds events without a time."""
-        for kind, number in kinds.items():
-            if allowed(kind):
-                groups[self._group(kind, {})] += number
+        """Add events without created_at."""
+        self._add(groups, counts, allowed, {})
 
     def add_rows(self, groups: Groups, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Adds what the database has grouped."""
+        """Add rows that the database has grouped."""
         for row in rows:
             groups[tuple(row["_id"].get(slot) for slot, _, _ in self.keys)] += int(row[self.counts[0]])
 
     def rows(self, groups: Groups) -> list[Row] | None:
-        """The rows; None where a key is missing from a row, which hours do not tell from null."""
+        """Return the sorted rows, or None if a key is None: buckets do not distinguish missing from null."""
         if any(value is None for key in groups for value in key):
             return None
         slots = [slot for slot, _, _ in self.keys]
@@ -71,23 +67,32 @@ class RollupGroup:
             for key, number in groups.items()
             if number
         ]
-        for in_keys, slot, descending in reversed(self.sort):
-            rows.sort(key=_value_at(in_keys, slot), reverse=descending)
+        for is_key, slot, descending in reversed(self.sort):
+            rows.sort(key=_value_at(is_key, slot), reverse=descending)
         return list(islice(rows, self.limit))
 
-    def _group(self, kind: Dimensions, texts: Mapping[str, str]) -> tuple[str | None, ...]:
-        return tuple(kind[place] if place is not None else texts.get(format_) for _, place, format_ in self.keys)
+    def _add(
+        self,
+        groups: Groups,
+        counts: Mapping[Dimensions, int],
+        allowed: Callable[[Dimensions], bool],
+        dates: Mapping[str, str],
+    ) -> None:
+        for dimensions, number in counts.items():
+            if allowed(dimensions):
+                key = (dates.get(format_) if index is None else dimensions[index] for _, index, format_ in self.keys)
+                groups[tuple(key)] += number
 
 
-def _value_at(in_keys: bool, slot: str) -> Callable[[Row], Any]:
+def _value_at(is_key: bool, slot: str) -> Callable[[Row], Any]:
     def value(row: Row) -> Any:
-        return row["_id"][slot] if in_keys else row[slot]
+        return row["_id"][slot] if is_key else row[slot]
 
     return value
 
 
 def rollup_group(query: StatQuery) -> RollupGroup | None:
-    """The query as a counted group; None where it is more than that."""
+    """Return the group for a statistics query, or None if buckets cannot answer it."""
     stages = query.stages or ()
     if not stages or query.page.limit or not isinstance(stages[0], Group):
         return None
@@ -97,10 +102,10 @@ def rollup_group(query: StatQuery) -> RollupGroup | None:
         return None
     keys = [_key(key) for key in group.keys]
     slots = {(True, key.slot) for key in group.keys} | {(False, slot) for slot in counts}
-    ordered = _order(stages[1:], slots)
-    if None in keys or ordered is None:
+    order = _order(stages[1:], slots)
+    if None in keys or order is None:
         return None
-    return RollupGroup(tuple(key for key in keys if key), counts, *ordered)
+    return RollupGroup(tuple(key for key in keys if key), counts, *order)
 
 
 def _key(key: GroupKey) -> tuple[str, int | None, str] | None:
@@ -114,7 +119,7 @@ def _key(key: GroupKey) -> tuple[str, int | None, str] | None:
 def _order(
     stages: Sequence[Stage], slots: Set[tuple[bool, str]]
 ) -> tuple[tuple[tuple[bool, str, bool], ...], int | None] | None:
-    """How the rows are sorted, and how many are wanted; None where more than that is done with them."""
+    """Return sort levels and limit, or None if the stages do anything else with the rows."""
     sort: tuple[tuple[bool, str, bool], ...] = ()
     limit: int | None = None
     for stage in stages:
@@ -126,4 +131,4 @@ def _order(
             limit = stage.rows
         else:
             return None
-    return (sort, limit) if all((in_keys, slot) in slots for in_keys, slot, _ in sort) else None
+    return (sort, limit) if all((is_key, slot) in slots for is_key, slot, _ in sort) else None

@@ -1,17 +1,15 @@
-"""Keeps the counted hours of a domain in line with its events. What is counted is always what is stored.
+"""The `event_rollup` collection: hourly buckets that are always counted from the stored events.
 
-Nothing is added up as events are stored, so there is no number that a crash could leave wrong. Events do not change,
-and soon after its end an hour gets no more of them; so each hour is counted by one look at its events, and that
-count is kept for all replicas and for the next start:
+Storing an event adds to no counter, so a crash leaves no number wrong. Events do not change, and shortly after its end
+an hour gets no more of them; so a bucket is counted once by one aggregation, for all replicas and for the next start:
 
-    newest      the hour under way is counted up to WATERMARK ago, and the count moved on every few seconds
-    late        who stores an event of a time that may be counted already reopens its hour before, see `invalidate`;
-                it is counted live until it is counted again
-    deleted     an hour of which events are to be deleted is counted again until they are gone
-    otherwise   every hour is counted again in turn, and what is between it and the next; where that finds another
-                number, it is mended and logged
+    newest      the newest bucket is counted up to the watermark (now - WATERMARK) and advanced every few seconds
+    late        before an event below the watermark is stored, its bucket is invalidated, see `invalidate`;
+                an invalidated bucket is counted live until it is recounted
+    expired     a bucket with expired events is recounted until the TTL index has deleted them
+    audit       every bucket, and the gap to the next one, is recounted in turn; a difference is corrected and logged
 
-Any replica may write any hour: each writing names the one it replaces, and who comes second looks again.
+Any replica may write any bucket by compare-and-set: a write names the version that it replaces, and the loser reloads.
 """
 
 import logging
@@ -28,251 +26,260 @@ from event_service.store.totals.rollup_bucket import (
     HOUR,
     Bucket,
     Dimensions,
+    bucket_begin,
     bucket_document,
     bucket_id,
-    count_stage,
-    hour_of,
-    kinds_as_stored,
-    kinds_from_stored,
+    counts_from_rows,
+    counts_to_rows,
+    group_stage,
     read_bucket,
-    read_counted,
+    read_groups,
 )
 from event_service.wire.timestamps import truncate
 
 COLLECTION = "event_rollup"
 
 WATERMARK = timedelta(seconds=30)
-"""How long after their receipt events are stored at the latest, unless their hour is reopened."""
+"""Events are stored within this time after created_at, unless their bucket was invalidated before."""
 
 LATE = WATERMARK / 2
-"""Who stores an event that is older says so before."""
+"""An event that is older when it is stored invalidates its bucket first."""
 
-MOST_KINDS = 300_000
-"""Of all hours of a domain together. A domain with more is not kept: it would fill the memory of its readers."""
+MAX_COUNTS = 300_000
+"""Counts in all buckets of a domain. A domain with more has no rollup: it would fill the memory of its readers."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PATIENCE_MS = 120_000
-_SKEW = timedelta(minutes=10)
+_MAX_TIME_MS = 120_000
+_CLOCK_SKEW = timedelta(minutes=10)
 
 _log = logging.getLogger(__name__)
 
 Documents = Collection[dict[str, Any]]
 
 
-def invalidate(kept: Documents, moments: Iterable[tuple[str, datetime]], now: datetime) -> None:
-    """Says that events are about to be stored late, before they are.
+def invalidate(rollups: Documents, events: Iterable[tuple[str, datetime]], now: datetime) -> None:
+    """Invalidate the buckets of late events. Call before the events are stored.
 
     Args:
-        moments: domain and created_at of each.
+        events: domain and created_at of each.
+
+    Raises:
+        Unavailable: the database failed.
     """
-    hours = {(domain_id, hour_of(moment)) for domain_id, moment in moments if now - moment > LATE}
-    for domain_id in {domain_id for domain_id, _ in hours}:
+    late = {(domain_id, bucket_begin(created_at)) for domain_id, created_at in events if now - created_at > LATE}
+    for domain_id in {domain_id for domain_id, _ in late}:
         with database_errors(writing=True):
-            if kept.count_documents({"_id": _head_id(domain_id)}, limit=1) == 0:
+            if rollups.count_documents({"_id": _header_id(domain_id)}, limit=1) == 0:
                 continue
-            for begin in (begin for owner, begin in hours if owner == domain_id):
-                noted = {"invalidated_at": now, "changed_at": now}
-                if not kept.update_one({"_id": bucket_id(domain_id, begin)}, {"$set": noted}).matched_count:
-                    _invalidate_uncounted(kept, domain_id, begin, now)
-            _announce(kept, domain_id)
+            for begin in (begin for owner, begin in late if owner == domain_id):
+                marked = {"invalidated_at": now, "changed_at": now}
+                if not rollups.update_one({"_id": bucket_id(domain_id, begin)}, {"$set": marked}).matched_count:
+                    _insert_invalidated(rollups, domain_id, begin, now)
+            _increment_revision(rollups, domain_id)
 
 
-def _invalidate_uncounted(kept: Documents, domain_id: str, begin: datetime, now: datetime) -> None:
-    """An hour that had no events, unless it is still to come."""
-    newest = next(iter(kept.find({"domain_id": domain_id}).sort("begin", -1).limit(1)), None)
+def _insert_invalidated(rollups: Documents, domain_id: str, begin: datetime, now: datetime) -> None:
+    """Insert a bucket for an hour that had no events, unless it is newer than the newest bucket."""
+    newest = next(iter(rollups.find({"domain_id": domain_id}).sort("begin", -1).limit(1)), None)
     if newest is None or begin > newest["begin"]:
         return
     try:
-        kept.insert_one(bucket_document(domain_id, Bucket(begin, begin + HOUR, {}, None, now, now)))
+        rollups.insert_one(bucket_document(domain_id, Bucket(begin, begin + HOUR, {}, None, now, now)))
     except DuplicateKeyError:
-        kept.update_one({"_id": bucket_id(domain_id, begin)}, {"$set": {"invalidated_at": now, "changed_at": now}})
+        rollups.update_one({"_id": bucket_id(domain_id, begin)}, {"$set": {"invalidated_at": now, "changed_at": now}})
 
 
-def forget(kept: Documents) -> None:
-    """Has everything counted anew: after events were brought in or taken away by other ways than the service's own."""
+def clear(rollups: Documents) -> None:
+    """Delete all rollups, so that they are rebuilt. Call after events were changed other than by `EventWriter`."""
     with database_errors(writing=True):
-        kept.delete_many({})
+        rollups.delete_many({})
 
 
 class RollupStore:
-    """Counts hours and keeps the counts. Blocking; safe for many threads and processes.
+    """Counts buckets and stores them. Blocking; safe for many threads and processes.
 
     Args:
         events: the `event` collection.
-        kept: where the counts are.
+        rollups: the `event_rollup` collection.
     """
 
-    def __init__(self, events: Documents, kept: Documents) -> None:
+    def __init__(self, events: Documents, rollups: Documents) -> None:
         self._events = events
-        self._kept = kept
+        self._rollups = rollups
 
-    def head(self, domain_id: str) -> tuple[int, dict[Dimensions, int]] | None:
-        """The revision of a domain's hours, and its events without created_at; None where nothing is kept of it."""
+    def header(self, domain_id: str) -> tuple[int, dict[Dimensions, int]] | None:
+        """Return the revision of a domain's rollup and the counts of its events without created_at.
+
+        Returns:
+            None if the domain has no rollup.
+        """
         with database_errors(querying=True):
-            found = self._kept.find_one({"_id": _head_id(domain_id)})
-        if found is None or found.get("too_many"):
+            found = self._rollups.find_one({"_id": _header_id(domain_id)})
+        if found is None or found.get("too_large"):
             return None
-        return int(found["revision"]), kinds_from_stored(found["undated"])
+        return int(found["revision"]), counts_from_rows(found["undated"])
 
     def load(self, domain_id: str, changed_since: datetime | None = None) -> list[Bucket]:
-        """The hours of a domain that were written since, about; None for all."""
-        wanted: dict[str, Any] = {"domain_id": domain_id}
+        """Return the buckets of a domain that were written since about then; None for all."""
+        matching: dict[str, Any] = {"domain_id": domain_id}
         if changed_since is not None:
-            wanted["changed_at"] = {"$gte": changed_since - _SKEW}
+            matching["changed_at"] = {"$gte": changed_since - _CLOCK_SKEW}
         with database_errors(querying=True):
-            return [read_bucket(document) for document in self._kept.find(wanted)]
+            return [read_bucket(document) for document in self._rollups.find(matching)]
 
     def build(self, domain_id: str, now: datetime) -> bool:
-        """Counts all hours of a domain for the first time, newest first. Whoever does so at the same time does no harm.
+        """Count all buckets of a domain, newest first. Replicas may do so concurrently.
 
         Returns:
-            Whether they are kept now: False if the domain has too many kinds.
+            Whether the domain has a rollup now; False if it needs more than MAX_COUNTS.
 
         Raises:
-            EventServiceError: the database.
+            EventServiceError: the database failed.
         """
         with database_errors(writing=True):
-            if found := self._kept.find_one({"_id": _head_id(domain_id)}):
-                return not found.get("too_many")
-            until = truncate(now - WATERMARK)
-            newest = self._counted(domain_id, hour_of(until), until, now)
-            self._kept.replace_one(
+            if found := self._rollups.find_one({"_id": _header_id(domain_id)}):
+                return not found.get("too_large")
+            watermark = truncate(now - WATERMARK)
+            newest = self._counted(domain_id, bucket_begin(watermark), watermark, now)
+            self._rollups.replace_one(
                 {"_id": bucket_id(domain_id, newest.begin)}, bucket_document(domain_id, newest), upsert=True
             )
-            kinds = len(newest.kinds) + self._count_span(domain_id, self._oldest(domain_id, until), newest.begin, now)
-            undated, _ = self._kinds({"domain_id": domain_id, "created_at": {"$not": {"$gte": _EPOCH}}})
-            head = {"revision": 1, "undated": kinds_as_stored(undated), "too_many": kinds > MOST_KINDS}
-            self._kept.update_one({"_id": _head_id(domain_id)}, {"$setOnInsert": head}, upsert=True)
-        # Only now are late events announced; what came late until now is in here.
-        for hour in self.load(domain_id):
-            if hour.begin >= newest.begin - HOUR:
-                self.count_again(domain_id, hour, now)
-        return kinds <= MOST_KINDS
+            oldest = self._oldest(domain_id, watermark)
+            size = len(newest.counts) + self._count_span(domain_id, oldest, newest.begin, now)
+            undated, _ = self._aggregate({"domain_id": domain_id, "created_at": {"$not": {"$gte": _EPOCH}}})
+            header = {"revision": 1, "undated": counts_to_rows(undated), "too_large": size > MAX_COUNTS}
+            self._rollups.update_one({"_id": _header_id(domain_id)}, {"$setOnInsert": header}, upsert=True)
+        # Writers invalidate only from now on: recount the buckets that late events may have reached before.
+        for bucket in self.load(domain_id):
+            if bucket.begin >= newest.begin - HOUR:
+                self.recount(domain_id, bucket, now)
+        return size <= MAX_COUNTS
 
-    def find_missed(self, domain_id: str, begin: datetime | None, until: datetime, now: datetime) -> int:
-        """Counts the hours of a time in which there were no events when it was counted.
+    def fill_gap(self, domain_id: str, begin: datetime | None, end: datetime, now: datetime) -> int:
+        """Count the hours of a time that has no buckets.
 
         Args:
-            begin: None for the beginning of time.
+            begin: None for no bound.
 
         Returns:
-            How many kinds were found in them: events that somebody brought in by other ways than the service's own.
+            The number of counts found: events that were not stored by `EventWriter`.
         """
         with database_errors(writing=True):
-            if not self._any(domain_id, begin or _EPOCH, until):
+            if not self._has_events(domain_id, begin or _EPOCH, end):
                 return 0
-            kinds = self._count_span(domain_id, begin or self._oldest(domain_id, until), until, now)
-            _announce(self._kept, domain_id)
-            return kinds
+            size = self._count_span(domain_id, begin or self._oldest(domain_id, end), end, now)
+            _increment_revision(self._rollups, domain_id)
+            return size
 
-    def _count_span(self, domain_id: str, begin: datetime, until: datetime, now: datetime) -> int:
-        """Counts every hour that has events and begins between two times, newest first. Returns the number of kinds.
-
-        Stops when there are too many kinds.
-        """
-        kinds = 0
-        day = until.replace(hour=0, minute=0, second=0, microsecond=0)
-        while day + timedelta(days=1) > begin and kinds <= MOST_KINDS:
-            if self._any(domain_id, day, min(day + timedelta(days=1), until)):
+    def _count_span(self, domain_id: str, begin: datetime, end: datetime, now: datetime) -> int:
+        """Store a bucket for every hour with events, newest first, up to MAX_COUNTS; return the number of counts."""
+        size = 0
+        day = end.replace(hour=0, minute=0, second=0, microsecond=0)
+        while day + timedelta(days=1) > begin and size <= MAX_COUNTS:
+            # One cheap query skips a day without events.
+            if self._has_events(domain_id, day, min(day + timedelta(days=1), end)):
                 hours = (day + number * HOUR for number in reversed(range(24)))
-                for start in (start for start in hours if hour_of(begin) <= start < until):
-                    hour = self._counted(domain_id, start, start + HOUR, now)
-                    if hour.kinds:
-                        wanted = {"_id": bucket_id(domain_id, start)}
-                        self._kept.replace_one(wanted, bucket_document(domain_id, hour), upsert=True)
-                    kinds += len(hour.kinds)
+                for start in (start for start in hours if bucket_begin(begin) <= start < end):
+                    bucket = self._counted(domain_id, start, start + HOUR, now)
+                    if bucket.counts:
+                        matching = {"_id": bucket_id(domain_id, start)}
+                        self._rollups.replace_one(matching, bucket_document(domain_id, bucket), upsert=True)
+                    size += len(bucket.counts)
             day -= timedelta(days=1)
-        return kinds
+        return size
 
     def advance(self, domain_id: str, newest: Bucket, now: datetime) -> bool:
-        """Counts what has settled since the newest hour was counted.
+        """Extend the newest bucket, and add buckets, up to the watermark.
 
         Returns:
-            False if another replica was faster, or an event of that hour is still awaited: then look again later.
+            False if another replica was faster or the newest bucket is invalidated: reload and try again later.
         """
-        until = truncate(now - WATERMARK)
-        hour = newest
-        while hour.until < until:
-            if hour.is_over:
-                begin = hour.begin + HOUR
-                hour = self._counted(domain_id, begin, min(begin + HOUR, until), now)
+        watermark = truncate(now - WATERMARK)
+        bucket = newest
+        while bucket.end < watermark:
+            if bucket.is_complete:
+                begin = bucket.begin + HOUR
+                bucket = self._counted(domain_id, begin, min(begin + HOUR, watermark), now)
                 with database_errors(writing=True):
                     try:
-                        self._kept.insert_one(bucket_document(domain_id, hour))
+                        self._rollups.insert_one(bucket_document(domain_id, bucket))
                     except DuplicateKeyError:
                         return False
             else:
-                if hour.invalidated_at is not None:
+                if bucket.invalidated_at is not None:
                     return False
-                further = self._further(domain_id, hour, min(hour.begin + HOUR, until), now)
-                if not self._replace(domain_id, hour, further):
+                extended = self._extended(domain_id, bucket, min(bucket.begin + HOUR, watermark), now)
+                if not self._replace(domain_id, bucket, extended):
                     return False
-                hour = further
+                bucket = extended
         with database_errors(writing=True):
-            _announce(self._kept, domain_id)
+            _increment_revision(self._rollups, domain_id)
         return True
 
-    def count_again(self, domain_id: str, hour: Bucket, now: datetime) -> Bucket | None:
-        """Counts an hour anew and keeps that; None where another replica was faster.
+    def recount(self, domain_id: str, bucket: Bucket, now: datetime) -> Bucket | None:
+        """Count a bucket again and store the result; it is valid from then on.
 
-        An hour that stays as it was is not written, unless it was reopened.
+        A bucket that has not changed is written only if it was invalidated.
+
+        Returns:
+            The bucket as it is stored now, or None if another replica was faster.
         """
-        again = _later_than(hour, self._counted(domain_id, hour.begin, hour.until, now))
-        unchanged = again.kinds == hour.kinds and again.expires_from == hour.expires_from
-        if unchanged and hour.invalidated_at is None:
-            return hour
-        if not self._replace(domain_id, hour, again):
+        recounted = _ordered_after(bucket, self._counted(domain_id, bucket.begin, bucket.end, now))
+        unchanged = recounted.counts == bucket.counts and recounted.expires_from == bucket.expires_from
+        if unchanged and bucket.invalidated_at is None:
+            return bucket
+        if not self._replace(domain_id, bucket, recounted):
             return None
         with database_errors(writing=True):
-            _announce(self._kept, domain_id)
-        return again
+            _increment_revision(self._rollups, domain_id)
+        return recounted
 
     def _replace(self, domain_id: str, old: Bucket, new: Bucket) -> bool:
-        wanted = {"_id": bucket_id(domain_id, old.begin), "until": old.until, "changed_at": old.changed_at}
+        matching = {"_id": bucket_id(domain_id, old.begin), "end": old.end, "changed_at": old.changed_at}
         with database_errors(writing=True):
-            return self._kept.replace_one(wanted, bucket_document(domain_id, new)).matched_count == 1
+            return self._rollups.replace_one(matching, bucket_document(domain_id, new)).matched_count == 1
 
-    def _counted(self, domain_id: str, begin: datetime, until: datetime, now: datetime) -> Bucket:
-        kinds, expires_from = self._kinds({"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": until}})
-        return Bucket(begin, until, kinds, expires_from, None, truncate(now))
+    def _counted(self, domain_id: str, begin: datetime, end: datetime, now: datetime) -> Bucket:
+        counts, expires_from = self._aggregate({"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": end}})
+        return Bucket(begin, end, counts, expires_from, None, truncate(now))
 
-    def _further(self, domain_id: str, hour: Bucket, until: datetime, now: datetime) -> Bucket:
-        more = self._counted(domain_id, hour.until, until, now)  # begins where the hour ended
-        kinds = dict(hour.kinds)
-        for kind, number in more.kinds.items():
-            kinds[kind] = kinds.get(kind, 0) + number
-        expiries = [each for each in (hour.expires_from, more.expires_from) if each is not None]
-        return _later_than(hour, Bucket(hour.begin, until, kinds, min(expiries, default=None), None, truncate(now)))
+    def _extended(self, domain_id: str, bucket: Bucket, end: datetime, now: datetime) -> Bucket:
+        rest = self._counted(domain_id, bucket.end, end, now)
+        counts = dict(bucket.counts)
+        for dimensions, number in rest.counts.items():
+            counts[dimensions] = counts.get(dimensions, 0) + number
+        expiries = [each for each in (bucket.expires_from, rest.expires_from) if each is not None]
+        extended = Bucket(bucket.begin, end, counts, min(expiries, default=None), None, truncate(now))
+        return _ordered_after(bucket, extended)
 
-    def _kinds(self, matching: Mapping[str, Any]) -> tuple[dict[Dimensions, int], datetime | None]:
+    def _aggregate(self, matching: Mapping[str, Any]) -> tuple[dict[Dimensions, int], datetime | None]:
+        pipeline = [{"$match": matching}, group_stage()]
         with database_errors():
-            return read_counted(
-                self._events.aggregate([{"$match": matching}, count_stage()], maxTimeMS=_PATIENCE_MS, allowDiskUse=True)
-            )
+            return read_groups(self._events.aggregate(pipeline, maxTimeMS=_MAX_TIME_MS, allowDiskUse=True))
 
-    def _any(self, domain_id: str, begin: datetime, until: datetime) -> bool:
-        matching = {"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": until}}
-        return self._events.count_documents(matching, limit=1, maxTimeMS=_PATIENCE_MS) > 0
+    def _has_events(self, domain_id: str, begin: datetime, end: datetime) -> bool:
+        matching = {"domain_id": domain_id, "created_at": {"$gte": begin, "$lt": end}}
+        return self._events.count_documents(matching, limit=1, maxTimeMS=_MAX_TIME_MS) > 0
 
     def _oldest(self, domain_id: str, default: datetime) -> datetime:
         """Return the created_at of the domain's oldest event."""
         dated = {"domain_id": domain_id, "created_at": {"$gte": _EPOCH}}
         rows = self._events.find(dated, {"_id": False, "created_at": True})
-        found = next(iter(rows.sort("created_at", 1).limit(1).max_time_ms(_PATIENCE_MS)), None)
+        found = next(iter(rows.sort("created_at", 1).limit(1).max_time_ms(_MAX_TIME_MS)), None)
         return found["created_at"] if found else default
 
 
-def _head_id(domain_id: str) -> str:
+def _header_id(domain_id: str) -> str:
     return f"all {domain_id}"
 
 
-def _announce(kept: Documents, domain_id: str) -> None:
-    """Has readers look for hours that were written."""
-    kept.update_one({"_id": _head_id(domain_id)}, {"$inc": {"revision": 1}})
+def _increment_revision(rollups: Documents, domain_id: str) -> None:
+    """Make readers reload the changed buckets."""
+    rollups.update_one({"_id": _header_id(domain_id)}, {"$inc": {"revision": 1}})
 
 
-def _later_than(old: Bucket, new: Bucket) -> Bucket:
-    """The new one, told from the old one by when it was written."""
+def _ordered_after(old: Bucket, new: Bucket) -> Bucket:
+    """Return the new bucket with a changed_at after the old one's: compare-and-set tells versions apart by it."""
     if old.changed_at is None or new.changed_at is None or new.changed_at > old.changed_at:
         return new
     return replace(new, changed_at=old.changed_at + timedelta(milliseconds=1))

@@ -1,8 +1,8 @@
-"""Totals and positions from counted hours: what would take a look at every event takes a look at a few hours.
+"""Totals and positions from rollups: a few buckets are read instead of every event.
 
-A total is the sum of the hours that lie inside what is asked for, and a live count of the rest: of what is newer than
-the newest count, of hours whose events are due to be deleted, and of those that a bound of the question cuts through.
-So it is exact, whenever the hours were counted, and whoever counted them. `rollup_store` says how they are kept.
+A total is the sum of the buckets inside the bounds and a live count of the rest: of events above the watermark, of
+invalid buckets, and of buckets that a bound cuts. So it is exact, no matter when and by which replica the buckets were
+counted. `rollup_store` describes how they are maintained.
 """
 
 import logging
@@ -18,29 +18,29 @@ from cachetools import LRUCache
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both, compile_times
-from event_service.store.totals.counted_domain import RollupDomain
+from event_service.store.totals.domain_rollup import BucketRange, DomainRollup
 from event_service.store.totals.rollup_bucket import HOUR, Bucket
 from event_service.store.totals.rollup_groups import CountGroups, RollupGroup, Row
 from event_service.store.totals.rollup_query import RollupQuery
 from event_service.store.totals.rollup_store import WATERMARK, RollupStore
 from event_service.wire.timestamps import utc_now
 
-LOOK_AGAIN = 1.0
-"""Seconds: how soon it is known that another replica, or a late event, changed an hour."""
+CHECK_SECONDS = 1.0
+"""Interval at which the stored revision is checked for changes by other replicas and late events."""
 
-LOOK_AGAIN_FOR_ALL = 30.0
-"""Seconds: how soon it is known that another replica began to count a domain."""
+CHECK_MISSING_SECONDS = 30.0
+"""Interval at which a domain without a rollup is checked for one that another replica has built."""
 
-MOVE_ON = timedelta(seconds=10)
-"""How far the newest count may fall behind while somebody asks."""
+MAX_LAG = timedelta(seconds=10)
+"""How far behind the watermark the newest bucket may fall while queries come."""
 
-TEND_EVERY = 60.0
-"""Seconds: how often the counts are moved on though nobody asks."""
+REFRESH_SECONDS = 60.0
+"""Interval between refreshes without queries."""
 
-SHARE = 50
-"""Hours are counted again in one of this many parts of the time, at most."""
+RECOUNT_SHARE = 50
+"""Recounts take at most one part in this many of the time."""
 
-_DOMAINS = 200
+_CACHED_DOMAINS = 200
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,11 @@ Count = Callable[[Mapping[str, Any]], int]
 
 
 class SeekPosition(NamedTuple):
-    """Where a row stands: `skip` rows after the first that was created before a moment; or that there is none."""
+    """A position in a list, newest first: `skip` rows after the first one with created_at < `before`.
+
+    Attributes:
+        past_the_end: the list has no such row.
+    """
 
     before: datetime
     skip: int
@@ -56,278 +60,278 @@ class SeekPosition(NamedTuple):
 
 
 class Rollups:
-    """Counts of the domains that were asked about. Safe for many threads.
+    """The rollups of all domains that queries came for. Safe for many threads.
 
     Args:
-        count: counts the events that match a filter; raises EventServiceError.
+        count: returns the number of events that match a filter; raises EventServiceError.
         clock: monotonic seconds.
-        now: the present, UTC.
-        alone: without a thread of its own: only `refresh` does what is done beside the answers.
+        now: the current time, UTC.
+        background: refresh in a thread of its own; False: only when `refresh` is called.
     """
 
     def __init__(
         self,
-        keeper: RollupStore,
+        store: RollupStore,
         count: Count,
         *,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
-        alone: bool = False,
+        background: bool = True,
     ) -> None:
-        self._keeper = keeper
+        self._store = store
         self._count = count
         self._clock = clock
         self._now = now
-        self._domains: LRUCache[str, RollupDomain] = LRUCache(_DOMAINS)
-        self._missing_since: LRUCache[str, float] = LRUCache(_DOMAINS)
-        self._wanted: set[str] = set()
-        self._turns: LRUCache[str, int] = LRUCache(_DOMAINS)
-        self._audit_at: LRUCache[str, float] = LRUCache(_DOMAINS)
+        self._rollups: LRUCache[str, DomainRollup] = LRUCache(_CACHED_DOMAINS)
+        self._missing_since: LRUCache[str, float] = LRUCache(_CACHED_DOMAINS)
+        self._requested: set[str] = set()
+        self._audit_position: LRUCache[str, int] = LRUCache(_CACHED_DOMAINS)
+        self._next_recount_at: LRUCache[str, float] = LRUCache(_CACHED_DOMAINS)
         self._lock = threading.Lock()
-        self._news = threading.Event()
+        self._wakeup = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        self._alone = alone
+        self._background = background
 
     def close(self) -> None:
-        """Ends what goes on in the background."""
+        """Stop the background thread."""
         self._closed.set()
-        self._news.set()
+        self._wakeup.set()
         if self._thread:
             self._thread.join(2.0)
 
-    def want(self, domain_id: str) -> None:
-        """Has a domain counted, as it has many events. Returns at once."""
-        self._wanted.add(domain_id)
+    def request(self, domain_id: str) -> None:
+        """Have the rollup of a domain built in the background. Does not block."""
+        self._requested.add(domain_id)
         self._wake()
 
-    def total(self, question: RollupQuery, timeless: Mapping[str, Any]) -> int | None:
-        """How many events there are; None where they have to be counted.
+    def total(self, query: RollupQuery, timeless: Mapping[str, Any]) -> int | None:
+        """Return the number of matching events, or None if the domain has no rollup.
 
         Args:
-            timeless: the question as a filter, without its bounds of created_at.
+            timeless: the query as a filter, without its bounds of created_at.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        domain = self._current(question.domain_id)
-        if domain is None or not domain.hours:
+        rollup = self._current(query.domain_id)
+        if rollup is None or not rollup.buckets:
             return None
-        since, before = question.since, question.before
-        if since is not None and before is not None and since >= before:
+        if query.is_empty:
             return 0
-        self._wake_if_behind(domain)
-        whole = domain.whole(since, before)
-        total = question.counts(domain.undated) if since is None and before is None else 0
-        total += self._newest(domain, question, timeless)
-        total += sum(self._part(domain, timeless, hour, since, before) for hour in whole.cut)
-        sums = domain.sums(question)
-        total += sums[whole.end] - sums[whole.first]
-        unsettled = domain.unsettled(whole, self._now())
-        total -= sum(sums[position + 1] - sums[position] for position in unsettled)
-        return total + sum(self._count(both(timeless, compile_times(*span))) for span in domain.spans(unsettled))
+        self._wake_if_behind(rollup)
+        within = rollup.bucket_range(query.since, query.before)
+        total = 0 if query.has_bounds else query.count(rollup.undated)
+        total += self._count_newest(rollup, query, timeless)
+        total += sum(self._count_partial(rollup, query, timeless, bucket) for bucket in within.partial)
+        sums = rollup.prefix_sums(query)
+        total += sums[within.end] - sums[within.first]
+        invalid = rollup.invalid_positions(within, self._now())
+        # Replace the counts of invalid buckets by live counts.
+        total -= sum(sums[position + 1] - sums[position] for position in invalid)
+        return total + sum(self._count(both(timeless, compile_times(*span))) for span in rollup.spans(invalid))
 
-    def seek(self, question: RollupQuery, timeless: Mapping[str, Any], skip: int) -> SeekPosition | None:
-        """Where the row is that `skip` newer ones come before, newest first; None where it has to be looked for.
+    def seek(self, query: RollupQuery, timeless: Mapping[str, Any], skip: int) -> SeekPosition | None:
+        """Return the position of the row that `skip` newer rows precede, or None if buckets cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        domain = self._current(question.domain_id)
-        if domain is None or not domain.hours:
+        rollup = self._current(query.domain_id)
+        if rollup is None or not rollup.buckets:
             return None
-        since, before = question.since, question.before
-        whole = domain.whole(since, before)
-        first, end = whole.first, whole.end
-        newer = self._newest(domain, question, timeless)
+        within = rollup.bucket_range(query.since, query.before)
+        first, end = within.first, within.end
+        newer = self._count_newest(rollup, query, timeless)
         if first >= end or newer > skip:
             return None
-        above = [hour for hour in whole.cut if hour.begin > domain.begins[first]]
-        newer += sum(self._part(domain, timeless, hour, since, before) for hour in above)
+        above = [bucket for bucket in within.partial if bucket.begin > rollup.begins[first]]
+        newer += sum(self._count_partial(rollup, query, timeless, bucket) for bucket in above)
         if newer > skip:
             return None
-        sums = domain.sums(question)
+        sums = rollup.prefix_sums(query)
         below = sums[end] - (skip - newer)
-        # An hour that just now changes must not lie between here and there; the seek itself may be in one.
         at = bisect_left(sums, below) - 1
-        if (unsettled := domain.unsettled(whole, self._now())) and unsettled[-1] > at:
+        # Counts of invalid buckets between the newest row and the position would shift it; the one it is in may be one.
+        if (invalid := rollup.invalid_positions(within, self._now())) and invalid[-1] > at:
             return None
-        if below <= sums[first]:  # behind all whole hours
-            below_all = sum(
-                self._part(domain, timeless, hour, since, before) for hour in whole.cut if hour not in above
-            )
-            undated = question.counts(domain.undated) if since is None and before is None else 0
-            left = skip - newer - (sums[end] - sums[first])
-            return SeekPosition(domain.begins[first], left, past_the_end=left >= below_all + undated)
-        return SeekPosition(domain.hours[at].until, skip - newer - (sums[end] - sums[at + 1]))
+        if below <= sums[first]:  # older than all whole buckets
+            older = [bucket for bucket in within.partial if bucket not in above]
+            remaining = sum(self._count_partial(rollup, query, timeless, bucket) for bucket in older)
+            remaining += 0 if query.has_bounds else query.count(rollup.undated)
+            rest = skip - newer - (sums[end] - sums[first])
+            return SeekPosition(rollup.begins[first], rest, past_the_end=rest >= remaining)
+        return SeekPosition(rollup.buckets[at].end, skip - newer - (sums[end] - sums[at + 1]))
 
-    def groups(self, question: RollupQuery, group: RollupGroup, count_groups: CountGroups) -> list[Row] | None:
-        """The rows of a group that only counts; None where they have to be asked of the database.
+    def groups(self, query: RollupQuery, group: RollupGroup, count_groups: CountGroups) -> list[Row] | None:
+        """Return the rows of a group that only counts, or None if the database has to group.
 
         Args:
-            count_groups: groups the events between two times, if they are of the question's kinds.
+            count_groups: groups the matching events between two times.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database.
+            DeadlineExceeded, Unavailable: the database failed.
         """
-        domain = self._current(question.domain_id)
-        if domain is None or not domain.hours:
+        rollup = self._current(query.domain_id)
+        if rollup is None or not rollup.buckets:
             return None
-        since, before = question.since, question.before
-        if since is not None and before is not None and since >= before:
+        if query.is_empty:
             return []
-        self._wake_if_behind(domain)
-        whole = domain.whole(since, before)
-        unsettled = domain.unsettled(whole, self._now())
-        counted = domain.groups(question, group, whole, unsettled)
-        if since is None and before is None:
-            group.add_undated(counted, domain.undated, question.allows)
-        for span in domain.spans(unsettled):
-            group.add_rows(counted, count_groups(*span))
-        for hour in whole.cut:
-            begin = hour.begin if since is None else max(hour.begin, since)
-            group.add_rows(counted, count_groups(begin, hour.until if before is None else min(hour.until, before)))
-        top = domain.hours[-1].until
-        if before is None or before > top:
-            group.add_rows(counted, count_groups(top if since is None else max(since, top), before))
-        return group.rows(counted)
+        since, before = query.since, query.before
+        self._wake_if_behind(rollup)
+        within = rollup.bucket_range(since, before)
+        invalid = rollup.invalid_positions(within, self._now())
+        groups = rollup.groups(query, group, within, invalid)
+        if not query.has_bounds:
+            group.add_undated(groups, rollup.undated, query.allows)
+        for span in rollup.spans(invalid):
+            group.add_rows(groups, count_groups(*span))
+        for bucket in within.partial:
+            group.add_rows(groups, count_groups(*_clipped(bucket, query)))
+        newest = rollup.buckets[-1].end
+        if before is None or before > newest:
+            group.add_rows(groups, count_groups(newest if since is None else max(since, newest), before))
+        return group.rows(groups)
 
     def refresh(self) -> None:
-        """Counts what is wanted, moves the counts on, and counts again what has to be."""
-        for domain_id in list(self._wanted):
-            self._wanted.discard(domain_id)
+        """Build requested rollups, advance the others to the watermark, and recount due buckets."""
+        for domain_id in list(self._requested):
+            self._requested.discard(domain_id)
             started = self._clock()
-            if self._keeper.build(domain_id, self._now()):
-                _log.info("events are counted", extra={"domain_id": domain_id, "seconds": self._clock() - started})
+            if self._store.build(domain_id, self._now()):
+                _log.info("built a rollup", extra={"domain_id": domain_id, "seconds": self._clock() - started})
             with self._lock:
-                self._domains.pop(domain_id, None)
+                self._rollups.pop(domain_id, None)
                 self._missing_since.pop(domain_id, None)
             self._current(domain_id)
         with self._lock:
-            known = list(self._domains)
-        for domain_id in known:
-            domain = self._current(domain_id)
-            if domain is None or not domain.hours:
+            cached = list(self._rollups)
+        for domain_id in cached:
+            rollup = self._current(domain_id)
+            if rollup is None or not rollup.buckets:
                 continue
-            if self._now() - domain.hours[-1].until > WATERMARK + timedelta(seconds=1):
-                self._keeper.advance(domain_id, domain.hours[-1], self._now())
-                self._look_again(domain_id)
-            self._count_again(domain_id)
+            if self._now() - rollup.buckets[-1].end > WATERMARK + timedelta(seconds=1):
+                self._store.advance(domain_id, rollup.buckets[-1], self._now())
+                self._check_soon(domain_id)
+            self._recount(domain_id)
 
-    def _count_again(self, domain_id: str) -> None:
-        """Hours that were reopened or lose events, and otherwise one in its turn."""
-        domain, now = self._current(domain_id), self._now()
-        if domain is None or not domain.hours or self._clock() < self._audit_at.get(domain_id, 0.0):
+    def _recount(self, domain_id: str) -> None:
+        """Recount the buckets that are invalid, and audit the next one in turn."""
+        rollup, now = self._current(domain_id), self._now()
+        if rollup is None or not rollup.buckets or self._clock() < self._next_recount_at.get(domain_id, 0.0):
             return
         started = self._clock()
+        # An invalidated bucket is recounted once its late events are stored.
         due = [
-            hour
-            for hour in domain.hours
-            if (now - hour.invalidated_at > WATERMARK if hour.invalidated_at else not hour.is_settled(now))
+            bucket
+            for bucket in rollup.buckets
+            if (now - bucket.invalidated_at > WATERMARK if bucket.invalidated_at else not bucket.is_valid(now))
         ]
-        turn = self._turns.get(domain_id, 0) % len(domain.hours)
-        self._turns[domain_id] = turn + 1
-        for hour in due:
-            self._keeper.count_again(domain_id, hour, now)
-        self._look_into(domain_id, domain.hours, turn)
-        self._audit_at[domain_id] = self._clock() + (self._clock() - started) * SHARE
-        self._look_again(domain_id)
+        position = self._audit_position.get(domain_id, 0) % len(rollup.buckets)
+        self._audit_position[domain_id] = position + 1
+        for bucket in due:
+            self._store.recount(domain_id, bucket, now)
+        self._audit(domain_id, rollup.buckets, position)
+        self._next_recount_at[domain_id] = self._clock() + (self._clock() - started) * RECOUNT_SHARE
+        self._check_soon(domain_id)
 
-    def _look_into(self, domain_id: str, hours: Sequence[Bucket], turn: int) -> None:
-        """Counts an hour again, and what is older, up to the next hour that is known."""
-        hour, now = hours[turn], self._now()
-        if hour.invalidated_at is not None:
+    def _audit(self, domain_id: str, buckets: Sequence[Bucket], position: int) -> None:
+        """Recount a bucket and the gap before it; log differences, which writes by other programs cause."""
+        bucket, now = buckets[position], self._now()
+        if bucket.invalidated_at is not None:
             return
-        again = self._keeper.count_again(domain_id, hour, now)
-        if again is not None and again.kinds != hour.kinds and hour.is_settled(now):
-            found = {"kept": sum(hour.kinds.values()), "stored": sum(again.kinds.values())}
-            _log.warning("an hour had been counted wrongly", extra={"hour": hour.begin.isoformat(), **found})
-        older = hours[turn - 1].begin + HOUR if turn else None
-        if older != hour.begin and self._keeper.find_missed(domain_id, older, hour.begin, now):
-            _log.warning("events had not been counted", extra={"older_than": hour.begin.isoformat()})
+        recounted = self._store.recount(domain_id, bucket, now)
+        if recounted is not None and recounted.counts != bucket.counts and bucket.is_valid(now):
+            totals = {"counted": sum(bucket.counts.values()), "stored": sum(recounted.counts.values())}
+            _log.warning("corrected a rollup bucket", extra={"bucket": bucket.begin.isoformat(), **totals})
+        older = buckets[position - 1].begin + HOUR if position else None
+        if older != bucket.begin and self._store.fill_gap(domain_id, older, bucket.begin, now):
+            _log.warning("added missing rollup buckets", extra={"older_than": bucket.begin.isoformat()})
 
-    def _current(self, domain_id: str) -> RollupDomain | None:
-        """What is known of a domain, at most LOOK_AGAIN old."""
+    def _current(self, domain_id: str) -> DomainRollup | None:
+        """Return the rollup of a domain, at most CHECK_SECONDS old."""
         clock = self._clock()
         with self._lock:
-            known = self._domains.get(domain_id)
+            cached = self._rollups.get(domain_id)
             missing_since = self._missing_since.get(domain_id)
-        if known is not None and clock - known.looked_at < LOOK_AGAIN:
-            return known
-        if known is None and missing_since is not None and clock - missing_since < LOOK_AGAIN_FOR_ALL:
+        if cached is not None and clock - cached.checked_at < CHECK_SECONDS:
+            return cached
+        if cached is None and missing_since is not None and clock - missing_since < CHECK_MISSING_SECONDS:
             return None
-        head = self._keeper.head(domain_id)
-        if head is None:
+        header = self._store.header(domain_id)
+        if header is None:
             with self._lock:
-                self._domains.pop(domain_id, None)
+                self._rollups.pop(domain_id, None)
                 self._missing_since[domain_id] = clock
             return None
-        revision, undated = head
-        if known is None:
-            known = RollupDomain(revision, self._keeper.load(domain_id), undated, clock)
-        elif known.revision != revision:
-            newest = max((hour.changed_at for hour in known.hours if hour.changed_at), default=None)
-            hours = {hour.begin: hour for hour in known.hours}
-            hours.update((hour.begin, hour) for hour in self._keeper.load(domain_id, newest))
-            known = RollupDomain(revision, hours.values(), undated, clock)
+        revision, undated = header
+        if cached is None:
+            cached = DomainRollup(revision, self._store.load(domain_id), undated, clock)
+        elif cached.revision != revision:
+            # Load only the buckets that were written since.
+            newest = max((bucket.changed_at for bucket in cached.buckets if bucket.changed_at), default=None)
+            buckets = {bucket.begin: bucket for bucket in cached.buckets}
+            buckets.update((bucket.begin, bucket) for bucket in self._store.load(domain_id, newest))
+            cached = DomainRollup(revision, buckets.values(), undated, clock)
         else:
-            known.looked_at = clock
+            cached.checked_at = clock
         with self._lock:
-            self._domains[domain_id] = known
-        return known
+            self._rollups[domain_id] = cached
+        return cached
 
-    def _look_again(self, domain_id: str) -> None:
+    def _check_soon(self, domain_id: str) -> None:
+        """Make the next query compare revisions."""
         with self._lock:
-            known = self._domains.get(domain_id)
-            if known is not None:
-                known.looked_at = float("-inf")
+            cached = self._rollups.get(domain_id)
+            if cached is not None:
+                cached.checked_at = float("-inf")
 
-    def _part(
-        self,
-        domain: RollupDomain,
-        timeless: Mapping[str, Any],
-        hour: Bucket,
-        since: datetime | None,
-        before: datetime | None,
+    def _count_partial(
+        self, rollup: DomainRollup, query: RollupQuery, timeless: Mapping[str, Any], bucket: Bucket
     ) -> int:
-        """The events of a part of an hour."""
-        begin = hour.begin if since is None else max(hour.begin, since)
-        end = hour.until if before is None else min(hour.until, before)
+        begin, end = _clipped(bucket, query)
         if begin >= end:
             return 0
         matching = both(timeless, compile_times(begin, end))
-        return domain.part(bson.encode(matching), hour, self._now(), lambda: self._count(matching))
+        return rollup.partial_count(bson.encode(matching), bucket, self._now(), lambda: self._count(matching))
 
-    def _newest(self, domain: RollupDomain, question: RollupQuery, timeless: Mapping[str, Any]) -> int:
-        """What is newer than the newest count."""
-        top, before = domain.hours[-1].until, question.before
-        if before is not None and before <= top:
+    def _count_newest(self, rollup: DomainRollup, query: RollupQuery, timeless: Mapping[str, Any]) -> int:
+        """Count the events that are newer than the newest bucket."""
+        newest, before = rollup.buckets[-1].end, query.before
+        if before is not None and before <= newest:
             return 0
-        begin = top if question.since is None else max(question.since, top)
+        begin = newest if query.since is None else max(query.since, newest)
         return self._count(both(timeless, compile_times(begin, before)))
 
-    def _wake_if_behind(self, domain: RollupDomain) -> None:
-        now = self._now()
-        if now - domain.hours[-1].until > WATERMARK + MOVE_ON or domain.unsettled(domain.whole(None, None), now):
+    def _wake_if_behind(self, rollup: DomainRollup) -> None:
+        now, everything = self._now(), BucketRange(0, len(rollup.buckets), [])
+        if now - rollup.buckets[-1].end > WATERMARK + MAX_LAG or rollup.invalid_positions(everything, now):
             self._wake()
 
     def _wake(self) -> None:
-        if self._alone or self._closed.is_set():
+        if not self._background or self._closed.is_set():
             return
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rollups", daemon=True)
                 self._thread.start()
-        self._news.set()
+        self._wakeup.set()
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            self._news.wait(TEND_EVERY)
-            self._news.clear()
+            self._wakeup.wait(REFRESH_SECONDS)
+            self._wakeup.clear()
             if self._closed.is_set():
                 return
             try:
                 self.refresh()
             except EventServiceError as error:
-                _log.info("events could not be counted ahead", extra={"reason": str(error)})
-            self._closed.wait(1.0)  # however often somebody asks
+                _log.info("rollups were not refreshed", extra={"reason": str(error)})
+            self._closed.wait(1.0)  # at most one refresh a second, however many queries come
+
+
+def _clipped(bucket: Bucket, query: RollupQuery) -> tuple[datetime, datetime]:
+    """Return the part of a bucket's time that is within the bounds of a query."""
+    begin = bucket.begin if query.since is None else max(bucket.begin, query.since)
+    end = bucket.end if query.before is None else min(bucket.end, query.before)
+    return begin, end

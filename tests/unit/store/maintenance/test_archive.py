@@ -1,4 +1,4 @@
-"""The backup's file: what is written is read, and what was changed or cut off is noticed."""
+"""The backup file round-trips, and changed or truncated files are refused."""
 
 import contextlib
 import io
@@ -24,14 +24,14 @@ def written(documents: list[bytes] = DOCUMENTS, batch: int = 7) -> bytes:
     return target.getvalue()
 
 
-def kept(tmp_path: Path, content: bytes) -> Path:
+def saved(tmp_path: Path, content: bytes) -> Path:
     path = tmp_path / "backup.zip"
     path.write_bytes(content)
     return path
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    with ArchiveReader(kept(tmp_path, written())) as archive:
+def test_archive_round_trips(tmp_path: Path) -> None:
+    with ArchiveReader(saved(tmp_path, written())) as archive:
         manifest = archive.manifest
         assert (manifest.database, manifest.service, manifest.schema) == ("monitoring", "1.2.3", 1)
         assert manifest.documents == {"event": 50, "empty": 0}
@@ -40,8 +40,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         assert list(archive.documents("empty")) == list(archive.documents("absent")) == []
 
 
-def test_it_is_a_zip_of_what_mongodump_writes(tmp_path: Path) -> None:
-    with zipfile.ZipFile(kept(tmp_path, written())) as archive:
+def test_archive_is_a_zip_of_mongodump_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(saved(tmp_path, written())) as archive:
         assert set(archive.namelist()) == {
             "manifest.json",
             *(f"monitoring/{name}" for name in ("event.bson", "event.metadata.json")),
@@ -54,44 +54,44 @@ def test_it_is_a_zip_of_what_mongodump_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -30])
-def test_what_was_cut_off_is_noticed(tmp_path: Path, keep: int) -> None:
-    with pytest.raises(ArchiveError, match="is no backup, or was cut off"):
-        ArchiveReader(kept(tmp_path, written()[:keep]))
+def test_truncated_archive_is_refused(tmp_path: Path, keep: int) -> None:
+    with pytest.raises(ArchiveError, match="is not a backup, or is truncated"):
+        ArchiveReader(saved(tmp_path, written()[:keep]))
 
 
-def test_the_manifest_counts(tmp_path: Path) -> None:
-    """A document that is missing between two others is no damage to a ZIP."""
+def test_missing_document_is_damage(tmp_path: Path) -> None:
+    """A missing document leaves the ZIP itself valid."""
     path = tmp_path / "backup.zip"
     with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
         for name in good.namelist():
             content = good.read(name)
             bad.writestr(name, b"".join(DOCUMENTS[1:]) if name == "monitoring/event.bson" else content)
-    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: event"):
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: the collection event"):
         archive.verify()
 
 
 @pytest.mark.parametrize("tail", [b"\x05", b"\x05\0\0", b"\x06\0\0\0\0", b"\xff\xff\xff\x7f", b"\0\0\0\0"])
-def test_what_is_no_bson_is_noticed(tmp_path: Path, tail: bytes) -> None:
+def test_invalid_bson_is_damage(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "backup.zip"
     with zipfile.ZipFile(io.BytesIO(written())) as good, zipfile.ZipFile(path, "w") as bad:
         for name in good.namelist():
             bad.writestr(name, good.read(name) + (tail if name == "monitoring/event.bson" else b""))
-    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: event"):
+    with ArchiveReader(path) as archive, pytest.raises(ArchiveError, match="damaged: the collection event"):
         archive.verify()
 
 
 @pytest.mark.parametrize("manifest", [None, "", "[]", "{}", '{"format": "x"}', '{"format": 1, "documents": []}'])
-def test_other_zip_files_are_no_backups(tmp_path: Path, manifest: str | None) -> None:
+def test_other_zip_files_are_refused(tmp_path: Path, manifest: str | None) -> None:
     path = tmp_path / "other.zip"
     with zipfile.ZipFile(path, "w") as other:
         other.writestr("readme.txt", "hello")
         if manifest is not None:
             other.writestr("manifest.json", manifest)
-    with pytest.raises(ArchiveError, match="no backup of event-service"):
+    with pytest.raises(ArchiveError, match="not a backup of event-service"):
         ArchiveReader(path)
 
 
-def test_a_later_format_names_who_made_it(tmp_path: Path) -> None:
+def test_later_format_names_the_version_that_wrote_it(tmp_path: Path) -> None:
     path = tmp_path / "later.zip"
     with zipfile.ZipFile(path, "w") as later:
         later.writestr("manifest.json", json.dumps({"format": 2, "service": "9.0"}))
@@ -103,11 +103,11 @@ WHOLE = written()
 
 
 @pytest.mark.parametrize("flipped", [0x01, 0x80, 0xFF])
-def test_a_changed_byte_is_noticed_or_does_not_matter(tmp_path: Path, flipped: int) -> None:
+def test_changed_byte_is_damage_or_harmless(tmp_path: Path, flipped: int) -> None:
     for at in range(len(WHOLE)):
         changed = bytearray(WHOLE)
         changed[at] ^= flipped
-        with contextlib.suppress(ArchiveError), ArchiveReader(kept(tmp_path, bytes(changed))) as archive:
+        with contextlib.suppress(ArchiveError), ArchiveReader(saved(tmp_path, bytes(changed))) as archive:
             archive.verify()
             assert list(archive.documents("event")) == DOCUMENTS, at
 

@@ -1,4 +1,4 @@
-"""Which collections and indexes stand in the service's way, by what the server says of them."""
+"""Collections and indexes that are refused, by their entries in the server's replies."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ def test_ordinary_collection_passes(found: dict[str, Any]) -> None:
         (collection(collation={"locale": "de", "strength": 1}), "compares strings by the collation 'de'"),
     ],
 )
-def test_collection_of_another_kind_is_named(found: dict[str, Any], text: str) -> None:
+def test_collection_of_another_kind_is_refused(found: dict[str, Any], text: str) -> None:
     with pytest.raises(UnsuitableDatabase) as caught:
         check_collection("monitoring", found)
     assert text in caught.value.problem
     assert "EVENT_SERVICE_DATABASE" in caught.value.advice
 
 
-def test_the_service_s_own_indexes_pass() -> None:
+def test_own_indexes_pass() -> None:
     for index in indexes.wanted():
         assert index.collection in COLLECTIONS
         check_index(
@@ -59,12 +59,12 @@ def test_the_service_s_own_indexes_pass() -> None:
         ("webhook", ["project_id", "workspace_id", "domain_id", "name"]),
     ],
 )
-def test_unique_index_over_what_is_never_equal_passes(name: str, fields: list[str]) -> None:
+def test_unique_index_on_unique_fields_passes(name: str, fields: list[str]) -> None:
     check_index("monitoring", name, {"name": "own", "key": dict.fromkeys(fields, 1), "unique": True})
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_other_unique_index_is_named(name: str) -> None:
+def test_other_unique_index_is_refused(name: str) -> None:
     index = {"name": "theirs", "key": {"event_key": 1, "domain_id": -1}, "unique": True}
     with pytest.raises(UnsuitableDatabase) as caught:
         check_index("monitoring", name, index)

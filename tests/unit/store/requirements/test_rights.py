@@ -1,4 +1,4 @@
-"""Which actions a user lacks, by what `connectionStatus` says of its privileges."""
+"""Missing privilege actions, by the reply to `connectionStatus`."""
 
 from typing import Any
 

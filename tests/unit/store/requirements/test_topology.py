@@ -1,4 +1,4 @@
-"""What is said of each kind of server, by its answer to `hello`. Real ones are in tests/e2e/test_bad_databases.py."""
+"""Errors by the servers' replies to `hello`. Real servers: tests/e2e/test_bad_databases.py."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ THREE = "mongodb://a:1,b:2,c:3/?replicaSet=rs0"
 
 
 def without_data(data: int, arbiters: int) -> dict[str, Any]:
-    """A primary's answer in a set of so many members that hold data and arbiters."""
+    """Return the `hello` of a primary in a set with so many data-bearing members and arbiters."""
     return {**PRIMARY, "hosts": [f"d:{n}" for n in range(data)], "arbiters": [f"x:{n}" for n in range(arbiters)]}
 
 
@@ -53,11 +53,11 @@ def test_replica_set_or_mongos_passes(hello: dict[str, Any]) -> None:
         ({**PRIMARY, "configsvr": 2}, "a:1 is a config server of a sharded cluster", "name the cluster's mongos"),
         ({**PRIMARY, "isImplicitDefaultMajorityWC": True}, "a:1 is a shard", "name the cluster's mongos"),
         ({**PRIMARY, "lastCommittedOpTime": 1}, "a:1 is a shard", "name the cluster's mongos"),
-        (without_data(1, 1), "only 1 of the 2 members of the replica set 'rs0' holds data", "replace the arbiter x:0"),
+        (without_data(1, 1), "only 1 of the 2 members of the replica set 'rs0' hold data", "replace the arbiter x:0"),
         (without_data(2, 3), "only 2 of the 5 members", "remove it with rs.remove()"),
     ],
 )
-def test_unfit_server_is_named_with_advice(hello: dict[str, Any], problem: str, advice: str) -> None:
+def test_unsuitable_server_is_refused_with_advice(hello: dict[str, Any], problem: str, advice: str) -> None:
     with pytest.raises(UnsuitableDatabase) as caught:
         check_role(hello, "a:1")
     assert problem in caught.value.problem
@@ -75,7 +75,7 @@ def test_arbiter_and_old_version_are_reservations() -> None:
     assert reservations(PRIMARY, "6.0.5") == ()
     assert reservations(MONGOS, "8.0.4") == ()
     old, arbiter = reservations(without_data(2, 1), "5.0.31")
-    assert old == ("MongoDB 5.0.31 is not supported by its maker", "use MongoDB 7.0 or 8.0")
+    assert old == ("MongoDB 5.0.31 has reached its end of life", "use MongoDB 7.0 or 8.0")
     assert arbiter.problem.startswith("the arbiter x:0 holds no data")
 
 
@@ -87,17 +87,17 @@ def test_arbiter_and_old_version_are_reservations() -> None:
         (
             {"a:1": SECONDARY, "b:2": "Connection refused", "c:3": RECOVERING},
             "the replica set 'rs0' has no primary: a:1 is a secondary, c:3 is recovering or in its initial sync, "
-            "b:2 is away (Connection refused): start those that are away",
+            "b:2 is unreachable (Connection refused): start a majority of the members",
         ),
         ({"a:1": SECONDARY, "b:2": SECONDARY}, "b:2 is a secondary: wait for the election"),
         ({"a:1": SECONDARY, "b:2": NO_CONFIG}, "b:2 has no valid configuration"),
         (
             {"localhost:9": {**PRIMARY, "me": "mongo:1"}, "mongo:1": "Name or service not known"},
-            "localhost:9 calls itself mongo:1, which cannot be reached from here (Name or service not known)",
+            "localhost:9 calls itself mongo:1, which is unreachable from this host (Name or service not known)",
         ),
     ],
 )
-def test_what_may_pass_is_not_final(asked: dict[str, Reply], text: str) -> None:
+def test_transient_states_are_not_ready(asked: dict[str, Reply], text: str) -> None:
     with pytest.raises(DatabaseNotReady) as caught:
         explain(asked, THREE)
     assert text in caught.value.message
@@ -105,18 +105,18 @@ def test_what_may_pass_is_not_final(asked: dict[str, Reply], text: str) -> None:
 
 
 def test_direct_connection_to_a_secondary_names_the_primary() -> None:
-    with pytest.raises(DatabaseNotReady, match="b:2 is a secondary and takes no writes: name a:1, or all members"):
+    with pytest.raises(DatabaseNotReady, match="b:2 is a secondary and accepts no writes: name a:1, or all members"):
         explain({"b:2": SECONDARY, "a:1": PRIMARY}, "mongodb://b:2/?directConnection=true")
 
 
 @pytest.mark.parametrize("hello", [STANDALONE, {**PRIMARY, "configsvr": 2}, without_data(1, 1)])
-def test_unfit_server_among_others_is_final(hello: dict[str, Any]) -> None:
+def test_unsuitable_server_among_others_is_final(hello: dict[str, Any]) -> None:
     with pytest.raises(UnsuitableDatabase):
         explain({"a:1": "Connection refused", "b:2": hello}, THREE)
 
 
-def test_another_set_than_the_uri_asks_for_is_final() -> None:
-    with pytest.raises(UnsuitableDatabase, match="asks for the replica set 'events', and the servers belong to 'rs0'"):
+def test_other_replica_set_than_in_the_uri_is_final() -> None:
+    with pytest.raises(UnsuitableDatabase, match="names the replica set 'events', but the servers belong to 'rs0'"):
         explain({"a:1": PRIMARY}, "mongodb://a:1/?replicaSet=events")
 
 

@@ -1,4 +1,4 @@
-"""Counts are remembered for a second, and not longer than until the next write where counting is cheap."""
+"""Counts are cached for a second; cheap ones only until the next write."""
 
 from typing import Any
 
@@ -16,15 +16,15 @@ class Clock:
 
 
 class Counter:
-    """Counts how often it is asked; each time takes `takes` seconds."""
+    """Counts its calls; each takes `takes` seconds."""
 
     def __init__(self, clock: Clock, takes: float = 0.0) -> None:
-        self.clock, self.takes, self.asked = clock, takes, 0
+        self.clock, self.takes, self.calls = clock, takes, 0
 
     def __call__(self) -> int:
-        self.asked += 1
+        self.calls += 1
         self.clock.seconds += self.takes
-        return self.asked
+        return self.calls
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def clock() -> Clock:
 FILTER: list[dict[str, Any]] = [{"$match": {"domain_id": "d"}}]
 
 
-def test_remembers_for_a_second(clock: Clock) -> None:
+def test_count_cached_for_a_second(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock)
     assert [cache.get(FILTER, counter) for _ in range(3)] == [1, 1, 1]
     clock.seconds += 0.99
@@ -44,21 +44,21 @@ def test_remembers_for_a_second(clock: Clock) -> None:
     assert cache.get(FILTER, counter) == 2
 
 
-def test_the_age_is_that_of_the_question(clock: Clock) -> None:
+def test_age_starts_when_counting_starts(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock, takes=0.6)
     cache.get(FILTER, counter)
     clock.seconds += 0.5
     assert cache.get(FILTER, counter) == 2
 
 
-def test_other_filters_are_counted_on_their_own(clock: Clock) -> None:
+def test_other_pipelines_counted_separately(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock)
     assert cache.get(FILTER, counter) == 1
     assert cache.get([{"$match": {"domain_id": "e"}}], counter) == 2
     assert cache.get([*FILTER, {"$unwind": "$resources"}], counter) == 3
 
 
-def test_a_write_makes_cheap_counts_stale(clock: Clock) -> None:
+def test_write_invalidates_cheap_counts(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock)
     cache.get(FILTER, counter)
     clock.seconds += 0.1
@@ -68,14 +68,14 @@ def test_a_write_makes_cheap_counts_stale(clock: Clock) -> None:
     assert cache.get(FILTER, counter) == 2
 
 
-def test_a_write_leaves_costly_counts_for_their_second(clock: Clock) -> None:
+def test_write_keeps_slow_counts_cached(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock, takes=0.2)
     cache.get(FILTER, counter)
     cache.changed()
     assert cache.get(FILTER, counter) == 1
 
 
-def test_forgets_the_oldest_of_very_many(clock: Clock) -> None:
+def test_oldest_count_evicted_when_full(clock: Clock) -> None:
     cache, counter = CountCache(clock=clock), Counter(clock)
     for number in range(1100):
         cache.get([{"$match": {"n": number}}], counter)
