@@ -90,15 +90,15 @@ def test_restored_database_equals_the_original(filled: Database, tmp_path: Path)
     path = archived(filled, tmp_path)
     filled["event"].delete_many({"event_id": {"$gt": "event-000000000010"}})
     filled["event"].update_many({}, {"$set": {"title": "changed since"}})
-    copied: dict[str, int] = {}
+    progress_calls: dict[str, int] = {}
     put_back(
         filled,
         path,
         replace=True,
-        progress=lambda name, count: copied.update({name: copied.get(name, 0) + count}),
+        progress=lambda name, count: progress_calls.update({name: progress_calls.get(name, 0) + count}),
     )
     assert dump(filled) == before
-    assert copied == {name: len(rows) for name, rows in before.items()}
+    assert progress_calls == {name: len(rows) for name, rows in before.items()}
     assert schema.stored_version(filled) == schema.VERSION
     assert schema.restoring_since(filled) is None
     difference = indexes.diff(filled, indexes.wanted())

@@ -179,6 +179,16 @@ def test_files_in_use_by_another_mongod_are_refused(running: EmbeddedDatabase, d
     assert alive(running.pid)
 
 
+@pytest.mark.parametrize("trace", ["engine.json", "files/secantus_collections.wt"])
+def test_a_directory_of_secantusdb_is_refused_with_the_way_out(data_dir: Path, trace: str) -> None:
+    (data_dir / "database" / "files").mkdir(parents=True)
+    (data_dir / "database" / trace).touch()
+    text = refusal(data_dir)
+    assert "SecantusDB" in text
+    assert "db backup" in text
+    assert "db restore" in text
+
+
 def test_foreign_files_are_refused(data_dir: Path) -> None:
     (data_dir / "database" / "files").mkdir(parents=True)
     (data_dir / "database" / "files" / "holiday.jpg").touch()

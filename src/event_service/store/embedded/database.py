@@ -269,6 +269,12 @@ class _Directory:
         return EmbeddedDatabaseError(f"{self.path} is not usable: {error.strerror or error}")
 
     def _check_files(self) -> None:
+        if (self.path / "engine.json").exists() or any(self.files.glob("secantus*")):
+            raise EmbeddedDatabaseError(
+                f"{self.path} was written by SecantusDB, which this version does not read: run `event-service db "
+                "backup FILE` with the version that wrote it, then `event-service db restore FILE` here on a new "
+                "EVENT_SERVICE_DATA_DIR"
+            )
         if any(self.files.iterdir()) and not (self.files / "WiredTiger").exists():
             raise EmbeddedDatabaseError(
                 f"{self.files} holds files that are not MongoDB's; choose another EVENT_SERVICE_DATA_DIR"
