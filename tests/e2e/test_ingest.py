@@ -206,7 +206,7 @@ def test_kill_9_during_a_stream_loses_and_doubles_nothing(make_service: Callable
             number += 1
             time.sleep(0.02)
 
-    with EventClient(service.grpc_address, *webhook, call_seconds=5, patience=120) as client:
+    with EventClient(service.grpc_address, *webhook, call_seconds=5, retry_timeout=120) as client:
         writers = [threading.Thread(target=write, args=(client, writer)) for writer in range(4)]
         for writer in writers:
             writer.start()

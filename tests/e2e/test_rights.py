@@ -152,7 +152,7 @@ def test_read_write_on_the_one_database_is_enough_for_everything(
     assert restored["documents"]["event"] == 3
     found = {finding["what"]: finding for finding in command_line.json("doctor")}
     assert found["database"]["detail"].startswith("MongoDB ")
-    assert found["database"]["detail"].endswith("events was written to and read; its indexes exist")
+    assert found["database"]["detail"].endswith("events can be written and read; its indexes exist")
     command_line.set(**guarded.settings("reader"))
     command_line.out("db", "check")
     command_line.out("db", "prune", "--dry-run")

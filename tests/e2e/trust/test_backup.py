@@ -67,7 +67,7 @@ def test_backup_and_restore(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "cannot be read"), (b"", "is not a backup"), (b"PK\x05\x06" + b"\0" * 18, "not a backup of event-service")],
+    [(None, "Cannot read"), (b"", "is not a backup"), (b"PK\x05\x06" + b"\0" * 18, "not a backup of event-service")],
 )
 def test_file_that_is_not_a_backup_is_refused(line: CommandLine, content: bytes | None, said: str) -> None:
     line.set(EVENT_SERVICE_DATA_DIR="data")
