@@ -280,6 +280,11 @@ def test_unknown_cause_quotes_the_first_error() -> None:
     assert exit_reason(14, output) == 'it exited with status 14: no: {"why": 1}'
 
 
+def test_information_is_not_taken_for_the_cause() -> None:
+    line = '{"s":"I","msg":"current featureCompatibilityVersion value","attr":{"featureCompatibilityVersion":"unset"}}'
+    assert exit_reason(1, [line, "out of luck"]) == "it exited with status 1: out of luck"
+
+
 # --- death -----------------------------------------------------------------------------------------------------
 
 SERVICE = textwrap.dedent(

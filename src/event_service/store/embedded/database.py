@@ -24,13 +24,14 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from event_service.store.embedded.mongod import (
     REPLICA_SET,
@@ -54,6 +55,8 @@ _POLL_SECONDS = 0.01
 _MIN_BACKOFF, _MAX_BACKOFF = 0.05, 2.0  # seconds between restarts
 _MAX_SOCKET_PATH = 103  # bytes, on macOS; Linux allows 107
 _NOT_YET_INITIALIZED = 94
+_IN_TRANSITION = frozenset({23, 109, 189, 11600, 11602})
+# AlreadyInitialized, ConfigurationInProgress, PrimarySteppedDown, InterruptedAtShutdown, ...DueToReplStateChange
 _CONFIRM_SINCE = 7  # from this version on, setFeatureCompatibilityVersion must be confirmed
 
 
@@ -179,11 +182,16 @@ class EmbeddedDatabase:
         directory = self._directory
         process = _Process(command_line(program, directory.files, directory.socket, self._cache_mb), directory.files)
         try:
-            process.wait_until_listening(directory.socket, self._stopping)
-            _become_primary(directory.socket, process)
-        except BaseException:
+            process.wait_until(lambda: _accepts(directory.socket), self._stopping)
+            with MongoClient[dict[str, Any]](self.uri, serverSelectionTimeoutMS=10_000) as client:
+                process.wait_until(lambda: _is_primary(client, str(directory.socket)), self._stopping)
+                _raise_compatibility(client)
+        except BaseException as error:
             process.signal(signal.SIGKILL)
             process.wait()
+            if isinstance(error, PyMongoError):
+                reason = process.known_cause() or str(error).splitlines()[0]
+                raise EmbeddedDatabaseError(f"the embedded database does not start: {reason}") from None
             raise
         self._process = process
 
@@ -312,19 +320,19 @@ class _Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_until_listening(self, path: Path, stopping: threading.Event) -> None:
-        """Wait until mongod accepts connections on its socket.
+    def wait_until(self, ready: Callable[[], bool], stopping: threading.Event) -> None:
+        """Wait until `ready` returns True.
 
         Raises:
-            EmbeddedDatabaseError: it ended, was not ready in 300 s, or the service is stopped.
+            EmbeddedDatabaseError: mongod ended, was not ready in 300 s, or the service is stopped.
         """
         deadline = time.monotonic() + _READY_SECONDS
-        while not _accepts(path):
+        while not ready():
             if self._process.poll() is not None:
                 raise EmbeddedDatabaseError(f"the embedded database does not start: {self.reason()}")
             if time.monotonic() > deadline:
                 raise EmbeddedDatabaseError(f"the embedded database is not ready after {_READY_SECONDS:.0f} s")
-            if stopping.wait(_POLL_SECONDS):  # mongod has no readiness signal but its socket
+            if stopping.wait(_POLL_SECONDS):
                 raise EmbeddedDatabaseError("the service was stopped while its embedded database started")
 
     def reason(self) -> str:
@@ -363,30 +371,33 @@ def running_uri(data_dir: Path) -> str | None:
     return _uri(path) if _accepts(path) else None
 
 
-def _become_primary(path: Path, process: _Process) -> None:
-    """Initiate a replica set of one member, wait until it is primary, and raise its feature compatibility version."""
+def _is_primary(client: MongoClient[dict[str, Any]], host: str) -> bool:
+    """Return True if the server takes writes; until then, make it a replica set of one member on its socket."""
+    admin = client.admin
     try:
-        with MongoClient[dict[str, Any]](_uri(path), serverSelectionTimeoutMS=10_000) as client:
-            admin = client.admin
-            try:
-                config = admin.command("replSetGetConfig")["config"]
-            except OperationFailure as error:
-                if error.code != _NOT_YET_INITIALIZED:
-                    raise
-                admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": str(path)}]})
-            else:
-                if [member["host"] for member in config["members"]] != [str(path)]:  # the directory was moved
-                    config["members"] = [{"_id": 0, "host": str(path)}]
-                    admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
-            deadline = time.monotonic() + _READY_SECONDS
-            while not admin.command("hello").get("isWritablePrimary"):
-                if time.monotonic() > deadline:
-                    raise EmbeddedDatabaseError("the embedded database does not become primary")
-                time.sleep(_POLL_SECONDS)
-            _raise_compatibility(client)
-    except PyMongoError as error:
-        reason = process.known_cause() or str(error).splitlines()[0]
-        raise EmbeddedDatabaseError(f"the embedded database does not start: {reason}") from None
+        if admin.command("hello").get("isWritablePrimary"):
+            return True
+        config = admin.command("replSetGetConfig")["config"]
+        if [member["host"] for member in config["members"]] != [host]:  # the directory was moved
+            config["members"] = [{"_id": 0, "host": host}]
+            admin.command("replSetReconfig", config | {"version": config["version"] + 1}, force=True)
+    except OperationFailure as error:
+        if error.code == _NOT_YET_INITIALIZED:
+            _initiate(client, host)
+        elif error.code not in _IN_TRANSITION:
+            raise
+    except AutoReconnect:  # connections are closed when the server becomes primary
+        return False
+    return False
+
+
+def _initiate(client: MongoClient[dict[str, Any]], host: str) -> None:
+    try:
+        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": host}]})
+    except OperationFailure as error:
+        # A set that exists is "not yet initialized" too, until the server has loaded its configuration.
+        if error.code not in _IN_TRANSITION:
+            raise
 
 
 def _raise_compatibility(client: MongoClient[dict[str, Any]]) -> None:

@@ -113,6 +113,8 @@ def exit_reason(status: int, output: Sequence[str]) -> str:
 def known_cause(output: Iterable[str]) -> str | None:
     """Return the cause in the output as a sentence for the operator, or None for an unknown cause."""
     for line in output:
+        if '"s":"I"' in line:  # information: it names features and settings of every start
+            continue
         if missing := _MISSING_LIBRARY.search(line):
             library = missing[1]
             package = _PACKAGES.get(library)
