@@ -5,7 +5,7 @@
 #   docker run -p 127.0.0.1:50051:50051 -p 127.0.0.1:8080:8080 -v events:/var/lib/event-service event-service serve --insecure
 #
 # Inside a container the service has to listen beyond loopback, which it refuses without authentication: mount a key
-# set and set EVENT_SERVICE_AUTH=jwt and EVENT_SERVICE_JWKS_FILE, or insist with --insecure as above.
+# set and set EVENT_SERVICE_AUTH=jwt and EVENT_SERVICE_JWKS_FILE, or use --insecure as above.
 # tests/e2e/test_dockerfile.py goes through these steps without Docker.
 ARG PYTHON=3.13
 
