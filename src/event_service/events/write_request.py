@@ -18,10 +18,8 @@ class PendingEvent:
 
     Attributes:
         has_past: upstream may have stored events of its condition.
-        stored: None while undecided, True once stored, False for a recovery that is not to be stored.
-        was_stored: an earlier attempt had stored it.
+        decision: about its alert, by the last attempt to write the batch.
         admitted: the alert rate limit lets it open an alert; None if it was not asked. See `alert_rate_limit.py`.
-        suppressing_id: the condition whose alert it joins because of the alert rate limit; "" for none.
     """
 
     built: EncodedEvent
@@ -30,10 +28,7 @@ class PendingEvent:
     has_past: bool = True
     object_id: str = field(default_factory=new_object_id)
     decision: Decision | None = None
-    stored: bool | None = None
-    was_stored: bool = False
     admitted: bool | None = None
-    suppressing_id: str = ""
 
     def rename(self, event_id: str) -> None:
         """Give the event another id."""
@@ -55,15 +50,11 @@ class WriteRequest:
 
     Attributes:
         rules: how the webhook ties events to alerts.
-        recorded: its idempotency record is stored.
-        resumed: an earlier attempt left that record incomplete.
     """
 
     entries: list[PendingEvent]
     rules: AlertRules
     idempotency: IdempotencyRequest | None = None
-    recorded: bool = False
-    resumed: bool = False
 
     @property
     def size(self) -> int:
@@ -72,11 +63,6 @@ class WriteRequest:
         for entry in self.entries:
             size += 2 * len(entry.built.wire)
         return size
-
-    @property
-    def finished(self) -> bool:
-        """True once every event is stored, or is not to be."""
-        return all(entry.stored is not None for entry in self.entries)
 
 
 class CreateResult(NamedTuple):
