@@ -205,7 +205,7 @@ STEPS = [
     ("conditions", "save"),
     ("events", "insert"),
     ("alerts", "close"),
-    ("records", "add"),
+    ("records", "save"),
 ]
 
 
@@ -273,6 +273,47 @@ def test_a_refused_event_fails_its_create_only(bench: Bench) -> None:
     assert bench.alert_states() == [("TRIGGERED", None)] * 2
 
 
+def large(bench: Bench, count: int, key: str = "") -> WriteRequest:
+    """Return a create of alerts with 3 KB each, and an unmatched recovery."""
+    item = bench.item(*((ALERT, f"key-{number}", 0) for number in range(count)), (RECOVERY, "never", 0), key=key)
+    for entry in item.entries:
+        entry.built.event.draft.raw_data = {"text": "x" * 3_000}
+        entry.built = EncodedEvent(entry.built.event, encode_event(entry.built.event))
+    return item
+
+
+def test_a_create_too_large_for_one_transaction_is_written_in_parts(bench: Bench) -> None:
+    (result,) = bench.run(large(bench, 4000))
+    assert isinstance(result, CreateResult)
+    assert (len(set(result.event_ids)), result.unmatched) == (4000, ("never",))
+    assert bench.database["event"].count_documents({}) == 4000
+    assert bench.alert_states() == [("TRIGGERED", None)] * 4000
+
+
+@pytest.mark.parametrize(("store", "method"), STEPS)
+def test_a_create_in_parts_goes_on_after_a_crash(bench: Bench, store: str, method: str) -> None:
+    calls: list[int] = []
+
+    def dying_at_the_second() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Crash
+
+    interrupted = Interrupted(getattr(bench, store), method, dying_at_the_second, times=2)
+    with pytest.raises(Crash):
+        bench.committer(**{store: interrupted})([large(bench, 3000, "k")])
+    assert 0 < bench.database["event"].count_documents({}) < 3000
+    results = [bench.run(large(bench, 3000, "k"))[0] for _ in range(2)]
+    assert bench.database["event"].count_documents({}) == 3000
+    assert bench.alert_states() == [("TRIGGERED", None)] * 3000
+    first, again = results
+    assert isinstance(first, CreateResult)
+    assert isinstance(again, CreateResult)
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert first.event_ids == again.event_ids
+    assert set(first.event_ids) == set(bench.database["event"].distinct("event_id"))
+
+
 def test_a_taken_event_id_is_replaced(bench: Bench) -> None:
     (first,) = bench.run(bench.item((ALERT, "a", 0)))
     assert isinstance(first, CreateResult)
@@ -314,10 +355,10 @@ def test_a_lost_connection_is_tried_once_more(bench: Bench) -> None:
     def lose() -> None:
         raise Conflict(disconnected=True)
 
-    (result,) = bench.committer(records=Interrupted(bench.records, "add", lose))([bench.item((ALERT, "a", 0))])
+    (result,) = bench.committer(records=Interrupted(bench.records, "save", lose))([bench.item((ALERT, "a", 0))])
     assert isinstance(result, CreateResult)
     with pytest.raises(Unavailable):
-        bench.committer(records=Interrupted(bench.records, "add", lose, 2))([bench.item((ALERT, "b", 0))])
+        bench.committer(records=Interrupted(bench.records, "save", lose, 2))([bench.item((ALERT, "b", 0))])
     assert (len(bench.stored("a")), len(bench.stored("b"))) == (1, 0)
 
 

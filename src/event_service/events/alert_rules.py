@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
-from event_service.model.condition import AlertReference, AlertState, Condition, Resolution, ResolutionReason, Urgency
+from event_service.model.condition import (
+    AlertReference,
+    AlertState,
+    Condition,
+    Resolution,
+    ResolutionReason,
+    Urgency,
+    alert_reference,
+)
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 
@@ -96,15 +104,6 @@ def _owner_digest(*owner: str) -> "hashlib._Hash":
 def _prefixed(part: str) -> bytes:
     encoded = part.encode("utf-8", "surrogatepass")
     return b"%d:%b" % (len(encoded), encoded)
-
-
-def alert_reference(condition_id: str, generation: int) -> AlertReference:
-    """Return both ids of a condition's n-th alert.
-
-    They depend on the condition alone, so that two replicas cannot open it twice.
-    """
-    digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
-    return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")
 
 
 def effective_time(occurred_at: datetime | None, received_at: datetime) -> datetime:

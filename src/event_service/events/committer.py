@@ -27,7 +27,7 @@ from event_service.events.alert_rate_limit import (
 )
 from event_service.events.alert_rules import Decision, decide, effective_time, urgency_of
 from event_service.events.event_builder import EncodedEvent, new_event_id
-from event_service.events.idempotency import recall, record_of
+from event_service.events.idempotency import recall
 from event_service.events.write_request import CreateResult, PendingEvent, WriteRequest
 from event_service.model.condition import Alert, AlertState, Condition, Resolution
 from event_service.model.event import Event, EventDraft, EventType
@@ -67,6 +67,9 @@ class _Changes:
         known: condition_ids of those that were read.
         touched: condition_ids of those that a decision is about, in their order.
         events: with the create of each.
+        records: to be written.
+        recorded: the idempotency records that exist, by record_id.
+        progress: `done` and `stored` of each create after the transaction.
     """
 
     rows: dict[str, Condition] = field(default_factory=dict)
@@ -76,6 +79,8 @@ class _Changes:
     resolutions: list[Resolution] = field(default_factory=list)
     events: list[tuple[WriteRequest, PendingEvent]] = field(default_factory=list)
     records: list[IdempotencyRecord] = field(default_factory=list)
+    recorded: dict[str, IdempotencyRecord] = field(default_factory=dict)
+    progress: list[tuple[WriteRequest, int, tuple[str, ...]]] = field(default_factory=list)
 
 
 class Committer:
@@ -112,8 +117,20 @@ class Committer:
         Raises:
             EventServiceError: the database failed; the outcome of the whole batch is unknown.
         """
-        if not batch:
-            return []
+        outcomes: list[CreateResult | Exception] = []
+        for request, first in zip(batch, self._together(batch) if batch else [], strict=True):
+            outcome = first
+            while outcome is None:  # a large create, by itself in its batch
+                (outcome,) = self._together([request])
+            outcomes.append(outcome)
+        return outcomes
+
+    def _together(self, batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | None]:
+        """Write a batch, or the next part of each create that is too large for one transaction.
+
+        Returns:
+            For each create its result or its error; None if a part of it is left.
+        """
         disconnected = 0
         for attempt in range(_ATTEMPTS if len(batch) > 1 else _ATTEMPTS_ALONE):
             try:
@@ -138,7 +155,7 @@ class Committer:
         except EventServiceError as error:  # the first part is stored
             return [*outcomes, *(error.again() for _ in batch[middle:])]
 
-    def _write(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception]:
+    def _write(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception | None]:
         """Write a batch in one transaction.
 
         Raises:
@@ -156,10 +173,12 @@ class Committer:
                 self._conditions.save([changes.rows[name] for name in changes.touched], changes.known, session)
                 self._events.insert([_row(entry) for _, entry in changes.events], session)
                 self._alerts.close(changes.resolutions, session)
-                self._records.add(changes.records, session)
+                self._records.save(changes.records, changes.recorded, session)
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
         self._leftovers.clear()
+        for request, done, stored in changes.progress:
+            request.done, request.stored = done, stored
         return outcomes
 
     def _reason(self, refused: WriteRefused, changes: _Changes) -> Exception:
@@ -179,27 +198,38 @@ class Committer:
 
     def _decide_all(
         self, batch: Sequence[WriteRequest], changes: _Changes, session: Session
-    ) -> list[CreateResult | Exception]:
+    ) -> list[CreateResult | Exception | None]:
         records = self._recorded(batch, session)
+        changes.recorded = dict(records)
         first: dict[str, PendingEvent] = {}
         for request in batch:
-            if request.idempotency is None or request.idempotency.record_id not in records:
-                for entry in request.entries:
+            record = _record(request, records)
+            if record is not None and record.done is not None:  # of an attempt that stopped, or is ahead of this one
+                request.done, request.stored = record.done, record.stored
+            if record is None or record.done is not None:
+                for entry in request.next_part():
                     first.setdefault(entry.condition_id, entry)
         self._read(first, changes, session)
-        outcomes: list[CreateResult | Exception] = []
+        outcomes: list[CreateResult | Exception | None] = []
         for request in batch:
             asked = request.idempotency
-            if asked is not None and asked.record_id in records:
-                outcomes.append(recall(asked, records[asked.record_id]))
+            known = recall(asked, _record(request, records)) if asked is not None else None
+            if known is not None:
+                outcomes.append(known)
                 continue
-            for entry in request.entries:
+            part = request.next_part()
+            for entry in part:
                 self._decide(entry, request, changes, session)
-            result = _result(request)
-            outcomes.append(result)
-            if asked is not None:  # also for a create later in this batch
-                records[asked.record_id] = record_of(asked, result)
-                changes.records.append(records[asked.record_id])
+            done = request.done + len(part)
+            stored = (*request.stored, *_event_ids(part))
+            complete = done == len(request.entries)
+            changes.progress.append((request, done, stored))
+            outcomes.append(CreateResult(stored, unmatched=_unmatched(request)) if complete else None)
+            if asked is not None:
+                left = None if complete else done
+                record = IdempotencyRecord(asked.record_id, asked.digest, asked.expire_at, stored, left)
+                changes.records.append(record)
+                records[record.record_id] = record  # also for a create later in this batch
         return outcomes
 
     def _recorded(self, batch: Sequence[WriteRequest], session: Session) -> dict[str, IdempotencyRecord]:
@@ -332,13 +362,17 @@ def _row(entry: PendingEvent) -> NewEvent:
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
-def _result(request: WriteRequest) -> CreateResult:
-    stored: list[str] = []
-    unmatched: list[str] = []
-    for entry in request.entries:
-        event = entry.built.event
-        if entry.decision is not None and entry.decision.stored:
-            stored.append(event.event_id)
-        else:
-            unmatched.append(event.draft.event_key)
-    return CreateResult(tuple(stored), unmatched=tuple(unmatched))
+def _record(request: WriteRequest, records: Mapping[str, IdempotencyRecord]) -> IdempotencyRecord | None:
+    return None if request.idempotency is None else records.get(request.idempotency.record_id)
+
+
+def _event_ids(entries: Sequence[PendingEvent]) -> list[str]:
+    return [entry.built.event.event_id for entry in entries if entry.decision is not None and entry.decision.stored]
+
+
+def _unmatched(request: WriteRequest) -> tuple[str, ...]:
+    return tuple(
+        entry.built.event.draft.event_key
+        for entry in request.entries
+        if entry.decision is not None and not entry.decision.stored
+    )

@@ -11,6 +11,9 @@ from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
+_PART_EVENTS = 2000  # of one create in one transaction
+_PART_BYTES = 12_000_000
+
 
 @dataclass(slots=True)
 class PendingEvent:
@@ -50,11 +53,29 @@ class WriteRequest:
 
     Attributes:
         rules: how the webhook ties events to alerts.
+        done: number of events that earlier transactions decided; see `next_part`.
+        stored: event_ids that those stored.
     """
 
     entries: list[PendingEvent]
     rules: AlertRules
     idempotency: IdempotencyRequest | None = None
+    done: int = 0
+    stored: tuple[str, ...] = ()
+
+    def next_part(self) -> list[PendingEvent]:
+        """Return the events after the first `done` that fit in one transaction, at least one.
+
+        An embedded mongod has 256 MiB of cache, of which a transaction may fill 15 %, with the entries of 12 indexes.
+        """
+        part: list[PendingEvent] = []
+        size = 0
+        for entry in self.entries[self.done : self.done + _PART_EVENTS]:
+            size += 2 * len(entry.built.wire)
+            if part and size > _PART_BYTES:
+                break
+            part.append(entry)
+        return part
 
     @property
     def size(self) -> int:

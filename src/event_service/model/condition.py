@@ -5,6 +5,7 @@ Source: "Alerts: what alert_id means" of the Event API's rules, kept in docs/ale
 Named tuples, because each stored event creates several and a frozen dataclass costs three times as much.
 """
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -118,3 +119,12 @@ class Alert(NamedTuple):
     domain_id: str
     created_at: datetime
     resolved_at: datetime | None = None
+
+
+def alert_reference(condition_id: str, generation: int) -> AlertReference:
+    """Return both ids of a condition's n-th alert.
+
+    They depend on the condition alone, so that two replicas cannot open it twice.
+    """
+    digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
+    return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")

@@ -22,11 +22,16 @@ class ConditionStore:
         self._rows = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
-    def find(self, condition_ids: Iterable[str], session: Session | None = None) -> dict[str, Condition]:
+    def find(self, condition_ids: Iterable[str], session: Session) -> dict[str, Condition]:
         """Return the rows that exist, by condition_id."""
         wanted = {"_id": {"$in": list(condition_ids)}}
         rows = self._rows.find(wanted, max_time_ms=self._timeout_ms, session=session)
         return {row["_id"]: _condition(row) for row in rows}
+
+    def after(self, condition_id: str, limit: int, session: Session) -> list[Condition]:
+        """Return the rows that follow a condition_id, in its order; at most `limit`."""
+        rows = self._rows.find({"_id": {"$gt": condition_id}}, session=session).sort("_id").limit(limit)
+        return [_condition(row) for row in rows]
 
     def save(self, conditions: Iterable[Condition], known: Collection[str], session: Session) -> None:
         """Write rows.

@@ -1,9 +1,10 @@
 """The `idempotency_key` collection: one record per idempotency key, with an expiry.
 
-A record is written in the transaction of its events, so one exists only if they were stored.
+A record is written in the transaction of its events, so one exists only if they were stored. A create that is too large
+for one transaction has an incomplete record between two of them, and goes on where that says.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,12 +24,14 @@ class IdempotencyRecord:
         record_id: digest of webhook and key, or of project and identity.
         digest: digest of the payload; the same key with another payload is refused. "" accepts any payload.
         stored: event_ids that were stored.
+        done: number of its events that were decided, if that is not all; else None.
     """
 
     record_id: str
     digest: str
     expire_at: datetime
     stored: tuple[str, ...]
+    done: int | None = None
 
 
 class IdempotencyStore:
@@ -50,13 +53,19 @@ class IdempotencyStore:
             self._records.delete_many({"_id": {"$in": expired}}, session=session)
         return {record.record_id: record for record in known if record.expire_at > now}
 
-    def add(self, records: Sequence[IdempotencyRecord], session: Session) -> None:
-        """Store new records.
+    def save(self, records: Sequence[IdempotencyRecord], known: Collection[str], session: Session) -> None:
+        """Write records.
+
+        Args:
+            known: record_ids of those that exist, incomplete.
 
         Raises:
-            WriteRefused: a record exists.
+            WriteRefused: a record that is not in `known` exists.
         """
-        insert_all(self._records, [_row(record) for record in records], session)
+        for record in records:
+            if record.record_id in known:
+                self._records.replace_one({"_id": record.record_id}, _row(record), session=session)
+        insert_all(self._records, [_row(record) for record in records if record.record_id not in known], session)
 
 
 def _row(record: IdempotencyRecord) -> dict[str, Any]:
@@ -65,8 +74,9 @@ def _row(record: IdempotencyRecord) -> dict[str, Any]:
         "digest": record.digest,
         "expire_at": record.expire_at,
         "stored": list(record.stored),
+        "done": record.done,
     }
 
 
 def _record(row: dict[str, Any]) -> IdempotencyRecord:
-    return IdempotencyRecord(row["_id"], row["digest"], row["expire_at"], tuple(row["stored"]))
+    return IdempotencyRecord(row["_id"], row["digest"], row["expire_at"], tuple(row["stored"]), row["done"])

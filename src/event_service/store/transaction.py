@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
-from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 
 from event_service.store.client import JOURNALLED, Database, time_limit
@@ -26,6 +26,7 @@ Session: TypeAlias = ClientSession
 _SNAPSHOT = ReadConcern("snapshot")
 _COMMITS = 3  # of a transaction whose outcome is unknown; the driver sends each twice
 _ABORT_SECONDS = 1.0
+_TOO_LARGE_FOR_CACHE = 388  # before MongoDB 6.0.3 a WriteConflict; a batch is divided after either
 
 
 class Conflict(Exception):
@@ -86,4 +87,6 @@ def _end(session: Session) -> None:
 def _is_conflict(error: PyMongoError) -> bool:
     if isinstance(error, ServerSelectionTimeoutError) or error.timeout:
         return False
+    if isinstance(error, OperationFailure) and error.code == _TOO_LARGE_FOR_CACHE:
+        return True
     return error.has_error_label("TransientTransactionError")

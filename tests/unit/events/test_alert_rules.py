@@ -9,13 +9,12 @@ import pytest
 from event_service.events.alert_rules import (
     AlertRules,
     Decision,
-    alert_reference,
     condition_id_of,
     decide,
     rules_of,
     urgency_of,
 )
-from event_service.model.condition import AlertState, Condition, ResolutionReason, Urgency
+from event_service.model.condition import AlertState, Condition, ResolutionReason, Urgency, alert_reference
 from event_service.model.event import EventDraft, EventType, Severity
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
