@@ -1,6 +1,5 @@
 """Conditions and alerts that disagree are found and repaired; those that agree stay as they are."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True
 
 
 @pytest.fixture
-def bench(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(database: Database, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Return a database with open and closed conditions that agree, more than one batch of them."""
     monkeypatch.setattr(alert_states, "_BATCH", 2)
     bench = Bench(database)
@@ -23,7 +22,7 @@ def bench(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench
     bench.run(bench.item((RECOVERY, "d", 1)), bench.item((RECOVERY, "e", 1)))
     bench.run(bench.item((ALERT, "c", 601)), bench.item((ALERT, "e", 601)))
     assert found(bench) == Disagreements()
-    yield bench
+    return bench
 
 
 def found(bench: Bench) -> Disagreements:

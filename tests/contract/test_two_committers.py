@@ -5,10 +5,12 @@ of them send one command at a time. A command that waits for the other side's lo
 """
 
 import itertools
+import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,9 +20,15 @@ from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.model.event import EventType
 from event_service.settings import Settings
 from event_service.store.client import Database, close, connect
-from tests.contract.test_committer import ALERT, RECOVERY, Bench, Crash
+from event_service.store.indexes import ensure
+from event_service.store.maintenance.alert_states import Disagreements, find
+from tests.chaos.scale import ROUNDS
+from tests.contract.test_committer import ALERT, NOON, RECOVERY, Bench, Crash
 
-pytestmark = pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)  # mongomock has no transactions
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True),  # mongomock has no transactions
+]
 
 Step = tuple[EventType, float, float | None]
 """Type of an event, when it is received, and when it occurred, in seconds."""
@@ -60,26 +68,23 @@ RACES: dict[str, tuple[Sequence[Step], Sequence[Step], Sequence[Step]]] = {
     ),
 }
 
-MOST_STEPS = 12  # of one side before it runs freely: the first attempt, and the beginning of the second
+STEPS = 6  # commands of one attempt: read, alert, condition, event, and two of resolution, second condition and commit
 PATIENCE = 0.03  # seconds; a command that takes longer waits for the other side
 
 
 class Stepper(CommandListener):
-    """Stops one side before each of its commands."""
+    """Stops one side before each of its commands, unless it is free."""
 
     def __init__(self) -> None:
-        self.allowed = threading.Semaphore(0)
-        self.arrived = threading.Semaphore(0)
-        self.free = False
-        self.crash_at: int | None = None
-        self.steps = 0
+        self.free = True
+        self.ended = False
+        self._allowed = threading.Semaphore(0)
+        self._arrived = threading.Semaphore(0)
 
     def started(self, event: CommandStartedEvent) -> None:
-        if event.command_name in {"abortTransaction", "endSessions"} or self.free:
-            return
-        self.arrived.release()
-        self.allowed.acquire()
-        self.steps += 1
+        if not self.free and event.command_name not in {"abortTransaction", "endSessions"}:
+            self.arrive()
+            self._allowed.acquire()
 
     def succeeded(self, event: object) -> None:
         """Called by the driver."""
@@ -87,107 +92,117 @@ class Stepper(CommandListener):
     def failed(self, event: object) -> None:
         """Called by the driver."""
 
+    def arrive(self) -> None:
+        """Note that the side has stopped."""
+        self._arrived.release()
 
-@dataclass
-class Side:
-    """One replica's committer, and the thread of its batch."""
-
-    bench: Bench
-    stepper: Stepper
-    batch: list[WriteRequest] = field(default_factory=list)
-    results: list[CreateResult | Exception] = field(default_factory=list)
-    thread: threading.Thread | None = None
-
-    def start(self, batch: list[WriteRequest], crash_at: int | None = None) -> None:
-        self.batch, self.results = batch, []
-        self.stepper.__init__()  # type: ignore[misc]
-        self.commit = CrashingBench(self.bench, crash_at).commit if crash_at is not None else self.bench.commit
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-        self._wait()
-
-    def _run(self) -> None:
-        with suppress(Crash):
-            self.results = self.commit(self.batch)
-        self.stepper.arrived.release()
-
-    def _wait(self) -> None:
-        """Wait until the side stops before its next command, has ended, or waits for the other side."""
-        self.stepper.arrived.acquire(timeout=PATIENCE)
+    def end(self) -> None:
+        self.ended = True
+        self.arrive()
 
     def step(self) -> None:
-        self.stepper.allowed.release()
-        self._wait()
+        """Let it send one command, and wait for it to arrive at the next one."""
+        if not self.ended:
+            self._allowed.release()
+            self.wait()
 
-    def finish(self) -> None:
-        assert self.thread is not None
-        self.stepper.free = True
-        self.stepper.allowed.release(100)
-        self.thread.join(20)
-        assert not self.thread.is_alive()
+    def wait(self) -> None:
+        self._arrived.acquire(timeout=PATIENCE)
+
+    def release(self) -> None:
+        """Let it run to its end."""
+        self.free = True
+        self._allowed.release(100)
 
 
-class CrashingBench(Bench):
-    """A committer that dies before the n-th call of a store."""
+class Side:
+    """One replica: its committer, and the thread of its batch."""
 
-    def __init__(self, bench: Bench, crash_at: int) -> None:
-        self.database = bench.database
-        calls = itertools.count()
+    def __init__(self, database: Database, stepper: Stepper) -> None:
+        self.bench = Bench(database)
+        self.stepper = stepper
+        self.results: list[CreateResult | Exception] = []
+        self._thread = threading.Thread()
 
-        class Store:
-            def __init__(self, store: Any) -> None:
-                self._store = store
+    def start(self, batch: Sequence[WriteRequest], crash_at: int | None) -> None:
+        """Start to write a batch, up to the first command.
 
-            def __getattr__(self, name: str) -> Any:
-                if next(calls) >= crash_at:
-                    raise Crash(name)
-                return getattr(self._store, name)
+        Args:
+            crash_at: it dies at this call of a store.
+        """
+        self.results = []
+        self.stepper.__init__()  # type: ignore[misc]
+        bench = Bench(self.bench.database)
+        if crash_at is not None:
+            bench.commit = crashing(bench, crash_at)
 
-        self.commit = bench.committer(
-            conditions=Store(bench.conditions), alerts=Store(bench.alerts), events=Store(bench.events),
-            records=Store(bench.records),
-        )  # fmt: skip
+        def run() -> None:
+            with suppress(Crash):
+                self.results = bench.run(*batch)
+            self.stepper.end()
+
+        self._thread = threading.Thread(target=run)
+        self.stepper.free = False
+        self._thread.start()
+        self.stepper.wait()
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+def crashing(bench: Bench, crash_at: int) -> Any:
+    """Return a committer that dies at the n-th call of a store."""
+    calls = itertools.count()
+
+    class Store:
+        def __init__(self, store: Any) -> None:
+            self._store = store
+
+        def __getattr__(self, name: str) -> Any:
+            if next(calls) >= crash_at:
+                raise Crash(name)
+            return getattr(self._store, name)
+
+    names = ("conditions", "alerts", "events", "records")
+    return bench.committer(**{name: Store(getattr(bench, name)) for name in names})
 
 
 @pytest.fixture(scope="module")
-def clients(mongodb_uri: str) -> Iterator[tuple[Database, Stepper, Database, Stepper]]:
+def connections(mongodb_uri: str) -> Iterator[list[tuple[Database, Stepper]]]:
     """Return two connections whose commands can be stepped through."""
-    one, other = Stepper(), Stepper()
-    one.free = other.free = True
+    steppers = [Stepper(), Stepper()]
     settings = Settings(database="two_committers")
-    first, second = (connect(settings, mongodb_uri, listeners=[stepper]) for stepper in (one, other))
-    Bench(first)
-    first["event"].create_index("event_id", unique=True)
-    yield first, one, second, other
-    one.free = other.free = True
-    first.client.drop_database(first.name)
-    close(first)
-    close(second)
+    databases = [connect(settings, mongodb_uri, listeners=[stepper]) for stepper in steppers]
+    ensure(databases[0])
+    yield list(zip(databases, steppers, strict=True))
+    databases[0].client.drop_database(settings.database)
+    for database in databases:
+        close(database)
 
 
 @pytest.fixture
-def sides(clients: tuple[Database, Stepper, Database, Stepper], database_kind: str) -> tuple[Side, Side]:
-    first, one, second, other = clients
-    one.free = other.free = True
-    return Side(Bench(first), one), Side(Bench(second), other)
+def sides(connections: list[tuple[Database, Stepper]], database_kind: str) -> tuple[Side, Side]:
+    """Return two replicas."""
+    for _, stepper in connections:
+        stepper.free = True
+    one, other = connections
+    return Side(*one), Side(*other)
 
 
 KEYS = itertools.count()
 
 
-def items(
-    bench: Bench, key: str, steps: Sequence[Step], idempotency_key: str = "", *, together: bool = True
+def batch_of(
+    bench: Bench, key: str, steps: Sequence[Step], idempotency_key: str = "", *, apart: bool = False
 ) -> list[WriteRequest]:
-    """Return creates of these events: one with all, or one for each."""
+    """Return one create of these events, or one for each."""
     item = bench.item(*((kind, key, at) for kind, at, _ in steps), key=idempotency_key)
     for entry, (_, _, occurred) in zip(item.entries, steps, strict=True):
-        event = bench.entry(entry.built.event.draft.event_type, key, 0 if occurred is None else occurred).built.event
-        if occurred is not None:
-            entry.built.event.draft.occurred_at = event.created_at
         entry.has_past = False
-    if together:
-        return [item]
-    return [WriteRequest([entry], item.rules) for entry in item.entries]
+        if occurred is not None:
+            entry.built.event.draft.occurred_at = NOON + timedelta(seconds=occurred)
+    return [WriteRequest([entry], item.rules) for entry in item.entries] if apart else [item]
 
 
 def check(database: Database, keys: Sequence[str]) -> None:
@@ -207,49 +222,110 @@ def check(database: Database, keys: Sequence[str]) -> None:
         assert {row["alert_id"] for row in opened} <= carried, f"{key}: an alert that no event carries"
 
 
-def orders(length: int) -> Iterator[tuple[int, ...]]:
-    """Yield orders of the steps of two sides: one side goes first, the other one cuts in once, for 1 to all steps."""
-    for first in (0, 1):
-        for begin in range(length + 1):
-            for count in range(1, length + 1):
-                yield (*([first] * begin), *([1 - first] * count), *([first] * (length - begin)))
+def orders() -> Iterator[tuple[int, ...]]:
+    """Yield orders of the steps of two sides: in `make test` those in which one side cuts in once, else all."""
+    if ROUNDS:
+        for places in itertools.combinations(range(2 * STEPS), STEPS):
+            yield tuple(int(place in places) for place in range(2 * STEPS))
+        return
+    for first, begin, count in itertools.product((0, 1), range(STEPS + 1), range(1, STEPS + 1, 2)):
+        yield (*([first] * begin), *([1 - first] * count), *([first] * (STEPS - begin)))
 
 
 def race(
     sides: tuple[Side, Side],
-    before: Sequence[Step],
-    works: tuple[Sequence[Step], Sequence[Step]],
+    batches: Sequence[Callable[[Bench], list[WriteRequest]]],
     order: Sequence[int],
-    *,
     crash: tuple[int, int] | None = None,
-    idempotency_key: str = "",
-    together: bool = True,
-) -> str:
-    """Run two batches in an order of steps, and return the event_key."""
+) -> None:
+    """Run two batches in an order of steps.
+
+    Args:
+        crash: the side that dies, and at which call of a store.
+    """
+    for number, side in enumerate(sides):
+        side.start(batches[number](side.bench), crash[1] if crash is not None and crash[0] == number else None)
+    for number in order:
+        sides[number].stepper.step()
+    for side in sides:
+        side.stepper.release()
+    for side in sides:
+        side.join()
+
+
+def run_race(sides: tuple[Side, Side], name: str, order: Sequence[int], crash: tuple[int, int] | None = None) -> str:
+    """Run one of RACES on a new key, and return the key."""
+    before, *works = RACES[name]
     key = f"key-{next(KEYS)}"
     for step in before:
-        sides[0].stepper.free = True
-        sides[0].bench.run(*items(sides[0].bench, key, [step]))
-    for number, side in enumerate(sides):
-        crash_at = crash[1] if crash is not None and crash[0] == number else None
-        name = f"{idempotency_key}-{key}" if idempotency_key else ""
-        side.start(items(side.bench, key, works[number], name, together=together), crash_at)
-    for number in order:
-        sides[number].step()
-    for number in (order[-1], 1 - order[-1]):
-        sides[number].finish()
+        sides[0].bench.run(*batch_of(sides[0].bench, key, [step]))
+    race(sides, [partial(batch_of, key=key, steps=steps) for steps in works], order, crash)
     return key
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_alerts_agree_with_conditions_after_every_order_of_steps(sides: tuple[Side, Side], name: str) -> None:
-    before, *works = RACES[name]
-    length = 7
     keys = []
-    for begin in range(length + 1):
-        for first in (0, 1):
-            order = (*([first] * begin), *([1 - first] * length), *([first] * (length - begin)))
-            keys.append(race(sides, before, (works[0], works[1]), order))
-            assert all(isinstance(result, CreateResult) for side in sides for result in side.results)
-            assert all(len(side.results) == 1 for side in sides)
+    for order in orders():
+        keys.append(run_race(sides, name, order))
+        assert [[type(result) for result in side.results] for side in sides] == [[CreateResult]] * 2, order
     check(sides[0].bench.database, keys)
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_alerts_agree_with_conditions_after_a_crash_at_any_step(sides: tuple[Side, Side], name: str) -> None:
+    crashes = itertools.product((0, 1), range(6))
+    keys = [
+        run_race(sides, name, (*([first] * begin), *([1 - first] * STEPS)), crash)
+        for crash in crashes
+        for first, begin in itertools.product((0, 1), range(0, STEPS, 2))
+    ]
+    check(sides[0].bench.database, keys)
+
+
+@pytest.mark.parametrize("crash", [None, *itertools.product((0, 1), range(6))], ids=str)
+def test_one_idempotency_key_at_both_sides_stores_its_events_once(
+    sides: tuple[Side, Side], crash: tuple[int, int] | None
+) -> None:
+    database = sides[0].bench.database
+    keys = []
+    for order in orders() if crash is None else [[0, 1] * STEPS, [0] * 3 + [1] * STEPS, [1] * 3 + [0] * STEPS]:
+        key = f"key-{next(KEYS)}"
+        keys.append(key)
+        steps = [(ALERT, 0, None), (RECOVERY, 1, None), (ALERT, 2, None)]
+        work = partial(batch_of, key=key, steps=steps, idempotency_key=f"record of {key}")
+        race(sides, [work, work], order, crash)
+        retry, *others = [*sides[0].bench.run(*work(sides[0].bench)), *sides[0].results, *sides[1].results]
+        assert isinstance(retry, CreateResult)
+        results = [result for result in others if isinstance(result, CreateResult)]
+        assert len(results) == 2 if crash is None else 1 <= len(results) <= 2
+        assert [result.event_ids for result in results] == [retry.event_ids] * len(results)
+        assert sum(not result.duplicate for result in (retry, *results)) == 1
+        stored = list(database["event"].find({"event_key": key}))
+        assert sorted(row["event_id"] for row in stored) == sorted(retry.event_ids)
+        assert len(stored) == 3
+    check(database, keys)
+
+
+def test_random_races_leave_alerts_that_agree(sides: tuple[Side, Side]) -> None:
+    chance = random.Random(18)
+
+    def steps(most: int, begin: float) -> list[Step]:
+        kinds = [chance.choice((ALERT, RECOVERY)) for _ in range(chance.randint(1, most))]
+        return [
+            (kind, begin + place, chance.choice((None, None, begin - 3, begin + 2))) for place, kind in enumerate(kinds)
+        ]
+
+    keys = []
+    for number in range(80 * ROUNDS or 300):
+        key = f"key-{next(KEYS)}"
+        keys.append(key)
+        for step in steps(3, 0)[chance.randint(0, 1) :]:
+            sides[0].bench.run(*batch_of(sides[0].bench, key, [step]))
+        apart = chance.random() < 0.5
+        begin = chance.choice((5, 700))
+        works = [partial(batch_of, key=key, steps=steps(3, begin), apart=apart) for _ in sides]
+        crash = (chance.randint(0, 1), chance.randint(0, 5)) if number % 3 == 0 else None
+        race(sides, works, [chance.randint(0, 1) for _ in range(2 * STEPS)], crash)
+    check(sides[0].bench.database, keys)
+    assert find(sides[0].bench.database, 5000) == Disagreements()
