@@ -7,7 +7,7 @@
     commit
 
 If another replica was faster, the batch is decided again. If it conflicts several times it is divided, so that one
-condition that another replica keeps locked does not hold up the others.
+condition that another replica keeps locked delays no other.
 """
 
 import random
