@@ -5,8 +5,8 @@
 It speaks the wire protocol (OP_MSG, and OP_QUERY for the first greeting) and nothing else of MongoDB is in it: small
 collections (webhooks) are kept in memory, events are not kept at all. Every find on `event` is answered with made-up
 events, as many as asked for; every look-up of a condition or a claim finds nothing, as for a key that is new; every
-write is acknowledged after the set latency, as many as are sent at once. A query it does not know is an error, not
-an empty reply, which would make wrong figures unnoticed.
+write or commit is acknowledged after the set latency, as many as are sent at once. A query it does not know is an error,
+not an empty reply, which would make wrong figures unnoticed.
 
 A mongod takes milliseconds and a core of its own where this takes microseconds. What it cannot show is what a database
 does.
@@ -28,6 +28,7 @@ _HEADER = struct.Struct("<iiii")
 _OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
 _CHECKSUM, _MORE_TO_COME = 1, 2
 _WRITES = frozenset({"insert", "update", "delete", "findAndModify", "findandmodify"})
+_IN_TRANSACTION = b"\x08autocommit\x00"  # a field of type bool
 # Keys that are new have no condition, claim or alert; what is written to these collections is forgotten.
 _ALWAYS_EMPTY = frozenset({"condition", "idempotency_key", "alert"})
 
@@ -242,7 +243,9 @@ class _Connection(asyncio.Protocol):
             return
         reply = b"\0\0\0\0\0" + document
         packed = _HEADER.pack(16 + len(reply), 0, request, _OP_MSG) + reply
-        if self._double.write_latency and name in _WRITES:
+        # Within a transaction only its commit waits for the journal.
+        waits = name == "commitTransaction" or (name in _WRITES and _IN_TRANSACTION not in message)
+        if self._double.write_latency and waits:
             asyncio.get_running_loop().call_later(self._double.write_latency, self._transport.write, packed)
         else:
             self._transport.write(packed)

@@ -21,6 +21,7 @@ START_SECONDS = 60.0
 SMALL = (
     *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"),
     *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+    *("--setParameter", "transactionLifetimeLimitSeconds=10"),  # as docs/operations.md asks for
     "--wiredTigerEngineConfigString",
     "log=(enabled=true,remove=true,path=journal,compressor=snappy,file_max=10MB,prealloc=false)",
 )

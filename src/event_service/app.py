@@ -12,14 +12,14 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 
 from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
-from event_service.errors import EventServiceError, Unavailable
+from event_service.errors import Unavailable
 from event_service.events.alert_rate_limit import AlertRateLimit
 from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.alert_rules import AlertRules
@@ -51,6 +51,7 @@ from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
 from event_service.store.requirements.check import check_database, missing_right
+from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.otlp_metrics import start_metrics
@@ -61,7 +62,6 @@ from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rate_limit import WebhookRateLimit
 from event_service.wire.timestamps import utc_now
 
-RECOVER_EVERY_SECONDS = 60.0
 DATABASE_SECONDS = 30.0
 
 # Shares of the grace period: for the parts that stop after the servers, and for the process to exit.
@@ -152,8 +152,6 @@ class App:
             time_limit=client.time_limit,
         )
         parts.push_async_callback(lambda: writer.close(self._left()))
-        recovery = recover_periodically(committer.recover, threads.reads, RECOVER_EVERY_SECONDS)
-        parts.push_async_callback(_cancel, asyncio.create_task(recovery))
         admission = traced_admission(tracing)(
             writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
         )
@@ -298,23 +296,6 @@ def build(settings: Settings) -> App:
     return App(settings)
 
 
-async def recover_periodically(recover: Callable[[datetime], int], threads: ThreadPool, interval: float) -> None:
-    """Finish writes that a crashed process left half done: now, and then every `interval` seconds.
-
-    Args:
-        recover: `Committer.recover`.
-    """
-    while True:
-        try:
-            if recovered := await threads.run(recover, datetime.now(UTC)):
-                _log.warning("closed %d alerts that an earlier process had not closed before it ended", recovered)
-        except EventServiceError as error:  # the database may be unavailable; the next round tries again
-            _log.info("cannot look for alerts to close: %s", error)
-        except Exception:  # one unreadable row must not end recovery for the rows of the next round
-            _log.exception("cannot close the alerts that an earlier process left open")
-        await asyncio.sleep(interval)
-
-
 def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) -> _ThreadPools:
     pools = _ThreadPools(
         reads=ThreadPool(settings.read_threads),
@@ -332,6 +313,7 @@ def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) ->
 
 def _committer(database: client.Database, timeout_ms: int, alert_rate_limit: AlertRateLimit) -> Committer:
     return Committer(
+        transaction=partial(transaction, database),
         conditions=ConditionStore(database, timeout_ms),
         alerts=AlertStore(database, timeout_ms),
         events=EventWriter(database, timeout_ms),
@@ -395,11 +377,6 @@ async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
         await asyncio.wait_for(closing, seconds)
     except TimeoutError:
         _log.warning("the grace period is over; a part was stopped before it had finished")
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _http_url(settings: Settings, server: HttpServer) -> str:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 
-from event_service.concurrency.group_commit import Commit, GroupCommit, Retry
+from event_service.concurrency.group_commit import Commit, GroupCommit
 from event_service.concurrency.thread_pool import RunInThread, ThreadPool
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
@@ -74,7 +74,7 @@ def measured(
 ) -> Commit[WriteRequest, CreateResult]:
     """Wrap the commit of the writer: invalidate the reader's caches, and record duration and failures."""
 
-    def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | Retry]:
+    def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
         started, failed = time.monotonic(), True
         try:
             outcomes = committer(batch)

@@ -1,7 +1,6 @@
-"""The service is killed at every write of a batch: the next start or a retry recovers."""
+"""The service is killed at every write of a batch: nothing of it is stored, and a retry stores all of it."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -19,17 +18,20 @@ from tests.waiting import wait_until
 Write = tuple[str, str, int]
 
 # Every write of a batch in its order: command, collection, how many of the kind go before it.
+COMMIT: Write = ("commitTransaction", "", 0)
+
+# Every write of a batch in its order: command, collection, how many of the kind go before it.
 WRITES: list[Write] = [
-    ("insert", "idempotency_key", 0),
     ("insert", "alert", 0),
     ("update", "condition", 0),
+    ("insert", "condition", 0),
     ("insert", "event", 0),
     ("update", "alert", 0),
-    ("update", "condition", 1),
-    ("update", "idempotency_key", 0),
+    ("insert", "idempotency_key", 0),
+    COMMIT,
 ]
 POINTS = scaled(
-    [(WRITES[3], True), (WRITES[4], True), (WRITES[6], False)],
+    [(WRITES[3], True), (COMMIT, True), (COMMIT, False)],
     [(write, before) for write in WRITES for before in (True, False)],
 )
 
@@ -43,11 +45,11 @@ def database(database_uri: str, database_name: str) -> Iterator[Database]:
 
 def name_of(point: tuple[Write, bool]) -> str:
     (command, collection, nth), before = point
-    return f"{'before' if before else 'after'}-{command}-{collection}-{nth + 1}"
+    return "-".join(["before" if before else "after", command, *([collection] if collection else []), str(nth + 1)])
 
 
 @pytest.mark.parametrize("point", POINTS, ids=name_of)
-def test_crash_between_two_writes_of_a_batch_is_recovered(
+def test_crash_between_two_writes_of_a_batch_stores_nothing_of_it(
     make_service: MakeService, proxy: MongoProxy, database: Database, point: tuple[Write, bool]
 ) -> None:
     service = make_service(proxy.uri).start()
@@ -56,12 +58,15 @@ def test_crash_between_two_writes_of_a_batch_is_recovered(
     payload = {"results": [{"event_key": "old", "event_type": "RECOVERY"}, {"event_key": "new"}]}
 
     crash(service, proxy, point, lambda: service.create_event(webhook, payload, idempotency_key="k"))
-    start_later(service, database)
-    recovered = database["event"].count_documents({"event_type": "RECOVERY"})
-    assert states(database)["old"] == ("RESOLVED" if recovered else "TRIGGERED")
+    service.start()
+    if point == (COMMIT, False):
+        assert states(database) == {"old": "RESOLVED", "new": "TRIGGERED"}
+    else:
+        assert states(database) == {"old": "TRIGGERED"}
+        assert database["event"].count_documents({}) == 1
 
     for _ in range(2):
-        service.create_event(webhook, payload, idempotency_key="k")
+        send_until_ok(service, webhook, payload)
     rows = events_of(service, webhook)
     assert sorted((row["event_key"], row["event_type"]) for row in rows) == [
         ("new", "ALERT"), ("old", "ALERT"), ("old", "RECOVERY"),
@@ -72,10 +77,10 @@ def test_crash_between_two_writes_of_a_batch_is_recovered(
     assert service.stop() == 0
 
 
-def test_crash_between_two_parts_of_a_large_batch_is_recovered(
+def test_crash_between_two_parts_of_a_large_create_is_recovered(
     make_service: MakeService, proxy: MongoProxy, database: Database
 ) -> None:
-    """Events of more bytes than one command takes are written by several."""
+    """Events of more bytes than one transaction takes are written by several."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()
     service.create_event(webhook, {"event_key": "old"})
@@ -89,9 +94,9 @@ def test_crash_between_two_parts_of_a_large_batch_is_recovered(
         lambda: service.create_event(webhook, payload, idempotency_key="k"),
     )
     assert 1 < database["event"].count_documents({}) < 6
-    start_later(service, database)
+    service.start()
     for _ in range(2):
-        service.create_event(webhook, payload, idempotency_key="k")
+        send_until_ok(service, webhook, payload)
     assert sorted(database["event"].distinct("event_key")) == [*(event["event_key"] for event in heavy), "old"]
     assert database["event"].count_documents({}) == 6
     assert states(database) == {"old": "RESOLVED", **{event["event_key"]: "TRIGGERED" for event in heavy}}
@@ -108,13 +113,19 @@ def crash(service: Service, proxy: MongoProxy, point: tuple[Write, bool], send: 
     assert proxy.trap.sprung.is_set()
 
 
-def start_later(service: Service, database: Database) -> None:
-    """Restart it, and wait until it has completed pending resolutions."""
-    # A start leaves alone what may still be under way at another replica: this crash is made to look a minute old.
-    past = datetime.now(UTC) - timedelta(minutes=2)
-    database["condition"].update_many({"pending_since": {"$exists": True}}, {"$set": {"pending_since": past}})
-    service.start()
-    wait_until(lambda: database["condition"].count_documents({"pending_since": {"$exists": True}}) == 0)
+def send_until_ok(service: Service, webhook: tuple[str, str], payload: dict[str, Any]) -> None:
+    """Send as a sender does: the killed service's transaction locks its conditions until mongod aborts it."""
+
+    def sent() -> bool:
+        try:
+            service.create_event(webhook, payload, idempotency_key="k")
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:  # type: ignore[attr-defined]
+                raise
+            return False
+        return True
+
+    wait_until(sent, 60)
 
 
 def states(database: Database) -> dict[str, str]:
@@ -124,7 +135,7 @@ def states(database: Database) -> dict[str, str]:
 
 
 def test_every_acknowledged_write_is_journalled(make_service: MakeService, proxy: MongoProxy) -> None:
-    """Every write of a create asks for the journal, or is followed by one that does: the journal is one log."""
+    """Every write of a create is in a transaction, which asks for the journals of a majority."""
     service = make_service(proxy.uri).start()
     webhook = service.create_webhook()
     service.create_event(webhook, {"event_key": "old"})
@@ -136,15 +147,16 @@ def test_every_acknowledged_write_is_journalled(make_service: MakeService, proxy
         service.create_event(webhook, payload, idempotency_key=f"k{number}")
         written, proxy.commands = proxy.commands, None
         writes = [
-            (command, command.get("writeConcern", {}))
+            command
             for command in written
             if next(iter(command)) in {"insert", "update", "delete"} and "webhook" not in command.values()
         ]
         assert {"idempotency_key", "condition", "alert", "event"} <= {
-            str(command.get("insert") or command.get("update")) for command, _ in writes
+            str(command.get("insert") or command.get("update")) for command in writes
         }
-        late = [position for position, (_, concern) in enumerate(writes) if not concern.get("j")]
-        assert all(concern.get("w") == "majority" for _, concern in writes), writes
-        assert all(any(concern.get("j") for _, concern in writes[position:]) for position in late), writes
-        assert all(concern.get("j") for command, concern in writes if "insert" in command), writes
+        (commit,) = (command for command in written if "commitTransaction" in command)
+        assert (commit["writeConcern"]["w"], commit["writeConcern"]["j"]) == ("majority", True)
+        assert {(one["lsid"]["id"], one["txnNumber"], one["autocommit"]) for one in writes} == {
+            (commit["lsid"]["id"], commit["txnNumber"], False)
+        }
     assert service.stop() == 0

@@ -1,13 +1,14 @@
-"""Batches of creates on a real store: first and repeated attempts, crashes, other replicas."""
+"""Batches of creates on a real mongod: first and repeated attempts, crashes, other replicas."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from event_service.concurrency.group_commit import RETRY
-from event_service.errors import AlreadyExists, Unavailable
+from event_service.errors import AlreadyExists, TooLarge, Unavailable
 from event_service.events.alert_rules import AlertRules, condition_id_of
 from event_service.events.committer import Committer
 from event_service.events.event_builder import EncodedEvent, new_event_id
@@ -20,7 +21,10 @@ from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
 from event_service.store.event_writer import EventWriter
 from event_service.store.idempotency_keys import IdempotencyStore
+from event_service.store.transaction import Conflict, transaction
 from event_service.wire.event_info import encode_event
+
+pytestmark = pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)  # mongomock has no transactions
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RULES = AlertRules(duplicate_event_time=timedelta(seconds=600))
@@ -31,6 +35,10 @@ class Bench:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        for name in {"alert", "condition", "event", "idempotency_key", "event_rollup"} - set(
+            database.list_collection_names()
+        ):
+            database.create_collection(name)
         self.conditions = ConditionStore(database, 5000)
         self.alerts = AlertStore(database, 5000)
         self.events = EventWriter(database, 5000)
@@ -39,6 +47,7 @@ class Bench:
 
     def committer(self, **replaced: Any) -> Committer:
         parts: dict[str, Any] = {
+            "transaction": partial(transaction, self.database),
             "conditions": self.conditions,
             "alerts": self.alerts,
             "events": self.events,
@@ -62,24 +71,15 @@ class Bench:
         return WriteRequest([self.entry(*event) for event in events], RULES, request)
 
     def run(self, *items: WriteRequest) -> list[CreateResult | Exception]:
-        """Commit as the writer does: requests to be retried go into the next batch."""
-        results: dict[int, CreateResult | Exception] = {}
-        waiting = list(enumerate(items))
-        for _ in range(20):
-            outcomes = self.commit([item for _, item in waiting])
-            rest = []
-            for (index, item), outcome in zip(waiting, outcomes, strict=True):
-                if outcome is RETRY:
-                    rest.append((index, item))
-                elif isinstance(outcome, CreateResult | Exception):
-                    results[index] = outcome
-            waiting = rest
-            if not waiting:
-                return [results[index] for index in range(len(items))]
-        raise AssertionError("retried without end")
+        return self.commit(items)
 
     def alert_states(self) -> list[tuple[str, str | None]]:
         return sorted((row["state"], row.get("resolved_by")) for row in self.database["alert"].find())
+
+    def contents(self) -> dict[str, list[dict[str, Any]]]:
+        """Return all documents of every collection."""
+        names = self.database.list_collection_names()
+        return {name: list(self.database[name].find().sort("_id")) for name in names}
 
     def stored(self, key: str) -> list[dict[str, Any]]:
         return list(self.database["event"].find({"event_key": key}).sort("_id"))
@@ -199,107 +199,167 @@ def dying(store: Any, method: str) -> Any:
 
 
 STEPS = [
-    ("records", "add"),
+    ("records", "find"),
+    ("conditions", "find"),
     ("alerts", "open"),
     ("conditions", "save"),
     ("events", "insert"),
     ("alerts", "close"),
-    ("conditions", "settle"),
-    ("records", "complete"),
+    ("records", "save"),
 ]
 
 
 @pytest.mark.parametrize(("store", "method"), STEPS)
-def test_retry_completes_a_crash_between_any_two_steps(bench: Bench, store: str, method: str) -> None:
+def test_crash_between_any_two_steps_stores_nothing(bench: Bench, store: str, method: str) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
+    before = bench.contents()
     batch = [bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b")]
     with pytest.raises(Crash):
         bench.committer(**{store: dying(getattr(bench, store), method)})(batch)
-    results = bench.run(bench.item((RECOVERY, "a", 1), key="r"), bench.item((ALERT, "b", 1), key="b"))
-    bench.commit.recover(NOON + timedelta(days=1))
+    assert bench.contents() == before
+    results = bench.run(*batch)
     assert all(isinstance(result, CreateResult) and len(result.event_ids) == 1 for result in results)
     assert [row["event_type"] for row in bench.stored("a")] == ["ALERT", "RECOVERY"]
     assert len({row["alert_id"] for row in bench.stored("a")}) == 1
     assert len(bench.stored("b")) == 1
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
-    assert not bench.conditions.pending(NOON + timedelta(days=2))
 
 
-@pytest.mark.parametrize(("store", "method"), STEPS[4:6])
-def test_recover_completes_a_crash_after_the_recovery_was_stored(bench: Bench, store: str, method: str) -> None:
-    bench.run(bench.item((ALERT, "a", 0)))
-    with pytest.raises(Crash):
-        bench.committer(**{store: dying(getattr(bench, store), method)})([bench.item((RECOVERY, "a", 1))])
-    assert bench.commit.recover(NOON + timedelta(seconds=30)) == 0
-    assert bench.commit.recover(NOON + timedelta(days=1)) == 1
-    assert bench.alert_states() == [("RESOLVED", "RECOVERED")]
-    bench.run(bench.item((ALERT, "a", 2)))
-    assert len({row["alert_id"] for row in bench.stored("a")}) == 2
+class Interrupted:
+    """A store before whose method something else happens, the first times."""
+
+    def __init__(self, store: Any, method: str, meanwhile: Callable[[], object], times: int = 1) -> None:
+        self._store, self._method, self._meanwhile, self.left = store, method, meanwhile, times
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self.left:
+            self.left -= 1
+            self._meanwhile()
+        return getattr(self._store, name)
 
 
-def test_a_crash_before_the_recovery_was_stored_leaves_the_alert_open(bench: Bench) -> None:
-    bench.run(bench.item((ALERT, "a", 0)))
-    with pytest.raises(Crash):
-        bench.committer(events=dying(bench.events, "insert"))([bench.item((RECOVERY, "a", 1))])
-    bench.commit.recover(NOON + timedelta(days=1))
-    assert bench.alert_states() == [("TRIGGERED", None)]
-    bench.run(bench.item((RECOVERY, "a", 2)))
-    assert bench.alert_states() == [("RESOLVED", "RECOVERED")]
-
-
-def test_lost_compare_and_set_is_decided_again(bench: Bench) -> None:
+def test_a_batch_is_decided_again_after_another_replica_was_faster(bench: Bench) -> None:
     bench.run(bench.item((ALERT, "a", 0)))
     other = bench.committer()
-
-    class Slow:
-        """Between this replica's look and its write, another one resolves the alert."""
-
-        done = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bench.conditions, name)
-
-        def save(self, rows: Any) -> list[bool]:
-            if not self.done:
-                self.done = True
-                other([bench.item((RECOVERY, "a", 1))])
-            return bench.conditions.save(rows)
-
-    bench.commit = bench.committer(conditions=Slow())
-    bench.run(bench.item((ALERT, "a", 2)))
-    rows = bench.stored("a")
-    assert [row["event_type"] for row in rows] == ["ALERT", "ALERT", "RECOVERY"] or len(rows) == 3
-    assert len({row["alert_id"] for row in rows}) == 2
+    faster = Interrupted(bench.conditions, "save", lambda: other([bench.item((RECOVERY, "a", 1))]))
+    bench.committer(conditions=faster)([bench.item((ALERT, "a", 2))])
+    first, recovery, second = sorted(bench.stored("a"), key=lambda row: row["created_at"])
+    assert first["alert_id"] == recovery["alert_id"] != second["alert_id"]
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
 
 
-def test_alert_during_a_recovery_on_another_replica_opens_the_next(bench: Bench) -> None:
-    bench.run(bench.item((ALERT, "a", 0)))
-
-    class Between:
-        """The other replica's alert comes after this one has noted its recovery and before it stores it."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bench.events, name)
-
-        def insert(self, events: Any) -> Any:
-            bench.run(bench.item((ALERT, "a", 2)))
-            return bench.events.insert(events)
-
-    bench.committer(events=Between())([bench.item((RECOVERY, "a", 1))])
+def test_a_locked_condition_delays_no_other_create(bench: Bench) -> None:
+    """Another replica holds one condition in a transaction that it does not end."""
+    bench.run(bench.item((ALERT, "a", 0)), bench.item((ALERT, "b", 0)))
+    other = bench.database.client.start_session()
+    other.start_transaction()
+    bench.database["condition"].update_one({"event_key": "a"}, {"$set": {"was_firing": True}}, session=other)
+    batch = [bench.item((RECOVERY, key, 1)) for key in "bacd"]
+    results = bench.run(*batch)
+    assert [type(result) for result in results] == [CreateResult, Unavailable, CreateResult, CreateResult]
     assert bench.alert_states() == [("RESOLVED", "RECOVERED"), ("TRIGGERED", None)]
-    opened, recovered, again = sorted(bench.stored("a"), key=lambda row: row["created_at"])
-    assert opened["alert_id"] == recovered["alert_id"] != again["alert_id"]
-    bench.run(bench.item((RECOVERY, "a", 3)))
+    other.abort_transaction()
+    (result,) = bench.run(batch[1])
+    assert isinstance(result, CreateResult)
     assert bench.alert_states() == [("RESOLVED", "RECOVERED")] * 2
 
 
-def test_recover_waits_a_minute_from_receipt(bench: Bench) -> None:
-    bench.run(bench.item((ALERT, "a", 0)))
+def test_a_refused_event_fails_its_create_only(bench: Bench) -> None:
+    huge = bench.item((ALERT, "huge", 0), (ALERT, "beside", 0))
+    huge.entries[0].built.event.draft.raw_data = {"text": "x" * 17_000_000}
+    results = bench.run(bench.item((ALERT, "a", 0), key="a"), huge, bench.item((ALERT, "b", 0)))
+    assert [type(result) for result in results] == [CreateResult, TooLarge, CreateResult]
+    assert [len(bench.stored(key)) for key in ("a", "huge", "beside", "b")] == [1, 0, 0, 1]
+    assert bench.alert_states() == [("TRIGGERED", None)] * 2
+
+
+def large(bench: Bench, count: int, key: str = "") -> WriteRequest:
+    """Return a create of alerts with 3 KB each, and an unmatched recovery."""
+    item = bench.item(*((ALERT, f"key-{number}", 0) for number in range(count)), (RECOVERY, "never", 0), key=key)
+    for entry in item.entries:
+        entry.built.event.draft.raw_data = {"text": "x" * 3_000}
+        entry.built = EncodedEvent(entry.built.event, encode_event(entry.built.event))
+    return item
+
+
+def test_a_create_too_large_for_one_transaction_is_written_in_parts(bench: Bench) -> None:
+    (result,) = bench.run(large(bench, 4000))
+    assert isinstance(result, CreateResult)
+    assert (len(set(result.event_ids)), result.unmatched) == (4000, ("never",))
+    assert bench.database["event"].count_documents({}) == 4000
+    assert bench.alert_states() == [("TRIGGERED", None)] * 4000
+
+
+@pytest.mark.parametrize(("store", "method"), STEPS)
+def test_a_create_in_parts_goes_on_after_a_crash(bench: Bench, store: str, method: str) -> None:
+    calls: list[int] = []
+
+    def dying_at_the_second() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Crash
+
+    interrupted = Interrupted(getattr(bench, store), method, dying_at_the_second, times=2)
     with pytest.raises(Crash):
-        bench.committer(alerts=dying(bench.alerts, "close"))([bench.item((RECOVERY, "a", 100))])
-    assert bench.commit.recover(NOON + timedelta(seconds=130)) == 0
-    assert bench.commit.recover(NOON + timedelta(seconds=161)) == 1
+        bench.committer(**{store: interrupted})([large(bench, 3000, "k")])
+    assert 0 < bench.database["event"].count_documents({}) < 3000
+    results = [bench.run(large(bench, 3000, "k"))[0] for _ in range(2)]
+    assert bench.database["event"].count_documents({}) == 3000
+    assert bench.alert_states() == [("TRIGGERED", None)] * 3000
+    first, again = results
+    assert isinstance(first, CreateResult)
+    assert isinstance(again, CreateResult)
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert first.event_ids == again.event_ids
+    assert set(first.event_ids) == set(bench.database["event"].distinct("event_id"))
+
+
+def test_a_taken_event_id_is_replaced(bench: Bench) -> None:
+    (first,) = bench.run(bench.item((ALERT, "a", 0)))
+    assert isinstance(first, CreateResult)
+    item = bench.item((ALERT, "b", 0), (ALERT, "b", 1), key="k")
+    item.entries[1].rename(first.event_ids[0])
+    (second,) = bench.run(item)
+    assert isinstance(second, CreateResult)
+    assert len({*first.event_ids, *second.event_ids}) == 3
+    assert sorted(row["event_id"] for row in bench.stored("b")) == sorted(second.event_ids)
+
+
+def test_an_alert_left_without_its_condition_is_replaced(bench: Bench) -> None:
+    """A backup that was made of a running service may hold an alert that is newer than its condition."""
+    bench.run(bench.item((ALERT, "a", 0)))
+    bench.database["condition"].delete_many({})
+    item = bench.item((ERROR, "a", 1))
+    item.entries[0].has_past = False
+    (result,) = bench.run(item)
+    assert isinstance(result, CreateResult)
+    assert bench.alert_states() == [("ERROR", None)]
+
+
+def test_an_event_made_a_recovery_may_become_an_alert_again(bench: Bench) -> None:
+    """What one attempt decides does not bind the next."""
+    bench.run(bench.item((ALERT, "a", 0)))
+    bench.database["condition"].update_one({}, {"$set": {"was_firing": True}})
+    item = bench.item((ALERT, "a", 1))
+    item.entries[0].built.event.draft.recovers_if_troubled = True
+
+    def meanwhile() -> None:
+        bench.database["condition"].update_one({}, {"$set": {"was_firing": False}})
+        raise Conflict
+
+    bench.committer(alerts=Interrupted(bench.alerts, "open", meanwhile))([item])
+    assert [row["event_type"] for row in bench.stored("a")] == ["ALERT", "ALERT"]
+
+
+def test_a_lost_connection_is_tried_once_more(bench: Bench) -> None:
+    def lose() -> None:
+        raise Conflict(disconnected=True)
+
+    (result,) = bench.committer(records=Interrupted(bench.records, "save", lose))([bench.item((ALERT, "a", 0))])
+    assert isinstance(result, CreateResult)
+    with pytest.raises(Unavailable):
+        bench.committer(records=Interrupted(bench.records, "save", lose, 2))([bench.item((ALERT, "b", 0))])
+    assert (len(bench.stored("a")), len(bench.stored("b"))) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +390,7 @@ def test_webhook_of_this_service_is_not_searched_for_past_events(bench: Bench) -
     def look(_: object) -> None:
         raise AssertionError("asked in vain")
 
-    events = SimpleNamespace(insert=bench.events.insert, existing=bench.events.existing, newest_alerts=look)
+    events = SimpleNamespace(insert=bench.events.insert, newest_alerts=look)
     commit = bench.committer(events=events)
     known, ours = bench.item((ALERT, "a", 0)), bench.item((ALERT, "b", 0))
     ours.entries[0].has_past = False

@@ -110,3 +110,17 @@ def test_unknown_query_is_an_error(database: Database[dict[str, object]]) -> Non
         database.webhook.find_one({"name": {"$gt": "a"}})
     with pytest.raises(OperationFailure, match="does not know"):
         database.command("mapReduce", "event")
+
+
+def test_only_the_commit_of_a_transaction_waits(database: Database[dict[str, object]]) -> None:
+    with database.client.start_session() as session:
+        started = time.monotonic()
+        session.start_transaction()
+        assert database.condition.find_one({"_id": "c"}, session=session) is None
+        for _ in range(3):
+            database.event.insert_one({}, session=session)
+        session.commit_transaction()
+        assert LATENCY <= time.monotonic() - started < 4 * LATENCY
+        session.start_transaction()
+        database.event.insert_one({}, session=session)
+        session.abort_transaction()

@@ -84,18 +84,19 @@ def init(
 
 @app.command()
 def migrate(as_json: Json = False) -> None:
-    """Migrate an upstream database: create indexes, hash access keys, add encoded events.
+    """Migrate an upstream database: create indexes, hash access keys, add encoded events. Repair alerts.
 
     Optional; services can run before and during it. Upstream services must not run, since they read access keys in
     plain text. It can be interrupted and run again.
     """
     from event_service.store import indexes  # noqa: PLC0415 - heavy
-    from event_service.store.maintenance import migration  # noqa: PLC0415
+    from event_service.store.maintenance import alert_states, migration  # noqa: PLC0415
     from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
     settings = load_settings({})
     with opened(settings, actions=TO_MAINTAIN) as database, progress_bar() as bar:
         building = indexes.ensure(database)
+        alerts = sum(alert_states.repair(database, settings.query_timeout_ms))
         left = migration.backlog(database)
         task = bar.add_task("events", total=left.events)
         done = migration.migrate(
@@ -107,9 +108,11 @@ def migrate(as_json: Json = False) -> None:
         if waiting is not None:
             bar.remove_task(waiting)
     if as_json:
-        print_json({"access_keys": done.keys, "events": done.events, "events_left": done.left})
+        print_json({"access_keys": done.keys, "events": done.events, "events_left": done.left, "alerts": alerts})
         return
     console().print(f"Hashed {done.keys} access keys; encoded {done.events} events.")
+    if alerts:
+        console().print(f"Closed {alerts} conditions and alerts that disagreed.")
     if done.left:
         console().print(f"{done.left} events are too large to store their encoded form; they are encoded at each read.")
 

@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -27,23 +26,13 @@ Outcome = TypeVar("Outcome")
 log = logging.getLogger(__name__)
 
 
-class Retry(Enum):
-    """The outcome of a request that the commit could not finish: it comes first in the next batch."""
-
-    RETRY = "retry"
-
-
-RETRY = Retry.RETRY
-
-Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception | Retry]]
+Commit: TypeAlias = Callable[[Sequence[Request]], Sequence[Outcome | Exception]]
 
 COMMIT_SECONDS = 1.8
 """Time limit of all steps of one batch, so that a caller is answered within 2 s."""
 
-_MOST_RETRIES = 64  # of one request; after that the caller is asked to send again
 _SECONDS_PER_REQUEST = 0.01  # beyond COMMIT_SECONDS, for a request with more events than a batch
 _SECONDS_PER_BYTE = 1e-7  # the same for one with more bytes
-_RETRY_PAUSE = 0.002  # seconds: the replica that won a compare-and-set needs a moment to finish
 _LEAST_RETRY_AFTER, _MOST_RETRY_AFTER = 0.05, 5.0  # seconds
 _LEAST_BATCH = 8  # events; a smaller batch says nothing about throughput
 _LARGE_BATCH = 32  # events; from here on a batch measures the events rather than its commit
@@ -51,14 +40,13 @@ _FIRST_GUESS = 0.001  # seconds per event
 
 
 class _Item(Generic[Request]):
-    __slots__ = ("count", "dropped", "future", "request", "retries", "size")
+    __slots__ = ("count", "dropped", "future", "request", "size")
 
     def __init__(self, request: Request, size: int, count: int, future: "asyncio.Future[Any]") -> None:
         self.request = request
         self.size = size
         self.count = count
         self.future = future
-        self.retries = 0
         self.dropped = False
 
 
@@ -127,7 +115,7 @@ class GroupCommit(Generic[Request, Outcome]):
         self._batch_bytes = batch_bytes
         self._longest_wait = longest_wait
         self._queue: SimpleQueue[_Item[Request] | None] = SimpleQueue()
-        self._next: deque[_Item[Request]] = deque()  # taken from the queue, or to be retried, but not written yet
+        self._next: deque[_Item[Request]] = deque()  # taken from the queue, but not written yet
         self._open: set[_Item[Request]] = set()  # submitted and not answered; only the event loop uses it
         self._open_bytes = 0
         self._open_count = 0
@@ -289,28 +277,8 @@ class GroupCommit(Generic[Request, Outcome]):
             self._answer(batch, Internal("The event could not be stored."))
         else:
             self._last_success_at = time.monotonic()
-            self._settle(batch, outcomes)
+            self._answer(batch, outcomes)
         self._estimate.update(time.monotonic() - started, count)
-
-    def _settle(self, batch: list[_Item[Request]], outcomes: Sequence[Outcome | Exception | Retry]) -> None:
-        """Answer the decided requests and keep the others for the next batch."""
-        answered: list[_Item[Request]] = []
-        answers: list[Outcome | Exception] = []
-        retried: list[_Item[Request]] = []
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, Retry):
-                answered.append(item)
-                answers.append(outcome)
-            elif item.retries < _MOST_RETRIES:
-                item.retries += 1
-                retried.append(item)
-            else:
-                answered.append(item)
-                answers.append(Unavailable("The event could not be tied to its alert in time; send again."))
-        self._next.extendleft(reversed(retried))
-        self._answer(answered, answers)
-        if not answered:
-            time.sleep(_RETRY_PAUSE)
 
     def _drain(self) -> list[_Item[Request]]:
         drained = list(self._next)

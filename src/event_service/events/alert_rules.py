@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
-from event_service.model.condition import AlertReference, AlertState, Condition, Resolution, ResolutionReason, Urgency
+from event_service.model.condition import (
+    AlertReference,
+    AlertState,
+    Condition,
+    Resolution,
+    ResolutionReason,
+    Urgency,
+    alert_reference,
+)
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 
@@ -70,19 +78,14 @@ class Decision(NamedTuple):
         alert: the alert the event carries; None for a recovery without one.
         stored: False for a recovery without an open alert: only its time is remembered.
         opens: state of the alert to be created as `alert`; None if it exists.
-        resolutions: alerts that end when the event is stored.
+        resolution: the alert that the event ends, if any.
     """
 
     event_type: EventType
     alert: AlertReference | None
     stored: bool = True
     opens: AlertState | None = None
-    resolutions: tuple[Resolution, ...] = ()
-
-    @property
-    def resolves(self) -> bool:
-        """True if this event resolves the condition's open alert."""
-        return any(resolution.reason is ResolutionReason.RECOVERED for resolution in self.resolutions)
+    resolution: Resolution | None = None
 
 
 def condition_id_of(webhook_id: str, domain_id: str, workspace_id: str, project_id: str, event_key: str) -> str:
@@ -103,16 +106,6 @@ def _prefixed(part: str) -> bytes:
     return b"%d:%b" % (len(encoded), encoded)
 
 
-def alert_reference(condition_id: str, generation: int) -> AlertReference:
-    """Return both ids of a condition's n-th alert.
-
-    They depend on the condition alone. So two replicas that open the same alert concurrently write the same document,
-    and repeating the step repairs a crash between the alert and the condition's row.
-    """
-    digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
-    return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")
-
-
 def effective_time(occurred_at: datetime | None, received_at: datetime) -> datetime:
     """Return the time by which events are ordered: occurred_at, else receipt, at most receipt + 5 min."""
     if occurred_at is None:
@@ -125,17 +118,12 @@ def urgency_of(severity: Severity) -> Urgency:
 
 
 def decide(
-    condition: Condition, draft: EventDraft, received_at: datetime, event_object_id: str, rules: AlertRules
+    condition: Condition, draft: EventDraft, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
     """Tie one event to its alert.
 
-    Args:
-        condition: the row before the event; its `resolutions` are carried over.
-        event_object_id: `_id` of the event, named by the resolutions it causes.
-
     Returns:
-        The row after the event, and the decision about it. The row is to be written before the event;
-        its new `resolutions` are carried out after the event.
+        The row after the event, and the decision about it.
     """
     at = effective_time(draft.occurred_at, received_at)
     event_type = draft.event_type
@@ -144,13 +132,11 @@ def decide(
     if draft.marks_trouble and not condition.was_firing:
         condition = condition._replace(was_firing=True)
     if event_type is EventType.RECOVERY:
-        return _recover(condition, at, draft.always_store, event_object_id, rules)
-    return _alert(condition, event_type, at, received_at, event_object_id, rules)
+        return _recover(condition, at, draft.always_store, rules)
+    return _alert(condition, event_type, at, received_at, rules)
 
 
-def _recover(
-    condition: Condition, at: datetime, always_store: bool, event_object_id: str, rules: AlertRules
-) -> tuple[Condition, Decision]:
+def _recover(condition: Condition, at: datetime, always_store: bool, rules: AlertRules) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
     condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
     # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
@@ -161,18 +147,12 @@ def _recover(
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
-    resolution = Resolution(alert, ResolutionReason.RECOVERED, event_object_id, at)
-    condition = condition._replace(is_open=False, resolutions=(*condition.resolutions, resolution))
-    return condition, Decision(EventType.RECOVERY, alert, resolutions=(resolution,))
+    resolution = Resolution(alert, ResolutionReason.RECOVERED, at)
+    return condition._replace(is_open=False), Decision(EventType.RECOVERY, alert, resolution=resolution)
 
 
-def _alert(  # noqa: PLR0917 - the rule depends on all of them
-    condition: Condition,
-    event_type: EventType,
-    at: datetime,
-    received_at: datetime,
-    event_object_id: str,
-    rules: AlertRules,
+def _alert(
+    condition: Condition, event_type: EventType, at: datetime, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
     newest_alert_at = _later(condition.newest_alert_at, at)
     stale = condition.newest_recovery_at is not None and at < condition.newest_recovery_at
@@ -191,9 +171,9 @@ def _alert(  # noqa: PLR0917 - the rule depends on all of them
 
     generation = condition.generation + 1
     alert = alert_reference(condition.condition_id, generation)
-    resolutions: tuple[Resolution, ...] = ()
+    resolution: Resolution | None = None
     if condition.is_open and condition.alert is not None:
-        resolutions = (Resolution(condition.alert, ResolutionReason.SUPERSEDED, event_object_id, at),)
+        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at)
     # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
@@ -204,7 +184,6 @@ def _alert(  # noqa: PLR0917 - the rule depends on all of them
         condition.condition_id,
         condition.webhook_id,
         condition.event_key,
-        version=condition.version,
         generation=generation,
         alert=alert,
         is_open=not stale,
@@ -212,10 +191,8 @@ def _alert(  # noqa: PLR0917 - the rule depends on all of them
         newest_alert_at=newest_alert_at,
         newest_recovery_at=condition.newest_recovery_at,
         was_firing=condition.was_firing,
-        resolutions=(*condition.resolutions, *resolutions),
-        pending_since=condition.pending_since,
     )
-    return opened, Decision(event_type, alert, opens=state, resolutions=resolutions)
+    return opened, Decision(event_type, alert, opens=state, resolution=resolution)
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

@@ -1,22 +1,23 @@
-"""Write one batch of creates: conditions and alerts, then the events, then the resolutions.
+"""Write one batch of creates in one transaction; see ADR 0003. It runs in the writer thread.
 
-Each step is one write per collection and may be repeated: after a crash between two steps the sender's retry, the next
-event of the same condition, or `recover` completes the batch. It runs in the writer thread.
+    records read      finds creates that were sent before with the same idempotency key
+    conditions read   one look-up for all keys of the batch
+    events decided    in their order of arrival
+    alerts opened, conditions saved, events inserted, alerts closed, records added
+    commit
 
-    records read, added    finds creates that were sent before with the same idempotency key
-    conditions read        one look-up for all keys of the batch
-    alerts opened          their `_id`s depend on the condition only: opening one twice writes the same document
-    conditions saved       compare-and-set; the loser is decided again in the next batch
-    events inserted        `_id`s are chosen before, so a second attempt finds its first
-    alerts closed, conditions settled, records completed
+If another replica was faster, the batch is decided again. If it conflicts several times it is divided, so that one
+condition that another replica keeps locked delays no other.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
-from event_service.concurrency.group_commit import RETRY, Retry
-from event_service.errors import EventServiceError
+from event_service.errors import EventServiceError, Unavailable
 from event_service.events.alert_rate_limit import (
     AlertRateLimit,
     suppressed,
@@ -26,125 +27,240 @@ from event_service.events.alert_rate_limit import (
 )
 from event_service.events.alert_rules import Decision, decide, effective_time, urgency_of
 from event_service.events.event_builder import EncodedEvent, new_event_id
-from event_service.events.idempotency import Idempotency
+from event_service.events.idempotency import recall
 from event_service.events.write_request import CreateResult, PendingEvent, WriteRequest
-from event_service.model.condition import (
-    Alert,
-    AlertState,
-    Condition,
-    ResolutionReason,
-)
+from event_service.model.condition import Alert, AlertState, Condition, Resolution
 from event_service.model.event import Event, EventDraft, EventType
+from event_service.store import alerts as alert_collection
+from event_service.store import event_writer
 from event_service.store.alerts import AlertStore
 from event_service.store.conditions import ConditionStore
-from event_service.store.event_writer import EventWriter, Inserted, NewEvent
-from event_service.store.idempotency_keys import IdempotencyStore
+from event_service.store.driver_errors import DUPLICATE_KEY, WriteRefused, translate_write
+from event_service.store.event_writer import EventWriter, NewEvent
+from event_service.store.idempotency_keys import IdempotencyRecord, IdempotencyStore
+from event_service.store.transaction import Conflict, Session
 from event_service.wire.event_info import encode_event
 
-# An older batch has either settled its conditions or never will.
-PENDING_AFTER = timedelta(seconds=60)
+_ATTEMPTS = 3  # of several creates together, before they are divided
+_ATTEMPTS_ALONE = 16  # of one create, before its sender is asked to send again
+_LONGEST_PAUSE = 0.032  # seconds between two attempts
+_RETRY_AFTER = 0.5  # seconds
 
-# A younger resolution is probably being carried out by another replica at this moment.
-IN_FLIGHT = timedelta(seconds=5)
+_jitter = random.SystemRandom()
+
+
+class _RequestRefused(Exception):
+    """The database refuses an event of one create; nothing of the batch is stored."""
+
+    def __init__(self, request: WriteRequest, reason: EventServiceError) -> None:
+        super().__init__(str(reason))
+        self.request = request
+        self.reason = reason
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What one attempt writes.
+
+    Attributes:
+        rows: the conditions that were read, or are new, as the decisions leave them.
+        known: condition_ids of those that were read.
+        touched: condition_ids of those that a decision is about, in their order.
+        events: with the create of each.
+        records: to be written.
+        recorded: the idempotency records that exist, by record_id.
+        progress: `done` and `stored` of each create after the transaction.
+    """
+
+    rows: dict[str, Condition] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    touched: dict[str, None] = field(default_factory=dict)
+    opened: list[Alert] = field(default_factory=list)
+    resolutions: list[Resolution] = field(default_factory=list)
+    events: list[tuple[WriteRequest, PendingEvent]] = field(default_factory=list)
+    records: list[IdempotencyRecord] = field(default_factory=list)
+    recorded: dict[str, IdempotencyRecord] = field(default_factory=dict)
+    progress: list[tuple[WriteRequest, int, tuple[str, ...]]] = field(default_factory=list)
 
 
 class Committer:
     """The commit step of `GroupCommit`, called by its one thread.
 
-    `recover` may run in another thread meanwhile. The two share only the database, where compare-and-set keeps them
-    apart, as it does with several replicas.
+    Args:
+        transaction: opens a transaction; see `store/transaction.py`.
     """
 
     def __init__(
         self,
         *,
+        transaction: Callable[[], AbstractContextManager[Session]],
         conditions: ConditionStore,
         alerts: AlertStore,
         events: EventWriter,
         records: IdempotencyStore,
         alert_rate_limit: AlertRateLimit | None = None,
     ) -> None:
+        self._transaction = transaction
         self._alert_rate_limit = alert_rate_limit or AlertRateLimit()
         self._conditions = conditions
         self._alerts = alerts
         self._events = events
-        self._idempotency = Idempotency(records, events)
+        self._records = records
+        self._leftovers: set[str] = set()
 
-    def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception | Retry]:
+    def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception]:
         """Write a batch.
 
         Returns:
-            For each create its result, its error, or RETRY: the rest of it belongs into the next batch.
+            For each create its result or its error.
 
         Raises:
             EventServiceError: the database failed; the outcome of the whole batch is unknown.
         """
-        decided = self._idempotency.begin(batch)
-        working = [request for request, outcome in zip(batch, decided, strict=True) if outcome is None]
-        failures: dict[int, EventServiceError] = {}
-        if working:
-            rows, saved = self._tie_to_alerts(working)
-            failures = self._insert(working, saved)
-            self._close(rows[condition_id] for condition_id in saved)
-            self._idempotency.complete(request for request in working if request.idempotency and request.finished)
-        return [
-            outcome if outcome is not None else failures.get(id(request)) or _result(request)
-            for request, outcome in zip(batch, decided, strict=True)
-        ]
+        outcomes: list[CreateResult | Exception] = []
+        for request, first in zip(batch, self._together(batch) if batch else [], strict=True):
+            outcome = first
+            while outcome is None:  # a large create, by itself in its batch
+                (outcome,) = self._together([request])
+            outcomes.append(outcome)
+        return outcomes
 
-    def recover(self, now: datetime) -> int:
-        """Carry out resolutions that a process decided before it died. Return the number of conditions recovered."""
-        rows = self._adopt(self._conditions.pending(now - PENDING_AFTER))
-        # Alerts first: a crash in between leaves the condition pending, and the next run repeats both.
-        self._alerts.close([resolution for row in rows for resolution in row.resolutions])
-        self._conditions.settle(rows)
-        return len(rows)
-
-    def _tie_to_alerts(self, requests: Sequence[WriteRequest]) -> tuple[dict[str, Condition], set[str]]:
-        """Decide every event that can be decided, open alerts and save the conditions.
+    def _together(self, batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | None]:
+        """Write a batch, or the next part of each create that is too large for one transaction.
 
         Returns:
-            The conditions after the batch by id, and the ids of those that could be saved.
+            For each create its result or its error; None if a part of it is left.
         """
-        entries = [(request, entry) for request in requests for entry in request.entries if entry.stored is None]
-        if not entries:
-            return {}, set()
-        now = max(entry.built.event.created_at for _, entry in entries)
+        disconnected = 0
+        for attempt in range(_ATTEMPTS if len(batch) > 1 else _ATTEMPTS_ALONE):
+            try:
+                return self._write(batch)
+            except _RequestRefused as refused:
+                place = next(index for index, request in enumerate(batch) if request is refused.request)
+                outcomes = self([*batch[:place], *batch[place + 1 :]])
+                return [*outcomes[:place], refused.reason, *outcomes[place:]]
+            except Conflict as conflict:
+                disconnected += conflict.disconnected
+                if disconnected > 1:
+                    raise Unavailable(retry_after=_RETRY_AFTER) from conflict
+            time.sleep(_jitter.uniform(0, min(0.001 * 2**attempt, _LONGEST_PAUSE)))
+        if len(batch) == 1:
+            return [Unavailable("Another replica writes to the same alert; send again.", retry_after=_RETRY_AFTER)]
+        return self._divide(batch, len(batch) // 2)
+
+    def _divide(self, batch: Sequence[WriteRequest], middle: int) -> list[CreateResult | Exception]:
+        outcomes = self(batch[:middle])
+        try:
+            return outcomes + self(batch[middle:])
+        except EventServiceError as error:  # the first part is stored
+            return [*outcomes, *(error.again() for _ in batch[middle:])]
+
+    def _write(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception | None]:
+        """Write a batch in one transaction.
+
+        Raises:
+            Conflict: nothing is stored; try again.
+            _RequestRefused: nothing is stored; try again without that create.
+        """
+        changes = _Changes()
+        try:
+            with self._transaction() as session:
+                outcomes = self._decide_all(batch, changes, session)
+                for alert in changes.opened:
+                    if alert.reference.object_id in self._leftovers:
+                        self._alerts.remove(alert.reference.object_id, session)
+                self._alerts.open(changes.opened, session)
+                self._conditions.save([changes.rows[name] for name in changes.touched], changes.known, session)
+                self._events.insert([_row(entry) for _, entry in changes.events], session)
+                self._alerts.close(changes.resolutions, session)
+                self._records.save(changes.records, changes.recorded, session)
+        except WriteRefused as refused:
+            raise self._reason(refused, changes) from refused
+        self._leftovers.clear()
+        for request, done, stored in changes.progress:
+            request.done, request.stored = done, stored
+        return outcomes
+
+    def _reason(self, refused: WriteRefused, changes: _Changes) -> Exception:
+        """Return what follows from a refused document."""
+        failure = refused.failure
+        if refused.collection == event_writer.COLLECTION:
+            request, entry = changes.events[failure.index]
+            if failure.code != DUPLICATE_KEY:
+                return _RequestRefused(request, translate_write(failure))
+            entry.rename(new_event_id())
+        elif failure.code != DUPLICATE_KEY:
+            return translate_write(failure)
+        elif refused.collection == alert_collection.COLLECTION:
+            # Without its condition, as after a restore of a backup: the next attempt replaces it.
+            self._leftovers.add(changes.opened[failure.index].reference.object_id)
+        return Conflict()
+
+    def _decide_all(
+        self, batch: Sequence[WriteRequest], changes: _Changes, session: Session
+    ) -> list[CreateResult | Exception | None]:
+        records = self._recorded(batch, session)
+        changes.recorded = dict(records)
         first: dict[str, PendingEvent] = {}
-        for _, entry in entries:
-            first.setdefault(entry.condition_id, entry)
-        rows = self._rows(first, now)
-        opened: list[Alert] = []
-        closed: set[str] = set()
-        for request, entry in entries:
-            # After a recovery, further events of its condition wait for the next batch: the row is closed only once
-            # the recovery itself is stored.
-            if entry.condition_id in closed:
-                entry.decision = None
+        for request in batch:
+            record = _record(request, records)
+            if record is not None and record.done is not None:  # of an attempt that stopped, or is ahead of this one
+                request.done, request.stored = record.done, record.stored
+            if record is None or record.done is not None:
+                for entry in request.next_part():
+                    first.setdefault(entry.condition_id, entry)
+        self._read(first, changes, session)
+        outcomes: list[CreateResult | Exception | None] = []
+        for request in batch:
+            asked = request.idempotency
+            known = recall(asked, _record(request, records)) if asked is not None else None
+            if known is not None:
+                outcomes.append(known)
                 continue
-            event, before = entry.built.event, rows[entry.condition_id]
-            row, decision = decide(before, event.draft, event.created_at, entry.object_id, request.rules)
-            entry.suppressing_id = ""
-            if decision.opens is not None:
-                if (
-                    request.rules.alerts_per_minute
-                    and not before.is_open
-                    and not self._admits(entry, decision, request)
-                ):
-                    rows[entry.condition_id] = suppressed(before, row)
-                    self._suppress(entry, request, rows, closed, opened)
-                    continue
-                opened.append(_new_alert(event, event.draft, decision))
-            rows[entry.condition_id] = row
-            entry.decision = decision
-            if decision.resolutions and decision.resolves:
-                closed.add(entry.condition_id)
-        # Before the conditions: a saved condition must never name an alert that does not exist.
-        self._alerts.open(opened)
-        written = list(rows.values())
-        outcomes = self._conditions.save([_open_until_confirmed(row, now) for row in written])
-        saved = {row.condition_id for row, ok in zip(written, outcomes, strict=True) if ok}
-        return rows, saved
+            part = request.next_part()
+            for entry in part:
+                self._decide(entry, request, changes, session)
+            done = request.done + len(part)
+            stored = (*request.stored, *_event_ids(part))
+            complete = done == len(request.entries)
+            changes.progress.append((request, done, stored))
+            outcomes.append(CreateResult(stored, unmatched=_unmatched(request)) if complete else None)
+            if asked is not None:
+                left = None if complete else done
+                record = IdempotencyRecord(asked.record_id, asked.digest, asked.expire_at, stored, left)
+                changes.records.append(record)
+                records[record.record_id] = record  # also for a create later in this batch
+        return outcomes
+
+    def _recorded(self, batch: Sequence[WriteRequest], session: Session) -> dict[str, IdempotencyRecord]:
+        """Return the records of creates that were sent before, by record_id."""
+        keyed = [request for request in batch if request.idempotency is not None]
+        if not keyed:
+            return {}
+        # A create without events has no time of receipt; the database's TTL removes its expired record.
+        times = (entry.built.event.created_at for request in keyed for entry in request.entries)
+        now = max(times, default=datetime.min.replace(tzinfo=UTC))
+        return self._records.find({one.idempotency.record_id for one in keyed if one.idempotency}, now, session)
+
+    def _decide(self, entry: PendingEvent, request: WriteRequest, changes: _Changes, session: Session) -> None:
+        """Decide an event and add what follows from it to the changes."""
+        event, before = entry.built.event, changes.rows[entry.condition_id]
+        row, decision = decide(before, event.draft, event.created_at, request.rules)
+        changes.touched[entry.condition_id] = None
+        if (
+            decision.opens is not None
+            and request.rules.alerts_per_minute
+            and not before.is_open
+            and not self._admits(entry, decision, request)
+        ):
+            changes.rows[entry.condition_id] = suppressed(before, row)
+            decision = self._suppress(entry, request, changes, session)
+        else:
+            changes.rows[entry.condition_id] = row
+            _follow(changes, event, event.draft, decision)
+        entry.decision = decision
+        if decision.stored:
+            changes.events.append((request, entry))
 
     def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
         """Return whether the event may open its alert. It is counted once, even if it is decided again."""
@@ -156,51 +272,34 @@ class Committer:
             )
         return entry.admitted
 
-    def _suppress(
-        self,
-        entry: PendingEvent,
-        request: WriteRequest,
-        rows: dict[str, Condition],
-        closed: Collection[str],
-        opened: list[Alert],
-    ) -> None:
+    def _suppress(self, entry: PendingEvent, request: WriteRequest, changes: _Changes, session: Session) -> Decision:
         """Tie the event to its webhook's suppressing alert and open that if needed; see `alert_rate_limit.py`."""
         event, suppressing_id = entry.built.event, suppressing_condition_id(entry.key)
-        entry.decision, entry.suppressing_id = None, suppressing_id
-        if suppressing_id in closed:
-            return
-        if suppressing_id not in rows:
+        if suppressing_id not in changes.rows:
             first = replace(entry, key=suppressing_key(entry.key), condition_id=suppressing_id)
-            rows.update(self._rows({suppressing_id: first}, event.created_at))
+            self._read({suppressing_id: first}, changes, session)
         draft = suppressing_alert(request.rules.alerts_per_minute)
-        rows[suppressing_id], decision = decide(
-            rows[suppressing_id], draft, event.created_at, entry.object_id, request.rules
-        )
-        if decision.opens is not None:
-            opened.append(_new_alert(event, draft, decision))
-        entry.decision = Decision(event.draft.event_type, decision.alert)
+        row, decision = decide(changes.rows[suppressing_id], draft, event.created_at, request.rules)
+        changes.rows[suppressing_id] = row
+        changes.touched[suppressing_id] = None
+        _follow(changes, event, draft, decision)
+        return Decision(event.draft.event_type, decision.alert)
 
-    def _rows(self, first: Mapping[str, PendingEvent], now: datetime) -> dict[str, Condition]:
-        """Return the row of every condition of the batch; new ones take over the alert of an upstream database.
+    def _read(self, first: Mapping[str, PendingEvent], changes: _Changes, session: Session) -> None:
+        """Read conditions; new ones take over the alert of an upstream database.
 
         Args:
             first: condition_id -> the first event of the batch about it.
-            now: receipt of the newest event.
         """
-        known = self._conditions.find(first)
-        # A resolution in flight on another replica counts as done for an alert that follows it. For a recovery, which
-        # may be the same one sent again, only a stored resolution counts.
-        trusted = {
-            condition_id
-            for condition_id, row in known.items()
-            if row.pending_since is not None
-            and now - row.pending_since < IN_FLIGHT
-            and first[condition_id].built.event.draft.event_type is not EventType.RECOVERY
-        }
-        rows = {row.condition_id: row for row in self._adopt(known.values(), trusted)}
-        new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in rows}
+        if not first:
+            return
+        known = self._conditions.find(first, session)
+        changes.rows.update(known)
+        changes.known.update(known)
+        new = {condition_id: entry for condition_id, entry in first.items() if condition_id not in known}
         with_past = [entry.key for entry in new.values() if entry.has_past]
-        # Only a database of upstream holds events without a condition.
+        # Only a database of upstream holds events without a condition. They are not read in the transaction, since only
+        # a writer that inserts the condition changes them or their alerts, and the transaction conflicts with that one.
         past = self._events.newest_alerts(with_past) if with_past else {}
         states = self._alerts.states(event.alert.alert_id for event in past.values()) if past else {}
         for condition_id, entry in new.items():
@@ -215,78 +314,15 @@ class Committer:
                     newest_alert_at=effective_time(event.occurred_at, event.created_at),
                     newest_recovery_at=resolved_at,
                 )
-            rows[condition_id] = row
-        return rows
-
-    def _adopt(self, rows: Iterable[Condition], trusted: Collection[str] = ()) -> list[Condition]:
-        """Take over resolutions that other processes decided: those with a stored event, and all of `trusted` rows."""
-        rows = list(rows)
-        doubtful = {
-            resolution.event_object_id
-            for row in rows
-            if row.condition_id not in trusted
-            for resolution in row.resolutions
-            if resolution.reason is ResolutionReason.RECOVERED
-        }
-        missing = doubtful - self._events.existing(doubtful)
-        return [_without_missing(row, missing) if row.resolutions else row for row in rows]
-
-    def _insert(self, requests: Sequence[WriteRequest], saved: set[str]) -> dict[int, EventServiceError]:
-        """Store the events whose condition was saved. Return the errors by `id(request)`."""
-        ready: list[tuple[WriteRequest, PendingEvent]] = []
-        for request in requests:
-            for entry in request.entries:
-                if entry.stored is None and entry.decision is not None and _rows_saved(entry, saved):
-                    if entry.decision.stored:
-                        ready.append((request, entry))
-                    else:
-                        entry.stored = False
-        failures: dict[int, EventServiceError] = {}
-        for (request, entry), outcome in zip(
-            ready, self._events.insert([_row(entry) for _, entry in ready]), strict=True
-        ):
-            if isinstance(outcome, EventServiceError):
-                failures[id(request)] = outcome
-                # Its alert stays open: `recover` finds that the event was never stored.
-                saved.discard(entry.condition_id)
-            elif outcome is Inserted.EVENT_ID_TAKEN:  # retried in the next batch under a new id
-                entry.rename(new_event_id())
-                saved.discard(entry.condition_id)
-            else:
-                entry.stored = True
-                entry.was_stored = outcome is Inserted.WAS_STORED
-        return failures
-
-    def _close(self, rows: Iterable[Condition]) -> None:
-        # `save` has incremented the version in the database.
-        done = [row._replace(version=row.version + 1) for row in rows if row.resolutions]
-        self._alerts.close([resolution for row in done for resolution in row.resolutions])
-        self._conditions.settle(done)
+            changes.rows[condition_id] = row
 
 
-def _without_missing(row: Condition, missing: Collection[str]) -> Condition:
-    """Return the row after its resolutions, except those by recoveries that were never stored (their `_id`s)."""
-    kept = tuple(
-        resolution
-        for resolution in row.resolutions
-        if resolution.reason is ResolutionReason.SUPERSEDED or resolution.event_object_id not in missing
-    )
-    recovered = any(
-        resolution.reason is ResolutionReason.RECOVERED and resolution.alert == row.alert for resolution in kept
-    )
-    return row._replace(resolutions=kept, is_open=row.is_open and not recovered)
-
-
-def _open_until_confirmed(row: Condition, now: datetime) -> Condition:
-    """Keep a condition open until the recovery that closes it is stored, or a crash would lose the recovery."""
-    if not row.resolutions:
-        return row
-    recovered = any(resolution.reason is ResolutionReason.RECOVERED for resolution in row.resolutions)
-    return row._replace(is_open=row.is_open or recovered, pending_since=now)
-
-
-def _rows_saved(entry: PendingEvent, saved: Collection[str]) -> bool:
-    return entry.condition_id in saved and (not entry.suppressing_id or entry.suppressing_id in saved)
+def _follow(changes: _Changes, event: Event, draft: EventDraft, decision: Decision) -> None:
+    """Add the alerts that a decision opens and ends."""
+    if decision.opens is not None:
+        changes.opened.append(_new_alert(event, draft, decision))
+    if decision.resolution is not None:
+        changes.resolutions.append(decision.resolution)
 
 
 def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
@@ -318,23 +354,25 @@ def _row(entry: PendingEvent) -> NewEvent:
     decision, built = entry.decision, entry.built
     if decision is None:
         raise AssertionError("only decided events are inserted")
-    # The wire bytes hold the event_type, so a changed type needs new ones.
+    # The wire bytes hold the event_type, so a changed type needs new ones. The entry keeps its own: the next attempt
+    # may decide otherwise.
     if decision.event_type is EventType.RECOVERY and built.event.draft.event_type is not EventType.RECOVERY:
         event = replace(built.event, draft=replace(built.event.draft, event_type=EventType.RECOVERY))
-        built = entry.built = EncodedEvent(event, encode_event(event))
+        built = EncodedEvent(event, encode_event(event))
     return NewEvent(entry.object_id, built.event, decision.alert, built.wire)
 
 
-def _result(request: WriteRequest) -> CreateResult | Retry:
-    stored: list[str] = []
-    unmatched: list[str] = []
-    duplicate = True
-    for entry in request.entries:
-        if entry.stored is None:
-            return RETRY
-        if entry.stored:
-            stored.append(entry.built.event.event_id)
-            duplicate &= entry.was_stored
-        else:
-            unmatched.append(entry.built.event.draft.event_key)
-    return CreateResult(tuple(stored), bool(stored) and duplicate, unmatched=tuple(unmatched))
+def _record(request: WriteRequest, records: Mapping[str, IdempotencyRecord]) -> IdempotencyRecord | None:
+    return None if request.idempotency is None else records.get(request.idempotency.record_id)
+
+
+def _event_ids(entries: Sequence[PendingEvent]) -> list[str]:
+    return [entry.built.event.event_id for entry in entries if entry.decision is not None and entry.decision.stored]
+
+
+def _unmatched(request: WriteRequest) -> tuple[str, ...]:
+    return tuple(
+        entry.built.event.draft.event_key
+        for entry in request.entries
+        if entry.decision is not None and not entry.decision.stored
+    )

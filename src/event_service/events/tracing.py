@@ -6,7 +6,7 @@ Without tracing (None) each function returns the untraced class or function.
 import asyncio
 from collections.abc import Sequence
 
-from event_service.concurrency.group_commit import Commit, Retry
+from event_service.concurrency.group_commit import Commit
 from event_service.events.admission import AdmissionControl
 from event_service.events.delivery import Delivery, DeliveryParser
 from event_service.events.write_request import CreateResult, WriteRequest
@@ -53,7 +53,7 @@ def traced_commit(
     if tracing is None:
         return commit
 
-    def traced(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | Retry]:
+    def traced(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
         with tracing.batch(batch):
             return commit(batch)
 

@@ -11,6 +11,9 @@ from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
+_PART_EVENTS = 2000  # of one create in one transaction
+_PART_BYTES = 12_000_000
+
 
 @dataclass(slots=True)
 class PendingEvent:
@@ -18,10 +21,8 @@ class PendingEvent:
 
     Attributes:
         has_past: upstream may have stored events of its condition.
-        stored: None while undecided, True once stored, False for a recovery that is not to be stored.
-        was_stored: an earlier attempt had stored it.
+        decision: about its alert, by the last attempt to write the batch.
         admitted: the alert rate limit lets it open an alert; None if it was not asked. See `alert_rate_limit.py`.
-        suppressing_id: the condition whose alert it joins because of the alert rate limit; "" for none.
     """
 
     built: EncodedEvent
@@ -30,10 +31,7 @@ class PendingEvent:
     has_past: bool = True
     object_id: str = field(default_factory=new_object_id)
     decision: Decision | None = None
-    stored: bool | None = None
-    was_stored: bool = False
     admitted: bool | None = None
-    suppressing_id: str = ""
 
     def rename(self, event_id: str) -> None:
         """Give the event another id."""
@@ -55,15 +53,29 @@ class WriteRequest:
 
     Attributes:
         rules: how the webhook ties events to alerts.
-        recorded: its idempotency record is stored.
-        resumed: an earlier attempt left that record incomplete.
+        done: number of events that earlier transactions decided; see `next_part`.
+        stored: event_ids that those stored.
     """
 
     entries: list[PendingEvent]
     rules: AlertRules
     idempotency: IdempotencyRequest | None = None
-    recorded: bool = False
-    resumed: bool = False
+    done: int = 0
+    stored: tuple[str, ...] = ()
+
+    def next_part(self) -> list[PendingEvent]:
+        """Return the events after the first `done` that fit in one transaction, at least one.
+
+        An embedded mongod has 256 MiB of cache, of which a transaction may fill 15 %, with the entries of 12 indexes.
+        """
+        part: list[PendingEvent] = []
+        size = 0
+        for entry in self.entries[self.done : self.done + _PART_EVENTS]:
+            size += 2 * len(entry.built.wire)
+            if part and size > _PART_BYTES:
+                break
+            part.append(entry)
+        return part
 
     @property
     def size(self) -> int:
@@ -72,11 +84,6 @@ class WriteRequest:
         for entry in self.entries:
             size += 2 * len(entry.built.wire)
         return size
-
-    @property
-    def finished(self) -> bool:
-        """True once every event is stored, or is not to be."""
-        return all(entry.stored is not None for entry in self.entries)
 
 
 class CreateResult(NamedTuple):

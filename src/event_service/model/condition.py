@@ -5,6 +5,7 @@ Source: "Alerts: what alert_id means" of the Event API's rules, kept in docs/ale
 Named tuples, because each stored event creates several and a frozen dataclass costs three times as much.
 """
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -44,16 +45,14 @@ class AlertReference(NamedTuple):
 
 
 class Resolution(NamedTuple):
-    """A decided but pending end of an alert: it is carried out once the event that causes it is stored.
+    """The end of an alert.
 
     Attributes:
-        event_object_id: `_id` of the recovery (or of the event that opened the next alert).
-        at: effective time of that event, aware UTC.
+        at: effective time of the recovery (or of the event that opened the next alert), aware UTC.
     """
 
     alert: AlertReference
     reason: ResolutionReason
-    event_object_id: str
     at: datetime
 
 
@@ -62,21 +61,17 @@ class Condition(NamedTuple):
 
     Attributes:
         condition_id: digest of webhook, domain, workspace, project and event_key.
-        version: number of writes of the row; 0 = not stored yet.
         generation: number of alerts the condition has had.
         alert: its newest alert, open or not; None for none.
         alert_received_at: when the newest ALERT or ERROR was received.
         newest_alert_at, newest_recovery_at: effective times (event-api rule: occurred_at, else receipt,
             never later than receipt + 5 min).
         was_firing: an event with `marks_trouble` was seen.
-        resolutions: decided but not carried out.
-        pending_since: when the last of them was decided: the newest receipt of its batch; None without resolutions.
     """
 
     condition_id: str
     webhook_id: str
     event_key: str
-    version: int = 0
     generation: int = 0
     alert: AlertReference | None = None
     is_open: bool = False
@@ -84,8 +79,6 @@ class Condition(NamedTuple):
     newest_alert_at: datetime | None = None
     newest_recovery_at: datetime | None = None
     was_firing: bool = False
-    resolutions: tuple[Resolution, ...] = ()
-    pending_since: datetime | None = None
 
 
 class ConditionKey(NamedTuple):
@@ -126,3 +119,12 @@ class Alert(NamedTuple):
     domain_id: str
     created_at: datetime
     resolved_at: datetime | None = None
+
+
+def alert_reference(condition_id: str, generation: int) -> AlertReference:
+    """Return both ids of a condition's n-th alert.
+
+    They depend on the condition alone, so that two replicas cannot open it twice.
+    """
+    digest = hashlib.sha256(f"{condition_id}:{generation}".encode()).hexdigest()
+    return AlertReference(object_id=digest[:24], alert_id=f"alert-{digest[24:36]}")

@@ -8,11 +8,12 @@ from pymongo import UpdateOne
 
 from event_service.model.condition import Alert, AlertState, Resolution
 from event_service.model.scope import Scope
-from event_service.store.bulk import insert_each
+from event_service.store.bulk import insert_all
 from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_scope
-from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
+from event_service.store.driver_errors import database_errors
 from event_service.store.object_ids import object_id_of
+from event_service.store.transaction import Session
 
 COLLECTION = "alert"
 
@@ -24,28 +25,20 @@ class AlertStore:
         self._alerts = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
-    def open(self, alerts: Sequence[Alert]) -> None:
+    def open(self, alerts: Sequence[Alert], session: Session) -> None:
         """Store new alerts.
 
-        An `_id` that exists is the same alert, stored by another replica or before a crash: see ADR 0003.
-
         Raises:
-            EventServiceError: the database failed.
+            WriteRefused: the `_id` of an alert exists: see `remove`.
         """
-        if not alerts:
-            return
-        with database_errors(writing=True):
-            failures = insert_each(self._alerts, [_document(alert) for alert in alerts])
-        for failure in failures:
-            if failure.code != DUPLICATE_KEY:
-                raise translate_write(failure)
+        insert_all(self._alerts, [_document(alert) for alert in alerts], session)
 
-    def close(self, resolutions: Sequence[Resolution]) -> None:
-        """Resolve alerts. Idempotent: an alert that is RESOLVED does not change.
+    def remove(self, object_id: str, session: Session) -> None:
+        """Remove an alert that an earlier version stored without its condition, before `open` stores it again."""
+        self._alerts.delete_one({"_id": object_id_of(object_id)}, session=session)
 
-        Raises:
-            EventServiceError: the database failed.
-        """
+    def close(self, resolutions: Sequence[Resolution], session: Session) -> None:
+        """Resolve alerts. An alert that is RESOLVED does not change."""
         if not resolutions:
             return
         writes = [
@@ -65,8 +58,7 @@ class AlertStore:
             )
             for resolution in resolutions
         ]
-        with database_errors(writing=True):
-            self._alerts.bulk_write(writes, ordered=False)
+        self._alerts.bulk_write(writes, ordered=False, session=session)
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
         """Return state and resolved_at of the alerts that exist, by alert_id.

@@ -1,67 +1,53 @@
-"""Bulk inserts that report each refused document."""
+"""Bulk inserts of a transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import bson
 from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, BulkWriteError, DocumentTooLarge, ServerSelectionTimeoutError
+from pymongo.errors import DocumentTooLarge
 
 from event_service.store.client import Document
-from event_service.store.driver_errors import DOCUMENT_TOO_LARGE, WriteFailure, write_errors, write_failures
+from event_service.store.driver_errors import DOCUMENT_TOO_LARGE, WriteFailure, WriteRefused, write_failures
+from event_service.store.transaction import Session
 
 _CHUNK_BYTES = 16_000_000  # of documents in one command; the driver refuses commands above 16 MiB + 16 KiB
 
 
-def insert_each(collection: Collection[Document], documents: Sequence[Document]) -> list[WriteFailure]:
-    """Insert documents unordered, and return once all that were not refused are journalled by a majority.
+def insert_all(collection: Collection[Document], documents: Sequence[Document], session: Session) -> None:
+    """Insert documents in the session's transaction, after its first read; in several commands if they exceed one.
 
     Sends the `insert` command itself, because `Collection.insert_many` spends as much time on copies of the documents
-    as on encoding them. Like the driver, it retries once after a connection error; documents that the first attempt
-    stored are then refused as DUPLICATE_KEY.
-
-    Documents that exceed one command are sent in several, one after the other. If one of those fails, the documents of
-    earlier commands are stored: the caller has to retry all, as after a lost reply.
+    as on encoding them.
 
     Args:
         documents: each with its `_id`.
 
-    Returns:
-        One failure for each refused document.
-
     Raises:
-        PyMongoError: nothing is known of any document.
+        WriteRefused: the server refuses a document; it has aborted the transaction.
+        PyMongoError: the database failed.
     """
-    if not isinstance(collection, Collection):  # mongomock
-        try:
-            collection.insert_many(documents, ordered=False)
-        except BulkWriteError as error:
-            return write_errors(error)
-        return []
-    with suppress(DocumentTooLarge):  # the command is; the driver has sent none of it
-        return _insert(collection, documents)
-    failures: list[WriteFailure] = []
+    if not documents:
+        return
+    # The command is too large; the driver has sent none of it. It would not start the transaction again either.
+    with suppress(DocumentTooLarge):
+        _insert(collection, 0, documents, session)
+        return
     for start, chunk in _chunks(collection, documents):
-        failures += (replace(failure, index=start + failure.index) for failure in _insert_chunk(collection, chunk))
-    return failures
+        try:
+            _insert(collection, start, chunk, session)
+        except DocumentTooLarge as error:  # the chunk is a single document
+            raise WriteRefused(collection.name, WriteFailure(start, DOCUMENT_TOO_LARGE, "", str(error))) from error
 
 
-def _insert(collection: Collection[Document], documents: Sequence[Document | RawBSONDocument]) -> list[WriteFailure]:
-    command = {
-        "insert": collection.name,
-        "documents": documents,
-        "ordered": False,
-        "writeConcern": collection.write_concern.document,
-    }
-    try:
-        reply = collection.database.command(command)
-    except ServerSelectionTimeoutError:  # an AutoReconnect too, but nothing was sent
-        raise
-    except AutoReconnect:
-        reply = collection.database.command(command)
-    return write_failures(reply.get("writeErrors", ()), reply.get("writeConcernError"))
+def _insert(
+    collection: Collection[Document], start: int, documents: Sequence[Document | RawBSONDocument], session: Session
+) -> None:
+    command = {"insert": collection.name, "documents": documents}
+    reply = collection.database.command(command, session=session)
+    for failure in write_failures(reply.get("writeErrors", ())):
+        raise WriteRefused(collection.name, failure.after(start))
 
 
 def _chunks(
@@ -78,10 +64,3 @@ def _chunks(
         chunk.append(RawBSONDocument(encoded))
         size += len(encoded)
     yield start, chunk
-
-
-def _insert_chunk(collection: Collection[Document], chunk: Sequence[RawBSONDocument]) -> list[WriteFailure]:
-    try:
-        return _insert(collection, chunk)
-    except DocumentTooLarge as error:  # the chunk is a single document
-        return [WriteFailure(index=0, code=DOCUMENT_TOO_LARGE, key="", message=str(error))]

@@ -29,12 +29,6 @@ electionTimeoutMillis has passed, from writes that will be rolled back; no ackno
 Source: https://www.mongodb.com/docs/manual/reference/read-concern-majority/
 """
 
-LINEARIZABLE = ReadConcern("linearizable")
-"""Also proves absence: a majority read misses writes that are about to be acknowledged. Costs a no-op write to the
-majority; primaries only.
-Source: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/
-"""
-
 # Defaults that the URI may override. A server that closes its sockets is found unreachable immediately; one that does
 # not, after a missing heartbeat: HEARTBEAT + CONNECT.
 _HEARTBEAT_MS = 500  # the minimum that drivers allow

@@ -5,7 +5,7 @@ Source: MongoDB, src/mongo/base/error_codes.yml.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -64,6 +64,24 @@ class WriteFailure:
     code: int
     key: str
     message: str
+
+    def after(self, start: int) -> "WriteFailure":
+        """Return the failure of a bulk write of which this one was sent from `start` on."""
+        return replace(self, index=start + self.index)
+
+
+class WriteRefused(Exception):
+    """The server refused one document of a transaction, and has aborted it.
+
+    Attributes:
+        collection: name of the collection.
+        failure: its index counts the documents that were given to the store.
+    """
+
+    def __init__(self, collection: str, failure: WriteFailure) -> None:
+        super().__init__(f"{collection}: {failure.message}")
+        self.collection = collection
+        self.failure = failure
 
 
 def write_errors(error: BulkWriteError) -> list[WriteFailure]:

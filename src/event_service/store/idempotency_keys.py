@@ -1,20 +1,17 @@
 """The `idempotency_key` collection: one record per idempotency key, with an expiry.
 
-A record is written before its events and holds their `_id`s, so that a retry, on any replica and after any crash,
-writes the same documents. It is complete once it holds the event_ids that were stored.
+A record is written in the transaction of its events, so one exists only if they were stored. A create that is too large
+for one transaction has an incomplete record between two of them, and goes on where that says.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pymongo import UpdateOne
-
-from event_service.store.bulk import insert_each
+from event_service.store.bulk import insert_all
 from event_service.store.client import Database
-from event_service.store.driver_errors import DUPLICATE_KEY, database_errors, translate_write
-from event_service.store.object_ids import object_id_of
+from event_service.store.transaction import Session
 
 COLLECTION = "idempotency_key"
 
@@ -26,78 +23,60 @@ class IdempotencyRecord:
     Attributes:
         record_id: digest of webhook and key, or of project and identity.
         digest: digest of the payload; the same key with another payload is refused. "" accepts any payload.
-        planned: (`_id` as 24 hexadecimal digits, event_id) of each event of the payload, in order.
-        stored: event_ids that were stored; None until the create is complete.
+        stored: event_ids that were stored.
+        done: number of its events that were decided, if that is not all; else None.
     """
 
     record_id: str
     digest: str
-    planned: tuple[tuple[str, str], ...]
     expire_at: datetime
-    stored: tuple[str, ...] | None = None
+    stored: tuple[str, ...]
+    done: int | None = None
 
 
 class IdempotencyStore:
-    """Reads and writes idempotency records."""
+    """Reads and writes idempotency records in the transaction of a batch."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._records = database[COLLECTION]
         self._timeout_ms = timeout_ms
 
-    def find(self, record_ids: Iterable[str]) -> dict[str, IdempotencyRecord]:
-        """Return the records that exist, by record_id."""
+    def find(self, record_ids: Iterable[str], now: datetime, session: Session) -> dict[str, IdempotencyRecord]:
+        """Return the records that have not expired, by record_id, and delete the others.
+
+        The TTL index deletes only once a minute.
+        """
         wanted = {"_id": {"$in": list(record_ids)}}
-        with database_errors():
-            return {row["_id"]: _record(row) for row in self._records.find(wanted, max_time_ms=self._timeout_ms)}
+        rows = self._records.find(wanted, max_time_ms=self._timeout_ms, session=session)
+        known = [_record(row) for row in rows]
+        if expired := [record.record_id for record in known if record.expire_at <= now]:
+            self._records.delete_many({"_id": {"$in": expired}}, session=session)
+        return {record.record_id: record for record in known if record.expire_at > now}
 
-    def forget(self, record_ids: Iterable[str], before: datetime) -> None:
-        """Delete those records that expired before a time: the TTL index deletes only once a minute."""
-        with database_errors(writing=True):
-            self._records.delete_many({"_id": {"$in": list(record_ids)}, "expire_at": {"$lte": before}})
+    def save(self, records: Sequence[IdempotencyRecord], known: Collection[str], session: Session) -> None:
+        """Write records.
 
-    def add(self, records: Sequence[IdempotencyRecord]) -> list[bool]:
-        """Store new records. Return for each False if another writer has stored it first.
+        Args:
+            known: record_ids of those that exist, incomplete.
 
         Raises:
-            EventServiceError: the database failed.
+            WriteRefused: a record that is not in `known` exists.
         """
-        if not records:
-            return []
-        added = [True] * len(records)
-        with database_errors(writing=True):
-            failures = insert_each(self._records, [_row(record) for record in records])
-        for failure in failures:
-            if failure.code != DUPLICATE_KEY:
-                raise translate_write(failure)
-            added[failure.index] = False
-        return added
-
-    def complete(self, stored: Sequence[tuple[str, Sequence[str]]]) -> None:
-        """Store for each (record_id, event_ids) which events were stored, which completes the record."""
-        if not stored:
-            return
-        writes = [
-            UpdateOne({"_id": record_id}, {"$set": {"stored": list(event_ids)}}) for record_id, event_ids in stored
-        ]
-        with database_errors(writing=True):
-            self._records.bulk_write(writes, ordered=False)
+        for record in records:
+            if record.record_id in known:
+                self._records.replace_one({"_id": record.record_id}, _row(record), session=session)
+        insert_all(self._records, [_row(record) for record in records if record.record_id not in known], session)
 
 
 def _row(record: IdempotencyRecord) -> dict[str, Any]:
     return {
         "_id": record.record_id,
         "digest": record.digest,
-        "planned": [[object_id_of(object_id), event_id] for object_id, event_id in record.planned],
         "expire_at": record.expire_at,
+        "stored": list(record.stored),
+        "done": record.done,
     }
 
 
 def _record(row: dict[str, Any]) -> IdempotencyRecord:
-    stored = row.get("stored")
-    return IdempotencyRecord(
-        record_id=row["_id"],
-        digest=row["digest"],
-        planned=tuple((str(object_id), event_id) for object_id, event_id in row["planned"]),
-        expire_at=row["expire_at"],
-        stored=None if stored is None else tuple(stored),
-    )
+    return IdempotencyRecord(row["_id"], row["digest"], row["expire_at"], tuple(row["stored"]), row["done"])

@@ -80,7 +80,6 @@ _FEW_VALUES = _ascending("severity", "event_type", "provider")
 _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; unique event_ids", unique=True),
     Index(ALERT, _ascending("alert_id"), "state and resolution of alerts of upstream events"),
-    Index(CONDITION, _ascending("pending_since"), "pending resolutions after a crash", sparse=True),
     Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from event_service.concurrency.group_commit import RETRY, GroupCommit, _ThroughputEstimate
+from event_service.concurrency.group_commit import GroupCommit, _ThroughputEstimate
 from event_service.errors import AlreadyExists, EventServiceError, Internal, Overloaded, TooLarge, Unavailable
 from tests.waiting import until
 
@@ -111,29 +111,6 @@ async def test_each_request_has_its_own_outcome(writer: Writer, store: Store) ->
     store.gate.set()
     results = await asyncio.gather(first, *others, return_exceptions=True)
     assert results == ["first", "a", refusal, "c"]
-
-
-async def test_retried_request_comes_first_in_the_next_batch(writer: Writer, store: Store) -> None:
-    seen: set[str] = set()
-
-    def once_more(batch: Batch) -> list[Any]:
-        outcomes = [RETRY if name in "bc" and name not in seen else name for name in batch]
-        seen.update(batch)
-        return outcomes
-
-    store.answer = once_more
-    first = await store.hold(writer)
-    others = [writer.submit(name) for name in "abcdefg"]
-    store.gate.set()
-    assert await asyncio.gather(first, *others) == ["first", *"abcdefg"]
-    assert store.batches == [["first"], ["a", "b", "c", "d"], ["b", "c", "e", "f"], ["g"]]
-
-
-async def test_endless_retries_fail(writer: Writer, store: Store) -> None:
-    store.answer = lambda batch: [RETRY for _ in batch]
-    with pytest.raises(Unavailable):
-        await writer.submit("a")
-    assert len(store.batches) > 10
 
 
 @pytest.mark.parametrize("error", [Internal("x"), TooLarge("x"), ZeroDivisionError(), AssertionError()])

@@ -9,17 +9,15 @@ import pytest
 from event_service.events.alert_rules import (
     AlertRules,
     Decision,
-    alert_reference,
     condition_id_of,
     decide,
     rules_of,
     urgency_of,
 )
-from event_service.model.condition import AlertState, Condition, ResolutionReason, Urgency
+from event_service.model.condition import AlertState, Condition, ResolutionReason, Urgency, alert_reference
 from event_service.model.event import EventDraft, EventType, Severity
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-EVENT = "0" * 24
 RULES = AlertRules(duplicate_event_time=timedelta(seconds=600))
 
 
@@ -36,7 +34,7 @@ class History:
 
     def send(self, event_type: EventType, received: float, occurred: float | None = None, **more: bool) -> Decision:
         draft = EventDraft("key", event_type, occurred_at=None if occurred is None else at(occurred), **more)
-        self.condition, decision = decide(self.condition, draft, at(received), EVENT, self.rules)
+        self.condition, decision = decide(self.condition, draft, at(received), self.rules)
         return decision
 
     def alert(self, received: float, occurred: float | None = None, **more: bool) -> Decision:
@@ -81,9 +79,8 @@ def test_alert_after_the_window_supersedes_the_open_one() -> None:
     history = History()
     first = history.alert(0)
     second = history.alert(601)
-    assert [(closing.alert, closing.reason) for closing in second.resolutions] == [
-        (first.alert, ResolutionReason.SUPERSEDED)
-    ]
+    assert second.resolution is not None
+    assert second.resolution[:2] == (first.alert, ResolutionReason.SUPERSEDED)
     assert history.condition.is_open
 
 
@@ -92,7 +89,7 @@ def test_recovery_resolves_alerts_of_any_age() -> None:
     first = history.alert(0)
     decision = history.recovery(1_000_000)
     assert decision.alert == first.alert
-    assert decision.resolves
+    assert decision.resolution is not None
     assert not history.condition.is_open
 
 
@@ -130,7 +127,7 @@ def test_without_auto_recovery_the_alert_stays_open() -> None:
     first = history.alert(0)
     decision = history.recovery(1)
     assert decision.alert == first.alert
-    assert not decision.resolutions
+    assert decision.resolution is None
     assert history.alert(2).alert == first.alert
 
 
@@ -140,14 +137,14 @@ def test_recovery_older_than_the_newest_alert_does_not_resolve() -> None:
     decision = history.recovery(1, occurred=-1)
     assert decision.alert == first.alert
     assert decision.stored
-    assert not decision.resolves
+    assert decision.resolution is None
     assert history.condition.is_open
 
 
 def test_recovery_with_the_time_of_the_newest_alert_resolves() -> None:
     history = History()
     history.alert(0, occurred=-5)
-    assert history.recovery(1, occurred=-5).resolves
+    assert history.recovery(1, occurred=-5).resolution is not None
 
 
 def test_alert_older_than_the_newest_recovery_joins_the_newest_alert() -> None:
@@ -170,8 +167,8 @@ def test_alert_with_the_time_of_its_recovery_opens_another() -> None:
 def test_future_times_count_as_five_minutes_after_receipt() -> None:
     history = History()
     history.alert(0, occurred=10_000_000)
-    assert not history.recovery(299).resolves
-    assert history.recovery(300).resolves
+    assert history.recovery(299).resolution is None
+    assert history.recovery(300).resolution is not None
 
 
 def test_normal_is_a_recovery_only_if_the_condition_was_firing() -> None:
@@ -180,16 +177,7 @@ def test_normal_is_a_recovery_only_if_the_condition_was_firing() -> None:
     history.alert(1, marks_trouble=True)
     decision = history.alert(2, recovers_if_troubled=True)
     assert decision.event_type is EventType.RECOVERY
-    assert decision.resolves
-
-
-def test_pending_resolutions_are_carried_over() -> None:
-    history = History()
-    history.alert(0)
-    history.recovery(1)
-    history.alert(2)
-    history.recovery(3)
-    assert len(history.condition.resolutions) == 2
+    assert decision.resolution is not None
 
 
 def test_condition_id_depends_on_every_part() -> None:

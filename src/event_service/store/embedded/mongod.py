@@ -91,6 +91,8 @@ def command_line(program: Path, files: Path, socket: Path, cache_mb: int) -> lis
         str(program), "--dbpath", str(files), "--bind_ip", str(socket), "--nounixsocket", "--filePermissions", "0600",
         "--replSet", REPLICA_SET, "--oplogSize", str(_OPLOG_MB), "--wiredTigerCacheSizeGB", str(cache_mb / 1024),
         "--wiredTigerEngineConfigString", _STORAGE, "--setParameter", "diagnosticDataCollectionEnabled=false",
+        # The transaction of a service that was killed locks its conditions so long; a batch takes 2 s.
+        "--setParameter", "transactionLifetimeLimitSeconds=10",
         "--slowms", str(_SLOW_MS), "--quiet",
     ]  # fmt: skip
 

@@ -2,20 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from event_service.model.webhook import Webhook
 from event_service.store import indexes, schema
 from event_service.store.client import Database
-from event_service.store.conditions import ConditionStore
 from event_service.store.driver_errors import database_errors
-from event_service.store.maintenance import migration
+from event_service.store.maintenance import alert_states, migration
 from event_service.store.maintenance.backup import contents
 from event_service.store.webhook_documents import webhook_of
-
-PENDING_FOR = timedelta(minutes=5)
-"""Age of pending resolutions to report. A running service carries them out within a minute after a crash."""
 
 
 class Verdict(StrEnum):
@@ -55,7 +50,7 @@ def inspect(database: Database, timeout_ms: int) -> Iterator[Observation]:
     yield _indexes(database)
     yield from _documents(database)
     yield from _migration_backlog(database)
-    yield _pending_resolutions(database, timeout_ms)
+    yield _alerts(database, timeout_ms)
 
 
 def webhooks(database: Database) -> Iterator[Webhook]:
@@ -128,9 +123,9 @@ def _migration_backlog(database: Database) -> Iterator[Observation]:
         yield Observation("events", Verdict.OK, "all have an encoded reply")
 
 
-def _pending_resolutions(database: Database, timeout_ms: int) -> Observation:
-    pending = ConditionStore(database, timeout_ms).pending(datetime.now(UTC) - PENDING_FOR)
-    if pending:
-        detail = f"{len(pending)} resolutions are pending after a crash"
-        return Observation("alerts", Verdict.WARNING, detail, "Start a service: it carries them out within a minute.")
-    return Observation("alerts", Verdict.OK, "no resolution is pending")
+def _alerts(database: Database, timeout_ms: int) -> Observation:
+    found = alert_states.find(database, timeout_ms)
+    if not any(found):
+        return Observation("alerts", Verdict.OK, "agree with their conditions")
+    detail = f"{found.conditions} conditions are open without an alert, {found.alerts} alerts without a condition"
+    return Observation("alerts", Verdict.WARNING, detail, "Run `event-service db migrate` to close them.")
