@@ -5,8 +5,8 @@
 It speaks the wire protocol (OP_MSG, and OP_QUERY for the first greeting) and nothing else of MongoDB is in it: small
 collections (webhooks) are kept in memory, events are not kept at all. Every find on `event` is answered with made-up
 events, as many as asked for; every look-up of a condition or a claim finds nothing, as for a key that is new; every
-write or commit is acknowledged after the set latency, as many as are sent at once. A query it does not know is an error,
-not an empty reply, which would make wrong figures unnoticed.
+write or commit is acknowledged after the set latency, as many as are sent at once. A query it does not know is an
+error, not an empty reply, which would make wrong figures unnoticed.
 
 A mongod takes milliseconds and a core of its own where this takes microseconds. What it cannot show is what a database
 does.
