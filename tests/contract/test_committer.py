@@ -337,7 +337,7 @@ def test_an_alert_left_without_its_condition_is_replaced(bench: Bench) -> None:
 
 
 def test_an_event_made_a_recovery_may_become_an_alert_again(bench: Bench) -> None:
-    """What one attempt decides does not bind the next."""
+    """Decisions of one attempt do not bind the next."""
     bench.run(bench.item((ALERT, "a", 0)))
     bench.database["condition"].update_one({}, {"$set": {"was_firing": True}})
     item = bench.item((ALERT, "a", 1))

@@ -60,7 +60,7 @@ class _RequestRefused(Exception):
 
 @dataclass(slots=True)
 class _Changes:
-    """What one attempt writes.
+    """The writes of one attempt.
 
     Attributes:
         rows: the conditions that were read, or are new, as the decisions leave them.

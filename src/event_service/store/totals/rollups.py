@@ -32,7 +32,7 @@ CHECK_MISSING_SECONDS = 30.0
 """Interval at which a domain without a rollup is checked for one that another replica has built."""
 
 MAX_LAG = timedelta(seconds=10)
-"""How far behind the watermark the newest bucket may fall while queries come."""
+"""Largest lag of the newest bucket behind the watermark while queries come."""
 
 REFRESH_SECONDS = 60.0
 """Interval between refreshes without queries."""
