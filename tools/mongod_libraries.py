@@ -9,7 +9,6 @@ Exits with 1 where mongod does not start for a missing library that cannot be ha
 
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,17 +16,10 @@ from pathlib import Path
 
 import debian_packages
 
+from event_service.store.embedded.mongod import LIBRARY_PACKAGES, MISSING_LIBRARY
+
 FOLDER = debian_packages.TOOLS / "mongod"
 STARTER = FOLDER / "mongod"
-MISSING = re.compile(r"error while loading shared libraries: (\S+?):")
-PACKAGES = {
-    "libcurl.so.4": "libcurl4",
-    "libssl.so.3": "libssl3",
-    "libcrypto.so.3": "libssl3",
-    "liblzma.so.5": "liblzma5",
-    "libgcc_s.so.1": "libgcc-s1",
-}
-"""Debian's package of each library that mongod 6.0 of the wheel is linked against, but for the C library's own."""
 
 
 def wheel_program() -> Path | None:
@@ -42,7 +34,7 @@ def missing_library(program: Path, *library_paths: str) -> str:
     searched = ":".join(filter(None, [*library_paths, os.environ.get("LD_LIBRARY_PATH")]))
     environment = {**os.environ, "LC_ALL": "C"} | ({"LD_LIBRARY_PATH": searched} if searched else {})
     done = subprocess.run([program, "--version"], env=environment, capture_output=True, text=True, check=False)
-    found = MISSING.search(done.stderr)
+    found = MISSING_LIBRARY.search(done.stderr)
     return found[1] if done.returncode and found else ""
 
 
@@ -50,7 +42,7 @@ def bring(program: Path, missing: str) -> str:
     """Unpack packages until no library is missing, and write the starter. Returns what cannot be had; "" if all can."""
     packages: list[str] = []
     while missing:
-        package = PACKAGES.get(missing)
+        package = LIBRARY_PACKAGES.get(missing)
         if package is None or package in packages or not debian_packages.can_unpack():
             return missing
         packages.append(package)
@@ -73,7 +65,11 @@ def main() -> int:
         shutil.rmtree(FOLDER, ignore_errors=True)
         return 0
     if left := bring(program, missing):
-        advice = f"Install the package {PACKAGES[left]}" if left in PACKAGES else "Install the package that has it"
+        advice = (
+            f"Install the package {LIBRARY_PACKAGES[left]}"
+            if left in LIBRARY_PACKAGES
+            else "Install the package that has it"
+        )
         print(f"mongod cannot start: {left} is missing. {advice}, or set EVENT_SERVICE_MONGODB_URI.", file=sys.stderr)
         return 1
     return 0

@@ -92,5 +92,5 @@ def test_packages_named_for_libraries_of_the_real_mongod() -> None:
     program = mongod_libraries.wheel_program()
     assert program is not None
     listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    assert set(mongod_libraries.PACKAGES) <= {line.split()[0] for line in listed.splitlines()}
-    assert mongod_libraries.missing_library(program) in ("", *mongod_libraries.PACKAGES)
+    assert set(mongod_libraries.LIBRARY_PACKAGES) <= {line.split()[0] for line in listed.splitlines()}
+    assert mongod_libraries.missing_library(program) in ("", *mongod_libraries.LIBRARY_PACKAGES)

@@ -19,12 +19,13 @@ _STORAGE = "log=(enabled=true,remove=true,path=journal,compressor=snappy,file_ma
 _OPLOG_MB = 256
 _SLOW_MS = 10_000  # the log of slow operations holds events; the service has its own metrics
 
-_MISSING_LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
-_PACKAGES = {
+MISSING_LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
+LIBRARY_PACKAGES = {
     "libcurl.so.4": "libcurl4",
     "libssl.so.3": "libssl3",
     "libcrypto.so.3": "libssl3",
     "liblzma.so.5": "liblzma5",
+    "libgcc_s.so.1": "libgcc-s1",
 }
 """Debian's and Ubuntu's packages of the libraries that the wheels' programs need."""
 
@@ -117,9 +118,9 @@ def known_cause(output: Iterable[str]) -> str | None:
     for line in output:
         if '"s":"I"' in line:  # information: it names features and settings of every start
             continue
-        if missing := _MISSING_LIBRARY.search(line):
+        if missing := MISSING_LIBRARY.search(line):
             library = missing[1]
-            package = _PACKAGES.get(library)
+            package = LIBRARY_PACKAGES.get(library)
             remedy = f"install Debian's package {package}" if package else "install the package that contains it"
             return f"the library {library} is missing; {remedy}, or set EVENT_SERVICE_MONGODB_URI"
         for sign, words in _CAUSES:
