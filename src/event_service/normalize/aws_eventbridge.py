@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
@@ -41,7 +41,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         provider="aws" if source.startswith("aws.") else "",
         account=account,
         additional_info=extra_fields(source=source, region=event.get("region"), detail_type=kind),
-        occurred_at=moment(event.get("time")),
+        occurred_at=moment(event.get("time"), UTC),
     )
     parsed = single(event, draft)
     if event_id := text(event.get("id")):

@@ -5,7 +5,7 @@ Source: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.h
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from event_service.errors import InvalidArgument
@@ -167,7 +167,7 @@ def _free_text(message: dict[str, Any]) -> Parsed:
         provider="aws",
         account=read_arn(topic_arn).account,
         additional_info=extra_fields(topic_arn=topic_arn),
-        occurred_at=moment(message.get("Timestamp")),
+        occurred_at=moment(message.get("Timestamp"), UTC),
     )
     return single(message, draft)
 
@@ -185,6 +185,6 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
         provider="aws",
         account=topic.account,
         additional_info=extra_fields(topic_arn=topic_arn, subscribe_url=link),
-        occurred_at=moment(message.get("Timestamp")),
+        occurred_at=moment(message.get("Timestamp"), UTC),
         raw_data=message,
     )

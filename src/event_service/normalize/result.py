@@ -104,8 +104,8 @@ class Parsed:
     Attributes:
         events: in the order of the payload.
         bad_items: members that cannot be parsed.
-        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`. The reasons are a fixed
-            set, since they are labels of a metric.
+        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`, and remarks about events
+            (`unknown severity`). They are a fixed set, since they are labels of a metric.
         message_id: the sender's id of this delivery, or "". The same id means the same delivery, but not always the
             same bytes (AWS Health repeats one from another region).
         source: name of the parser, e.g. `alertmanager`.
