@@ -12,7 +12,7 @@ from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.routing_keys import without_routing_keys
-from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.severities import bare_title, named_severity, recovery_severity, stateless
 from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
@@ -63,11 +63,11 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
         raise ParseError.at("payload.summary", "required without dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
     # Without a dedup key PagerDuty opens a new incident each time; here equal events share an alert.
-    identity = (key,) if key else (source, component, group, kind, summary)
+    identity = (key,) if key else (source, component, group, kind, stateless(bare_title(summary)))
     return EventDraft(
         event_key=joined_key("pagerduty", text(event.get("routing_key")), *identity),
         event_type=event_type,
-        title=summary or key,
+        title=bare_title(summary) or key,
         severity=recovery_severity(named_severity(details.get("severity")), event_type, Severity.NONE),
         rule=kind,
         image_url=first(*(image.get("src") for image in objects(event.get("images"))[:1])),
@@ -103,7 +103,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
     draft = EventDraft(
         event_key=joined_key("pagerduty-incident", key),
         event_type=event_type,
-        title=text(incident.get("title")) or key,
+        title=bare_title(text(incident.get("title"))) or key,
         severity=recovery_severity(severity, event_type, Severity.ERROR),
         resources=texts(service.get("summary")),
         additional_info=extra_fields(
