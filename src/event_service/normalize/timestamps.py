@@ -95,7 +95,9 @@ _MERIDIEMS = {"am": 0, "a": 0, "上午": 0, "오전": 0, "午前": 0, "pm": 12, 
 _meridiem = "|".join(("[ap]\\.?m\\b\\.?", *(word for word in _MERIDIEMS if not word.isascii())))
 
 _clock = re.compile(
-    rf"(?:({_meridiem})\s*)?(?<!\d)(\d{{1,2}}):(\d{{1,2}})(?::(\d{{1,2}})(?:[.,](\d{{1,6}})\d*)?)?(?!\d)\s*({_meridiem})?", re.I
+    rf"(?:({_meridiem})\s*)?(?<!\d)(\d{{1,2}}):(\d{{1,2}})(?::(\d{{1,2}})(?:[.,](\d{{1,6}})\d*)?)?(?!\d)"
+    rf"\s*({_meridiem})?",
+    re.IGNORECASE,
 )
 _offset = re.compile(r"(?:(?<=\s)|\b(?:GMT|UTC))([+-])(\d{1,2}):?(\d\d)?(?![\d:/.-])", re.I)
 _year_first = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})")
