@@ -13,6 +13,7 @@ from event_service.normalize.severities import (
     State,
     bare_title,
     chosen_severity,
+    is_reachability,
     is_state,
     means_over,
     named_state,
@@ -185,8 +186,8 @@ class NamedFields:
             if type(value) is str and (found := value.strip()):
                 return found
         event = self.fields.get("event")
-        # `Connection failed` and `Connection succeeded` are of one check; `trigger` is no check.
-        return stateless(event.strip()) if type(event) is str and not is_state(event) else ""
+        # `Connection failed` and `Connection succeeded` are of one check; `trigger`, `alert.created` are none.
+        return stateless(event.strip()) if type(event) is str and not is_state(event) and "." not in event else ""
 
     def identity(self, headline: str, message: str, resources: list[str]) -> str:
         """Return the event_key: a global id, else resource and check.
@@ -199,14 +200,15 @@ class NamedFields:
         if key := self.first(KEYS):
             return key
         check = self.check()
-        ids, rules, parts = ([text(value) for value in self.values(names)] for names in (IDS, RULE_IDS, PARTS))
-        if not (ids or rules or parts) and (not check or (headline and resources == [check])):
+        ids, rules, parts = ([*filter(None, map(text, self.values(names)))] for names in (IDS, RULE_IDS, PARTS))
+        # A host that is down is a condition of its own, whatever the text.
+        is_host = bool(resources) and not (check or headline) and any(map(is_reachability, self.values(STATES)))
+        if not (ids or rules or parts or is_host) and (not check or (headline and resources == [check])):
             return joined_key("generic", stateless(headline or message), *resources)
         is_exact = bool(ids) or bool((check or rules) and resources and "service" not in self.fields)
-        name = "" if is_exact else headline or ("" if check else message)
-        return joined_key(
-            "generic-check", check, name and stateless(name), *ids, "", *rules, "", *parts, "", *resources
-        )
+        name = "" if is_exact or is_host else headline or ("" if check else message)
+        told_apart = (*ids, "", *rules, "", *parts, "")
+        return joined_key("generic-check", check, name and stateless(name), *told_apart, *resources)
 
 
 def detect(payload: Json, _headers: Headers) -> bool:

@@ -51,7 +51,7 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
     return parsed
 
 
-def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft:
+def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft | str:
     return read_event(_as_member(result, path, received_at), path)
 
 

@@ -111,6 +111,7 @@ class Parsed:
         source: name of the parser, e.g. `alertmanager`.
         timestamped: every event has a time of the sender, so that equal bytes are a repeated delivery.
         subscription: an SNS subscription to confirm.
+        endings: recoveries with `only_if_open` that follow from the delivery itself.
     """
 
     events: list[EventDraft] = field(default_factory=list)
@@ -120,6 +121,7 @@ class Parsed:
     source: str = ""
     timestamped: bool = False
     subscription: Subscription | None = None
+    endings: list[EventDraft] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:

@@ -90,6 +90,8 @@ _SEVERITY_OF_STATE = {
     "nodata": Severity.NOT_AVAILABLE,
 }
 
+_REACHABILITY = words("up down unreachable online offline")
+
 # A severity that is the end of the alert (Alerta, Kapacitor, LibreNMS).
 _OVER = words("ok okay clear cleared normal recovered resolved up success healthy")
 
@@ -247,8 +249,13 @@ def stateless(title: str) -> str:
 
 
 def is_state(title: str) -> bool:
-    """Return True for a text that is nothing but a state: `PROBLEM`, `incident.triggered`."""
-    return title.strip(" :[]!").lower() in _STATES or (" " not in title.strip() and named_state(title) is not None)
+    """Return True for a text that is nothing but the word of a state: `PROBLEM`."""
+    return title.strip(" :[]!").lower() in _STATES
+
+
+def is_reachability(state: Json) -> bool:
+    """Return True for a state of a host or site itself: up, down, unreachable."""
+    return text(state).lower() in _REACHABILITY
 
 
 def recovery_severity(severity: Severity | None, event_type: EventType, otherwise: Severity) -> Severity:
