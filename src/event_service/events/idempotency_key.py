@@ -5,6 +5,7 @@ Source: "Idempotency" of the Event API's rules; docs/collectors.md.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -59,12 +60,22 @@ def idempotency_of(
     elif parsed.message_id:
         key = f"message:{parsed.message_id}"
     elif parsed.timestamped and delivery.raw_body is not None and body_lifetime:
-        key, lifetime = f"body:{hashlib.sha256(delivery.raw_body).hexdigest()}", body_lifetime
+        body = _without_external_url(delivery.raw_body) if parsed.source == "alertmanager" else delivery.raw_body
+        key, lifetime = f"body:{hashlib.sha256(body).hexdigest()}", body_lifetime
     else:
         return None
     return IdempotencyRequest(record_id_of(webhook_id, key), digest, delivery.received_at + lifetime)
 
 
+def _without_external_url(body: bytes) -> bytes:
+    """Return an Alertmanager body without the address of the peer that sent it: peers send the same delivery."""
+    # The last one is the group's: it follows the alerts and all labels.
+    start = body.rfind(b'"externalURL":')
+    found = _external_url.match(body, start) if start >= 0 else None
+    return body[:start] + body[found.end() :] if found else body
+
+
+_external_url = re.compile(rb'"externalURL":\s*"(?:[^"\\]|\\.)*"')
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _MAY_HOLD_INTEGERS = frozenset({int, dict, list})
 

@@ -93,16 +93,17 @@ _FLAGS = (("resolved", True), ("isresolved", True), ("recovered", True), ("isact
 _STATE_NUMBERS = ("servicestateid", "hoststateid", "stateid")  # Nagios and its kin: 0 is OK or UP
 
 
-def _names(words: str) -> tuple[str, ...]:
+def names_of(words: str) -> tuple[str, ...]:
+    """Return the names of a table, the first of which wins."""
     return tuple(words.split())
 
 
-HEADLINES, MESSAGES, KEYS, IDS = map(_names, (_HEADLINES, _MESSAGES, _KEYS, _IDS))
+HEADLINES, MESSAGES, KEYS, IDS = map(names_of, (_HEADLINES, _MESSAGES, _KEYS, _IDS))
 TITLES = HEADLINES + MESSAGES
-CHECKS, RULE_IDS, PARTS = map(_names, (_CHECKS, _RULE_IDS, _PARTS))
-SEVERITIES, PRIORITIES = map(_names, (_SEVERITIES, _PRIORITIES))
-STATES, DESCRIPTIONS, STARTS, ENDS = map(_names, (_STATES, _DESCRIPTIONS, _STARTS, _ENDS))
-RESOURCES, RULES, IMAGES, LINKS = map(_names, (_RESOURCES, _RULES, _IMAGES, _LINKS))
+CHECKS, RULE_IDS, PARTS = map(names_of, (_CHECKS, _RULE_IDS, _PARTS))
+SEVERITIES, PRIORITIES = map(names_of, (_SEVERITIES, _PRIORITIES))
+STATES, DESCRIPTIONS, STARTS, ENDS = map(names_of, (_STATES, _DESCRIPTIONS, _STARTS, _ENDS))
+RESOURCES, RULES, IMAGES, LINKS = map(names_of, (_RESOURCES, _RULES, _IMAGES, _LINKS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,11 @@ class ParserSpec:
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
-    """Parse the message of an SNS envelope; return None if not even the generic parser can."""
+    """Parse the message of an SNS envelope; return None if not even the generic parser can.
+
+    AWS writes local times in UTC.
+    """
+    options = {"timezone": "UTC", **options}
     spec = _detect(_INSIDE_SNS, payload, {})
     if spec is None:
         return None
