@@ -60,22 +60,23 @@ def idempotency_of(
     elif parsed.message_id:
         key = f"message:{parsed.message_id}"
     elif parsed.timestamped and delivery.raw_body is not None and body_lifetime:
-        body = _without_external_url(delivery.raw_body) if parsed.source == "alertmanager" else delivery.raw_body
-        key, lifetime = f"body:{hashlib.sha256(body).hexdigest()}", body_lifetime
+        key, lifetime = f"body:{hashlib.sha256(_without(parsed.varying, delivery.raw_body)).hexdigest()}", body_lifetime
     else:
         return None
     return IdempotencyRequest(record_id_of(webhook_id, key), digest, delivery.received_at + lifetime)
 
 
-def _without_external_url(body: bytes) -> bytes:
-    """Return an Alertmanager body without the address of the peer that sent it: peers send the same delivery."""
-    # The last one is the group's: it follows the alerts and all labels.
-    start = body.rfind(b'"externalURL":')
-    found = _external_url.match(body, start) if start >= 0 else None
+def _without(field: str, body: bytes) -> bytes:
+    """Return the JSON without the last member of that name and its text; whole for no field.
+
+    The last one is the delivery's own: it follows the members of lists.
+    """
+    start = body.rfind(b'"%s":' % field.encode()) if field else -1
+    found = _TEXT_MEMBER.match(body, start) if start >= 0 else None
     return body[:start] + body[found.end() :] if found else body
 
 
-_external_url = re.compile(rb'"externalURL":\s*"(?:[^"\\]|\\.)*"')
+_TEXT_MEMBER = re.compile(rb'"\w+":\s*"(?:[^"\\]|\\.)*"')
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _MAY_HOLD_INTEGERS = frozenset({int, dict, list})
 
