@@ -239,8 +239,8 @@ class NamedFields:
             return joined_key("generic", stateless(headline or message), *resources)
         is_exact = bool(ids) or bool((check or rules) and resources and "service" not in self.fields)
         name = "" if is_exact or is_host else headline or ("" if check else message)
-        told_apart = (*ids, "", *rules, "", *parts, "")
-        return joined_key("generic-check", check, name and stateless(name), *told_apart, *resources)
+        details = (*ids, "", *rules, "", *parts, "")
+        return joined_key("generic-check", check, name and stateless(name), *details, *resources)
 
 
 # The field names of one tool are few, and the same in every payload.
