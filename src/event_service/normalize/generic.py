@@ -8,7 +8,16 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.fields import (
+    extra_fields,
+    first,
+    first_line,
+    joined_key,
+    mapping,
+    read_inner_json,
+    text,
+    texts,
+)
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import (
     UNKNOWN_SEVERITY,
@@ -61,7 +70,7 @@ _PARTS = (
     "chart device mount mountpoint filesystem interface ifname component container pod namespace queue dimension"
     " dimensions environment cluster clustername"
 )
-_SEVERITIES = "severity alertseverity severitylevel level alertlevel triggerlevel loglevel criticality"
+_SEVERITIES = "severity alertseverity severitylevel level alertlevel alarmlevel triggerlevel loglevel criticality"
 _PRIORITIES = "priority alertpriority urgency importance importancelevel"
 _STATES = (
     "notificationtype messagetype status state alertstatus alertstate servicestate hoststate currentstate newstate"
@@ -273,7 +282,8 @@ def read_event(body: Mapping[str, Any], prefix: str, options: Options) -> EventD
     Raises:
         ParseError: no title.
     """
-    named = NamedFields.of(body)
+    inner = _object_in_text(body.get("message"))
+    named = NamedFields.of(inner, mapping(inner.get("template_variable")), body) if inner else NamedFields.of(body)
     for wrapper in _WRAPPERS:
         if isinstance(body.get(wrapper), dict):
             named = NamedFields.of(body, body[wrapper])
@@ -320,6 +330,16 @@ def read_event(body: Mapping[str, Any], prefix: str, options: Options) -> EventD
         occurred_at=named.moment(state),
         remark=remark,
     )
+
+
+def _object_in_text(message: Json) -> Mapping[str, Any]:
+    """Return the object that a message holds as JSON, as Huawei's SMN and other queues deliver it, or an empty one."""
+    if type(message) is not str or message.lstrip()[:1] != "{":
+        return {}
+    try:
+        return mapping(read_inner_json(message.encode("utf-8", "surrogatepass"), "message"))
+    except (ValueError, ParseError):  # a text after all
+        return {}
 
 
 def _titles(named: NamedFields) -> tuple[str, str]:

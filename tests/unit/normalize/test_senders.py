@@ -1,5 +1,6 @@
 """Identity, states and times of tools whose payloads only `generic` and `native` read."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -155,6 +156,19 @@ def test_notification_ends_the_wait_for_its_topics_confirmation() -> None:
     assert subscription is not None
     assert (ending.event_key, ending.event_type) == (subscription.event.event_key, EventType.RECOVERY)
     assert ending.only_if_open
+
+
+def test_message_that_holds_an_alarm_as_json_is_that_alarm() -> None:
+    def body(state: str) -> dict[str, Any]:
+        alarm = {"alarm_id": "al-4", "alarm_name": "disk", "alarm_status": state, "time": 1773039600000}
+        message = json.dumps({**alarm, "template_variable": {"ResourceName": "vm-3", "AlarmLevel": "Major"}})
+        return {"type": "Notification", "subject": f"[{state}] disk", "topic_urn": "urn:t", "message": message}
+
+    alert, recovery = event_of(body("alarm")), event_of(body("ok"))
+    assert alert.event_key == recovery.event_key
+    assert recovery.event_type is EventType.RECOVERY
+    assert (alert.severity, alert.resources) == (Severity.ERROR, ["vm-3"])
+    assert event_of({"message": "{not json"}).title == "{not json"
 
 
 def test_sentry_plugin_has_the_key_of_its_issue() -> None:
