@@ -73,10 +73,9 @@ _PARTS = (
 _SEVERITIES = "severity alertseverity severitylevel level alertlevel alarmlevel triggerlevel loglevel criticality"
 _PRIORITIES = "priority alertpriority urgency importance importancelevel"
 _STATES = (
-    "notificationtype messagetype status state alertstatus alertstate servicestate hoststate currentstate newstate"
+    "notificationtype status state alertstatus alertstate servicestate hoststate currentstate newstate"
     " currentstatus newstatus monitorstatus alarmstatus transition alerttransition alertaction"
-    " alerttypefriendlyname alerttype eventtype action eventaction type"
-    " event"
+    " messagetype alerttypefriendlyname alerttype eventtype action eventaction type event"
 )
 _DESCRIPTIONS = (
     "description message body details detail text content reason output serviceoutput hostoutput statemessage info msg"

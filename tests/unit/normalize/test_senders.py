@@ -160,7 +160,13 @@ def test_notification_ends_the_wait_for_its_topics_confirmation() -> None:
 
 def test_message_that_holds_an_alarm_as_json_is_that_alarm() -> None:
     def body(state: str) -> dict[str, Any]:
-        alarm = {"alarm_id": "al-4", "alarm_name": "disk", "alarm_status": state, "time": 1773039600000}
+        alarm = {
+            "message_type": "alarm",
+            "alarm_id": "al-4",
+            "alarm_name": "disk",
+            "alarm_status": state,
+            "time": 1773039600000,
+        }
         message = json.dumps({**alarm, "template_variable": {"ResourceName": "vm-3", "AlarmLevel": "Major"}})
         return {"type": "Notification", "subject": f"[{state}] disk", "topic_urn": "urn:t", "message": message}
 
