@@ -17,7 +17,7 @@ def _view(body: Body) -> Body:
 
 ALERTA = ToolTable(
     name="alerta",
-    marks=("event", "resource", "environment", "severity"),
+    marks=("environment", "resource", "event", "severity"),
     view=_view,
     key=("condition", "resource", "environment"),
     titles=("title",),

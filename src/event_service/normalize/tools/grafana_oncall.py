@@ -23,7 +23,7 @@ GRAFANA_ONCALL = ToolTable(
 
 GRAFANA_ONCALL_WEBHOOK = ToolTable(
     name="grafana-oncall-webhook",
-    marks=("event", "alert_group"),
+    marks=("alert_group", "event"),
     key=("alert_group.id",),
     titles=("alert_group.title",),
     states=("event.type", "alert_group.state"),

@@ -16,7 +16,7 @@ def _view(body: Body) -> Body:
 KAPACITOR = ToolTable(
     name="kapacitor",
     view=_view,
-    marks=("id", "level", "previousLevel"),
+    marks=("previousLevel", "level", "id"),
     key=("id",),
     titles=("id",),
     states=("level",),

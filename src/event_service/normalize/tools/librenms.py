@@ -8,7 +8,7 @@ from event_service.normalize.tools.table import ToolTable
 
 LIBRENMS = ToolTable(
     name="librenms",
-    marks=("hostname", "rule_id", "state"),
+    marks=("rule_id", "hostname", "state"),
     # Alerts are counted per alert, not per condition: `alert_id` is new each time.
     key=("hostname", "rule_id"),
     titles=("rule", "name", "title"),

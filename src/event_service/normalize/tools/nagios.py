@@ -20,6 +20,8 @@ _NEWS = ("problem", "recovery", "acknowledgement")
 
 
 def _accepts(body: Body) -> bool:
+    if "notification" not in "\n".join(body).lower():  # one search instead of a walk: most payloads are of other tools
+        return False
     names = set(map(bare_name, body))
     return "notificationtype" in names and not names.isdisjoint(_ALIASES["host"])
 

@@ -51,7 +51,7 @@ NETDATA_CLOUD = ToolTable(
 
 NETDATA_REACHABILITY = ToolTable(
     name="netdata-reachability",
-    marks=("host", "status", "severity"),
+    marks=("status", "host", "severity"),
     accepts=lambda body: isinstance(body["status"], dict) and "reachable" in body["status"],
     key=("host",),
     titles=("host",),

@@ -8,7 +8,7 @@ from event_service.normalize.tools.table import ToolTable
 
 ROBUSTA = ToolTable(
     name="robusta",
-    marks=("fingerprint", "aggregation_key", "title"),
+    marks=("aggregation_key", "fingerprint", "title"),
     key=("fingerprint", "cluster_name"),
     # `[RESOLVED]` before the title is the state; `failure` is false for mere news too.
     titles=("title",),

@@ -12,11 +12,14 @@ from event_service.normalize.tools.table import Body, ToolTable
 
 _COLORS = {"good": "ok", "danger": "critical", "warning": "warning"}
 _LINK = re.compile(r"<(?:[^<>|]{1,2000}\|)?([^<>|]{1,2000})>")
+_SHAPE = frozenset({"text", "attachments", "blocks"})
 _MORE = ("channel", "username", "icon_url", "icon_emoji", "mrkdwn", "attachments")
 _ATTACHED = ("title", "text", "fallback", "pretext", "blocks")
 
 
 def _accepts(body: Body) -> bool:
+    if _SHAPE.isdisjoint(body):
+        return False
     if "text" in body and any(name in body for name in _MORE):
         return True
     attachments = objects(body.get("attachments"))  # Apprise has a list of files there

@@ -52,7 +52,7 @@ class ToolTable:
 
     Attributes:
         name: of the parser.
-        marks: names that every payload has at the top.
+        marks: names that every payload has at the top, the rarest first.
         accepts: a further condition on a payload with these names.
         view: returns the payload with the names that the paths use.
         key: what the condition is. The first must have a value.
