@@ -136,6 +136,7 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
     """Check servers, rights and collections; then write, read and build an index, as the service does."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store import client  # noqa: PLC0415 - heavy
+    from event_service.store.database_clock import TOLERATED_SKEW, DatabaseClock  # noqa: PLC0415
     from event_service.store.requirements.check import check_database, try_out  # noqa: PLC0415
     from event_service.store.requirements.faults import DatabaseNotReady, UnsuitableDatabase  # noqa: PLC0415
 
@@ -143,6 +144,8 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
         database = client.connect(settings, uri)
         with closing(database.client):
             server = check_database(database, uri)
+            clock = DatabaseClock()
+            clock.measure(database)
             tried = try_out(database)
     except (UnsuitableDatabase, DatabaseNotReady) as error:
         yield Finding("database", "fault", error.problem, as_sentence(error.advice))
@@ -155,6 +158,9 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
         yield Finding("database", "ok", found)
         for reservation in server.reservations:
             yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
+        if abs(clock.skew) > TOLERATED_SKEW:
+            ahead = f"this machine's clock is {clock.skew.total_seconds():+.1f} s from the database's"
+            yield Finding("clock", "warning", ahead, "Synchronise the clocks of both, for example by NTP.")
 
 
 def as_sentence(advice: str) -> str:
