@@ -84,16 +84,21 @@ def report(findings: "Sequence[Finding | Observation]", as_json: bool) -> None:
     if as_json:
         print_json([{name: getattr(one, name) for name in Finding.__slots__} for one in findings])
     else:
-        print_table(
-            ("", "CHECK", "RESULT"),
-            [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings],
-            fold_last=True,
-        )
-        for one in findings:
-            if one.advice:
-                console().print(f"\n{one.what}: {one.advice}", markup=False)
+        print_findings(findings)
     if any(one.verdict == "fault" for one in findings):
         raise typer.Exit(FAILED)
+
+
+def print_findings(findings: "Sequence[Finding | Observation]") -> None:
+    """Print the results of checks with their advice."""
+    print_table(
+        ("", "CHECK", "RESULT"),
+        [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings],
+        fold_last=True,
+    )
+    for one in findings:
+        if one.advice:
+            console().print(f"\n{one.what}: {one.advice}", markup=False)
 
 
 def check_data_dir(settings: Settings) -> Iterator[Finding]:
