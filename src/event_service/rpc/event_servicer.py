@@ -21,7 +21,7 @@ from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct_decode import struct_to_dict, struct_wire
 from event_service.wire.struct_encode import encode_stored_struct
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock, utc_now
 
 DESCRIPTOR = event_pb2.DESCRIPTOR.services_by_name["Event"]
 
@@ -43,11 +43,15 @@ class EventServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
+        clock: the time of receipt.
         run_in_thread: decodes payloads of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(
+        self, manager: EventManager, run_in_thread: RunInThread | None = None, *, clock: Clock = utc_now
+    ) -> None:
         self._manager = manager
+        self._clock = clock
         self._run_in_thread = run_in_thread
         self._lists = SingleFlight(self._list)
         self._stats = SingleFlight(self._stat)
@@ -77,7 +81,7 @@ class EventServicer:
             CreateRequest(
                 webhook=webhook,
                 payload=payload,
-                received_at=utc_now(),
+                received_at=self._clock(),
                 payload_wire=payload_wire,
                 idempotency_key=checked_idempotency_key(context.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )

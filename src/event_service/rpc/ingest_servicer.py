@@ -21,7 +21,7 @@ from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.salvage import salvage_repeated
 from event_service.wire.struct_decode import struct_to_dict, struct_wire
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock, utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
 
@@ -48,11 +48,15 @@ class IngestServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
+        clock: the time of receipt.
         run_in_thread: decodes chunks with a payload of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(
+        self, manager: EventManager, run_in_thread: RunInThread | None = None, *, clock: Clock = utc_now
+    ) -> None:
         self._manager = manager
+        self._clock = clock
         self._run_in_thread = run_in_thread
 
     async def create_batch(self, request: bytes, context: RpcContext) -> bytes:
@@ -102,7 +106,7 @@ class IngestServicer:
     ) -> list[CreateResult | EventServiceError]:
         # Unauthenticated payloads are not decoded.
         webhook = await self._manager.admit(webhook_id, access_key)
-        deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position)
+        deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position, self._clock())
         if self._run_in_thread is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
             deliveries = await self._run_in_thread(list, deliveries)
         outcomes = await self._manager.create_batch(webhook, deliveries)
@@ -155,13 +159,12 @@ def _credentials_of(message: ingest_pb2.CreateStreamRequest, known: tuple[str, s
     return known
 
 
-def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventServiceError]:
+def _deliveries(payloads: Payloads, position: int, received_at: datetime) -> Iterator[Delivery | EventServiceError]:
     """Yield each payload as a Delivery, or its error.
 
     Args:
         position: index of the first one, for field paths.
     """
-    received_at = utc_now()
     for index, payload in enumerate(payloads, position):
         try:
             delivery = _delivery(payload, f"payloads[{index}]", received_at)

@@ -18,7 +18,7 @@ from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
 from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
-from event_service.wire.timestamps import format_timestamp
+from event_service.wire.timestamps import Clock, format_timestamp, utc_now
 
 PAGE_ROWS = 500
 PAGE_BYTES = 1024 * 1024
@@ -78,11 +78,13 @@ class ExportReader:
         max_time_ms: int = 10_000,
         page_rows: int = PAGE_ROWS,
         page_bytes: int = PAGE_BYTES,
+        clock: Clock = utc_now,
     ) -> None:
         self._collection = collection
         self._max_time_ms = max_time_ms
         self._page_rows = page_rows
         self._page_bytes = page_bytes
+        self._clock = clock
 
     def position_of(self, scope: Scope, created_at: datetime, event_id: str) -> Position:
         """Return the position after an event, or at its millisecond if the scope has no such event.
@@ -131,7 +133,7 @@ class ExportReader:
         times = time_range(where)
         start = position.searched_to or position.created_at or times.since or self._oldest(scope)
         while start is not None and (times.before is None or start < times.before):
-            end = start + position.width if start < datetime.now(UTC) + _CLOCK_SKEW else None
+            end = start + position.width if start < self._clock() + _CLOCK_SKEW else None
             documents, whole = self._read(both(matching, compile_times(start, end), *_after(position)))
             if whole:
                 position.width = min(position.width * _WINDOW_FACTOR, _MAX_WINDOW)

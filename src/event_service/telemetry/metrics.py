@@ -5,6 +5,7 @@ all others are counted as "other". Methods called per request cost a dictionary 
 """
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -93,6 +94,11 @@ class Metrics:
         self._reads = Gauge(
             "event_service_reads_pending", "Reads running in a worker thread or waiting for one.", registry=registry
         )
+        self._clock_skew = Gauge(
+            "event_service_clock_skew_seconds",
+            "Seconds that this machine's clock is ahead of the database's.",
+            registry=registry,
+        )
         self._calls = Gauge("event_service_rpcs_under_way", "gRPC calls in flight.", registry=registry)
 
         self._known_rpcs: dict[tuple[str, str], Callable[[], None]] = {}
@@ -176,6 +182,10 @@ class Metrics:
     def watch_database(self, serving: Callable[[], bool]) -> None:
         """Set the source of the database gauge."""
         self._database_up.set_function(lambda: float(serving()))
+
+    def watch_clock(self, skew: Callable[[], timedelta]) -> None:
+        """Set the source of the clock skew gauge."""
+        self._clock_skew.set_function(lambda: skew().total_seconds())
 
     def collect(self) -> Iterable[Metric]:
         """Return all metric families."""

@@ -285,6 +285,7 @@ class HttpService:
             new_call=FakeCall,
             run_in_thread=self.run_in_thread,
             is_ready=lambda: self.ready,
+            clock_skew=timedelta,
             version="0",
             observe=lambda method, route, status, _seconds: self.observed.append((method, route, status)),
             clock=lambda: self.now,
