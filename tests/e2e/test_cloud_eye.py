@@ -201,8 +201,10 @@ def test_two_replicas_answer_with_the_same_ids(
         replica.stop()
 
 
-def test_the_same_event_keeps_its_id_over_a_restart(make_service: Callable[..., Service]) -> None:
-    service = make_service().start()
+def test_the_same_event_keeps_its_id_over_a_restart(
+    make_service: Callable[..., Service], own_database: dict[str, str]
+) -> None:
+    service = make_service(**own_database).start()
     account = Account(service)
     same = request(event("again", now_ms()))
     first = account.client().create_events(same).body[0].event_id
