@@ -161,10 +161,12 @@ def test_health_and_the_openapi_document(service: Service) -> None:
     assert "/monitoring/v1/webhook/update-plugin" in document["paths"]
 
 
-def test_with_authentication_a_token_says_who_reads(make_service: Callable[..., Service], tmp_path: Path) -> None:
+def test_with_authentication_a_token_says_who_reads(
+    make_service: Callable[..., Service], own_database: dict[str, str], tmp_path: Path
+) -> None:
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
-    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks)).start()
+    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks), **own_database).start()
     base = f"http://{service.http_address}"
 
     def bearer(workspace_id: str) -> dict[str, str]:

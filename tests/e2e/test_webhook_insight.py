@@ -141,9 +141,9 @@ def test_unsigned_sns_links_and_forged_messages_are_refused(collectors: Collecto
 
 
 def test_alerts_per_minute_limits_a_flooding_collector(
-    make_service: Callable[..., Service],
+    make_service: Callable[..., Service], own_database: dict[str, str]
 ) -> None:
-    with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000") as capped:
+    with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000", **own_database) as capped:
         collectors = Collectors(capped)
         webhook_id, url = collectors.webhook("wild", alerts_per_minute=3)
         _, other = collectors.webhook("calm")
