@@ -7,8 +7,13 @@ from typing import TypeVar
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from event_service.errors import InvalidArgument
+from event_service.errors import InvalidArgument, TooLarge
 from event_service.rpc.context import RpcContext
+from event_service.wire.json_text import LARGE_BODY, MAX_VALUES
+from event_service.wire.scan import TooManyFields, check_fields, split_field
+
+MAX_FIELDS = 2 * MAX_VALUES
+"""Fields of a payload at all levels. A value takes two fields in a list, and four in an object."""
 
 MessageType = TypeVar("MessageType", bound=Message)
 
@@ -77,7 +82,53 @@ def decode(kind: type[MessageType], request: bytes) -> MessageType:
     try:
         return kind.FromString(request)
     except DecodeError:
-        raise InvalidArgument.at("request", f"is not a valid {kind.DESCRIPTOR.full_name}") from None
+        raise _invalid(kind) from None
+
+
+def decode_without(
+    kind: type[MessageType], request: bytes, field: str, most_fields: int
+) -> tuple[MessageType, list[memoryview]]:
+    """Parse a request but for one field, which is large and comes from a caller not authenticated yet.
+
+    Args:
+        field: name of a message field, repeated or not.
+        most_fields: limit of fields of the request, each occurrence counted.
+
+    Returns:
+        The request without the field, and the serialised contents of the field's occurrences.
+
+    Raises:
+        InvalidArgument: the bytes are not a message of this kind, or the rest of it is too large.
+    """
+    try:
+        rest, contents = split_field(request, kind.DESCRIPTOR.fields_by_name[field].number, most_fields)
+    except ValueError:
+        raise _invalid(kind) from None
+    except TooManyFields:
+        raise InvalidArgument.at(field, f"the request has more than {most_fields} fields; send fewer") from None
+    if len(rest) > LARGE_BODY:
+        raise InvalidArgument.at("request", f"has more than {LARGE_BODY} bytes beside {field}")
+    return decode(kind, rest), contents
+
+
+def check_payload(wire: bytes | memoryview, kind: type[Message], path: str) -> None:
+    """Check the number of fields of a payload, before it is parsed.
+
+    Args:
+        kind: of the message that holds the payload.
+        path: of the payload.
+
+    Raises:
+        TooLarge: more than MAX_FIELDS.
+    """
+    try:
+        check_fields(wire, kind, MAX_FIELDS)
+    except TooManyFields:
+        raise TooLarge.at(path, f"has more than {MAX_FIELDS} protobuf fields; send it in parts") from None
+
+
+def _invalid(kind: type[Message]) -> InvalidArgument:
+    return InvalidArgument.at("request", f"is not a valid {kind.DESCRIPTOR.full_name}")
 
 
 def _python_name(name: str) -> str:
