@@ -71,13 +71,21 @@ def check_fields(wire: bytes | memoryview, message: type[Message], most_fields: 
         position, end, descriptor = pending.pop()
         contents = _message_fields(descriptor)
         while position < end:
-            try:
-                tag, begin, position = _read_field(wire, position)
-            except ValueError:
-                return
             count += 1
             if count > most_fields:
                 raise TooManyFields
+            # Most tags and lengths have one byte; the calls of `_read_field` would take three times as long.
+            tag, size = wire[position], wire[position + 1] if position + 1 < end else 0
+            begin = position + 2
+            if tag & 0x87 == _DELIMITED and size < 0x80:
+                position = begin + size
+            elif tag & 0x87 == _VARINT and size < 0x80:
+                position = begin
+            else:
+                try:
+                    tag, begin, position = _read_field(wire, position)
+                except ValueError:
+                    return
             if position > end:
                 return
             if tag in contents:
