@@ -34,6 +34,7 @@ def build_app(
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
+    request_limits: Mapping[str, int],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
     run_in_thread: RunInThread,
     is_ready: Callable[[], bool],
@@ -45,7 +46,7 @@ def build_app(
     """Return the ASGI application of all routes.
 
     Args:
-        services, methods, open_methods, new_call, run_in_thread: see `transcoding.Transcoder`.
+        services, methods, open_methods, request_limits, new_call, run_in_thread: see `transcoding.Transcoder`.
         is_ready: returns True while events can be stored.
         version: of this service.
         more_routes: further routes, e.g. metrics and the console.
@@ -62,6 +63,7 @@ def build_app(
         services=services,
         methods=methods,
         open_methods=open_methods,
+        request_limits=request_limits,
         authenticator=request_authenticator,
         new_call=new_call,
         bodies=bodies,

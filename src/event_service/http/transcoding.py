@@ -85,6 +85,7 @@ class Transcoder(Generic[CallT]):
         open_methods: methods whose requests carry their own credentials, and need no token.
         new_call: makes a handler's context from the method's name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` also as `x_domain_id`) and the request id.
+        request_limits: largest body of a method, if smaller than `limit`, in bytes.
         limit: largest body, in bytes.
         run_in_thread: runs a function in a thread, for large bodies.
     """
@@ -95,6 +96,7 @@ class Transcoder(Generic[CallT]):
         services: Sequence[ServiceDescriptor],
         methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
         open_methods: Collection[str],
+        request_limits: Mapping[str, int],
         authenticator: RequestAuthenticator,
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
@@ -104,6 +106,7 @@ class Transcoder(Generic[CallT]):
         self._services = services
         self._methods = methods
         self._open_methods = open_methods
+        self._request_limits = request_limits
         self._authenticator = authenticator
         self._new_call = new_call
         self._bodies = bodies
@@ -126,6 +129,7 @@ class Transcoder(Generic[CallT]):
         reply_type = GetMessageClass(binding.method.output_type)
 
         needs_token = binding.name not in self._open_methods
+        limit = min(self._limit, self._request_limits.get(binding.name, self._limit))
 
         async def endpoint(request: Request) -> Response:
             metadata = _metadata(request)
@@ -134,7 +138,7 @@ class Transcoder(Generic[CallT]):
                 self._authenticator.authenticate(request, metadata)
             _check_content_type(request.headers.get("content-type", ""))
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
-            async with self._bodies.read(request, self._limit) as body:
+            async with self._bodies.read(request, limit) as body:
                 if len(body) > LARGE_BODY:
                     message = await self._run_in_thread(read_message, body, request_type())
                 else:

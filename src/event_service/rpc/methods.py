@@ -1,7 +1,7 @@
 """The table of methods and handlers, built once at start and verified against the protobuf descriptors."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -14,6 +14,12 @@ from event_service.wire.scan import TooManyFields, check_fields, split_field
 
 MAX_FIELDS = 2 * MAX_VALUES
 """Fields of a payload at all levels. A value takes two fields in a list, and four in an object."""
+
+MAX_QUERY_BYTES = 1024 * 1024
+"""Size of a request with a query: 10,000 values of 100 bytes."""
+
+MAX_REQUEST_BYTES = 256 * 1024
+"""Size of a request with neither a query nor a payload. The largest has a webhook's options and tags, 64 KiB each."""
 
 MessageType = TypeVar("MessageType", bound=Message)
 
@@ -57,6 +63,17 @@ def method_table(descriptor: ServiceDescriptor, servicer: object) -> dict[str, H
             raise ValueError(f"{type(servicer).__name__} does not implement {method.full_name}")
         table[f"/{descriptor.full_name}/{method.name}"] = handler
     return table
+
+
+def request_limits(descriptor: ServiceDescriptor, payload_methods: Collection[str]) -> dict[str, int]:
+    """Return the most bytes of a request of each method that takes no payload, by its full name."""
+    return {
+        f"/{descriptor.full_name}/{method.name}": MAX_QUERY_BYTES
+        if "query" in method.input_type.fields_by_name
+        else MAX_REQUEST_BYTES
+        for method in descriptor.methods
+        if method.name not in payload_methods
+    }
 
 
 def client_streaming_methods(descriptor: ServiceDescriptor) -> frozenset[str]:

@@ -282,6 +282,7 @@ class HttpService:
             services=[service],
             methods=methods | self.handlers,
             open_methods=self.open_methods,
+            request_limits={f"/{service.full_name}/get": 300_000},
             new_call=FakeCall,
             run_in_thread=self.run_in_thread,
             is_ready=lambda: self.ready,

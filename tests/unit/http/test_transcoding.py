@@ -111,6 +111,15 @@ async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
     assert service.in_threads == ([read_message] if is_large else [])
 
 
+async def test_body_larger_than_its_method_takes_is_refused() -> None:
+    async with HttpService().client(TOKEN) as client:
+        answers = [
+            await client.post(f"/monitoring/v1/event/{name}", content=bytes(300_001)) for name in ("get", "list")
+        ]
+    assert [answer.status_code for answer in answers] == [413, 400]
+    assert "larger than 300000 bytes" in answers[0].text
+
+
 async def test_open_methods_need_no_token() -> None:
     async with HttpService(open_methods=frozenset({LIST})).client() as client:
         assert (await client.post("/monitoring/v1/event/list")).status_code == 200
