@@ -63,6 +63,7 @@ def build_app(
         services=services,
         methods=methods,
         open_methods=open_methods,
+        admit=events.admit,
         request_limits=request_limits,
         authenticator=request_authenticator,
         new_call=new_call,
