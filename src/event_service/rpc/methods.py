@@ -102,6 +102,17 @@ def decode(kind: type[MessageType], request: bytes) -> MessageType:
         raise _invalid(kind) from None
 
 
+def decode_small(kind: type[MessageType], request: bytes) -> MessageType:
+    """Parse a request of a method without interceptors, which would limit its size.
+
+    Raises:
+        InvalidArgument: the bytes are not a message of this kind, or more than MAX_REQUEST_BYTES.
+    """
+    if len(request) > MAX_REQUEST_BYTES:
+        raise InvalidArgument.at("request", f"has {len(request)} bytes; at most {MAX_REQUEST_BYTES} are allowed")
+    return decode(kind, request)
+
+
 def decode_without(
     kind: type[MessageType], request: bytes, field: str, most_fields: int
 ) -> tuple[MessageType, list[memoryview]]:
