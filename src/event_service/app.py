@@ -158,7 +158,7 @@ class App:
             writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
         )
 
-        remote = _remote_plugins(settings)
+        remote = _remote_plugins(settings, threads.large)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
             store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, clock=clock),
@@ -337,11 +337,12 @@ def _committer(
     )
 
 
-def _remote_plugins(settings: Settings) -> RemotePlugins:
+def _remote_plugins(settings: Settings, threads: ThreadPool) -> RemotePlugins:
     return RemotePlugins(
         timeout=settings.plugin_timeout_seconds,
         allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
         known_endpoints=settings.plugin_endpoints.values(),
+        run_in_thread=threads.run,
     )
 
 

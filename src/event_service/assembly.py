@@ -67,7 +67,11 @@ def grpc_services(
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode, clock=clock), ingest_servicer.OPEN_METHODS),
         Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
         Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
-        Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
+        Service(
+            webhooks_servicer.DESCRIPTOR,
+            WebhooksServicer(webhooks, previewer),
+            payload_methods=webhooks_servicer.PAYLOAD_METHODS,
+        ),
     ]
 
 
@@ -140,6 +144,7 @@ def web_application(
         open_methods={
             f"/{service.descriptor.full_name}/{name}" for service in services for name in service.open_methods
         },
+        request_limits=grpc_server.request_limits,
         new_call=_http_call,
         run_in_thread=run_in_thread,
         is_ready=lambda: grpc_server.health.serving,

@@ -34,6 +34,7 @@ def build_app(
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
+    request_limits: Mapping[str, int],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
     run_in_thread: RunInThread,
     is_ready: Callable[[], bool],
@@ -46,7 +47,7 @@ def build_app(
     """Return the ASGI application of all routes.
 
     Args:
-        services, methods, open_methods, new_call, run_in_thread: see `transcoding.Transcoder`.
+        services, methods, open_methods, request_limits, new_call, run_in_thread: see `transcoding.Transcoder`.
         is_ready: returns True while events can be stored.
         clock_skew: returns how far this machine's clock is ahead of the database's.
         version: of this service.
@@ -64,6 +65,8 @@ def build_app(
         services=services,
         methods=methods,
         open_methods=open_methods,
+        admit=events.admit,
+        request_limits=request_limits,
         authenticator=request_authenticator,
         new_call=new_call,
         bodies=bodies,

@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from event_service.errors import InvalidArgument
-from event_service.rpc.methods import decode
+from event_service.rpc.methods import decode_small
 
 SERVICE = "grpc.reflection.v1alpha.ServerReflection"
 _ALSO = "grpc.reflection.v1.ServerReflection"  # not listed: no descriptor of its file is installed
@@ -35,7 +35,7 @@ class Reflection:
 
         async def decoded() -> AsyncIterator[ServerReflectionRequest]:
             async for request in requests:
-                yield decode(ServerReflectionRequest, request)
+                yield decode_small(ServerReflectionRequest, request)
 
         try:
             async for reply in self._servicer.ServerReflectionInfo(decoded(), context):

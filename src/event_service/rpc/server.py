@@ -29,6 +29,7 @@ from event_service.rpc.methods import (
     client_streaming_methods,
     compose,
     method_table,
+    request_limits,
     server_streaming_methods,
 )
 from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
@@ -56,11 +57,14 @@ class Service:
     Attributes:
         servicer: has an `async def name(request: bytes, context: RpcContext) -> bytes` for each method.
         open_methods: names of methods that need no token, since their requests carry credentials.
+        payload_methods: names of further methods whose requests hold payloads, as those of `open_methods` do: they may
+            have `max_message_bytes`, all others those of `methods.request_limits`.
     """
 
     descriptor: ServiceDescriptor
     servicer: object
     open_methods: frozenset[str] = field(default_factory=frozenset)
+    payload_methods: frozenset[str] = field(default_factory=frozenset)
 
 
 class GrpcServer:
@@ -75,6 +79,7 @@ class GrpcServer:
 
     Attributes:
         health: starts as not serving; the application sets it.
+        request_limits: most bytes of a request, by full name of the method; payloads have the server's limit only.
     """
 
     def __init__(
@@ -90,6 +95,11 @@ class GrpcServer:
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._limit = ConcurrencyLimit(settings.grpc_max_calls, settings.grpc_memory_bytes)
+        self.request_limits: Mapping[str, int] = {
+            path: most
+            for service in services
+            for path, most in request_limits(service.descriptor, service.open_methods | service.payload_methods).items()
+        }
         composed = self._compose(services, authenticator, observe, span)
         requests_stream = frozenset[str]().union(*(client_streaming_methods(one.descriptor) for one in services))
         replies_stream = frozenset[str]().union(*(server_streaming_methods(one.descriptor) for one in services))
@@ -180,13 +190,18 @@ class GrpcServer:
         observe: Observer | None,
         span: Interceptor | None,
     ) -> dict[str, Handler]:
-        authenticated = interceptors(authenticator=authenticator, limit=self._limit, observe=observe, span=span)
-        unauthenticated = interceptors(authenticator=None, limit=self._limit, observe=observe, span=span)
         table: dict[str, Handler] = {}
         for service in services:
             for path, handler in method_table(service.descriptor, service.servicer).items():
                 is_open = path.rpartition("/")[2] in service.open_methods
-                table[path] = compose(unauthenticated if is_open else authenticated, handler)
+                around = interceptors(
+                    authenticator=None if is_open else authenticator,
+                    limit=self._limit,
+                    max_bytes=self.request_limits.get(path),
+                    observe=observe,
+                    span=span,
+                )
+                table[path] = compose(around, handler)
         for path, handler in self.health.unary_methods().items():  # no limit: probes must succeed under any load
             table[path] = compose([errors], handler)
         return table

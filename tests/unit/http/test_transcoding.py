@@ -14,9 +14,10 @@ from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
+from tests.unit.http.fakes import ACCESS_KEY, TOKEN, WEBHOOK_ID, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
+CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
 LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 
@@ -109,6 +110,43 @@ async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
         answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
     assert answer.json()["event_id"] == "event-1"
     assert service.in_threads == ([read_message] if is_large else [])
+
+
+async def test_body_larger_than_its_method_takes_is_refused() -> None:
+    async with HttpService().client(TOKEN) as client:
+        answers = [
+            await client.post(f"/monitoring/v1/event/{name}", content=bytes(300_001)) for name in ("get", "list")
+        ]
+    assert [answer.status_code for answer in answers] == [413, 400]
+    assert "larger than 300000 bytes" in answers[0].text
+
+
+def batch(webhook_id: str, access_key: str, size: int = LARGE_BODY, **more: Any) -> bytes:
+    request = {"webhook_id": webhook_id, "payloads": [{"data": {"text": "]" * size}}], "access_key": access_key, **more}
+    return json.dumps(request).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (batch(WEBHOOK_ID, ACCESS_KEY), 200),
+        (batch(WEBHOOK_ID, "wrong"), 403),
+        (batch("webhook-0", ACCESS_KEY), 404),
+        (batch("", ACCESS_KEY), 400),
+        (batch(WEBHOOK_ID, ""), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown=1), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown="x" * LARGE_BODY), 413),
+        (batch(WEBHOOK_ID, ACCESS_KEY).replace(b"[", b""), 413),
+        (b"]" + bytes(LARGE_BODY) + b"[", 413),
+    ],
+    ids=["right", "wrong key", "no webhook", "no id", "no key", "unknown", "large rest", "no list", "garbage"],
+)
+async def test_large_body_parsed_after_authentication(body: bytes, status: int) -> None:
+    service = HttpService(open_methods=frozenset({CREATE_BATCH}))
+    async with service.client() as client:
+        answer = await client.post("/event_service/v1/ingest/create-batch", content=body)
+    assert answer.status_code == status, answer.text
+    assert service.in_threads == ([read_message] if status == 200 else [])
 
 
 async def test_open_methods_need_no_token() -> None:
@@ -237,6 +275,7 @@ async def test_openapi_document_lists_all_routes() -> None:
         "/monitoring/v1/event/get",
         "/monitoring/v1/event/list",
         "/monitoring/v1/event/stat",
+        "/event_service/v1/ingest/create-batch",
         "/monitoring/v1/webhook/{webhook_id}/{access_key}/events",
         "/V1.0/{project_id}/events",
         "/V1.0/{project_id}/event/{event_name}",

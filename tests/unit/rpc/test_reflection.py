@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.rpc.methods import MAX_REQUEST_BYTES
 from tests.unit.rpc.serving import EVENT, Methods, serving
 
 
@@ -60,9 +61,12 @@ async def test_reflection_includes_imports(method: grpc.aio.StreamStreamMultiCal
     assert empty.error_response.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
-async def test_reflection_garbage_invalid(method: grpc.aio.StreamStreamMultiCallable[bytes, bytes]) -> None:
+@pytest.mark.parametrize("request_", [b"\xff", b"\x78\x00" * MAX_REQUEST_BYTES], ids=["garbage", "large"])
+async def test_reflection_garbage_invalid(
+    method: grpc.aio.StreamStreamMultiCallable[bytes, bytes], request_: bytes
+) -> None:
     async def garbage() -> AsyncIterator[bytes]:
-        yield b"\xff"
+        yield request_
 
     assert await method(garbage()).code() is grpc.StatusCode.INVALID_ARGUMENT
 

@@ -12,6 +12,7 @@ import pytest
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
+from event_service.rpc.methods import MAX_QUERY_BYTES, MAX_REQUEST_BYTES
 from event_service.rpc.server import GrpcServer, PortTaken, Service, check_address, server_options
 from tests.unit.rpc.serving import EVENT, NO_AUTHENTICATION, Methods, connected, failure, serving, settings
 from tests.waiting import until
@@ -109,6 +110,16 @@ async def test_request_over_size_limit_refused(compression: grpc.Compression) ->
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         error = await failure(ask("get", bytes(50_000_000), compression=grpc.Compression.Gzip))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(("method", "most"), [("get", MAX_REQUEST_BYTES), ("list", MAX_QUERY_BYTES)])
+async def test_request_larger_than_its_kind_refused(method: str, most: int) -> None:
+    async with serving(Methods()) as server, connected(server) as ask:
+        assert len(await ask(method, bytes(most))) == most
+        error = await failure(ask(method, bytes(most + 1)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"/{EVENT.full_name}/{method} takes at most {most}" in (error.details() or "")
+        assert len(await ask("create", bytes(most + 1))) == most + 1
 
 
 async def test_replies_may_be_larger_than_requests() -> None:
