@@ -18,7 +18,6 @@ from event_service.events.replay import Replayer
 from event_service.events.watch import Watcher
 from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.http.app import build_app
-from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
@@ -56,12 +55,11 @@ def grpc_services(
     previewer = Previewer(
         webhooks=webhooks,
         deliveries=deliveries,
-        read_body=read_payload,
         max_event_bytes=settings.max_event_bytes,
         clock=clock,
     )
     decode = deliveries.run_in_thread
-    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=clock)
+    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, clock=clock)
     return [
         Service(event_servicer.DESCRIPTOR, EventServicer(events, decode, clock=clock), event_servicer.OPEN_METHODS),
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode, clock=clock), ingest_servicer.OPEN_METHODS),

@@ -28,9 +28,9 @@ def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Col
 
     headers = ("-H", "ce-specversion: 1.0", "-H", "ce-id:1", "-H", "ce-source: /s", "-H", "ce-type: a.b.opened")
     assert "Parser: cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
-    text = run("webhook", "test", webhook_id, stdin="not json").out
+    text = run("webhook", "test", webhook_id, stdin="{not json").out
     assert "Not parsed: the body is not JSON" in text
-    assert "Webhook Event Parsing Error - dry run" in text
+    assert "{not json" in text
     assert "The payload has no events." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
 
     for arguments, status, said in (

@@ -5,6 +5,7 @@ Source: "Idempotency" of the Event API's rules; docs/collectors.md.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -59,10 +60,17 @@ def idempotency_of(
     elif parsed.message_id:
         key = f"message:{parsed.message_id}"
     elif parsed.timestamped and delivery.raw_body is not None and body_lifetime:
-        key, lifetime = f"body:{hashlib.sha256(delivery.raw_body).hexdigest()}", body_lifetime
+        key, lifetime = f"body:{hashlib.sha256(_without(parsed.varying, delivery.raw_body)).hexdigest()}", body_lifetime
     else:
         return None
     return IdempotencyRequest(record_id_of(webhook_id, key), digest, delivery.received_at + lifetime)
+
+
+def _without(field: str, body: bytes) -> bytes:
+    """Return the JSON with the text values of a field emptied; "" for no field."""
+    if not field:
+        return body
+    return re.sub(rb'("%s"\s*:\s*")(?:[^"\\]|\\.)*' % field.encode(), rb"\1", body)
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

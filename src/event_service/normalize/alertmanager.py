@@ -23,7 +23,10 @@ def detect(payload: Json, _headers: Headers) -> bool:
 
 def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
     """Return one event per member of `alerts`, keyed by its fingerprint."""
-    return parse_alerts(payload, _draft)
+    parsed = parse_alerts(payload, _draft)
+    # Two peers of one cluster send the same alerts, each with its own address.
+    parsed.varying = "externalURL"
+    return parsed
 
 
 def _draft(alert: Alert) -> EventDraft:

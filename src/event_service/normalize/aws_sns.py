@@ -76,6 +76,10 @@ def is_raw(headers: Headers) -> bool:
     return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
 
 
+def reads_text(_text: str, headers: Headers) -> bool:
+    return is_raw(headers)
+
+
 def detect_raw(payload: Json, headers: Headers) -> bool:
     """Return True for a text body. JSON of a known tool is left to the parser of that tool."""
     return is_raw(headers) and not _may_be_tool_json(payload)

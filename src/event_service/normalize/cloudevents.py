@@ -6,6 +6,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from event_service.normalize.result import (
     Options,
     Parsed,
     ParseError,
+    media_type,
     object_of,
     raw_object,
 )
@@ -30,24 +32,25 @@ from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("source", "type")
 _BINARY_PREFIX = "ce-"
+_STRUCTURED = "application/cloudevents"
+
+BYTES = "data_base64"
+"""The attribute of data that is not text; in binary mode the payload is then an object of it only."""
+
+UNPRINTABLE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that data of text does not have."""
 
 
 def is_binary(headers: Headers) -> bool:
-    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty."""
-    return "ce-specversion" in headers
+    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty.
 
-
-def reads_text(headers: Headers) -> bool:
-    """Return True for a non-JSON body of a binary event, unless its content type claims JSON."""
-    return is_binary(headers) and not _media_type(headers).endswith(("/json", "+json"))
-
-
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    Structured events may repeat their attributes in headers: the content type decides.
+    """
+    return "ce-specversion" in headers and not media_type(headers).startswith(_STRUCTURED)
 
 
 def detect(payload: Json, headers: Headers) -> bool:
-    if is_binary(headers) or _media_type(headers).startswith("application/cloudevents"):
+    if is_binary(headers) or media_type(headers).startswith(_STRUCTURED):
         return True
     return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
 
@@ -79,6 +82,8 @@ def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
     }
     if content_type := headers.get("content-type"):
         attributes["datacontenttype"] = content_type
+    if isinstance(payload, dict) and payload.keys() == {BYTES}:
+        return {**attributes, **payload}
     return attributes if payload is None else {**attributes, "data": payload}
 
 
@@ -138,7 +143,7 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
     """
     if event.get("data") is not None:
         return event["data"]
-    encoded = event.get("data_base64")
+    encoded = event.get(BYTES)
     if not isinstance(encoded, str):
         return None
     try:
@@ -147,6 +152,6 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
     except (binascii.Error, ValueError):
         return None  # binary data stays in raw_data only
     try:
-        return read_inner_json(content, f"{prefix}data_base64")
+        return read_inner_json(content, f"{prefix}{BYTES}")
     except ValueError:
-        return decoded  # plain text
+        return None if UNPRINTABLE.search(content) else decoded  # plain text

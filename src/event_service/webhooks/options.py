@@ -59,6 +59,12 @@ def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
 
+def _origins(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
+        return ""
+    return 'must be a list of host names, such as ["eventgrid.azure.net"]'
+
+
 def _endpoint(value: Any) -> str:
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if match is None or not 1 <= int(match[1]) <= 65535:
@@ -80,6 +86,8 @@ OF_EVERY_PARSER: Checks = {
     OPTION: _retention_days,
     "auto_recovery": _flag,
     "endpoint": _endpoint,
+    "allow_get": _flag,
+    "allowed_origins": _origins,
 }
 OF_CLOUD_EYE: Checks = {"project_id": _cloud_eye_project}
 

@@ -1,5 +1,6 @@
 """The key that recognises a repeated delivery, and the digest of its payload."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -65,3 +66,20 @@ def test_digest_tells_numbers_from_texts_and_lists() -> None:
     payloads = [{"n": value} for value in (1, "1", "1.0", True, None, [1], [1, 1], {"1": 1})]
     digests = {idempotency_key._digest(payload, 0) for payload in payloads}
     assert len(digests) == len(payloads)
+
+
+def test_alertmanager_peers_send_one_delivery() -> None:
+    def record_id(url: str, name: str = "A") -> str:
+        alert = {
+            "status": "firing",
+            "labels": {"alertname": name},
+            "startsAt": "2025-05-06T07:00:00Z",
+            "fingerprint": "f",
+        }
+        payload = {"version": "4", "groupKey": "g", "externalURL": url, "alerts": [alert]}
+        record = record_of(payload, raw_body=json.dumps(payload).encode())
+        assert record is not None
+        return record.record_id
+
+    assert record_id("http://am-1:9093") == record_id('http://am-2:9093/\\u0026?a="b"')
+    assert record_id("http://am-1:9093") != record_id("http://am-1:9093", "B")
