@@ -31,8 +31,7 @@ from event_service.rpc.methods import (
     method_table,
     server_streaming_methods,
 )
-from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
-from event_service.rpc.reflection import Reflection
+from event_service.rpc.reflection import method_path, reflections
 from event_service.rpc.request_stream import RequestStream
 from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.status import failure_of
@@ -97,10 +96,14 @@ class GrpcServer:
         self._client_streaming = {path: run for path, run in composed.items() if path in requests_stream}
         self._server_streaming = {path: run for path, run in composed.items() if path in replies_stream}
         watch = _limited(self.health.watch, settings.grpc_max_calls)
-        reflect = _limited(Reflection([*names, HEALTH]).answer, settings.grpc_max_calls)
         self._streams = {
             f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch),
-            **{path: grpc.stream_stream_rpc_method_handler(reflect) for path in REFLECTION_METHODS},
+            **{
+                method_path(name): grpc.stream_stream_rpc_method_handler(
+                    _limited(reflection.answer, settings.grpc_max_calls)
+                )
+                for name, reflection in reflections([*names, HEALTH]).items()
+            },
         }
         self._server: grpc.aio.Server | None = None
         self._port = 0
