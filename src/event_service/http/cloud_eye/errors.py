@@ -19,6 +19,7 @@ from event_service.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    QueryTimeout,
     RequestTimeout,
     TooLarge,
     Unauthenticated,
@@ -108,6 +109,7 @@ _ROWS: Mapping[type[EventServiceError], CloudEyeCode] = {
     RequestTimeout: TIMED_OUT,
     TooLarge: BODY_TOO_LARGE,
     Overloaded: THROTTLED,
+    QueryTimeout: TIMED_OUT,
     Unavailable: UNAVAILABLE,
     DeadlineExceeded: UNAVAILABLE,
 }
