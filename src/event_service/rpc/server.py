@@ -40,6 +40,8 @@ from event_service.tls import server_credentials, tls_files
 
 _log = logging.getLogger(__name__)
 
+MAX_METADATA_BYTES = 64 * 1024
+
 _CLOSING_SECONDS = 0.25  # lets the last replies leave and streams end after all calls are answered
 _PENDING = 8192  # calls waiting for the event loop, of all connections
 
@@ -292,6 +294,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a port in use must be an error: sharing it would lose half of the calls
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # By default gRPC refuses metadata from 8 KB on by chance; big tokens have more. As much as HTTP/1 accepts.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # A client queues calls beyond this by itself.
         ("grpc.max_concurrent_streams", settings.grpc_max_calls_per_connection),
         # Calls beyond this gRPC ends as CANCELLED, without a reason. So many fit that the concurrency limit, which says
