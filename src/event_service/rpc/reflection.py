@@ -14,7 +14,6 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ExtensionRequest, ServerReflectionRequest, ServerReflectionResponse
 
-from event_service.errors import InvalidArgument
 from event_service.rpc.methods import decode
 
 V1 = "grpc.reflection.v1.ServerReflection"
@@ -43,12 +42,13 @@ class Reflection:
     async def answer(
         self, requests: AsyncIterator[bytes], context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncGenerator[bytes, None]:
-        """Stream one reply for each request."""
-        try:
-            async for request in requests:
-                yield self.reply(decode(ServerReflectionRequest, request)).SerializeToString()
-        except InvalidArgument as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
+        """Stream one reply for each request.
+
+        Raises:
+            InvalidArgument: a request is not a ServerReflectionRequest.
+        """
+        async for request in requests:
+            yield self.reply(decode(ServerReflectionRequest, request)).SerializeToString()
 
     def reply(self, request: ServerReflectionRequest) -> ServerReflectionResponse:
         """Return the reply to one request; errors are part of the reply."""

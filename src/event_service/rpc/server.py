@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
+from event_service.rpc.compression import CHANNEL_ARGUMENTS, MAGIC, Decompressor
 from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.health import SERVICE as HEALTH
@@ -91,22 +92,19 @@ class GrpcServer:
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._limit = ConcurrencyLimit(settings.grpc_max_calls, settings.grpc_memory_bytes)
+        self._decompressor = Decompressor(settings.max_message_bytes, self._limit)
         composed = self._compose(services, authenticator, observe, span)
         requests_stream = frozenset[str]().union(*(client_streaming_methods(one.descriptor) for one in services))
         replies_stream = frozenset[str]().union(*(server_streaming_methods(one.descriptor) for one in services))
         self._unary = {path: run for path, run in composed.items() if path not in requests_stream | replies_stream}
         self._client_streaming = {path: run for path, run in composed.items() if path in requests_stream}
         self._server_streaming = {path: run for path, run in composed.items() if path in replies_stream}
-        watch = _limited(self.health.watch, settings.grpc_max_calls)
-        self._streams = {
-            f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch),
-            **{
-                method_path(name): grpc.stream_stream_rpc_method_handler(
-                    _limited(reflection.answer, settings.grpc_max_calls)
-                )
-                for name, reflection in reflections([*names, HEALTH]).items()
-            },
-        }
+        max_streams = settings.grpc_max_calls
+        watch = _limited(self.health.watch, max_streams, self._decompressor.message)
+        self._streams = {f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch)}
+        for name, reflection in reflections([*names, HEALTH]).items():
+            answer = _limited(reflection.answer, max_streams, self._decompressor.stream)
+            self._streams[method_path(name)] = grpc.stream_stream_rpc_method_handler(answer)
         self._server: grpc.aio.Server | None = None
         self._port = 0
 
@@ -167,13 +165,17 @@ class GrpcServer:
         self._server = None
 
     def _handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        unary = {path: grpc.unary_unary_rpc_method_handler(_unary(path, run)) for path, run in self._unary.items()}
+        limit, decompressor = self._limit, self._decompressor
+        unary = {
+            path: grpc.unary_unary_rpc_method_handler(_unary(path, run, decompressor))
+            for path, run in self._unary.items()
+        }
         client_streaming = {
-            path: grpc.stream_unary_rpc_method_handler(_client_streaming(path, run, self._limit))
+            path: grpc.stream_unary_rpc_method_handler(_client_streaming(path, run, limit, decompressor))
             for path, run in self._client_streaming.items()
         }
         server_streaming = {
-            path: grpc.unary_stream_rpc_method_handler(_server_streaming(path, run, self._limit))
+            path: grpc.unary_stream_rpc_method_handler(_server_streaming(path, run, limit, decompressor))
             for path, run in self._server_streaming.items()
         }
         return {**unary, **client_streaming, **server_streaming, **self._streams}
@@ -202,30 +204,41 @@ _RequestT = TypeVar("_RequestT")
 
 
 def _limited(
-    stream: Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]], max_streams: int
+    stream: Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]],
+    max_streams: int,
+    receive: Callable[[_RequestT], Awaitable[_RequestT]],
 ) -> Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]]:
-    """Limit the concurrent streams of a method without interceptors: it needs no token, and may stay open."""
+    """Limit the concurrent streams of a method without interceptors: it needs no token, and may stay open.
+
+    Args:
+        receive: decompresses the request.
+    """
     open_streams = 0
 
     async def limited(request: _RequestT, servicer_context: _Context) -> AsyncGenerator[bytes, None]:
         nonlocal open_streams
-        if open_streams >= max_streams:
-            failure = failure_of(Overloaded("Too many of these streams are open; close one, or try again later."))
-            await servicer_context.abort(failure.code, failure.details, failure.trailers)
         open_streams += 1
         try:
-            async with aclosing(stream(request, servicer_context)) as replies:
+            if open_streams > max_streams:
+                raise Overloaded("Too many of these streams are open; close one, or try again later.")
+            async with aclosing(stream(await receive(request), servicer_context)) as replies:
                 async for reply in replies:
                     yield reply
+        except EventServiceError as error:
+            failure = failure_of(error)
+            await servicer_context.abort(failure.code, failure.details, failure.trailers)
         finally:
             open_streams -= 1
 
     return limited
 
 
-def _unary(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
+def _unary(path: str, run: Handler, decompressor: Decompressor) -> Callable[[bytes, _Context], Any]:
+    run_compressed = decompressor.before(run)
+
     async def call(request: bytes, servicer_context: _Context) -> bytes:
-        answer = _answer(run, request, _rpc_context(path, servicer_context), servicer_context)
+        handler = run_compressed if request.startswith(MAGIC) else run
+        answer = _answer(handler, request, _rpc_context(path, servicer_context), servicer_context)
         del request  # see _answer: frees the request while it is answered
         return await answer
 
@@ -233,22 +246,26 @@ def _unary(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
 
 
 def _client_streaming(
-    path: str, run: Handler, limit: ConcurrencyLimit
+    path: str, run: Handler, limit: ConcurrencyLimit, decompressor: Decompressor
 ) -> Callable[[AsyncIterator[bytes], _Context], Any]:
     async def call(requests: AsyncIterator[bytes], servicer_context: _Context) -> bytes:
         context = _rpc_context(path, servicer_context)
-        async with RequestStream(requests, limit) as stream:
+        async with RequestStream(await decompressor.stream(requests), limit) as stream:
             context.requests = stream
             return await _answer(run, b"", context, servicer_context)
 
     return call
 
 
-def _server_streaming(path: str, run: Handler, limit: ConcurrencyLimit) -> Callable[[bytes, _Context], Any]:
+def _server_streaming(
+    path: str, run: Handler, limit: ConcurrencyLimit, decompressor: Decompressor
+) -> Callable[[bytes, _Context], Any]:
+    run_compressed = decompressor.before(run)
+
     async def call(request: bytes, servicer_context: _Context) -> None:
         context = _rpc_context(path, servicer_context)
         context.responses = ResponseStream(servicer_context.write, limit)
-        await _answer(run, request, context, servicer_context)
+        await _answer(run_compressed if request.startswith(MAGIC) else run, request, context, servicer_context)
 
     return call
 
@@ -311,9 +328,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         # Closes connections that never complete the handshake.
         ("grpc.server_handshake_timeout_ms", 10_000),
     ]
-    if not settings.grpc_compression:
-        # Identity only. gRPC decompresses a message before it checks its length.
-        options.append(("grpc.compression_enabled_algorithms_bitset", 1))
+    if settings.grpc_compression:
+        options += CHANNEL_ARGUMENTS
+    else:
+        options.append(("grpc.compression_enabled_algorithms_bitset", 1))  # identity only
     if settings.connection_age_seconds:
         options += [
             ("grpc.max_connection_age_ms", settings.connection_age_seconds * 1000),
