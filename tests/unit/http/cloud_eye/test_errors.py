@@ -79,3 +79,8 @@ def test_unexpected_errors_are_not_disclosed() -> None:
     answer = cloud_eye_error(ValueError("secret"))
     assert answer.code.http_status == 500
     assert "secret" not in str(answer.body(""))
+
+
+def test_405_says_its_sentence_once() -> None:
+    answer = cloud_eye_error(MethodNotAllowed("The method PATCH is not allowed here."))
+    assert answer.message == "The API does not exist: The method PATCH is not allowed here."
