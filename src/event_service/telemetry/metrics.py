@@ -188,6 +188,6 @@ class Metrics:
         Args:
             accept: the header Accept.
         """
-        # choose_encoder raises ValueError for versions that are no numbers.
+        # Not the whole header: choose_encoder raises TypeError for a version that is no number.
         encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
         return encode(self._registry), content_type
