@@ -185,9 +185,9 @@ class Settings(BaseSettings):
         description="Largest request with payloads, in bytes. Others have 1 MiB at most, or 256 KiB without a query.",
     )
     grpc_compression: bool = Field(
-        False,
-        description="Accept compressed gRPC requests (gzip, deflate), else UNIMPLEMENTED. A few requests that "
-        "decompress to a large size slow down all callers.",
+        True,
+        description="Accept gRPC requests compressed with gzip, else UNIMPLEMENTED. Decompressed, too, they may have "
+        "EVENT_SERVICE_MAX_MESSAGE_BYTES.",
     )
     grpc_max_calls: int = Field(
         2048,

@@ -13,6 +13,7 @@ from event_service.app import App, build
 from event_service.cli import default_webhook
 from event_service.cli.configuration import ineffective_settings
 from event_service.cli.connection import WEBHOOK, Connection
+from event_service.cli.failures import Failure
 from event_service.cli.output import console, print_fields
 from event_service.cli.quickstart import lines_for
 from event_service.errors import EventServiceError
@@ -117,20 +118,28 @@ def announce(settings: Settings, app: App) -> None:
 
 
 def print_quickstart(settings: Settings, grpc_address: str) -> None:
-    """Read or create the default webhook, and print commands that use it."""
+    """Print commands that use the default webhook. If its calls fail, log the reason: serving does not need them."""
+    try:
+        text = _quickstart(settings, grpc_address)
+    except Failure as failure:
+        _log.warning("no commands to try are printed: %s", failure.message)
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _quickstart(settings: Settings, grpc_address: str) -> str:
     connection = Connection(server=grpc_address)
     webhook = default_webhook.read(settings.data_dir)
     if webhook is not None and not _exists(connection, webhook.webhook_id):
         webhook = None
     if webhook is None:
         if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
-            console().print("\nWebhooks exist; list them with: event-service webhook list")
-            return
+            return "\nWebhooks exist; list them with: event-service webhook list\n"
         made = connection.call(WEBHOOK, "create", default_webhook.REQUEST).body
         webhook = default_webhook.DefaultWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
         default_webhook.write(settings.data_dir, webhook)
-    sys.stdout.write(lines_for(webhook, grpc_address))
-    sys.stdout.flush()
+    return lines_for(webhook, grpc_address)
 
 
 def _exists(connection: Connection, webhook_id: str) -> bool:

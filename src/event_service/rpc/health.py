@@ -11,7 +11,7 @@ from grpc_health.v1.health_pb2 import (
     HealthListResponse,
 )
 
-from event_service.errors import EventServiceError, InvalidArgument
+from event_service.errors import EventServiceError
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import Handler, decode_small
 
@@ -100,11 +100,12 @@ class Health:
     async def watch(
         self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncGenerator[bytes, None]:
-        """Stream the status now and at each change, until the caller cancels or the server stops."""
-        try:
-            service = decode_small(HealthCheckRequest, request).service
-        except InvalidArgument as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
+        """Stream the status now and at each change, until the caller cancels or the server stops.
+
+        Raises:
+            InvalidArgument: the request is not a HealthCheckRequest.
+        """
+        service = decode_small(HealthCheckRequest, request).service
         sent = None
         self._watchers += 1
         try:

@@ -92,7 +92,7 @@ class EventReader:
         """Return for each event_id the serialised EventInfo, or None if the scope has no such event. One query for all.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            Unavailable: the database failed.
         """
         matching = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
         with database_errors():
@@ -110,7 +110,7 @@ class EventReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):

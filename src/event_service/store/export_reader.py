@@ -12,7 +12,7 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import NetworkTimeout
 
-from event_service.errors import DeadlineExceeded
+from event_service.errors import QueryTimeout
 from event_service.model.scope import Scope
 from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
@@ -90,7 +90,7 @@ class ExportReader:
         """Return the position after an event, or at its millisecond if the scope has no such event.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            Unavailable: the database failed.
         """
         matching = both(compile_scope(scope), {"event_id": event_id})
         with database_errors():
@@ -104,7 +104,7 @@ class ExportReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, where)
         while True:
@@ -112,7 +112,7 @@ class ExportReader:
                 with database_errors(querying=True):
                     documents = self._next(scope, matching, where, position)
                     rows = [wire for _, wire in read_wires(self._collection, documents, self._max_time_ms)]
-            except DeadlineExceeded as error:
+            except QueryTimeout as error:
                 # After a network timeout the server does not answer at all: a narrower window would time out too.
                 if position.width == _MIN_WINDOW or isinstance(error.__cause__, NetworkTimeout):
                     raise

@@ -85,7 +85,7 @@ class WebhookReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         if access_key:

@@ -15,15 +15,16 @@ from prometheus_client import (
     Metric,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 from event_service.telemetry.request import VERBS
+
+_OPENMETRICS = "application/openmetrics-text"
 
 # The _created samples would make the reply half as large again, and are rarely used.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of `Metrics.text`. Source: Prometheus, "Exposition formats"."""
 
 OTHER = "other"
@@ -191,6 +192,12 @@ class Metrics:
         """Return all metric families."""
         return self._registry.collect()
 
-    def text(self) -> bytes:
-        """Return all metrics in the format of `CONTENT_TYPE`."""
-        return generate_latest(self._registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics and their content type: Prometheus' text format, or OpenMetrics.
+
+        Args:
+            accept: the header Accept.
+        """
+        # Not the whole header: choose_encoder raises TypeError for a version that is no number.
+        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
+        return encode(self._registry), content_type

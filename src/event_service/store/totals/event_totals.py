@@ -99,7 +99,7 @@ class EventTotals:
             matching: the query's filter, scope included.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         stages: list[dict[str, Any]] = [{"$match": matching}]
         if query.unwind:
@@ -110,7 +110,7 @@ class EventTotals:
         """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup_query = rollup_query_of(scope, query.where)
         if rollup_query is None:
@@ -125,7 +125,7 @@ class EventTotals:
         """Count events now, without cache and rollups.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         with database_errors(querying=True):
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)

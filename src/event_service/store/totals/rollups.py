@@ -112,7 +112,7 @@ class Rollups:
             timeless: the query as a filter, without its bounds of created_at.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
@@ -135,7 +135,7 @@ class Rollups:
         """Return the position of the row that `skip` newer rows precede, or None if buckets cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
@@ -170,7 +170,7 @@ class Rollups:
             count_groups: groups the matching events between two times.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
