@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -25,6 +26,8 @@ BIN = Path(sys.executable).parent
 # An embedded database may take 30 s on a busy machine; the service adds little to that.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+
+_STYLES = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def free_port() -> int:
@@ -55,7 +58,7 @@ def copy_lines(master: int, path: Path) -> None:
     with os.fdopen(master, "rb", buffering=0) as terminal, path.open("ab", buffering=0) as file:
         try:
             while piece := terminal.read(65536):
-                file.write(piece.replace(b"\r\n", b"\n"))
+                file.write(_STYLES.sub(b"", piece).replace(b"\r\n", b"\n"))
         except OSError:  # EIO: the last program has closed it
             return
 
@@ -69,7 +72,7 @@ class Service:
         settings: EVENT_SERVICE_* beyond addresses and data directory.
         command: what is run.
         outside: environment to run in, in place of this process's own.
-        terminal: its standard output is a terminal of 400 columns without colours.
+        terminal: its standard output is a terminal of 400 columns; the log has it without colours.
         credentials: what clients need to reach its gRPC port; None where it has no TLS.
     """
 
@@ -120,7 +123,7 @@ class Service:
             if self.terminal:
                 master, out = pty.openpty()
                 threading.Thread(target=copy_lines, args=(master, path), daemon=True).start()
-                environment |= {"TERM": "dumb", "COLUMNS": "400", "NO_COLOR": "1"}
+                environment |= {"TERM": "xterm", "COLUMNS": "400"}
             self.process = subprocess.Popen(
                 self.command, cwd=self.cwd, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log
             )
