@@ -149,7 +149,7 @@ endif
 
 CLIENTS := tests/e2e/clients
 
-.make/clients: .make/venv $(wildcard $(CLIENTS)/*.txt) $(CLIENTS)/package.json examples/node/package.json
+.make/clients: .make/venv $(wildcard $(CLIENTS)/*.txt) $(CLIENTS)/package.json examples/node/package.json examples/typescript/package.json
 	@for list in $(CLIENTS)/*.txt; do \
 	  echo "Installing $$(basename $$list .txt)"; \
 	  environment=.tools/clients/$$(basename $$list .txt); \
@@ -158,7 +158,7 @@ CLIENTS := tests/e2e/clients
 	done
 	@mkdir -p .tools/clients/node && cp $(CLIENTS)/package.json .tools/clients/node/
 	@npm install --silent --no-audit --no-fund --prefix .tools/clients/node
-	@npm install --silent --no-audit --no-fund --no-package-lock --prefix examples/node
+	@for example in node typescript; do npm install --silent --no-audit --no-fund --no-package-lock --prefix examples/$$example; done
 	@touch $@
 
 .make/test-tools: tools/debian_packages.py tools/debian_packages.txt tools/helm_binary.py .make/venv

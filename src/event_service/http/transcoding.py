@@ -204,11 +204,14 @@ def credentials_of(body: bytes, message: Any) -> tuple[str, str]:
     return message.webhook_id, message.access_key
 
 
+ALWAYS_WRITTEN = {"results", "total_count"}
+"""Fields of a list that are written even if they are empty."""
+
+
 def write_message(message: Message) -> dict[str, Any]:
     """Return the JSON form of a reply. A list has `results` and `total_count` even if empty."""
     value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    fields = message.DESCRIPTOR.fields_by_name
-    if "results" in fields and "total_count" in fields:
+    if ALWAYS_WRITTEN.issubset(message.DESCRIPTOR.fields_by_name):
         value = {"results": [], "total_count": 0, **value}
     return value
 
