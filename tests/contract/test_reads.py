@@ -298,6 +298,59 @@ def test_escaped_keys_are_found_by_their_original_name(database: Database, reade
     assert len(listed(reader, filter=[{"k": "raw_data.a", "o": "eq", "v": {"": 1}}])) == 1
 
 
+@pytest.mark.parametrize(
+    ("predicate", "titles"),
+    [
+        ({"o": "eq", "v": "pod-7"}, "label mixed nested"),
+        ({"o": "not", "v": "pod-7"}, "none other"),
+        ({"o": "in", "v": ["pod-7", "x"]}, "label mixed nested"),
+        ({"o": "not_in", "v": ["pod-7", "x"]}, "none other"),
+        ({"o": "in", "v": ["pod-7", None]}, "label mixed nested none"),
+        ({"o": "not_in", "v": ["pod-7", None]}, "other"),
+        ({"o": "contain", "v": "POD"}, "label mixed nested other"),
+        ({"o": "not_contain", "v": "7"}, "none other"),
+        ({"o": "regex", "v": "^pod-7$"}, "label mixed nested"),
+        ({"o": "exists", "v": True}, "label mixed nested other"),
+        ({"o": "exists", "v": False}, "none"),
+        ({"o": "eq", "v": None}, "none"),
+        ({"o": "not", "v": None}, "label mixed nested other"),
+        ({"o": "gt", "v": "pod-7"}, "other"),
+        ({"o": "gte", "v": None}, "none"),
+    ],
+    ids=lambda value: f"{value['o']}-{value['v']}" if isinstance(value, dict) else "",
+)
+def test_label_with_dots_is_found_nested_and_literally(
+    database: Database, reader: EventReader, database_kind: str, predicate: dict[str, Any], titles: str
+) -> None:
+    if database_kind == "mongomock" and predicate["o"] in {"gte", "not_contain"}:
+        pytest.skip("mongomock: $gte null passes over missing fields")
+    stored(database, title="label", additional_info={"k8s.pod.name": "pod-7"})
+    stored(database, title="mixed", additional_info={"k8s": {"pod.name": "pod-7"}})
+    stored(database, title="nested", additional_info={"k8s": {"pod": {"name": "pod-7"}}})
+    stored(database, title="other", additional_info={"k8s.pod.name": "pod-8"})
+    stored(database, title="none", additional_info={"k8s.pod": "pod-7", "name": "pod-7"})
+    rows = listed(reader, filter=[{"k": "additional_info.k8s.pod.name", **predicate}])
+    assert sorted(row["title"] for row in rows) == sorted(titles.split())
+
+
+def test_labels_with_dots_sort_group_select_and_are_distinct(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    for name in ("b", "c", "a"):
+        stored(database, title=name, additional_info={"k8s.pod.name": name}, raw_data={"labels": {"app.io/x": name}})
+    name = "additional_info.k8s.pod.name"
+    for key in (name, "raw_data.labels.app.io/x"):
+        rows = listed(reader, sort=[{"key": key, "desc": True}])
+        assert [row["title"] for row in rows] == ["c", "b", "a"]
+    assert listed(reader, only=[name], sort=[{"key": "title"}])[0] == {"additional_info": {"k8s.pod.name": "a"}}
+    found = reader.stat(DOMAIN, parse_stat_query({"distinct": name}, EVENT_FIELDS))
+    assert found == {"results": ["a", "b", "c"]}
+    if database_kind != "mongomock":  # which has no $type of a missing field
+        group = {"keys": [{"k": name, "n": "pod"}], "fields": [{"n": "count", "o": "count"}]}
+        counts = statistic(reader, {"group": group}, {"sort": [{"key": "pod"}]})
+        assert counts == [{"pod": pod, "count": 1.0} for pod in ("a", "b", "c")]
+
+
 def test_case_folding_of_all_scripts_and_ascii_character_sets(
     database: Database, reader: EventReader, database_kind: str
 ) -> None:

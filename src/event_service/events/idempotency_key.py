@@ -67,12 +67,16 @@ def idempotency_of(
 
 
 def _without(field: str, body: bytes) -> bytes:
-    """Return the JSON with the text values of a field emptied; "" for no field."""
-    if not field:
-        return body
-    return re.sub(rb'("%s"\s*:\s*")(?:[^"\\]|\\.)*' % field.encode(), rb"\1", body)
+    """Return the JSON without the last member of that name and its text; whole for no field.
+
+    The last one is the delivery's own: it follows the members of lists.
+    """
+    start = body.rfind(b'"%s":' % field.encode()) if field else -1
+    found = _TEXT_MEMBER.match(body, start) if start >= 0 else None
+    return body[:start] + body[found.end() :] if found else body
 
 
+_TEXT_MEMBER = re.compile(rb'"\w+":\s*"(?:[^"\\]|\\.)*"')
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _MAY_HOLD_INTEGERS = frozenset({int, dict, list})
 

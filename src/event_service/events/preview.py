@@ -91,7 +91,7 @@ class Previewer:
 
 
 def _preview(parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int) -> Preview:
-    parsed, built = build_delivery(parsed, webhook, delivery, max_event_bytes)
+    parsed, built = build_delivery(replace(parsed, endings=[]), webhook, delivery, max_event_bytes)
     events: list[bytes] = []
     room = SHOWN_BYTES
     for one in built[:MOST_SHOWN]:

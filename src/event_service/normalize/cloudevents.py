@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +26,7 @@ from event_service.normalize.result import (
     object_of,
     raw_object,
 )
-from event_service.normalize.severities import State, bare_title, named_state, recovery_severity
+from event_service.normalize.severities import State, bare_title, named_state, recovery_severity, state_in_title
 from event_service.normalize.splitting import check_split, every_member, single
 from event_service.normalize.timestamps import moment
 
@@ -55,17 +55,17 @@ def detect(payload: Json, headers: Headers) -> bool:
     return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
 
 
-def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse(payload: Json, headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event, or one per member of a batch. Binary events are stored in structured form."""
     if is_binary(headers) or not isinstance(payload, list):
         event = _from_binary(payload, headers) if is_binary(headers) else object_of(payload)
-        parsed = single(event, _read(event, ""))
+        parsed = single(event, _read(event, "", options))
         parsed.message_id = _delivery_id(event)
         return parsed
     check_split(len(payload), 1, "")
     parsed = Parsed()
     for index, member in enumerate(payload):
-        parsed.add(raw_object(member), _read, member, f"[{index}]")
+        parsed.add(raw_object(member), _read, member, f"[{index}]", options)
     ids = [_delivery_id(mapping(member)) for member in payload]
     # Without all ids a batch cannot be recognised when it is sent again.
     if all(ids):
@@ -93,7 +93,7 @@ def _delivery_id(event: Mapping[str, Any]) -> str:
     return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
 
 
-def _read(member: Json, path: str) -> EventDraft | str:
+def _read(member: Json, path: str, options: Options) -> EventDraft | str:
     event = object_of(member, path)
     prefix = f"{path}." if path else ""
     faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
@@ -103,24 +103,26 @@ def _read(member: Json, path: str) -> EventDraft | str:
     kind, type_state = _split_type(full_type)
     data = _data_of(event, prefix)
     named = NamedFields.of(mapping(data))
-    state = named.state() or type_state or State.FIRING
+    title = named.first(TITLES) or first_line(text(data))
+    state = named.state() or type_state or named_state(state_in_title(title)) or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    title = named.first(TITLES) or first_line(text(data))
+    severity, remark = named.severity(options)
     description = named.first(DESCRIPTIONS) or text(data)
     return EventDraft(
         event_key=joined_key("cloudevents", source, kind, subject),
         event_type=state.event_type,
         title=bare_title(title) or kind,
         description="" if description == title else description,
-        severity=recovery_severity(named.severity(), state.event_type, Severity.INFO),
+        severity=recovery_severity(severity, state.event_type, Severity.INFO),
         rule=named.first(RULES),
         image_url=named.first(IMAGES),
         resources=texts(subject) or named.resources(),
         additional_info=extra_fields(
             source=source, type=full_type, subject=subject, id=event.get("id"), url=named.first(LINKS)
         ),
-        occurred_at=moment(event.get("time")),
+        occurred_at=moment(event.get("time"), UTC),
+        remark=remark,
     )
 
 

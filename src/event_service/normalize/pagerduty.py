@@ -13,7 +13,7 @@ from event_service.normalize.fields import extra_fields, first, first_line, join
 from event_service.normalize.generic import NamedFields
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.routing_keys import without_routing_keys
-from event_service.normalize.severities import named_severity, recovery_severity
+from event_service.normalize.severities import bare_title, named_severity, recovery_severity, stateless
 from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
@@ -52,18 +52,18 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     return parsed
 
 
-def parse_v1(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse_v1(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event of Events API v1. The service key is a credential: only its hash is stored.
 
     Source: https://developer.pagerduty.com/docs/events-api-v1/trigger-events/
     """
     masked = object_of(without_routing_keys(payload))
     parsed = Parsed()
-    parsed.add(masked, _read_v1, masked)
+    parsed.add(masked, _read_v1, masked, options)
     return parsed
 
 
-def _read_v1(event: Mapping[str, Any]) -> EventDraft | str:
+def _read_v1(event: Mapping[str, Any], options: Options) -> EventDraft | str:
     action = text(event.get("event_type")).lower()
     if action not in _ACTIONS:
         raise ParseError.at("event_type", f"must be one of {', '.join(_ACTIONS)}")
@@ -77,12 +77,14 @@ def _read_v1(event: Mapping[str, Any]) -> EventDraft | str:
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
     details = event.get("details")
     named = NamedFields.of(mapping(details))
+    severity, remark = named.severity(options)
     return EventDraft(
         event_key=joined_key("pagerduty", text(event.get("service_key")), key or title),
         event_type=event_type,
         title=title or key,
         description=text(event.get("description")) if "\n" in text(event.get("description")) else "",
-        severity=recovery_severity(named.severity(), event_type, Severity.NONE),
+        severity=recovery_severity(severity, event_type, Severity.NONE),
+        remark=remark,
         resources=named.resources(),
         additional_info=extra_fields(
             incident_key=key,
@@ -135,11 +137,11 @@ def _read(event: Mapping[str, Any]) -> EventDraft | str:
         raise ParseError.at("payload.summary", "required without dedup_key")
     event_type = EventType.RECOVERY if action == "resolve" else EventType.ALERT
     # Without a dedup key PagerDuty opens a new incident each time; here equal events share an alert.
-    identity = (key,) if key else (source, component, group, kind, summary)
+    identity = (key,) if key else (source, component, group, kind, stateless(bare_title(summary)))
     return EventDraft(
         event_key=joined_key("pagerduty", text(event.get("routing_key")), *identity),
         event_type=event_type,
-        title=summary or key,
+        title=bare_title(summary) or key,
         severity=recovery_severity(named_severity(details.get("severity")), event_type, Severity.NONE),
         rule=kind,
         image_url=first(*(image.get("src") for image in objects(event.get("images"))[:1])),
@@ -175,7 +177,7 @@ def parse_webhook(payload: Json, _headers: Headers, _options: Options, _received
     draft = EventDraft(
         event_key=joined_key("pagerduty-incident", key),
         event_type=event_type,
-        title=text(incident.get("title")) or key,
+        title=bare_title(text(incident.get("title"))) or key,
         severity=recovery_severity(severity, event_type, Severity.ERROR),
         resources=texts(service.get("summary")),
         additional_info=extra_fields(

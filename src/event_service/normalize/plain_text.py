@@ -34,7 +34,7 @@ def detect(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, str) and bool(title_of(payload))
 
 
-def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event, keyed by its first line without marks of state and times."""
     if not isinstance(payload, str):
         raise ParseError.at("", "must be text")
@@ -42,7 +42,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     title = _first_words(written)
     if not title:
         raise ParseError.at("", "must have a line of text")
-    event = read_event({"title": title, "description": written.strip()}, "")
+    event = read_event({"title": title, "description": written.strip()}, "", options)
     if not isinstance(event, str):
         event.event_key = joined_key("text", without_times(event.title))
     return single({BODY: payload}, event)

@@ -78,7 +78,7 @@ def _malformed() -> ParseError:
     return ParseError.at("plugin", "the answer is not an EventsInfo", "malformed")
 
 
-def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft:
+def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft | str:
     return read_event(_as_member(result, path, received_at), path)
 
 

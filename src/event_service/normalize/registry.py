@@ -9,9 +9,10 @@ Source: the order of detection is that of docs/collectors.md.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
+from event_service.model.event import EventDraft
 from event_service.normalize import (
     alertmanager,
     aws_cloudwatch,
@@ -35,6 +36,7 @@ from event_service.normalize import (
     sentry,
     zabbix,
 )
+from event_service.normalize.options import read_zone
 from event_service.normalize.result import (
     BODY,
     MOST_EVENTS,
@@ -55,8 +57,13 @@ from event_service.normalize.result import (
 from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.sns_trust import Fetch, SnsTrust
 from event_service.normalize.splitting import check_members, too_much
+from event_service.normalize.timestamps import in_utc
 
 AUTO = "auto"
+
+LOCAL_TIME = "local time without a zone; set the webhook's option timezone"
+UNLIKELY_TIME = "time far from receipt"
+"""Remarks about events whose time was dropped."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,12 +88,16 @@ class ParserSpec:
 
 
 def _read_inside_sns(payload: Json, options: Options, received_at: datetime) -> Parsed | None:
-    """Parse the message of an SNS envelope; return None if not even the generic parser can."""
+    """Parse the message of an SNS envelope; return None if not even the generic parser can.
+
+    AWS writes local times in UTC.
+    """
+    options = {"timezone": "UTC", **options}
     spec = _detect(_INSIDE_SNS, payload, {})
     if spec is None:
         return None
     try:
-        parsed = spec.parse(payload, {}, options, received_at)
+        parsed = _parse(spec, payload, {}, options, received_at)
     except ParseError:
         if spec.parse is generic.parse:  # the envelope's subject makes a better event than a fault
             return None
@@ -105,7 +116,7 @@ def _read_list(members: list[Json], headers: Headers, options: Options, received
         try:
             # PARSERS without _LIST: a list in a list is not a payload.
             spec = _detect(PARSERS, object_of(member, path), headers)
-            part = spec.parse(member, headers, options, received_at) if spec else Parsed()
+            part = _parse(spec, member, headers, options, received_at) if spec else Parsed()
         except ParseError as error:
             part = Parsed(bad_items=[BadItem(error.faults, raw_object(member))])
         for item in part.bad_items:
@@ -161,6 +172,11 @@ _LIST = ParserSpec("list", lambda payload, _headers: isinstance(payload, list), 
 _INSIDE_SNS = tuple(spec for spec in (*PARSERS, _LIST) if spec.name not in ("aws-sns", "text"))
 # Formats written by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list", "text"})
+# Their times are kept as they are: native states them by contract, the members of a list were settled one by one.
+_EXACT_TIMES = frozenset({"native", "list"})
+# A time of a format written by hand that is older is a placeholder or was misread.
+_OLDEST = timedelta(days=366)
+_CLOCK_TOLERANCE = timedelta(minutes=5)
 _MASKING = tuple(row for row in PARSERS if row.mask is not None)
 MAPPING = ParserSpec("mapping", generic.detect, custom.parse)
 
@@ -266,7 +282,7 @@ def parse(
             spec, payload = text_parser, text
         else:
             spec = MAPPING if name == AUTO and custom.has_mapping(options) else _select(name, payload, headers)
-        parsed = spec.parse(payload, headers, options, received_at)
+        parsed = _parse(spec, payload, headers, options, received_at)
     except ParseError as error:
         return Parsed(bad_items=[BadItem(error.faults, raw_object(payload))], source=name)
     except Exception:
@@ -287,6 +303,36 @@ def parse(
         elif message_id := headers.get("x-goog-pubsub-message-id"):
             parsed.message_id = f"pubsub:{message_id}"
     return parsed
+
+
+def _parse(spec: ParserSpec, payload: Json, headers: Headers, options: Options, received_at: datetime) -> Parsed:
+    """Parse a payload, settle the times of its events and collect their remarks."""
+    parsed = spec.parse(payload, headers, options, received_at)
+    oldest = received_at - _OLDEST if spec.name in _WITHOUT_TIMES else None
+    for event in parsed.events:
+        if event.occurred_at is not None and spec.name not in _EXACT_TIMES:
+            _settle_time(event, options, received_at, oldest)
+        if event.remark:
+            parsed.ignored.append(event.remark)
+            event.remark = ""
+    return parsed
+
+
+def _settle_time(event: EventDraft, options: Options, received_at: datetime, oldest: datetime | None) -> None:
+    """Read a local time in the webhook's `timezone`; drop a time that cannot be right, so that receipt counts.
+
+    Without a zone a local time is not UTC: hours ahead, it would keep the recovery from resolving the alert.
+    """
+    at = event.occurred_at
+    if at is not None and at.tzinfo is None:
+        zone = read_zone(options.get("timezone"))
+        at = None if zone is None else in_utc(at, zone)
+        event.occurred_at = at
+        if at is None:
+            event.remark = event.remark or LOCAL_TIME
+    if at is not None and (at > received_at + _CLOCK_TOLERANCE or (oldest is not None and at < oldest)):
+        event.occurred_at = None
+        event.remark = event.remark or UNLIKELY_TIME
 
 
 def _text_parser(name: str | None, text: str, headers: Headers, options: Options) -> ParserSpec | None:

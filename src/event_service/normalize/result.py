@@ -112,14 +112,15 @@ class Parsed:
     Attributes:
         events: in the order of the payload.
         bad_items: members that cannot be parsed.
-        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`. The reasons are a fixed
-            set, since they are labels of a metric.
+        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`, and remarks about events
+            (`unknown severity`). They are a fixed set, since they are labels of a metric.
         message_id: the sender's id of this delivery, or "". The same id means the same delivery, but not always the
             same bytes (AWS Health repeats one from another region).
         source: name of the parser, e.g. `alertmanager`.
         timestamped: every event has a time of the sender, so that equal bytes are a repeated delivery.
         varying: name of a field by which the bytes of a repeated delivery may differ, or "".
         subscription: an SNS subscription to confirm.
+        endings: recoveries with `only_if_open` that follow from the delivery itself.
     """
 
     events: list[EventDraft] = field(default_factory=list)
@@ -130,6 +131,7 @@ class Parsed:
     timestamped: bool = False
     varying: str = ""
     subscription: Subscription | None = None
+    endings: list[EventDraft] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:

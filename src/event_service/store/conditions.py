@@ -66,6 +66,7 @@ def _row(condition: Condition) -> dict[str, Any]:
         "newest_alert_at": condition.newest_alert_at,
         "newest_recovery_at": condition.newest_recovery_at,
         "was_firing": condition.was_firing,
+        "recovery_received_at": condition.recovery_received_at,
     }
 
 
@@ -81,6 +82,7 @@ def _condition(row: dict[str, Any]) -> Condition:
         newest_alert_at=row["newest_alert_at"],
         newest_recovery_at=row["newest_recovery_at"],
         was_firing=row["was_firing"],
+        recovery_received_at=row.get("recovery_received_at"),
     )
 
 

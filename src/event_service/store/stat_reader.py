@@ -16,7 +16,7 @@ from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
 from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
 from event_service.store.client import caller_query
-from event_service.store.compile import both, compile_filter, compile_times, stored_name
+from event_service.store.compile import both, compile_filter, compile_times, stored_names
 from event_service.store.compile_stat import compile_count, compile_stages
 from event_service.store.json_values import plain, sorted_where_comparable
 from event_service.store.totals.rollup_groups import rollup_group
@@ -103,7 +103,9 @@ class StatReader:
     def _distinct(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
         found: list[Any] = []
         if query.distinct and query.distinct.parts:
-            found = self._collection.distinct(stored_name(query.distinct), matching, maxTimeMS=self._max_time_ms)
+            for name in stored_names(query.distinct):
+                values = self._collection.distinct(name, matching, maxTimeMS=self._max_time_ms)
+                found += [value for value in values if value not in found] if found else values
         values = [plain(value) for value in sorted_where_comparable(found)]
         if not query.page.limit:
             return {"results": values}
