@@ -216,8 +216,8 @@ def _fires_on(condition: Condition, at: datetime, received_at: datetime) -> bool
     recovered_at = condition.newest_recovery_at
     if at != condition.newest_alert_at or recovered_at is None:
         return False
-    told_at = condition.recovery_received_at or recovered_at
-    return received_at - told_at > _LATE_PEER or received_at - recovered_at > _OLD_RECOVERY
+    known_at = condition.recovery_received_at or recovered_at
+    return received_at - known_at > _LATE_PEER or received_at - recovered_at > _OLD_RECOVERY
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

@@ -24,7 +24,7 @@ _IDENTIFIERS = names_of(
     " repositoryname name"
 )
 # Codes that tell the events of one kind and resource apart: RDS reports every change as one kind.
-_KINDS = ("eventid", "logicalresourceid")
+_KINDS = names_of("eventid logicalresourceid")
 
 
 def detect(payload: Json, _headers: Headers) -> bool:

@@ -1,12 +1,23 @@
 """Any other JSON object with the usual field names."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from event_service.model.event import EventDraft, Severity
-from event_service.normalize.fields import extra_fields, first, first_line, joined_key, mapping, text, texts
+from event_service.normalize.fields import (
+    extra_fields,
+    first,
+    first_line,
+    joined_key,
+    mapping,
+    read_inner_json,
+    text,
+    texts,
+)
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
 from event_service.normalize.severities import (
     UNKNOWN_SEVERITY,
@@ -29,9 +40,14 @@ from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 
+Names: TypeAlias = Mapping[str, int]  # name -> rank
+
 # Normalized names: letters and digits only, in lower case, so that alertName, alert_name and "Alert Name" are equal.
 # The first name with a usable value wins.
-_HEADLINES = "title alerttitle summary subject headline firstline alertname name shortdescription entitydisplayname"
+_HEADLINES = (
+    "title alerttitle summary subject headline firstline alertname problemtitle monitorfriendlyname"
+    " searchname name shortdescription entitydisplayname"
+)
 _MESSAGES = (
     "message msg problem statemessage eventmessage description text event output serviceoutput hostoutput info reason"
     " details detail"
@@ -39,6 +55,7 @@ _MESSAGES = (
 # Ids that mean one condition wherever they are sent from.
 _KEYS = (
     "eventkey dedupkey dedupekey deduplicationkey dedupid fingerprint incidentkey alertkey alertuid alerthash entityid"
+    " alertuniqueidentifier"
 )
 # Ids that many tools count per host, or per check.
 _IDS = "alertid alarmid incidentid problemid issueid uid monitorid checkid testid probeid sensorid"
@@ -46,19 +63,19 @@ _RULE_IDS = "ruleid alertruleid triggerid conditionid eventdefinitionid policyid
 _CHECKS = (
     "servicedescription servicedesc servicename service check checkname alertname alarm alarmname alert rule rulename"
     " alertrule trigger triggername monitor monitorname sensor sensorname probe probename testname scenario metric"
-    " metricname conditionname"
+    " metricname conditionname monitorfriendlyname searchname"
 )
 # They tell conditions of one name on one host apart.
 _PARTS = (
     "chart device mount mountpoint filesystem interface ifname component container pod namespace queue dimension"
     " dimensions environment cluster clustername"
 )
-_SEVERITIES = "severity alertseverity severitylevel level alertlevel loglevel criticality"
+_SEVERITIES = "severity alertseverity severitylevel level alertlevel alarmlevel triggerlevel loglevel criticality"
 _PRIORITIES = "priority alertpriority urgency importance importancelevel"
 _STATES = (
-    "notificationtype messagetype status state alertstatus alertstate servicestate hoststate currentstate newstate"
-    " currentstatus newstatus monitorstatus transition alerttransition alerttype eventtype action eventaction type"
-    " event"
+    "notificationtype status state alertstatus alertstate servicestate hoststate currentstate newstate"
+    " currentstatus newstatus monitorstatus alarmstatus transition alerttransition alertaction"
+    " messagetype alerttypefriendlyname alerttype eventtype action eventaction type event"
 )
 _DESCRIPTIONS = (
     "description message body details detail text content reason output serviceoutput hostoutput statemessage info msg"
@@ -66,17 +83,22 @@ _DESCRIPTIONS = (
 )
 _STARTS = (
     "occurredat timestamp time startsat startedat startat starttime triggeredat firedat eventtime datetime date when"
-    " createdat created statechangedtimestamp longdatetime shortdatetime localdatetime"
+    " createdat created statechangedtimestamp longdatetime shortdatetime localdatetime openedat startdate triggertime"
+    " alerttriggertime alerttime alertdatetime incidenttime incidentstarttime problemstarttime firstoccurtime"
+    " firstoccurrence detectedat detectiontime eventdatetime eventtimestamp clock ts"
 )
 # Never the start: it would make the recovery as old as its alert.
 _ENDS = (
-    "resolvedat recoveredat closedat endsat endedat endtime recoverytime updatedat occurredat timestamp time eventtime"
+    "resolvedat recoveredat closedat canceldate recovertime endsat endedat endtime recoverytime updatedat updatedate"
+    " occurredat timestamp time eventtime"
     " datetime date when statechangedtimestamp longdatetime shortdatetime localdatetime"
+    " alertdatetime eventdatetime eventtimestamp clock ts"
 )
 _RESOURCES = (
-    "resource resources resourcename host hostname hosts hostalias hostaddress instance node nodename device server"
+    "resource resources resourcename instancename host hostname hosts hostalias hostaddress instance node nodename"
+    " device server"
     " servername entity target targets subject source sourceid sourceidentifier sourcearn ip ipaddress address"
-    " service"
+    " impactedentity impactedentities service"
 )
 _RULES = "rule rulename alertrule policy policyname alertname check checkname service servicedescription servicename"
 _IMAGES = "imageurl image snapshoturl snapshot"
@@ -89,21 +111,35 @@ _LISTS = ("alerts", "events", "incidents", "problems", "items", "records")
 # Only an object of these names is a resource; a text is a title or the name of the sending tool.
 _RESOURCE_OBJECTS = frozenset({"subject", "source"})
 # Booleans, and the value that means that the alert is over.
-_FLAGS = (("resolved", True), ("isresolved", True), ("recovered", True), ("isactive", False), ("isfiring", False))
-_STATE_NUMBERS = ("servicestateid", "hoststateid", "stateid")  # Nagios and its kin: 0 is OK or UP
+_FLAGS = (
+    ("resolved", True),
+    ("isresolved", True),
+    ("recovered", True),
+    ("isactive", False),
+    ("isopen", False),
+    ("isfiring", False),
+)
+# 0 is OK: Nagios and its kin, LibreNMS, Tencent Cloud. A `status` of 0 may be the contrary.
+_STATE_NUMBERS = "servicestateid hoststateid stateid state alertstate alarmstatus"
+_NOT_GIVEN = frozenset({"", "null", "nil", "undefined", "-"})
+_LONGEST_NAME = 100
+_by_rank = itemgetter(0)
+_ENDED = "resolvedat recoveredat closedat recovertime canceldate"
 
 
-def names_of(words: str) -> tuple[str, ...]:
-    """Return the names of a table, the first of which wins."""
-    return tuple(words.split())
+def names_of(*words: str) -> Names:
+    """Return a table of names by rank; the first wins."""
+    return {name: rank for rank, name in reversed([*enumerate(" ".join(words).split())])}
 
 
-HEADLINES, MESSAGES, KEYS, IDS = map(names_of, (_HEADLINES, _MESSAGES, _KEYS, _IDS))
-TITLES = HEADLINES + MESSAGES
-CHECKS, RULE_IDS, PARTS = map(names_of, (_CHECKS, _RULE_IDS, _PARTS))
-SEVERITIES, PRIORITIES = map(names_of, (_SEVERITIES, _PRIORITIES))
-STATES, DESCRIPTIONS, STARTS, ENDS = map(names_of, (_STATES, _DESCRIPTIONS, _STARTS, _ENDS))
-RESOURCES, RULES, IMAGES, LINKS = map(names_of, (_RESOURCES, _RULES, _IMAGES, _LINKS))
+HEADLINES, MESSAGES, TITLES = names_of(_HEADLINES), names_of(_MESSAGES), names_of(_HEADLINES, _MESSAGES)
+KEYS, IDS, CHECKS, RULE_IDS, PARTS = map(names_of, (_KEYS, _IDS, _CHECKS, _RULE_IDS, _PARTS))
+SEVERITIES, PRIORITIES, STATES, DESCRIPTIONS = map(names_of, (_SEVERITIES, _PRIORITIES, _STATES, _DESCRIPTIONS))
+STARTS, ENDS, RESOURCES, RULES = map(names_of, (_STARTS, _ENDS, _RESOURCES, _RULES))
+IMAGES, LINKS, STATE_NUMBERS, ENDED = map(names_of, (_IMAGES, _LINKS, _STATE_NUMBERS, _ENDED))
+_PROVIDERS, _ACCOUNTS, _SOURCES, _ENVIRONMENTS = map(
+    names_of, ("provider cloudprovider", "account accountid", "source origin", "environment env")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +155,17 @@ class NamedFields:
         for item in items:
             for name, value in item.items():
                 if value is not None:
-                    fields.setdefault("".join(filter(str.isalnum, name.lower())), value)
+                    fields.setdefault(_normalized(name), value)
         return cls(fields)
 
-    def values(self, names: Iterable[str]) -> Iterable[Any]:
-        fields = self.fields
-        return (fields[name] for name in names if name in fields)
+    def values(self, names: Names) -> list[Any]:
+        """Return the values of the fields of these names, in the order of the names."""
+        found = [(names[name], value) for name, value in self.fields.items() if name in names]
+        if len(found) > 1:
+            found.sort(key=_by_rank)
+        return [value for _, value in found]
 
-    def first(self, names: Iterable[str]) -> str:
+    def first(self, names: Names) -> str:
         return first(*self.values(names))
 
     def severity(self, options: Options) -> tuple[Severity | None, str]:
@@ -135,7 +174,7 @@ class NamedFields:
         for value in self.values(SEVERITIES):
             if (severity := chosen_severity(value, options)) is not None:
                 return severity, ""
-            is_known = is_known and (not text(value) or means_over(value))
+            is_known = is_known and (text(value).lower() in _NOT_GIVEN or means_over(value))
         # Priorities last: their numbers are less specific than a severity.
         scale = rising_severity if "eventdefinitionid" in self.fields else priority_severity  # Graylog
         for value in self.values(PRIORITIES):
@@ -158,10 +197,9 @@ class NamedFields:
                 return state
         if any(means_over(value) for value in self.values(SEVERITIES)):
             return State.RESOLVED
-        numbers = [text(value) for value in self.values(_STATE_NUMBERS)]
-        if numbers:
-            return State.RESOLVED if numbers[0] == "0" else State.FIRING
-        return None
+        number = self.first(STATE_NUMBERS)
+        is_over = number == "0" if number.isdigit() else any(map(moment, self.values(ENDED)))
+        return State.RESOLVED if is_over else None
 
     def moment(self, state: State) -> datetime | None:
         for value in self.values(ENDS if state is State.RESOLVED else STARTS):
@@ -171,9 +209,10 @@ class NamedFields:
 
     def resources(self) -> list[str]:
         """Return the first non-empty field as names: a name, a list of names, or objects that have one."""
-        for name in RESOURCES:
-            value = self.fields.get(name)
-            if value is None or (name in _RESOURCE_OBJECTS and not isinstance(value, dict)):
+        fields = self.fields
+        for name in sorted(RESOURCES.keys() & fields.keys(), key=RESOURCES.__getitem__):
+            value = fields[name]
+            if name in _RESOURCE_OBJECTS and not isinstance(value, dict):
                 continue
             members = value if isinstance(value, list) else [value]
             found = texts([_name_of(member) if isinstance(member, dict) else member for member in members])
@@ -208,8 +247,14 @@ class NamedFields:
             return joined_key("generic", stateless(headline or message), *resources)
         is_exact = bool(ids) or bool((check or rules) and resources and "service" not in self.fields)
         name = "" if is_exact or is_host else headline or ("" if check else message)
-        told_apart = (*ids, "", *rules, "", *parts, "")
-        return joined_key("generic-check", check, name and stateless(name), *told_apart, *resources)
+        details = (*ids, "", *rules, "", *parts, "")
+        return joined_key("generic-check", check, name and stateless(name), *details, *resources)
+
+
+# The field names of one tool are few, and the same in every payload.
+@lru_cache(maxsize=4096)
+def _normalized(name: str) -> str:
+    return "".join(filter(str.isalnum, name[:_LONGEST_NAME].lower()))
 
 
 def detect(payload: Json, _headers: Headers) -> bool:
@@ -236,7 +281,8 @@ def read_event(body: Mapping[str, Any], prefix: str, options: Options) -> EventD
     Raises:
         ParseError: no title.
     """
-    named = NamedFields.of(body)
+    inner = _object_in_text(body.get("message"))
+    named = NamedFields.of(inner, mapping(inner.get("template_variable")), body) if inner else NamedFields.of(body)
     for wrapper in _WRAPPERS:
         if isinstance(body.get(wrapper), dict):
             named = NamedFields.of(body, body[wrapper])
@@ -271,18 +317,28 @@ def read_event(body: Mapping[str, Any], prefix: str, options: Options) -> EventD
         rule=named.first(RULES) or check,
         image_url=named.first(IMAGES),
         resources=resources,
-        provider=named.first(("provider", "cloudprovider")),
-        account=named.first(("account", "accountid")),
+        provider=named.first(_PROVIDERS),
+        account=named.first(_ACCOUNTS),
         additional_info=extra_fields(
             url=named.first(LINKS),
-            source=named.first(("source", "origin")),
-            environment=named.first(("environment", "env")),
+            source=named.first(_SOURCES),
+            environment=named.first(_ENVIRONMENTS),
             labels=named.fields.get("labels"),
             tags=named.fields.get("tags"),
         ),
         occurred_at=named.moment(state),
         remark=remark,
     )
+
+
+def _object_in_text(message: Json) -> Mapping[str, Any]:
+    """Return the object that a message holds as JSON, as Huawei's SMN and other queues deliver it, or an empty one."""
+    if type(message) is not str or message.lstrip()[:1] != "{":
+        return {}
+    try:
+        return mapping(read_inner_json(message.encode("utf-8", "surrogatepass"), "message"))
+    except (ValueError, ParseError):  # a text after all
+        return {}
 
 
 def _titles(named: NamedFields) -> tuple[str, str]:

@@ -27,7 +27,7 @@ _SEVERITIES = {
         "|информация|информационная|низкая|信息|資訊|訊息|低|提示|情報|정보|낮음",
         Severity.NONE: "none|not classified|unclassified|nicht klassifiziert|non classé|sin clasificar|no clasificado"
         "|não classificado|non classificato|niesklasyfikowane|не классифицировано|未分类|未分類|미분류",
-        Severity.NOT_AVAILABLE: "not_available|not available|n/a",
+        Severity.NOT_AVAILABLE: "not_available|not available|n/a|unknown",
     }.items()
     for word in names.split("|")
 }
@@ -62,10 +62,11 @@ _STATES = {
         State.FIRING: "firing fired fire alert alerting alarm triggered trigger open opened active activated problem"
         " raised raise critical error warning warn failed failure fail failing down unhealthy degraded new create"
         " created started start unresolved reopened reopen incident unreachable offline breached unknown major minor"
-        " fatal",
+        " fatal crit err unreach problema störung проблема 告警 故障 问题 障害 異常 장애 발생",
         State.RESOLVED: "resolved resolve recovered recovery recover ok okay closed close clear cleared normal success"
         " succeeded successful up healthy inactive deactivated ended end fixed passed passing restored online"
-        " operational",
+        " operational canceled cancelled gelöst behoben résolu rétabli resuelto recuperado resolvido risolto решено"
+        " восстановлено 恢复 恢復 已恢复 正常 已解决 復旧 回復 解消 복구 정상 해제",
         State.ACKNOWLEDGED: "acknowledged acknowledge acknowledgement acknowledgment ack acked snoozed snooze silenced"
         " muted assigned downtimestart downtimeend downtimeremoved downtimecancelled flappingstart flappingstop"
         " flappingend flappingdisabled",
@@ -98,14 +99,16 @@ _OVER = words("ok okay clear cleared normal recovered resolved up success health
 _MARKS = (
     "(?:re-)?triggered|(?:re-)?warn|(?:re-)?no data|warning|critical|error|alert|alerting|firing|ok|resolved|recovered"
     "|recovery|cleared|renotify|problem|down|up|acknowledged|acknowledgement|p[1-5]"
+    "|告警|故障|问题|恢复|恢復|已恢复|正常|已解决|障害|復旧|回復|장애|발생|복구|정상|해제"
 )
 _LABELS = (
     "problem|resolved(?: in [^:]{1,40})?|recovered|recovery|cleared|firing|triggered|alerting|ok|acknowledgement"
-    "|(?-i:ALERT|ALARM|CRITICAL|WARNING|UNKNOWN|DOWN|UP)"
+    "|告警|故障|问题|恢复|恢復|已恢复|正常|已解决|障害|復旧|回復|장애|발생|복구|정상|해제"
+    "|(?-i:ALERT|ALARM|CRITICAL|CRIT|WARNING|WARN|UNKNOWN|DOWN|UP)"
 )
 # An emoji may stand before a mark or in its bracket. Other characters of the title stay.
 _state_mark = re.compile(
-    rf"[^\w\[({{\"'/<#@$%&*+.~-]*(?:[\[(][^\w\[(]{{0,4}}({_MARKS})\b[^\])]*[\])]|({_LABELS})(?:\s*:(?!:)|\s+[-–—|]\s))\s*",
+    rf"[^\w\[({{\"'/<#@$%&*+.~-]*(?:[\[(][^\w\[(]{{0,4}}({_MARKS})\b[^\])]*[\])]|({_LABELS})(?:\s*[:：](?!:)|\s+[-–—|]\s))\s*",
     re.IGNORECASE,
 )
 _inner_mark = re.compile(rf"\[[^\w\[\]]{{0,4}}({_MARKS})[^\w\[\]]{{0,4}}\]", re.IGNORECASE)
@@ -124,12 +127,20 @@ _CLEAR_ENDINGS = words("resolved recovered cleared restored succeeded failed")
 _PUNCTUATION = "[](){}<>.,;:!*\"'-–—|→="
 _negation = re.compile(r"\b(?:not|no|non|never|cannot|unable|without|partially)\b|n't\b|\bfail(?:ed|s|ure)? to\b", re.I)
 _separator = re.compile(r"[\W_]+")
+_MOST_PARTS = 4  # words of a state; more are a text
 _TITLE_LENGTH = 300  # characters that are searched
 
 
 def named_severity(word: Json) -> Severity | None:
-    """Return the severity of a word in any case, or None."""
-    return _SEVERITIES.get(text(word).lower())
+    """Return the severity of a word in any case, also of `ALERT_CRITICALITY_CRITICAL`, `1 - Critical`; or None."""
+    written = text(word).lower()
+    severity = _SEVERITIES.get(written)
+    if severity is not None or not written:
+        return severity
+    parts = _parts(written)
+    if len(parts) < 2 or _negation.search(written):
+        return None
+    return _SEVERITIES.get(parts[-1]) or _SEVERITIES.get(parts[0])
 
 
 def chosen_severity(word: Json, options: Options) -> Severity | None:
@@ -176,7 +187,7 @@ def named_state(word: Json) -> State | None:
     if state is not None or not word:
         return state
     parts = _parts(word)
-    if not parts or word.count(" ") > 2:
+    if not parts or len(parts) > _MOST_PARTS:
         return None
     state = _STATES.get(parts[-1]) or (_STATES[parts[0]] if parts[0] in _DECISIVE else None)
     return None if state is None or _negation.search(word) else state

@@ -262,7 +262,7 @@ def _month_and_day(first: int, second: int, separator: str, *, is_american: bool
         return second, first
     if is_american:
         return first, second
-    raise ValueError("day and month cannot be told apart")
+    raise ValueError("day and month are ambiguous")
 
 
 def _full_year(written: str) -> int:

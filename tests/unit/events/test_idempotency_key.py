@@ -41,6 +41,24 @@ def test_record_by_key_then_message_id_then_body() -> None:
     assert len({by_key.record_id, by_message.record_id, by_body.record_id}) == 3
 
 
+def test_peers_of_alertmanager_deliver_the_same_body() -> None:
+    def record_id(peer: str, start: str = "2025-05-06T07:00:00Z") -> str:
+        labels = {"alertname": "Belt", "externalURL": "http://belt.example.org"}
+        payload = {
+            "groupKey": "{}",
+            "alerts": [{"labels": labels, "startsAt": start}],
+            "commonLabels": labels,
+            "externalURL": peer,
+            "version": "4",
+        }
+        record = record_of(payload, raw_body=json.dumps(payload).encode())
+        assert record is not None
+        return record.record_id
+
+    assert record_id("http://a.example.org") == record_id('http://b.example.org/"x\\')
+    assert record_id("http://a.example.org") != record_id("http://a.example.org", "2025-05-06T07:00:01Z")
+
+
 @given(payload=values)
 def test_digest_is_the_same_in_one_piece_and_in_many(payload: Any) -> None:
     assert (
