@@ -56,7 +56,7 @@ class Exporter:
         Raises:
             InvalidArgument, QueryError: the query holds something else, or the token is not valid.
             Overloaded: too many exports are running.
-            DeadlineExceeded, Unavailable: of the database; resume with the last token.
+            QueryTimeout, Unavailable: of the database; resume with the last token.
         """
         refuse_all_but_conditions(query)
         where = parse_list_query(query, equals, EVENT_FIELDS).where

@@ -9,13 +9,15 @@ from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.event_reader import Page, SharedEventReader
+from event_service.wire.timestamps import Clock, utc_now
 
 
 class EventQueries:
     """The read side of `EventManager`."""
 
-    def __init__(self, reader: SharedEventReader) -> None:
+    def __init__(self, reader: SharedEventReader, clock: Clock = utc_now) -> None:
         self._reader = reader
+        self._clock = clock
 
     async def get(self, scope: Scope, event_id: str) -> bytes:
         """Return one event as EventInfo bytes.
@@ -37,8 +39,8 @@ class EventQueries:
         Args:
             equals: field -> value, the request's fields beside the query.
         """
-        return await self._reader.list(scope, parse_list_query(query, equals, EVENT_FIELDS))
+        return await self._reader.list(scope, parse_list_query(query, equals, EVENT_FIELDS, self._clock()))
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
-        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS))
+        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS, self._clock()))

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.concurrency.thread_pool import RunInThread
-from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
+from event_service.errors import InvalidArgument, RequiredParameter, TooLarge, UnsupportedMediaType
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
@@ -82,9 +82,11 @@ class Transcoder(Generic[CallT]):
 
     Args:
         methods: handlers by `/package.Service/method`. They authenticate the call's metadata again, from a cache.
-        open_methods: methods whose requests carry their own credentials, and need no token.
+        open_methods: methods whose requests carry webhook_id and access_key, and need no token.
+        admit: authenticates these, for large bodies before they are parsed. The handler does it again.
         new_call: makes a handler's context from the method's name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` also as `x_domain_id`) and the request id.
+        request_limits: largest body of a method, if smaller than `limit`, in bytes.
         limit: largest body, in bytes.
         run_in_thread: runs a function in a thread, for large bodies.
     """
@@ -95,6 +97,8 @@ class Transcoder(Generic[CallT]):
         services: Sequence[ServiceDescriptor],
         methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
         open_methods: Collection[str],
+        admit: Callable[[str, str], Awaitable[object]],
+        request_limits: Mapping[str, int],
         authenticator: RequestAuthenticator,
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
@@ -104,6 +108,8 @@ class Transcoder(Generic[CallT]):
         self._services = services
         self._methods = methods
         self._open_methods = open_methods
+        self._admit = admit
+        self._request_limits = request_limits
         self._authenticator = authenticator
         self._new_call = new_call
         self._bodies = bodies
@@ -126,6 +132,7 @@ class Transcoder(Generic[CallT]):
         reply_type = GetMessageClass(binding.method.output_type)
 
         needs_token = binding.name not in self._open_methods
+        limit = min(self._limit, self._request_limits.get(binding.name, self._limit))
 
         async def endpoint(request: Request) -> Response:
             metadata = _metadata(request)
@@ -134,8 +141,10 @@ class Transcoder(Generic[CallT]):
                 self._authenticator.authenticate(request, metadata)
             _check_content_type(request.headers.get("content-type", ""))
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
-            async with self._bodies.read(request, self._limit) as body:
+            async with self._bodies.read(request, limit) as body:
                 if len(body) > LARGE_BODY:
+                    if not needs_token:
+                        await self._admit(*credentials_of(body, request_type()))
                     message = await self._run_in_thread(read_message, body, request_type())
                 else:
                     message = read_message(body, request_type())
@@ -173,11 +182,36 @@ def read_message(body: bytes, message: Message) -> Message:
         raise InvalidArgument.at("body", "is nested too deeply") from None
 
 
+def credentials_of(body: bytes, message: Any) -> tuple[str, str]:
+    """Return the credentials of a large request whose payloads are a list, which is not parsed.
+
+    All from the first `[` to the last `]` is that list, since ids and keys have no brackets.
+
+    Args:
+        message: an empty request of its type.
+
+    Raises:
+        InvalidArgument: the rest is not the JSON form of the request, or lacks a credential.
+        TooLarge: the rest is too large.
+    """
+    begin, end = body.find(b"[") + 1, body.rfind(b"]")
+    if not 0 < begin <= end or len(body) - (end - begin) > LARGE_BODY:
+        raise TooLarge.at("body", f"has more than {LARGE_BODY} bytes outside of its list of payloads")
+    read_message(body[:begin] + body[end:], message)
+    for name in ("webhook_id", "access_key"):
+        if not getattr(message, name):
+            raise RequiredParameter(name)
+    return message.webhook_id, message.access_key
+
+
+ALWAYS_WRITTEN = {"results", "total_count"}
+"""Fields of a list that are written even if they are empty."""
+
+
 def write_message(message: Message) -> dict[str, Any]:
     """Return the JSON form of a reply. A list has `results` and `total_count` even if empty."""
     value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    fields = message.DESCRIPTOR.fields_by_name
-    if "results" in fields and "total_count" in fields:
+    if ALWAYS_WRITTEN.issubset(message.DESCRIPTOR.fields_by_name):
         value = {"results": [], "total_count": 0, **value}
     return value
 

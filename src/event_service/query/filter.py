@@ -1,6 +1,6 @@
 """Filters: the predicates of a request, validated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,6 +24,8 @@ MAX_SUBSTRING = 4096
 
 MAX_FILTERS = 1000
 """Filters per list: thousands of predicates take the database longer than the time limit of a query."""
+
+_FAULTS_IN_TEXT = 5
 
 
 class Comparison(StrEnum):
@@ -133,28 +135,44 @@ def parse_where(
         now: start of timediff operators.
 
     Raises:
-        QueryError: an invalid filter.
+        QueryError: invalid filters, all of them.
     """
     from_request = tuple(
         Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
         for name, value in equals.items()
         if value
     )
-    every = parse_filters(query.get("filter"), fields, now, f"{at}.filter")
-    some = parse_filters(query.get("filter_or"), fields, now, f"{at}.filter_or")
+    faults: list[QueryError] = []
+    every = _predicates(query.get("filter"), fields, now, f"{at}.filter", faults)
+    some = _predicates(query.get("filter_or"), fields, now, f"{at}.filter_or", faults)
+    if faults:
+        raise _all_of(faults)
     return Where(from_request + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
 
 
-def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
-    """Return the predicates of a list of filters `{k, v, o}`.
-
-    Raises:
-        QueryError: an invalid filter.
-    """
+def _predicates(
+    filters: object, fields: FieldSet, now: datetime, at: str, faults: list[QueryError]
+) -> tuple[Predicate, ...]:
+    """Return the predicates of the valid filters, and append the errors of the others to `faults`."""
     items = members(filters, at)
     if len(items) > MAX_FILTERS:
         raise QueryError.at(f"{at}[{MAX_FILTERS}]", f"more than {MAX_FILTERS} filters")
-    return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(items))
+    predicates = []
+    for index, item in enumerate(items):
+        try:
+            predicates.append(parse_filter(item, fields, now, f"{at}[{index}]"))
+        except QueryError as fault:
+            faults.append(fault)
+    return tuple(predicates)
+
+
+def _all_of(faults: Sequence[QueryError]) -> QueryError:
+    """Return one error with all violations, whose name is the first fault's and whose text has the first faults'."""
+    texts = [fault.message for fault in faults[:_FAULTS_IN_TEXT]]
+    if len(faults) > len(texts):
+        texts.append(f"and {len(faults) - len(texts)} more")
+    violations = [violation for fault in faults for violation in fault.violations]
+    return type(faults[0])("; ".join(texts), violations=violations)
 
 
 def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Predicate:

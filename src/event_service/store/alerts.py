@@ -77,7 +77,7 @@ class AlertStore:
         """Return the state of one alert, or None if the scope has no such alert. See `states`.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            Unavailable: the database failed.
         """
         matching = {"alert_id": alert_id, **compile_scope(scope)}
         with caller_query(self._timeout_ms):

@@ -1,10 +1,12 @@
 """Notifies of inserts by any replica, from MongoDB's change stream.
 
-The inserted documents are not read: the subscriber runs a query, which applies scope and filter.
+Of inserted documents only two fields are read: the subscriber runs a query, which applies scope and filter.
 """
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
@@ -16,18 +18,39 @@ from event_service.store.driver_errors import database_errors
 
 _log = logging.getLogger(__name__)
 
-_PIPELINE: list[Document] = [{"$match": {"operationType": "insert"}}, {"$project": {"operationType": True}}]
+_PIPELINE: list[Document] = [
+    {"$match": {"operationType": "insert"}},
+    {"$project": {"fullDocument.event_id": True, "fullDocument.created_at": True}},
+]
 _MAX_AWAIT_TIME_MS = 1000  # stopping takes this long at most
+
+
+# Unauthorized; change streams need a replica set; unknown pipeline stage.
+_UNAVAILABLE = {13, 40573, 40324}
+
+
+class InsertedEvent(NamedTuple):
+    """An event that has become readable.
+
+    Attributes:
+        created_at: timezone-aware UTC.
+    """
+
+    event_id: str
+    created_at: datetime
+
+
+OnChange: TypeAlias = Callable[[InsertedEvent | None], None]
 
 
 class ChangeStream:
     """Follows the inserts into a collection in a background thread until it is stopped.
 
     Args:
-        on_change: called in that thread after each insert, and when `live` changes.
+        on_change: called in that thread with each inserted event, and with None when `live` changes.
     """
 
-    def __init__(self, events: Collection[Document], on_change: Callable[[], None]) -> None:
+    def __init__(self, events: Collection[Document], on_change: OnChange) -> None:
         self._events = events
         self._on_change = on_change
         self._live = False
@@ -46,18 +69,24 @@ class ChangeStream:
         try:
             with database_errors(), self._events.watch(_PIPELINE, max_await_time_ms=_MAX_AWAIT_TIME_MS) as stream:
                 self._live = True
-                self._on_change()  # inserts before the stream was open have called nothing
+                self._on_change(None)  # inserts before the stream was open have called nothing
                 while stream.alive and not stopping():
-                    if stream.try_next() is not None:
-                        self._on_change()
+                    if (change := stream.try_next()) is not None:
+                        self._on_change(_inserted(change.get("fullDocument", {})))
                 if not stopping():
                     raise Unavailable("The change stream ended: the collection was dropped or renamed.")
         except EventServiceError as error:
-            if not isinstance(error.__cause__, OperationFailure):
+            if not (isinstance(error.__cause__, OperationFailure) and error.__cause__.code in _UNAVAILABLE):
                 raise
-            # The server has no change streams, or the user lacks the action changeStream: retrying does not help.
             _log.debug("change streams are unavailable; polling instead: %s", error.__cause__)
         finally:
             if self._live:  # the subscriber begins to poll
                 self._live = False
-                self._on_change()
+                self._on_change(None)
+
+
+def _inserted(document: Document) -> InsertedEvent | None:
+    event_id, created_at = document.get("event_id"), document.get("created_at")
+    if isinstance(event_id, str) and isinstance(created_at, datetime):
+        return InsertedEvent(event_id, created_at)
+    return None

@@ -33,6 +33,7 @@ from event_service.store.driver_errors import database_errors
 from event_service.store.projection import RowEncoder
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import EventTotals
+from event_service.wire.timestamps import Clock, utc_now
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
@@ -78,19 +79,20 @@ class EventReader:
         list_limit: int = 1000,
         max_time_ms: int = 10_000,
         max_reply_bytes: int = MAX_REPLY_BYTES,
+        clock: Clock = utc_now,
     ) -> None:
         self._collection = collection
         self._list_limit = list_limit
         self._max_time_ms = max_time_ms
         self._max_reply_bytes = max_reply_bytes
-        self._totals = EventTotals(collection, max_time_ms=max_time_ms)
+        self._totals = EventTotals(collection, max_time_ms=max_time_ms, clock=clock)
         self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
         """Return for each event_id the serialised EventInfo, or None if the scope has no such event. One query for all.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            Unavailable: the database failed.
         """
         matching = {"event_id": {"$in": list(set(event_ids))}, **compile_scope(scope)}
         with database_errors():
@@ -108,7 +110,7 @@ class EventReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):

@@ -1,7 +1,7 @@
 """Inserts into the `event` collection, and look-ups that assigning an event to its alert needs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -17,6 +17,7 @@ from event_service.store.object_ids import object_id_of
 from event_service.store.totals import rollup_store
 from event_service.store.totals.rollup_store import invalidate
 from event_service.store.transaction import Session
+from event_service.wire.timestamps import Clock, utc_now
 
 COLLECTION = "event"
 
@@ -38,10 +39,11 @@ class NewEvent(NamedTuple):
 class EventWriter:
     """The write side of the `event` collection."""
 
-    def __init__(self, database: Database, timeout_ms: int) -> None:
+    def __init__(self, database: Database, timeout_ms: int, clock: Clock = utc_now) -> None:
         self._events = database[COLLECTION]
         self._rollups = database[rollup_store.COLLECTION]
         self._timeout_ms = timeout_ms
+        self._clock = clock
 
     def insert(self, events: Sequence[NewEvent], session: Session) -> None:
         """Store events.
@@ -51,7 +53,7 @@ class EventWriter:
         """
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
         # Before the insert, and not in the transaction: a rollup must not count the bucket as complete between the two.
-        invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
+        invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), self._clock())
         insert_all(self._events, documents, session)
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:

@@ -56,7 +56,7 @@ class StatReader:
         Raises:
             QueryError: the data does not suit the query (`size` of a value that is not a list, `date_format` of one
                 that is not a date), or there are too many rows.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         try:

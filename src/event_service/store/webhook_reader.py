@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,7 @@ from event_service.store.json_values import plain
 from event_service.store.projection import with_list
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
+from event_service.wire.timestamps import Clock, utc_now
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
@@ -67,11 +68,13 @@ class WebhookReader:
         list_limit: int,
         max_time_ms: int,
         max_reply_bytes: int = MAX_REPLY_BYTES,
+        clock: Clock = utc_now,
     ) -> None:
         self._collection = collection
         self._list_limit = list_limit
         self._max_time_ms = max_time_ms
         self._max_reply_bytes = max_reply_bytes
+        self._clock = clock
         self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
@@ -82,11 +85,11 @@ class WebhookReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         if access_key:
-            matching = both(matching, _with_key(access_key, datetime.now(UTC)))
+            matching = both(matching, _with_key(access_key, self._clock()))
         with caller_query(self._max_time_ms):
             total = self._count(matching, query)
             if query.count_only:

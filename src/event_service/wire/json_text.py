@@ -17,7 +17,7 @@ MAX_VALUES = 1_000_000
 MAX_LINES = 100_000
 """Values of one body of JSON lines: ten times as many as one delivery may hold."""
 _ONE_VALUE = json.JSONDecoder(strict=False)
-_KEY_END = re.compile(rb'"[ \t\r\n]*:')
+_BLANK_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 _CONTAINER = re.compile(r"[ \t\r\n]*[\[{]")
 # Only bodies with such an escape need a check of each text.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -149,8 +149,8 @@ def duplicate_key(body: bytes, value: Any) -> str:
             rest += one.values()
         elif type(one) is list:
             rest += one
-    # Only escaped quotes in strings can make this count too large.
-    if len(_KEY_END.findall(body)) == keys:
+    # Escaped quotes and blanks in strings can make this count too large, nothing can make it too small.
+    if body.count(b'":') + sum(body.count(blank) for blank in _BLANK_COLONS) == keys:
         return ""
     found: list[str] = []
 

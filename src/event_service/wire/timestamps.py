@@ -1,9 +1,14 @@
 """Timestamps of the API: UTC, whole milliseconds."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from typing import TypeAlias
 
 from dateutil.parser import isoparser
+
+Clock: TypeAlias = Callable[[], datetime]
+"""The current time: timezone-aware UTC, whole milliseconds. The service's is the database's, see `DatabaseClock`."""
 
 _common = re.compile(r"\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _any_iso = isoparser(sep="T")
@@ -44,7 +49,7 @@ def truncate(moment: datetime) -> datetime:
 
 
 def utc_now() -> datetime:
-    """Return the current time in UTC with whole milliseconds."""
+    """Return the time of this machine's clock in UTC with whole milliseconds."""
     return truncate(datetime.now(UTC))
 
 

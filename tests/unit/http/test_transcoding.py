@@ -8,15 +8,23 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2, struct_pb2
 
+from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
 from event_service.http.transcoding import bindings, read_message, write_message
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
+from tests.unit.http.fakes import ACCESS_KEY, TOKEN, WEBHOOK_ID, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
+CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
+ALL_SERVICES = [
+    *SERVICES,
+    events_pb2.DESCRIPTOR.services_by_name["Events"],
+    ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
+    webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"],
+]
 LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 
@@ -109,6 +117,43 @@ async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
         answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
     assert answer.json()["event_id"] == "event-1"
     assert service.in_threads == ([read_message] if is_large else [])
+
+
+async def test_body_larger_than_its_method_takes_is_refused() -> None:
+    async with HttpService().client(TOKEN) as client:
+        answers = [
+            await client.post(f"/monitoring/v1/event/{name}", content=bytes(300_001)) for name in ("get", "list")
+        ]
+    assert [answer.status_code for answer in answers] == [413, 400]
+    assert "larger than 300000 bytes" in answers[0].text
+
+
+def batch(webhook_id: str, access_key: str, size: int = LARGE_BODY, **more: Any) -> bytes:
+    request = {"webhook_id": webhook_id, "payloads": [{"data": {"text": "]" * size}}], "access_key": access_key, **more}
+    return json.dumps(request).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (batch(WEBHOOK_ID, ACCESS_KEY), 200),
+        (batch(WEBHOOK_ID, "wrong"), 403),
+        (batch("webhook-0", ACCESS_KEY), 404),
+        (batch("", ACCESS_KEY), 400),
+        (batch(WEBHOOK_ID, ""), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown=1), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown="x" * LARGE_BODY), 413),
+        (batch(WEBHOOK_ID, ACCESS_KEY).replace(b"[", b""), 413),
+        (b"]" + bytes(LARGE_BODY) + b"[", 413),
+    ],
+    ids=["right", "wrong key", "no webhook", "no id", "no key", "unknown", "large rest", "no list", "garbage"],
+)
+async def test_large_body_parsed_after_authentication(body: bytes, status: int) -> None:
+    service = HttpService(open_methods=frozenset({CREATE_BATCH}))
+    async with service.client() as client:
+        answer = await client.post("/event_service/v1/ingest/create-batch", content=body)
+    assert answer.status_code == status, answer.text
+    assert service.in_threads == ([read_message] if status == 200 else [])
 
 
 async def test_open_methods_need_no_token() -> None:
@@ -237,6 +282,7 @@ async def test_openapi_document_lists_all_routes() -> None:
         "/monitoring/v1/event/get",
         "/monitoring/v1/event/list",
         "/monitoring/v1/event/stat",
+        "/event_service/v1/ingest/create-batch",
         "/monitoring/v1/webhook/{webhook_id}/{access_key}/events",
         "/V1.0/{project_id}/events",
         "/V1.0/{project_id}/event/{event_name}",
@@ -247,7 +293,7 @@ async def test_openapi_document_lists_all_routes() -> None:
 
 
 def test_openapi_references_resolve() -> None:
-    document = openapi_document(SERVICES, "1.2.3")
+    document = openapi_document(ALL_SERVICES, "1.2.3")
     components = document["components"]
     names = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}
 
@@ -262,7 +308,62 @@ def test_openapi_references_resolve() -> None:
                 follow(member)
 
     follow(document)
-    query = document["components"]["schemas"]["spaceone.api.monitoring.v1.EventQuery"]["properties"]
-    assert query["query"] == {"$ref": "#/components/schemas/spaceone.api.core.v2.Query"}
-    state = document["components"]["schemas"]["spaceone.api.monitoring.v1.WebhookInfo"]["properties"]["state"]
-    assert state == {"type": "string", "enum": ["NONE", "ENABLED", "DISABLED"]}
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = openapi_document(ALL_SERVICES, "1.2.3")["components"]["schemas"][name]
+    return found
+
+
+def test_openapi_fields_have_types_and_descriptions() -> None:
+    query = schema("spaceone.api.monitoring.v1.EventQuery")["properties"]["query"]
+    assert query["$ref"] == "#/components/schemas/spaceone.api.core.v2.Query"
+    assert query["description"] == "Conditions, order, page and fields."
+    event = schema("spaceone.api.monitoring.v1.EventInfo")["properties"]
+    assert event["raw_data"]["additionalProperties"] is True
+    state = schema("spaceone.api.monitoring.v1.WebhookInfo")["properties"]["state"]
+    assert (state["type"], state["enum"]) == ("string", ["NONE", "ENABLED", "DISABLED"])
+    ignored = schema("event_service.v1.StatisticsResponse")["properties"]["ignored"]
+    assert ignored["additionalProperties"] == {"type": "string", "format": "uint64"}
+    total = schema("spaceone.api.monitoring.v1.WebhookRequests")["properties"]["total"]
+    assert (total["type"], total["format"]) == ("string", "int64")
+
+
+def test_openapi_is_complete_for_generators() -> None:
+    document = openapi_document(ALL_SERVICES, "1.2.3")
+    assert document["servers"]
+
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            if value.get("type") == "array":
+                assert "items" in value, path
+            if value.get("type") == "object":
+                assert {"properties", "additionalProperties"} & value.keys(), path
+            for name, member in value.items():
+                check(member, f"{path}/{name}")
+        elif isinstance(value, list):
+            for member in value:
+                check(member, path)
+
+    check(document, "")
+    for path in document["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "requestBody" in operation:
+                assert "application/json" in operation["requestBody"]["content"]
+
+
+def test_openapi_names_required_fields_of_requests() -> None:
+    assert schema("spaceone.api.monitoring.v1.CreateWebhookRequest")["required"] == [
+        "name",
+        "plugin_info",
+        "project_id",
+    ]
+    assert schema("spaceone.api.monitoring.v1.EventRequest")["required"] == ["event_id"]
+    assert schema("spaceone.api.monitoring.v1.EventsInfo")["required"] == ["results", "total_count"]
+    assert "required" not in schema("spaceone.api.monitoring.v1.EventQuery")
+
+
+def test_openapi_closes_requests_only() -> None:
+    assert schema("spaceone.api.monitoring.v1.EventQuery")["additionalProperties"] is False
+    for name in ("EventInfo", "EventsInfo", "WebhookInfo", "WebhookPluginInfo"):
+        assert "additionalProperties" not in schema(f"spaceone.api.monitoring.v1.{name}")

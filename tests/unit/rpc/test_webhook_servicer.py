@@ -332,7 +332,7 @@ async def test_test_payload_not_object_not_json_or_ignored(ask):
     ]  # fmt: skip
     not_json = await shown(body=base64.b64encode(b"{oops").decode())
     assert not_json["faults"][0].startswith("the body is not JSON")
-    assert not_json["events"][0]["raw_data"] == {"body": "oops"}
+    assert not_json["events"][0]["raw_data"] == {"body": "{oops"}
     acknowledged = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
     assert await shown(data=acknowledged) == {"ignored": ["acknowledge"], "parser": "pagerduty"}
     event = {

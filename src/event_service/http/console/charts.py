@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from event_service.errors import DeadlineExceeded, Overloaded
+from event_service.errors import Overloaded, QueryTimeout
 from event_service.events.manager import EventManager
 from event_service.http.console.filter_form import SEVERITIES, FilterForm
 from event_service.model.scope import Scope
@@ -131,7 +131,7 @@ class ChartCache:
         try:
             if computation.task.done():
                 computation.task.result()
-        except (DeadlineExceeded, Overloaded):
+        except (QueryTimeout, Overloaded):
             return replace(computation.charts, late=True)
         return computation.charts
 
