@@ -5,8 +5,9 @@ Source: https://assets.nagios.com/downloads/nagioscore/docs/nagioscore/4/en/noti
 
 from event_service.model.event import Severity
 from event_service.normalize.fields import first
+from event_service.normalize.severities import State
 from event_service.normalize.tools.macros import bare_name, by_bare_name
-from event_service.normalize.tools.table import OTHER_NEWS, Body, ToolTable
+from event_service.normalize.tools.table import Body, ToolTable
 
 _ALIASES = {
     "host": ("hostname", "host", "hostdisplayname", "hostalias"),
@@ -16,7 +17,7 @@ _ALIASES = {
     "longoutput": ("longserviceoutput", "longhostoutput", "longoutput"),
     "type": ("notificationtype", "notificationtypename"),
 }
-_NEWS = ("problem", "recovery", "acknowledgement")
+_NEWS = ("problem", "recovery")
 
 
 def _accepts(body: Body) -> bool:
@@ -46,8 +47,8 @@ NAGIOS = ToolTable(
     key=("host", "service"),
     titles=("title",),
     states=("news", "state"),
-    # Downtimes, flapping and custom notifications come with the state that the service has anyway.
-    state_words={"other": OTHER_NEWS},
+    # Acknowledgements, downtimes, flapping and custom notifications come with the state that the service has anyway.
+    state_words={"other": State.ACKNOWLEDGED},
     severities=("state",),
     severity_words={
         "down": Severity.CRITICAL,
