@@ -204,7 +204,7 @@ STEPS = [
     ("alerts", "open"),
     ("conditions", "save"),
     ("events", "insert"),
-    ("alerts", "close"),
+    ("alerts", "change"),
     ("records", "save"),
 ]
 

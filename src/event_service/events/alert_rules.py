@@ -5,13 +5,14 @@ Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
 from event_service.model.condition import (
+    MOST_RESOURCES,
     AlertReference,
     AlertState,
     Condition,
@@ -25,6 +26,16 @@ from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 
 # A sender's clock that is years ahead must not block its alerts and recoveries until then.
 CLOCK_TOLERANCE = timedelta(minutes=5)
+
+SEVERITY_RANKS: Mapping[str, int] = {
+    Severity.NONE: 0,
+    Severity.INFO: 1,
+    Severity.WARNING: 2,
+    Severity.NOT_AVAILABLE: 3,
+    Severity.ERROR: 4,
+    Severity.CRITICAL: 5,
+}
+"""An alert has the highest severity of its events."""
 
 _URGENT = frozenset({Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE})
 
@@ -132,28 +143,33 @@ def decide(
     if draft.marks_trouble and not condition.was_firing:
         condition = condition._replace(was_firing=True)
     if event_type is EventType.RECOVERY:
-        return _recover(condition, at, draft.always_store, rules)
-    return _alert(condition, event_type, at, received_at, rules)
+        return _recover(condition, draft, at, received_at, rules)
+    return _alert(condition, draft, at, received_at, rules)
 
 
-def _recover(condition: Condition, at: datetime, always_store: bool, rules: AlertRules) -> tuple[Condition, Decision]:
+def _recover(
+    condition: Condition, draft: EventDraft, at: datetime, received_at: datetime, rules: AlertRules
+) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
     condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
     # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
     alert = condition.alert
     if not condition.is_open or alert is None:
-        return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
+        return condition, Decision(
+            EventType.RECOVERY, None, stored=draft.always_store or rules.store_unmatched_recovery
+        )
     # The condition has fired again since, so its alert stays open.
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
-    resolution = Resolution(alert, ResolutionReason.RECOVERED, at)
+    resolution = Resolution(alert, ResolutionReason.RECOVERED, at, received_at)
     return condition._replace(is_open=False), Decision(EventType.RECOVERY, alert, resolution=resolution)
 
 
 def _alert(
-    condition: Condition, event_type: EventType, at: datetime, received_at: datetime, rules: AlertRules
+    condition: Condition, draft: EventDraft, at: datetime, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
+    event_type = draft.event_type
     newest_alert_at = _later(condition.newest_alert_at, at)
     stale = condition.newest_recovery_at is not None and at < condition.newest_recovery_at
     if stale and condition.alert is not None:
@@ -166,14 +182,19 @@ def _alert(
         and received is not None
         and received_at - received <= rules.duplicate_event_time
     ):
-        condition = condition._replace(newest_alert_at=newest_alert_at, alert_received_at=_later(received, received_at))
+        condition = condition._replace(
+            newest_alert_at=newest_alert_at,
+            alert_received_at=_later(received, received_at),
+            severity=_higher(condition.severity, draft.severity),
+            resources=_union(condition.resources, draft.resources),
+        )
         return condition, Decision(event_type, condition.alert)
 
     generation = condition.generation + 1
     alert = alert_reference(condition.condition_id, generation)
     resolution: Resolution | None = None
     if condition.is_open and condition.alert is not None:
-        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at)
+        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at, received_at)
     # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
@@ -191,8 +212,21 @@ def _alert(
         newest_alert_at=newest_alert_at,
         newest_recovery_at=condition.newest_recovery_at,
         was_firing=condition.was_firing,
+        severity=str(draft.severity),
+        resources=_union((), draft.resources),
     )
     return opened, Decision(event_type, alert, opens=state, resolution=resolution)
+
+
+def _higher(known: str, other: Severity) -> str:
+    return str(other) if SEVERITY_RANKS[other] > SEVERITY_RANKS.get(known, -1) else known
+
+
+def _union(known: tuple[str, ...], others: Sequence[str]) -> tuple[str, ...]:
+    if not others:
+        return known
+    new = [name for name in dict.fromkeys(others) if name not in known][: MOST_RESOURCES - len(known)]
+    return (*known, *new) if new else known
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

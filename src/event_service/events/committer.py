@@ -12,7 +12,7 @@ condition that another replica keeps locked delays no other.
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,7 +29,15 @@ from event_service.events.alert_rules import Decision, decide, effective_time, u
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.idempotency import recall
 from event_service.events.write_request import CreateResult, PendingEvent, WriteRequest
-from event_service.model.condition import Alert, AlertState, Condition, Resolution
+from event_service.model.condition import (
+    MOST_RESOURCES,
+    Alert,
+    AlertActivity,
+    AlertReference,
+    AlertState,
+    Condition,
+    Resolution,
+)
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.store import alerts as alert_collection
 from event_service.store import event_writer
@@ -42,9 +50,10 @@ from event_service.store.transaction import Conflict, Session
 from event_service.wire.event_info import encode_event
 
 _ATTEMPTS = 3  # of several creates together, before they are divided
-_ATTEMPTS_ALONE = 16  # of one create, before its sender is asked to send again
+_ATTEMPTS_ALONE = 32  # of one create, before its sender is asked to send again
 _LONGEST_PAUSE = 0.032  # seconds between two attempts
 _RETRY_AFTER = 0.5  # seconds
+_LARGEST_COPIED = 32 * 1024  # bytes of an event whose additional_info is copied to the alert that it opens
 
 _jitter = random.SystemRandom()
 
@@ -69,6 +78,7 @@ class _Changes:
         events: with the create of each.
         records: to be written.
         recorded: the idempotency records that exist, by record_id.
+        activities: the events of each alert.
         progress: `done` and `stored` of each create after the transaction.
     """
 
@@ -77,6 +87,7 @@ class _Changes:
     touched: dict[str, None] = field(default_factory=dict)
     opened: list[Alert] = field(default_factory=list)
     resolutions: list[Resolution] = field(default_factory=list)
+    activities: dict[AlertReference, AlertActivity] = field(default_factory=dict)
     events: list[tuple[WriteRequest, PendingEvent]] = field(default_factory=list)
     records: list[IdempotencyRecord] = field(default_factory=list)
     recorded: dict[str, IdempotencyRecord] = field(default_factory=dict)
@@ -169,10 +180,12 @@ class Committer:
                 for alert in changes.opened:
                     if alert.reference.object_id in self._leftovers:
                         self._alerts.remove(alert.reference.object_id, session)
-                self._alerts.open(changes.opened, session)
+                self._alerts.open(changes.opened, changes.activities, session)
                 self._conditions.save([changes.rows[name] for name in changes.touched], changes.known, session)
                 self._events.insert([_row(entry) for _, entry in changes.events], session)
-                self._alerts.close(changes.resolutions, session)
+                opened = {alert.reference for alert in changes.opened}
+                joined = (one for one in changes.activities.values() if one.alert not in opened)
+                self._alerts.change(joined, changes.resolutions, session)
                 self._records.save(changes.records, changes.recorded, session)
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
@@ -257,10 +270,12 @@ class Committer:
             decision = self._suppress(entry, request, changes, session)
         else:
             changes.rows[entry.condition_id] = row
-            _follow(changes, event, event.draft, decision)
+            _follow(changes, entry, event.draft, decision)
         entry.decision = decision
         if decision.stored:
             changes.events.append((request, entry))
+            if decision.alert is not None:
+                _count(changes, decision.alert, event, before, changes.rows[entry.condition_id])
 
     def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
         """Return whether the event may open its alert. It is counted once, even if it is decided again."""
@@ -282,7 +297,7 @@ class Committer:
         row, decision = decide(changes.rows[suppressing_id], draft, event.created_at, request.rules)
         changes.rows[suppressing_id] = row
         changes.touched[suppressing_id] = None
-        _follow(changes, event, draft, decision)
+        _follow(changes, replace(entry, condition_id=suppressing_id), draft, decision)
         return Decision(event.draft.event_type, decision.alert)
 
     def _read(self, first: Mapping[str, PendingEvent], changes: _Changes, session: Session) -> None:
@@ -315,22 +330,48 @@ class Committer:
                     newest_recovery_at=resolved_at,
                 )
             changes.rows[condition_id] = row
+        self._read_runs([changes.rows[condition_id] for condition_id in first], changes, session)
+
+    def _read_runs(self, rows: Iterable[Condition], changes: _Changes, session: Session) -> None:
+        """Complete rows of earlier versions, and those that took over an alert, with its severity and resources."""
+        unknown = {row.condition_id: row.alert for row in rows if row.is_open and not row.severity and row.alert}
+        runs = self._alerts.runs(unknown.values(), session) if unknown else {}
+        for condition_id, alert in unknown.items():
+            severity, resources = runs.get(alert.alert_id, ("", ()))
+            changes.rows[condition_id] = changes.rows[condition_id]._replace(severity=severity, resources=resources)
 
 
-def _follow(changes: _Changes, event: Event, draft: EventDraft, decision: Decision) -> None:
+def _follow(changes: _Changes, entry: PendingEvent, draft: EventDraft, decision: Decision) -> None:
     """Add the alerts that a decision opens and ends."""
     if decision.opens is not None:
-        changes.opened.append(_new_alert(event, draft, decision))
+        changes.opened.append(_new_alert(entry, draft, decision))
     if decision.resolution is not None:
         changes.resolutions.append(decision.resolution)
 
 
-def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
+def _count(changes: _Changes, alert: AlertReference, event: Event, before: Condition, after: Condition) -> None:
+    """Add an event to the activity of its alert."""
+    activity = changes.activities.get(alert)
+    if activity is None:
+        activity = changes.activities[alert] = AlertActivity(alert, event.created_at)
+    elif event.created_at > activity.last_event_at:
+        activity.last_event_at = event.created_at
+    activity.events += 1
+    if before.alert == alert:  # not opened by this event
+        if after.severity != before.severity:
+            activity.severity = after.severity
+        if after.resources is not before.resources:
+            activity.resources = after.resources
+
+
+def _new_alert(entry: PendingEvent, draft: EventDraft, decision: Decision) -> Alert:
+    event = entry.built.event
     if decision.alert is None or decision.opens is None:
         raise AssertionError("an alert needs an id before it is opened")
     at = effective_time(draft.occurred_at, event.created_at)
     return Alert(
         reference=decision.alert,
+        condition_id=entry.condition_id,
         state=decision.opens,
         urgency=urgency_of(draft.severity),
         severity=draft.severity,
@@ -338,9 +379,11 @@ def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
         description=draft.description,
         rule=draft.rule,
         image_url=draft.image_url,
-        resources=draft.resources,
+        resources=draft.resources[:MOST_RESOURCES],
         provider=draft.provider,
         account=draft.account,
+        additional_info=draft.additional_info if len(entry.built.wire) <= _LARGEST_COPIED else {},
+        triggered_by=event.webhook_id,
         webhook_id=event.webhook_id,
         project_id=event.project_id,
         workspace_id=event.workspace_id,

@@ -28,6 +28,11 @@ class ConditionStore:
         rows = self._rows.find(wanted, max_time_ms=self._timeout_ms, session=session)
         return {row["_id"]: _condition(row) for row in rows}
 
+    def of_alert(self, alert_id: str, session: Session) -> Condition | None:
+        """Return the row whose newest alert this is. Reads all rows."""
+        row = self._rows.find_one({"alert.alert_id": alert_id}, max_time_ms=self._timeout_ms, session=session)
+        return None if row is None else _condition(row)
+
     def after(self, condition_id: str, limit: int, session: Session) -> list[Condition]:
         """Return the rows that follow a condition_id, in its order; at most `limit`."""
         rows = self._rows.find({"_id": {"$gt": condition_id}}, session=session).sort("_id").limit(limit)
@@ -66,6 +71,8 @@ def _row(condition: Condition) -> dict[str, Any]:
         "newest_alert_at": condition.newest_alert_at,
         "newest_recovery_at": condition.newest_recovery_at,
         "was_firing": condition.was_firing,
+        "severity": condition.severity,
+        "resources": condition.resources,
     }
 
 
@@ -81,6 +88,8 @@ def _condition(row: dict[str, Any]) -> Condition:
         newest_alert_at=row["newest_alert_at"],
         newest_recovery_at=row["newest_recovery_at"],
         was_firing=row["was_firing"],
+        severity=row.get("severity", ""),
+        resources=tuple(row.get("resources", ())),
     )
 
 
