@@ -16,6 +16,8 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 
+from event_service.alerts.changes import AlertChanges
+from event_service.alerts.manager import AlertManager
 from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
@@ -39,6 +41,7 @@ from event_service.normalize.remote_plugin import RemotePlugins
 from event_service.rpc.server import GrpcServer, PortTaken
 from event_service.settings import Settings
 from event_service.store import client
+from event_service.store.alert_reader import AlertReader
 from event_service.store.alerts import AlertStore
 from event_service.store.change_stream import ChangeStream
 from event_service.store.command_spans import CommandSpans
@@ -50,6 +53,7 @@ from event_service.store.export_reader import ExportReader
 from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
+from event_service.store.maintenance import alert_fields
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -138,14 +142,16 @@ class App:
 
         database = await self._connect(tracing, parts)
         timeout_ms = settings.query_timeout_ms
+        parts.callback(alert_fields.complete_in_background(database, timeout_ms).stop)
         threads = _start_thread_pools(settings, parts)
 
         reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
         parts.callback(reader.close)
+        alert_reader = AlertReader(database, list_limit=settings.list_limit, max_time_ms=timeout_ms)
         alert_rate_limit = AlertRateLimit()
         committer = _committer(database, timeout_ms, alert_rate_limit)
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
-            measured(traced_commit(tracing, committer), reader, metrics),
+            measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
             count_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
@@ -189,10 +195,20 @@ class App:
             events, partial(ChangeStream, database["event"]), confirmed_at=lambda: health_check.confirmed_at
         )
 
+        alert_store = AlertStore(database, timeout_ms)
+        changes = AlertChanges(
+            transaction=partial(transaction, database),
+            alerts=alert_store,
+            conditions=ConditionStore(database, timeout_ms),
+            events=EventWriter(database, timeout_ms),
+        )
+        alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads)
+
         services = grpc_services(
             settings,
             events,
             webhooks,
+            alerts,
             parser,
             exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.reads.run),
             watcher=watcher,
@@ -211,7 +227,7 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
-            alerts=AlertStore(database, timeout_ms),
+            alerts=alert_store,
             threads=threads.reads,
             run_in_thread=threads.json.run,
         )

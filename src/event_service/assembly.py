@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 
+from event_service.alerts.manager import AlertManager
 from event_service.concurrency.group_commit import Commit, GroupCommit
 from event_service.concurrency.thread_pool import RunInThread, ThreadPool
 from event_service.events.delivery import DeliveryParser
@@ -23,7 +24,15 @@ from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
+from event_service.rpc import (
+    alert_servicer,
+    event_servicer,
+    events_servicer,
+    ingest_servicer,
+    webhook_servicer,
+    webhooks_servicer,
+)
+from event_service.rpc.alert_servicer import AlertServicer
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.events_servicer import EventsServicer
@@ -32,6 +41,7 @@ from event_service.rpc.server import GrpcServer, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
+from event_service.store.alert_reader import AlertReader
 from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
 from event_service.telemetry.metrics import Metrics
@@ -45,6 +55,7 @@ def grpc_services(
     settings: Settings,
     events: EventManager,
     webhooks: WebhookManager,
+    alerts: AlertManager,
     deliveries: DeliveryParser,
     *,
     exporter: Exporter,
@@ -64,15 +75,16 @@ def grpc_services(
         Service(event_servicer.DESCRIPTOR, EventServicer(events, decode), event_servicer.OPEN_METHODS),
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode), ingest_servicer.OPEN_METHODS),
         Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
+        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts)),
         Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
         Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
     ]
 
 
 def measured(
-    committer: Commit[WriteRequest, CreateResult], reader: EventReader, metrics: Metrics
+    committer: Commit[WriteRequest, CreateResult], readers: Sequence[EventReader | AlertReader], metrics: Metrics
 ) -> Commit[WriteRequest, CreateResult]:
-    """Wrap the commit of the writer: invalidate the reader's caches, and record duration and failures."""
+    """Wrap the commit of the writer: invalidate the readers' caches, and record duration and failures."""
 
     def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
         started, failed = time.monotonic(), True
@@ -81,7 +93,8 @@ def measured(
             failed = False
         finally:
             metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
-        reader.changed()
+        for reader in readers:
+            reader.changed()
         return outcomes
 
     return commit
