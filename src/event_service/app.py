@@ -12,20 +12,29 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.manager import AlertManager
-from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
+from event_service.alerts.upkeep import AlertUpkeep
+from event_service.alerts.watch import AlertWatcher
+from event_service.assembly import (
+    grpc_services,
+    http_tls,
+    measured,
+    on_resolved,
+    register_gauges,
+    web_application,
+)
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
 from event_service.events.alert_rate_limit import AlertRateLimit
 from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.alert_rules import AlertRules
-from event_service.events.committer import Committer
+from event_service.events.committer import Committer, OnResolved
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
@@ -54,6 +63,7 @@ from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
 from event_service.store.maintenance import alert_fields
+from event_service.store.open_alerts import OpenAlerts
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -149,7 +159,7 @@ class App:
         parts.callback(reader.close)
         alert_reader = AlertReader(database, list_limit=settings.list_limit, max_time_ms=timeout_ms)
         alert_rate_limit = AlertRateLimit()
-        committer = _committer(database, timeout_ms, alert_rate_limit)
+        committer = _committer(database, timeout_ms, alert_rate_limit, on_resolved(metrics))
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
@@ -190,18 +200,21 @@ class App:
         reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=utc_now)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        # A lambda, since the health check is made after the gRPC server whose status it sets.
-        watcher = Watcher(
-            events, partial(ChangeStream, database["event"]), confirmed_at=lambda: health_check.confirmed_at
-        )
 
+        def confirmed_at() -> datetime:
+            return health_check.confirmed_at  # made after the gRPC server, whose status it sets
+
+        watcher = Watcher(events, partial(ChangeStream, database["event"]), confirmed_at=confirmed_at)
         alert_store = AlertStore(database, timeout_ms)
         changes = AlertChanges(
             transaction=partial(transaction, database),
             alerts=alert_store,
             conditions=ConditionStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms),
+            on_resolved=on_resolved(metrics),
         )
+        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts)
+        parts.callback(upkeep.start().stop)
         alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads)
 
         services = grpc_services(
@@ -212,6 +225,11 @@ class App:
             parser,
             exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.reads.run),
             watcher=watcher,
+            alert_watcher=AlertWatcher(
+                alerts,
+                partial(ChangeStream, database["alert"], operations=("insert", "update")),
+                confirmed_at=confirmed_at,
+            ),
         )
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
@@ -327,7 +345,9 @@ def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) ->
     return pools
 
 
-def _committer(database: client.Database, timeout_ms: int, alert_rate_limit: AlertRateLimit) -> Committer:
+def _committer(
+    database: client.Database, timeout_ms: int, alert_rate_limit: AlertRateLimit, on_resolved: OnResolved
+) -> Committer:
     return Committer(
         transaction=partial(transaction, database),
         conditions=ConditionStore(database, timeout_ms),
@@ -335,6 +355,7 @@ def _committer(database: client.Database, timeout_ms: int, alert_rate_limit: Ale
         events=EventWriter(database, timeout_ms),
         records=IdempotencyStore(database, timeout_ms),
         alert_rate_limit=alert_rate_limit,
+        on_resolved=on_resolved,
     )
 
 

@@ -8,8 +8,10 @@ from importlib.metadata import version
 from starlette.routing import BaseRoute
 
 from event_service.alerts.manager import AlertManager
+from event_service.alerts.watch import AlertWatcher
 from event_service.concurrency.group_commit import Commit, GroupCommit
 from event_service.concurrency.thread_pool import RunInThread, ThreadPool
+from event_service.events.committer import OnResolved
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
@@ -22,10 +24,11 @@ from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
-from event_service.model.condition import AlertState
+from event_service.model.condition import AlertState, Resolution
 from event_service.model.scope import Scope
 from event_service.rpc import (
     alert_servicer,
+    alerts_servicer,
     event_servicer,
     events_servicer,
     ingest_servicer,
@@ -33,6 +36,7 @@ from event_service.rpc import (
     webhooks_servicer,
 )
 from event_service.rpc.alert_servicer import AlertServicer
+from event_service.rpc.alerts_servicer import AlertsServicer
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.events_servicer import EventsServicer
@@ -60,6 +64,7 @@ def grpc_services(
     *,
     exporter: Exporter,
     watcher: Watcher,
+    alert_watcher: AlertWatcher,
 ) -> list[Service]:
     """Return the services of both transports, each with the methods that authenticate by access key."""
     previewer = Previewer(
@@ -76,6 +81,7 @@ def grpc_services(
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode), ingest_servicer.OPEN_METHODS),
         Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
         Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts)),
+        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher)),
         Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
         Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
     ]
@@ -98,6 +104,17 @@ def measured(
         return outcomes
 
     return commit
+
+
+def on_resolved(metrics: Metrics) -> OnResolved:
+    """Return the callback that records the ends of alerts."""
+
+    def record(resolution: Resolution) -> None:
+        if resolution.opened_at is not None:
+            seconds = (resolution.received_at - resolution.opened_at).total_seconds()
+            metrics.alert_resolved(resolution.reason, seconds)
+
+    return record
 
 
 def web_application(

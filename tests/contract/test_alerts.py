@@ -2,6 +2,7 @@
 
 import random
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from bson import ObjectId
 
 from event_service.alerts.transitions import AlertChange
+from event_service.alerts.upkeep import AlertUpkeep
 from event_service.errors import InvalidArgument, NotFound
 from event_service.model.event import Severity
 from event_service.model.scope import Scope
@@ -20,6 +22,7 @@ from event_service.store.alert_reader import AlertPage, AlertReader
 from event_service.store.client import Database
 from event_service.store.maintenance import alert_fields
 from event_service.store.maintenance.alert_states import Disagreements, find
+from event_service.store.open_alerts import OpenAlerts
 from tests.contract.test_committer import ALERT, ERROR, NOON, RECOVERY, Bench
 
 pytestmark = pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)  # mongomock has no transactions
@@ -259,6 +262,64 @@ def test_random_sequences_end_in_the_states_of_the_model(bench: Bench) -> None:
     alerts = bench.database["alert"]
     assert {key: alerts.count_documents({"title": f"ALERT of {key}"}) for key in count} == count
     assert find(bench.database, 5000) == Disagreements()
+
+
+# --- without news -----------------------------------------------------------------------------------------------
+
+
+def upkeep(bench: Bench, hours: float, seen: list[Any] | None = None) -> AlertUpkeep:
+    """Return the upkeep of a replica, `hours` after noon."""
+    shown = [] if seen is None else seen
+    now = NOON + timedelta(hours=hours)
+    return AlertUpkeep(OpenAlerts(bench.database, 5000), bench.changes, shown.append, clock=lambda: now)
+
+
+@pytest.fixture
+def hook(bench: Bench) -> None:
+    """Store a webhook that resolves alerts after two hours."""
+    options = {"auto_resolve_hours": 2.0}
+    owner = {"webhook_id": "webhook", "domain_id": "domain", "workspace_id": "workspace"}
+    bench.database["webhook"].insert_one({**owner, "plugin_info": {"options": options}})
+
+
+@pytest.mark.usefixtures("hook")
+def test_alert_without_news_is_resolved_once_by_two_replicas(bench: Bench) -> None:
+    bench.run(*(bench.item((ALERT, key, 0)) for key in "ab"))
+    bench.run(bench.item((ALERT, "b", 300)))
+    assert upkeep(bench, 1.9).round() == 0
+    replicas = [upkeep(Bench(bench.database), 2.01) for _ in range(2)]
+    resolved: list[int] = []
+    threads = [
+        threading.Thread(target=lambda replica=replica: resolved.append(replica.round())) for replica in replicas
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(resolved) == 1
+    assert (the_alert(bench, "a")["state"], the_alert(bench, "a")["resolved_by"]) == ("RESOLVED", "NO_NEWS")
+    assert the_alert(bench, "b")["state"] == "TRIGGERED"
+    assert find(bench.database, 5000) == Disagreements()
+
+
+@pytest.mark.usefixtures("hook")
+def test_event_that_joins_meanwhile_keeps_its_alert_open(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+    stale = list(OpenAlerts(bench.database, 5000).stale(NOON + timedelta(hours=3)))
+    assert len(stale) == 1
+    late = bench.item((ALERT, "a", 10_000))
+    late.rules = replace(late.rules, duplicate_event_time=timedelta(hours=9))
+    bench.run(late)
+    monkeypatch.setattr(OpenAlerts, "stale", lambda *_: iter(stale))
+    assert upkeep(bench, 3).round() == 0
+    assert the_alert(bench)["state"] == "TRIGGERED"
+
+
+def test_alerts_of_other_webhooks_stay_open(bench: Bench) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+    seen: list[Any] = []
+    assert upkeep(bench, 10_000, seen).round() == 0
+    assert seen == [{("NONE", "webhook"): 1}]
 
 
 # --- lists ------------------------------------------------------------------------------------------------------

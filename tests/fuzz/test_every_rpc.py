@@ -9,7 +9,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
+from event_service._gen.event_service.v1 import alerts_pb2, events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import alert_pb2, event_pb2, webhook_pb2
 from tests.e2e.service import Service
 from tests.fuzz.messages import messages
@@ -21,6 +21,7 @@ SERVICES: list[ServiceDescriptor] = [
     event_pb2.DESCRIPTOR.services_by_name["Event"],
     alert_pb2.DESCRIPTOR.services_by_name["Alert"],
     webhook_pb2.DESCRIPTOR.services_by_name["Webhook"],
+    alerts_pb2.DESCRIPTOR.services_by_name["Alerts"],
     events_pb2.DESCRIPTOR.services_by_name["Events"],
     ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
     webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"],

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -19,6 +20,7 @@ from event_service.alerts.transitions import AlertChange, detach
 from event_service.errors import NotFound, Unavailable
 from event_service.events.alert_rate_limit import suppressing_condition_id
 from event_service.events.alert_rules import condition_id_of, effective_time
+from event_service.events.committer import OnResolved
 from event_service.model.condition import Alert, AlertState, Condition, alert_reference
 from event_service.model.scope import Scope
 from event_service.store.alerts import AlertStore, StoredAlert
@@ -44,6 +46,7 @@ class AlertChanges:
 
     Args:
         transaction: opens a transaction; see `store/transaction.py`.
+        on_resolved: called with the end of each alert, once it is stored.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class AlertChanges:
         alerts: AlertStore,
         conditions: ConditionStore,
         events: EventWriter,
+        on_resolved: OnResolved = lambda _: None,
     ) -> None:
         self._transaction = transaction
         self._alerts = alerts
         self._conditions = conditions
         self._events = events
+        self._on_resolved = on_resolved
 
     def create(self, alert: Alert) -> None:
         """Store an alert that a person has created.
@@ -82,13 +87,18 @@ class AlertChanges:
             stored = self._found(scope, alert_id, session)
             condition, known = self._condition_of(stored, session)
             change = decide(stored, condition)
+            if change.resolution is not None:
+                change = replace(change, resolution=change.resolution._replace(opened_at=stored.created_at))
             if change:
                 self._alerts.update(stored.reference, now, change.fields, change.resolution, session)
             if change.condition is not None:
                 self._save(change.condition, known, session)
             return change
 
-        return self._attempt(work)
+        change = self._attempt(work)
+        if change.resolution is not None:
+            self._on_resolved(change.resolution)
+        return change
 
     def delete(self, scope: Scope, alert_id: str) -> None:
         """Delete an alert, and its id from its events.

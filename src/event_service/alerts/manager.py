@@ -6,7 +6,7 @@ update, assign_user, delete    changes.py (one transaction) > transitions.py (de
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,10 +20,13 @@ from event_service.model.scope import Scope
 from event_service.query.fields import ALERT_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
-from event_service.store.alert_reader import AlertPage, AlertReader
+from event_service.store.alert_reader import AlertEvents, AlertPage, AlertReader
 from event_service.store.alerts import StoredAlert
 from event_service.store.object_ids import new_object_id
 from event_service.wire.timestamps import utc_now
+
+MOST_COUNTED = 1000
+"""Alerts of one Count."""
 
 LONGEST_TITLE = 1000
 LONGEST_DESCRIPTION = 100_000
@@ -69,6 +72,19 @@ class AlertManager:
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
         return await self._threads.run(self._reader.stat, scope, parse_stat_query(query, ALERT_FIELDS))
+
+    async def events(self, scope: Scope, alert_ids: Sequence[str]) -> dict[str, AlertEvents]:
+        """Return the events of alerts, by alert_id; those that the scope lacks are missing.
+
+        Raises:
+            RequiredParameter: no alert_ids.
+            InvalidArgument: too many.
+        """
+        if not alert_ids:
+            raise RequiredParameter("alert_ids")
+        if len(alert_ids) > MOST_COUNTED:
+            raise InvalidArgument.at("alert_ids", f"must not have more than {MOST_COUNTED} members")
+        return await self._threads.run(self._reader.events, scope, alert_ids)
 
     async def create(
         self,

@@ -57,7 +57,7 @@ def expire(alert: AlertReference, state: AlertState, condition: Condition | None
 
 
 def acknowledge(state: AlertState, now: datetime, user_id: str) -> AlertChange:
-    """Note that somebody takes care of an alert. An alert in state ERROR keeps it.
+    """Acknowledge an alert. An alert in state ERROR keeps it.
 
     Raises:
         InvalidArgument: it is RESOLVED.

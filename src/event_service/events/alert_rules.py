@@ -162,7 +162,7 @@ def _recover(
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
-    resolution = Resolution(alert, ResolutionReason.RECOVERED, at, received_at)
+    resolution = Resolution(alert, ResolutionReason.RECOVERED, at, received_at, condition.opened_at)
     return condition._replace(is_open=False), Decision(EventType.RECOVERY, alert, resolution=resolution)
 
 
@@ -194,7 +194,7 @@ def _alert(
     alert = alert_reference(condition.condition_id, generation)
     resolution: Resolution | None = None
     if condition.is_open and condition.alert is not None:
-        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at, received_at)
+        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at, received_at, condition.opened_at)
     # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
@@ -214,6 +214,7 @@ def _alert(
         was_firing=condition.was_firing,
         severity=str(draft.severity),
         resources=_union((), draft.resources),
+        opened_at=received_at,
     )
     return opened, Decision(event_type, alert, opens=state, resolution=resolution)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.alert_rate_limit import (
@@ -54,6 +55,8 @@ _ATTEMPTS_ALONE = 32  # of one create, before its sender is asked to send again
 _LONGEST_PAUSE = 0.032  # seconds between two attempts
 _RETRY_AFTER = 0.5  # seconds
 _LARGEST_COPIED = 32 * 1024  # bytes of an event whose additional_info is copied to the alert that it opens
+
+OnResolved: TypeAlias = Callable[[Resolution], None]
 
 _jitter = random.SystemRandom()
 
@@ -99,6 +102,7 @@ class Committer:
 
     Args:
         transaction: opens a transaction; see `store/transaction.py`.
+        on_resolved: called with the end of each alert, once it is stored.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Committer:
         events: EventWriter,
         records: IdempotencyStore,
         alert_rate_limit: AlertRateLimit | None = None,
+        on_resolved: OnResolved = lambda _: None,
     ) -> None:
         self._transaction = transaction
         self._alert_rate_limit = alert_rate_limit or AlertRateLimit()
@@ -117,6 +122,7 @@ class Committer:
         self._alerts = alerts
         self._events = events
         self._records = records
+        self._on_resolved = on_resolved
         self._leftovers: set[str] = set()
 
     def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception]:
@@ -190,6 +196,8 @@ class Committer:
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
         self._leftovers.clear()
+        for resolution in changes.resolutions:
+            self._on_resolved(resolution)
         for request, done, stored in changes.progress:
             request.done, request.stored = done, stored
         return outcomes

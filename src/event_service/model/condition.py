@@ -57,12 +57,14 @@ class Resolution(NamedTuple):
     Attributes:
         at: effective time of the recovery (or of the event that opened the next alert), aware UTC.
         received_at: when that event was received, aware UTC.
+        opened_at: when the alert was opened; None if unknown.
     """
 
     alert: AlertReference
     reason: ResolutionReason
     at: datetime
     received_at: datetime
+    opened_at: datetime | None = None
 
 
 class Condition(NamedTuple):
@@ -79,6 +81,7 @@ class Condition(NamedTuple):
         severity: the highest of the ALERT and ERROR events that the open alert has had; "" if unknown, as in rows of
             earlier versions.
         resources: of the same events, at most MOST_RESOURCES.
+        opened_at: when the newest alert was opened; None if unknown, as in rows of earlier versions.
     """
 
     condition_id: str
@@ -93,6 +96,7 @@ class Condition(NamedTuple):
     was_firing: bool = False
     severity: str = ""
     resources: tuple[str, ...] = ()
+    opened_at: datetime | None = None
 
 
 class ConditionKey(NamedTuple):

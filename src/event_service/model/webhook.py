@@ -11,6 +11,9 @@ from event_service.model.activity import Activity
 LONGEST_DUPLICATE_TIME = 315_360_000
 """Maximum of the option duplicate_event_time, in seconds: ten years; added to a date it does not overflow."""
 
+AUTO_RESOLVE = "auto_resolve_hours"
+"""The option of a webhook after which an open alert without events is resolved; 0 = never."""
+
 
 class WebhookState(StrEnum):
     ENABLED = "ENABLED"

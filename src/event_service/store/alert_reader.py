@@ -1,17 +1,17 @@
 """Reads alerts: get, list and stat. Blocking: for worker threads."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from event_service.model.scope import Scope
 from event_service.query.fields import ALERT_FIELDS, FieldKind, FieldPath
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store import indexes
-from event_service.store.alert_documents import resource_fields
+from event_service.store.alert_documents import EVENT_COUNT, FIRST_EVENT_AT, LAST_EVENT_AT, resource_fields
 from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_filter, compile_scope
 from event_service.store.compile_list import compile_unwind
@@ -40,6 +40,24 @@ class AlertPage:
     cut: bool = False
 
 
+class AlertEvents(NamedTuple):
+    """The events of one alert.
+
+    Attributes:
+        number: of all events that it has had, also of deleted ones.
+        first_at, last_at: when the first and the newest were received; None without events.
+        opened_at, resolved_at: of the alert; None if unknown, or open.
+        resolved_by: a ResolutionReason; "" if open, or unknown.
+    """
+
+    number: int
+    first_at: datetime | None
+    last_at: datetime | None
+    opened_at: datetime | None
+    resolved_at: datetime | None
+    resolved_by: str
+
+
 class AlertReader:
     """The read side of the `alert` collection, always within a scope.
 
@@ -66,6 +84,20 @@ class AlertReader:
         with caller_query(self._max_time_ms):
             row = self._alerts.find_one({"alert_id": alert_id, **compile_scope(scope)}, max_time_ms=self._max_time_ms)
         return None if row is None else alert_fields(row)
+
+    def events(self, scope: Scope, alert_ids: Sequence[str]) -> dict[str, AlertEvents]:
+        """Return the events of the alerts that the scope has, by alert_id.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the database failed.
+        """
+        matching = {"alert_id": {"$in": list(set(alert_ids))}, **compile_scope(scope)}
+        fields = dict.fromkeys(
+            ("alert_id", EVENT_COUNT, FIRST_EVENT_AT, LAST_EVENT_AT, "created_at", "resolved_at", "resolved_by"), True
+        )
+        with caller_query(self._max_time_ms):
+            rows = self._alerts.find(matching, fields, max_time_ms=self._max_time_ms)
+            return {row["alert_id"]: _events(row) for row in rows}
 
     def list(self, scope: Scope, query: ListQuery) -> AlertPage:
         """Return a page of alerts.
@@ -102,6 +134,22 @@ class AlertReader:
         if query.unwind:
             stages += compile_unwind(query.unwind)
         return self._counts.get(stages, lambda: self._lists.count(matching, query))
+
+
+def _events(row: Row) -> AlertEvents:
+    def moment(name: str) -> datetime | None:
+        value = row.get(name)
+        return value if isinstance(value, datetime) else None
+
+    number = row.get(EVENT_COUNT)
+    return AlertEvents(
+        number=number if isinstance(number, int) else 0,
+        first_at=moment(FIRST_EVENT_AT),
+        last_at=moment(LAST_EVENT_AT),
+        opened_at=moment("created_at"),
+        resolved_at=moment("resolved_at"),
+        resolved_by=str(row.get("resolved_by") or ""),
+    )
 
 
 def alert_fields(row: Row) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class StoredAlert(NamedTuple):
     reference: AlertReference
     state: AlertState
     condition_id: str | None
-    project_id: str
+    created_at: datetime | None
     last_event_at: datetime | None
 
 
@@ -121,7 +121,7 @@ class AlertStore:
             reference=AlertReference(str(row["_id"]), alert_id),
             state=_state(row.get("state")),
             condition_id=row.get(CONDITION_ID),
-            project_id=str(row.get("project_id") or ""),
+            created_at=_date(row.get("created_at")),
             last_event_at=_date(row.get(LAST_EVENT_AT)),
         )
 

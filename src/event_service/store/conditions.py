@@ -73,6 +73,7 @@ def _row(condition: Condition) -> dict[str, Any]:
         "was_firing": condition.was_firing,
         "severity": condition.severity,
         "resources": condition.resources,
+        "opened_at": condition.opened_at,
     }
 
 
@@ -90,6 +91,7 @@ def _condition(row: dict[str, Any]) -> Condition:
         was_firing=row["was_firing"],
         severity=row.get("severity", ""),
         resources=tuple(row.get("resources", ())),
+        opened_at=row.get("opened_at"),
     )
 
 

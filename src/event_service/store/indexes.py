@@ -82,7 +82,9 @@ _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; unique event_ids", unique=True),
     Index(ALERT, _ascending("alert_id"), "get; resolution of alerts of upstream events"),
     Index(ALERT, _ascending("domain_id", "workspace_id", "alert_number"), "an alert by its number; the highest number"),
-    Index(ALERT, (*_ascending("domain_id", "state"), *_NEWEST_FIRST), "lists of open alerts"),
+    Index(
+        ALERT, (*_ascending("state", "domain_id"), *_NEWEST_FIRST), "lists of open alerts; open alerts of all domains"
+    ),
     Index(ALERT, (*_ascending("domain_id"), *_NEWEST_FIRST), "lists of alerts"),
     Index(ALERT, (*_ascending("project_id", "state"), *_NEWEST_FIRST), "lists of open alerts of projects"),
     Index(ALERT, _ascending("domain_id", "updated_at"), "changed alerts, for Watch"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_of_option
-from event_service.model.webhook import LONGEST_DUPLICATE_TIME
+from event_service.model.webhook import AUTO_RESOLVE, LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct_encode import encode_struct
@@ -31,6 +31,8 @@ LARGEST = 64 * 1024
 
 MOST_ALERTS = 1_000_000
 
+LONGEST_AUTO_RESOLVE_HOURS = 87_600  # ten years
+
 _ENDPOINT = re.compile(r"grpc://(?:[^/\s:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 _CLOUD_EYE_PROJECT = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -40,6 +42,12 @@ def _duplicate_event_time(value: Any) -> str:
         return "must be a number of seconds"
     if not 0 <= value <= LONGEST_DUPLICATE_TIME:
         return f"must be between 0 and {LONGEST_DUPLICATE_TIME} seconds"
+    return ""
+
+
+def _auto_resolve_hours(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_AUTO_RESOLVE_HOURS:
+        return f"must be a number of hours between 0 (never) and {LONGEST_AUTO_RESOLVE_HOURS}"
     return ""
 
 
@@ -77,6 +85,7 @@ Checks = Mapping[str, Callable[[Any], str]]
 OF_EVERY_PARSER: Checks = {
     "duplicate_event_time": _duplicate_event_time,
     "alerts_per_minute": _alerts_per_minute,
+    AUTO_RESOLVE: _auto_resolve_hours,
     OPTION: _retention_days,
     "auto_recovery": _flag,
     "endpoint": _endpoint,

@@ -58,7 +58,7 @@ class _AlertStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertState
     TRIGGERED: _AlertState.ValueType  # 1
     """Opened by an ALERT event or by hand."""
     ACKNOWLEDGED: _AlertState.ValueType  # 2
-    """Somebody takes care of it."""
+    """A person takes care of it."""
     RESOLVED: _AlertState.ValueType  # 3
     """Ended by a recovery, by the next alert of its key, by hand, or for want of news."""
     ERROR: _AlertState.ValueType  # 4
@@ -72,7 +72,7 @@ ALERT_STATE_NONE: AlertState.ValueType  # 0
 TRIGGERED: AlertState.ValueType  # 1
 """Opened by an ALERT event or by hand."""
 ACKNOWLEDGED: AlertState.ValueType  # 2
-"""Somebody takes care of it."""
+"""A person takes care of it."""
 RESOLVED: AlertState.ValueType  # 3
 """Ended by a recovery, by the next alert of its key, by hand, or for want of news."""
 ERROR: AlertState.ValueType  # 4
@@ -440,7 +440,7 @@ class AlertInfo(_message.Message):
     updated_at: _builtins.str
     """When it last changed or an event joined it."""
     acknowledged_at: _builtins.str
-    """When somebody acknowledged it."""
+    """When it was acknowledged."""
     resolved_at: _builtins.str
     """When it was resolved."""
     escalated_at: _builtins.str
