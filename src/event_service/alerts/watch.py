@@ -10,7 +10,7 @@ from event_service.alerts.manager import AlertManager
 from event_service.events.watch import BATCH_ROWS, PAGE, OpenChangeStream, PollingWatcher
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from event_service.wire.alert_info import alert_info
+from event_service.wire.alert_info import encode_alert_info
 from event_service.wire.timestamps import format_timestamp
 
 
@@ -65,7 +65,7 @@ class AlertWatcher(PollingWatcher[AlertBatch]):
             async for page in self._pages(scope, query, equals, start):
                 new: list[tuple[datetime, ChangedAlert]] = []
                 for row in page:
-                    wire = alert_info(row).SerializeToString()
+                    wire = encode_alert_info(row)
                     now = _Sent(row["updated_at"], blake2b(wire, digest_size=16).digest())
                     before = sent.get(row["alert_id"])
                     if before == now:

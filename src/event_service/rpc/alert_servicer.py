@@ -11,7 +11,7 @@ from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
 from event_service.rpc.query_decode import message_to_dict
-from event_service.wire.alert_info import alert_info, encode_alerts_info
+from event_service.wire.alert_info import encode_alert_info, encode_alerts_info
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct_encode import encode_stored_struct
 
@@ -46,7 +46,7 @@ class AlertServicer:
             assignee=message.assignee,
             urgency=_urgency(message.urgency),
         )
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def update(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateAlertRequest -> AlertInfo."""
@@ -64,14 +64,14 @@ class AlertServicer:
             urgency=_urgency(message.urgency),
             project_id=message.project_id,
         )
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def assign_user(self, request: bytes, context: RpcContext) -> bytes:
         """AssignUserRequest -> AlertInfo."""
         scope = scope_of(context.caller, "Alert", "write")
         message = decode(alert_pb2.AssignUserRequest, request)
         fields = await self._manager.assign_user(scope, message.alert_id, message.assignee)
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def update_state(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateAlertStateRequest, which is always refused.
@@ -94,7 +94,7 @@ class AlertServicer:
         """AlertRequest -> AlertInfo."""
         scope = scope_of(context.caller, "Alert", "read")
         fields = await self._manager.get(scope, decode(alert_pb2.AlertRequest, request).alert_id)
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def list(self, request: bytes, context: RpcContext) -> bytes:
         """AlertQuery -> AlertsInfo. Trailer page-limit: the number of rows, if the server's limit ended the page."""

@@ -22,6 +22,7 @@ from event_service.store.projection import with_list
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import CountCache
 
+_KINDS = tuple(ALERT_FIELDS.kinds.items())
 _ALWAYS_SET: Mapping[str, Any] = {"resources": [], "additional_info": {}}
 
 
@@ -154,7 +155,14 @@ def _events(row: Row) -> AlertEvents:
 
 def alert_fields(row: Row) -> dict[str, Any]:
     """Return all fields of AlertInfo of a document. additional_info is always there."""
-    return {**_ALWAYS_SET, **{name: _value(name, row[name]) for name in ALERT_FIELDS.kinds if name in row}}
+    fields = dict(_ALWAYS_SET)
+    for name, kind in _KINDS:
+        value = row.get(name)
+        if kind is FieldKind.TEXT and type(value) is str:  # nearly all
+            fields[name] = value
+        elif value is not None:
+            fields[name] = _value(name, value)
+    return fields
 
 
 def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class EventWriter:
                 for row in rows:
                     fields: dict[str, Any] = {"alert": None, "alert_id": None}
                     if WIRE in row:
-                        fields[WIRE] = remove_alert_id(bytes(row[WIRE]))
+                        fields[WIRE] = remove_alert_id(bytes(row[WIRE]), alert_id)
                     updates.append(UpdateOne({"_id": row["_id"]}, {"$set": fields}))
                 self._events.bulk_write(updates, ordered=False)
 
