@@ -53,4 +53,4 @@ def test_unknown_names_of_enums_are_unset() -> None:
 
 
 def test_query_fields_are_those_of_the_message() -> None:
-    assert ALERT_FIELDS.kinds.keys() == alert_pb2.AlertInfo.DESCRIPTOR.fields_by_name.keys()
+    assert list(ALERT_FIELDS.kinds) == [field.name for field in alert_pb2.AlertInfo.DESCRIPTOR.fields]
