@@ -522,7 +522,7 @@ class TestLists:
         assert page.total_count == 2
 
     def test_page_without_a_limit_is_bounded_in_bytes(self, store: WebhookStore) -> None:
-        store._reader._max_reply_bytes = 1
+        store._reader._lists._max_reply_bytes = 1
         page = ask(store, WORKSPACE, {})
         assert (len(page.webhooks), page.cut, page.total_count) == (1, True, 5)
 

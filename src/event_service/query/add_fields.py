@@ -147,6 +147,8 @@ def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
         return operand
     if kind is FieldKind.DATE:
         return Literal(lenient_date(value, at))
+    if kind is FieldKind.NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
+        return operand
     if kind is FieldKind.TEXT and isinstance(value, str):
         return operand
     if kind is FieldKind.TEXTS and isinstance(value, list) and all(isinstance(member, str) for member in value):

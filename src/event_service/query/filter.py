@@ -126,19 +126,19 @@ class _Item:
 
 
 def parse_where(
-    query: Mapping[str, object], equals: Mapping[str, str], fields: FieldSet, now: datetime, at: str = "query"
+    query: Mapping[str, object], equals: Mapping[str, str | int], fields: FieldSet, now: datetime, at: str = "query"
 ) -> Where:
     """Return the filter of `filter`, `filter_or`, `keyword` and the request's own fields.
 
     Args:
-        equals: request fields that must equal a value; "" is an unset field.
+        equals: request fields that must equal a value; "" and 0 are unset fields.
         now: start of timediff operators.
 
     Raises:
         QueryError: invalid filters, all of them.
     """
     from_request = tuple(
-        Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
+        Compare(fields.resolve(name, name), Comparison.EQUAL, scalar(value, name))
         for name, value in equals.items()
         if value
     )

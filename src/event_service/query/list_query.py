@@ -57,7 +57,7 @@ class ListQuery:
 
 def parse_list_query(
     query: Mapping[str, object] | None,
-    equals: Mapping[str, str],
+    equals: Mapping[str, str | int],
     fields: FieldSet,
     now: datetime | None = None,
 ) -> ListQuery:

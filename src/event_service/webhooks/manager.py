@@ -205,7 +205,7 @@ class WebhookManager:
             equals: the request's other fields: webhook_id, name, state, workspace_id, project_id.
             access_key: only webhooks with this key, compared by digest; "" for all.
         """
-        parsed = parse_list_query(query, equals, WEBHOOK_FIELDS)
+        parsed = parse_list_query(query, equals, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
         page = await self._threads.run(self._store.list, scope, parsed, access_key)
         for webhook in page.webhooks:
@@ -214,7 +214,7 @@ class WebhookManager:
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as JSON; see `query/stat_query.py` for the language and its errors."""
-        parsed = parse_stat_query(query, WEBHOOK_FIELDS)
+        parsed = parse_stat_query(query, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
         return await self._threads.run(self._store.stat, scope, parsed)
 
