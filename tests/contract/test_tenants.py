@@ -44,6 +44,7 @@ from event_service.store import indexes
 from event_service.store.client import Database, close, connect
 from event_service.store.event_reader import EventReader, Page, SharedEventReader
 from event_service.store.export_reader import ExportReader
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
@@ -286,10 +287,10 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
     readers: list[EventReader] = []
 
     def side(database: Database) -> Side:
-        reader = EventReader(database["event"], list_limit=20)
+        reader = EventReader(database["event"], limit=ReplyLimit(rows=20))
         readers.append(reader)
         webhooks = WebhookManager(
-            store=WebhookStore(database, 5000, list_limit=4),
+            store=WebhookStore(database, 5000, limit=ReplyLimit(rows=4)),
             threads=threads,
             encryptor=Encryptor(None, tmp_path / "secret.key"),
             plugins=Plugins({}, RemotePlugins()),
