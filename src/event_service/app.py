@@ -166,6 +166,7 @@ class App:
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
+            run_in_thread=threads.large.run,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))

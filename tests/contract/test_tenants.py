@@ -169,8 +169,10 @@ class Events:
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
         return await self._reader.list(scope, parse_list_query(query, equals, EVENT_FIELDS))
 
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS))
+    async def encoded_stat(
+        self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], bytes]
+    ) -> bytes:
+        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS), encode)
 
 
 @dataclass(frozen=True)

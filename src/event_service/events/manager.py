@@ -87,7 +87,7 @@ class EventManager(EventQueries):
         metrics: Metrics,
         retention: Retention | None = None,
     ) -> None:
-        super().__init__(reader)
+        super().__init__(reader, deliveries.run_in_thread)
         self._outcomes = OutcomeMetrics(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries

@@ -1,5 +1,6 @@
 """spaceone.api.monitoring.v1.Event: decodes requests, calls the manager, encodes replies."""
 
+from functools import partial
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -15,7 +16,7 @@ from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
-from event_service.rpc.query_decode import message_to_dict
+from event_service.rpc.query_decode import check_query_bytes, decode_query
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.nesting import REPLY_LEVEL
@@ -43,7 +44,7 @@ class EventServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
-        run_in_thread: decodes payloads of more than LARGE_BODY bytes; None = in the event loop.
+        run_in_thread: decodes payloads of more than LARGE_BODY bytes and large queries; None = in the event loop.
     """
 
     def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
@@ -100,6 +101,7 @@ class EventServicer:
 
     async def list(self, request: bytes, context: RpcContext) -> bytes:
         """EventQuery -> EventsInfo. Trailer page-limit: the number of rows, if the server's limit ended the page."""
+        check_query_bytes(request)
         reply, limit = await self._lists((context.caller, request))
         if limit:
             context.add_trailer("page-limit", str(limit))
@@ -111,26 +113,25 @@ class EventServicer:
         Raises:
             InvalidArgument: a result is nested deeper than protobuf clients parse.
         """
+        check_query_bytes(request)
         return await self._stats((context.caller, request))
 
     async def _list(self, query: _Query) -> tuple[bytes, int]:
         """Return the reply, and the number of rows if the server's limit ended the page, else 0."""
         caller, request = query
-        message = decode(event_pb2.EventQuery, request)
-        scope = scope_of(caller, project_id=message.project_id)
-        fields = message_to_dict(message, "")
+        fields = await decode_query(event_pb2.EventQuery, request, self._run_in_thread)
+        scope = scope_of(caller, project_id=fields.get("project_id", ""))
         page = await self._manager.list(scope, fields.pop("query", {}), fields)
         return join_events_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
 
-    async def _stat(self, query: _Query) -> bytes:
-        caller, request = query
-        scope = scope_of(caller)
-        message = decode(event_pb2.EventStatQuery, request)
-        if not message.HasField("query"):
+    async def _stat(self, question: _Query) -> bytes:
+        scope = scope_of(question[0])
+        query = (await decode_query(event_pb2.EventStatQuery, question[1], self._run_in_thread)).get("query")
+        if query is None:
             raise RequiredParameter("query")
-        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        path = "query.aggregate" if message.query.aggregate else "query.distinct"
-        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=path)
+        path = "query.aggregate" if query.get("aggregate") else "query.distinct"
+        encode = partial(encode_stored_struct, level=REPLY_LEVEL, whole_at=path)
+        return await self._manager.encoded_stat(scope, query, encode)
 
 
 def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:

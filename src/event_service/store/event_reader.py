@@ -4,10 +4,10 @@ A full row is the stored reply: the query projects `wire` only, and nothing is d
 encoded.
 """
 
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.collection import Collection
 
@@ -35,6 +35,8 @@ from event_service.store.projection import RowEncoder
 from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import EventTotals
+
+T = TypeVar("T")
 
 DEEP = 200
 """Pages that skip at least this many rows are located by rollups."""
@@ -215,6 +217,6 @@ class SharedEventReader:
         """Return a page of events."""
         return self._threads.run(self._reader.list, scope, query)
 
-    def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]:
-        """Return the reply to a statistics query."""
-        return self._threads.run(self._reader.stat, scope, query)
+    def stat(self, scope: Scope, query: StatQuery, encode: Callable[[dict[str, Any]], T]) -> Awaitable[T]:
+        """Return the reply to a statistics query, encoded in the thread."""
+        return self._threads.run(lambda: encode(self._reader.stat(scope, query)))

@@ -12,7 +12,8 @@ from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
-from event_service.http.transcoding import bindings, read_message, write_message
+from event_service.http.transcoding import MAX_JSON_VALUES, bindings, read_message, write_message
+from event_service.query.size import LARGE_QUERY_BYTES, MAX_QUERY_BYTES
 from event_service.wire.json_text import LARGE_BODY
 from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
 
@@ -109,6 +110,34 @@ async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
         answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
     assert answer.json()["event_id"] == "event-1"
     assert service.in_threads == ([read_message] if is_large else [])
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+async def test_large_queries_are_parsed_in_a_thread(is_large: bool) -> None:
+    service = HttpService()
+    size = LARGE_QUERY_BYTES + 1 if is_large else LARGE_QUERY_BYTES
+    async with service.client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/list", content=b"{}".ljust(size))
+    assert answer.status_code == 200
+    assert (read_message in service.in_threads) == is_large
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"{}".ljust(MAX_QUERY_BYTES + 1), f"The body is larger than {MAX_QUERY_BYTES} bytes."),
+        (
+            b'{"query": {"filter": [{"k": "title", "o": "in", "v": [' + b"0," * MAX_JSON_VALUES + b"0]}]}}",
+            f"The body holds more than {MAX_JSON_VALUES} values.",
+        ),
+    ],
+    ids=["bytes", "values"],
+)
+async def test_queries_that_are_too_large_are_not_parsed(content: bytes, problem: str) -> None:
+    async with HttpService().client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/stat", content=content)
+    assert answer.status_code == 413
+    assert problem in answer.json()["detail"]["message"]
 
 
 async def test_open_methods_need_no_token() -> None:
