@@ -529,7 +529,7 @@ class TestLists:
         assert len(ask(small, WORKSPACE, {"page": {"limit": 1}}).webhooks) == 1
         with pytest.raises(TooLarge, match=r"query\.page\.limit: the rows exceed 4 bytes"):
             ask(small, WORKSPACE, {"page": {"limit": 2}})
-        with pytest.raises(TooLarge, match=r"query\.page: the rows exceed 1 bytes"):
+        with pytest.raises(TooLarge, match=r"^query.*exceeds? 1 bytes"):
             small.stat(WORKSPACE, parse_stat_query({"aggregate": [{"sort": [{"key": "name"}]}]}, WEBHOOK_FIELDS))
 
     def test_statistics(self, store: WebhookStore) -> None:

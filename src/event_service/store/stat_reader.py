@@ -129,7 +129,12 @@ class StatReader:
         return rows
 
     def _run(self, pipeline: list[dict[str, Any]]) -> Generator[bytes, None, None]:
-        return raw_batches.aggregate(self._collection, pipeline, max_time_ms=self._max_time_ms)
+        return raw_batches.aggregate(
+            self._collection,
+            pipeline,
+            max_time_ms=self._max_time_ms,
+            max_row_bytes=min(self._max_bytes, raw_batches.MAX_ROW_BYTES),
+        )
 
     def _distinct(self, matching: dict[str, Any], query: StatQuery) -> dict[str, Any]:
         found: list[Any] = []
