@@ -61,20 +61,24 @@ def _count_values(message: Message, path: str, counted: int) -> int:
     """Return `counted` and the number of values in a message.
 
     Raises:
-        QueryError: more than MAX_QUERY_VALUES, named after the list or object that holds the first of them.
+        QueryError: more than MAX_QUERY_VALUES; names the field that holds the first of them.
     """
     if isinstance(message, struct_pb2.Value):
         kind = message.WhichOneof("kind")
         if kind not in ("list_value", "struct_value"):
             return counted
         message = getattr(message, kind)
+    # The path ends here: a caller's key may have a megabyte, and would be copied for each member below it.
     if isinstance(message, struct_pb2.Struct):
         counted = _checked(counted + len(message.fields), path)
         for key in message.fields:
-            counted = _count_values(message.fields[key], f"{path}.{key}", counted)
+            counted = _count_values(message.fields[key], path, counted)
         return counted
     if isinstance(message, struct_pb2.ListValue):
-        return _count_members(message.values, path, counted)
+        counted = _checked(counted + len(message.values), path)
+        for member in message.values:
+            counted = _count_values(member, path, counted)
+        return counted
     for field, value in message.ListFields():
         field_path = f"{path}.{field.name}" if path else field.name
         if field.is_repeated:

@@ -37,7 +37,7 @@ def request(query: Mapping[str, Any], kind: type[Message] = event_pb2.EventQuery
             },
             "query.filter_or[0].v",
         ),
-        ({"filter": [{"k": "raw_data.x", "o": "eq", "v": {"a": [dict.fromkeys(MANY)]}}]}, "query.filter[0].v.a[0]"),
+        ({"filter": [{"k": "raw_data.x", "o": "eq", "v": {"a": [dict.fromkeys(MANY)]}}]}, "query.filter[0].v"),
         ({"filter": [{"k": "title"}] * (MAX_QUERY_VALUES + 1)}, "query.filter"),
         ({"only": ["title"] * (MAX_QUERY_VALUES + 1)}, "query.only"),
         ({"sort": [{"key": "title"}] * (MAX_QUERY_VALUES + 1)}, "query.sort"),
@@ -49,7 +49,7 @@ def request(query: Mapping[str, Any], kind: type[Message] = event_pb2.EventQuery
 async def test_query_with_too_many_values_is_refused(query: dict[str, Any], at: str) -> None:
     with pytest.raises(QueryError, match=f"more than {MAX_QUERY_VALUES} values in the query") as caught:
         await decode_query(event_pb2.EventQuery, request(query), None)
-    assert caught.value.violations[0].field.startswith(at)
+    assert caught.value.violations[0].field == at
     assert caught.value.code == "INVALID_ARGUMENT"
 
 
