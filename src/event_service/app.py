@@ -52,6 +52,7 @@ from event_service.store.export_reader import ExportReader
 from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -142,7 +143,8 @@ class App:
         timeout_ms = settings.query_timeout_ms
         threads = _start_thread_pools(settings, parts)
 
-        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, clock=clock)
+        limit = ReplyLimit(settings.list_limit, settings.max_reply_bytes)
+        reader = EventReader(database["event"], limit=limit, max_time_ms=timeout_ms, clock=clock)
         parts.callback(reader.close)
         alert_rate_limit = AlertRateLimit()
         committer = _committer(database, timeout_ms, clock, alert_rate_limit)
@@ -161,12 +163,13 @@ class App:
         remote = _remote_plugins(settings, threads.large)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, clock=clock),
+            store=WebhookStore(database, timeout_ms, limit=limit, clock=clock),
             threads=threads.webhooks,
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
             clock=clock,
+            run_in_thread=threads.large.run,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))

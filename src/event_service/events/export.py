@@ -11,6 +11,7 @@ from event_service.events.watch import refuse_all_but_conditions
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
+from event_service.query.size import parse_query
 from event_service.store.export_reader import ExportReader, Position
 from event_service.wire.timestamps import parse_timestamp
 
@@ -59,7 +60,7 @@ class Exporter:
             DeadlineExceeded, Unavailable: of the database; resume with the last token.
         """
         refuse_all_but_conditions(query)
-        where = parse_list_query(query, equals, EVENT_FIELDS).where
+        where = (await parse_query(self._run_in_thread, parse_list_query, query, equals, EVENT_FIELDS)).where
         last = _parse_token(token) if token else None
         if self._running >= self._most:
             raise Overloaded("Too many exports are running; send again later.", retry_after=10.0)

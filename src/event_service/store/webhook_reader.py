@@ -1,10 +1,9 @@
 """Lists and statistics of webhooks. They never return access keys: neither digests nor those of upstream documents."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import bson
@@ -15,6 +14,7 @@ from event_service.model.webhook import Webhook, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS, FieldKind, FieldPath
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
+from event_service.store import raw_batches
 from event_service.store.client import caller_query
 from event_service.store.compile import both, compile_filter, compile_projection, compile_sort
 from event_service.store.compile_list import compile_list_rows, compile_unwind
@@ -22,12 +22,10 @@ from event_service.store.compile_stat import compile_count
 from event_service.store.documents import unescape_keys
 from event_service.store.json_values import plain
 from event_service.store.projection import with_list
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
 from event_service.wire.timestamps import Clock, utc_now
-
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
 
 _MAX_LIMIT = 2**31 - 1  # of a find
 
@@ -43,7 +41,7 @@ class WebhookPage:
     Attributes:
         selected: (webhook_id, selected fields by name); webhook_url is "", since it holds an access key.
         total_count: number of matches on all pages.
-        cut: list_limit or max_reply_bytes ended the page, and more rows match.
+        cut: a limit of the server ended the page, and more rows match.
     """
 
     webhooks: list[Webhook] = field(default_factory=list)
@@ -56,26 +54,17 @@ class WebhookReader:
     """Webhooks of one collection, always within a scope. Blocking: for worker threads.
 
     Args:
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
-        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
-        self,
-        collection: Collection[dict[str, Any]],
-        *,
-        list_limit: int,
-        max_time_ms: int,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
-        clock: Clock = utc_now,
+        self, collection: Collection[dict[str, Any]], *, limit: ReplyLimit, max_time_ms: int, clock: Clock = utc_now
     ) -> None:
         self._collection = collection
-        self._list_limit = list_limit
+        self._limit = limit
         self._max_time_ms = max_time_ms
-        self._max_reply_bytes = max_reply_bytes
         self._clock = clock
-        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
+        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """Return a page of webhooks.
@@ -85,6 +74,7 @@ class WebhookReader:
 
         Raises:
             QueryError: the data does not suit the query.
+            TooLarge: the page that the caller chose is too large.
             DeadlineExceeded, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
@@ -105,20 +95,12 @@ class WebhookReader:
         return self._statistics.stat(scope, query)
 
     def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Rows, bool]:
-        if query.page.limit:
-            limit = min(query.page.limit, _MAX_LIMIT)
-            return [*islice(self._rows(matching, query, limit), limit)], False
-        rows: Rows = []
-        size = 0
-        for row in self._rows(matching, query, self._list_limit + 1):
-            # The size as BSON approximates the size in the reply.
-            size += len(bson.encode(row))
-            if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
-                return rows, True
-            rows.append(row)
-        return rows, False
+        limit = query.page.limit
+        most = min(limit, _MAX_LIMIT) if limit else self._limit.rows + 1
+        # The size as BSON approximates the size in the reply.
+        return self._limit.page(self._rows(matching, query, most), limit, lambda row: len(bson.encode(row)))
 
-    def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterable[Row]:
+    def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[Row]:
         only = query.only
         if only is not None:
             # The URL is made from the id; callers drop the id unless it was selected.
@@ -126,7 +108,7 @@ class WebhookReader:
         if query.unwind or query.add_fields:
             stages = compile_list_rows(replace(query, only=only), WEBHOOK_FIELDS, limit)
             return self._aggregate([{"$match": matching}, *stages])
-        return self._collection.find(
+        batches = self._collection.find_raw_batches(
             matching,
             None if only is None else compile_projection(only),
             sort=compile_sort(query.sort, WEBHOOK_FIELDS),
@@ -134,6 +116,7 @@ class WebhookReader:
             limit=limit,
             max_time_ms=self._max_time_ms,
         )
+        return raw_batches.rows_of(batches)
 
     def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
         if query.unwind is None:
@@ -141,8 +124,8 @@ class WebhookReader:
         stages = compile_count([{"$match": matching}, *compile_unwind(query.unwind)])
         return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
 
-    def _aggregate(self, stages: Stages) -> Iterable[Row]:
-        return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+    def _aggregate(self, stages: Stages) -> Iterator[Row]:
+        return raw_batches.rows_of(raw_batches.aggregate(self._collection, stages, max_time_ms=self._max_time_ms))
 
 
 def _with_key(access_key: str, now: datetime) -> dict[str, Any]:

@@ -239,5 +239,5 @@ def test_number_of_filters_limited() -> None:
     item = {"k": "title", "v": "x", "o": "eq"}
     for name in ("filter", "filter_or"):
         assert len(parse_filters([item] * MAX_FILTERS, EVENT_FIELDS, NOW, name)) == MAX_FILTERS
-        with pytest.raises(QueryError, match=rf"^{name}\[1000\]: more than 1000 filters"):
+        with pytest.raises(QueryError, match=rf"^{name}\[1000\]: more than 1000 members"):
             parse_filters([item] * (MAX_FILTERS + 1), EVENT_FIELDS, NOW, name)
