@@ -204,7 +204,9 @@ class App:
             events,
             webhooks,
             parser,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run),
+            exporter=Exporter(
+                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
+            ),
             watcher=watcher,
             clock=clock,
         )

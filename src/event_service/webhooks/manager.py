@@ -211,7 +211,7 @@ class WebhookManager:
             equals: the request's other fields: webhook_id, name, state, workspace_id, project_id.
             access_key: only webhooks with this key, compared by digest; "" for all.
         """
-        parsed = await parse_query(self._run_in_thread, parse_list_query, query, equals, WEBHOOK_FIELDS)
+        parsed = await parse_query(self._run_in_thread, parse_list_query, query, equals, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
         page = await self._threads.run(self._store.list, scope, parsed, access_key)
         for webhook in page.webhooks:
@@ -224,7 +224,7 @@ class WebhookManager:
 
     async def encoded_stat(self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], T]) -> T:
         """Return the reply of `stat`, encoded in the thread that read it."""
-        parsed = await parse_query(self._run_in_thread, parse_stat_query, query, WEBHOOK_FIELDS)
+        parsed = await parse_query(self._run_in_thread, parse_stat_query, query, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
         return await self._threads.run(lambda: encode(self._store.stat(scope, parsed)))
 
