@@ -66,6 +66,7 @@ from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
 from event_service.store.maintenance import alert_fields
 from event_service.store.open_alerts import OpenAlerts
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -157,9 +158,10 @@ class App:
         parts.callback(alert_fields.complete_in_background(database, timeout_ms).stop)
         threads = _start_thread_pools(settings, parts)
 
-        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, clock=clock)
+        limit = ReplyLimit(settings.list_limit, settings.max_reply_bytes)
+        reader = EventReader(database["event"], limit=limit, max_time_ms=timeout_ms, clock=clock)
         parts.callback(reader.close)
-        alert_reader = AlertReader(database, list_limit=settings.list_limit, max_time_ms=timeout_ms)
+        alert_reader = AlertReader(database, limit=limit, max_time_ms=timeout_ms)
         alert_rate_limit = AlertRateLimit()
         committer = _committer(database, timeout_ms, clock, alert_rate_limit, on_resolved(metrics))
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
@@ -177,12 +179,13 @@ class App:
         remote = _remote_plugins(settings, threads.large)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, clock=clock),
+            store=WebhookStore(database, timeout_ms, limit=limit, clock=clock),
             threads=threads.webhooks,
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
             clock=clock,
+            run_in_thread=threads.large.run,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
@@ -227,7 +230,9 @@ class App:
             webhooks,
             alerts,
             parser,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run),
+            exporter=Exporter(
+                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
+            ),
             watcher=watcher,
             alert_watcher=AlertWatcher(
                 alerts,

@@ -79,10 +79,10 @@ def grpc_services(
     return [
         Service(event_servicer.DESCRIPTOR, EventServicer(events, decode, clock=clock), event_servicer.OPEN_METHODS),
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode, clock=clock), ingest_servicer.OPEN_METHODS),
-        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
-        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts)),
-        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher, clock=clock)),
-        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
+        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter, decode)),
+        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts, decode)),
+        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher, decode, clock=clock)),
+        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks, decode)),
         Service(
             webhooks_servicer.DESCRIPTOR,
             WebhooksServicer(webhooks, previewer),

@@ -6,9 +6,9 @@ update, assign_user, delete    changes.py (one transaction) > transitions.py (de
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.transitions import SETTABLE, AlertChange, acknowledge, reopen, resolve
@@ -34,6 +34,9 @@ LONGEST_USER_ID = 255
 
 ANONYMOUS = "anonymous"
 """User id of callers without one: without authentication, or by a token without `aud`."""
+
+
+T = TypeVar("T")
 
 
 class AlertManager:
@@ -70,13 +73,20 @@ class AlertManager:
         Args:
             equals: the request's fields beside the query.
         """
+        # Parsed in the thread: large queries take long.
         return await self._threads.run(
-            self._reader.list, scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock())
+            lambda: self._reader.list(scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock()))
         )
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
-        return await self._threads.run(self._reader.stat, scope, parse_stat_query(query, ALERT_FIELDS, self._clock()))
+        return await self.encoded_stat(scope, query, lambda reply: reply)
+
+    async def encoded_stat(self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], T]) -> T:
+        """Return the reply of `stat`, encoded in the thread that read it."""
+        return await self._threads.run(
+            lambda: encode(self._reader.stat(scope, parse_stat_query(query, ALERT_FIELDS, self._clock())))
+        )
 
     async def events(self, scope: Scope, alert_ids: Sequence[str]) -> dict[str, AlertEvents]:
         """Return the events of alerts, by alert_id; those that the scope lacks are missing.

@@ -19,6 +19,7 @@ from event_service.store.documents import unescape_keys
 from event_service.store.json_values import plain
 from event_service.store.list_reader import ListReader, Row, selected_names
 from event_service.store.projection import with_list
+from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import CountCache
 
@@ -63,24 +64,21 @@ class AlertReader:
     """The read side of the `alert` collection, always within a scope.
 
     Args:
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
     """
 
-    def __init__(self, database: Database, *, list_limit: int = 1000, max_time_ms: int = 10_000) -> None:
+    def __init__(self, database: Database, *, limit: ReplyLimit = DEFAULT_LIMIT, max_time_ms: int = 10_000) -> None:
         self._alerts = database[indexes.ALERT]
         self._max_time_ms = max_time_ms
-        self._lists = ListReader(
-            self._alerts, ALERT_FIELDS, key="alert_id", list_limit=list_limit, max_time_ms=max_time_ms
-        )
-        self._statistics = StatReader(self._alerts, ALERT_FIELDS, max_time_ms=max_time_ms)
+        self._lists = ListReader(self._alerts, ALERT_FIELDS, key="alert_id", limit=limit, max_time_ms=max_time_ms)
+        self._statistics = StatReader(self._alerts, ALERT_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
         self._counts = CountCache()
 
     def get(self, scope: Scope, alert_id: str) -> dict[str, Any] | None:
         """Return the fields of AlertInfo of one alert, or None if the scope has no such alert.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         with caller_query(self._max_time_ms):
             row = self._alerts.find_one({"alert_id": alert_id, **compile_scope(scope)}, max_time_ms=self._max_time_ms)
@@ -90,7 +88,7 @@ class AlertReader:
         """Return the events of the alerts that the scope has, by alert_id.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = {"alert_id": {"$in": list(set(alert_ids))}, **compile_scope(scope)}
         fields = dict.fromkeys(
@@ -105,7 +103,7 @@ class AlertReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):
