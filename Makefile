@@ -72,6 +72,10 @@ chaos: .make/dev .make/mongod test-tools ## Run the long chaos tests (CHAOS_ROUN
 clients: .make/dev .make/mongod .make/clients ## Run clients with dependencies of their own; needs node and npm
 	EVENT_SERVICE_TEST_CLIENTS=$(CURDIR)/.tools/clients $(BIN)/pytest tests/e2e/clients tests/e2e/test_examples.py $(ARGS)
 
+.PHONY: senders
+senders: .make/dev .make/mongod .make/senders test-tools ## Run monitoring tools themselves against a service; needs apt, node and npm
+	EVENT_SERVICE_TEST_SENDERS=$(CURDIR)/.tools/senders $(BIN)/pytest tests/e2e/senders $(ARGS)
+
 .PHONY: fuzz
 fuzz: .make/dev .make/mongod ## Run the long fuzz tests (FUZZ_SECONDS)
 	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
@@ -159,6 +163,13 @@ CLIENTS := tests/e2e/clients
 	@mkdir -p .tools/clients/node && cp $(CLIENTS)/package.json .tools/clients/node/
 	@npm install --silent --no-audit --no-fund --prefix .tools/clients/node
 	@for example in node typescript; do npm install --silent --no-audit --no-fund --no-package-lock --prefix examples/$$example; done
+	@touch $@
+
+SENDERS := tests/e2e/senders
+
+.make/senders: .make/venv tools/senders.py tools/debian_packages.py $(SENDERS)/debian.txt $(SENDERS)/python.txt $(SENDERS)/package.json
+	@echo "Unpacking monitoring tools"
+	@$(BIN)/python tools/senders.py
 	@touch $@
 
 .make/test-tools: tools/debian_packages.py tools/debian_packages.txt tools/helm_binary.py .make/venv

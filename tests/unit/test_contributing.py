@@ -36,16 +36,16 @@ def test_the_worked_example(tmp_path: Path) -> None:
     normalize, tests = tmp_path / "src/event_service/normalize", tmp_path / "tests/unit/normalize"
 
     files = FILE.findall(TEXT)
-    assert [Path(name).name for name, _ in files] == ["uptime-kuma-down.json", "uptime-kuma-up.json", "uptime_kuma.py"]
+    assert [Path(name).name for name, _ in files] == ["github-failure.json", "github-success.json", "github.py"]
     for name, content in files:
         (tmp_path / name).write_text(content, encoding="utf-8")
-    (row,) = blocks("3", "text")
-    insert(normalize / "registry.py", '    ParserSpec("native"', row)
-    insert(normalize / "registry.py", "    zabbix,", "    uptime_kuma,\n")
+    (added,), (row,) = blocks("3", "python"), blocks("3", "text")
+    insert(normalize / "tools/__init__.py", "from event_service.normalize.tools.grafana_oncall", added)
+    insert(normalize / "tools/__init__.py", "    # These look at more", row)
     (expected,) = blocks("4", "json")
     path = tests / "payloads" / "expected.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **json.loads(expected)}))
-    insert(tests / "test_payloads.py", '    ["zabbix-problem"', '    ["uptime-kuma-down", "uptime-kuma-up"],\n')
+    insert(tests / "test_payloads.py", '    ["zabbix-problem"', '    ["github-failure", "github-success"],\n')
     (documented,) = blocks("5", "markdown")
     insert(tmp_path / "docs/collectors.md", "| `sentry`", documented)
 

@@ -28,13 +28,13 @@ def _is_alert(member: dict[str, Any]) -> bool:
 
 def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event per member of `alerts`, keyed by its fingerprint."""
-    parsed = parse_alerts(payload, lambda alert: _draft(alert, options))
+    parsed = parse_alerts(payload, lambda alert: draft_of(alert, options))
     # Two peers of one cluster send the same alerts, each with its own address.
     parsed.varying = "externalURL"
     return parsed
 
 
-def _draft(alert: Alert, options: Options) -> EventDraft:
+def draft_of(alert: Alert, options: Options) -> EventDraft:
     labels, annotations = alert.labels, alert.annotations
     name = labels.get("alertname", "")
     return EventDraft(

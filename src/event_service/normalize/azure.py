@@ -45,11 +45,11 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
         event_type=event_type,
         title=rule or first_line(summary) or "Azure Monitor alert",
         description=text(essentials.get("description")),
-        severity=_severity(essentials.get("severity")),
+        severity=severity_of(essentials.get("severity")),
         rule=rule,
         resources=texts(essentials.get("configurationItems") or [_tail(target) for target in targets]),
         provider="azure",
-        account=first(*map(_subscription_of, (text(essentials.get("alertId")), *targets, text(budget.get("Scope"))))),
+        account=first(*map(subscription_of, (text(essentials.get("alertId")), *targets, text(budget.get("Scope"))))),
         additional_info=extra_fields(
             alert_id=alert_id,
             signal_type=essentials.get("signalType"),
@@ -75,19 +75,23 @@ def _state_and_key(essentials: Mapping[str, Any], context: Mapping[str, Any]) ->
         stages = {text(properties.get("stage")).lower(), text(context.get("status")).lower()}
         resolved = resolved or not _SERVICE_HEALTH_ENDS.isdisjoint(stages)
         if tracking_id := first(properties.get("trackingId"), properties.get("trackingID")):
-            subscription = _subscription_of(text(essentials.get("alertId")))
-            return _event_type(resolved), joined_key("azure-service-health", subscription, tracking_id)
+            subscription = subscription_of(text(essentials.get("alertId")))
+            return event_type_of(resolved), service_health_key(subscription, tracking_id)
     key = first(essentials.get("alertId"), essentials.get("originAlertId"))
     if not key:
         raise ParseError.at("data.essentials.alertId", "must be given")
-    return _event_type(resolved), key
+    return event_type_of(resolved), key
 
 
-def _event_type(resolved: bool) -> EventType:
+def service_health_key(subscription: str, tracking_id: str) -> str:
+    return joined_key("azure-service-health", subscription, tracking_id)
+
+
+def event_type_of(resolved: bool) -> EventType:
     return EventType.RECOVERY if resolved else EventType.ALERT
 
 
-def _severity(value: Json) -> Severity:
+def severity_of(value: Json) -> Severity:
     """Return the severity; WARNING for null, which budget alerts send; NOT_AVAILABLE for unknown words."""
     written = text(value).lower()
     if not written:
@@ -99,7 +103,7 @@ def _tail(resource_id: str) -> str:
     return resource_id.rstrip("/").rpartition("/")[2]
 
 
-def _subscription_of(resource_id: str) -> str:
+def subscription_of(resource_id: str) -> str:
     """Return the id in `/subscriptions/{id}/...`, or ""."""
     parts = resource_id.split("/", 3)
     return parts[2] if len(parts) > 2 and parts[1].lower() == "subscriptions" else ""

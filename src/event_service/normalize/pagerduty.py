@@ -37,6 +37,15 @@ def detect_v1(payload: Json, _headers: Headers) -> bool:
     return isinstance(payload, dict) and "service_key" in payload and "event_type" in payload
 
 
+def detect_change(payload: Json, _headers: Headers) -> bool:
+    return (
+        isinstance(payload, dict)
+        and "routing_key" in payload
+        and isinstance(payload.get("payload"), dict)
+        and "summary" in payload["payload"]
+    )
+
+
 def detect_webhook(payload: Json, headers: Headers) -> bool:
     if not isinstance(payload, dict) or not isinstance(payload.get("event"), dict):
         return False
@@ -93,6 +102,36 @@ def _read_v1(event: Mapping[str, Any], options: Options) -> EventDraft | str:
             links=[link.get("href") for link in objects(event.get("contexts"))],
             details=details,
         ),
+    )
+
+
+def parse_change(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+    """Return one event of severity INFO for a change: a release, a new setting. Nothing ever ends it.
+
+    Source: https://developer.pagerduty.com/docs/events-api-v2/send-change-events/
+    """
+    masked = object_of(without_routing_keys(payload))
+    parsed = Parsed()
+    parsed.add(masked, _read_change, masked)
+    return parsed
+
+
+def _read_change(event: Mapping[str, Any]) -> EventDraft:
+    details = mapping(event.get("payload"))
+    summary, source = text(details.get("summary")), text(details.get("source"))
+    if not summary:
+        raise ParseError.at("payload.summary", "must be given")
+    return EventDraft(
+        event_key=joined_key("pagerduty-change", text(event.get("routing_key")), source, summary),
+        title=first_line(summary),
+        description=summary if "\n" in summary else "",
+        severity=Severity.INFO,
+        resources=texts(source),
+        additional_info=extra_fields(
+            links=[link.get("href") for link in objects(event.get("links"))],
+            custom_details=details.get("custom_details"),
+        ),
+        occurred_at=moment(details.get("timestamp")),
     )
 
 

@@ -20,6 +20,7 @@ from event_service.normalize import (
     aws_health,
     aws_sns,
     azure,
+    azure_own,
     cloud_eye,
     cloudevents,
     custom,
@@ -28,11 +29,13 @@ from event_service.normalize import (
     gcp_pubsub,
     generic,
     grafana,
+    huawei_smn,
     native,
     newrelic,
     opsgenie,
     pagerduty,
     plain_text,
+    prometheus,
     sentry,
     zabbix,
 )
@@ -58,6 +61,7 @@ from event_service.normalize.routing_keys import without_routing_keys
 from event_service.normalize.sns_trust import Fetch, SnsTrust
 from event_service.normalize.splitting import check_members, too_much
 from event_service.normalize.timestamps import in_utc
+from event_service.normalize.tools import TOOLS
 
 AUTO = "auto"
 
@@ -158,6 +162,7 @@ PARSERS = (
     ParserSpec("zabbix", zabbix.detect, zabbix.parse),
     ParserSpec("pagerduty", pagerduty.detect, pagerduty.parse, mask=without_routing_keys),
     ParserSpec("pagerduty-v1", pagerduty.detect_v1, pagerduty.parse_v1),
+    ParserSpec("pagerduty-change", pagerduty.detect_change, pagerduty.parse_change),
     ParserSpec("pagerduty-webhook", pagerduty.detect_webhook, pagerduty.parse_webhook),
     ParserSpec("cloudevents", cloudevents.detect, cloudevents.parse),
     ParserSpec("cloud-eye", cloud_eye.detect, cloud_eye.parse),
@@ -165,11 +170,15 @@ PARSERS = (
     ParserSpec("newrelic", newrelic.detect, newrelic.parse),
     ParserSpec("sentry", sentry.detect, sentry.parse),
     ParserSpec("native", native.detect, native.parse),
+    ParserSpec("prometheus", prometheus.detect, prometheus.parse),
+    ParserSpec("azure-own", azure_own.detect, azure_own.parse),
+    ParserSpec("huawei-smn", huawei_smn.detect, partial(huawei_smn.parse, read_inner=_read_inside_sns)),
+    *(ParserSpec(tool.name, tool.detect, tool.parse) for tool in TOOLS),
     ParserSpec("generic", generic.detect, generic.parse),
     ParserSpec("text", plain_text.detect, plain_text.parse, plain_text.reads_text),
 )
 _LIST = ParserSpec("list", lambda payload, _headers: isinstance(payload, list), _read_list)
-_INSIDE_SNS = tuple(spec for spec in (*PARSERS, _LIST) if spec.name not in ("aws-sns", "text"))
+_INSIDE_SNS = tuple(spec for spec in (*PARSERS, _LIST) if spec.name not in ("aws-sns", "huawei-smn", "text"))
 # Formats written by hand: equal bytes within a minute may be two events.
 _WITHOUT_TIMES = frozenset({"native", "generic", "mapping", "list", "text"})
 # Their times are kept as they are: native states them by contract, the members of a list were settled one by one.
@@ -190,9 +199,15 @@ _BY_NAME: dict[str, tuple[ParserSpec, ...]] = {
     **{spec.name: (spec,) for spec in (*PARSERS, MAPPING)},
     # Tools with several formats.
     "aws": tuple(spec for spec in PARSERS if spec.name.startswith("aws-")),
+    "alertmanager": _specs("alertmanager", "prometheus"),
+    "azure": _specs("azure", "azure-own"),
+    "cloud-eye": _specs("cloud-eye", "cloud-eye-alarm", "huawei-smn"),
     "gcp": _specs("gcp-pubsub", "gcp"),
+    "grafana-oncall": _specs("grafana-oncall", "grafana-oncall-webhook"),
+    "netdata": _specs("netdata", "netdata-cloud", "netdata-reachability"),
+    "zabbix": _specs("zabbix", "zabbix-connector"),
     "grafana": _specs("grafana", "grafana-legacy"),
-    "pagerduty": _specs("pagerduty", "pagerduty-v1", "pagerduty-webhook"),
+    "pagerduty": _specs("pagerduty", "pagerduty-v1", "pagerduty-change", "pagerduty-webhook"),
     # Any other body.
     "generic": _specs("generic", "text"),
 }
@@ -345,6 +360,8 @@ def _text_parser(name: str | None, text: str, headers: Headers, options: Options
 def _select(name: str, payload: Json, headers: Headers) -> ParserSpec:
     specs = _BY_NAME[name]
     spec = specs[0] if len(specs) == 1 else _detect(specs, payload, headers)
+    if spec is None and specs[0].name == name:
+        spec = specs[0]  # its faults say what is missing
     if spec is None:
         raise ParseError.at("", f"not a payload of {name}", "unrecognised")
     return spec

@@ -1,4 +1,4 @@
-"""Hash PagerDuty's routing and service keys, which are credentials, wherever they occur in a payload.
+"""Hash routing and service keys, which are credentials, wherever they occur in a payload.
 
 Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 and https://developer.pagerduty.com/docs/events-api-v1/trigger-events/
@@ -17,11 +17,16 @@ from event_service.wire.nesting import MAX_LEVEL
 
 _MASK = "sha256:"
 # Names that PagerDuty's events have beside the key: events v2, change events, events v1.
-_KEYS = {"routing_key": ("event_action", "summary"), "service_key": ("event_type",)}
+# Splunk On-Call's too, and the token of StatusCake, which is made of its API key.
+_KEYS = {
+    "routing_key": ("event_action", "summary", "message_type"),
+    "service_key": ("event_type",),
+    "Token": ("StatusCode",),
+}
 # Pub/Sub has a `subscription` beside its base64. A NUL: the names are in UTF-16.
-_IN_WIRE = (b"routing_key", b"service_key", b"data_base64", b"subscription", b"\0")
+_IN_WIRE = (b"routing_key", b"service_key", b"Token", b"data_base64", b"subscription", b"\0")
 # Matches JSON inside text; the quotes may be escaped once per level of JSON around it.
-_key_in_text = re.compile(r'(?<=routing_key|service_key)(\\*"\s*:\s*\\*")([^"\\]+)')
+_key_in_text = re.compile(r'(?:(?<=routing_key|service_key)|(?<=Token))(\\*"\s*:\s*\\*")([^"\\]+)')
 _base64_in_text = re.compile(r'(?<=data_base64)(\\*"\s*:\s*\\*")([^"\\]+)')
 
 

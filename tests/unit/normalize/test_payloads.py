@@ -49,6 +49,36 @@ SAME_CONDITION = [
     ["sentry-event-alert", "sentry-issue-created", "sentry-issue-unresolved", "sentry-issue-resolved"],
     ["zabbix-problem", "zabbix-resolved"],
     ["zabbix-flat-problem", "zabbix-flat-ok"],
+    # Tools whose payload is one event.
+    ["uptime-kuma-down", "uptime-kuma-up"],
+    ["zabbix-connector-problem", "zabbix-connector-recovery"],
+    ["netdata-problem", "netdata-recovery"],
+    ["netdata-cloud-problem", "netdata-cloud-recovery"],
+    ["netdata-reachability-problem", "netdata-reachability-recovery"],
+    ["alerta-problem", "alerta-recovery"],
+    ["robusta-problem", "robusta-recovery"],
+    ["cloud-eye-alarm-problem", "cloud-eye-alarm-recovery"],
+    ["huawei-smn-alarm", "huawei-smn-ok"],
+    ["healthchecks-down", "healthchecks-up"],
+    ["kapacitor-problem", "kapacitor-recovery"],
+    ["influxdb-problem", "influxdb-recovery"],
+    ["checkly-problem", "checkly-recovery"],
+    ["pingdom-down", "pingdom-up"],
+    ["statuscake-down", "statuscake-up"],
+    ["uptimerobot-down", "uptimerobot-up"],
+    ["prtg-problem", "prtg-recovery"],
+    ["librenms-problem", "librenms-recovery"],
+    ["solarwinds-problem", "solarwinds-recovery"],
+    ["splunk-oncall-problem", "splunk-oncall-recovery"],
+    ["grafana-oncall-problem", "grafana-oncall-recovery"],
+    ["grafana-oncall-webhook-problem", "grafana-oncall-webhook-recovery"],
+    ["apprise-problem", "apprise-recovery"],
+    ["slack-problem", "slack-recovery"],
+    ["monit-problem", "monit-recovery"],
+    ["nagios-problem", "nagios-recovery"],
+    ["prometheus-firing", "prometheus-resolved"],
+    ["azure-own-metric-problem", "azure-own-metric-recovery"],
+    ["azure-own-health-problem", "azure-own-health-recovery"],
 ]
 
 
@@ -122,7 +152,7 @@ def test_different_conditions_have_different_keys() -> None:
 
 def test_every_tool_has_a_recovery() -> None:
     recovered = {name for name in EXPECTED for event in read(name).events if event.event_type is EventType.RECOVERY}
-    once = {"aws-sns-text", "aws-eventbridge-guardduty", "generic-list", "cloud-eye-items"}
+    once = {"aws-sns-text", "aws-eventbridge-guardduty", "generic-list", "cloud-eye-items", "graylog-event"}
     tools = {name.split("-")[0] for name in EXPECTED if name not in once}
     assert {name.split("-")[0] for name in recovered} == tools
 
