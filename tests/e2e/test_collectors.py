@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from bench.parsers import thousand_alerts
+from event_service.normalize.registry import UNLIKELY_TIME
 from tests.e2e.deliveries import FIELDS, Collectors, Delivered, Sample, own_samples, shared_samples
 from tests.e2e.service import CHECKOUT, Service
 from tests.unit.normalize.test_payloads import EXPECTED as OWN_EXPECTED
@@ -107,9 +108,12 @@ def test_a_payload_of_our_own(deliver: Deliver, sample: Sample) -> None:
     if sample.name == "aws-sns-subscription":
         assert [row["additional_info"]["topic_arn"] for row in delivered.stored]
         return
-    assert delivered.shown.get("ignored", []) == expected.get("ignored", [])
-    shown = [{name: row[name] for name in FIELDS if row.get(name)} for row in delivered.shown.get("events", [])]
-    assert shown == expected["events"]
+    ignored = [remark for remark in delivered.shown.get("ignored", []) if remark != UNLIKELY_TIME]
+    assert ignored == expected.get("ignored", [])
+    # Formats written by hand lose a time that is more than a year ago, as these will be.
+    fields = [name for name in FIELDS if name != "occurred_at" or expected["source"] != "generic"]
+    shown = [{name: row[name] for name in fields if row.get(name)} for row in delivered.shown.get("events", [])]
+    assert shown == [{name: row[name] for name in fields if name in row} for row in expected["events"]]
 
 
 def test_a_thousand_alerts_in_one_post_are_one_write(service: Service, collectors: Collectors) -> None:

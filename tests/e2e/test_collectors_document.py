@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -77,7 +78,7 @@ def test_a_cluster_of_alertmanagers(collectors: Collectors) -> None:
     assert "event-duplicate" not in first.headers
     assert second.headers["event-duplicate"] == "true"
     for alert in firing["alerts"]:
-        alert.update(status="resolved", endsAt="2025-03-04T08:00:00Z")
+        alert.update(status="resolved", endsAt=datetime.now(UTC).isoformat())
     collectors.post(url, firing)
     late = payload("alertmanager-firing") | {"receiver": "another"}
     assert collectors.post(url, late).headers["event-count"] == "2"
