@@ -23,9 +23,9 @@ from event_service.query.stat_stages import (
     Stage,
 )
 from event_service.query.unwind import Unwind
-from event_service.store.compile import COMPARISONS, stored_name, stored_value, value_of
+from event_service.store.compile import COMPARISONS, stored_name, value_of
 from event_service.store.compile_list import compile_unwind
-from event_service.store.documents import ESCAPE
+from event_service.store.documents import ESCAPE, stored_value
 
 _DATE_PARTS = {DatePart.YEAR: "$year", DatePart.MONTH: "$month", DatePart.DAY: "$dayOfMonth"}
 _ACCUMULATORS = {
