@@ -114,7 +114,7 @@ def plugin() -> Iterator[str]:
 
 @pytest.mark.timeout(scaled(180, 3600))
 async def test_healthy_client_is_served_during_attacks(make_service: MakeService, plugin: str) -> None:
-    service = make_service().start()
+    service = make_service(EVENT_SERVICE_PLUGIN_ENDPOINT_HOSTS="127.0.0.1").start()
     victim, healthy_webhook = service.create_webhook("attacked"), service.create_webhook("healthy")
     with_plugin = service.create_webhook("plugin", endpoint=plugin)
     service.create_event(healthy_webhook, {"event_key": "first"})
