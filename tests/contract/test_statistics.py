@@ -121,6 +121,29 @@ def test_conditions_are_literals_and_averages_are_of_matching_rows(
     assert statistic(reader, {"group": {"fields": fields}}) == [{"c": 2, "sum": 12, "avg": 6, "none": 0}]
 
 
+def test_conditions_compare_within_a_type_as_filters_do(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no $literal in $cond")
+    for value in (1.0, 9.0, "1", "x", True, False, None, {"b": 1.0}):
+        stored(database, raw_data={"a": value})
+    stored(database, raw_data={})
+    stored(database, occurred_at=NOON)
+    questions: list[dict[str, Any]] = [
+        {"k": "raw_data.a", "o": operator, "v": value}
+        for operator in ("eq", "not", "gt", "gte", "lt", "lte")
+        for value in (None, 5, "5", True, 1)
+    ]
+    questions += [{"k": "occurred_at", "o": operator, "v": "2026-07-02"} for operator in ("lt", "gte")]
+    questions += [{"k": "occurred_at", "o": operator, "v": None} for operator in ("eq", "lte", "gt")]
+    fields = [{"n": str(number), "o": "count", "conditions": [one]} for number, one in enumerate(questions)]
+    (row,) = statistic(reader, {"group": {"fields": fields}})
+    counts = [(one, row[str(number)]) for number, one in enumerate(questions)]
+    assert counts == [(one, len(listed(reader, filter=[one]))) for one in questions]
+    assert {count for _, count in counts} >= {0, 1, 2, 3, 9}
+
+
 @pytest.mark.parametrize(
     ("date_format", "expected"),
     [
