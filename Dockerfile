@@ -14,11 +14,18 @@ ARG SOURCE=/source
 ARG PREFIX=/opt/event-service
 WORKDIR ${SOURCE}
 COPY constraints.txt ./
-RUN python -m venv --without-pip ${PREFIX} && python -m pip install --quiet --no-cache-dir --constraint constraints.txt hatchling
+# pip itself first, since those before 26 do not take hashes from constraints.
+RUN sed -n '/^pip==/,/[^\\]$/p' constraints.txt > pip.txt
+RUN python -m pip install --quiet --no-cache-dir --require-hashes --requirement pip.txt
+RUN python -m pip install --quiet --no-cache-dir --require-hashes --constraint constraints.txt hatchling cyclonedx-bom
+RUN python -m venv --without-pip ${PREFIX}
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
-RUN python -m pip --python ${PREFIX} install --quiet --no-cache-dir --constraint constraints.txt "$(echo dist/*.whl)[embedded,otel]"
+RUN echo "event-service[embedded,otel] @ file://$(echo ${SOURCE}/dist/*.whl)#sha256=$(sha256sum dist/*.whl | cut -c1-64)" > wheel.txt
+RUN python -m pip --python ${PREFIX} install --quiet --no-cache-dir --require-hashes --constraint constraints.txt --requirement wheel.txt
+# The software bill of materials, in CycloneDX's format.
+RUN python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-file ${PREFIX}/sbom.cdx.json ${PREFIX}/bin/python
 
 FROM python:${PYTHON}-slim
 ARG PREFIX=/opt/event-service

@@ -24,7 +24,9 @@ CHAOS_ROUNDS ?= 50
 
 BIN := .venv/bin
 # Compile modules at their first import: most installed modules are never imported.
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile --constraint constraints.txt
+# The files of all pins are checked against their hashes; the checkout itself has none.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check -qq install --no-compile
+INSTALL := $(PIP_INSTALL) --no-require-hashes --constraint constraints.txt
 
 # tools/mongod_libraries.py may write a starter for the wheel's mongod here: after any installed mongod on PATH, and before
 # the wheel's own.
@@ -127,8 +129,11 @@ endif
 	@$(PYTHON) tools/check_python.py
 	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(INSTALL) pip $(BACKENDS)
-	@mkdir -p .make && touch $@
+	@mkdir -p .make
+	@sed -n '/^pip==/,/[^\\]$$/p' constraints.txt > .make/pip.txt
+	@$(PIP_INSTALL) --requirement .make/pip.txt
+	@$(INSTALL) $(BACKENDS)
+	@touch $@
 
 .make/run: .make/venv pyproject.toml constraints.txt
 	@echo "Installing the service and its embedded database"

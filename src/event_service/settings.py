@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     )
     plugin_endpoint_hosts: str = Field(
         "",
-        description="Hosts allowed in the option `endpoint` of webhooks, separated by commas. Empty: any.",
+        description="Hosts allowed in the option `endpoint` of webhooks, separated by commas. Empty: none.",
     )
     plugin_timeout_seconds: float = Field(5.0, gt=0, description="Timeout of a remote plugin per payload, in seconds.")
     retention_days: int = Field(0, ge=0, le=36_500, description="Days an event is kept. 0: no limit.")

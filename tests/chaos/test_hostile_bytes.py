@@ -72,7 +72,7 @@ def plugin() -> Iterator[str]:
 
 @pytest.mark.timeout(scaled(180, 3600))
 async def test_healthy_client_is_served_during_attacks(make_service: MakeService, plugin: str) -> None:
-    service = make_service().start()
+    service = make_service(EVENT_SERVICE_PLUGIN_ENDPOINT_HOSTS="127.0.0.1").start()
     victim, with_plugin = service.create_webhook("attacked"), service.create_webhook("plugin", endpoint=plugin)
     targets = {name: with_plugin if name == "plugin_answers" else victim for name in attacks.ATTACKS}
     files = psutil.Process(service.pid).num_fds()

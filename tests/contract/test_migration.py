@@ -9,6 +9,8 @@ from bson import ObjectId
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.model.scope import Scope
 from event_service.model.webhook import access_key_hash
+from event_service.query.fields import EVENT_FIELDS
+from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.documents import WIRE
 from event_service.store.event_reader import EventReader
@@ -86,6 +88,18 @@ def test_keys_are_hashed_and_replies_encoded(database: Database, monkeypatch: py
     for number, webhook in enumerate(database["webhook"].find().sort("webhook_id")):
         assert "clear" not in repr(webhook)
         assert webhook["access_key_hashes"] == [access_key_hash(f"clear-{number}")]
+
+
+def test_migrated_payloads_are_equal_in_any_order_of_keys(database: Database) -> None:
+    values = [{"b": 1.0, "a": {"$d": 1.0, "c": 2.0}}, {"a": {"c": 2.0, "$d": 1.0}, "b": 1.0}]
+    database["event"].insert_many(
+        [upstream_event(number, raw_data={"o": value}) for number, value in enumerate(values)]
+    )
+    before = replies(database, 2)
+    assert migrate(database, 5000) == Migrated(0, 2, 0)
+    assert replies(database, 2) == before
+    query = parse_stat_query({"distinct": "raw_data.o"}, EVENT_FIELDS)
+    assert EventReader(database["event"]).stat(SCOPE, query) == {"results": [values[1]]}
 
 
 def test_migration_is_idempotent(database: Database) -> None:

@@ -279,6 +279,19 @@ def test_a_range_on_a_list_keeps_all_matches(database: Database, reader: EventRe
     assert len(listed(reader, filter=filters)) == 2  # a list with one element beyond either bound is within both
 
 
+def test_sort_by_two_lists_is_refused(database: Database, reader: EventReader, database_kind: str) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: sorts by two lists")
+    stored(database, resources=["a"], raw_data={"l": [1.0]})
+    both = [{"key": "severity"}, {"key": "resources"}, {"key": "raw_data.l"}]
+    with pytest.raises(QueryError, match=r"^query\.sort: two of the keys are lists.*sort by at most one list"):
+        listed(reader, sort=both)
+    with pytest.raises(QueryError, match=r"^query\.aggregate\[1\]\.sort: two of the keys are lists") as caught:
+        statistic(reader, {"sort": [{"key": "title"}]}, {"sort": both})
+    assert [violation.field for violation in caught.value.violations] == ["query.aggregate[1].sort"]
+    assert len(listed(reader, sort=both[:2])) == 1
+
+
 def test_filters_on_members_of_lists(database: Database, reader: EventReader) -> None:
     stored(database, title="both", additional_info={"items": [{"n": "a", "v": 1.0}, {"n": "b", "v": 9.0}]})
     stored(database, title="one", additional_info={"items": [{"n": "a", "v": 9.0}]})

@@ -9,9 +9,10 @@ from event_service.model.event import Severity
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
+from event_service.store.documents import escape_key
 from event_service.store.event_reader import EventReader
 from event_service.store.reply_limit import ReplyLimit
-from tests.contract.reading import DOMAIN, NOON, reader, statistic, stored
+from tests.contract.reading import DOMAIN, NOON, ids, listed, reader, statistic, stored
 
 __all__ = ["reader"]
 
@@ -121,6 +122,29 @@ def test_conditions_are_literals_and_averages_are_of_matching_rows(
     assert statistic(reader, {"group": {"fields": fields}}) == [{"c": 2, "sum": 12, "avg": 6, "none": 0}]
 
 
+def test_conditions_compare_within_a_type_as_filters_do(
+    database: Database, reader: EventReader, database_kind: str
+) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no $literal in $cond")
+    for value in (1.0, 9.0, "1", "x", True, False, None, {"b": 1.0}):
+        stored(database, raw_data={"a": value})
+    stored(database, raw_data={})
+    stored(database, occurred_at=NOON)
+    questions: list[dict[str, Any]] = [
+        {"k": "raw_data.a", "o": operator, "v": value}
+        for operator in ("eq", "not", "gt", "gte", "lt", "lte")
+        for value in (None, 5, "5", True, 1)
+    ]
+    questions += [{"k": "occurred_at", "o": operator, "v": "2026-07-02"} for operator in ("lt", "gte")]
+    questions += [{"k": "occurred_at", "o": operator, "v": None} for operator in ("eq", "lte", "gt")]
+    fields = [{"n": str(number), "o": "count", "conditions": [one]} for number, one in enumerate(questions)]
+    (row,) = statistic(reader, {"group": {"fields": fields}})
+    counts = [(one, row[str(number)]) for number, one in enumerate(questions)]
+    assert counts == [(one, len(listed(reader, filter=[one]))) for one in questions]
+    assert {count for _, count in counts} >= {0, 1, 2, 3, 9}
+
+
 @pytest.mark.parametrize(
     ("date_format", "expected"),
     [
@@ -200,7 +224,7 @@ def test_keys_turned_into_values_are_unescaped(database: Database, reader: Event
     stored(database)
     project = {"project": {"fields": [{"k": "raw_data.of", "n": "x", "o": "object_to_array"}]}}
     shown = [row.get("x") for row in statistic(reader, project)]
-    assert shown == [[{"k": key, "v": 1} for key in payload], None]
+    assert shown == [[{"k": key, "v": 1} for key in sorted(payload, key=escape_key)], None]
     group = {"group": {"keys": [{"k": "x.k", "n": "key"}], "fields": [{"o": "count", "n": "c"}]}}
     keys = [row["key"] for row in statistic(reader, project, {"unwind": {"path": "x"}}, group)]
     assert sorted(keys) == sorted(payload)
@@ -233,3 +257,28 @@ def test_row_over_16_mib_is_refused(database: Database, reader: EventReader, dat
     for stages in ([pushed], [copied], [{"limit": 15}, pushed]):
         with pytest.raises(TooLarge, match=r"^query"):
             statistic(reader, *stages)
+
+
+def test_order_of_keys_does_not_matter(database: Database, reader: EventReader, database_kind: str) -> None:
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: compares objects without the order of keys")
+    first, second = {"b": {"y": 1, "x": 2}, "a": [{"n": 1, "m": 2}]}, {"a": [{"m": 2, "n": 1}], "b": {"x": 2, "y": 1}}
+    names = {stored(database, raw_data={"o": one}, additional_info=one) for one in (first, second)}
+    other = stored(database, raw_data={"o": {"a": 1}}, additional_info={"a": 1})
+    for value in (first, second):
+        for key in ("raw_data.o", "additional_info"):
+            for filters, found in (
+                ({"k": key, "v": value, "o": "eq"}, names),
+                ({"k": key, "v": value, "o": "not"}, {other}),
+                ({"k": key, "v": [value], "o": "in"}, names),
+                ({"k": key, "v": [value], "o": "not_in"}, {other}),
+            ):
+                assert set(ids(listed(reader, filter=[filters]))) == found
+        condition = {"k": "raw_data.o", "v": value, "o": "eq"}
+        (row,) = statistic(reader, {"group": {"fields": [{"n": "c", "o": "count", "conditions": [condition]}]}})
+        assert row == {"c": 2}
+    fields = [{"n": "c", "o": "count"}, {"n": "all", "k": "raw_data.o", "o": "add_to_set"}]
+    rows = statistic(reader, {"group": {"keys": [{"k": "raw_data.o", "n": "o"}], "fields": fields}})
+    assert sorted((row["c"], len(row["all"])) for row in rows) == [(1, 1), (2, 1)]
+    distinct = reader.stat(DOMAIN, parse_stat_query({"distinct": "raw_data.o"}, EVENT_FIELDS))["results"]
+    assert len(distinct) == 2

@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Yield one service on an embedded database, without authentication, for all tests that need nothing else."""
-    with Service(tmp_path_factory.mktemp("service")) as running:
+    with Service(tmp_path_factory.mktemp("service"), {"EVENT_SERVICE_PLUGIN_ENDPOINT_HOSTS": "127.0.0.1"}) as running:
         yield running
 
 

@@ -3,6 +3,7 @@
 So this is the wheel's test too: what it installs has nothing of the checkout in it.
 """
 
+import json
 import platform
 import subprocess
 import sys
@@ -33,6 +34,10 @@ def test_the_image_serves(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert str(CHECKOUT) not in where
+
+    bill = json.loads((tmp_path / "prefix/sbom.cdx.json").read_text())
+    assert bill["metadata"]["component"]["name"] == "event-service"
+    assert {"pymongo", "grpcio", "opentelemetry-sdk"} <= {component["name"] for component in bill["components"]}
 
     if sys.platform == "linux" and platform.machine() == "x86_64":
         (mongod,) = (tmp_path / "prefix").glob("lib/python*/site-packages/fiftyone/db/bin/mongod")

@@ -19,6 +19,7 @@ from tests.e2e.remote_plugin import PluginProcess
 from tests.e2e.service import Service, free_port
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
+LOOPBACK = ("127.0.0.1", "LOCALHOST")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def plugin() -> Iterator[PluginProcess]:
 
 @pytest.fixture
 async def remote() -> AsyncIterator[RemotePlugins]:
-    plugins = RemotePlugins(timeout=10.0, failures=3, pause=60)
+    plugins = RemotePlugins(timeout=10.0, failures=3, pause=60, allowed_hosts=LOOPBACK)
     yield plugins
     await plugins.close()
 
@@ -115,7 +116,7 @@ async def test_a_refusal_keeps_the_payload_and_says_what_the_plugin_said(
 
 
 async def test_a_slow_plugin_is_not_waited_for(plugin: PluginProcess) -> None:
-    plugins = RemotePlugins(timeout=0.5)
+    plugins = RemotePlugins(timeout=0.5, allowed_hosts=LOOPBACK)
     started = time.monotonic()
     parsed = await parse(plugins, plugin.endpoint, {"do": "sleep", "seconds": 20})
     assert kinds(parsed) == ["timeout"]
@@ -124,7 +125,7 @@ async def test_a_slow_plugin_is_not_waited_for(plugin: PluginProcess) -> None:
 
 
 async def test_a_crash_and_the_calls_after_it() -> None:
-    plugins = RemotePlugins(failures=1000)
+    plugins = RemotePlugins(failures=1000, allowed_hosts=LOOPBACK)
     with PluginProcess() as plugin:
         assert kinds(await parse(plugins, plugin.endpoint, {"do": "crash"})) == ["unavailable"]
         plugin.stop()
@@ -161,12 +162,13 @@ async def test_only_allowed_hosts_are_called(plugin: PluginProcess) -> None:
         (["plugins.internal"], [], ["endpoint"]),
         (["plugins.internal"], [plugin.endpoint], []),
         (["plugins.internal"], [elsewhere], ["endpoint"]),
-        ([], [], []),
+        ([], [], ["endpoint"]),
+        ([], [plugin.endpoint], []),
     ):
         plugins = RemotePlugins(allowed_hosts=allowed, known_endpoints=known)
         assert kinds(await parse(plugins, plugin.endpoint, payload)) == kind
         if kind:
-            with pytest.raises(PluginVerifyFailed, match=r"host 127\.0\.0\.1 is not allowed"):
+            with pytest.raises(PluginVerifyFailed, match=r"127\.0\.0\.1 is not in EVENT_SERVICE_PLUGIN_ENDPOINT_HOSTS"):
                 await plugins.init(plugin.endpoint, {})
         await plugins.close()
 
@@ -188,7 +190,7 @@ async def test_init_and_verify(remote: RemotePlugins, plugin: PluginProcess) -> 
 
 
 async def test_only_so_many_connections_are_kept(plugin: PluginProcess) -> None:
-    plugins = RemotePlugins(timeout=10.0, most_endpoints=1)
+    plugins = RemotePlugins(timeout=10.0, most_endpoints=1, allowed_hosts=LOOPBACK)
     for host in ("127.0.0.1", "localhost", "127.0.0.1"):
         parsed = await parse(plugins, f"grpc://{host}:{plugin.port}", {"alerts": [{"id": "a"}]})
         assert len(parsed.events) == 1

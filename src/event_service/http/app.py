@@ -89,7 +89,12 @@ def build_app(
 
     async def readyz(_request: Request) -> Response:
         ready = is_ready()
-        status = {"status": "ready" if ready else "not ready", "clock_skew_seconds": clock_skew().total_seconds()}
+        status = {
+            "status": "ready" if ready else "not ready",
+            "clock_skew_seconds": clock_skew().total_seconds(),
+            # The previous keys stay in use, but a restart would fail. The reason, which has a path, is in the log.
+            "jwks_file": "cannot be loaded" if authenticator.key_fault() else "ok",
+        }
         return JSONResponse(status, 200 if ready else 503)
 
     async def openapi(_request: Request) -> Response:

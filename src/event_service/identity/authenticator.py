@@ -28,6 +28,10 @@ class Authenticator(Protocol):
         """
         ...
 
+    def key_fault(self) -> str:
+        """Return why the keys that verify tokens cannot be loaded at present; "" if they can."""
+        ...
+
 
 class NoAuthentication:
     """`EVENT_SERVICE_AUTH=none`: every caller acts for one configured workspace. Tokens are ignored."""
@@ -38,6 +42,9 @@ class NoAuthentication:
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         """Return the configured principal."""
         return self._principal
+
+    def key_fault(self) -> str:
+        return ""
 
 
 class TokenAuthentication:
@@ -62,6 +69,9 @@ class TokenAuthentication:
                 raise Unauthenticated  # a domain's key must not sign for another domain
             return replace(principal, domain_id=domain_id, workspace_id=metadata.get("x_workspace_id", ""))
         return principal
+
+    def key_fault(self) -> str:
+        return self._verifier.key_fault()
 
 
 def bearer_token(metadata: Mapping[str, str]) -> str:

@@ -59,8 +59,14 @@ class KeyFile:
             try:
                 self._reload()
             except (OSError, KeySetError) as error:
+                self._stamp_final = False  # read it again even if it does not change
                 self._log_once(f"{self._path} cannot be loaded, the previous keys stay: {error}")
         return self._keys
+
+    def fault(self) -> str:
+        """Return why the file cannot be loaded at present; "" if it can."""
+        self.current()
+        return self._fault
 
     def _reload(self) -> None:
         if self._stamp_final and self._stamp_now() == self._stamp:

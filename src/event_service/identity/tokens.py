@@ -69,6 +69,10 @@ class TokenVerifier:
         self._key_set = keys.current()
         self._known: FIFOCache[bytes, tuple[Principal, float]] = FIFOCache(capacity)
 
+    def key_fault(self) -> str:
+        """Return why the keys cannot be loaded at present; "" if they can."""
+        return self._keys.fault()
+
     def verify(self, token: str) -> Principal:
         """Return the bearer of `token`. A SYSTEM_TOKEN's domain is the only one it may act for, "" for any.
 

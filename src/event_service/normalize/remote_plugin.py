@@ -80,7 +80,8 @@ class RemotePlugins:
         pause: seconds it stays open.
         most_endpoints: connections kept; the least recently used one is closed for the next.
         max_answer_bytes: limit of an answer.
-        allowed_hosts: hosts that may be called; empty for any. In lower case, IPv6 addresses without brackets.
+        allowed_hosts: hosts that may be called, IPv6 addresses without brackets. A caller chooses endpoints, so none is
+            allowed by itself: a plugin's port may be one of this machine or of the private network.
         known_endpoints: endpoints that may be called on any host.
         run_in_thread: parses answers of more than LARGE_BODY bytes; None = in the event loop.
     """
@@ -246,8 +247,8 @@ class RemotePlugins:
 
     def _plugin(self, endpoint: str) -> _Plugin:
         host, target = _target_of(endpoint)
-        if self._allowed_hosts and host not in self._allowed_hosts and endpoint not in self._known_endpoints:
-            raise _Failed(f"may not be called: the host {host[:100]} is not allowed by the service", "endpoint")
+        if host not in self._allowed_hosts and endpoint not in self._known_endpoints:
+            raise _Failed(f"is not called: {host[:100]} is not in EVENT_SERVICE_PLUGIN_ENDPOINT_HOSTS", "endpoint")
         plugin = self._plugins.get(target)
         if plugin is None:
             plugin = _Plugin(self._connect(target), Breaker(self._failures, self._pause, self._clock))

@@ -40,6 +40,9 @@ class Comparison(StrEnum):
     GREATER_OR_EQUAL = "gte"
 
 
+_EQUALITY = frozenset({Comparison.EQUAL, Comparison.NOT_EQUAL})
+
+
 @dataclass(frozen=True, slots=True)
 class Compare:
     """`eq not lt lte gt gte` and their datetime_ and timediff_ forms. null also matches a missing field."""
@@ -215,17 +218,20 @@ def field_value(value: object, path: FieldPath, at: str) -> Value:
     return json_value(value, at)
 
 
-def _equality(item: _Item) -> Predicate:
-    return Compare(item.path, Comparison(item.operator), field_value(item.value, item.path, item.value_at))
+def compared_value(comparison: Comparison, value: object, path: FieldPath, at: str) -> Value:
+    """Return the value of a comparison: as `field_value`, and neither a list nor an object to be less or greater than.
+
+    Raises:
+        QueryError: another value.
+    """
+    if path.kind is FieldKind.DATE or comparison in _EQUALITY:
+        return field_value(value, path, at)
+    return scalar(value, at)
 
 
-def _order(item: _Item) -> Predicate:
-    value: Value
-    if item.path.kind is FieldKind.DATE:
-        value = field_value(item.value, item.path, item.value_at)
-    else:
-        value = scalar(item.value, item.value_at)
-    return Compare(item.path, Comparison(item.operator), value)
+def _compare(item: _Item) -> Predicate:
+    comparison = Comparison(item.operator)
+    return Compare(item.path, comparison, compared_value(comparison, item.value, item.path, item.value_at))
 
 
 def _exists(item: _Item) -> Predicate:
@@ -325,12 +331,12 @@ def _pattern(value: object, at: str) -> str:
 
 _OPERATORS: dict[str, tuple[Callable[[_Item], Predicate], bool]] = {
     # operator: (parser, value is a list)
-    "lt": (_order, False),
-    "lte": (_order, False),
-    "gt": (_order, False),
-    "gte": (_order, False),
-    "eq": (_equality, False),
-    "not": (_equality, False),
+    "lt": (_compare, False),
+    "lte": (_compare, False),
+    "gt": (_compare, False),
+    "gte": (_compare, False),
+    "eq": (_compare, False),
+    "not": (_compare, False),
     "exists": (_exists, False),
     "contain": (_contain, False),
     "not_contain": (_contain, False),

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 
 from event_service.errors import QueryError
-from event_service.query.dates import lenient_date
 from event_service.query.fields import FieldKind, FieldPath
-from event_service.query.filter import MAX_FILTERS, Comparison
+from event_service.query.filter import MAX_FILTERS, Comparison, compared_value
 from event_service.query.stat_rows import MAX_COLUMNS, Columns, Rows, column_name
 from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupField, GroupKey, GroupPredicate
-from event_service.query.values import Value, alias, json_value, mapping, members
+from event_service.query.values import alias, mapping, members
 
 _DIRECTIVES = frozenset("YmdHMSLjwuUVGzZbB%")
 """Of $dateToString. MongoDB before 7 lacks `b` and `B`; the compiler expands them."""
@@ -115,10 +114,7 @@ def _predicate(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredic
     operator, operator_name = alias(source, "operator", "o")
     if not isinstance(operator, str) or operator not in set(Comparison):
         raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(Comparison)}")
-    if value is None:
+    if value_name not in source:
         raise QueryError.at(f"{at}.{value_name}", "a value is required")
-    path = rows.find(key, f"{at}.{key_name}")
-    expected: Value = json_value(value, f"{at}.{value_name}")
-    if path.kind is FieldKind.DATE:
-        expected = lenient_date(value, f"{at}.{value_name}")
-    return GroupPredicate(path, Comparison(operator), expected)
+    path, comparison = rows.find(key, f"{at}.{key_name}"), Comparison(operator)
+    return GroupPredicate(path, comparison, compared_value(comparison, value, path, f"{at}.{value_name}"))

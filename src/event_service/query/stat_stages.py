@@ -61,7 +61,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class GroupPredicate:
-    """The rows that a field counts: those whose value compares so with a literal, in the order of the database."""
+    """The rows that a field counts: those whose value compares so with a literal, as in filters; lists as a whole."""
 
     path: FieldPath
     comparison: Comparison

@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 MAX_METADATA_BYTES = 64 * 1024
 
 _CLOSING_SECONDS = 0.25  # lets the last replies leave and streams end after all calls are answered
+_IDLE_MS = 15 * 60_000
 _PENDING = 8192  # calls waiting for the event loop, of all connections
 
 
@@ -340,6 +341,8 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        # Closes connections without calls whose clients live. They open another for their next call.
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
         # Closes connections that never complete the handshake.
         ("grpc.server_handshake_timeout_ms", 10_000),
     ]

@@ -5,7 +5,7 @@ from typing import Any
 
 from event_service.model.condition import Alert
 from event_service.store.client import Document
-from event_service.store.documents import escape_keys
+from event_service.store.documents import stored_object
 from event_service.store.object_ids import object_id_of
 
 CONDITION_ID = "condition_id"
@@ -37,7 +37,7 @@ def alert_document(alert: Alert, number: int) -> Document:
         "resources": resource_documents(alert.resources),
         "provider": alert.provider,
         "account": alert.account,
-        "additional_info": escape_keys(alert.additional_info),
+        "additional_info": stored_object(alert.additional_info),
         "triggered_by": alert.triggered_by,
         "webhook_id": alert.webhook_id,
         "project_id": alert.project_id,

@@ -24,8 +24,7 @@ from event_service.query.filter import (
     Predicate,
     Where,
 )
-from event_service.query.values import Value
-from event_service.store.documents import escape_key, escape_keys
+from event_service.store.documents import escape_key, stored_value
 
 NOWHERE = "_absent"
 """A field that no document has; predicates on unknown fields compile to it."""
@@ -133,7 +132,7 @@ def _predicate_on(name: str, predicate: Predicate) -> dict[str, Any]:
         case Contains():
             return _contains(predicate, name)
         case OneOf():
-            return {name: {"$nin" if predicate.negated else "$in": stored_values(predicate.values)}}
+            return {name: {"$nin" if predicate.negated else "$in": stored_value(predicate.values)}}
         case Matches():
             return _any_of([{name: {"$regex": pattern, "$options": "i"}} for pattern in predicate.patterns])
         case HasMember():
@@ -209,20 +208,6 @@ def _first_existing(name: str, *others: str) -> Any:
     return {"$cond": [{"$eq": [{"$type": name}, "missing"]}, _first_existing(*others), name]} if others else name
 
 
-def stored_value(value: Value) -> Any:
-    """Return a value as documents hold it, with escaped keys."""
-    if isinstance(value, dict):
-        return escape_keys(value)
-    if isinstance(value, list):
-        return stored_values(value)
-    return value
-
-
-def stored_values(values: tuple[Value, ...] | list[Value]) -> list[Any]:
-    """Return values as documents hold them."""
-    return [stored_value(value) for value in values]
-
-
 def _is_position(part: str) -> bool:
     return part.isascii() and part.isdigit() and len(part) < 10
 
@@ -268,5 +253,5 @@ def _member_name(key: tuple[str, ...]) -> str:
 
 def _member_test(test: MemberTest) -> dict[str, Any]:
     if test.comparison is None:
-        return {"$nin" if test.negated else "$in": stored_values(test.values)}
+        return {"$nin" if test.negated else "$in": stored_value(test.values)}
     return {COMPARISONS[test.comparison]: stored_value(test.values[0])}

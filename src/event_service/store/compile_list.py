@@ -24,10 +24,9 @@ from event_service.store.compile import (
     compile_projection,
     compile_sort,
     stored_name,
-    stored_value,
-    stored_values,
     value_of,
 )
+from event_service.store.documents import stored_value
 
 
 def compile_unwind(unwind: Unwind) -> list[dict[str, Any]]:
@@ -81,7 +80,7 @@ def _test(test: Test) -> Any:
         case Compared():
             return {COMPARISONS[test.comparison]: [_expression(test.left), _expression(test.right)]}
         case AmongValues():
-            return {"$in": [_expression(test.operand), {"$literal": stored_values(test.values)}]}
+            return {"$in": [_expression(test.operand), {"$literal": stored_value(test.values)}]}
         case Combined():
             return {"$and" if test.every else "$or": [_test(each) for each in test.tests]}
         case Negated():

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from event_service.query.fields import FieldSet
+from event_service.query.filter import Comparison
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_stages import (
     Accumulator,
@@ -23,9 +25,10 @@ from event_service.query.stat_stages import (
     Stage,
 )
 from event_service.query.unwind import Unwind
-from event_service.store.compile import COMPARISONS, stored_names, stored_value, value_of
+from event_service.query.values import Value
+from event_service.store.compile import COMPARISONS, stored_names, value_of
 from event_service.store.compile_list import compile_unwind
-from event_service.store.documents import ESCAPE
+from event_service.store.documents import ESCAPE, stored_value
 
 _DATE_PARTS = {DatePart.YEAR: "$year", DatePart.MONTH: "$month", DatePart.DAY: "$dayOfMonth"}
 _ACCUMULATORS = {
@@ -39,6 +42,7 @@ _ACCUMULATORS = {
     Accumulator.ADD_TO_SET: "$addToSet",
     Accumulator.MERGE_OBJECTS: "$mergeObjects",
 }
+_TYPE_NAMES = {str: "string", bool: "bool", datetime: "date", type(None): "null"}
 _ORDERED = frozenset({Accumulator.FIRST, Accumulator.LAST, Accumulator.PUSH, Accumulator.MERGE_OBJECTS})
 """Accumulators whose result depends on the order of the rows."""
 
@@ -169,11 +173,25 @@ def _field(field: GroupField) -> dict[str, Any]:
 
 
 def _if_all(conditions: tuple[GroupPredicate, ...], value: Any, otherwise: Any) -> dict[str, Any]:
-    tests = [
-        {COMPARISONS[each.comparison]: [value_of(each.path), {"$literal": stored_value(each.value)}]}
-        for each in conditions
-    ]
-    return {"$cond": [{"$and": tests}, value, otherwise]}
+    return {"$cond": [{"$and": [_passes(each) for each in conditions]}, value, otherwise]}
+
+
+def _passes(predicate: GroupPredicate) -> dict[str, Any]:
+    """Return the expression for a predicate. As in filters, null is also a missing field."""
+    value = value_of(predicate.path)
+    if predicate.value is None:
+        value = {"$ifNull": [value, None]}
+    comparison = {COMPARISONS[predicate.comparison]: [value, {"$literal": stored_value(predicate.value)}]}
+    if predicate.comparison in (Comparison.EQUAL, Comparison.NOT_EQUAL):
+        return comparison
+    # Expressions order values of all types: any string is greater than any number, and a missing field is the least.
+    return {"$and": [_has_type(value, predicate.value), comparison]}
+
+
+def _has_type(value: Any, like: Value) -> dict[str, Any]:
+    if isinstance(like, float):
+        return {"$isNumber": value}
+    return {"$eq": [{"$type": value}, _TYPE_NAMES[type(like)]]}
 
 
 def _sort(sort: Sort, documents: bool) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ TEXT_FIELDS = (
     "event_id", "event_key", "event_type", "title", "description", "severity", "rule", "image_url", "provider",
     "account", "domain_id", "workspace_id", "project_id", "alert_id", "webhook_id",
 )  # fmt: skip
+PAYLOADS = ("raw_data", "additional_info")
 DATE_FIELDS = ("created_at", "occurred_at")
 
 
@@ -60,8 +61,8 @@ def event_document(
         "resources": draft.resources,
         "provider": draft.provider,
         "account": draft.account,
-        "raw_data": escape_keys(draft.raw_data),
-        "additional_info": escape_keys(draft.additional_info),
+        "raw_data": stored_object(draft.raw_data),
+        "additional_info": stored_object(draft.additional_info),
         "alert": object_id_of(alert.object_id) if alert and alert.object_id else None,
         "alert_id": alert_id or None,
         "webhook_id": event.webhook_id,
@@ -142,66 +143,42 @@ def unescape_key(key: str) -> str:
     return _ESCAPED.sub(lambda match: _ESCAPED_CHARACTERS.get(match[1], match[1]), key[1:])
 
 
-def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the payload with escaped keys; the same object if nothing needs escaping, which is the rule.
+def stored_object(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a payload as documents and queries hold it: with escaped keys in sorted order.
 
-    Integers that a double cannot hold exactly become doubles, as in replies.
+    A Struct's keys have no order, but MongoDB compares objects with theirs.
     """
-    if type(payload) is dict and _fits(payload):
-        return payload
-    stored: dict[str, Any] = _stored_object(payload)
+    names = sorted(payload)
+    joined = "\n".join(names)  # one search is cheaper than one per key
+    if "." in joined or "$" in joined or "\0" in joined or ESCAPE in joined or "" in payload:
+        payload = {escape_key(name): value for name, value in payload.items()}
+        names = sorted(payload)
+    stored: dict[str, Any] = {}
+    for name in names:
+        value = payload[name]
+        stored[name] = stored_value(value) if type(value) in _NEEDS_CHECK else value
     return stored
 
 
+def stored_value(value: Any) -> Any:
+    """Return a JSON value as documents and queries hold it, see `stored_object`.
+
+    Integers that a double cannot hold exactly become doubles, as in replies.
+    """
+    kind = type(value)
+    if kind is dict:
+        return stored_object(value)
+    if kind is list or kind is tuple:
+        return [stored_value(member) if type(member) in _NEEDS_CHECK else member for member in value]
+    if kind is int and not -_LARGEST_EXACT <= value <= _LARGEST_EXACT:
+        return float(value)
+    return value
+
+
 def unescape_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the payload that `escape_keys` was given; the same object if nothing was escaped."""
+    """Return a stored payload with its own keys; the same object if nothing was escaped."""
     payload: dict[str, Any] = _renamed(stored, unescape_key)
     return payload
-
-
-def _fits(value: dict[str, Any] | list[Any]) -> bool:
-    # The fast path: a read-only check suffices for nearly every payload.
-    members: Iterable[Any] = value
-    if type(value) is dict:
-        names = "\n".join(value)
-        if "." in names or "$" in names or "\0" in names or ESCAPE in names or "" in value:
-            return False
-        members = value.values()
-    for member in members:
-        kind = type(member)
-        if kind is str or kind is float or kind is bool or member is None:
-            continue
-        if kind is dict or kind is list:
-            if not _fits(member):
-                return False
-        elif kind is not int or not -_LARGEST_EXACT <= member <= _LARGEST_EXACT:
-            return False
-    return True
-
-
-def _stored_object(source: Mapping[str, Any]) -> Any:
-    changed: dict[str, Any] | None = None
-    for key, value in source.items():
-        stored = _stored_value(value) if type(value) in _NEEDS_CHECK else value
-        if stored is not value and changed is None:
-            changed = dict(source)
-        if changed is not None:
-            changed[key] = stored
-    result = source if changed is None else changed
-    # Searching all keys joined is cheaper than searching each.
-    names = "\n".join(result)
-    if "." in names or "$" in names or "\0" in names or ESCAPE in names or "" in result:
-        return _renamed_here(result, escape_key)
-    return result
-
-
-def _stored_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return _stored_object(value)
-    if isinstance(value, int):
-        return value if -_LARGEST_EXACT <= value <= _LARGEST_EXACT else float(value)
-    stored = [_stored_value(member) if type(member) in _NEEDS_CHECK else member for member in value]
-    return stored if any(new is not old for new, old in zip(stored, value, strict=True)) else value
 
 
 def _renamed_here(source: Mapping[str, Any], rename: Callable[[str], str]) -> Any:

@@ -38,6 +38,8 @@ _RETRY_LATER = 5.0  # seconds; for what an operator has to correct
 _MAX_TIME_MS_EXPIRED = 50
 _TOO_SLOW = "The query took too long. Narrow it, for example by a range of created_at, an event_key or a webhook_id."
 _DISTINCT_TOO_LARGE = 17217
+_PARALLEL_ARRAYS = "parallel arrays"  # a part of the message, whose rest and code depend on the version and the indexes
+_TWO_LISTS = "two of the keys are lists in the same row; sort by at most one list"
 _TOO_LARGE = frozenset({DOCUMENT_TOO_LARGE, 17280, 17419, 17420, 13548})
 # InternalError, UnknownError, OutOfDiskSpace, UserNotFound, Unauthorized, AuthenticationFailed, AtlasError.
 _NEEDS_OPERATOR = frozenset({1, 8, 14031, 11, 13, 18, 8000})
@@ -208,12 +210,16 @@ def _from_code(code: int, message: str, *, writing: bool, querying: bool = False
         return _too_large(writing=writing)
     if writing:
         return Internal(f"The database refused a write (code {code}).")
+    return _from_refused_query(code, message)
+
+
+def _from_refused_query(code: int, message: str) -> EventServiceError:
+    if code == _DISTINCT_TOO_LARGE:
+        return distinct_too_large()
+    if _PARALLEL_ARRAYS in message:
+        return QueryError.at("query.sort", _TWO_LISTS)
     # Other codes mean that the server refuses the query's operators or values.
-    return (
-        distinct_too_large()
-        if code == _DISTINCT_TOO_LARGE
-        else _refused_query(f"The database cannot answer this query: {_reason(message)}")
-    )
+    return _refused_query(f"The database cannot answer this query: {_reason(message)}")
 
 
 def _too_large(*, writing: bool) -> TooLarge:

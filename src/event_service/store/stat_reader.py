@@ -17,7 +17,7 @@ from event_service.query.filter import timeless
 from event_service.query.list_query import PageRequest
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_rows import Columns
-from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Stage
+from event_service.query.stat_stages import Accumulator, Count, Group, Project, ProjectOperator, Sort, Stage
 from event_service.store import raw_batches
 from event_service.store.client import CODEC_OPTIONS, caller_query
 from event_service.store.compile import both, compile_filter, compile_times, stored_names
@@ -172,14 +172,26 @@ def _too_large(problem: str) -> TooLarge:
 
 def _with_stages(error: QueryError, query: StatQuery) -> QueryError:
     """Return the database's error with the stages that may have caused it as field violations."""
+    fields = [violation.field for violation in error.violations]
+    if fields == ["query.sort"]:
+        sorts = [
+            f"query.aggregate[{index}].sort"
+            for index, stage in enumerate(query.stages or ())
+            if isinstance(stage, Sort) and len(stage.levels) > 1
+        ]
+        return _at_each(dict.fromkeys(sorts, error.violations[0].description))
     suspects = {
         f"query.aggregate[{index}]": ", ".join(sorted(names))
         for index, stage in enumerate(query.stages or ())
         if (names := _type_sensitive(stage))
     }
-    if not suspects or [violation.field for violation in error.violations] != ["query"]:
+    if not suspects or fields != ["query"]:
         return error
-    violations = [FieldViolation(at, f"a value does not suit {names}") for at, names in suspects.items()]
+    return _at_each({at: f"a value does not suit {names}" for at, names in suspects.items()})
+
+
+def _at_each(problems: Mapping[str, str]) -> QueryError:
+    violations = [FieldViolation(at, problem) for at, problem in problems.items()]
     return QueryError("; ".join(f"{one.field}: {one.description}" for one in violations), violations=violations)
 
 

@@ -9,7 +9,7 @@ from bson import Binary
 from event_service.model.activity import Activity, DeliveryCounts
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.store.client import Document
-from event_service.store.documents import escape_keys, unescape_keys
+from event_service.store.documents import stored_object, unescape_keys
 
 CLEAR_KEYS = ("access_key", "webhook_url")
 """Fields of upstream documents that hold the access key in clear."""
@@ -24,16 +24,18 @@ def webhook_document(webhook: Webhook) -> Document:
         "webhook_id": webhook.webhook_id,
         "name": webhook.name,
         "state": webhook.state.value,
-        "capability": escape_keys(webhook.capability),
-        "plugin_info": {
-            "plugin_id": webhook.plugin.plugin_id,
-            "version": webhook.plugin.version,
-            "options": escape_keys(webhook.plugin.options),
-            "metadata": escape_keys(webhook.plugin.metadata),
-            "upgrade_mode": webhook.plugin.upgrade_mode,
-        },
-        "tags": escape_keys(webhook.tags),
-        "requests": {"total": webhook.requests_total, "error": webhook.requests_error},
+        "capability": stored_object(webhook.capability),
+        "plugin_info": stored_object(
+            {
+                "plugin_id": webhook.plugin.plugin_id,
+                "version": webhook.plugin.version,
+                "options": webhook.plugin.options,
+                "metadata": webhook.plugin.metadata,
+                "upgrade_mode": webhook.plugin.upgrade_mode,
+            }
+        ),
+        "tags": stored_object(webhook.tags),
+        "requests": {"error": webhook.requests_error, "total": webhook.requests_total},
         "project_id": webhook.project_id,
         "workspace_id": webhook.workspace_id,
         "domain_id": webhook.domain_id,

@@ -19,7 +19,7 @@ from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.client import Database, Document
 from event_service.store.compile import compile_scope
-from event_service.store.documents import escape_keys
+from event_service.store.documents import stored_object
 from event_service.store.driver_errors import database_errors
 from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.webhook_documents import CLEAR_KEYS, activity_update, key_fields, webhook_document, webhook_of
@@ -195,13 +195,13 @@ def _changed(changes: WebhookChanges) -> Document:
     if changes.state is not None:
         values["state"] = changes.state.value
     if changes.tags is not None:
-        values["tags"] = escape_keys(changes.tags)
+        values["tags"] = stored_object(changes.tags)
     for field in ("version", "upgrade_mode"):
         if (text := getattr(changes, field)) is not None:
             values[f"plugin_info.{field}"] = text
     for field in ("options", "metadata"):
         if (content := getattr(changes, field)) is not None:
-            values[f"plugin_info.{field}"] = escape_keys(content)
+            values[f"plugin_info.{field}"] = stored_object(content)
     return values
 
 

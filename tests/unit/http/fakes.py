@@ -223,6 +223,10 @@ class FakeAuthenticator:
     needs_token: bool = True
     role: Role = Role.WORKSPACE_OWNER
     refuses: bool = False
+    fault: str = ""
+
+    def key_fault(self) -> str:
+        return self.fault
 
     def authenticate(self, metadata: Mapping[str, str]) -> Principal:
         given = (metadata.get("token"), metadata.get("authorization", "").removeprefix("Bearer "))

@@ -14,7 +14,7 @@ from event_service.errors import (
     Unauthenticated,
     Unavailable,
 )
-from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, HttpService
+from tests.unit.http.fakes import ACCESS_KEY, PROJECT, WEBHOOK_ID, FakeAuthenticator, HttpService
 
 PATH = f"/monitoring/v1/webhook/{WEBHOOK_ID}/{ACCESS_KEY}/events"
 
@@ -173,6 +173,16 @@ async def test_responses_are_observed_by_route() -> None:
         ("POST", "/monitoring/v1/webhook/{webhook_id}/{access_key}/events", 200),
         ("GET", "(none)", 404),
     ]
+
+
+async def test_key_set_that_cannot_be_loaded_is_reported() -> None:
+    authenticator = FakeAuthenticator()
+    async with HttpService(authenticator=authenticator).client() as client:
+        assert (await client.get("/readyz")).json()["jwks_file"] == "ok"
+        authenticator.fault = "/run/jwks.json cannot be loaded"
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["jwks_file"]) == (200, "cannot be loaded")
+        assert "/run" not in ready.text
 
 
 async def test_health_and_readiness() -> None:

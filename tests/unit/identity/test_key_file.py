@@ -75,11 +75,29 @@ def test_broken_file_keeps_previous_keys_and_logs_once(keys, path, clock, caplog
     for _ in range(3):
         clock.now += 0.3
         assert len(keys.current()) == 1
+        assert str(path) in keys.fault()
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert str(path) in record.getMessage()
     path.write_text(TWO)
     clock.now += 0.3
+    assert keys.fault() == ""
     assert len(keys.current()) == 2
+
+
+@pytest.mark.parametrize("content", [ONE, "{"])
+def test_fault_lasts_until_file_is_good(path, clock, monkeypatch, content):
+    """A file that vanishes and returns, and a broken one, both with a time stamp that is old enough to trust."""
+    old = path.stat().st_ctime_ns + 3_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: old)
+    keys = KeyFile(path, monotonic=clock)
+    moved = path.rename(path.with_name("moved"))
+    clock.now += 0.3
+    assert keys.fault()
+    moved.write_text(content)
+    moved.rename(path)
+    for _ in range(3):
+        clock.now += 0.3
+        assert bool(keys.fault()) == (content != ONE)
 
 
 def test_empty_key_set_removes_all_keys(keys, path, clock):

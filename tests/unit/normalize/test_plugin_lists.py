@@ -22,7 +22,7 @@ class Plugin(RemotePlugins):
     """Answers every call with the same events; records the number of calls and of concurrent ones."""
 
     def __init__(self, events: int = 1, run_in_thread: RunInThread | None = None) -> None:
-        super().__init__(run_in_thread=run_in_thread)
+        super().__init__(run_in_thread=run_in_thread, allowed_hosts=["127.0.0.1"])
         results = [event_pb2.EventInfo(event_key="k", title="t")] * events
         self.answer = event_pb2.EventsInfo(results=results).SerializeToString()
         self.calls = self.under_way = self.most = 0

@@ -11,11 +11,14 @@ import pytest
 
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
+from event_service.rpc import server as server_module
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import MAX_QUERY_BYTES, MAX_REQUEST_BYTES
 from event_service.rpc.server import GrpcServer, PortTaken, Service, check_address, server_options
 from tests.unit.rpc.serving import EVENT, NO_AUTHENTICATION, Methods, connected, failure, serving, settings
 from tests.waiting import until
+
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 async def calls_in_flight(server: GrpcServer, number: int) -> None:
@@ -132,6 +135,26 @@ async def test_replies_may_be_larger_than_requests() -> None:
         connected(server, options=unlimited) as ask,
     ):
         assert len(await ask("list")) == 20_000_000
+
+
+async def test_idle_connection_ends_and_next_call_opens_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_IDLE_MS", 500)
+    answered = asyncio.Event()
+
+    async def wait(request: bytes, context: RpcContext) -> bytes:
+        await answered.wait()
+        return request
+
+    async with serving(Methods(list=wait)) as server:
+        address = f"127.0.0.1:{server.port}"
+        async with grpc.aio.insecure_channel(address) as channel, connected(server, options=OWN_CONNECTION) as ask:
+            busy = asyncio.ensure_future(ask("list", b"busy"))
+            await channel.channel_ready()
+            async with asyncio.timeout(30):
+                await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+            assert await channel.unary_unary(f"/{EVENT.full_name}/get")(b"again") == b"again"
+            answered.set()
+            assert await busy == b"busy"
 
 
 async def test_calls_over_limit_refused_quickly() -> None:

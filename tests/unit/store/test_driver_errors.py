@@ -90,6 +90,19 @@ def test_refused_query_is_a_query_error() -> None:
     assert "secret" not in seen.message
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (2, "Executor error during find command :: caused by :: cannot sort with keys that are parallel arrays"),
+        (171, "cannot index parallel arrays [raw_data] [resources]"),
+    ],
+)
+def test_sort_by_two_lists_has_one_text(code: int, message: str) -> None:
+    error = raised_for(OperationFailure(message, code))
+    assert isinstance(error, QueryError)
+    assert error.message.startswith("query.sort: two of the keys are lists in the same row; sort by at most one list")
+
+
 def test_refused_write_is_internal() -> None:
     assert type(raised_for(OperationFailure("Document failed validation", 121), writing=True)) is Internal
 

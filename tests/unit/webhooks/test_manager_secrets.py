@@ -163,7 +163,7 @@ async def test_other_secret_key_fails_closed(make_manager, caplog):
     elsewhere = make_manager("another.key")
     with pytest.raises(Internal, match="set the secret again"):
         await elsewhere.authenticate(webhook.webhook_id, key)
-    assert "sentry_client_secret" in caplog.text
+    assert "options/pagerduty_secrets" in caplog.text
     assert "s-1" not in caplog.text
     assert (
         elsewhere.fields(await elsewhere.get(SCOPE, webhook.webhook_id))["plugin_info"]["options"]["timezone"] == "UTC"

@@ -1,6 +1,7 @@
-"""Migrates an upstream database: hashes access keys in clear, and adds the encoded reply to events.
+"""Migrates an upstream database: hashes access keys in clear, adds the encoded reply to events, and sorts their keys.
 
-Optional: otherwise a key is hashed when its webhook is first used, and events without `wire` are encoded at every read.
+Optional: otherwise a key is hashed when its webhook is first used, events without `wire` are encoded at every read, and
+an object in them equals only one with the same order of keys.
 It may be interrupted and run again, also while services of this version run. Upstream's services must be stopped: they
 need the keys in clear.
 """
@@ -13,7 +14,7 @@ from pymongo.errors import BulkWriteError
 
 from event_service.errors import EventServiceError, TooLarge
 from event_service.store.client import Database, Document
-from event_service.store.documents import WIRE, document_wire
+from event_service.store.documents import PAYLOADS, WIRE, document_wire, stored_object
 from event_service.store.driver_errors import database_errors, translate_write, write_errors
 from event_service.store.webhook_documents import CLEAR_KEYS
 from event_service.store.webhooks import WebhookStore
@@ -69,7 +70,7 @@ def backlog(database: Database) -> Backlog:
 
 
 def migrate(database: Database, timeout_ms: int, progress: Progress = lambda _: None) -> Migrated:
-    """Hash all keys in clear, then add the encoded reply to every event.
+    """Hash all keys in clear, then add the encoded reply to every event, with sorted keys in its payload.
 
     Args:
         timeout_ms: maxTimeMS of a query.
@@ -80,6 +81,7 @@ def migrate(database: Database, timeout_ms: int, progress: Progress = lambda _: 
     keys = WebhookStore(database, timeout_ms).hash_clear_keys()
     events = read = size = 0
     updates: list[UpdateOne] = []
+    sorts: list[UpdateOne] = []
     with database_errors(writing=True):
         for document in database["event"].find(_WITHOUT_WIRE):
             read += 1
@@ -89,17 +91,22 @@ def migrate(database: Database, timeout_ms: int, progress: Progress = lambda _: 
                 continue
             # Compare-and-set: another process may migrate at the same time.
             updates.append(UpdateOne({"_id": document["_id"], **_WITHOUT_WIRE}, {"$set": {WIRE: wire}}))
+            payloads = {
+                name: stored_object(document[name]) for name in PAYLOADS if isinstance(document.get(name), dict)
+            }
+            if payloads:
+                sorts.append(UpdateOne({"_id": document["_id"]}, {"$set": payloads}))
             size += len(wire)
             if len(updates) == BATCH_DOCUMENTS or size > BATCH_BYTES:
-                events += _write(database, updates)
-                updates, size = [], 0
+                events += _write(database, sorts, updates)
+                updates, sorts, size = [], [], 0
                 progress(read)
-        events += _write(database, updates)
+        events += _write(database, sorts, updates)
     progress(read)
     return Migrated(keys, events, read - events)
 
 
-def _write(database: Database, updates: list[UpdateOne]) -> int:
+def _write(database: Database, sorts: list[UpdateOne], updates: list[UpdateOne]) -> int:
     """Return how many documents have their encoded reply now; the others would become too large.
 
     Raises:
@@ -108,7 +115,7 @@ def _write(database: Database, updates: list[UpdateOne]) -> int:
     if not updates:
         return 0
     try:
-        database["event"].bulk_write(updates, ordered=False)
+        database["event"].bulk_write([*sorts, *updates], ordered=False)
     except BulkWriteError as error:
         failures = write_errors(error)
         for failure in failures:
