@@ -68,6 +68,10 @@ format: .make/dev ## Format the code and apply safe fixes
 chaos: .make/dev .make/mongod test-tools ## Run the long chaos tests (CHAOS_ROUNDS); needs an idle machine
 	EVENT_SERVICE_TEST_ROUNDS=$(CHAOS_ROUNDS) $(BIN)/pytest --timeout=3600 -m chaos $(ARGS)
 
+.PHONY: clients
+clients: .make/dev .make/mongod .make/clients ## Run clients with dependencies of their own; needs node and npm
+	EVENT_SERVICE_TEST_CLIENTS=$(CURDIR)/.tools/clients $(BIN)/pytest tests/e2e/clients tests/e2e/test_examples.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: .make/dev .make/mongod ## Run the long fuzz tests (FUZZ_SECONDS)
 	EVENT_SERVICE_FUZZ_SECONDS=$(FUZZ_SECONDS) HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --timeout=0 -m 'fuzz or hypothesis' $(ARGS)
@@ -141,6 +145,20 @@ endif
 # Compile modules once before the parallel test processes start. Errors are ignored, since the tests report them.
 .make/compiled: .make/dev
 	@$(BIN)/pytest --collect-only -q > /dev/null || true
+	@touch $@
+
+CLIENTS := tests/e2e/clients
+
+.make/clients: .make/venv $(wildcard $(CLIENTS)/*.txt) $(CLIENTS)/package.json examples/node/package.json examples/typescript/package.json
+	@for list in $(CLIENTS)/*.txt; do \
+	  echo "Installing $$(basename $$list .txt)"; \
+	  environment=.tools/clients/$$(basename $$list .txt); \
+	  $(PYTHON) -m venv $$environment; \
+	  $$environment/bin/python -m pip --disable-pip-version-check -qq install --requirement $$list; \
+	done
+	@mkdir -p .tools/clients/node && cp $(CLIENTS)/package.json .tools/clients/node/
+	@npm install --silent --no-audit --no-fund --prefix .tools/clients/node
+	@for example in node typescript; do npm install --silent --no-audit --no-fund --no-package-lock --prefix examples/$$example; done
 	@touch $@
 
 .make/test-tools: tools/debian_packages.py tools/debian_packages.txt tools/helm_binary.py .make/venv

@@ -90,6 +90,27 @@ class File:
             yield f"| `{value.name}` | {self.comment((*path, _VALUES, index))} |\n"
         yield "\n"
 
+    def comments(self) -> Iterator[tuple[str, str]]:
+        """Yield the full name and the comment of each method, message and field."""
+        package = self.described.package
+        for index, service in enumerate(self.described.service):
+            for number, method in enumerate(service.method):
+                path = (_SERVICES, index, _METHODS, number)
+                yield f"{package}.{service.name}.{method.name}", self.comment(path)
+        for index, message in enumerate(self.described.message_type):
+            yield from self._message_comments(message, f"{package}.{message.name}", (_MESSAGES, index))
+
+    def _message_comments(
+        self, message: descriptor_pb2.DescriptorProto, name: str, path: _Path
+    ) -> Iterator[tuple[str, str]]:
+        if message.options.map_entry:
+            return
+        yield name, self.comment(path)
+        for number, field in enumerate(message.field):
+            yield f"{name}.{field.name}", self.comment((*path, _FIELDS, number))
+        for number, nested in enumerate(message.nested_type):
+            yield from self._message_comments(nested, f"{name}.{nested.name}", (*path, _NESTED, number))
+
 
 def type_of(field: descriptor_pb2.FieldDescriptorProto, message: descriptor_pb2.DescriptorProto) -> str:
     """Return the notation of a field's type."""

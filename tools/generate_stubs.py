@@ -7,11 +7,13 @@ that register the same file under the same path with the same bytes share one de
 
 import argparse
 import filecmp
+import json
 import re
 import sys
 import tempfile
 from pathlib import Path
 
+from api_reference import compiled
 from grpc_tools import protoc
 from protos import ROOT, include_arguments, proto_files
 
@@ -19,7 +21,7 @@ TARGET = ROOT / "src" / "event_service" / "_gen"
 
 
 def generate(target: Path) -> None:
-    """Write stubs, type stubs and grpc stubs of every proto file below `target`."""
+    """Write stubs, type stubs and grpc stubs of every proto file below `target`, and the comments for /openapi.json."""
     plugin = Path(sys.executable).with_name("protoc-gen-mypy")
     status = protoc.main(
         ["protoc", *include_arguments(), f"--plugin=protoc-gen-mypy={plugin}", f"--python_out={target}",
@@ -37,6 +39,8 @@ def generate(target: Path) -> None:
             flags=re.MULTILINE,
         )
         path.write_text(text)
+    comments = dict(sorted(pair for file in compiled() for pair in file.comments()))
+    (target / "comments.json").write_text(json.dumps(comments, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     for folder in [target, *(path for path in target.rglob("*") if path.is_dir())]:
         (folder / "__init__.py").write_text("")
 
@@ -46,7 +50,7 @@ def difference(left: Path, right: Path) -> list[str]:
     names = {
         str(path.relative_to(side))
         for side in (left, right)
-        for path in side.rglob("*.py*")
+        for path in side.rglob("*.*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     return sorted(

@@ -1,10 +1,13 @@
 """The real service process, on free ports, with a separate data directory."""
 
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +26,8 @@ BIN = Path(sys.executable).parent
 # An embedded database may take 30 s on a busy machine; the service adds little to that.
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
+
+_STYLES = re.compile(rb"\x1b\[[0-9;]*m")
 
 
 def free_port() -> int:
@@ -48,6 +53,16 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return kept | settings
 
 
+def copy_lines(master: int, path: Path) -> None:
+    """Append what a terminal shows to a file, until its programs have ended."""
+    with os.fdopen(master, "rb", buffering=0) as terminal, path.open("ab", buffering=0) as file:
+        try:
+            while piece := terminal.read(65536):
+                file.write(_STYLES.sub(b"", piece).replace(b"\r\n", b"\n"))
+        except OSError:  # EIO: the last program has closed it
+            return
+
+
 @dataclass
 class Service:
     """One `event-service serve`.
@@ -57,6 +72,7 @@ class Service:
         settings: EVENT_SERVICE_* beyond addresses and data directory.
         command: what is run.
         outside: environment to run in, in place of this process's own.
+        terminal: its standard output is a terminal of 400 columns; the log has it without colours.
         credentials: what clients need to reach its gRPC port; None where it has no TLS.
     """
 
@@ -67,6 +83,7 @@ class Service:
     grpc_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     http_address: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     outside: Mapping[str, str] | None = None
+    terminal: bool = False
     credentials: grpc.ChannelCredentials | None = None
     process: subprocess.Popen[bytes] | None = None
 
@@ -100,10 +117,18 @@ class Service:
     def spawn(self) -> None:
         """Start the process and does not wait for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "service.log").open("ab") as log:
+        path, environment = self.folder / "service.log", self.environment()
+        with path.open("ab") as log:
+            out = log.fileno()
+            if self.terminal:
+                master, out = pty.openpty()
+                threading.Thread(target=copy_lines, args=(master, path), daemon=True).start()
+                environment |= {"TERM": "xterm", "COLUMNS": "400"}
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command, cwd=self.cwd, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log
             )
+            if self.terminal:
+                os.close(out)
 
     def start(self) -> Self:
         """Start it and return once it is SERVING."""

@@ -14,7 +14,10 @@ from tests.e2e.service import CHECKOUT, Service
 
 EXAMPLES = CHECKOUT / "examples"
 MODULES = EXAMPLES / "node" / "node_modules"
+TYPESCRIPT = EXAMPLES / "typescript"
+TYPESCRIPT_MODULES = TYPESCRIPT / "node_modules"
 GO = shutil.which("go")
+JAVA = shutil.which("java") and shutil.which("javac")
 CURL = shutil.which("curl")
 
 
@@ -109,12 +112,26 @@ def test_go(service: Service, environment: dict[str, str], tmp_path: Path) -> No
     assert stored(service, environment) == ["Connection pool is empty"]
 
 
+@pytest.mark.skipif(JAVA is None, reason="there is no JDK")
+def test_java(service: Service, environment: dict[str, str]) -> None:
+    assert "Heap is almost full" in run(environment, "java", EXAMPLES / "java" / "Events.java")
+    assert stored(service, environment) == ["Heap is almost full"]
+
+
+@pytest.mark.skipif(not TYPESCRIPT_MODULES.exists() or not shutil.which("node"), reason="npm install there")
+def test_typescript(service: Service, environment: dict[str, str]) -> None:
+    run(environment, TYPESCRIPT / "generate.sh")
+    run(environment, TYPESCRIPT_MODULES / ".bin" / "tsc", "--project", TYPESCRIPT)
+    assert "Cache misses are rising" in run(environment, "node", (TYPESCRIPT / "out" / "events.ts").with_suffix(".js"))
+    assert stored(service, environment) == ["Cache misses are rising"]
+
+
 def test_every_example_is_listed_and_run() -> None:
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     tests = Path(__file__).read_text(encoding="utf-8")
-    files = [path for path in EXAMPLES.rglob("*") if path.suffix in (".py", ".sh", ".js", ".go")]
-    own = [path for path in files if "node_modules" not in path.parts]
-    assert len(own) == 8
+    files = [path for path in EXAMPLES.rglob("*") if path.suffix in (".py", ".sh", ".js", ".ts", ".go", ".java")]
+    own = [path for path in files if not {"node_modules", "gen", "out"} & set(path.parts)]
+    assert len(own) == 11
     for path in own:
         assert str(path.relative_to(CHECKOUT)) in text
         assert path.name in tests

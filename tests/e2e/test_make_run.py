@@ -45,6 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         tmp_path_factory.mktemp("made"),
         command=("setsid", "make", "run", f"PYTHON={python}"),
         cwd=checkout,
+        terminal=True,
         # A newcomer's pip has no cache: a package that it once built here would not be built again.
         outside={**kept, "PIP_NO_CACHE_DIR": "1", "PATH": os.defpath},
     )

@@ -28,7 +28,9 @@ def as_in_readme(text: str, service: Service) -> str:
 
 @pytest.mark.timeout(180)
 def test_sessions_and_program(make_service: Callable[..., Service], tmp_path: Path) -> None:
-    service = make_service().start()
+    service = make_service()
+    service.terminal = True
+    service.start()
     deadline = time.monotonic() + 30
     while LAST_LINE not in service.log and time.monotonic() < deadline:
         time.sleep(0.1)

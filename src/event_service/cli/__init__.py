@@ -5,13 +5,12 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from event_service.cli import db, event, token, webhook
 from event_service.cli.doctor import doctor
-from event_service.cli.failures import Failure
+from event_service.cli.failures import FAILED, Failure
 from event_service.cli.health import health
-from event_service.cli.output import console
+from event_service.cli.output import print_error, say, tolerate_encoding
 from event_service.cli.serve import serve
 
 app = typer.Typer(
@@ -32,7 +31,7 @@ app.command()(health)
 
 def show_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"event-service {version('event-service')}")
+        say(f"event-service {version('event-service')}")
         raise typer.Exit
 
 
@@ -47,11 +46,17 @@ def event_service(
 
 def main() -> None:
     """Run the command line. Exit status: 0 done, 1 refused or failed, 2 usage error, 3 server unreachable."""
+    tolerate_encoding()
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except Failure as failure:
-        err = console(stderr=True)
-        err.print(f"[bold red]error:[/] {escape(failure.message)}")
-        if failure.hint:
-            err.print(escape(failure.hint))
+        print_error(failure.message, failure.hint)
         sys.exit(failure.exit_code)
+    except typer.TyperException as error:  # of the arguments; empty where the help was printed instead
+        if message := error.format_message():
+            path = context.command_path if (context := getattr(error, "ctx", None)) else "event-service"
+            print_error(message, f"Try `{path} --help`.")
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        say("Aborted.", stderr=True)
+        sys.exit(FAILED)

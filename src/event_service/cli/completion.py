@@ -13,6 +13,7 @@ from typer import Context
 from event_service.cli.connection import DEFAULT_SERVER, WEBHOOK, Connection
 from event_service.cli.failures import Failure
 from event_service.model.event import EventType, Severity
+from event_service.printable import printable
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldKind, FieldSet
 from event_service.query.short_filter import EVENT_WORDS, WEBHOOK_WORDS
 
@@ -61,7 +62,8 @@ def webhook_ids(context: Context, incomplete: str) -> list[Candidate]:
         rows = connection.call(WEBHOOK, "list", {"query": query}).body.get("results", [])
     except Failure:
         return []
-    return [(row["webhook_id"], row.get("name", "")) for row in rows if row["webhook_id"].startswith(incomplete)]
+    matching = [row for row in rows if row["webhook_id"].startswith(incomplete)]
+    return [(row["webhook_id"], printable(row.get("name", ""))) for row in matching]
 
 
 def fields_to_count_by(incomplete: str) -> list[Candidate]:

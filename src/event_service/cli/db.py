@@ -15,7 +15,8 @@ from event_service.cli.configuration import load_settings
 from event_service.cli.doctor import report
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json, Yes, confirm
-from event_service.cli.output import console, print_json, print_table, progress_bar
+from event_service.cli.output import print_json, print_table, progress_bar, say
+from event_service.printable import printable
 from event_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ def init(
     if as_json:
         print_json({"sharded": done.done, "sharded_before": done.there, "sharded_otherwise": done.otherwise})
         return
-    console().print("Collections and indexes exist.")
+    say("Collections and indexes exist.")
     for what, names in (
         ("Sharded", done.done),
         ("Sharded before", done.there),
         ("Sharded by another key", done.otherwise),
     ):
         if names:
-            console().print(f"{what}: {', '.join(names)}")
+            say(f"{what}: {', '.join(names)}")
 
 
 @app.command()
@@ -119,13 +120,13 @@ def migrate(as_json: Json = False) -> None:
             }
         )
         return
-    console().print(f"Hashed {done.keys} access keys; encoded {done.events} events.")
+    say(f"Hashed {done.keys} access keys; encoded {done.events} events.")
     if completed:
-        console().print(f"Numbered {completed} alerts, and counted their events.")
+        say(f"Numbered {completed} alerts, and counted their events.")
     if alerts:
-        console().print(f"Closed {alerts} conditions and alerts that disagreed.")
+        say(f"Closed {alerts} conditions and alerts that disagreed.")
     if done.left:
-        console().print(f"{done.left} events are too large to store their encoded form; they are encoded at each read.")
+        say(f"{done.left} events are too large to store their encoded form; they are encoded at each read.")
 
 
 @app.command()
@@ -170,7 +171,7 @@ def prune(
         ]
         print_table(("WEBHOOK", "NAME", "SEVERITY", "EVENTS"), [tuple(map(str, row)) for row in shown])
     would = "would be " if dry_run else ""
-    console().print(f"{done.deleted.total()} events {would}deleted; the expiry of {done.changed} {would}changed.")
+    say(f"{done.deleted.total()} events {would}deleted; the expiry of {done.changed} {would}changed.")
 
 
 @app.command()
@@ -200,9 +201,9 @@ def backup(file: ArchiveFile, as_json: Json = False) -> None:
         print_json({"file": str(file), "documents": dict(manifest.documents), "left_out": list(found.others)})
         return
     total = sum(manifest.documents.values())
-    console().print(f"Wrote {total} documents of {manifest.database} to {file}, {decimal(file.stat().st_size)}.")
+    say(f"Wrote {total} documents of {manifest.database} to {file}, {decimal(file.stat().st_size)}.")
     if found.others:
-        console().print(f"Not backed up, since event-service does not own them: {', '.join(found.others)}.")
+        say(f"Not backed up, since event-service does not own them: {', '.join(found.others)}.")
 
 
 @app.command()
@@ -232,13 +233,13 @@ def restore(
         progress_bar() as bar,
     ):
         manifest = archive.manifest
-        tasks = {name: bar.add_task(name, total=count) for name, count in manifest.documents.items()}
+        tasks = {name: bar.add_task(printable(name), total=count) for name, count in manifest.documents.items()}
         put_back(database, archive, replace=replace, progress=lambda name, count: bar.advance(tasks[name], count))
     if as_json:
         print_json({"file": str(file), "made_at": manifest.made_at, "documents": dict(manifest.documents)})
         return
     total = sum(manifest.documents.values())
-    console().print(f"Restored {total} documents of {manifest.made_at}.")
+    say(f"Restored {total} documents of {manifest.made_at}.")
 
 
 # --- helpers of the commands ----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, Failure
 from event_service.cli.health import UNREACHABLE_STATUS, ask, for_local_service
 from event_service.cli.options import Json
-from event_service.cli.output import console, print_json, print_table, styled
+from event_service.cli.output import print_json, print_table, say, skip_line, styled
 from event_service.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def report(findings: "Sequence[Finding | Observation]", as_json: bool) -> None:
         )
         for one in findings:
             if one.advice:
-                console().print(f"\n{one.what}: {one.advice}", markup=False)
+                skip_line()
+                say(f"{one.what}: {one.advice}")
     if any(one.verdict == "fault" for one in findings):
         raise typer.Exit(FAILED)
 

@@ -19,11 +19,12 @@ from event_service.cli.output import (
     EVENT_TYPE_STYLES,
     SEVERITY_STYLES,
     bar,
-    console,
+    listed,
     print_document,
     print_fields,
     print_json,
     print_table,
+    say,
     styled,
 )
 from event_service.cli.payload import read_object
@@ -118,7 +119,7 @@ def list_events(
                 styled(row.get("severity", ""), SEVERITY_STYLES),
                 styled(row.get("event_type", ""), EVENT_TYPE_STYLES),
                 row.get("title") or row.get("event_key", ""),
-                ", ".join(row.get("resources", [])),
+                listed(row.get("resources", [])),
                 row.get("event_id", ""),
                 row.get("alert_id", ""),
             )
@@ -147,7 +148,7 @@ def get(
     coloured: dict[str, str | Text] = {
         "severity": styled(event.get("severity", ""), SEVERITY_STYLES),
         "event_type": styled(event.get("event_type", ""), EVENT_TYPE_STYLES),
-        "resources": ", ".join(event.get("resources", [])),
+        "resources": listed(event.get("resources", [])),
     }
     print_fields((plain | coloured).items())
     for name in ("additional_info", "raw_data"):
@@ -182,7 +183,7 @@ def replay(
         return
     _print_outcome(outcome)
     for reason in outcome["ignored"]:
-        console().print(f"Ignored: {reason}", style="yellow")
+        say(f"Ignored: {reason}", style="yellow")
 
 
 @app.command()
@@ -253,20 +254,19 @@ def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
 
 
 def _print_outcome(outcome: Mapping[str, Any]) -> None:
-    out = console()
     count, ids = outcome["event_count"], outcome["event_ids"]
     if outcome["duplicate"]:
-        out.print("Duplicate: this was stored before.", style="yellow")
+        say("Duplicate: this was stored before.", style="yellow")
     elif not count:
-        out.print("Accepted; nothing to store.", style="yellow")
+        say("Accepted; nothing to store.", style="yellow")
     else:
-        out.print(f"Stored {count} {'event' if count == 1 else 'events'}.", style="green")
+        say(f"Stored {count} {'event' if count == 1 else 'events'}.", style="green")
     for event_id in ids:
-        out.print(event_id)
+        say(event_id)
     if count > len(ids) > 0:
-        out.print(f"and {count - len(ids)} more")
+        say(f"and {count - len(ids)} more")
     for error in outcome["errors"]:
-        out.print(f"Not parsed: {error}", style="bold red")
+        say(f"Not parsed: {error}", style="bold red")
 
 
 def _cell(name: str, value: object) -> Any:

@@ -20,6 +20,7 @@ from event_service.cli.export_file import (
     ExportRequest,
     FileContent,
     Format,
+    csv_for_terminal,
     csv_header,
     load_state,
     save_state,
@@ -29,7 +30,7 @@ from event_service.cli.export_file import (
 from event_service.cli.failures import RETRY_SECONDS, USAGE, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import takes_connection
-from event_service.cli.output import console, progress_bar
+from event_service.cli.output import progress_bar, say
 from event_service.query.dates import time_difference
 from event_service.rpc.query_decode import message_to_dict
 from event_service.wire.timestamps import format_timestamp
@@ -88,7 +89,7 @@ def export(
     else:
         known = _interrupted(output, asked, format_) if resume else None
         if known is None and resume and output.exists():
-            console(stderr=True).print(f"{output} is complete; nothing to resume.", markup=False)
+            say(f"{output} is complete; nothing to resume.", stderr=True)
             return
         _to_file(connection, known or asked, output, resume=known is not None)
 
@@ -149,7 +150,7 @@ def _to_file(connection: Connection, asked: ExportRequest, path: Path, *, resume
             with progress_bar() as bar:
                 _write_rows(connection, asked, file, written, bar)
         except KeyboardInterrupt:
-            console(stderr=True).print(f"Interrupted. {_resume_hint(path, written)}", markup=False)
+            say(f"Interrupted. {_resume_hint(path, written)}", stderr=True)
             raise typer.Exit(_INTERRUPTED) from None
         except Failure as failure:
             if not written.rows:
@@ -163,7 +164,7 @@ def _to_file(connection: Connection, asked: ExportRequest, path: Path, *, resume
         file.flush()
         os.fsync(file.fileno())
     state_path(path).unlink(missing_ok=True)
-    console(stderr=True).print(f"{path} contains {_number(written.rows)}.", markup=False)
+    say(f"{path} contains {_number(written.rows)}.", stderr=True)
 
 
 def _open(path: Path, asked: ExportRequest, *, resume: bool) -> tuple[BinaryIO, FileContent]:
@@ -200,12 +201,14 @@ def _write_rows(
     total = _total(connection, asked.query) if not bar.disable else None
     task = bar.add_task("events", total=total, completed=written.rows)
     row = ROW[asked.format]
+    is_csv_on_terminal = asked.format == "csv" and file.isatty()
     for reply in _replies(connection, asked.query, written.token):
         rows = []
         for event in reply.results:
             if event.event_id not in written.last_ids:
                 rows.append(row(message_to_dict(event, "")))
-        file.write(heading + b"".join(rows))
+        written_rows = b"".join(rows)
+        file.write(heading + (csv_for_terminal(written_rows) if is_csv_on_terminal else written_rows))
         heading = b""
         file.flush()  # in the page cache, so that it survives a kill
         written.rows += len(rows)

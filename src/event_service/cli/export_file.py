@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from event_service.printable import printable_json, printable_lines
+
 Format = Literal["csv", "ndjson"]
 
 COLUMNS = (
@@ -41,7 +43,12 @@ def csv_header() -> bytes:
 
 def ndjson_row(event: Mapping[str, Any]) -> bytes:
     ordered = {name: _sorted(value) for name, value in event.items()}
-    return json.dumps(ordered, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    return printable_json(ordered).encode() + b"\n"
+
+
+def csv_for_terminal(rows: bytes) -> bytes:
+    """Return CSV rows with everything escaped that a terminal would obey."""
+    return printable_lines(rows.decode("utf-8", "surrogatepass").replace("\r\n", "\n")).encode()
 
 
 def escape_formula(cell: str) -> str:

@@ -12,6 +12,7 @@ from event_service.cli.configuration import load_settings
 from event_service.cli.connection import Connection
 from event_service.cli.failures import FAILED, UNREACHABLE, USAGE, Failure
 from event_service.cli.options import takes_connection
+from event_service.cli.output import say
 from event_service.settings import Settings
 
 PAUSE = 0.2
@@ -38,7 +39,7 @@ def health(
     deadline = time.monotonic() + wait
     while (status := ask(connection)) != "SERVING" and time.monotonic() < deadline:
         time.sleep(PAUSE)
-    typer.echo(status)
+    say(status)
     if status != "SERVING":
         raise typer.Exit(UNREACHABLE if status == UNREACHABLE_STATUS else FAILED)
 

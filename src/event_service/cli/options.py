@@ -11,6 +11,7 @@ import typer
 
 from event_service.cli.connection import DEFAULT_SERVER, DEFAULT_TIMEOUT, Connection
 from event_service.cli.failures import USAGE, Failure
+from event_service.printable import printable
 
 SERVER_PANEL = "Server and authentication"
 
@@ -76,7 +77,7 @@ def confirm(question: str) -> None:
         raise Failure(
             "This command asks for confirmation, but standard input is not a terminal.", "Use --yes.", exit_code=USAGE
         )
-    typer.confirm(question, abort=True, err=True)
+    typer.confirm(printable(question), abort=True, err=True)
 
 
 def connect(

@@ -1,15 +1,20 @@
-"""Output of commands: tables and colours, or JSON."""
+"""Everything that commands print: sentences, tables and colours, or JSON.
 
-import json
+Texts of events, webhooks, servers and arguments are printed by `printable`, never as Rich's markup; so commands print
+through this module only.
+"""
+
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.json import JSON
+from rich.highlighter import JSONHighlighter
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from event_service.printable import printable, printable_json, printable_lines, printable_list
 
 SEVERITY_STYLES = {
     "CRITICAL": "bold white on red",
@@ -22,26 +27,55 @@ SEVERITY_STYLES = {
 EVENT_TYPE_STYLES = {"RECOVERY": "green", "ERROR": "bold red"}
 STATE_STYLES = {"ENABLED": "green", "DISABLED": "yellow"}
 
-# Width for pipes and files, so that rows are not folded.
-PIPE_WIDTH = 400
+# Width for pipes and files: nothing is folded or cut.
+PIPE_WIDTH = 1_000_000
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console for a standard stream; Rich omits colours with NO_COLOR and outside terminals.
+def tolerate_encoding() -> None:
+    """Make standard streams escape characters that their encoding lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
-    Made anew for each use, since tests replace the standard streams.
+
+def say(text: str, *, style: str = "", stderr: bool = False, fold: bool = True) -> None:
+    """Print one line.
+
+    Args:
+        fold: fold it at words in a terminal; False for lines to copy.
     """
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False)
+    _console(stderr=stderr).print(Text(printable(text), style=style), soft_wrap=not fold)
 
 
-def print_json(value: object) -> None:
-    """Print one indented JSON document, without escaping non-ASCII characters."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+def skip_line() -> None:
+    """Print an empty line."""
+    _console().print()
+
+
+def print_error(message: str, hint: str) -> None:
+    """Print an error and its hint, of one or several lines, on standard error."""
+    _console(stderr=True).print(Text("error: ", style="bold red") + Text(printable(message)))
+    if hint:
+        _console(stderr=True).print(Text(printable_lines(hint)))
+
+
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """Print one JSON document, indented or on one line; escape non-ASCII characters only for other encodings."""
+    ascii_only = sys.stdout.encoding.lower().replace("-", "") != "utf8"
+    sys.stdout.write(printable_json(value, indent=indent, ascii_only=ascii_only) + "\n")
 
 
 def styled(text: str, styles: Mapping[str, str]) -> Text:
-    return Text(text, style=styles.get(text, ""))
+    return Text(printable(text), style=styles.get(text, ""))
+
+
+def listed(items: Iterable[str]) -> Text:
+    """Return texts separated by commas, for a cell."""
+    return Text(printable_list(items))
+
+
+def print_parts(parts: Iterable[Text]) -> None:
+    """Print styled texts on one line, two blanks between them; omit empty ones."""
+    _console().print(Text("  ").join(part for part in parts if part.plain), soft_wrap=True)
 
 
 def print_table(
@@ -52,32 +86,50 @@ def print_table(
     Args:
         fold_last: fold a last cell that is too long for the terminal, instead of cutting every cell of its row.
     """
-    out = console()
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for position, column in enumerate(columns, 1):
         folded = fold_last and position == len(columns)
-        table.add_column(column, overflow="fold" if folded else "ellipsis", no_wrap=not folded)
+        table.add_column(Text(printable(column)), overflow="fold" if folded else "ellipsis", no_wrap=not folded)
     for row in rows:
-        table.add_row(*row)
-    _print_unpadded(out, table)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    _print_unpadded(table)
     if note:
-        out.print(Text(note, style="dim"))
+        say(note, style="dim")
 
 
 def print_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
-    """Print one name and value per line; omit pairs without a value."""
-    out = console()
+    """Print one name and value per line; omit pairs without a value. Later lines of a value are indented."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in fields:
         if value:
-            table.add_row(name, value)
-    _print_unpadded(out, table)
+            table.add_row(Text(name), value if isinstance(value, Text) else Text(printable_lines(value)))
+    _print_unpadded(table)
 
 
-def _print_unpadded(out: Console, table: Table) -> None:
+def print_document(heading: str, value: Mapping[str, Any]) -> None:
+    """Print a JSON object under a heading."""
+    skip_line()
+    say(heading, style="bold")
+    document = Text(printable_json(value, indent=2))
+    JSONHighlighter().highlight(document)
+    _console().print(document, soft_wrap=True)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console for a standard stream; Rich omits colours with NO_COLOR and outside terminals.
+
+    Made anew for each use, since tests replace the standard streams.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+def _print_unpadded(table: Table) -> None:
     """Print a table, in a pipe without trailing blanks."""
+    out = _console()
     if out.is_terminal:
         out.print(table)
         return
@@ -86,17 +138,10 @@ def _print_unpadded(out: Console, table: Table) -> None:
     out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
-def print_document(heading: str, value: Mapping[str, Any]) -> None:
-    """Print a JSON object under a heading."""
-    out = console()
-    out.print(Text(f"\n{heading}", style="bold"))
-    out.print(JSON.from_data(value, ensure_ascii=False, indent=2))
-
-
 def progress_bar(*, shown: bool = True) -> Progress:
     """Return a progress bar on standard error, shown only on a terminal."""
-    err = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    err = _console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal))
 
 

@@ -4,10 +4,11 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from event_service.cli.default_webhook import DefaultWebhook
+from event_service.cli.default_webhook import DefaultWebhook, path_in
 
 EVENT_SERVICE = "spaceone.api.monitoring.v1.Event"
 SAMPLE = {
@@ -35,7 +36,7 @@ def grpcurl(address: str, method: str, request: dict[str, Any]) -> str:
     return f"{shlex.quote(command('grpcurl'))} -plaintext -d {body} {address} {EVENT_SERVICE}/{method}"
 
 
-def lines_for(webhook: DefaultWebhook, address: str) -> str:
+def lines_for(webhook: DefaultWebhook, address: str) -> Sequence[str]:
     """Return commands that send an event to the webhook, list and count events: gRPC, command line, HTTP."""
     create = {"webhook_id": webhook.webhook_id, "access_key": webhook.access_key, "data": SAMPLE}
     stat = {
@@ -46,23 +47,25 @@ def lines_for(webhook: DefaultWebhook, address: str) -> str:
         }
     }
     sample = shlex.quote(json.dumps(SAMPLE, ensure_ascii=False))
-    return "\n".join(
-        (
-            "",
-            f"Send an event to the first webhook, {webhook.webhook_id}:",
-            grpcurl(address, "create", create),
-            "",
-            "List and count events:",
-            grpcurl(address, "list", {"query": {"page": {"limit": 10}}}),
-            grpcurl(address, "stat", stat),
-            "",
-            "Send an event on the command line:",
-            f"echo {sample} | {shlex.quote(command('event-service'))} event send"
-            + ("" if address == "127.0.0.1:50051" else f" --server {address}"),
-            "",
-            "Send an event over HTTP, as monitoring tools do:",
-            f"curl -sS -d {sample} {webhook.webhook_url}",
-            "",
-            "",
-        )
+    return (
+        "",
+        f"Send an event to the first webhook, {webhook.webhook_id}:",
+        grpcurl(address, "create", create),
+        "",
+        "List and count events:",
+        grpcurl(address, "list", {"query": {"page": {"limit": 10}}}),
+        grpcurl(address, "stat", stat),
+        "",
+        "Send an event on the command line:",
+        f"echo {sample} | {shlex.quote(command('event-service'))} event send"
+        + ("" if address == "127.0.0.1:50051" else f" --server {address}"),
+        "",
+        "Send an event over HTTP, as monitoring tools do:",
+        f"curl -sS -d {sample} {webhook.webhook_url}",
+        "",
     )
+
+
+def lines_without_key(webhook: DefaultWebhook, data_dir: Path) -> Sequence[str]:
+    """Return where the access key and the URL of the webhook are, for output that is not a terminal."""
+    return ("", f"The first webhook is {webhook.webhook_id}; its access key and URL are in {path_in(data_dir)}.", "")

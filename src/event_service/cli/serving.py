@@ -13,8 +13,8 @@ from event_service.app import App, build
 from event_service.cli import default_webhook
 from event_service.cli.configuration import ineffective_settings
 from event_service.cli.connection import WEBHOOK, Connection
-from event_service.cli.output import console, print_fields
-from event_service.cli.quickstart import lines_for
+from event_service.cli.output import print_fields, say, skip_line
+from event_service.cli.quickstart import lines_for, lines_without_key
 from event_service.errors import EventServiceError
 from event_service.identity.key_set import KeySetError
 from event_service.rpc.server import PortTaken
@@ -95,8 +95,7 @@ def is_trial(settings: Settings) -> bool:
 
 def announce(settings: Settings, app: App) -> None:
     """Print addresses, database and authentication on stdout."""
-    out = console()
-    out.print(f"event-service {version('event-service')} is serving.", style="bold green")
+    say(f"event-service {version('event-service')} is serving.", style="bold green")
     embedded = not settings.mongodb_uri.get_secret_value()
     database = f"{settings.database} in the MongoDB of EVENT_SERVICE_MONGODB_URI"
     if embedded:
@@ -117,19 +116,23 @@ def announce(settings: Settings, app: App) -> None:
 
 
 def print_quickstart(settings: Settings, grpc_address: str) -> None:
-    """Read or create the default webhook, and print commands that use it."""
+    """Read or create the default webhook, and print commands that use it; its access key only to a terminal."""
     connection = Connection(server=grpc_address)
     webhook = default_webhook.read(settings.data_dir)
     if webhook is not None and not _exists(connection, webhook.webhook_id):
         webhook = None
     if webhook is None:
         if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
-            console().print("\nWebhooks exist; list them with: event-service webhook list")
+            skip_line()
+            say("Webhooks exist; list them with: event-service webhook list")
             return
         made = connection.call(WEBHOOK, "create", default_webhook.REQUEST).body
         webhook = default_webhook.DefaultWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
         default_webhook.write(settings.data_dir, webhook)
-    sys.stdout.write(lines_for(webhook, grpc_address))
+    # A pipe usually leads to a log, where the access key would stay.
+    lines = lines_for(webhook, grpc_address) if sys.stdout.isatty() else lines_without_key(webhook, settings.data_dir)
+    for line in lines:
+        say(line, fold=False)
     sys.stdout.flush()
 
 

@@ -1,6 +1,5 @@
 """`event-service event tail`: stream new events."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,8 @@ from event_service.cli.connection import EVENTS, Connection
 from event_service.cli.failures import RETRY_SECONDS, Failure
 from event_service.cli.filters import HELP, parse_filters
 from event_service.cli.options import Json, takes_connection
-from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, console, styled
+from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, listed, print_json, print_parts, styled
+from event_service.printable import printable
 
 _DEDUP_WINDOW = 100_000
 
@@ -38,9 +38,9 @@ def tail(
         query["keyword"] = keyword
     for number, event in enumerate(watch(connection, query), 1):
         if as_json:
-            sys.stdout.write(json.dumps(event, ensure_ascii=False) + "\n")
+            print_json(event, indent=None)
         else:
-            console().print(line(event), soft_wrap=True)
+            print_parts(line(event))
         sys.stdout.flush()
         if number == count:
             return
@@ -69,15 +69,14 @@ def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str
             time.sleep(RETRY_SECONDS)
 
 
-def line(event: Mapping[str, Any]) -> Text:
-    """Return an event in one line: time, severity, type, title, resources, id."""
-    title, severity = event.get("title") or event.get("event_key", ""), event.get("severity", "NONE")
-    parts = [
-        Text(event.get("created_at", "")[11:19], style="dim"),
-        Text(severity.ljust(8), style=SEVERITY_STYLES.get(severity, "")),
+def line(event: Mapping[str, Any]) -> list[Text]:
+    """Return the parts of an event's line: time, severity, type, title, resources, id."""
+    severity = event.get("severity", "NONE")
+    return [
+        Text(printable(event.get("created_at", "")[11:19]), style="dim"),
+        Text(printable(severity).ljust(8), style=SEVERITY_STYLES.get(severity, "")),
         styled(event.get("event_type", ""), EVENT_TYPE_STYLES),
-        Text(" ".join(title.split()), style="bold"),
-        Text(", ".join(event.get("resources", []))),
-        Text(event.get("event_id", ""), style="dim"),
+        Text(printable(event.get("title") or event.get("event_key", "")), style="bold"),
+        listed(event.get("resources", [])),
+        Text(printable(event.get("event_id", "")), style="dim"),
     ]
-    return Text("  ").join(part for part in parts if part.plain)

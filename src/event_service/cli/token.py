@@ -8,7 +8,7 @@ import typer
 
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json
-from event_service.cli.output import console, print_json
+from event_service.cli.output import print_json, say
 from event_service.errors import EventServiceError
 from event_service.identity.principal import Role
 
@@ -55,9 +55,8 @@ def keygen(
     if as_json:
         print_json({"kid": key["kid"], "alg": key["alg"], "private_key": str(private_key), "jwks": str(jwks)})
         return
-    out = console()
-    out.print(f"Key {key['kid']} ({key['alg']}): private key in {private_key}, public key in {jwks}.", style="green")
-    out.print(f"Use it: EVENT_SERVICE_AUTH=jwt EVENT_SERVICE_JWKS_FILE={jwks} event-service serve")
+    say(f"Key {key['kid']} ({key['alg']}): private key in {private_key}, public key in {jwks}.", style="green")
+    say(f"Use it: EVENT_SERVICE_AUTH=jwt EVENT_SERVICE_JWKS_FILE={jwks} event-service serve")
 
 
 @app.command()
@@ -110,7 +109,7 @@ def issue(
     if as_json:
         print_json({"token": token})
     else:
-        typer.echo(token)
+        say(token, fold=False)
 
 
 def parse_age(text: str) -> int:

@@ -13,9 +13,10 @@ from event_service.cli.filters import HELP, WEBHOOK_WORDS, parse_filters, parse_
 from event_service.cli.options import Json, Yes, confirm, takes_connection
 from event_service.cli.output import (
     STATE_STYLES,
-    console,
     print_json,
     print_table,
+    say,
+    skip_line,
     styled,
 )
 from event_service.cli.payload import read_input
@@ -69,7 +70,8 @@ def create(
         print_json(made)
         return
     print_webhook(made)
-    console().print("\nSave the access key and the URL: they are not shown again.", style="yellow")
+    skip_line()
+    say("Save the access key and the URL: they are not shown again.", style="yellow")
 
 
 @app.command()
@@ -254,7 +256,8 @@ def rotate_key(
         print_json({**webhook, "previous_key_expires_at": until})
         return
     print_webhook(webhook)
-    console().print(f"\nThe old key is {f'valid until {until}' if until else 'no longer valid'}.", style="yellow")
+    skip_line()
+    say(f"The old key is {f'valid until {until}' if until else 'no longer valid'}.", style="yellow")
 
 
 @app.command()
@@ -318,4 +321,4 @@ def done(as_json: bool, webhook_id: str, sentence: str) -> None:
     if as_json:
         print_json({"webhook_id": webhook_id})
     else:
-        console().print(sentence)
+        say(sentence)

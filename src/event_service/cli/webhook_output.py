@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from rich.text import Text
-
 from event_service.cli.output import (
     EVENT_TYPE_STYLES,
     SEVERITY_STYLES,
     STATE_STYLES,
-    console,
+    listed,
     print_document,
     print_fields,
     print_table,
+    say,
+    skip_line,
     styled,
 )
 
@@ -62,7 +62,8 @@ def print_statistics(statistics: dict[str, Any]) -> None:
     """Print the statistics of a webhook's deliveries."""
     ignored = ", ".join(f"{times} {reason}" for reason, times in sorted(statistics["ignored"].items()))
     error = " ".join(statistics[name] for name in LAST[1:] if name in statistics)
-    console().print("\ndeliveries", style="bold")
+    skip_line()
+    say("deliveries", style="bold")
     print_fields(
         (
             ("events stored", f"{statistics['stored']}, {statistics['errors']} of them parse errors"),
@@ -78,9 +79,8 @@ def print_statistics(statistics: dict[str, Any]) -> None:
 
 def print_preview(outcome: dict[str, Any]) -> None:
     """Print one event per line; a single event also with its additional_info."""
-    out = console()
     events = outcome["events"]
-    out.print(f"Parser: {outcome['parser']}." if outcome["parser"] else "No parser detected.", style="dim")
+    say(f"Parser: {outcome['parser']}." if outcome["parser"] else "No parser detected.", style="dim")
     if events:
         print_table(
             ("TYPE", "SEVERITY", "TITLE", "RESOURCES", "OCCURRED", "KEY"),
@@ -89,7 +89,7 @@ def print_preview(outcome: dict[str, Any]) -> None:
                     styled(event.get("event_type", ""), EVENT_TYPE_STYLES),
                     styled(event.get("severity", ""), SEVERITY_STYLES),
                     event.get("title", ""),
-                    ", ".join(event.get("resources", [])),
+                    listed(event.get("resources", [])),
                     event.get("occurred_at", ""),
                     event.get("event_key", ""),
                 )
@@ -97,10 +97,10 @@ def print_preview(outcome: dict[str, Any]) -> None:
             ],
         )
     else:
-        out.print("The payload has no events.", style="yellow")
+        say("The payload has no events.", style="yellow")
     for reason in outcome["ignored"]:
-        out.print(f"Ignored: {reason}", style="yellow")
+        say(f"Ignored: {reason}", style="yellow")
     for fault in outcome["faults"]:
-        out.print(Text(f"Not parsed: {fault}", style="bold red"))
+        say(f"Not parsed: {fault}", style="bold red")
     if len(events) == 1 and events[0].get("additional_info"):
         print_document("additional_info", events[0]["additional_info"])

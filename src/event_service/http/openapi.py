@@ -1,17 +1,23 @@
-"""The OpenAPI document: made from the descriptors the routes are made from, and from `cloud_eye/openapi.json`."""
+"""The OpenAPI document.
+
+It is made from the descriptors that the routes are made from, the comments of their proto files, and
+`cloud_eye/openapi.json`.
+"""
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 
 from event_service.http.collector import PATH as COLLECTOR_PATH
-from event_service.http.transcoding import bindings
+from event_service.http.transcoding import ALWAYS_WRITTEN, bindings
 
 Document = dict[str, Any]
 
+_GENERATED = "event_service._gen"
 _CLOUD_EYE_PACKAGE = "event_service.http.cloud_eye"
 
 _SCALARS: dict[int, Document] = {
@@ -23,14 +29,16 @@ _SCALARS: dict[int, Document] = {
     FieldDescriptor.TYPE_INT32: {"type": "integer", "format": "int32"},
     FieldDescriptor.TYPE_UINT32: {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
     # protobuf writes 64-bit integers as strings, since JavaScript has doubles only.
-    FieldDescriptor.TYPE_INT64: {"type": ["string", "integer"], "format": "int64"},
-    FieldDescriptor.TYPE_UINT64: {"type": ["string", "integer"], "format": "uint64"},
+    FieldDescriptor.TYPE_INT64: {"type": "string", "format": "int64"},
+    FieldDescriptor.TYPE_UINT64: {"type": "string", "format": "uint64"},
 }
+# Generators drop operations with arrays without items, and type bare objects as empty ones.
+_ANY_OBJECT: Document = {"type": "object", "additionalProperties": True}
 _WELL_KNOWN: dict[str, Document] = {
-    "google.protobuf.Struct": {"type": "object"},
-    "google.protobuf.ListValue": {"type": "array"},
+    "google.protobuf.Struct": _ANY_OBJECT,
+    "google.protobuf.ListValue": {"type": "array", "items": {}},
     "google.protobuf.Value": {},
-    "google.protobuf.Empty": {"type": "object", "maxProperties": 0},
+    "google.protobuf.Empty": _ANY_OBJECT,
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string"},
 }
@@ -59,19 +67,28 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
     """
     cloud_eye = json.loads((files(_CLOUD_EYE_PACKAGE) / "openapi.json").read_text(encoding="utf-8"))
     schemas: Document = {"Error": _error_schema(), **cloud_eye["components"]["schemas"]}
+    comments = json.loads((files(_GENERATED) / "comments.json").read_text(encoding="utf-8"))
     paths: Document = {}
+    # Replies first: what they contain is not closed, so that later versions may add fields.
+    for binding in bindings(services):
+        _add_message(binding.method.output_type, schemas, comments, is_reply=True)
     for binding in bindings(services):
         method = binding.method
-        _add_message(method.input_type, schemas)
-        _add_message(method.output_type, schemas)
+        _add_message(method.input_type, schemas, comments, is_reply=False)
+        about = comments[method.full_name]
         paths[binding.path] = {
             "post": {
                 "operationId": f"{method.containing_service.name}.{method.name}",
-                "summary": f"Call the rpc {method.full_name}.",
+                "summary": about.partition(". ")[0].rstrip(".") + ".",
+                "description": f"{about}\n\nThe rpc {method.full_name}.",
                 "tags": [method.containing_service.name],
                 # {}: no token is needed with EVENT_SERVICE_AUTH=none.
                 "security": [{"bearer": []}, {}],
-                "requestBody": {"content": {"application/json": {"schema": _message_schema(method.input_type)}}},
+                "requestBody": {
+                    # An absent body is an empty message.
+                    "required": bool(_required(method.input_type, comments)),
+                    "content": {"application/json": {"schema": _message_schema(method.input_type)}},
+                },
                 "responses": {"200": _json_response("The reply.", _message_schema(method.output_type)), **_failures()},
             }
         }
@@ -86,6 +103,7 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
             "version": version,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The server of this document."}],
         "paths": paths,
         "components": {
             **cloud_eye["components"],
@@ -95,18 +113,43 @@ def openapi_document(services: Sequence[ServiceDescriptor], version: str) -> Doc
     }
 
 
-def _add_message(descriptor: Descriptor, schemas: Document) -> None:
+def _add_message(descriptor: Descriptor, schemas: Document, comments: Mapping[str, str], *, is_reply: bool) -> None:
     if descriptor.full_name in _WELL_KNOWN or descriptor.full_name in schemas:
         return
-    schema: Document = {"type": "object", "properties": {}, "additionalProperties": False}
+    schema: Document = {"type": "object", "description": comments[descriptor.full_name], "properties": {}}
     schemas[descriptor.full_name] = schema
+    if is_reply:
+        required = [name for name in ALWAYS_WRITTEN if ALWAYS_WRITTEN.issubset(descriptor.fields_by_name)]
+    else:
+        required = _required(descriptor, comments)
+        schema["additionalProperties"] = False
+    if required:
+        schema["required"] = sorted(required)
     for field in descriptor.fields:
-        schema["properties"][field.name] = _field_schema(field)
-        if field.message_type is not None:
-            _add_message(field.message_type, schemas)
+        schema["properties"][field.name] = {**_field_schema(field), "description": comments[field.full_name]}
+        value = _map_value(field) or field
+        if value.message_type is not None:
+            _add_message(value.message_type, schemas, comments, is_reply=is_reply)
+
+
+def _required(descriptor: Descriptor, comments: Mapping[str, str]) -> list[str]:
+    """Return the fields whose comments say so. Of the members of a oneof any may be given."""
+    return [
+        field.name
+        for field in descriptor.fields
+        if field.containing_oneof is None and re.search(r"\bRequired\b", comments[field.full_name])
+    ]
+
+
+def _map_value(field: FieldDescriptor) -> FieldDescriptor | None:
+    """Return the values of a map field, or None."""
+    message = field.message_type
+    return message.fields_by_name["value"] if message is not None and message.GetOptions().map_entry else None
 
 
 def _field_schema(field: FieldDescriptor) -> Document:
+    if (value := _map_value(field)) is not None:
+        return {"type": "object", "additionalProperties": _field_schema(value)}
     if field.message_type is not None:
         schema = _message_schema(field.message_type)
     elif field.enum_type is not None:
@@ -149,9 +192,16 @@ def _collector_operation() -> Document:
                 "description": "A second delivery with the same key stores nothing new.",
             },
         ],
-        "requestBody": {"required": True, "content": {"*/*": {"schema": {}}}},
+        "requestBody": {
+            "required": True,
+            "description": "The payload, in the format of the webhook's parser: JSON of any Content-Type, or a form.",
+            "content": {
+                "application/json": {"schema": {"oneOf": [_ANY_OBJECT, {"type": "array", "items": _ANY_OBJECT}]}},
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            },
+        },
         "responses": {
-            "200": _json_response("Stored and journalled.", {"type": "object", "maxProperties": 0}),
+            "200": _json_response("Stored and journalled.", _ANY_OBJECT),
             **_failures(("400", "403", "404", "408", "409", "413", "429", "500", "503")),
         },
     }
@@ -159,7 +209,7 @@ def _collector_operation() -> Document:
 
 def _own_paths() -> Document:
     def get(summary: str, operation_id: str, **more: Document) -> Document:
-        response = _json_response("OK.", {"type": "object"})
+        response = _json_response("OK.", _ANY_OBJECT)
         return {
             "get": {
                 "operationId": operation_id,
@@ -170,7 +220,7 @@ def _own_paths() -> Document:
             }
         }
 
-    not_ready = _json_response("Events cannot be stored.", {"type": "object"})
+    not_ready = _json_response("Events cannot be stored.", _ANY_OBJECT)
     return {
         "/healthz": get("Check that the process answers.", "healthz"),
         "/readyz": get("Check that events can be stored.", "readyz", **{"503": not_ready}),

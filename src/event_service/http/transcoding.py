@@ -173,11 +173,14 @@ def read_message(body: bytes, message: Message) -> Message:
         raise InvalidArgument.at("body", "is nested too deeply") from None
 
 
+ALWAYS_WRITTEN = {"results", "total_count"}
+"""Fields of a list that are written even if they are empty."""
+
+
 def write_message(message: Message) -> dict[str, Any]:
     """Return the JSON form of a reply. A list has `results` and `total_count` even if empty."""
     value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    fields = message.DESCRIPTOR.fields_by_name
-    if "results" in fields and "total_count" in fields:
+    if ALWAYS_WRITTEN.issubset(message.DESCRIPTOR.fields_by_name):
         value = {"results": [], "total_count": 0, **value}
     return value
 

@@ -1,6 +1,7 @@
 """A webhook: the address a monitoring tool delivers to, and the parser of its payload."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,14 @@ LONGEST_DUPLICATE_TIME = 315_360_000
 
 AUTO_RESOLVE = "auto_resolve_hours"
 """The option of a webhook after which an open alert without events is resolved; 0 = never."""
+
+
+_SECRET_NAME = re.compile(r"secret|passw(?:or)?d|token|api_?key|credential|private_?key", re.IGNORECASE)
+
+
+def is_secret_name(option: str) -> bool:
+    """Return True for names of options that hold a secret."""
+    return bool(_SECRET_NAME.search(option))
 
 
 class WebhookState(StrEnum):

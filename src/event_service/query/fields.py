@@ -2,11 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from event_service.errors import QueryError
+from event_service.model.webhook import is_secret_name
 
 MAX_KEY_LENGTH = 1024
 MAX_KEY_DEPTH = 90
@@ -84,6 +85,7 @@ class FieldSet:
         refused: fields that no query may name.
         unsearchable: fields that may be selected, but not filtered, sorted or counted, since they hold a secret in
             databases that upstream wrote.
+        holds_secret: returns True for paths below a field that are unsearchable too.
     """
 
     resource: str
@@ -95,6 +97,7 @@ class FieldSet:
     references: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     unsearchable: frozenset[str] = frozenset()
+    holds_secret: Callable[[tuple[str, ...]], bool] = lambda _parts: False
 
     def resolve(self, key: object, at: str, *, select: bool = False) -> FieldPath:
         """Return the field of a key.
@@ -140,6 +143,8 @@ class FieldSet:
         root = parts[0]
         if root in self.refused or (root in self.unsearchable and not select):
             raise QueryError.at(at, f"{root!r} cannot be queried")
+        if not select and self.holds_secret(parts):
+            raise QueryError.at(at, f"{'.'.join(parts)!r} cannot be queried: it may hold a secret")
         if len(parts) == 1 and root in self.references:
             return FieldPath((root,), FieldKind.REFERENCE)
         kind = self.kinds.get(root)
@@ -266,6 +271,14 @@ ALERT_FIELDS = FieldSet(
 )
 """AlertInfo of spaceone.api.monitoring.v1."""
 
+
+def _holds_secret_option(parts: tuple[str, ...]) -> bool:
+    """Return True for a secret option of a webhook, and for fields that contain all options."""
+    return ("plugin_info", "options")[: len(parts)] == parts or (
+        parts[:2] == ("plugin_info", "options") and is_secret_name(parts[2])
+    )
+
+
 WEBHOOK_FIELDS = FieldSet(
     resource="Webhook",
     kinds={
@@ -289,5 +302,6 @@ WEBHOOK_FIELDS = FieldSet(
     references=frozenset({"_id"}),
     refused=frozenset({"access_key"}),
     unsearchable=frozenset({"webhook_url"}),
+    holds_secret=_holds_secret_option,
 )
 """WebhookInfo of spaceone.api.monitoring.v1. Upstream stores the access key in clear, in webhook_url too."""

@@ -10,7 +10,6 @@ Secrets are not logged. Should one get into a record nevertheless (a URI in a dr
 it is redacted here: in texts, fields and tracebacks.
 """
 
-import json
 import logging
 import re
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from event_service.printable import printable, printable_json, printable_lines
 from event_service.telemetry.request import request_id, trace_id
 
 # The standard attributes of a record; all others were given as `extra`.
@@ -127,21 +127,22 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in _fields(record).items() if name not in entry}
         if trace := _trace(record):
             entry["exception"] = trace
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return printable_json(entry)
 
 
 class HumanFormatter(logging.Formatter):
-    """Formats `21:04:05 WARNING a delivery was refused webhook_id=webhook-1`, in colour."""
+    """Formats `21:04:05 WARNING a delivery was refused webhook_id=webhook-1`, in colour; control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         color = _COLORS.get(record.levelname, "0")
-        text = f"\x1b[2m{clock}\x1b[0m \x1b[{color}m{record.levelname:<7}\x1b[0m {redact(record.getMessage())}"
+        message = printable(redact(record.getMessage()))
+        text = f"\x1b[2m{clock}\x1b[0m \x1b[{color}m{record.levelname:<7}\x1b[0m {message}"
         for name, value in _fields(record).items():
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            text += f" \x1b[2m{name}=\x1b[0m{shown}"
+            shown = printable(value) if isinstance(value, str) else printable_json(value)
+            text += f" \x1b[2m{printable(name)}=\x1b[0m{shown}"
         trace = _trace(record)
-        return f"{text}\n{trace}" if trace else text
+        return f"{text}\n{printable_lines(trace)}" if trace else text
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -7,11 +7,11 @@ with the mask keeps the stored secret.
 
 import base64
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from event_service.errors import Internal, InvalidArgument
+from event_service.model.webhook import is_secret_name
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
 
@@ -20,12 +20,10 @@ PREFIX = "encrypted:"
 
 Options = Mapping[str, Any]
 
-_SECRET_NAME = re.compile(r"secret|passw(?:or)?d|token|api_?key|credential|private_?key", re.IGNORECASE)
-
 
 def is_secret(name: str, value: Any) -> bool:
     """Return True if replies must mask this option; booleans and null reveal nothing."""
-    return bool(_SECRET_NAME.search(name)) and not isinstance(value, bool) and value is not None
+    return is_secret_name(name) and not isinstance(value, bool) and value is not None
 
 
 def masked(options: Options) -> dict[str, Any]:

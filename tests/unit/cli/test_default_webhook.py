@@ -35,8 +35,16 @@ def test_damaged_file_is_reported(tmp_path: Path, content: str) -> None:
         default_webhook.read(tmp_path)
 
 
+def test_key_not_in_lines_for_logs(tmp_path: Path) -> None:
+    lines = "\n".join(quickstart.lines_without_key(WEBHOOK, tmp_path))
+    assert WEBHOOK.webhook_id in lines
+    assert str(default_webhook.path_in(tmp_path)) in lines
+    assert WEBHOOK.access_key not in lines
+    assert WEBHOOK.webhook_url not in lines
+
+
 def test_commands_are_quoted_for_a_shell() -> None:
-    lines = quickstart.lines_for(WEBHOOK, "127.0.0.1:50051").splitlines()
+    lines = quickstart.lines_for(WEBHOOK, "127.0.0.1:50051")
     create = next(line for line in lines if line.endswith("Event/create"))
     words = shlex.split(create)
     sent = json.loads(words[words.index("-d") + 1])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf import empty_pb2, struct_pb2
 
+from event_service._gen.event_service.v1 import events_pb2, ingest_pb2, webhooks_pb2
 from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
@@ -17,6 +18,12 @@ from event_service.wire.json_text import LARGE_BODY
 from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
+ALL_SERVICES = [
+    *SERVICES,
+    events_pb2.DESCRIPTOR.services_by_name["Events"],
+    ingest_pb2.DESCRIPTOR.services_by_name["Ingest"],
+    webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"],
+]
 LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 
@@ -247,7 +254,7 @@ async def test_openapi_document_lists_all_routes() -> None:
 
 
 def test_openapi_references_resolve() -> None:
-    document = openapi_document(SERVICES, "1.2.3")
+    document = openapi_document(ALL_SERVICES, "1.2.3")
     components = document["components"]
     names = {f"#/components/{kind}/{name}" for kind in components for name in components[kind]}
 
@@ -262,7 +269,62 @@ def test_openapi_references_resolve() -> None:
                 follow(member)
 
     follow(document)
-    query = document["components"]["schemas"]["spaceone.api.monitoring.v1.EventQuery"]["properties"]
-    assert query["query"] == {"$ref": "#/components/schemas/spaceone.api.core.v2.Query"}
-    state = document["components"]["schemas"]["spaceone.api.monitoring.v1.WebhookInfo"]["properties"]["state"]
-    assert state == {"type": "string", "enum": ["NONE", "ENABLED", "DISABLED"]}
+
+
+def schema(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = openapi_document(ALL_SERVICES, "1.2.3")["components"]["schemas"][name]
+    return found
+
+
+def test_openapi_fields_have_types_and_descriptions() -> None:
+    query = schema("spaceone.api.monitoring.v1.EventQuery")["properties"]["query"]
+    assert query["$ref"] == "#/components/schemas/spaceone.api.core.v2.Query"
+    assert query["description"] == "Conditions, order, page and fields."
+    event = schema("spaceone.api.monitoring.v1.EventInfo")["properties"]
+    assert event["raw_data"]["additionalProperties"] is True
+    state = schema("spaceone.api.monitoring.v1.WebhookInfo")["properties"]["state"]
+    assert (state["type"], state["enum"]) == ("string", ["NONE", "ENABLED", "DISABLED"])
+    ignored = schema("event_service.v1.StatisticsResponse")["properties"]["ignored"]
+    assert ignored["additionalProperties"] == {"type": "string", "format": "uint64"}
+    total = schema("spaceone.api.monitoring.v1.WebhookRequests")["properties"]["total"]
+    assert (total["type"], total["format"]) == ("string", "int64")
+
+
+def test_openapi_is_complete_for_generators() -> None:
+    document = openapi_document(ALL_SERVICES, "1.2.3")
+    assert document["servers"]
+
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            if value.get("type") == "array":
+                assert "items" in value, path
+            if value.get("type") == "object":
+                assert {"properties", "additionalProperties"} & value.keys(), path
+            for name, member in value.items():
+                check(member, f"{path}/{name}")
+        elif isinstance(value, list):
+            for member in value:
+                check(member, path)
+
+    check(document, "")
+    for path in document["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "requestBody" in operation:
+                assert "application/json" in operation["requestBody"]["content"]
+
+
+def test_openapi_names_required_fields_of_requests() -> None:
+    assert schema("spaceone.api.monitoring.v1.CreateWebhookRequest")["required"] == [
+        "name",
+        "plugin_info",
+        "project_id",
+    ]
+    assert schema("spaceone.api.monitoring.v1.EventRequest")["required"] == ["event_id"]
+    assert schema("spaceone.api.monitoring.v1.EventsInfo")["required"] == ["results", "total_count"]
+    assert "required" not in schema("spaceone.api.monitoring.v1.EventQuery")
+
+
+def test_openapi_closes_requests_only() -> None:
+    assert schema("spaceone.api.monitoring.v1.EventQuery")["additionalProperties"] is False
+    for name in ("EventInfo", "EventsInfo", "WebhookInfo", "WebhookPluginInfo"):
+        assert "additionalProperties" not in schema(f"spaceone.api.monitoring.v1.{name}")

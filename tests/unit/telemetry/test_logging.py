@@ -3,11 +3,14 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
 
-from event_service.telemetry.logging import redact, setup_logging
+from event_service.telemetry.logging import HumanFormatter, JsonFormatter, redact, setup_logging
+from tests.unit.reading_back import is_harmless, read_back, texts
 
 
 class Terminal(io.StringIO):
@@ -136,3 +139,17 @@ def test_client_disconnects_logged_by_grpc_are_dropped() -> None:
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == [
         "Unexpected [ValueError] raised by servicer method [/s.Event/get]"
     ]
+
+
+@given(text=texts)
+def test_log_lines_read_back(text: str) -> None:
+    record = logging.makeLogRecord({"name": "n", "levelname": "INFO", "msg": text, "webhook_name": text, "ids": [text]})
+    line = JsonFormatter().format(record)
+    entry = json.loads(line)
+    assert (entry["message"], entry["webhook_name"], entry["ids"]) == (redact(text), redact(text), [redact(text)])
+    assert is_harmless(line)
+    assert "\n" not in line
+    human = re.sub("\x1b\\[[0-9;]*m", "", HumanFormatter().format(record))
+    assert is_harmless(human)
+    assert "\n" not in human
+    assert read_back(human.partition(" webhook_name=")[2].partition(" ids=[")[0]) == redact(text)

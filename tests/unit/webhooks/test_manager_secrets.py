@@ -16,6 +16,11 @@ from tests.contract.mongomock_database import make_database
 
 SCOPE = Scope("d-1", "ws-1")
 OPTIONS = {"sentry_client_secret": "s-1", "pagerduty_secrets": ["p-1"], "timezone": "UTC"}
+SECRET_PATHS = (
+    "plugin_info.options.sentry_client_secret",
+    "plugin_info.options.pagerduty_secrets",
+    "plugin_info.options.pagerduty_secrets.0",
+)
 
 
 class Remote:
@@ -91,11 +96,26 @@ async def test_replies_mask_secrets(manager):
     for only in ("plugin_info", "plugin_info.options", "plugin_info.options.sentry_client_secret"):
         (row,) = (await manager.list(SCOPE, {"only": [only]}, {})).rows
         assert row["plugin_info"]["options"]["sentry_client_secret"] == MASK
+
+
+@pytest.mark.parametrize("key", ["plugin_info", "plugin_info.options", *SECRET_PATHS])
+async def test_stat_refuses_secrets(manager, database, key):
+    await create(manager)
+    # As upstream stores them: not encrypted.
+    database["webhook"].update_many({}, {"$set": {"plugin_info.options": OPTIONS}})
+    group = {"keys": [{"k": "webhook_id", "n": "id"}], "fields": [{"k": key, "n": "o", "o": "push"}]}
     for query in (
-        {"distinct": "plugin_info.options.sentry_client_secret"},
-        {"aggregate": [{"group": {"keys": [{"k": "plugin_info.options", "n": "o"}], "fields": []}}]},
+        {"distinct": key},
+        {"aggregate": [{"group": {"keys": [{"k": key, "n": "o"}], "fields": []}}]},
+        {"aggregate": [{"group": group}]},
+        {"aggregate": [{"project": {"fields": [{"k": key, "n": "o"}]}}]},
+        {"aggregate": [{"unwind": {"path": key}}]},
+        {"filter": [{"k": key, "v": "s", "o": "contain"}], "aggregate": [{"count": {"name": "n"}}]},
     ):
-        assert "s-1" not in json.dumps(await manager.stat(SCOPE, query))
+        with pytest.raises(InvalidArgument, match="cannot be queried"):
+            await manager.stat(SCOPE, query)
+    counted = {"aggregate": [{"group": {"keys": [{"k": "plugin_info.options.timezone", "n": "z"}], "fields": []}}]}
+    assert await manager.stat(SCOPE, counted) == {"results": [{"z": "UTC"}]}
 
 
 async def test_secrets_not_filterable(manager):
@@ -105,7 +125,8 @@ async def test_secrets_not_filterable(manager):
         [{"k": "plugin_info.options.sentry_client_secret", "v": "^s-", "o": "regex"}],
         [{"k": "plugin_info.options.pagerduty_secrets", "v": "p-1", "o": "contain"}],
     ):
-        assert (await manager.list(SCOPE, {"filter": filters}, {})).rows == []
+        with pytest.raises(InvalidArgument, match="may hold a secret"):
+            await manager.list(SCOPE, {"filter": filters}, {})
 
 
 async def test_parsers_get_decrypted_secrets(manager):

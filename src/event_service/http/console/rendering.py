@@ -1,4 +1,7 @@
-"""Templates as responses. All values are escaped, and the headers forbid all scripts but the console's own."""
+"""Templates as responses.
+
+All values are made printable and escaped for HTML, and the headers forbid all scripts but the console's own.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,8 @@ from typing import Any
 
 import jinja2
 from starlette.responses import HTMLResponse, Response
+
+from event_service.printable import printable_lines
 
 _PACKAGE = "event_service.http.console"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
@@ -48,8 +53,14 @@ HTMX_CONFIG = json.dumps(
 )
 
 
+class Verbatim(str):
+    """Text that templates do not pass through `printable_lines`: values of form fields, and JSON."""
+
+    __slots__ = ()
+
+
 class Renderer:
-    """The Jinja environment of the templates.
+    """The Jinja environment of the templates. Text values are made printable and escaped for HTML.
 
     Args:
         common: values available in every template.
@@ -59,10 +70,12 @@ class Renderer:
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader(_PACKAGE),
             autoescape=True,
+            finalize=_finalize,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.filters["verbatim"] = Verbatim
         self._templates.globals.update({"htmx_config": HTMX_CONFIG, **common})
 
     def text(self, template: str, values: Mapping[str, Any]) -> str:
@@ -72,6 +85,10 @@ class Renderer:
     def page(self, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """Return a template as a response."""
         return HTMLResponse(self.text(template, values), status, HEADERS)
+
+
+def _finalize(value: Any) -> Any:
+    return printable_lines(value) if type(value) is str else value
 
 
 def asset(name: str, known_tags: str = "") -> Response | None:

@@ -96,13 +96,13 @@ class _SessionPages:
         fields = await self._pages.form(request)
         credentials = [fields.get(name, "").strip() for name in ("token", "domain_id", "workspace_id")]
         next_url = _local_url(fields.get("next", ""))
+        response = RedirectResponse(next_url, 303, HEADERS)
         try:
             scope_of(self._pages.sessions.check(request, *credentials))
+            self._pages.sessions.sign_in(request, response, *credentials)
         except EventServiceError as error:
             values = {"fault": error, "next": next_url}
             return self._pages.page(request, "sign_in.html", values, error.http_status)
-        response = RedirectResponse(next_url, 303, HEADERS)
-        self._pages.sessions.sign_in(request, response, *credentials)
         return response
 
     async def sign_out(self, request: Request) -> Response:

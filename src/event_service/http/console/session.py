@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from event_service.errors import PermissionDenied
+from event_service.errors import InvalidArgument, PermissionDenied
 from event_service.http.authentication import RequestAuthenticator
 from event_service.identity.principal import Principal
 from event_service.settings import Settings
@@ -20,6 +20,8 @@ TOKEN_COOKIE = "event_service_token"  # noqa: S105 - the name of a cookie
 DOMAIN_COOKIE = "event_service_domain"
 WORKSPACE_COOKIE = "event_service_workspace"
 FORM_COOKIE = "event_service_form"
+# RFC 6265bis, 5.7: browsers ignore cookies whose name and value are longer.
+_COOKIE_BYTES = 4096
 FORM_FIELD = "form_token"
 
 
@@ -54,7 +56,17 @@ class Sessions:
         )
 
     def sign_in(self, request: Request, response: Response, token: str, domain_id: str, workspace_id: str) -> None:
-        """Set cookies with the token that end with the browser's session."""
+        """Set cookies with the token that end with the browser's session.
+
+        Raises:
+            InvalidArgument: browsers would drop the cookie.
+        """
+        if len(TOKEN_COOKIE) + len(token) > _COOKIE_BYTES:
+            most = _COOKIE_BYTES - len(TOKEN_COOKIE)
+            raise InvalidArgument(
+                f"The token has {len(token)} bytes, but browsers keep cookies of at most {most}. Use a token with "
+                "fewer projects, or the API."
+            )
         self._keep(request, response, TOKEN_COOKIE, token)
         self._keep(request, response, DOMAIN_COOKIE, domain_id)
         self._keep(request, response, WORKSPACE_COOKIE, workspace_id)

@@ -1,12 +1,13 @@
 """Events as the templates show them, and the templates' formats."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.http.console.rendering import Verbatim
+from event_service.printable import printable_json
 from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
@@ -79,7 +80,7 @@ def event_row(wire: bytes, names: Mapping[str, str]) -> EventRow:
 def event_view(wire: bytes, names: Mapping[str, str]) -> EventView:
     """Decode EventInfo bytes to an event with all fields."""
     event = event_pb2.EventInfo.FromString(wire)
-    raw = json.dumps(struct_to_dict(event.raw_data), indent=2, ensure_ascii=False)
+    raw = printable_json(struct_to_dict(event.raw_data), indent=2)
     named = ("event_id", "event_key", "rule", "provider", "account", "image_url", "occurred_at", "created_at")
     ids = ("alert_id", "webhook_id", "project_id", "workspace_id", "domain_id")
     return EventView(
@@ -87,7 +88,7 @@ def event_view(wire: bytes, names: Mapping[str, str]) -> EventView:
         description=event.description,
         fields=tuple((name, getattr(event, name)) for name in (*named, *ids) if getattr(event, name)),
         additional=tuple((name, _text(value)) for name, value in struct_to_dict(event.additional_info).items()),
-        raw=raw[:_SHOWN_RAW],
+        raw=Verbatim(raw[:_SHOWN_RAW]),
         raw_cut=len(raw) > _SHOWN_RAW,
     )
 
@@ -115,7 +116,7 @@ def _moment(text: str) -> datetime:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else Verbatim(printable_json(value))
 
 
 def number(value: float) -> str:

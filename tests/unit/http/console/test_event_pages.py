@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given, settings
 
 from event_service.errors import Unavailable
 from event_service.http.console import charts
@@ -19,6 +20,7 @@ from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from tests.unit.http.console.console import Console, busy_webhook, event
 from tests.unit.http.fakes import TOKEN, FakeEvents
+from tests.unit.reading_back import is_harmless, read_back, texts
 
 SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
@@ -35,6 +37,19 @@ class Elements(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+
+
+class Contents(HTMLParser):
+    """The texts of a page's elements."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
 
 
 def assert_inert(page: str) -> None:
@@ -103,6 +118,29 @@ async def test_payloads_are_escaped() -> None:
             assert "{{7*7}}" in answer.text
             assert_inert(answer.text)
         assert "&lt;b&gt;not JSON" in answer.text
+
+
+@settings(deadline=None, max_examples=10)
+@given(text=texts, name=texts)
+def test_texts_read_back(text: str, name: str) -> None:
+    async def get() -> list[str]:
+        shown = event(
+            title=text, description=f" {text}", resources=[text], rule=text, raw_data={text: text},
+            additional_info={name: text}, alert_id="a",
+        )  # fmt: skip
+        async with Console(events=FakeEvents([shown])).client() as client:
+            return [(await client.get(path)).text for path in ("/", "/events/event-1", f"/?q={quote(text)}")]
+
+    rows, page, found = asyncio.run(get())
+    assert is_harmless(rows + page)
+    contents = Contents(page)
+    for shown in (text, f" {text}", name):
+        assert shown in ["\n".join(map(read_back, one.split("\n"))) for one in contents.texts] or not shown
+    (raw,) = (one for one in contents.texts if one.startswith("{\n"))
+    assert json.loads(raw) == {text: text}
+    # The form keeps what was typed.
+    values = [attributes["value"] for _, attributes in Elements(found).found if attributes.get("name") == "q"]
+    assert values == [text.strip()]
 
 
 async def test_form_becomes_a_query() -> None:

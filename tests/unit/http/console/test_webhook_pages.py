@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from event_service.errors import AlreadyExists
+from event_service.http.console.session import TOKEN_COOKIE
 from event_service.identity.principal import Role
 from event_service.model.webhook import PluginInfo
 from tests.unit.http.console.console import Console, busy_webhook, webhook
@@ -161,6 +162,18 @@ async def test_partial_requests_redirect_the_whole_page_to_sign_in(path: str) ->
     assert answer.headers["hx-redirect"] == "/sign-in?next=%2F%3Frange%3D7d"
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.text == "event: sign-in\ndata: \n\n"
+
+
+async def test_token_too_big_for_a_cookie_is_refused() -> None:
+    console = Console(auth="jwt")
+    console.authenticator.needs_token = False
+    async with console.client() as client:
+        form = await form_token(client, "/sign-in")
+        for size, status in ((4096 - len(TOKEN_COOKIE), 303), (4097 - len(TOKEN_COOKIE), 400)):
+            answer = await client.post("/sign-in", data={"form_token": form, "token": "t" * size})
+            assert answer.status_code == status
+    assert "browsers keep cookies of at most" in answer.text
+    assert "set-cookie" not in answer.headers
 
 
 async def test_sign_in_and_sign_out() -> None:

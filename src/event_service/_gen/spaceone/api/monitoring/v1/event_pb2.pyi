@@ -32,12 +32,12 @@ class CreateEventRequest(_message.Message):
     ACCESS_KEY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """Id of the webhook."""
+    """Id of the webhook. Required."""
     access_key: _builtins.str
-    """Its access key, as returned once by Webhook.create."""
+    """Its access key, as returned once by Webhook.create. Required."""
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
-        """The payload, in the format of the webhook's parser. Any JSON object; raw_data equals it."""
+        """The payload, in the format of the webhook's parser. Any JSON object; raw_data equals it. Required."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class EventRequest(_message.Message):
 
     EVENT_ID_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
-    """`event-` and 12 hexadecimal digits."""
+    """`event-` and 12 hexadecimal digits. Required."""
     def __init__(
         self,
         *,
@@ -285,7 +285,7 @@ class EventStatQuery(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def query(self) -> _query_pb2.StatisticsQuery:
-        """Conditions and stages."""
+        """Conditions and stages. Required."""
 
     def __init__(
         self,

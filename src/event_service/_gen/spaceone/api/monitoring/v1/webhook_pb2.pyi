@@ -125,12 +125,12 @@ class CreateWebhookRequest(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """A display name."""
+    """A display name. Required."""
     project_id: _builtins.str
-    """The project its events belong to."""
+    """The project its events belong to. Required."""
     @_builtins.property
     def plugin_info(self) -> Global___WebhookPluginInfo:
-        """The parser of its payloads."""
+        """The parser of its payloads. Required."""
 
     @_builtins.property
     def tags(self) -> _struct_pb2.Struct:
@@ -162,7 +162,7 @@ class UpdateWebhookRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """The webhook."""
+    """The webhook. Required."""
     name: _builtins.str
     """Its new name."""
     @_builtins.property
@@ -218,7 +218,7 @@ class UpdateWebhookPluginRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     UPGRADE_MODE_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """The webhook."""
+    """The webhook. Required."""
     version: _builtins.str
     """Another version of the remote parser."""
     upgrade_mode: Global___UpdateWebhookPluginRequest.UpgradeMode.ValueType
@@ -251,7 +251,7 @@ class WebhookRequest(_message.Message):
 
     WEBHOOK_ID_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
-    """`webhook-` and 12 hexadecimal digits."""
+    """`webhook-` and 12 hexadecimal digits. Required."""
     def __init__(
         self,
         *,
@@ -474,7 +474,7 @@ class WebhookStatQuery(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def query(self) -> _query_pb2.StatisticsQuery:
-        """Conditions and stages."""
+        """Conditions and stages. Required."""
 
     def __init__(
         self,
