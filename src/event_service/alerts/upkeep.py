@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from event_service.alerts.changes import AlertChanges
@@ -16,7 +16,7 @@ from event_service.concurrency.background_task import BackgroundTask, Stopping
 from event_service.errors import NotFound
 from event_service.model.condition import Condition
 from event_service.store.alerts import StoredAlert
-from event_service.store.open_alerts import OpenAlerts, StaleAlert
+from event_service.store.open_alerts import OpenAlerts, OpenCount, StaleAlert
 from event_service.wire.timestamps import utc_now
 
 INTERVAL = 30.0  # seconds
@@ -33,7 +33,8 @@ class AlertUpkeep:
     """The upkeep of one service.
 
     Args:
-        set_open: called with the number of open alerts by (severity, webhook_id or OTHER).
+        show: called with the number of open alerts by (severity, webhook_id or OTHER), and the age of the oldest in
+            seconds by severity.
         interval: seconds between two rounds.
     """
 
@@ -41,14 +42,14 @@ class AlertUpkeep:
         self,
         open_alerts: OpenAlerts,
         changes: AlertChanges,
-        set_open: Callable[[Mapping[tuple[str, str], int]], None],
+        show: Callable[[Mapping[tuple[str, str], int], Mapping[str, float]], None],
         *,
         clock: Callable[[], datetime] = utc_now,
         interval: float = INTERVAL,
     ) -> None:
         self._open_alerts = open_alerts
         self._changes = changes
-        self._set_open = set_open
+        self._show = show
         self._clock = clock
         self._interval = interval
 
@@ -65,7 +66,8 @@ class AlertUpkeep:
         resolved = sum(self._expire(alert) for alert in self._open_alerts.stale(self._clock()))
         if resolved:
             _log.info("resolved alerts without news", extra={"alerts": resolved})
-        self._set_open(bounded(self._open_alerts.counts()))
+        counts = self._open_alerts.counts()
+        self._show(bounded(counts), oldest(counts, self._clock()))
         return resolved
 
     def _run(self, stopping: Stopping) -> None:
@@ -91,13 +93,22 @@ class AlertUpkeep:
             return False
 
 
-def bounded(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    """Return the counts with all but MOST_WEBHOOKS webhooks under OTHER."""
+def bounded(counts: Sequence[OpenCount]) -> dict[tuple[str, str], int]:
+    """Return the numbers by (severity, webhook_id), with all but MOST_WEBHOOKS webhooks under OTHER."""
     totals: Counter[str] = Counter()
-    for (_, webhook_id), number in counts.items():
-        totals[webhook_id] += number
+    for one in counts:
+        totals[one.webhook_id] += one.number
     named = {webhook_id for webhook_id, _ in totals.most_common(MOST_WEBHOOKS) if webhook_id}
     shown: Counter[tuple[str, str]] = Counter()
-    for (severity, webhook_id), number in counts.items():
-        shown[severity, webhook_id if webhook_id in named else OTHER] += number
+    for one in counts:
+        shown[one.severity, one.webhook_id if one.webhook_id in named else OTHER] += one.number
     return dict(shown)
+
+
+def oldest(counts: Sequence[OpenCount], now: datetime) -> dict[str, float]:
+    """Return the age of the oldest open alert in seconds, by severity."""
+    ages: dict[str, float] = {}
+    for one in counts:
+        if one.oldest is not None:
+            ages[one.severity] = max(ages.get(one.severity, 0.0), (now - one.oldest).total_seconds())
+    return ages

@@ -226,6 +226,8 @@ def _higher(known: str, other: Severity) -> str:
 def _union(known: tuple[str, ...], others: Sequence[str]) -> tuple[str, ...]:
     if not others:
         return known
+    if not known:
+        return tuple(dict.fromkeys(others))[:MOST_RESOURCES]
     new = [name for name in dict.fromkeys(others) if name not in known][: MOST_RESOURCES - len(known)]
     return (*known, *new) if new else known
 

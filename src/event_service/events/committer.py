@@ -81,7 +81,7 @@ class _Changes:
         events: with the create of each.
         records: to be written.
         recorded: the idempotency records that exist, by record_id.
-        activities: the events of each alert.
+        activities: the events that join each alert.
         progress: `done` and `stored` of each create after the transaction.
     """
 
@@ -186,12 +186,10 @@ class Committer:
                 for alert in changes.opened:
                     if alert.reference.object_id in self._leftovers:
                         self._alerts.remove(alert.reference.object_id, session)
-                self._alerts.open(changes.opened, changes.activities, session)
+                self._alerts.open(changes.opened, session)
                 self._conditions.save([changes.rows[name] for name in changes.touched], changes.known, session)
                 self._events.insert([_row(entry) for _, entry in changes.events], session)
-                opened = {alert.reference for alert in changes.opened}
-                joined = (one for one in changes.activities.values() if one.alert not in opened)
-                self._alerts.change(joined, changes.resolutions, session)
+                self._alerts.change(changes.activities.values(), changes.resolutions, session)
                 self._records.save(changes.records, changes.recorded, session)
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
@@ -282,7 +280,7 @@ class Committer:
         entry.decision = decision
         if decision.stored:
             changes.events.append((request, entry))
-            if decision.alert is not None:
+            if decision.alert is not None and decision.opens is None:
                 _count(changes, decision.alert, event, before, changes.rows[entry.condition_id])
 
     def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
@@ -306,7 +304,7 @@ class Committer:
         changes.rows[suppressing_id] = row
         changes.touched[suppressing_id] = None
         _follow(changes, replace(entry, condition_id=suppressing_id), draft, decision)
-        return Decision(event.draft.event_type, decision.alert)
+        return Decision(event.draft.event_type, decision.alert, opens=decision.opens)
 
     def _read(self, first: Mapping[str, PendingEvent], changes: _Changes, session: Session) -> None:
         """Read conditions; new ones take over the alert of an upstream database.
@@ -338,10 +336,12 @@ class Committer:
                     newest_recovery_at=resolved_at,
                 )
             changes.rows[condition_id] = row
-        self._read_runs([changes.rows[condition_id] for condition_id in first], changes, session)
+        if known or past:
+            self._read_runs(first, changes, session)
 
-    def _read_runs(self, rows: Iterable[Condition], changes: _Changes, session: Session) -> None:
+    def _read_runs(self, condition_ids: Iterable[str], changes: _Changes, session: Session) -> None:
         """Complete rows of earlier versions, and those that took over an alert, with its severity and resources."""
+        rows = map(changes.rows.__getitem__, condition_ids)
         unknown = {row.condition_id: row.alert for row in rows if row.is_open and not row.severity and row.alert}
         runs = self._alerts.runs(unknown.values(), session) if unknown else {}
         for condition_id, alert in unknown.items():
@@ -358,18 +358,17 @@ def _follow(changes: _Changes, entry: PendingEvent, draft: EventDraft, decision:
 
 
 def _count(changes: _Changes, alert: AlertReference, event: Event, before: Condition, after: Condition) -> None:
-    """Add an event to the activity of its alert."""
+    """Add an event to those that join its alert."""
     activity = changes.activities.get(alert)
     if activity is None:
         activity = changes.activities[alert] = AlertActivity(alert, event.created_at)
     elif event.created_at > activity.last_event_at:
         activity.last_event_at = event.created_at
     activity.events += 1
-    if before.alert == alert:  # not opened by this event
-        if after.severity != before.severity:
-            activity.severity = after.severity
-        if after.resources is not before.resources:
-            activity.resources = after.resources
+    if after.severity != before.severity:
+        activity.severity = after.severity
+    if after.resources is not before.resources:
+        activity.resources = after.resources
 
 
 def _new_alert(entry: PendingEvent, draft: EventDraft, decision: Decision) -> Alert:

@@ -150,7 +150,7 @@ class Alert(NamedTuple):
 
 @dataclass(slots=True)
 class AlertActivity:
-    """The events that one batch adds to an alert.
+    """The events of one batch that join an alert.
 
     Attributes:
         events: their number.

@@ -20,8 +20,9 @@ _RESOURCE_FIELDS = ("resource_id", "resource_type", "name")
 
 
 def alert_document(alert: Alert, number: int) -> Document:
-    """Return the document of a new alert without events."""
-    return {
+    """Return the document of a new alert, with the event that opens it if it belongs to a condition."""
+    opened_at = alert.created_at
+    document: Document = {
         "_id": object_id_of(alert.reference.object_id),
         "alert_id": alert.reference.alert_id,
         ALERT_NUMBER: number,
@@ -42,13 +43,17 @@ def alert_document(alert: Alert, number: int) -> Document:
         "project_id": alert.project_id,
         "workspace_id": alert.workspace_id,
         "domain_id": alert.domain_id,
-        "created_at": alert.created_at,
-        "updated_at": alert.created_at,
+        "created_at": opened_at,
+        "updated_at": opened_at,
         "resolved_at": alert.resolved_at,
         CONDITION_ID: alert.condition_id,
-        EVENT_COUNT: 0,
-        FIRST_EVENT_AT: alert.created_at if alert.condition_id else None,
+        EVENT_COUNT: 1,
+        FIRST_EVENT_AT: opened_at,
+        LAST_EVENT_AT: opened_at,
     }
+    if not alert.condition_id:
+        document |= {EVENT_COUNT: 0, FIRST_EVENT_AT: None, LAST_EVENT_AT: None}
+    return document
 
 
 def resource_documents(names: Sequence[str]) -> list[Document]:

@@ -56,27 +56,18 @@ class AlertStore:
         self._numbers = AlertNumbers(database, timeout_ms)
         self._timeout_ms = timeout_ms
 
-    def open(
-        self, alerts: Sequence[Alert], activities: Mapping[AlertReference, AlertActivity], session: Session
-    ) -> None:
-        """Store new alerts.
-
-        Args:
-            activities: the events that they begin with.
+    def open(self, alerts: Sequence[Alert], session: Session) -> None:
+        """Store new alerts, each with the event that opens it.
 
         Raises:
             WriteRefused: the `_id` of an alert exists: see `remove`.
         """
-        documents = []
-        for alert, number in zip(alerts, self._numbers_for(alerts), strict=True):
-            document = alert_document(alert, number)
-            if activity := activities.get(alert.reference):
-                document |= _totals(activity)
-            documents.append(document)
-        insert_all(self._alerts, documents, session)
+        insert_all(self._alerts, list(map(alert_document, alerts, self._numbers_for(alerts))), session)
 
-    def _numbers_for(self, alerts: Sequence[Alert]) -> list[int]:
-        owners = Counter((alert.domain_id, alert.workspace_id) for alert in alerts)
+    def _numbers_for(self, alerts: Sequence[Alert]) -> Sequence[int]:
+        owners = Counter([(alert.domain_id, alert.workspace_id) for alert in alerts])
+        if len(owners) == 1:
+            return self._numbers.take(*next(iter(owners)), len(alerts))
         numbers = {owner: iter(self._numbers.take(*owner, count)) for owner, count in owners.items()}
         return [next(numbers[alert.domain_id, alert.workspace_id]) for alert in alerts]
 
@@ -208,11 +199,6 @@ def _addition(activity: AlertActivity) -> dict[str, Any]:
     if changed := _run(activity):
         update["$set"] = changed
     return update
-
-
-def _totals(activity: AlertActivity) -> dict[str, Any]:
-    at = activity.last_event_at
-    return {EVENT_COUNT: activity.events, LAST_EVENT_AT: at, "updated_at": at, **_run(activity)}
 
 
 def _run(activity: AlertActivity) -> dict[str, Any]:

@@ -17,6 +17,20 @@ _OPEN = {"$in": [state.value for state in AlertState if state is not AlertState.
 _MOST = 1000  # alerts without news of one webhook in one look-up
 
 
+class OpenCount(NamedTuple):
+    """Open alerts of one severity and webhook.
+
+    Attributes:
+        webhook_id: "" for alerts that people have created.
+        oldest: when the oldest was opened, aware UTC; None if unknown.
+    """
+
+    severity: str
+    webhook_id: str
+    number: int
+    oldest: datetime | None
+
+
 class StaleAlert(NamedTuple):
     """An open alert without news.
 
@@ -37,16 +51,17 @@ class OpenAlerts:
         self._webhooks = database[indexes.WEBHOOK]
         self._timeout_ms = timeout_ms
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Return the number of open alerts by (severity, webhook_id).
+    def counts(self) -> list[OpenCount]:
+        """Count open alerts by severity and webhook.
 
         Raises:
             Unavailable: the database failed.
         """
         group = {"_id": {"severity": "$severity", "webhook_id": "$webhook_id"}, "number": {"$sum": 1}}
+        group["oldest"] = {"$min": "$created_at"}
         with database_errors():
             rows = self._alerts.aggregate([{"$match": {"state": _OPEN}}, {"$group": group}], maxTimeMS=self._timeout_ms)
-            return {_labels(row["_id"]): row["number"] for row in rows}
+            return [_count(row) for row in rows]
 
     def stale(self, now: datetime) -> Iterator[StaleAlert]:
         """Yield open alerts whose newest event is older than their webhook's `auto_resolve_hours`.
@@ -72,5 +87,7 @@ class OpenAlerts:
                     yield StaleAlert(scope, row["alert_id"], before)
 
 
-def _labels(group: dict[str, Any]) -> tuple[str, str]:
-    return str(group.get("severity") or "NONE"), str(group.get("webhook_id") or "")
+def _count(row: dict[str, Any]) -> OpenCount:
+    group, oldest = row["_id"], row["oldest"]
+    severity, webhook_id = str(group.get("severity") or "NONE"), str(group.get("webhook_id") or "")
+    return OpenCount(severity, webhook_id, row["number"], oldest if isinstance(oldest, datetime) else None)

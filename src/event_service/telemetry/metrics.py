@@ -85,6 +85,9 @@ class Metrics:
         self._open_alerts = Gauge(
             "event_service_open_alerts", "Open alerts.", ["severity", "webhook"], registry=registry
         )
+        self._oldest_alert = Gauge(
+            "event_service_oldest_open_alert_seconds", "Age of the oldest open alert.", ["severity"], registry=registry
+        )
         # By reason: RECOVERED, SUPERSEDED, MANUAL, NO_NEWS. Counted by the replica that resolved them.
         self._alert_seconds = Histogram(
             "event_service_alert_seconds",
@@ -174,12 +177,15 @@ class Metrics:
         if failed:
             self._failed_commits.inc()
 
-    def open_alerts(self, counts: Mapping[tuple[str, str], int]) -> None:
-        """Set the numbers of open alerts by (severity, webhook)."""
-        # The labels that are left out are 0: webhooks and severities without open alerts.
+    def open_alerts(self, counts: Mapping[tuple[str, str], int], ages: Mapping[str, float]) -> None:
+        """Set the numbers of open alerts by (severity, webhook), and the age of the oldest in seconds by severity."""
+        # Webhooks and severities without open alerts are left out.
         self._open_alerts.clear()
         for labels, number in counts.items():
             self._open_alerts.labels(*labels).set(number)
+        self._oldest_alert.clear()
+        for severity, age in ages.items():
+            self._oldest_alert.labels(severity).set(age)
 
     def alert_resolved(self, reason: str, seconds: float) -> None:
         """Record the end of an alert."""
