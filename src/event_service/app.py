@@ -205,10 +205,9 @@ class App:
             return health_check.confirmed_at  # made after the gRPC server, whose status it sets
 
         watcher = Watcher(events, partial(ChangeStream, database["event"]), confirmed_at=confirmed_at)
-        alert_store = AlertStore(database, timeout_ms)
         changes = AlertChanges(
             transaction=partial(transaction, database),
-            alerts=alert_store,
+            alerts=AlertStore(database, timeout_ms),
             conditions=ConditionStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms),
             on_resolved=on_resolved(metrics),
@@ -216,6 +215,11 @@ class App:
         upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts)
         parts.callback(upkeep.start().stop)
         alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads)
+        alert_watcher = AlertWatcher(
+            alerts,
+            partial(ChangeStream, database["alert"], operations=("insert", "update")),
+            confirmed_at=confirmed_at,
+        )
 
         services = grpc_services(
             settings,
@@ -225,11 +229,7 @@ class App:
             parser,
             exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.reads.run),
             watcher=watcher,
-            alert_watcher=AlertWatcher(
-                alerts,
-                partial(ChangeStream, database["alert"], operations=("insert", "update")),
-                confirmed_at=confirmed_at,
-            ),
+            alert_watcher=alert_watcher,
         )
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
@@ -245,8 +245,8 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
-            alerts=alert_store,
-            threads=threads.reads,
+            alerts=alerts,
+            alert_watcher=alert_watcher,
             run_in_thread=threads.json.run,
         )
         self._http = http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))

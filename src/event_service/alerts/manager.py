@@ -61,13 +61,17 @@ class AlertManager:
             raise NotFound("alert_id", alert_id)
         return found
 
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str | int]) -> AlertPage:
+    async def list(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str | int], *, counted: bool = True
+    ) -> AlertPage:
         """Return matching alerts as fields of AlertInfo; see `query/list_query.py` for the language and its errors.
 
         Args:
             equals: the request's fields beside the query.
+            counted: False: total_count is only that of this page.
         """
-        return await self._threads.run(self._reader.list, scope, parse_list_query(query, equals, ALERT_FIELDS))
+        read = partial(self._reader.list, counted=counted)
+        return await self._threads.run(read, scope, parse_list_query(query, equals, ALERT_FIELDS))
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
