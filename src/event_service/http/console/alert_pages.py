@@ -1,12 +1,14 @@
 """The pages of alerts: the list of open ones, which the console opens on, one alert, and the changes by hand."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from cachetools import TTLCache
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -18,6 +20,7 @@ from event_service.errors import DeadlineExceeded, EventServiceError, InvalidArg
 from event_service.events.manager import EventManager
 from event_service.http.console.charts import (
     LATE_WAIT_SECONDS,
+    MAX_CACHED,
     ChartCache,
     Charts,
     Counted,
@@ -45,7 +48,7 @@ from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.webhooks.manager import WebhookManager
 
-COUNT_WAIT_SECONDS = 0.08
+COUNT_WAIT_SECONDS = 0.05
 """A page shows its alerts without the counts that take longer."""
 
 _BREAKDOWNS = {"webhook": "webhook_id", "assignee": "assignee", "resource": "resources.name"}
@@ -54,6 +57,7 @@ _STATES = {
     "resolve": AlertState.RESOLVED,
     "reopen": AlertState.TRIGGERED,
 }
+_SLOW_COUNT_SECONDS = 5.0  # reuse of a count that the page does not wait for
 _REFRESH_SECONDS = 1.0  # least time between two refreshes of a live view
 
 _Question = tuple[Scope, AlertFilterForm, datetime]
@@ -93,6 +97,7 @@ class AlertPages:
         self._clock = clock
         self._charts = ChartCache(Counted(alerts.stat, _BREAKDOWNS, over_time=False))
         self._severities = SingleFlight(self._count_severities)
+        self._slow_counts: TTLCache[_Question, Sequence[Mapping[str, Any]]] = TTLCache(MAX_CACHED, _SLOW_COUNT_SECONDS)
 
     def routes(self) -> list[Route]:
         guarded = self._pages.guarded
@@ -271,7 +276,7 @@ class AlertPages:
     ) -> tuple[Charts, int | None]:
         """Return the counts that are made in time, and the number of matching alerts; None if that is late.
 
-        Unlike the others, those by severity are never older than the request, and are of all severities.
+        Unlike the others, those by severity are of all severities, and up to date unless they take long.
         """
         minute = self._clock().replace(second=0, microsecond=0)
         question = (scope, replace(form, severities=(), page=1, live=False), minute)
@@ -290,9 +295,14 @@ class AlertPages:
         return replace(charts, severities=severity_shares(rows, form)), total
 
     async def _count_severities(self, question: _Question) -> Sequence[Mapping[str, Any]]:
+        if question in self._slow_counts:
+            return self._slow_counts[question]
         scope, form, now = question
+        started = time.monotonic()
         reply = await self._alerts.stat(scope, severity_query(form.query(now)))
         rows: Sequence[Mapping[str, Any]] = reply.get("results", ())
+        if time.monotonic() - started > COUNT_WAIT_SECONDS:
+            self._slow_counts[question] = rows
         return rows
 
     def _scope(self, request: Request) -> Scope:
