@@ -1,11 +1,13 @@
 """Fixtures and options of all tests."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from event_service.imports import without_gc
 from tests.chaos.scale import LONG
 
 # How long an example takes is the machine's affair. `make test` tries the same few examples each time, so that a change
@@ -46,6 +48,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     measuring = session.config.pluginmanager.get_plugin("_cov")
     if hasattr(session.config, "workerinput") and measuring is not None and measuring.cov_controller is not None:
         measuring.cov_controller.pause()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without garbage collection: each process collects all tests, and keeps them until its end."""
+    with without_gc():
+        return (yield)
 
 
 LONGEST_ID = 60

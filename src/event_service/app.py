@@ -55,6 +55,8 @@ from event_service.store.alerts import AlertStore
 from event_service.store.change_stream import ChangeStream
 from event_service.store.command_spans import CommandSpans
 from event_service.store.conditions import ConditionStore
+from event_service.store.database_clock import DatabaseClock
+from event_service.store.driver_errors import database_errors
 from event_service.store.embedded.database import EmbeddedDatabase
 from event_service.store.event_reader import EventReader, SharedEventReader
 from event_service.store.event_writer import EventWriter
@@ -64,6 +66,7 @@ from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
 from event_service.store.maintenance import alert_fields
 from event_service.store.open_alerts import OpenAlerts
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -74,7 +77,6 @@ from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rate_limit import WebhookRateLimit
-from event_service.wire.timestamps import utc_now
 
 DATABASE_SECONDS = 30.0
 
@@ -150,16 +152,18 @@ class App:
         authenticator = make_authenticator(settings)
         encryptor = Encryptor.from_settings(settings)
 
-        database = await self._connect(tracing, parts)
+        clock = DatabaseClock()
+        database = await self._connect(tracing, clock, parts)
         timeout_ms = settings.query_timeout_ms
         parts.callback(alert_fields.complete_in_background(database, timeout_ms).stop)
         threads = _start_thread_pools(settings, parts)
 
-        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms)
+        limit = ReplyLimit(settings.list_limit, settings.max_reply_bytes)
+        reader = EventReader(database["event"], limit=limit, max_time_ms=timeout_ms, clock=clock)
         parts.callback(reader.close)
-        alert_reader = AlertReader(database, list_limit=settings.list_limit, max_time_ms=timeout_ms)
+        alert_reader = AlertReader(database, limit=limit, max_time_ms=timeout_ms)
         alert_rate_limit = AlertRateLimit()
-        committer = _committer(database, timeout_ms, alert_rate_limit, on_resolved(metrics))
+        committer = _committer(database, timeout_ms, clock, alert_rate_limit, on_resolved(metrics))
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
@@ -172,14 +176,16 @@ class App:
             writer, WebhookRateLimit(settings.webhook_rate, settings.webhook_burst), metrics
         )
 
-        remote = _remote_plugins(settings)
+        remote = _remote_plugins(settings, threads.large)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit),
+            store=WebhookStore(database, timeout_ms, limit=limit, clock=clock),
             threads=threads.webhooks,
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
+            clock=clock,
+            run_in_thread=threads.large.run,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
@@ -190,6 +196,7 @@ class App:
             deliveries=parser,
             admission=admission,
             reader=SharedEventReader(reader, threads.reads),
+            clock=clock,
             rules=_alert_rules(settings),
             idempotency=timedelta(hours=settings.idempotency_hours),
             same_body=timedelta(seconds=settings.same_body_seconds),
@@ -197,27 +204,28 @@ class App:
             metrics=metrics,
             retention=Retention(settings.retention_days, settings.retention_by_severity),
         )
-        reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=utc_now)
+        reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=clock)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
 
         def confirmed_at() -> datetime:
             return health_check.confirmed_at  # made after the gRPC server, whose status it sets
 
-        watcher = Watcher(events, partial(ChangeStream, database["event"]), confirmed_at=confirmed_at)
+        watcher = Watcher(events, partial(ChangeStream, database["event"]), clock=clock, confirmed_at=confirmed_at)
         changes = AlertChanges(
             transaction=partial(transaction, database),
             alerts=AlertStore(database, timeout_ms),
             conditions=ConditionStore(database, timeout_ms),
-            events=EventWriter(database, timeout_ms),
+            events=EventWriter(database, timeout_ms, clock),
             on_resolved=on_resolved(metrics),
         )
-        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts)
+        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts, clock=clock)
         parts.callback(upkeep.start().stop)
-        alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads)
+        alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads, clock=clock)
         alert_watcher = AlertWatcher(
             alerts,
             partial(ChangeStream, database["alert"], operations=("insert", "update")),
+            clock=clock,
             confirmed_at=confirmed_at,
         )
 
@@ -227,14 +235,17 @@ class App:
             webhooks,
             alerts,
             parser,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms), threads.reads.run),
+            exporter=Exporter(
+                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
+            ),
             watcher=watcher,
             alert_watcher=alert_watcher,
+            clock=clock,
         )
         grpc_server = GrpcServer(
             settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
         )
-        register_gauges(metrics, writer, threads.reads, grpc_server)
+        register_gauges(metrics, writer, threads.reads, grpc_server, lambda: clock.skew)
         application = web_application(
             settings,
             events=events,
@@ -248,10 +259,13 @@ class App:
             alerts=alerts,
             alert_watcher=alert_watcher,
             run_in_thread=threads.json.run,
+            clock=clock,
+            clock_skew=lambda: clock.skew,
         )
         self._http = http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
         health_check = HealthCheck(
             database,
+            clock,
             on_change=grpc_server.health.set,
             suspendables=[threads.reads, threads.webhooks, writer],
             last_success=lambda: writer.last_success_at,
@@ -280,7 +294,9 @@ class App:
         longest, shortest = _TELEMETRY_SECONDS
         await stop_within(max(min(self._left(), longest), shortest), stop)
 
-    async def _connect(self, tracing: Tracing | None, parts: contextlib.AsyncExitStack) -> client.Database:
+    async def _connect(
+        self, tracing: Tracing | None, clock: DatabaseClock, parts: contextlib.AsyncExitStack
+    ) -> client.Database:
         """Connect to the database of the settings, or start the embedded one; check it and create its indexes."""
         configured_uri = self._settings.mongodb_uri.get_secret_value()
         uri = configured_uri or await self._start_embedded(parts)
@@ -288,7 +304,7 @@ class App:
         parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
         parts.callback(stopped.set)
-        await asyncio.to_thread(_prepare_database, database, configured_uri, stopped)
+        await asyncio.to_thread(_prepare_database, database, configured_uri, clock, stopped)
         return database
 
     async def _start_embedded(self, parts: contextlib.AsyncExitStack) -> str:
@@ -346,24 +362,29 @@ def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) ->
 
 
 def _committer(
-    database: client.Database, timeout_ms: int, alert_rate_limit: AlertRateLimit, on_resolved: OnResolved
+    database: client.Database,
+    timeout_ms: int,
+    clock: DatabaseClock,
+    alert_rate_limit: AlertRateLimit,
+    on_resolved: OnResolved,
 ) -> Committer:
     return Committer(
         transaction=partial(transaction, database),
         conditions=ConditionStore(database, timeout_ms),
         alerts=AlertStore(database, timeout_ms),
-        events=EventWriter(database, timeout_ms),
+        events=EventWriter(database, timeout_ms, clock),
         records=IdempotencyStore(database, timeout_ms),
         alert_rate_limit=alert_rate_limit,
         on_resolved=on_resolved,
     )
 
 
-def _remote_plugins(settings: Settings) -> RemotePlugins:
+def _remote_plugins(settings: Settings, threads: ThreadPool) -> RemotePlugins:
     return RemotePlugins(
         timeout=settings.plugin_timeout_seconds,
         allowed_hosts=[host.strip() for host in settings.plugin_endpoint_hosts.split(",") if host.strip()],
         known_endpoints=settings.plugin_endpoints.values(),
+        run_in_thread=threads.run,
     )
 
 
@@ -386,8 +407,10 @@ def _alert_rules(settings: Settings) -> AlertRules:
     )
 
 
-def _prepare_database(database: client.Database, configured_uri: str, stopped: threading.Event) -> None:
-    """Check the database of a configured URI, and create collections and indexes.
+def _prepare_database(
+    database: client.Database, configured_uri: str, clock: DatabaseClock, stopped: threading.Event
+) -> None:
+    """Check the database of a configured URI, create collections and indexes, and set the clock.
 
     Waits for a database that does not answer yet, as in a fresh cluster; raises errors that waiting does not cure.
     Ends when `stopped` is set: a cancelled start leaves this thread behind, and the process waits for it.
@@ -398,6 +421,8 @@ def _prepare_database(database: client.Database, configured_uri: str, stopped: t
             if configured_uri:
                 check_database(database, configured_uri)
             ensure(database)
+            with database_errors():
+                clock.measure(database)
         except Unavailable as error:
             if (refusal := missing_right(error)) is not None:
                 raise refusal from error

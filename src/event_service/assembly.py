@@ -2,7 +2,8 @@
 
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from importlib.metadata import version
 
 from starlette.routing import BaseRoute
@@ -20,7 +21,6 @@ from event_service.events.replay import Replayer
 from event_service.events.watch import Watcher
 from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.http.app import build_app
-from event_service.http.collector import read_payload
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
@@ -50,7 +50,7 @@ from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
 from event_service.tls import server_context, tls_files
 from event_service.webhooks.manager import WebhookManager
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock
 
 
 def grpc_services(
@@ -63,25 +63,29 @@ def grpc_services(
     exporter: Exporter,
     watcher: Watcher,
     alert_watcher: AlertWatcher,
+    clock: Clock,
 ) -> list[Service]:
     """Return the services of both transports, each with the methods that authenticate by access key."""
     previewer = Previewer(
         webhooks=webhooks,
         deliveries=deliveries,
-        read_body=read_payload,
         max_event_bytes=settings.max_event_bytes,
-        clock=utc_now,
+        clock=clock,
     )
     decode = deliveries.run_in_thread
-    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, read_body=read_payload, clock=utc_now)
+    replayer = Replayer(webhooks=webhooks, deliveries=deliveries, events=events, clock=clock)
     return [
-        Service(event_servicer.DESCRIPTOR, EventServicer(events, decode), event_servicer.OPEN_METHODS),
-        Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode), ingest_servicer.OPEN_METHODS),
-        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
-        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts)),
-        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher)),
-        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
-        Service(webhooks_servicer.DESCRIPTOR, WebhooksServicer(webhooks, previewer)),
+        Service(event_servicer.DESCRIPTOR, EventServicer(events, decode, clock=clock), event_servicer.OPEN_METHODS),
+        Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode, clock=clock), ingest_servicer.OPEN_METHODS),
+        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter, decode)),
+        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts, decode)),
+        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher, decode, clock=clock)),
+        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks, decode)),
+        Service(
+            webhooks_servicer.DESCRIPTOR,
+            WebhooksServicer(webhooks, previewer),
+            payload_methods=webhooks_servicer.PAYLOAD_METHODS,
+        ),
     ]
 
 
@@ -129,6 +133,8 @@ def web_application(
     alerts: AlertManager,
     alert_watcher: AlertWatcher,
     run_in_thread: RunInThread,
+    clock: Clock,
+    clock_skew: Callable[[], timedelta],
 ) -> AsgiApp:
     """Return the ASGI application of the HTTP server.
 
@@ -148,6 +154,7 @@ def web_application(
             alert_watcher=alert_watcher,
             is_ready=lambda: grpc_server.health.serving,
             version=service_version,
+            clock=clock,
         )
     application = build_app(
         settings,
@@ -159,23 +166,31 @@ def web_application(
         open_methods={
             f"/{service.descriptor.full_name}/{name}" for service in services for name in service.open_methods
         },
+        request_limits=grpc_server.request_limits,
         new_call=_http_call,
         run_in_thread=run_in_thread,
         is_ready=lambda: grpc_server.health.serving,
+        clock_skew=clock_skew,
         version=service_version,
         more_routes=routes,
         observe=metrics.request,
+        clock=clock,
     )
     return application if tracing is None else tracing.http(application)
 
 
 def register_gauges(
-    metrics: Metrics, writer: GroupCommit[WriteRequest, CreateResult], threads: ThreadPool, grpc_server: GrpcServer
+    metrics: Metrics,
+    writer: GroupCommit[WriteRequest, CreateResult],
+    threads: ThreadPool,
+    grpc_server: GrpcServer,
+    clock_skew: Callable[[], timedelta],
 ) -> None:
     """Register the gauges that are read at each scrape."""
     metrics.watch_queue(lambda: writer.depth, lambda: writer.depth_bytes)
     metrics.watch_reads(lambda: threads.pending)
     metrics.watch_calls(lambda: grpc_server.calls_in_flight)
+    metrics.watch_clock(clock_skew)
     metrics.watch_database(lambda: grpc_server.health.serving)
 
 

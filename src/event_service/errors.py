@@ -16,6 +16,7 @@
     ├── AlreadyExists              an idempotency key with another payload, or a name in use
     ├── TooLarge                   over a size limit; sending again does not help
     ├── Overloaded                 the queue is full; send again after `retry_after` seconds
+    ├── QueryTimeout               the query's time limit has passed; sending again does not help
     ├── Unavailable                the database is unavailable; send again after `retry_after` seconds
     ├── DeadlineExceeded           the caller's own deadline has passed
     ├── RequestTimeout             HTTP only: the body did not arrive in time
@@ -165,6 +166,12 @@ class TooLarge(EventServiceError):
 
 class Overloaded(EventServiceError):
     code, http_status, reason = "RESOURCE_EXHAUSTED", 429, "ERROR_RESOURCE_EXHAUSTED"
+
+
+class QueryTimeout(EventServiceError):
+    """Not DEADLINE_EXCEEDED, which clients of upstream repeat at once and show without its text."""
+
+    code, http_status, reason = "RESOURCE_EXHAUSTED", 422, "ERROR_QUERY_TIMEOUT"
 
 
 class Unavailable(EventServiceError):

@@ -179,11 +179,21 @@ class Settings(BaseSettings):
     )
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list request without a limit.")
-    max_message_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="Largest request, in bytes.")
+    max_reply_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=1024,
+        description="Largest reply, in bytes: a list without a limit ends there, a larger stat is RESOURCE_EXHAUSTED. "
+        "A list with a limit may have four times as much.",
+    )
+    max_message_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1024,
+        description="Largest request with payloads, in bytes. Others have 1 MiB at most, or 256 KiB without a query.",
+    )
     grpc_compression: bool = Field(
-        False,
-        description="Accept compressed gRPC requests (gzip, deflate), else UNIMPLEMENTED. A few requests that "
-        "decompress to a large size slow down all callers.",
+        True,
+        description="Accept gRPC requests compressed with gzip, else UNIMPLEMENTED. Decompressed, too, they may have "
+        "EVENT_SERVICE_MAX_MESSAGE_BYTES.",
     )
     grpc_max_calls: int = Field(
         2048,

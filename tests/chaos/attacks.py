@@ -14,17 +14,24 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.http2 import frame, header_blocks, message_frame
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 
 MIB = 1024 * 1024
 LARGEST_MESSAGE = 16 * MIB
-CREATE = "/spaceone.api.monitoring.v1.Event/create"
+EVENT = "/spaceone.api.monitoring.v1.Event"
+CREATE, LIST = f"{EVENT}/create", f"{EVENT}/list"
+CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
@@ -49,11 +56,19 @@ class Target:
 
 Attack = Callable[[Target], None]
 ATTACKS: dict[str, Attack] = {}
-"""All but `noise`, which is no attack by itself."""
+"""All but `noise`, which is no attack by itself, and queries."""
+
+QUERIES: dict[str, Attack] = {}
+"""Those of a caller who may read."""
 
 
 def attack(function: Attack) -> Attack:
     ATTACKS[function.__name__] = function
+    return function
+
+
+def query_attack(function: Attack) -> Attack:
+    QUERIES[function.__name__] = function
     return function
 
 
@@ -70,9 +85,9 @@ def http2(target: Target) -> socket.socket:
     return connection
 
 
-def heads(target: Target, **metadata: str) -> tuple[bytes, bytes]:
+def heads(target: Target, path: str = CREATE, **metadata: str) -> tuple[bytes, bytes]:
     authority = f"{target.grpc[0]}:{target.grpc[1]}"
-    return header_blocks(authority, CREATE, {name.replace("_", "-"): value for name, value in metadata.items()})
+    return header_blocks(authority, path, {name.replace("_", "-"): value for name, value in metadata.items()})
 
 
 def cut_off(connection: socket.socket, seconds: float) -> bool:
@@ -193,10 +208,27 @@ def status_of(trailers: bytes) -> str:
     return found[1].decode() if found else repr(trailers[:60])
 
 
-def call(target: Target, body: bytes, **metadata: str) -> str:
-    """Return the grpc-status of one create, sent by hand."""
+def call(target: Target, body: bytes, path: str = CREATE, **metadata: str) -> str:
+    """Return the grpc-status of one call, sent by hand."""
     with http2(target) as connection:
-        return status_of(Stream(connection).send(heads(target, **metadata)[0], body))
+        return status_of(Stream(connection).send(heads(target, path, **metadata)[0], body))
+
+
+def at_once(clients: int, work: Callable[[], None]) -> None:
+    """Run the same in that many threads."""
+    with ThreadPoolExecutor(clients) as threads:
+        for result in [threads.submit(work) for _ in range(clients)]:
+            result.result()
+
+
+def four_at_once(target: Target, ask: Callable[[], str]) -> None:
+    """Ask in four threads, each without pause."""
+
+    def go_on() -> None:
+        while target.goes_on:
+            target.answers[ask()] += 1
+
+    at_once(4, go_on)
 
 
 @attack
@@ -345,9 +377,9 @@ def slow_bodies(target: Target) -> None:
     held_open(target, target.http, [head + b"[" * 16_000], b" " * 1024)
 
 
-def post(target: Target, body: bytes, *headers: str) -> str:
-    """Return the status of one delivery over HTTP."""
-    path = f"/monitoring/v1/webhook/{target.webhook[0]}/{target.webhook[1]}/events"
+def post(target: Target, body: bytes, *headers: str, path: str = "") -> str:
+    """Return the status of one request over HTTP; by default a delivery."""
+    path = path or f"/monitoring/v1/webhook/{target.webhook[0]}/{target.webhook[1]}/events"
     head = [f"POST {path} HTTP/1.1", "Host: h", f"Content-Length: {len(body)}", "Connection: close", *headers]
     with connect(target.http) as connection, contextlib.suppress(OSError):
         connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
@@ -376,6 +408,91 @@ def hundred_thousand_keys_http(target: Target) -> None:
     body = json.dumps({"event_key": "many keys", "additional_info": {f"key {n}": None for n in range(100_000)}})
     while target.goes_on:
         target.answers[post(target, body.encode())] += 1
+
+
+TINY_FIELDS = b"\x0a\x00" * (15_500_000 // 2)
+"""Members of any Struct or list, or results of any reply: 15.5 MB that take up to 1.5 GB once parsed."""
+
+
+@attack
+def unauthenticated_fields(target: Target) -> None:
+    """Creates of an invalid key whose payloads are expensive to parse."""
+    webhook_id = length_delimited(1, target.webhook[0].encode())
+    body = message_frame(webhook_id + length_delimited(3, TINY_FIELDS) + length_delimited(2, b"wrong"))
+    four_at_once(target, lambda: call(target, body))
+
+
+@attack
+def unauthenticated_batches(target: Target) -> None:
+    credentials = length_delimited(1, target.webhook[0].encode()) + length_delimited(2, b"wrong")
+    body = message_frame(credentials + length_delimited(3, length_delimited(1, TINY_FIELDS)))
+    four_at_once(target, lambda: call(target, body, CREATE_BATCH))
+
+
+@attack
+def unauthenticated_json_batches(target: Target) -> None:
+    members = ",".join(f'"{n}":{{}}' for n in range(900_000))
+    body = f'{{"webhook_id":"{target.webhook[0]}","access_key":"wrong","payloads":[{{"data":{{{members}}}}}]}}'.encode()
+    four_at_once(target, lambda: post(target, body, path="/event_service/v1/ingest/create-batch"))
+
+
+@attack
+def large_queries(target: Target) -> None:
+    """Lists with more values than any query needs."""
+    values = length_delimited(1, length_delimited(1, b"k") + length_delimited(2, TINY_FIELDS))
+    body = message_frame(length_delimited(1, values))
+    four_at_once(target, lambda: call(target, body, LIST))
+
+
+@attack
+def plugin_answers(target: Target) -> None:
+    """Deliveries to a webhook whose remote plugin answers with TINY_FIELDS."""
+    body = message_frame(create_message(target, length_delimited(1, EVENT_KEY)))
+    four_at_once(target, lambda: call(target, body))
+
+
+def ask(target: Target, method: str, *queries: Mapping[str, Any]) -> None:
+    """Send these queries one after another without a pause."""
+    kind = {"list": event_pb2.EventQuery, "stat": event_pb2.EventStatQuery}[method]
+    bodies = [message_frame(json_format.ParseDict({"query": query}, kind()).SerializeToString()) for query in queries]
+    while target.goes_on:
+        for body in bodies:
+            target.answers[call(target, body, f"{EVENT}/{method}")] += 1
+
+
+ALL_RAW_DATA = {"aggregate": [{"project": {"fields": [{"k": "raw_data", "n": "r"}]}}]}
+ALL_IN_ONE_ROW = {"aggregate": [{"group": {"fields": [{"k": "raw_data", "n": "r", "o": "push"}]}}]}
+
+
+@query_attack
+def large_stat(target: Target) -> None:
+    """Statistics with the payloads of all events, as rows and as one row."""
+    ask(target, "stat", ALL_RAW_DATA, ALL_IN_ONE_ROW)
+
+
+@query_attack
+def three_large_stats(target: Target) -> None:
+    """The same from three clients."""
+    at_once(3, lambda: ask(target, "stat", ALL_RAW_DATA))
+
+
+def one_of(values: int) -> dict[str, Any]:
+    """A filter by that many values."""
+    keys = [f"a key that no event has, {number:060}" for number in range(values)]
+    return {"filter": [{"k": "event_key", "o": "in", "v": keys}]}
+
+
+@query_attack
+def large_filter(target: Target) -> None:
+    """Filters by more values than are allowed, in 9 MB, and by as many as are allowed."""
+    ask(target, "list", one_of(100_000), one_of(9_000))
+
+
+@query_attack
+def large_only(target: Target) -> None:
+    """Lists of more paths than are allowed, in 2 MB and below 1 MiB, and of as many as are allowed."""
+    paths = [f"raw_data.a path that no event has, {number}" for number in range(40_000)]
+    ask(target, "list", {"only": paths}, {"only": paths[:9_000]}, {"only": paths[:1_000], "page": {"limit": 1}})
 
 
 NOISE_RATE = 400  # deliveries a second
@@ -421,7 +538,7 @@ def main() -> None:
     name, seconds, grpc, http, *webhook = sys.argv[1:]
     addresses = [(host, int(port)) for host, _, port in (grpc.rpartition(":"), http.rpartition(":"))]
     target = Target(addresses[0], addresses[1], (webhook[0], webhook[1]), time.monotonic() + float(seconds))
-    (noise if name == "noise" else ATTACKS[name])(target)
+    (noise if name == "noise" else (ATTACKS | QUERIES)[name])(target)
     print(json.dumps(target.answers))
 
 

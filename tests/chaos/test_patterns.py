@@ -39,8 +39,8 @@ def let_through(count: int) -> list[str]:
     return list(found)
 
 
-async def test_worst_patterns_end_within_their_deadline(make_service: MakeService) -> None:
-    service = make_service().start()
+async def test_worst_patterns_end_within_their_deadline(make_service: MakeService, database_uri: str) -> None:
+    service = make_service(database_uri).start()
     webhook = service.create_webhook()
     texts = worst_texts(TEXT_LENGTH)
     events = [{"event_key": f"key-{number}", "title": text} for number, text in enumerate(texts * scaled(3, 20))]

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from event_service.settings import Settings
 from event_service.store.client import close, connect
 from event_service.store.maintenance.alert_states import Disagreements, find
-from tests.chaos.conftest import MakeService
 from tests.chaos.scale import ROUNDS
 from tests.e2e.service import Service
 from tests.waiting import wait_until
@@ -20,6 +19,8 @@ from tests.waiting import wait_until
 Webhook = tuple[str, str]
 
 TURNS = max(30, 6 * ROUNDS)
+
+DATABASE = "two_replicas"
 
 ALERT: Mapping[str, Any] = {"event_type": "ALERT"}
 RECOVERY: Mapping[str, Any] = {"event_type": "RECOVERY"}
@@ -58,13 +59,19 @@ def write(
     send(replica, webhook, event)
 
 
+@pytest.fixture(scope="module")
+def replicas(database_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+    """Yield two replicas; each race has a webhook of its own."""
+    settings = {"EVENT_SERVICE_MONGODB_URI": database_uri, "EVENT_SERVICE_DATABASE": DATABASE}
+    folder = tmp_path_factory.mktemp("replicas")
+    with Service(folder / "first", settings) as first, Service(folder / "second", settings) as second:
+        yield [first, second]
+
+
 @pytest.mark.timeout(60 + TURNS)
 @pytest.mark.parametrize("name", RACES)
-def test_alerts_agree_with_conditions_after_a_race(
-    make_service: MakeService, database_uri: str, database_name: str, name: str
-) -> None:
+def test_alerts_agree_with_conditions_after_a_race(replicas: list[Service], database_uri: str, name: str) -> None:
     before, *works = RACES[name]
-    replicas = [make_service(database_uri).start() for _ in range(2)]
     webhook = replicas[0].create_webhook()
     for turn in range(TURNS):
         key = {"event_key": f"key-{turn}"}
@@ -79,7 +86,7 @@ def test_alerts_agree_with_conditions_after_a_race(
             thread.start()
         for thread in threads:
             thread.join()
-    database = connect(Settings(database=database_name), database_uri)
+    database = connect(Settings(database=DATABASE), database_uri)
     assert find(database, 5000) == Disagreements()
     opened = database["alert"].distinct("alert_id", {"state": {"$ne": "RESOLVED"}})
     assert set(opened) <= set(database["event"].distinct("alert_id"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
-from event_service.errors import DeadlineExceeded
+from event_service.errors import QueryTimeout
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
@@ -102,7 +102,7 @@ def test_timed_out_page_is_read_in_time_windows(
         end = min((bound["$lt"] for bound in bounds if "$lt" in bound), default=times[-1] + timedelta(days=1))
         within = [at for at in times if start <= at < end]
         if within and within[-1] - within[0] > timedelta(hours=2):
-            raise DeadlineExceeded("The query took too long.")
+            raise QueryTimeout("The query took too long.")
         return read(matching)
 
     monkeypatch.setattr(exporter, "_read", impatient)
@@ -111,10 +111,10 @@ def test_timed_out_page_is_read_in_time_windows(
     assert exported(exporter, **errors) == [one for one, at in zip(ids, times, strict=True) if at.hour % 2]
 
     def hopeless(matching: dict[str, Any]) -> Any:
-        raise DeadlineExceeded("The query took too long.")
+        raise QueryTimeout("The query took too long.")
 
     monkeypatch.setattr(exporter, "_read", hopeless)
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(QueryTimeout):
         exported(exporter)
 
 

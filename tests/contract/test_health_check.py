@@ -13,6 +13,7 @@ from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
 from event_service.settings import Settings
 from event_service.store.client import Database, close, connect, time_limit
+from event_service.store.database_clock import DatabaseClock
 from event_service.store.driver_errors import database_errors
 from event_service.store.health_check import HealthCheck, State
 from tests.contract.tcp_proxy import TcpProxy
@@ -60,7 +61,7 @@ async def bench(proxy: TcpProxy) -> AsyncIterator[Bench]:
     changes: list[bool] = []
     threads = ThreadPool(4)
     writer: GroupCommit[dict[str, Any], str] = GroupCommit(commit, time_limit=time_limit)
-    health = HealthCheck(database, on_change=changes.append, suspendables=[threads, writer])
+    health = HealthCheck(database, DatabaseClock(), on_change=changes.append, suspendables=[threads, writer])
     await health.start()
     assert health.serving
     assert changes == [True]

@@ -125,6 +125,26 @@ def test_filters_on_other_fields_need_a_plain_query() -> None:
         assert rollup_query_of(SCOPES[0], asked(**query).where) is None
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=2), timedelta(days=3)])
+def test_buckets_counted_by_a_clock_that_was_ahead_miss_no_event(
+    world: World, counted: Rollups, ahead: timedelta
+) -> None:
+    world.later(seconds=ahead.total_seconds())
+    counted.refresh()
+    world.now -= ahead
+    other = world.replica()
+    for step in range(8):
+        world.later(minutes=ahead.total_seconds() / 60 / 6)
+        world.store(world.now)
+        world.check(counted, SCOPES[0], asked())
+        world.check(other, SCOPES[0], asked())
+        (counted, other, world.replica())[step % 3].refresh()
+        world.later(seconds=2)
+        world.check(counted, SCOPES[0], asked())
+        world.check(other, SCOPES[0], asked())
+        world.check(world.replica(), SCOPES[0], asked())
+
+
 def test_new_events_counted_immediately_on_every_replica(world: World, counted: Rollups) -> None:
     other = world.replica()
     for step in range(4):

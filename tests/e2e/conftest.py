@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ import pytest
 import typer.main
 
 from event_service import cli
+from event_service.store.embedded.database import running_uri
 from tests.e2e.commands import CommandLine, Run
 from tests.e2e.deliveries import Collectors
 from tests.e2e.foreign import ForeignClient
 from tests.e2e.service import Service
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +46,14 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     for running in made:
         if running.process is not None and running.process.poll() is None:
             running.stop()
+
+
+@pytest.fixture
+def own_database(service: Service) -> dict[str, str]:
+    """Settings of a service with an empty database on the shared service's mongod, instead of a mongod of its own."""
+    uri = running_uri(service.data_dir)
+    assert uri is not None
+    return {"EVENT_SERVICE_MONGODB_URI": uri, "EVENT_SERVICE_DATABASE": f"e2e_{next(_numbers)}"}
 
 
 @pytest.fixture

@@ -26,8 +26,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_list_methods(service: Service, folder: Path) -> None:
+    """buf asks reflection v1 first, which lists every service."""
     listed = buf_curl(folder, "--list-methods", f"http://{service.grpc_address}").split()
     assert {f"{EVENT}/{name}" for name in ("create", "get", "list", "stat")} <= set(listed)
+    assert "event_service.v1.Ingest/CreateBatch" in listed
 
 
 def test_create_get_list_stat(service: Service, folder: Path, webhook: tuple[str, str]) -> None:

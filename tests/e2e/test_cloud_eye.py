@@ -178,34 +178,33 @@ def test_an_event_is_the_same_with_another_webhook_of_its_project(account: Accou
     assert sorted(rows) == sorted(expected)
 
 
-def test_two_replicas_answer_with_the_same_ids(make_service: Callable[..., Service], tmp_path: Path) -> None:
-    database = EmbeddedDatabase(tmp_path / "database")
-    uri = database.start()
-    try:
-        # Both must open the keys that one of them has encrypted.
-        secret = base64.b64encode(bytes(32)).decode()
-        replicas = [make_service(EVENT_SERVICE_MONGODB_URI=uri, EVENT_SERVICE_SECRET_KEY=secret) for _ in range(2)]
-        accounts = [Account(replicas[0].start())]
-        one = accounts[0]
-        accounts.append(Account(replicas[1].start(), one.project_id, one.access_key_id, one.secret_key))
-        same = [event(f"e{index}", now_ms(), event_state="warning", resource_id="r") for index in range(20)]
+def test_two_replicas_answer_with_the_same_ids(
+    make_service: Callable[..., Service], own_database: dict[str, str]
+) -> None:
+    # Both must open the keys that one of them has encrypted.
+    secret = base64.b64encode(bytes(32)).decode()
+    replicas = [make_service(**own_database, EVENT_SERVICE_SECRET_KEY=secret) for _ in range(2)]
+    accounts = [Account(replicas[0].start())]
+    one = accounts[0]
+    accounts.append(Account(replicas[1].start(), one.project_id, one.access_key_id, one.secret_key))
+    same = [event(f"e{index}", now_ms(), event_state="warning", resource_id="r") for index in range(20)]
 
-        def report(index: int) -> list[str]:
-            return [entry.event_id for entry in accounts[index % 2].client().create_events(request(*same)).body]
+    def report(index: int) -> list[str]:
+        return [entry.event_id for entry in accounts[index % 2].client().create_events(request(*same)).body]
 
-        with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(report, range(8)))
-        assert len({tuple(answer) for answer in answers}) == 1
-        stored = sorted(row["additional_info"]["ces_event_id"] for row in one.stored())
-        assert stored == sorted(answers[0])
-        for replica in replicas:
-            replica.stop()
-    finally:
-        database.stop()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(report, range(8)))
+    assert len({tuple(answer) for answer in answers}) == 1
+    stored = sorted(row["additional_info"]["ces_event_id"] for row in one.stored())
+    assert stored == sorted(answers[0])
+    for replica in replicas:
+        replica.stop()
 
 
-def test_the_same_event_keeps_its_id_over_a_restart(make_service: Callable[..., Service]) -> None:
-    service = make_service().start()
+def test_the_same_event_keeps_its_id_over_a_restart(
+    make_service: Callable[..., Service], own_database: dict[str, str]
+) -> None:
+    service = make_service(**own_database).start()
     account = Account(service)
     same = request(event("again", now_ms()))
     first = account.client().create_events(same).body[0].event_id

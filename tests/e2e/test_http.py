@@ -1,11 +1,13 @@
 """HTTP of a real process: deliveries, the rpcs as JSON, health, and what must not be found in the log."""
 
+import base64
 import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 from uuid import uuid4
 
 import httpx
@@ -14,6 +16,8 @@ import pytest
 from event_service.identity.issuing import generate_key, issue_token, write_key_pair
 from event_service.identity.principal import Role
 from tests.e2e.service import Service
+
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def test_a_delivery_is_an_event(service: Service, webhook: tuple[str, str], url:
     assert row == post(service, "/monitoring/v1/event/get", event_id=row["event_id"]).json()
 
 
-@pytest.mark.parametrize("body", [b"not json", b"\xff\xfe", b'{"a": NaN}', b'"text"', b"[1, 2]"])
+@pytest.mark.parametrize("body", [b"{not json", b"\xff\xfe", b'{"a": NaN}', b"5", b"[1, 2]"])
 def test_unparsable_delivery_is_stored_as_error_event(
     service: Service, webhook: tuple[str, str], url: str, body: bytes
 ) -> None:
@@ -52,8 +56,75 @@ def test_unparsable_delivery_is_stored_as_error_event(
     assert rows
     assert {row["event_type"] for row in rows} == {"ERROR"}
     assert {row["severity"] for row in rows} == {"CRITICAL"}
-    assert all(row["title"].startswith("Webhook Event Parsing Error") for row in rows)
+    # The first line of text is the title.
+    prefix = body.decode() if body.startswith(b"{") else "Webhook Event Parsing Error"
+    assert all(row["title"].startswith(prefix) for row in rows)
     assert rows[0]["raw_data"]
+
+
+@pytest.fixture
+def auto(service: Service) -> tuple[str, str]:
+    """Return webhook_id and URL of a webhook with the default parser."""
+    wanted = {"name": uuid4().hex, "project_id": "project-1", "plugin_info": {"plugin_id": "auto"}}
+    made = post(service, "/monitoring/v1/webhook/create", **wanted).json()
+    path = f"/monitoring/v1/webhook/{made['webhook_id']}/{made['access_key']}/events"
+    return made["webhook_id"], f"http://{service.http_address}{path}"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "titles"),
+    [
+        ("payload=" + quote_plus('{"title": "Aufzug fällt aus"}'), FORM, ["Aufzug fällt aus"]),
+        ("title=Aufzug+f%C3%A4llt+aus&host=lift-2", FORM, ["Aufzug fällt aus"]),
+        ('{"title": "A"}\n{"title": "B"}\n', "application/x-ndjson", ["A", "B"]),
+        ('{"title": "A",\n "text": "1\n2"}', "application/json", ["A"]),
+        ("<?xml version='1.0'?><n><Subject>A &amp; B</Subject></n>", "text/xml", ["A & B"]),
+        ("<h1>Backup failed</h1><p>more", "text/html", ["Backup failed"]),
+        ("Backup failed\nmore", "text/plain", ["Backup failed"]),
+    ],
+    ids=["payload", "form", "lines", "line-feed", "xml", "html", "text"],
+)
+def test_other_bodies_are_events(
+    service: Service, auto: tuple[str, str], content: str, content_type: str, titles: list[str]
+) -> None:
+    answer = httpx.post(auto[1] + "/", content=content, headers={"Content-Type": content_type})
+    assert (answer.status_code, answer.headers.get("event-error")) == (200, None)
+    rows = events_of(service, auto)
+    assert sorted(row["title"] for row in rows) == titles
+    assert {row["event_type"] for row in rows} == {"ALERT"}
+
+
+def test_different_text_is_not_one_error(service: Service, auto: tuple[str, str]) -> None:
+    for text in ('{"title": "Disk "/var" full"}', '{"title": "Disk "/srv" full"}', '{"title": "Disk "/var" full"}'):
+        assert httpx.post(auto[1], content=text).status_code == 200
+    assert len({row["alert_id"] for row in events_of(service, auto)}) == 2
+
+
+def test_bytes_of_a_cloud_event_come_back_equal(service: Service, auto: tuple[str, str]) -> None:
+    headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+    answer = httpx.post(
+        auto[1], content=b"\x00\xff\x01", headers={**headers, "Content-Type": "application/octet-stream"}
+    )
+    assert answer.status_code == 200
+    [row] = events_of(service, auto)
+    assert base64.b64decode(row["raw_data"]["data_base64"]) == b"\x00\xff\x01"
+
+
+def test_pagerduty_client_resolves_by_the_key_of_the_answer(service: Service, auto: tuple[str, str]) -> None:
+    page = {"routing_key": "r", "payload": {"summary": "Disk full", "source": "db-1", "severity": "critical"}}
+    opened = httpx.post(f"{auto[1]}/v2/enqueue", json={**page, "event_action": "trigger"})
+    assert (opened.status_code, opened.json()["status"]) == (202, "success")
+    resolve = {"routing_key": "r", "event_action": "resolve", "dedup_key": opened.json()["dedup_key"]}
+    assert httpx.post(f"{auto[1]}/v2/enqueue", json=resolve).status_code == 202
+    rows = events_of(service, auto)
+    assert {row["event_type"] for row in rows} == {"ALERT", "RECOVERY"}
+    assert len({row["alert_id"] for row in rows}) == 1
+
+
+def test_cloud_events_validation_and_get(url: str) -> None:
+    answer = httpx.options(url, headers={"WebHook-Request-Origin": "eventgrid.azure.net"})
+    assert (answer.status_code, answer.headers["WebHook-Allowed-Origin"]) == (200, "eventgrid.azure.net")
+    assert httpx.get(url, params={"title": "t"}).status_code == 405
 
 
 def test_any_payload_comes_back_equal(service: Service, webhook: tuple[str, str], url: str) -> None:
@@ -155,16 +226,18 @@ def test_a_webhook_from_birth_to_death(service: Service) -> None:
 def test_health_and_the_openapi_document(service: Service) -> None:
     base = f"http://{service.http_address}"
     assert httpx.get(f"{base}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{base}/readyz").json() == {"status": "ready"}
+    assert httpx.get(f"{base}/readyz").json()["status"] == "ready"
     document = httpx.get(f"{base}/openapi.json").json()
     assert "/event_service/v1/webhooks/rotate-key" in document["paths"]
     assert "/monitoring/v1/webhook/update-plugin" in document["paths"]
 
 
-def test_with_authentication_a_token_says_who_reads(make_service: Callable[..., Service], tmp_path: Path) -> None:
+def test_with_authentication_a_token_says_who_reads(
+    make_service: Callable[..., Service], own_database: dict[str, str], tmp_path: Path
+) -> None:
     key, jwks = generate_key(), tmp_path / "jwks.json"
     write_key_pair(key, tmp_path / "private.json", jwks)
-    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks)).start()
+    service = make_service(EVENT_SERVICE_AUTH="jwt", EVENT_SERVICE_JWKS_FILE=str(jwks), **own_database).start()
     base = f"http://{service.http_address}"
 
     def bearer(workspace_id: str) -> dict[str, str]:

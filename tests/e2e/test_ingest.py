@@ -192,8 +192,10 @@ def keys_stored(service: Service, webhook: Webhook) -> dict[str, int]:
 
 
 @pytest.mark.timeout(300)
-def test_kill_9_during_a_stream_loses_and_doubles_nothing(make_service: Callable[..., Service]) -> None:
-    service = make_service().start()
+def test_kill_9_during_a_stream_loses_and_doubles_nothing(
+    make_service: Callable[..., Service], own_database: dict[str, str]
+) -> None:
+    service = make_service(**own_database).start()
     webhook = service.create_webhook("under fire")
     chance, ending = random.Random(7), threading.Event()
     sent: dict[str, Any] = {}

@@ -126,8 +126,8 @@ def test_the_log_names_the_trace(exported: tuple[OtlpReceiver, Service, tuple[st
     assert re.fullmatch("[0-9a-f]{32}", listed["trace_id"])
 
 
-def test_unreachable_collector_does_not_delay_calls(tmp_path: Path) -> None:
-    with Service(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}) as service:
+def test_unreachable_collector_does_not_delay_calls(own_database: dict[str, str], tmp_path: Path) -> None:
+    with Service(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", **own_database}) as service:
         webhook = service.create_webhook()
         service.create_event(webhook, {"event_key": "k", "title": "t"})
         assert service.stop() == 0

@@ -28,9 +28,9 @@ def test_preview_shows_the_events_of_a_payload(run: CommandLine, collectors: Col
 
     headers = ("-H", "ce-specversion: 1.0", "-H", "ce-id:1", "-H", "ce-source: /s", "-H", "ce-type: a.b.opened")
     assert "Parser: cloudevents." in run("webhook", "test", webhook_id, *headers, stdin='{"title": "t"}').out
-    text = run("webhook", "test", webhook_id, stdin="not json").out
+    text = run("webhook", "test", webhook_id, stdin="{not json").out
     assert "Not parsed: the body is not JSON" in text
-    assert "Webhook Event Parsing Error - dry run" in text
+    assert "{not json" in text
     assert "The payload has no events." in run("webhook", "test", webhook_id, stdin=json.dumps(ACKNOWLEDGED)).out
 
     for arguments, status, said in (
@@ -141,9 +141,9 @@ def test_unsigned_sns_links_and_forged_messages_are_refused(collectors: Collecto
 
 
 def test_alerts_per_minute_limits_a_flooding_collector(
-    make_service: Callable[..., Service],
+    make_service: Callable[..., Service], own_database: dict[str, str]
 ) -> None:
-    with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000") as capped:
+    with make_service(EVENT_SERVICE_ALERTS_PER_MINUTE="1000", **own_database) as capped:
         collectors = Collectors(capped)
         webhook_id, url = collectors.webhook("wild", alerts_per_minute=3)
         _, other = collectors.webhook("calm")

@@ -65,9 +65,10 @@ class Writers:
                 break
             idempotency_key = uuid.uuid4().hex
             while not self._acknowledged(channel, payload, idempotency_key):
-                # A fresh channel: the old one would wait out its backoff before it looks again.
+                # A fresh channel: the old one would wait out its backoff before it looks again. Not more often: eight
+                # writers would take the processor that the service needs for its start.
                 channel.close()
-                time.sleep(0.05)
+                time.sleep(0.2)
                 channel = self.service.channel()
             with self._lock:
                 self.times.append(time.monotonic())

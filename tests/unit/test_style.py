@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import io
 import re
 import sys
@@ -79,10 +80,10 @@ def test_the_column_that_quotes_bad_words_is_not_searched() -> None:
     ]
 
 
-def in_source() -> Iterator[Finding]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        if "_gen" not in path.parts:
-            yield from in_module(path, path.read_text())
+@functools.cache
+def in_source() -> list[Finding]:
+    paths = [path for path in sorted(SOURCE.rglob("*.py")) if "_gen" not in path.parts]
+    return [finding for path in paths for finding in in_module(path, path.read_text())]
 
 
 def in_templates() -> Iterator[Finding]:

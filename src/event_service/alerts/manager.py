@@ -6,9 +6,9 @@ update, assign_user, delete    changes.py (one transaction) > transitions.py (de
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.transitions import SETTABLE, AlertChange, acknowledge, reopen, resolve
@@ -23,7 +23,7 @@ from event_service.query.stat_query import parse_stat_query
 from event_service.store.alert_reader import AlertEvents, AlertPage, AlertReader
 from event_service.store.alerts import StoredAlert
 from event_service.store.object_ids import new_object_id
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock, utc_now
 
 MOST_COUNTED = 1000
 """Alerts of one Count."""
@@ -36,6 +36,9 @@ ANONYMOUS = "anonymous"
 """User id of callers without one: without authentication, or by a token without `aud`."""
 
 
+T = TypeVar("T")
+
+
 class AlertManager:
     """The service layer of alerts.
 
@@ -43,10 +46,13 @@ class AlertManager:
         threads: runs reads and changes.
     """
 
-    def __init__(self, *, reader: AlertReader, changes: AlertChanges, threads: ThreadPool) -> None:
+    def __init__(
+        self, *, reader: AlertReader, changes: AlertChanges, threads: ThreadPool, clock: Clock = utc_now
+    ) -> None:
         self._reader = reader
         self._changes = changes
         self._threads = threads
+        self._clock = clock
 
     async def get(self, scope: Scope, alert_id: str) -> dict[str, Any]:
         """Return the fields of AlertInfo of one alert.
@@ -70,12 +76,22 @@ class AlertManager:
             equals: the request's fields beside the query.
             counted: False: total_count is only that of this page.
         """
-        read = partial(self._reader.list, counted=counted)
-        return await self._threads.run(read, scope, parse_list_query(query, equals, ALERT_FIELDS))
+        # Parsed in the thread: large queries take long.
+        return await self._threads.run(
+            lambda: self._reader.list(
+                scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock()), counted=counted
+            )
+        )
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as the reply's JSON; see `query/stat_query.py` for the language and its errors."""
-        return await self._threads.run(self._reader.stat, scope, parse_stat_query(query, ALERT_FIELDS))
+        return await self.encoded_stat(scope, query, lambda reply: reply)
+
+    async def encoded_stat(self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], T]) -> T:
+        """Return the reply of `stat`, encoded in the thread that read it."""
+        return await self._threads.run(
+            lambda: encode(self._reader.stat(scope, parse_stat_query(query, ALERT_FIELDS, self._clock())))
+        )
 
     async def events(self, scope: Scope, alert_ids: Sequence[str]) -> dict[str, AlertEvents]:
         """Return the events of alerts, by alert_id; those that the scope lacks are missing.
@@ -139,7 +155,7 @@ class AlertManager:
             project_id=project_id,
             workspace_id=scope.workspace_id,
             domain_id=scope.domain_id,
-            created_at=utc_now(),
+            created_at=self._clock(),
             assignee=_checked_user("assignee", assignee),
         )
         await self._threads.run(self._changes.create, alert)
@@ -213,7 +229,7 @@ class AlertManager:
     async def _change(
         self, scope: Scope, user_id: str, alert_id: str, fields: Mapping[str, Any], state: AlertState | None
     ) -> None:
-        now = utc_now()
+        now = self._clock()
         decide = partial(_decide, state=state, fields=fields, now=now, user_id=user_id or ANONYMOUS)
         await self._threads.run(self._changes.change, scope, alert_id, now, decide)
         self._reader.changed()

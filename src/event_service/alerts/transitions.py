@@ -43,7 +43,10 @@ def resolve(
     closed = _closed(alert, condition)
     if closed is not None:
         newest = closed.newest_recovery_at
-        closed = closed._replace(newest_recovery_at=now if newest is None else max(newest, now))
+        # Without a time of receipt: what the sender repeats does not open it again, see `alert_rules`.
+        closed = closed._replace(
+            newest_recovery_at=now if newest is None else max(newest, now), recovery_received_at=None
+        )
     return AlertChange({"responder": user_id}, Resolution(alert, ResolutionReason.MANUAL, now, now), closed)
 
 
@@ -97,7 +100,7 @@ def reopen(
         newer = f"{newest.alert_id} is" if newest else "its condition has had"
         raise InvalidArgument.at("state", f"cannot be TRIGGERED again: {newer} a newer alert of the same event_key")
     # Without the recovery, or the firing that the tool repeats would not join.
-    opened = condition._replace(is_open=True, alert_received_at=now, newest_recovery_at=None)
+    opened = condition._replace(is_open=True, alert_received_at=now, newest_recovery_at=None, recovery_received_at=None)
     return AlertChange(fields, condition=opened)
 
 

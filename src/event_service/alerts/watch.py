@@ -1,5 +1,6 @@
 """Stream changes of alerts for `Alerts.Watch`: polls by `updated_at`, as `events/watch.py` polls by `created_at`."""
 
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +11,7 @@ from event_service.alerts.manager import AlertManager
 from event_service.events.watch import BATCH_ROWS, PAGE, OpenChangeStream, PollingWatcher
 from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from event_service.wire.alert_info import alert_info
+from event_service.wire.alert_info import encode_alert_info
 from event_service.wire.timestamps import format_timestamp
 
 
@@ -56,7 +57,7 @@ class AlertWatcher(PollingWatcher[AlertBatch]):
         self._alerts = alerts
 
     async def _poll(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], start: datetime
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], start: datetime, _late: deque[str]
     ) -> AsyncGenerator[AlertBatch, None]:
         sent: dict[str, _Sent] = {}
         while True:
@@ -65,7 +66,7 @@ class AlertWatcher(PollingWatcher[AlertBatch]):
             async for page in self._pages(scope, query, equals, start):
                 new: list[tuple[datetime, ChangedAlert]] = []
                 for row in page:
-                    wire = alert_info(row).SerializeToString()
+                    wire = encode_alert_info(row)
                     now = _Sent(row["updated_at"], blake2b(wire, digest_size=16).digest())
                     before = sent.get(row["alert_id"])
                     if before == now:

@@ -12,7 +12,7 @@ import typer
 from rich.filesize import decimal
 
 from event_service.cli.configuration import load_settings
-from event_service.cli.doctor import report
+from event_service.cli.doctor import print_findings, report
 from event_service.cli.failures import USAGE, Failure
 from event_service.cli.options import Json, Yes, confirm
 from event_service.cli.output import print_json, print_table, progress_bar, say
@@ -215,31 +215,37 @@ def restore(
 ) -> None:
     """Restore a backup into an empty database, and create the indexes. Stop the services first.
 
-    The whole file is checked before the database is changed. After an interrupted restore no service starts on the
-    database until it is run again with --replace.
+    The whole file is checked before the database is changed, and the database afterwards as by `db check`. After an
+    interrupted restore no service starts on the database until it is run again with --replace.
 
     Example: event-service db restore events-2026-01-31.zip
     """
     from event_service.store.maintenance.archive import ArchiveReader  # noqa: PLC0415 - heavy
     from event_service.store.maintenance.backup import restore as put_back  # noqa: PLC0415
+    from event_service.store.maintenance.inspection import Verdict, inspect  # noqa: PLC0415
     from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
+    settings = load_settings({})
     if replace and not yes and not as_json:
         confirm("Remove the present content of the database?")
     with (
         readable(file),
         ArchiveReader(file) as archive,
-        opened(load_settings({}), alone=True, create=True, actions=TO_MAINTAIN) as database,
+        opened(settings, alone=True, create=True, actions=TO_MAINTAIN) as database,
         progress_bar() as bar,
     ):
         manifest = archive.manifest
         tasks = {name: bar.add_task(printable(name), total=count) for name, count in manifest.documents.items()}
         put_back(database, archive, replace=replace, progress=lambda name, count: bar.advance(tasks[name], count))
+        found = [*inspect(database, settings.query_timeout_ms), *check_encrypted(settings, database)]
+    faults = [f"{one.what}: {one.detail}" for one in found if one.verdict is not Verdict.OK]
     if as_json:
-        print_json({"file": str(file), "made_at": manifest.made_at, "documents": dict(manifest.documents)})
+        done = {"file": str(file), "made_at": manifest.made_at, "documents": dict(manifest.documents)}
+        print_json({**done, "check": faults})
         return
     total = sum(manifest.documents.values())
     say(f"Restored {total} documents of {manifest.made_at}.")
+    print_findings(found)
 
 
 # --- helpers of the commands ----------------------------------------------------------------------------------------

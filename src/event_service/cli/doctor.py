@@ -84,17 +84,22 @@ def report(findings: "Sequence[Finding | Observation]", as_json: bool) -> None:
     if as_json:
         print_json([{name: getattr(one, name) for name in Finding.__slots__} for one in findings])
     else:
-        print_table(
-            ("", "CHECK", "RESULT"),
-            [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings],
-            fold_last=True,
-        )
-        for one in findings:
-            if one.advice:
-                skip_line()
-                say(f"{one.what}: {one.advice}")
+        print_findings(findings)
     if any(one.verdict == "fault" for one in findings):
         raise typer.Exit(FAILED)
+
+
+def print_findings(findings: "Sequence[Finding | Observation]") -> None:
+    """Print the results of checks with their advice."""
+    print_table(
+        ("", "CHECK", "RESULT"),
+        [(styled(one.verdict, VERDICT_STYLES), one.what, one.detail) for one in findings],
+        fold_last=True,
+    )
+    for one in findings:
+        if one.advice:
+            skip_line()
+            say(f"{one.what}: {one.advice}")
 
 
 def check_data_dir(settings: Settings) -> Iterator[Finding]:
@@ -137,6 +142,7 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
     """Check servers, rights and collections; then write, read and build an index, as the service does."""
     from event_service.errors import EventServiceError  # noqa: PLC0415 - heavy
     from event_service.store import client  # noqa: PLC0415 - heavy
+    from event_service.store.database_clock import TOLERATED_SKEW, DatabaseClock  # noqa: PLC0415
     from event_service.store.requirements.check import check_database, try_out  # noqa: PLC0415
     from event_service.store.requirements.faults import DatabaseNotReady, UnsuitableDatabase  # noqa: PLC0415
 
@@ -144,6 +150,8 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
         database = client.connect(settings, uri)
         with closing(database.client):
             server = check_database(database, uri)
+            clock = DatabaseClock()
+            clock.measure(database)
             tried = try_out(database)
     except (UnsuitableDatabase, DatabaseNotReady) as error:
         yield Finding("database", "fault", error.problem, as_sentence(error.advice))
@@ -156,6 +164,9 @@ def check_mongodb(settings: Settings, uri: str) -> Iterator[Finding]:
         yield Finding("database", "ok", found)
         for reservation in server.reservations:
             yield Finding("database", "warning", reservation.problem, as_sentence(reservation.advice))
+        if abs(clock.skew) > TOLERATED_SKEW:
+            ahead = f"this machine's clock is {clock.skew.total_seconds():+.1f} s from the database's"
+            yield Finding("clock", "warning", ahead, "Synchronise the clocks of both, for example by NTP.")
 
 
 def as_sentence(advice: str) -> str:

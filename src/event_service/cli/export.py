@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
-import grpc
 import typer
 from rich.progress import Progress
 
@@ -239,9 +238,7 @@ def _total(connection: Connection, query: Mapping[str, Any]) -> int | None:
     try:
         body = connection.call(EVENT, "list", {"query": {**query, "count_only": True}}).body
     except Failure as failure:
-        if isinstance(failure.__cause__, grpc.RpcError) and (
-            failure.__cause__.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        ):
+        if failure.is_timeout:
             return None
         raise
     return int(body.get("total_count", 0))

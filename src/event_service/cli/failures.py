@@ -36,7 +36,15 @@ class Failure(Exception):
     @property
     def is_transient(self) -> bool:
         """True if a retry may succeed: the server is unavailable or overloaded."""
-        return isinstance(self.__cause__, grpc.RpcError) and self.__cause__.code() in _TRANSIENT
+        cause = self.__cause__
+        return isinstance(cause, grpc.RpcError) and cause.code() in _TRANSIENT and not self.is_timeout
+
+    @property
+    def is_timeout(self) -> bool:
+        """True if the call's deadline or the server's limit for a query has passed."""
+        cause = self.__cause__
+        deadline = isinstance(cause, grpc.RpcError) and cause.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        return deadline or self.message.endswith("[ERROR_QUERY_TIMEOUT]")
 
 
 HINTS = {

@@ -5,7 +5,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +13,8 @@ from event_service.app import App, build
 from event_service.cli import default_webhook
 from event_service.cli.configuration import ineffective_settings
 from event_service.cli.connection import WEBHOOK, Connection
-from event_service.cli.output import print_fields, say, skip_line
+from event_service.cli.failures import Failure
+from event_service.cli.output import print_fields, say
 from event_service.cli.quickstart import lines_for, lines_without_key
 from event_service.errors import EventServiceError
 from event_service.identity.key_set import KeySetError
@@ -116,24 +117,33 @@ def announce(settings: Settings, app: App) -> None:
 
 
 def print_quickstart(settings: Settings, grpc_address: str) -> None:
-    """Read or create the default webhook, and print commands that use it; its access key only to a terminal."""
+    """Print commands that use the default webhook, its access key only to a terminal.
+
+    If its calls fail, the reason is logged: serving does not need them.
+    """
+    try:
+        lines = _quickstart(settings, grpc_address)
+    except Failure as failure:
+        _log.warning("no commands to try are printed: %s", failure.message)
+        return
+    for line in lines:
+        say(line, fold=False)
+    sys.stdout.flush()
+
+
+def _quickstart(settings: Settings, grpc_address: str) -> Sequence[str]:
     connection = Connection(server=grpc_address)
     webhook = default_webhook.read(settings.data_dir)
     if webhook is not None and not _exists(connection, webhook.webhook_id):
         webhook = None
     if webhook is None:
         if connection.call(WEBHOOK, "list", {"query": {"count_only": True}}).body.get("total_count", 0):
-            skip_line()
-            say("Webhooks exist; list them with: event-service webhook list")
-            return
+            return ["", "Webhooks exist; list them with: event-service webhook list"]
         made = connection.call(WEBHOOK, "create", default_webhook.REQUEST).body
         webhook = default_webhook.DefaultWebhook(made["webhook_id"], made["access_key"], made.get("webhook_url", ""))
         default_webhook.write(settings.data_dir, webhook)
     # A pipe usually leads to a log, where the access key would stay.
-    lines = lines_for(webhook, grpc_address) if sys.stdout.isatty() else lines_without_key(webhook, settings.data_dir)
-    for line in lines:
-        say(line, fold=False)
-    sys.stdout.flush()
+    return lines_for(webhook, grpc_address) if sys.stdout.isatty() else lines_without_key(webhook, settings.data_dir)
 
 
 def _exists(connection: Connection, webhook_id: str) -> bool:

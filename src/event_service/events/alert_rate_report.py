@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from event_service.errors import DeadlineExceeded, EventServiceError, NotFound
+from event_service.errors import EventServiceError, NotFound
 from event_service.events.alert_rate_limit import AlertRateLimit, SuppressedMinute, report_of
 from event_service.events.manager import EventManager
 from event_service.events.ports import Webhooks
@@ -77,7 +77,7 @@ class AlertRateReports:
             except NotFound:
                 _log.info("alert rate report dropped: webhook %s was deleted", webhook_id)
             except EventServiceError as error:
-                if error.retry_after is not None or isinstance(error, DeadlineExceeded):  # the database is slow
+                if error.retry_after is not None:  # the database is slow
                     _log.info("alert rate report postponed: %s", error)
                     return
                 _log.warning(_NOT_REPORTED, minute.suppressed, webhook_id, error)

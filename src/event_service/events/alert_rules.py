@@ -27,6 +27,10 @@ from event_service.model.webhook import LONGEST_DUPLICATE_TIME
 # A sender's clock that is years ahead must not block its alerts and recoveries until then.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
+# Peers of one cluster send what they know within seconds of each other.
+_LATE_PEER = timedelta(minutes=5)
+# A recovery reported that long after its end is no race of peers: what fires after it fires on.
+_OLD_RECOVERY = timedelta(minutes=30)
 SEVERITY_RANKS: Mapping[str, int] = {
     Severity.NONE: 0,
     Severity.INFO: 1,
@@ -143,6 +147,8 @@ def decide(
     if draft.marks_trouble and not condition.was_firing:
         condition = condition._replace(was_firing=True)
     if event_type is EventType.RECOVERY:
+        if draft.only_if_open and not condition.is_open:
+            return condition, Decision(EventType.RECOVERY, None, stored=False)
         return _recover(condition, draft, at, received_at, rules)
     return _alert(condition, draft, at, received_at, rules)
 
@@ -151,7 +157,9 @@ def _recover(
     condition: Condition, draft: EventDraft, at: datetime, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
-    condition = condition._replace(newest_recovery_at=_later(condition.newest_recovery_at, at))
+    condition = condition._replace(
+        newest_recovery_at=_later(condition.newest_recovery_at, at), recovery_received_at=received_at
+    )
     # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
     alert = condition.alert
     if not condition.is_open or alert is None:
@@ -171,7 +179,8 @@ def _alert(
 ) -> tuple[Condition, Decision]:
     event_type = draft.event_type
     newest_alert_at = _later(condition.newest_alert_at, at)
-    stale = condition.newest_recovery_at is not None and at < condition.newest_recovery_at
+    recovered_at = condition.newest_recovery_at
+    stale = recovered_at is not None and at < recovered_at and not _fires_on(condition, at, received_at)
     if stale and condition.alert is not None:
         return condition._replace(newest_alert_at=newest_alert_at), Decision(event_type, condition.alert)
     received = condition.alert_received_at
@@ -212,11 +221,23 @@ def _alert(
         newest_alert_at=newest_alert_at,
         newest_recovery_at=condition.newest_recovery_at,
         was_firing=condition.was_firing,
+        recovery_received_at=condition.recovery_received_at,
         severity=str(draft.severity),
         resources=_union((), draft.resources),
         opened_at=received_at,
     )
     return opened, Decision(event_type, alert, opens=state, resolution=resolution)
+
+
+def _fires_on(condition: Condition, at: datetime, received_at: datetime) -> bool:
+    """Return whether a firing repeats the start of a recovered alert too late to be a peer's.
+
+    The sender ended the alert by timeout, and it goes on (Alertmanager). An alert that was resolved by hand stays so.
+    """
+    recovered_at, known_at = condition.newest_recovery_at, condition.recovery_received_at
+    if at != condition.newest_alert_at or recovered_at is None or known_at is None:
+        return False
+    return received_at - known_at > _LATE_PEER or received_at - recovered_at > _OLD_RECOVERY
 
 
 def _higher(known: str, other: Severity) -> str:

@@ -265,7 +265,8 @@ class Committer:
         """Decide an event and add what follows from it to the changes."""
         event, before = entry.built.event, changes.rows[entry.condition_id]
         row, decision = decide(before, event.draft, event.created_at, request.rules)
-        changes.touched[entry.condition_id] = None
+        if row is not before:
+            changes.touched[entry.condition_id] = None
         if (
             decision.opens is not None
             and request.rules.alerts_per_minute
@@ -424,5 +425,5 @@ def _unmatched(request: WriteRequest) -> tuple[str, ...]:
     return tuple(
         entry.built.event.draft.event_key
         for entry in request.entries
-        if entry.decision is not None and not entry.decision.stored
+        if entry.decision is not None and not entry.decision.stored and not entry.built.event.draft.only_if_open
     )

@@ -13,10 +13,15 @@ from event_service.errors import InvalidArgument, TooLarge
 from event_service.events.event_builder import BatchTooLarge, EncodedEvent, all_drafts, build, build_all
 from event_service.model.webhook import Webhook
 from event_service.normalize import BadItem, Fault, Parsed, endpoint_of, mask_credentials, parse
+from event_service.normalize.fields import clipped
+from event_service.normalize.plain_text import title_of
 from event_service.normalize.remote_plugin import RemotePlugins
-from event_service.normalize.result import FROM_PLUGIN, DeliveryHooks, Json, raw_object
+from event_service.normalize.result import BODY, FROM_PLUGIN, DeliveryHooks, Json, raw_object
 from event_service.normalize.signatures import check_shared_secrets
-from event_service.wire.json_text import LARGE_BODY
+from event_service.wire.json_text import LARGE_BODY, duplicate_key
+
+# `list`: of native events, among others.
+_CHECKED = frozenset({"native", "list"})
 
 T = TypeVar("T")
 
@@ -32,7 +37,7 @@ class Delivery:
         idempotency_key: the sender's; "" for none.
         headers: HTTP headers, names in lower case.
         raw_body: the bytes the payload was parsed from, for signatures; None if it came by gRPC.
-        unreadable: why the body is not JSON; `payload` is then `{"body": its text}`. "" for JSON.
+        unreadable: why the body has no known form; `payload` is then `{"body": text}` or `{"body_base64": text}`.
         path: the field name of the payload in errors.
         in_thread: always parse in a worker thread; throughput does not matter here.
     """
@@ -137,7 +142,7 @@ def _masked(delivery: Delivery) -> Json:
 
 def _parse(webhook: Webhook, delivery: Delivery) -> Parsed:
     plugin = webhook.plugin
-    return parse(
+    parsed = parse(
         plugin.plugin_id,
         _masked(delivery),
         delivery.headers,
@@ -145,6 +150,12 @@ def _parse(webhook: Webhook, delivery: Delivery) -> Parsed:
         delivery.received_at,
         not_json=delivery.unreadable,
     )
+    # One value of such a key would be lost. Tools' own formats are not checked: their libraries write no key twice.
+    if parsed.source in _CHECKED and delivery.raw_body and (name := duplicate_key(delivery.raw_body, delivery.payload)):
+        text = delivery.raw_body.decode("utf-8", "backslashreplace")
+        fault = Fault("", f"the key {clipped(name)} is in an object twice", "duplicate-key")
+        return Parsed(bad_items=[BadItem([fault], {BODY: text}, title_of(text))], source=parsed.source)
+    return parsed
 
 
 def build_delivery(

@@ -84,11 +84,12 @@ def build_all(
 
 
 def all_drafts(parsed: Parsed, webhook: Webhook) -> list[EventDraft]:
-    """Return the events of a payload, then the ERROR events of its unreadable members."""
-    return parsed.events + [
+    """Return the events of a payload, then the ERROR events of its unreadable members, then its endings."""
+    errors = [
         build_parse_error_event(item, webhook_id=webhook.webhook_id, webhook_name=webhook.name)
         for item in parsed.bad_items
     ]
+    return parsed.events + errors + parsed.endings
 
 
 def _raw_wire(draft: EventDraft, written: dict[tuple[str, int], bytes]) -> bytes:

@@ -5,6 +5,7 @@ Source: "Idempotency" of the Event API's rules; docs/collectors.md.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -59,12 +60,23 @@ def idempotency_of(
     elif parsed.message_id:
         key = f"message:{parsed.message_id}"
     elif parsed.timestamped and delivery.raw_body is not None and body_lifetime:
-        key, lifetime = f"body:{hashlib.sha256(delivery.raw_body).hexdigest()}", body_lifetime
+        key, lifetime = f"body:{hashlib.sha256(_without(parsed.varying, delivery.raw_body)).hexdigest()}", body_lifetime
     else:
         return None
     return IdempotencyRequest(record_id_of(webhook_id, key), digest, delivery.received_at + lifetime)
 
 
+def _without(field: str, body: bytes) -> bytes:
+    """Return the JSON without the last member of that name and its text; whole for no field.
+
+    The last one is the delivery's own: it follows the members of lists.
+    """
+    start = body.rfind(b'"%s":' % field.encode()) if field else -1
+    found = _TEXT_MEMBER.match(body, start) if start >= 0 else None
+    return body[:start] + body[found.end() :] if found else body
+
+
+_TEXT_MEMBER = re.compile(rb'"\w+":\s*"(?:[^"\\]|\\.)*"')
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _MAY_HOLD_INTEGERS = frozenset({int, dict, list})
 

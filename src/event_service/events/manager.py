@@ -34,6 +34,7 @@ from event_service.model.webhook import Webhook
 from event_service.normalize import Parsed
 from event_service.store.event_reader import SharedEventReader
 from event_service.telemetry.metrics import Metrics
+from event_service.wire.timestamps import Clock, utc_now
 
 SLICE_SECONDS = 0.005
 """Longest work on one batch before other calls get their turn on the event loop."""
@@ -86,8 +87,9 @@ class EventManager(EventQueries):
         max_event_bytes: int,
         metrics: Metrics,
         retention: Retention | None = None,
+        clock: Clock = utc_now,
     ) -> None:
-        super().__init__(reader)
+        super().__init__(reader, deliveries.run_in_thread, clock=clock)
         self._outcomes = OutcomeMetrics(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries

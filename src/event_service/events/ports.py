@@ -1,14 +1,10 @@
 """The parts of peer packages and upper layers that this package must not import."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from event_service.model.activity import DeliveryOutcome
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-
-ReadBody: TypeAlias = Callable[[bytes, Mapping[str, str]], tuple[Any, str]]
-"""(body, headers) -> payload, and why the body is not JSON or ""; see `http/collector.py`."""
 
 
 class Webhooks(Protocol):

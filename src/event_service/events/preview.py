@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from event_service.events.delivery import Delivery, DeliveryParser, build_delivery
-from event_service.events.ports import ReadBody, Webhooks
+from event_service.events.ports import Webhooks
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
-from event_service.normalize.result import Parsed
+from event_service.normalize import Parsed, read_body
 from event_service.wire.event_info import encode_event
 
 MOST_SHOWN = 100
@@ -51,13 +51,11 @@ class Previewer:
         *,
         webhooks: Webhooks,
         deliveries: DeliveryParser,
-        read_body: ReadBody,
         max_event_bytes: int,
         clock: Callable[[], datetime],
     ) -> None:
         self._webhooks = webhooks
         self._deliveries = deliveries
-        self._read_body = read_body
         self._max_event_bytes = max_event_bytes
         self._clock = clock
 
@@ -79,7 +77,7 @@ class Previewer:
         unreadable, raw_body = "", None
         if is_body:
             raw_body = payload
-            payload, unreadable = await self._deliveries.run_in_thread(self._read_body, raw_body, headers)
+            payload, unreadable = await self._deliveries.run_in_thread(read_body, raw_body, headers)
         delivery = Delivery(
             payload=payload,
             received_at=self._clock(),
@@ -93,7 +91,7 @@ class Previewer:
 
 
 def _preview(parsed: Parsed, webhook: Webhook, delivery: Delivery, max_event_bytes: int) -> Preview:
-    parsed, built = build_delivery(parsed, webhook, delivery, max_event_bytes)
+    parsed, built = build_delivery(replace(parsed, endings=[]), webhook, delivery, max_event_bytes)
     events: list[bytes] = []
     room = SHOWN_BYTES
     for one in built[:MOST_SHOWN]:

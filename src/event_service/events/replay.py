@@ -1,5 +1,6 @@
 """Parse the payload of an ERROR event again, with today's parser, and store the result once."""
 
+import base64
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,10 +11,11 @@ from event_service.events.delivery import Delivery, DeliveryParser
 from event_service.events.event_builder import all_drafts
 from event_service.events.idempotency_key import record_id_of
 from event_service.events.manager import EventManager
-from event_service.events.ports import ReadBody, Webhooks
+from event_service.events.ports import Webhooks
 from event_service.events.write_request import CreateResult, IdempotencyRequest
 from event_service.model.scope import Scope
-from event_service.normalize import is_parse_error_event
+from event_service.normalize import is_parse_error_event, read_body
+from event_service.normalize.result import BODY, BODY_BASE64
 from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.timestamps import parse_timestamp
 
@@ -37,13 +39,11 @@ class Replayer:
         webhooks: Webhooks,
         deliveries: DeliveryParser,
         events: EventManager,
-        read_body: ReadBody,
         clock: Callable[[], datetime],
     ) -> None:
         self._webhooks = webhooks
         self._deliveries = deliveries
         self._events = events
-        self._read_body = read_body
         self._clock = clock
 
     async def replay(self, scope: Scope, event_id: str) -> CreateResult:
@@ -60,9 +60,14 @@ class Replayer:
             raise InvalidArgument.at("event_id", "is not a parse-error event")
         webhook = await self._webhooks.get_decrypted(scope, info.webhook_id)
         first_received_at = parse_timestamp(info.created_at) if info.created_at else self._clock()
-        payload, unreadable = await self._deliveries.run_in_thread(self._payload_of, info)
+        payload, unreadable, raw_body = await self._deliveries.run_in_thread(_payload_of, info)
         delivery = Delivery(
-            payload=payload, received_at=first_received_at, unreadable=unreadable, path="raw_data", in_thread=True
+            payload=payload,
+            received_at=first_received_at,
+            raw_body=raw_body,
+            unreadable=unreadable,
+            path="raw_data",
+            in_thread=True,
         )
         parsed = await self._deliveries.parse(webhook, delivery)
         parsed.keep_subscription()
@@ -80,13 +85,16 @@ class Replayer:
             faults=result.faults, ignored=result.ignored, parser=result.parser
         ).with_unmatched_ignored()
 
-    def _payload_of(self, info: event_pb2.EventInfo) -> tuple[Any, str]:
-        """Return the delivered payload, and why it is not JSON or "". A non-object was stored as `{"body": it}`."""
-        raw_data = struct_to_dict(info.raw_data, path="raw_data")
-        if raw_data.keys() != {"body"}:
-            return raw_data, ""
-        body = raw_data["body"]
-        if isinstance(body, str) and body.strip():
-            payload, unreadable = self._read_body(body.encode(), {})
-            return (raw_data if unreadable else payload), unreadable
-        return (raw_data if isinstance(body, dict) else body), ""
+
+def _payload_of(info: event_pb2.EventInfo) -> tuple[Any, str, bytes | None]:
+    """Return the delivered payload, why it is not JSON or "", and its bytes if it is not stored as an object."""
+    raw_data = struct_to_dict(info.raw_data, path="raw_data")
+    if raw_data.keys() == {BODY_BASE64} and isinstance(encoded := raw_data[BODY_BASE64], str):
+        return *read_body(base64.b64decode(encoded), {}), None
+    if raw_data.keys() != {BODY}:
+        return raw_data, "", None
+    body = raw_data[BODY]
+    if isinstance(body, str) and body.strip():
+        written = body.encode()
+        return *read_body(written, {}), written
+    return (raw_data if isinstance(body, dict) else body), "", None

@@ -1,18 +1,20 @@
 """Stream new events for `Events.Watch` and live views by polling the store.
 
 The database's change stream, if available, says when to poll; otherwise a timer does. An event becomes readable shortly
-after its time of receipt, and the clocks of replicas differ a little. So each poll goes back `OVERLAP_SECONDS`, and
-events that were sent are remembered that long. While the database has no majority nothing new is readable, and events
-it accepted meanwhile may become readable later: then each poll goes back to before that time.
+after its time of receipt. So each poll goes back `OVERLAP_SECONDS`, and events that were sent are remembered that long;
+events that become readable later than that are named by the change stream. While the database has no majority nothing
+new is readable, and events it accepted meanwhile may become readable later: then each poll goes back to before that
+time.
 """
 
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -20,7 +22,7 @@ from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.events.queries import EventQueries
 from event_service.model.scope import Scope
-from event_service.store.change_stream import ChangeStream
+from event_service.store.change_stream import ChangeStream, InsertedEvent, OnChange
 from event_service.wire.timestamps import format_timestamp, parse_timestamp, truncate, utc_now
 
 OVERLAP_SECONDS = 10.0
@@ -39,11 +41,14 @@ MOST_WATCHERS = 256
 
 PAGE = 1000
 BATCH_ROWS = 100
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_LATE = timedelta(seconds=OVERLAP_SECONDS / 2)
+_MOST_LATE = 10_000  # event_ids kept for a watcher until its next poll
 
 Batch = TypeVar("Batch")
 
-OpenChangeStream: TypeAlias = Callable[[Callable[[], None]], ChangeStream]
+OpenChangeStream: TypeAlias = Callable[[OnChange], ChangeStream]
 """(on_change) -> a stream that calls `on_change` in a thread of its own after each insert."""
 
 
@@ -99,7 +104,7 @@ class PollingWatcher(ABC, Generic[Batch]):
         self._most = most
         self._clock = clock
         self._confirmed_at = confirmed_at or clock
-        self._watching = 0
+        self._late: list[deque[str]] = []  # of each watcher: events that became readable late
 
     async def watch(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], token: str = ""
@@ -116,26 +121,31 @@ class PollingWatcher(ABC, Generic[Batch]):
         """
         refuse_all_but_conditions(query)
         start = _start(token) if token else truncate(self._clock())
-        if self._watching >= self._most:
+        if len(self._late) >= self._most:
             raise Overloaded("Too many watchers; send again later.", retry_after=30.0)
-        self._watching += 1
+        late: deque[str] = deque(maxlen=_MOST_LATE)
+        self._late.append(late)
         if self._stream is None and self._open_stream is not None:
             self._stream = self._open_stream(partial(self._on_change, asyncio.get_running_loop()))
         try:
-            async with aclosing(self._poll(scope, query, equals, start)) as batches:
+            async with aclosing(self._poll(scope, query, equals, start, late)) as batches:
                 async for batch in batches:
                     yield batch
         finally:
-            self._watching -= 1
-            if not self._watching and self._stream is not None:
+            self._late = [each for each in self._late if each is not late]
+            if not self._late and self._stream is not None:
                 self._stream.stop()
                 self._stream = None
 
     @abstractmethod
     def _poll(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], start: datetime
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], start: datetime, late: deque[str]
     ) -> AsyncGenerator[Batch, None]:
-        """Yield what is new from `start` on, and a batch with a new token after each poll."""
+        """Yield what is new from `start` on, and a batch with a new token after each poll.
+
+        Args:
+            late: ids of events that became readable late, to be taken out.
+        """
 
     def _overlap_from(self) -> datetime:
         """Return the time before which everything is readable now."""
@@ -156,12 +166,18 @@ class PollingWatcher(ABC, Generic[Batch]):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), longest)
 
-    def _on_change(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _on_change(self, loop: asyncio.AbstractEventLoop, inserted: InsertedEvent | None) -> None:
         """Wake the event loop from the change stream's thread; once, until the loop has noticed."""
-        if not self._notified:  # a burst of inserts needs only one wake-up
-            self._notified = True
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            if inserted is not None and self._clock() - inserted.created_at > _LATE:
+                loop.call_soon_threadsafe(self._remember_late, inserted.event_id)
+            if not self._notified:  # a burst of inserts needs only one wake-up
+                self._notified = True
                 loop.call_soon_threadsafe(self._wake)
+
+    def _remember_late(self, event_id: str) -> None:
+        for late in self._late:
+            late.append(event_id)
 
     def _wake(self) -> None:
         self._notified = False
@@ -177,13 +193,13 @@ class Watcher(PollingWatcher[WatchBatch]):
         self._events = events
 
     async def _poll(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime, late: deque[str]
     ) -> AsyncGenerator[WatchBatch, None]:
         sent: dict[str, datetime] = {}
         while True:
             changed = self._changed
             overlap_from = self._overlap_from()
-            async for found in self._pages(scope, query, equals, start):
+            async for found in self._found(scope, query, equals, start, late):
                 new = [(event_id, received) for event_id, received in found if event_id not in sent]
                 sent.update(new)
                 for position in range(0, len(new), BATCH_ROWS):
@@ -200,6 +216,18 @@ class Watcher(PollingWatcher[WatchBatch]):
             sent = {event_id: received for event_id, received in sent.items() if received >= start}
             yield WatchBatch((), format_timestamp(start))
             await self._pause(changed)
+
+    async def _found(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime, late: deque[str]
+    ) -> AsyncIterator[list[tuple[str, datetime]]]:
+        """Yield pages of all that matches from `start` on, and of the late events."""
+        async for page in self._pages(scope, query, equals, start):
+            yield page
+        while late:
+            ids = [late.popleft() for _ in range(min(len(late), PAGE))]
+            among = [*query.get("filter", ()), {"k": "event_id", "v": ids, "o": "in"}]
+            async for page in self._pages(scope, {**query, "filter": among}, equals, _EPOCH):
+                yield page
 
     async def _pages(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime

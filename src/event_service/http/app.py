@@ -1,7 +1,7 @@
 """The HTTP application: all routes inside the middleware. `server.py` serves it, `event_service/app.py` wires it."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.protobuf.descriptor import ServiceDescriptor
 from starlette.requests import Request
@@ -34,9 +34,11 @@ def build_app(
     services: Sequence[ServiceDescriptor],
     methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
     open_methods: Collection[str],
+    request_limits: Mapping[str, int],
     new_call: Callable[[str, Mapping[str, str], str], CallT],
     run_in_thread: RunInThread,
     is_ready: Callable[[], bool],
+    clock_skew: Callable[[], timedelta],
     version: str,
     more_routes: Sequence[BaseRoute] = (),
     observe: Observer | None = None,
@@ -45,8 +47,9 @@ def build_app(
     """Return the ASGI application of all routes.
 
     Args:
-        services, methods, open_methods, new_call, run_in_thread: see `transcoding.Transcoder`.
+        services, methods, open_methods, request_limits, new_call, run_in_thread: see `transcoding.Transcoder`.
         is_ready: returns True while events can be stored.
+        clock_skew: returns how far this machine's clock is ahead of the database's.
         version: of this service.
         more_routes: further routes, e.g. metrics and the console.
         observe: called for every response, for metrics.
@@ -62,6 +65,8 @@ def build_app(
         services=services,
         methods=methods,
         open_methods=open_methods,
+        admit=events.admit,
+        request_limits=request_limits,
         authenticator=request_authenticator,
         new_call=new_call,
         bodies=bodies,
@@ -84,7 +89,8 @@ def build_app(
 
     async def readyz(_request: Request) -> Response:
         ready = is_ready()
-        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+        status = {"status": "ready" if ready else "not ready", "clock_skew_seconds": clock_skew().total_seconds()}
+        return JSONResponse(status, 200 if ready else 503)
 
     async def openapi(_request: Request) -> Response:
         return JSONResponse(document)

@@ -16,6 +16,11 @@ RETRY_AFTER_SECONDS = 1.0
 
 _PIECE_BYTES = 4096
 
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
+_REFUSED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz", "bzip2", "xz", "lz4", "snappy", "exi"})
+# 32: detect either by the header.
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
 
 class BodyReader:
     """The reader of all request bodies of one server.
@@ -107,16 +112,17 @@ async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
         encoding: the Content-Encoding header, "" for none.
 
     Raises:
-        InvalidArgument: the encoding is not gzip, deflate or identity, or the body does not match it.
+        InvalidArgument: the encoding is another compression than gzip and deflate, or the body does not match it.
         TooLarge: the decompressed body is larger than `limit`.
     """
     name = encoding.strip().lower()
-    if name in ("", "identity"):
+    if name in _REFUSED:
+        raise InvalidArgument.at("content-encoding", f"must be gzip or deflate, not {name!r}")
+    if name not in _COMPRESSED:
+        # `identity`, or what is no content coding at all: some senders put `utf-8` here.
         return body
-    if name not in ("gzip", "x-gzip", "deflate"):
-        raise InvalidArgument.at("content-encoding", f"must be gzip or deflate, not {name[:40]!r}")
     try:
-        content, is_whole = await asyncio.to_thread(_decompress, body, limit + 1)
+        content, is_whole = await asyncio.to_thread(_decompress, body, limit + 1, name == "deflate")
     except zlib.error:
         raise InvalidArgument.at("body", f"is not valid {name}, which content-encoding declares") from None
     if len(content) > limit:
@@ -126,7 +132,7 @@ async def decompressed(body: bytes, encoding: str, limit: int) -> bytes:
     return content
 
 
-def _decompress(body: bytes, limit: int) -> tuple[bytes, bool]:
+def _decompress(body: bytes, limit: int, is_deflate: bool) -> tuple[bytes, bool]:
     """Return at most `limit` decompressed bytes, and True if the stream is complete.
 
     Several members are one content (RFC 1952, 2.2). Zeros after the last are padding, as gunzip treats them.
@@ -135,12 +141,12 @@ def _decompress(body: bytes, limit: int) -> tuple[bytes, bool]:
         zlib.error: the body is not compressed, or other bytes follow.
     """
     content = bytearray()
-    position, stream = 0, _new_stream()
+    position, stream = 0, _new_stream(body if is_deflate else b"")
     while position < len(body) and len(content) < limit:
         if stream.eof:
             if not body[position] and not any(body[position:]):
                 break
-            stream = _new_stream()
+            stream = zlib.decompressobj(_GZIP_OR_ZLIB)
         # In pieces: zlib copies everything after a member, so many small members would cost quadratic time.
         piece = body[position : position + _PIECE_BYTES]
         content += stream.decompress(piece, limit - len(content))
@@ -148,9 +154,13 @@ def _decompress(body: bytes, limit: int) -> tuple[bytes, bool]:
     return bytes(content), stream.eof
 
 
-def _new_stream() -> "zlib._Decompress":
-    # 32: detect gzip or zlib by the header.
-    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+def _new_stream(body: bytes) -> "zlib._Decompress":
+    try:
+        zlib.decompressobj(_GZIP_OR_ZLIB).decompress(body[:2])
+    except zlib.error:
+        # Many senders' deflate has no zlib header, RFC 9110, 8.4.1.2.
+        return zlib.decompressobj(-zlib.MAX_WBITS)
+    return zlib.decompressobj(_GZIP_OR_ZLIB)
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -1,29 +1,72 @@
 """POST /monitoring/v1/webhook/{webhook_id}/{access_key}/events: deliveries of monitoring tools.
 
-The body is parsed as JSON whatever its content type. An authenticated delivery that cannot be parsed is stored as an
-ERROR event, so nothing sent with a valid key is lost. The response is 200 with `{}`, as upstream's.
+normalize/bodies.py reads the body. An authenticated delivery that cannot be parsed is stored as an ERROR event, so
+nothing sent with a valid key is lost. The response is 200 with `{}`, as upstream's; clients of other services that
+append their path to the URL get the answer that they expect.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from functools import partial
 from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
+from event_service.errors import MethodNotAllowed, PermissionDenied
 from event_service.events.delivery import CreateRequest
 from event_service.events.idempotency_key import checked_idempotency_key
 from event_service.events.manager import EventManager
 from event_service.events.write_request import CreateResult
 from event_service.http.body import BodyReader
-from event_service.normalize.cloudevents import is_binary
-from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+from event_service.http.error_response import error_body
+from event_service.model.webhook import Webhook
+from event_service.normalize import read_body, read_query
+from event_service.normalize.pagerduty import with_dedup_key, with_incident_key
+from event_service.normalize.result import Json
+from event_service.wire.json_text import LARGE_BODY
 
 PATH = "/monitoring/v1/webhook/{webhook_id}/{access_key}/events"
+
+ALLOW_GET = "allow_get"
+"""The webhook option that takes the query string of a GET as a delivery."""
+
+ALLOWED_ORIGINS = "allowed_origins"
+"""The webhook option with the CloudEvents origins that may deliver; without it all may."""
+
+_MESSAGE = "Event processed"
+
+
+def _enqueued(payload: Json) -> tuple[Json, Response]:
+    payload, key = with_dedup_key(payload)
+    return payload, JSONResponse({"status": "success", "message": _MESSAGE, "dedup_key": key}, 202)
+
+
+def _change_enqueued(payload: Json) -> tuple[Json, Response]:
+    return payload, JSONResponse({"status": "success", "message": "Change event processed"}, 202)
+
+
+def _event_created(payload: Json) -> tuple[Json, Response]:
+    payload, key = with_incident_key(payload)
+    return payload, JSONResponse({"status": "success", "message": _MESSAGE, "incident_key": key})
+
+
+def _stored(payload: Json) -> tuple[Json, Response]:
+    return payload, JSONResponse({})
+
+
+# Paths that clients of other services append to their base URL: PagerDuty Events API v2 and v1, and Prometheus.
+_SUFFIXES: Mapping[str, Callable[[Json], tuple[Json, Response]]] = {
+    "": _stored,
+    "/v2/enqueue": _enqueued,
+    "/v2/change/enqueue": _change_enqueued,
+    "/generic/2010-04-15/create_event.json": _event_created,
+    "/api/v2/alerts": _stored,
+}
+
+_METHODS = "OPTIONS, POST"
 
 # Clients limit the size of response headers.
 _IDS_IN_HEADER = 20
@@ -45,71 +88,91 @@ class Collector:
         self._clock = clock
 
     def routes(self) -> list[Route]:
-        return [Route(PATH, self.deliver, methods=["POST"])]
+        routes = []
+        for suffix, answer in _SUFFIXES.items():
+            # A slash at the end is the same URL.
+            for path in (PATH + suffix, f"{PATH}{suffix}/"):
+                endpoint = partial(self.deliver, answer)
+                routes.append(Route(path, endpoint, methods=["POST", "GET", "OPTIONS"]))
+        return routes
 
-    async def deliver(self, request: Request) -> Response:
-        """Store a delivery. The response's headers carry ids and faults, as the rpc's trailers do."""
+    async def deliver(self, answer: Callable[[Json], tuple[Json, Response]], request: Request) -> Response:
+        """Store a delivery. The response's headers carry ids and faults, as the rpc's trailers do.
+
+        Args:
+            answer: returns the payload to store and the response for a payload.
+        """
         webhook_id, access_key = request.path_params["webhook_id"], request.path_params["access_key"]
         # Unauthenticated bodies are not read.
         webhook = await self._events.admit(webhook_id, access_key)
-        async with self._bodies.read(request, self._limit) as body:
-            headers = joined_headers(request.scope["headers"])
-            if len(body) > LARGE_BODY:
-                payload, unreadable = await asyncio.to_thread(read_payload, body, headers)
-            else:
-                payload, unreadable = read_payload(body, headers)
-            outcome = await self._events.create(
-                CreateRequest(
-                    webhook=webhook,
-                    payload=payload,
-                    received_at=self._clock(),
-                    idempotency_key=checked_idempotency_key(headers.get("idempotency-key", ""), "idempotency-key"),
-                    headers=headers,
-                    raw_body=body,
-                    unreadable=unreadable,
-                )
+        if request.method == "POST":
+            async with self._bodies.read(request, self._limit) as body:
+                return await self._store(webhook, request, answer, body)
+        if request.method == "OPTIONS":
+            return _allow_origin(webhook, request)
+        if request.method == "GET" and webhook.plugin.options.get(ALLOW_GET) is True:
+            return await self._store(webhook, request, answer, request.scope["query_string"])
+        # HEAD, which routers add to GET, stores nothing.
+        refusal = MethodNotAllowed(f"{request.method} stores nothing here: POST, or set the option {ALLOW_GET}.")
+        return JSONResponse(error_body(refusal), refusal.http_status, {"Allow": _METHODS})
+
+    async def _store(
+        self,
+        webhook: Webhook,
+        request: Request,
+        answer: Callable[[Json], tuple[Json, Response]],
+        body: bytes,
+    ) -> Response:
+        headers = joined_headers(request.scope["headers"])
+        read = read_query if request.method == "GET" else read_body
+        if len(body) > LARGE_BODY:
+            payload, unreadable = await asyncio.to_thread(read, body, headers)
+        else:
+            payload, unreadable = read(body, headers)
+        payload, response = answer(payload)
+        outcome = await self._events.create(
+            CreateRequest(
+                webhook=webhook,
+                payload=payload,
+                received_at=self._clock(),
+                idempotency_key=checked_idempotency_key(headers.get("idempotency-key", ""), "idempotency-key"),
+                headers=headers,
+                raw_body=body,
+                unreadable=unreadable,
             )
-        return JSONResponse({}, headers=outcome_headers(outcome))
+        )
+        response.headers.update(outcome_headers(outcome))
+        return response
 
 
-def read_payload(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
-    """Parse a body.
+def _allow_origin(webhook: Webhook, request: Request) -> Response:
+    """Answer the validation of CloudEvents' webhooks, by which a sender asks whether it may deliver.
 
-    Args:
-        headers: names in lower case. A binary CloudEvent is described by its headers, so its body may be empty.
-
-    Returns:
-        The JSON value and ""; None and "" for an empty body; or, if the body is not JSON, `{"body": text}` and the
-        reason.
+    Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#4-abuse-protection
 
     Raises:
-        RequiredParameter: the body is empty or `{}`.
-        InvalidArgument: the body is nested too deeply to be read back.
-        TooLarge: the body holds too many values.
+        PermissionDenied: the webhook's option names other origins.
     """
-    if not body.strip():
-        if is_binary(headers):
-            return None, ""
-        raise RequiredParameter("data")
-    try:
-        payload = parse_json(body)
-    except NotJson as problem:
-        text = body.decode("utf-8", "backslashreplace")
-        return {"body": text}, f"the body is not JSON: {problem}"
-    except NestedTooDeeply:
-        raise InvalidArgument.at("data", "is nested too deeply") from None
-    except TooManyValues:
-        raise TooLarge.at("data", f"more than {MAX_VALUES} values") from None
-    if payload == {} and not is_binary(headers):
-        raise RequiredParameter("data")
-    return payload, ""
+    headers = {"Allow": _METHODS}
+    if origin := request.headers.get("webhook-request-origin", "").strip():
+        allowed = webhook.plugin.options.get(ALLOWED_ORIGINS)
+        if allowed is not None and not {origin.lower(), "*"} & {name.lower() for name in allowed}:
+            raise PermissionDenied(f"The webhook's option {ALLOWED_ORIGINS} does not have this origin.")
+        headers["WebHook-Allowed-Origin"] = origin
+        if "webhook-request-rate" in request.headers:
+            headers["WebHook-Allowed-Rate"] = "*"
+    return Response(status_code=200, headers=headers)
 
 
 def joined_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the headers by lower-case name, the values of repeated headers joined by commas."""
     joined: dict[str, str] = {}
     for name, value in headers:
-        key, text = name.decode("latin-1"), value.decode("latin-1")
+        key = name.decode("latin-1")
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = value.decode("latin-1")
         joined[key] = f"{joined[key]}, {text}" if key in joined else text
     return joined
 

@@ -51,6 +51,7 @@ _STATUSES = {
     "409": "The idempotency key was used with another payload, or the name is taken.",
     "413": "The body is too large.",
     "415": "The header Content-Type must be application/json.",
+    "422": "The query took too long; narrow it.",
     "429": "Too many requests; send again after Retry-After.",
     "500": "Internal error.",
     "503": "The database is unavailable; send again after Retry-After.",

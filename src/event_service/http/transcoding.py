@@ -20,12 +20,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from event_service.concurrency.thread_pool import RunInThread
-from event_service.errors import InvalidArgument, TooLarge, UnsupportedMediaType
+from event_service.errors import InvalidArgument, RequiredParameter, TooLarge, UnsupportedMediaType
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
 from event_service.http.error_response import REQUEST_ID
+from event_service.query.size import LARGE_QUERY_BYTES, MAX_QUERY_VALUES
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+
+# A filter has three values beside those that the query language counts.
+MAX_JSON_VALUES = 4 * MAX_QUERY_VALUES
 
 # Encoding a larger reply as JSON would block the event loop for too long.
 ENCODED_IN_THREAD_BYTES = 64 * 1024
@@ -82,9 +86,11 @@ class Transcoder(Generic[CallT]):
 
     Args:
         methods: handlers by `/package.Service/method`. They authenticate the call's metadata again, from a cache.
-        open_methods: methods whose requests carry their own credentials, and need no token.
+        open_methods: methods whose requests carry webhook_id and access_key, and need no token.
+        admit: authenticates these, for large bodies before they are parsed. The handler does it again.
         new_call: makes a handler's context from the method's name, its metadata (HTTP headers, names in lower case;
             `x-domain-id` also as `x_domain_id`) and the request id.
+        request_limits: largest body of a method, if smaller than `limit`, in bytes.
         limit: largest body, in bytes.
         run_in_thread: runs a function in a thread, for large bodies.
     """
@@ -95,6 +101,8 @@ class Transcoder(Generic[CallT]):
         services: Sequence[ServiceDescriptor],
         methods: Mapping[str, Callable[[bytes, CallT], Awaitable[bytes]]],
         open_methods: Collection[str],
+        admit: Callable[[str, str], Awaitable[object]],
+        request_limits: Mapping[str, int],
         authenticator: RequestAuthenticator,
         new_call: Callable[[str, Mapping[str, str], str], CallT],
         bodies: BodyReader,
@@ -104,6 +112,8 @@ class Transcoder(Generic[CallT]):
         self._services = services
         self._methods = methods
         self._open_methods = open_methods
+        self._admit = admit
+        self._request_limits = request_limits
         self._authenticator = authenticator
         self._new_call = new_call
         self._bodies = bodies
@@ -126,6 +136,10 @@ class Transcoder(Generic[CallT]):
         reply_type = GetMessageClass(binding.method.output_type)
 
         needs_token = binding.name not in self._open_methods
+        limit = min(self._limit, self._request_limits.get(binding.name, self._limit))
+        has_query = "query" in binding.method.input_type.fields_by_name
+        large = LARGE_QUERY_BYTES if has_query else LARGE_BODY
+        most_values = MAX_JSON_VALUES if has_query else MAX_VALUES
 
         async def endpoint(request: Request) -> Response:
             metadata = _metadata(request)
@@ -134,11 +148,13 @@ class Transcoder(Generic[CallT]):
                 self._authenticator.authenticate(request, metadata)
             _check_content_type(request.headers.get("content-type", ""))
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
-            async with self._bodies.read(request, self._limit) as body:
-                if len(body) > LARGE_BODY:
-                    message = await self._run_in_thread(read_message, body, request_type())
+            async with self._bodies.read(request, limit) as body:
+                if len(body) > large:
+                    if not needs_token:
+                        await self._admit(*credentials_of(body, request_type()))
+                    message = await self._run_in_thread(read_message, body, request_type(), most_values)
                 else:
-                    message = read_message(body, request_type())
+                    message = read_message(body, request_type(), most_values)
                 reply = await handler(message.SerializeToString(), call)
             headers = dict(call.trailers)
             if len(reply) > ENCODED_IN_THREAD_BYTES:
@@ -148,21 +164,24 @@ class Transcoder(Generic[CallT]):
         return endpoint
 
 
-def read_message(body: bytes, message: Message) -> Message:
+def read_message(body: bytes, message: Message, most_values: int = MAX_VALUES) -> Message:
     """Fill a request message from its JSON form. An empty body is an empty message.
+
+    Args:
+        most_values: limit of values in the JSON.
 
     Raises:
         InvalidArgument: the body is not the JSON form of this message; names the field.
         TooLarge: the body holds too many values.
     """
     try:
-        value = parse_json(body) if body.strip() else {}
+        value = parse_json(body, most_values=most_values) if body.strip() else {}
     except NotJson as problem:
         raise InvalidArgument.at("body", f"is not JSON: {problem}") from None
     except NestedTooDeeply:
         raise InvalidArgument.at("body", "is nested too deeply") from None
     except TooManyValues:
-        raise TooLarge(f"The body holds more than {MAX_VALUES} values.") from None
+        raise TooLarge(f"The body holds more than {most_values} values.") from None
     if not isinstance(value, dict):
         raise InvalidArgument.at("body", "must be a JSON object")
     try:
@@ -171,6 +190,28 @@ def read_message(body: bytes, message: Message) -> Message:
         raise _invalid(str(error)) from None
     except RecursionError:
         raise InvalidArgument.at("body", "is nested too deeply") from None
+
+
+def credentials_of(body: bytes, message: Any) -> tuple[str, str]:
+    """Return the credentials of a large request whose payloads are a list, which is not parsed.
+
+    All from the first `[` to the last `]` is that list, since ids and keys have no brackets.
+
+    Args:
+        message: an empty request of its type.
+
+    Raises:
+        InvalidArgument: the rest is not the JSON form of the request, or lacks a credential.
+        TooLarge: the rest is too large.
+    """
+    begin, end = body.find(b"[") + 1, body.rfind(b"]")
+    if not 0 < begin <= end or len(body) - (end - begin) > LARGE_BODY:
+        raise TooLarge.at("body", f"has more than {LARGE_BODY} bytes outside of its list of payloads")
+    read_message(body[:begin] + body[end:], message)
+    for name in ("webhook_id", "access_key"):
+        if not getattr(message, name):
+            raise RequiredParameter(name)
+    return message.webhook_id, message.access_key
 
 
 ALWAYS_WRITTEN = {"results", "total_count"}

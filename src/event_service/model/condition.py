@@ -80,6 +80,7 @@ class Condition(NamedTuple):
         alert_received_at: when the newest ALERT or ERROR was received.
         newest_alert_at, newest_recovery_at: effective times (event-api rule: occurred_at, else receipt,
             never later than receipt + 5 min).
+        recovery_received_at: when the newest RECOVERY was received; None if a person resolved the alert.
         was_firing: an event with `marks_trouble` was seen.
         severity: the highest of the ALERT and ERROR events that the open alert has had; "" if unknown, as in rows of
             earlier versions.
@@ -97,6 +98,7 @@ class Condition(NamedTuple):
     newest_alert_at: datetime | None = None
     newest_recovery_at: datetime | None = None
     was_firing: bool = False
+    recovery_received_at: datetime | None = None
     severity: str = ""
     resources: tuple[str, ...] = ()
     opened_at: datetime | None = None

@@ -43,6 +43,8 @@ class EventDraft:
         marks_trouble: sets `was_firing` of the condition (Cloud Eye: warning, incident).
         recovers_if_troubled: becomes a RECOVERY if `was_firing` is set, else keeps its `event_type` (Cloud Eye:
             normal). Decided when it is stored, by `events/alert_rules.py`.
+        only_if_open: a RECOVERY that no sender wrote: it resolves an open alert, or leaves no trace.
+        remark: a guess that the sender should hear of, or "". One of a fixed set: remarks are labels of a metric.
     """
 
     event_key: str
@@ -62,6 +64,8 @@ class EventDraft:
     always_store: bool = False
     marks_trouble: bool = False
     recovers_if_troubled: bool = False
+    only_if_open: bool = False
+    remark: str = ""
 
 
 @dataclass(slots=True)

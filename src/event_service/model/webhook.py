@@ -15,6 +15,9 @@ LONGEST_DUPLICATE_TIME = 315_360_000
 AUTO_RESOLVE = "auto_resolve_hours"
 """The option of a webhook after which an open alert without events is resolved; 0 = never."""
 
+LONGEST_AUTO_RESOLVE_HOURS = 87_600
+"""Maximum of that option: ten years."""
+
 
 _SECRET_NAME = re.compile(r"secret|passw(?:or)?d|token|api_?key|credential|private_?key", re.IGNORECASE)
 

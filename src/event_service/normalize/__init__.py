@@ -1,5 +1,6 @@
 """Turn a payload of any monitoring tool into events."""
 
+from event_service.normalize.bodies import read_body, read_query
 from event_service.normalize.options import option_faults
 from event_service.normalize.parse_error_event import build_parse_error_event, is_parse_error_event
 from event_service.normalize.registry import (
@@ -28,4 +29,6 @@ __all__ = [
     "mask_credentials",
     "option_faults",
     "parse",
+    "read_body",
+    "read_query",
 ]

@@ -4,7 +4,7 @@ Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-not
 and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
@@ -82,7 +82,7 @@ def parse_alarm(payload: Json, options: Options, *, topic_arn: str) -> Parsed:
             metric_name=trigger.get("MetricName"),
             alarm_rule=alarm.get("AlarmRule"),
         ),
-        occurred_at=moment(alarm.get("StateChangeTime")),
+        occurred_at=moment(alarm.get("StateChangeTime"), UTC),
     )
     return single(alarm, draft)
 
@@ -130,7 +130,7 @@ def parse_eventbridge(payload: Json, _headers: Headers, options: Options, _recei
             metric_name=first(*(metric.get("name") for metric in metrics)),
             alarm_rule=configuration.get("alarmRule"),
         ),
-        occurred_at=moment(alarm_state.get("timestamp")) or moment(event.get("time")),
+        occurred_at=moment(alarm_state.get("timestamp"), UTC) or moment(event.get("time"), UTC),
     )
     parsed = single(event, draft)
     parsed.source = "aws-cloudwatch"  # one name for an alarm through either service

@@ -3,17 +3,28 @@
 Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, first, joined_key, mapping, text, texts
+from event_service.normalize.generic import NamedFields, names_of
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
-from event_service.normalize.severities import State, named_severity, named_state, recovery_severity
+from event_service.normalize.severities import State, named_severity, named_state, recovery_severity, severity_of_state
 from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 # GuardDuty's and Inspector's scale: https://docs.aws.amazon.com/guardduty/latest/ug/guardduty_findings-severity.html
 _SCALE = ((9.0, Severity.CRITICAL), (7.0, Severity.ERROR), (4.0, Severity.WARNING))
+
+
+# Fields of `detail` that name what an event of Glue, RDS, Backup, CloudFormation, ECS and others is about.
+_IDENTIFIERS = names_of(
+    "sourceidentifier jobname resourcearn backupvaultname backupvaultarn stackid logicalresourceid clusterarn"
+    " clustername group instanceid projectname pipeline statemachinearn crawlername functionname volumeid bucketname"
+    " repositoryname name"
+)
+# Codes that tell the events of one kind and resource apart: RDS reports every change as one kind.
+_KINDS = names_of("eventid logicalresourceid")
 
 
 def detect(payload: Json, _headers: Headers) -> bool:
@@ -28,20 +39,28 @@ def parse(payload: Json, _headers: Headers, _options: Options, _received_at: dat
     if not kind:
         raise ParseError.at("detail-type", "must be given")
     resources = texts(event.get("resources"))
-    subject = first(detail.get("id"), detail.get("arn"), *resources)
-    state = named_state(first(detail.get("state"), detail.get("status"))) or State.FIRING
+    named = NamedFields.of(detail)
+    names = texts([*named.values(_IDENTIFIERS)])
+    # Backup lists the recovery point of each run as its resource.
+    stable = [] if source == "aws.backup" else resources
+    subject = first(detail.get("id"), detail.get("arn"), *stable) or "/".join(names) or first(*resources)
+    about = [text(value) for value in named.values(_KINDS)]
+    written = first(detail.get("state"), detail.get("status"), mapping(detail.get("status-details")).get("status"))
+    state = named_state(written) or State.FIRING
+    severity = _severity(detail.get("severity")) or severity_of_state(written)
+    message = first(detail.get("message"), detail.get("Message"), detail.get("statusMessage"))
     draft = EventDraft(
-        event_key=joined_key("aws-eventbridge", source, kind, account, text(event.get("region")), subject),
+        event_key=joined_key("aws-eventbridge", source, kind, account, text(event.get("region")), subject, *about),
         event_type=state.event_type,
-        title=first(detail.get("title")) or kind,
-        description=text(detail.get("description")),
-        severity=recovery_severity(_severity(detail.get("severity")), state.event_type, Severity.INFO),
+        title=first(detail.get("title")) or (f"{kind}: {names[0]}" if names else kind),
+        description=first(detail.get("description")) or message,
+        severity=recovery_severity(severity, state.event_type, Severity.INFO),
         rule=kind,
-        resources=resources,
+        resources=resources or names[:1],
         provider="aws" if source.startswith("aws.") else "",
         account=account,
         additional_info=extra_fields(source=source, region=event.get("region"), detail_type=kind),
-        occurred_at=moment(event.get("time")),
+        occurred_at=moment(event.get("time"), UTC),
     )
     parsed = single(event, draft)
     if event_id := text(event.get("id")):

@@ -3,7 +3,7 @@
 Source: https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, joined_key, mapping, objects, text, texts
@@ -27,7 +27,7 @@ def parse(payload: Json, _headers: Headers, _options: Options, received_at: date
         raise ParseError.at("detail.eventArn", "must be given")
     account = first(detail.get("affectedAccount"), event.get("account"))
     code, category, status = (text(detail.get(name)) for name in ("eventTypeCode", "eventTypeCategory", "statusCode"))
-    started_at, ended_at = moment(detail.get("startTime")), moment(detail.get("endTime"))
+    started_at, ended_at = moment(detail.get("startTime"), UTC), moment(detail.get("endTime"), UTC)
     closed = status == "closed" or (not status and ended_at is not None and ended_at <= received_at)
     entities = [entity.get("entityValue") for entity in objects(detail.get("affectedEntities"))]
     descriptions = objects(detail.get("eventDescription"))

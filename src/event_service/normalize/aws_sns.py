@@ -5,11 +5,11 @@ Source: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.h
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from event_service.errors import InvalidArgument
-from event_service.model.event import EventDraft, Severity
+from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize import aws_cloudwatch
 from event_service.normalize.aws_arn import read_arn
 from event_service.normalize.fields import extra_fields, first_line, joined_key, objects, read_inner_json, text
@@ -66,6 +66,7 @@ def parse(
             parsed = _read_notification(message, options, received_at, read_inner)
         except ParseError as error:
             parsed = Parsed(bad_items=[BadItem(error.faults, message)])
+        parsed.endings.append(_confirmed_event(message))
     if not parsed.message_id and (message_id := text(message.get("MessageId"))):
         parsed.message_id = f"sns:{message_id}"
     return parsed
@@ -74,6 +75,10 @@ def parse(
 def is_raw(headers: Headers) -> bool:
     """Return True for raw message delivery: the body is the message, the envelope is in the headers."""
     return headers.get("x-amz-sns-rawdelivery", "").lower() == "true"
+
+
+def reads_text(_text: str, headers: Headers) -> bool:
+    return is_raw(headers)
 
 
 def detect_raw(payload: Json, headers: Headers) -> bool:
@@ -167,9 +172,29 @@ def _free_text(message: dict[str, Any]) -> Parsed:
         provider="aws",
         account=read_arn(topic_arn).account,
         additional_info=extra_fields(topic_arn=topic_arn),
-        occurred_at=moment(message.get("Timestamp")),
+        occurred_at=moment(message.get("Timestamp"), UTC),
     )
     return single(message, draft)
+
+
+def _confirmed_event(message: dict[str, Any]) -> EventDraft:
+    """Return the end of the topic's subscription event: a topic that delivers has been confirmed."""
+    topic_arn = text(message.get("TopicArn"))
+    return EventDraft(
+        event_key=_subscription_key(topic_arn),
+        event_type=EventType.RECOVERY,
+        title=f"Amazon SNS topic {read_arn(topic_arn).resource or topic_arn} delivers",
+        severity=Severity.INFO,
+        resources=[topic_arn] if topic_arn else [],
+        provider="aws",
+        account=read_arn(topic_arn).account,
+        raw_data=message,
+        only_if_open=True,
+    )
+
+
+def _subscription_key(topic_arn: str) -> str:
+    return joined_key("aws-sns-subscription", topic_arn)
 
 
 def _subscription_event(message: dict[str, Any]) -> EventDraft:
@@ -177,7 +202,7 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
     topic = read_arn(topic_arn)
     link = text(message.get("SubscribeURL"))
     return EventDraft(
-        event_key=joined_key("aws-sns-subscription", topic_arn),
+        event_key=_subscription_key(topic_arn),
         title=f"Amazon SNS topic {topic.resource or topic_arn} asks for confirmation of its subscription",
         description=f"Open this link once if the topic is yours: {link}",
         severity=Severity.INFO,
@@ -185,6 +210,6 @@ def _subscription_event(message: dict[str, Any]) -> EventDraft:
         provider="aws",
         account=topic.account,
         additional_info=extra_fields(topic_arn=topic_arn, subscribe_url=link),
-        occurred_at=moment(message.get("Timestamp")),
+        occurred_at=moment(message.get("Timestamp"), UTC),
         raw_data=message,
     )

@@ -6,8 +6,9 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,48 +22,50 @@ from event_service.normalize.result import (
     Options,
     Parsed,
     ParseError,
+    media_type,
     object_of,
     raw_object,
 )
-from event_service.normalize.severities import State, bare_title, named_state, recovery_severity
+from event_service.normalize.severities import State, bare_title, named_state, recovery_severity, state_in_title
 from event_service.normalize.splitting import check_split, every_member, single
 from event_service.normalize.timestamps import moment
 
 _REQUIRED = ("source", "type")
 _BINARY_PREFIX = "ce-"
+_STRUCTURED = "application/cloudevents"
+
+BYTES = "data_base64"
+"""The attribute of data that is not text; in binary mode the payload is then an object of it only."""
+
+UNPRINTABLE = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""Bytes that data of text does not have."""
 
 
 def is_binary(headers: Headers) -> bool:
-    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty."""
-    return "ce-specversion" in headers
+    """Return True if the headers carry the attributes. The body is then the data, of any type, and may be empty.
 
-
-def reads_text(headers: Headers) -> bool:
-    """Return True for a non-JSON body of a binary event, unless its content type claims JSON."""
-    return is_binary(headers) and not _media_type(headers).endswith(("/json", "+json"))
-
-
-def _media_type(headers: Headers) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    Structured events may repeat their attributes in headers: the content type decides.
+    """
+    return "ce-specversion" in headers and not media_type(headers).startswith(_STRUCTURED)
 
 
 def detect(payload: Json, headers: Headers) -> bool:
-    if is_binary(headers) or _media_type(headers).startswith("application/cloudevents"):
+    if is_binary(headers) or media_type(headers).startswith(_STRUCTURED):
         return True
     return every_member(payload, lambda item: "specversion" in item and "type" in item and "source" in item)
 
 
-def parse(payload: Json, headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse(payload: Json, headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event, or one per member of a batch. Binary events are stored in structured form."""
     if is_binary(headers) or not isinstance(payload, list):
         event = _from_binary(payload, headers) if is_binary(headers) else object_of(payload)
-        parsed = single(event, _read(event, ""))
+        parsed = single(event, _read(event, "", options))
         parsed.message_id = _delivery_id(event)
         return parsed
     check_split(len(payload), 1, "")
     parsed = Parsed()
     for index, member in enumerate(payload):
-        parsed.add(raw_object(member), _read, member, f"[{index}]")
+        parsed.add(raw_object(member), _read, member, f"[{index}]", options)
     ids = [_delivery_id(mapping(member)) for member in payload]
     # Without all ids a batch cannot be recognised when it is sent again.
     if all(ids):
@@ -79,6 +82,8 @@ def _from_binary(payload: Json, headers: Headers) -> dict[str, Any]:
     }
     if content_type := headers.get("content-type"):
         attributes["datacontenttype"] = content_type
+    if isinstance(payload, dict) and payload.keys() == {BYTES}:
+        return {**attributes, **payload}
     return attributes if payload is None else {**attributes, "data": payload}
 
 
@@ -88,7 +93,7 @@ def _delivery_id(event: Mapping[str, Any]) -> str:
     return "cloudevents:" + joined_key(text(event.get("source")), event_id) if event_id else ""
 
 
-def _read(member: Json, path: str) -> EventDraft | str:
+def _read(member: Json, path: str, options: Options) -> EventDraft | str:
     event = object_of(member, path)
     prefix = f"{path}." if path else ""
     faults = [Fault(prefix + name, "must be given") for name in _REQUIRED if not text(event.get(name))]
@@ -98,24 +103,26 @@ def _read(member: Json, path: str) -> EventDraft | str:
     kind, type_state = _split_type(full_type)
     data = _data_of(event, prefix)
     named = NamedFields.of(mapping(data))
-    state = named.state() or type_state or State.FIRING
+    title = named.first(TITLES) or first_line(text(data))
+    state = named.state() or type_state or named_state(state_in_title(title)) or State.FIRING
     if state is State.ACKNOWLEDGED:
         return ACKNOWLEDGED
-    title = named.first(TITLES) or first_line(text(data))
+    severity, remark = named.severity(options)
     description = named.first(DESCRIPTIONS) or text(data)
     return EventDraft(
         event_key=joined_key("cloudevents", source, kind, subject),
         event_type=state.event_type,
         title=bare_title(title) or kind,
         description="" if description == title else description,
-        severity=recovery_severity(named.severity(), state.event_type, Severity.INFO),
+        severity=recovery_severity(severity, state.event_type, Severity.INFO),
         rule=named.first(RULES),
         image_url=named.first(IMAGES),
         resources=texts(subject) or named.resources(),
         additional_info=extra_fields(
             source=source, type=full_type, subject=subject, id=event.get("id"), url=named.first(LINKS)
         ),
-        occurred_at=moment(event.get("time")),
+        occurred_at=moment(event.get("time"), UTC),
+        remark=remark,
     )
 
 
@@ -138,7 +145,7 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
     """
     if event.get("data") is not None:
         return event["data"]
-    encoded = event.get("data_base64")
+    encoded = event.get(BYTES)
     if not isinstance(encoded, str):
         return None
     try:
@@ -147,6 +154,6 @@ def _data_of(event: Mapping[str, Any], prefix: str) -> Json:
     except (binascii.Error, ValueError):
         return None  # binary data stays in raw_data only
     try:
-        return read_inner_json(content, f"{prefix}data_base64")
+        return read_inner_json(content, f"{prefix}{BYTES}")
     except ValueError:
-        return decoded  # plain text
+        return None if UNPRINTABLE.search(content) else decoded  # plain text

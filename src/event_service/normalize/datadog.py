@@ -3,6 +3,7 @@
 Source: https://docs.datadoghq.com/integrations/webhooks/
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,7 @@ from event_service.normalize.timestamps import moment
 
 _TEST_MARK = "[TEST]"
 _DEFAULT_TEMPLATE = ("body", "event_type", "title", "org", "id")
+_group_mark = re.compile(r"(?:\[[^\]{}]{0,40}\]\s*){0,4}?\[[^\]{}]{1,40} on \{([^{}]*)\}")
 _ALERT_TYPES = {
     "error": Severity.ERROR,
     "warning": Severity.WARNING,
@@ -49,7 +51,7 @@ def _read(body: Mapping[str, Any]) -> EventDraft:
     alert_type = _value(body, "alert_type").lower()
     resolved = "recovered" in transition or (not transition and alert_type == "success")
     state = State.RESOLVED if resolved else State.FIRING
-    scope = _value(body, "alert_scope")
+    scope = _value(body, "alert_scope") or _scope_of_title(full_title)
     org = mapping(body.get("org"))
     return EventDraft(
         event_key=_identity(body, plain_title or title, scope),
@@ -120,15 +122,22 @@ def _split_title(title: str) -> tuple[str, str]:
     return marks.lower(), plain
 
 
+def _scope_of_title(title: str) -> str:
+    """Return the group of a multi alert: `host:web-1` of `[Triggered on {host:web-1}] Disk`, or ""."""
+    found = _group_mark.match(title)
+    return found[1].strip() if found else ""
+
+
 def _identity(body: Mapping[str, Any], title: str, scope: str) -> str:
-    """Return a key of monitor and group, else of the aggregation, else of organization and title."""
+    """Return a key of monitor and group, else of the aggregation, else of organization, title and group."""
     if alert_id := _value(body, "alert_id"):
         return joined_key("datadog", alert_id, scope)
     if aggregation := _value(body, "aggreg_key"):
         return joined_key("datadog", aggregation)
     if not title:
         raise ParseError.at("title", "required without alert_id and aggreg_key")
-    return joined_key("datadog", first(mapping(body.get("org")).get("id"), body.get("org_id")), title)
+    group = [scope] if scope else []
+    return joined_key("datadog", first(mapping(body.get("org")).get("id"), body.get("org_id")), title, *group)
 
 
 def _marked_priority(marks: str) -> Severity | None:

@@ -38,6 +38,11 @@ def first_line(written: str) -> str:
     return written.strip().partition("\n")[0][:_TITLE_LENGTH].strip()
 
 
+def words(written: str) -> frozenset[str]:
+    """Return the words of a table."""
+    return frozenset(written.split())
+
+
 def mapping(value: Json) -> Mapping[str, Any]:
     """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else _EMPTY

@@ -10,11 +10,14 @@ from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import extra_fields, first, joined_key, text
 from event_service.normalize.prometheus_labels import Alert, parse_alerts, resource_of
 from event_service.normalize.result import Fault, Headers, Json, Options, Parsed, ParseError, object_of
-from event_service.normalize.severities import bare_title, named_severity, recovery_severity
+from event_service.normalize.severities import bare_title, chosen_severity, recovery_severity
 from event_service.normalize.splitting import single
 
 # They name and rate an alert but identify no resource.
 _NOT_RESOURCES = ("severity", "alertname")
+
+# Alert names of rules that cannot be evaluated, whatever the rule; its name is in the label `rulename`.
+_OF_ALL_RULES = frozenset({"DatasourceNoData", "DatasourceError"})
 
 _LEGACY_STATES = {
     "alerting": (EventType.ALERT, Severity.ERROR),
@@ -37,22 +40,25 @@ def detect_legacy(payload: Json, _headers: Headers) -> bool:
     )
 
 
-def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return one event per member of `alerts`. groupKey is no key: unrelated alerts share it."""
     title = bare_title(text(object_of(payload).get("title")))
-    return parse_alerts(payload, lambda alert: _draft(alert, title))
+    return parse_alerts(payload, lambda alert: _draft(alert, title, options))
 
 
-def _draft(alert: Alert, group_title: str) -> EventDraft:
+def _draft(alert: Alert, group_title: str, options: Options) -> EventDraft:
     body, labels, annotations = alert.body, alert.labels, alert.annotations
     name = labels.get("alertname", "")
+    rule = first(labels.get("rulename"), name)
+    if name in _OF_ALL_RULES and rule != name:
+        name = f"{rule} ({name})"
     return EventDraft(
         event_key=alert.event_key,
         event_type=alert.event_type,
         title=first(name, annotations.get("summary")) or group_title or "Grafana alert",
-        description=first(annotations.get("description"), annotations.get("summary"), body.get("valueString")),
-        severity=recovery_severity(named_severity(labels.get("severity")), alert.event_type, Severity.ERROR),
-        rule=first(labels.get("rulename"), name),
+        description=first(*map(annotations.get, ("description", "summary", "Error")), body.get("valueString")),
+        severity=recovery_severity(chosen_severity(labels.get("severity"), options), alert.event_type, Severity.ERROR),
+        rule=rule,
         image_url=first(body.get("imageURL"), body.get("panelURL")),
         resources=resource_of({key: value for key, value in labels.items() if key not in _NOT_RESOURCES}),
         additional_info=alert.info,

@@ -3,14 +3,18 @@
 Source: docs/collectors.md; upstream's api-direct payload.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
 from event_service.normalize.fields import clipped, trimmed
+from event_service.normalize.options import read_zone
 from event_service.normalize.result import BadItem, Fault, Headers, Json, Options, Parsed, ParseError, raw_object
+from event_service.normalize.severities import State, named_state
 from event_service.normalize.splitting import check_split, split
 from event_service.wire.timestamps import parse_timestamp
+
+ACKNOWLEDGED = "acknowledge"
 
 _TYPES = {name.value: name for name in EventType}
 _SEVERITIES = {name.value: name for name in Severity}
@@ -28,35 +32,40 @@ def detect(payload: Json, _headers: Headers) -> bool:
     )
 
 
-def parse(payload: Json, _headers: Headers, _options: Options, _received_at: datetime) -> Parsed:
+def parse(payload: Json, _headers: Headers, options: Options, _received_at: datetime) -> Parsed:
     """Return the events of one object, of a batch, or of a bare list, which only HTTP can carry.
 
     Invalid values are faults with their paths; nothing is guessed.
+
+    Args:
+        options: `timezone` is the zone of times without an offset; the default is UTC.
     """
     parsed = Parsed()
+    zone = (read_zone(options.get("timezone")) if options else None) or UTC
     if isinstance(payload, list):
         check_split(len(payload), 1, "")
         for index, member in enumerate(payload):
-            parsed.add(raw_object(member), read_event, member, f"[{index}]")
+            parsed.add(raw_object(member), read_event, member, f"[{index}]", zone)
         return parsed
     item = _trimmed_keys(payload) if isinstance(payload, dict) else {}
     results = item.get("results")
     if results is None or "event_key" in item:
-        parsed.add(raw_object(payload), read_event, payload, "")
+        parsed.add(raw_object(payload), read_event, payload, "", zone)
     elif not isinstance(results, list):
         parsed.bad_items.append(BadItem([Fault("results", "must be a list of events")], payload))
     else:
         name = "results" if "results" in payload else next(key for key in payload if key.strip() == "results")
         for index, (member, raw_data) in enumerate(zip(results, split(payload, name, results), strict=True)):
-            parsed.add(raw_data, read_event, member, f"results[{index}]")
+            parsed.add(raw_data, read_event, member, f"results[{index}]", zone)
     return parsed
 
 
-def read_event(member: Json, path: str) -> EventDraft:
-    """Return one event of the native format.
+def read_event(member: Json, path: str, zone: tzinfo = UTC) -> EventDraft | str:
+    """Return one event of the native format, or the reason to ignore it: an acknowledgement.
 
     Args:
         path: of the member in the payload, "" for the payload itself.
+        zone: of times without an offset.
 
     Raises:
         ParseError: lists every fault of the member.
@@ -79,14 +88,9 @@ def read_event(member: Json, path: str) -> EventDraft:
     if not event_key and not faults:  # a wrong type is reported already
         faults.append(Fault(prefix + "event_key", "must be given and must not be empty"))
 
-    event_type = EventType.ALERT
-    value = item.get("event_type")
-    if value is not None:
-        known_type = _TYPES.get(value.strip().upper()) if type(value) is str else None
-        if known_type is None:
-            faults.append(Fault(prefix + "event_type", f"must be one of {', '.join(_TYPES)}, not {clipped(value)}"))
-        else:
-            event_type = known_type
+    event_type = _read_type(item, prefix, faults)
+    if event_type is None:
+        return ACKNOWLEDGED
 
     severity = Severity.NONE
     value = item.get("severity")
@@ -100,7 +104,7 @@ def read_event(member: Json, path: str) -> EventDraft:
     occurred_at = None
     value = item.get("occurred_at")
     if value is not None:
-        occurred_at = _read_time(value, prefix + "occurred_at", faults)
+        occurred_at = _read_time(value, zone, prefix + "occurred_at", faults)
 
     draft = EventDraft(
         event_key=event_key,
@@ -121,6 +125,28 @@ def read_event(member: Json, path: str) -> EventDraft:
     return draft
 
 
+def _read_type(item: dict[str, Any], prefix: str, faults: list[Fault]) -> EventType | None:
+    """Return the type by `event_type`, else by `status`; None for an acknowledgement.
+
+    `status` is no field of the format, but tools send it. Ignoring it would make an alert of every `up`.
+    """
+    value = item.get("event_type")
+    if value is not None:
+        known_type = _TYPES.get(value.strip().upper()) if type(value) is str else None
+        if known_type is None:
+            faults.append(Fault(prefix + "event_type", f"must be one of {', '.join(_TYPES)}, not {clipped(value)}"))
+        return known_type or EventType.ALERT
+    status = item.get("status")
+    if status is None:
+        return EventType.ALERT
+    state = named_state(status)
+    if state is None:
+        problem = f"must be a state such as firing or resolved, not {clipped(status)}; or give event_type"
+        faults.append(Fault(prefix + "status", problem))
+        return EventType.ALERT
+    return None if state is State.ACKNOWLEDGED else state.event_type
+
+
 def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
     """Return the object by trimmed names. On a collision the name that needed no trimming wins."""
     if item.keys() <= _FIELDS:  # the usual case, without a loop
@@ -133,7 +159,7 @@ def _trimmed_keys(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-def _read_time(value: Json, path: str, faults: list[Fault]) -> datetime | None:
+def _read_time(value: Json, zone: tzinfo, path: str, faults: list[Fault]) -> datetime | None:
     if type(value) is not str:
         faults.append(Fault(path, f"must be an ISO 8601 string, not {clipped(value)}"))
         return None
@@ -141,7 +167,7 @@ def _read_time(value: Json, path: str, faults: list[Fault]) -> datetime | None:
     if not written:
         return None
     try:
-        return parse_timestamp(written)
+        return parse_timestamp(written, zone)
     except ValueError:
         faults.append(Fault(path, f"must be an ISO 8601 time such as 2024-05-01T12:00:00.000Z, not {clipped(value)}"))
         return None

@@ -1,11 +1,13 @@
 """The event of a payload that cannot be parsed, so that no authentic payload is lost.
 
-All payloads of a webhook with the same class of fault share one alert: a broken collector is not an alert storm.
+All payloads of a webhook with the same class of fault share one alert: a broken collector is not an alert storm. Text
+is kept apart by its first line: different messages are different alerts.
 """
 
 import hashlib
 
 from event_service.model.event import EventDraft, EventType, Severity
+from event_service.normalize.plain_text import without_times
 from event_service.normalize.result import BadItem
 
 TITLE_PREFIX = "Webhook Event Parsing Error - "
@@ -14,13 +16,15 @@ _DESCRIPTION_LIMIT = 4000  # characters
 
 
 def build_parse_error_event(item: BadItem, *, webhook_id: str, webhook_name: str) -> EventDraft:
-    """Return the ERROR event of a bad item, keyed by the webhook and the class of the first fault."""
-    fault_class = item.faults[0].fault_class
-    digest = hashlib.sha256(f"{webhook_id}\0{fault_class}".encode("utf-8", "surrogatepass")).hexdigest()
+    """Return the ERROR event of a bad item, keyed by the webhook, the class of the first fault and the first line."""
+    identity = f"{webhook_id}\0{item.faults[0].fault_class}"
+    if item.first_line:
+        identity += f"\0{without_times(item.first_line)}"
+    digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
     return EventDraft(
         event_key=f"{KEY_PREFIX}{digest[:24]}",
         event_type=EventType.ERROR,
-        title=TITLE_PREFIX + webhook_name,
+        title=item.first_line or TITLE_PREFIX + webhook_name,
         description=_description(item),
         severity=Severity.CRITICAL,
         raw_data=item.raw_data,

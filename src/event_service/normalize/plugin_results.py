@@ -14,13 +14,16 @@ from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.errors import InvalidArgument
 from event_service.model.event import EventDraft
 from event_service.normalize.native import read_event
-from event_service.normalize.result import MOST_EVENTS, Fault, Parsed, ParseError
+from event_service.normalize.result import MOST_EVENTS, MOST_FIELDS, Fault, Parsed, ParseError
 from event_service.normalize.splitting import split
 from event_service.normalize.timestamps import moment
+from event_service.wire.scan import TooManyFields, check_fields, split_field
 from event_service.wire.struct_decode import struct_to_dict
 
 _SEVERITIES = dict(zip(event_pb2.EventInfo.Severity.values(), event_pb2.EventInfo.Severity.keys(), strict=True))
 _TEXTS = ("event_key", "event_type", "title", "description", "rule", "image_url", "provider", "account")
+
+_MOST_OTHER_FIELDS = 100  # of an answer, beside its results
 
 # Old cores replace the offset of a time by Z; a time in the future is then wrong.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -36,14 +39,9 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
             each event keeps only its own member.
 
     Raises:
-        ParseError: not an EventsInfo, too many events, or a payload too large to split.
+        ParseError: not an EventsInfo, too many events or fields, or a payload too large to split.
     """
-    try:
-        results = event_pb2.EventsInfo.FromString(answer).results
-    except DecodeError as error:
-        raise ParseError.at("plugin", "the answer is not an EventsInfo", "malformed") from error
-    if len(results) > MOST_EVENTS:
-        raise ParseError.at("plugin", f"the answer holds more than {MOST_EVENTS} events", "too-many")
+    results = _results_of(answer)
     parsed = Parsed()
     for index, (result, raw_data) in enumerate(zip(results, _raw_data_of(payload, len(results)), strict=True)):
         path = f"plugin.results[{index}]"
@@ -51,7 +49,36 @@ def read_results(answer: bytes, payload: Mapping[str, Any], received_at: datetim
     return parsed
 
 
-def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft:
+def _results_of(answer: bytes) -> list[event_pb2.EventInfo]:
+    try:
+        rest, members = split_field(answer, event_pb2.EventsInfo.RESULTS_FIELD_NUMBER, MOST_EVENTS + _MOST_OTHER_FIELDS)
+    except TooManyFields:
+        raise _too_many(f"{MOST_EVENTS} events") from None
+    except ValueError:
+        raise _malformed() from None
+    if len(members) > MOST_EVENTS:
+        raise _too_many(f"{MOST_EVENTS} events")
+    try:
+        check_fields(answer, event_pb2.EventsInfo, MOST_FIELDS)
+    except TooManyFields:
+        raise _too_many(f"{MOST_FIELDS} fields") from None
+    try:
+        event_pb2.EventsInfo.FromString(rest)
+        # One after another, because protobuf holds the GIL for a whole message.
+        return [event_pb2.EventInfo.FromString(member) for member in members]  # type: ignore[arg-type]  # any buffer
+    except DecodeError:
+        raise _malformed() from None
+
+
+def _too_many(limit: str) -> ParseError:
+    return ParseError.at("plugin", f"the answer holds more than {limit}", "too-many")
+
+
+def _malformed() -> ParseError:
+    return ParseError.at("plugin", "the answer is not an EventsInfo", "malformed")
+
+
+def _read(result: event_pb2.EventInfo, path: str, received_at: datetime) -> EventDraft | str:
     return read_event(_as_member(result, path, received_at), path)
 
 

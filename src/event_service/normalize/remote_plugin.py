@@ -19,6 +19,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from event_service._gen.spaceone.api.monitoring.plugin import webhook_pb2
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import InvalidArgument, PluginVerifyFailed
 from event_service.normalize.breaker import Breaker
 from event_service.normalize.plugin_results import read_results
@@ -34,6 +35,7 @@ from event_service.normalize.result import (
     raw_object,
 )
 from event_service.normalize.splitting import check_members, too_much
+from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.struct_decode import struct_to_dict
 from event_service.wire.struct_encode import encode_struct
 from event_service.wire.varint import varint
@@ -80,6 +82,7 @@ class RemotePlugins:
         max_answer_bytes: limit of an answer.
         allowed_hosts: hosts that may be called; empty for any. In lower case, IPv6 addresses without brackets.
         known_endpoints: endpoints that may be called on any host.
+        run_in_thread: parses answers of more than LARGE_BODY bytes; None = in the event loop.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class RemotePlugins:
         max_answer_bytes: int = 16 * 1024 * 1024,
         allowed_hosts: Collection[str] = (),
         known_endpoints: Iterable[str] = (),
+        run_in_thread: RunInThread | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = timeout
@@ -101,6 +105,7 @@ class RemotePlugins:
         self._max_answer_bytes = max_answer_bytes
         self._allowed_hosts = {host.lower() for host in allowed_hosts}
         self._known_endpoints = frozenset(known_endpoints)
+        self._run_in_thread = run_in_thread
         self._clock = clock
         self._plugins: OrderedDict[str, _Plugin] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
@@ -161,6 +166,8 @@ class RemotePlugins:
             PluginVerifyFailed: no answer, or an invalid one.
         """
         answer = await self._ask(endpoint, "Webhook/init", options)
+        if len(answer) > LARGE_BODY:
+            raise PluginVerifyFailed(f"The plugin's answer to init has more than {LARGE_BODY} bytes.")
         try:
             metadata = webhook_pb2.WebhookPluginInfo.FromString(answer).metadata
             return struct_to_dict(metadata, path="metadata")
@@ -189,7 +196,9 @@ class RemotePlugins:
         request = _field(_OPTIONS_TAG, _plugin_options(options)) + _field(_DATA_TAG, encode_struct(member))
         try:
             answer = await self._call(endpoint, "Event/parse", request, deadline)
-            return read_results(answer, member, received_at)
+            if self._run_in_thread is None or len(answer) <= LARGE_BODY:
+                return read_results(answer, member, received_at)
+            return await self._run_in_thread(read_results, answer, member, received_at)
         except _Failed as failure:
             return Parsed(bad_items=[BadItem([failure.fault], member)])
         except ParseError as error:

@@ -27,6 +27,12 @@ SUBSCRIPTION = "subscription confirmation"
 FROM_PLUGIN = "plugin"
 """The `source` of events that a remote plugin parsed."""
 
+BODY = "body"
+"""The name in raw_data of a payload that is no object, and of a body that is text."""
+
+BODY_BASE64 = "body_base64"
+"""The name in raw_data of a body that is neither JSON nor text."""
+
 _Args = TypeVarTuple("_Args")
 _index = re.compile(r"\[\d+\]")
 
@@ -78,10 +84,12 @@ class BadItem:
     Attributes:
         faults: at least one.
         raw_data: the payload as received; of several members only this one is kept.
+        first_line: of a payload that is text, or "". It keeps different messages apart.
     """
 
     faults: list[Fault]
     raw_data: Mapping[str, Any]
+    first_line: str = ""
 
 
 @dataclass(slots=True)
@@ -104,13 +112,15 @@ class Parsed:
     Attributes:
         events: in the order of the payload.
         bad_items: members that cannot be parsed.
-        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`. The reasons are a fixed
-            set, since they are labels of a metric.
+        ignored: one short reason per member that makes no event by design, e.g. `acknowledge`, and remarks about events
+            (`unknown severity`). They are a fixed set, since they are labels of a metric.
         message_id: the sender's id of this delivery, or "". The same id means the same delivery, but not always the
             same bytes (AWS Health repeats one from another region).
         source: name of the parser, e.g. `alertmanager`.
         timestamped: every event has a time of the sender, so that equal bytes are a repeated delivery.
+        varying: name of a field by which the bytes of a repeated delivery may differ, or "".
         subscription: an SNS subscription to confirm.
+        endings: recoveries with `only_if_open` that follow from the delivery itself.
     """
 
     events: list[EventDraft] = field(default_factory=list)
@@ -119,7 +129,9 @@ class Parsed:
     message_id: str = ""
     source: str = ""
     timestamped: bool = False
+    varying: str = ""
     subscription: Subscription | None = None
+    endings: list[EventDraft] = field(default_factory=list)
 
     @property
     def faults(self) -> list[str]:
@@ -192,7 +204,17 @@ Detector: TypeAlias = Callable[[Json, Headers], bool]
 
 def raw_object(payload: Json) -> Mapping[str, Any]:
     """Return the payload as an object for raw_data: any other value becomes `{"body": payload}`."""
-    return payload if isinstance(payload, dict) else {"body": payload}
+    return payload if isinstance(payload, dict) else {BODY: payload}
+
+
+def media_type(headers: Headers) -> str:
+    """Return the content type in lower case without its parameters; "" for none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def declares_json(headers: Headers) -> bool:
+    """Return True if the content type is JSON's or that of a format in JSON."""
+    return media_type(headers).endswith(("/json", "+json"))
 
 
 def object_of(payload: Json, path: str = "") -> dict[str, Any]:

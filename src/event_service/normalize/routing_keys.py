@@ -1,6 +1,7 @@
-"""Hash PagerDuty's routing keys, which are credentials, wherever they occur in a payload.
+"""Hash PagerDuty's routing and service keys, which are credentials, wherever they occur in a payload.
 
 Source: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
+and https://developer.pagerduty.com/docs/events-api-v1/trigger-events/
 """
 
 import base64
@@ -10,18 +11,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from event_service.normalize.fields import text
+from event_service.normalize.fields import mapping, text
 from event_service.normalize.result import Json
 from event_service.wire.nesting import MAX_LEVEL
 
 _MASK = "sha256:"
+# Names that PagerDuty's events have beside the key: events v2, change events, events v1.
+_KEYS = {"routing_key": ("event_action", "summary"), "service_key": ("event_type",)}
+# Pub/Sub has a `subscription` beside its base64. A NUL: the names are in UTF-16.
+_IN_WIRE = (b"routing_key", b"service_key", b"data_base64", b"subscription", b"\0")
 # Matches JSON inside text; the quotes may be escaped once per level of JSON around it.
-_key_in_text = re.compile(r'(?<=routing_key)(\\*"\s*:\s*\\*")([^"\\]+)')
+_key_in_text = re.compile(r'(?<=routing_key|service_key)(\\*"\s*:\s*\\*")([^"\\]+)')
 _base64_in_text = re.compile(r'(?<=data_base64)(\\*"\s*:\s*\\*")([^"\\]+)')
 
 
 def without_routing_keys(payload: Json, wire: bytes | None = None) -> Json:
-    """Return the payload with the routing keys of Events API v2 hashed, also inside JSON text and base64.
+    """Return the payload with the keys of all Events APIs hashed, also inside JSON text and base64.
 
     Args:
         wire: the payload's bytes, if known: a quick search in them avoids the walk.
@@ -29,7 +34,7 @@ def without_routing_keys(payload: Json, wire: bytes | None = None) -> Json:
     Returns:
         The payload itself if it has no routing key. A hashed key, as in a replay, is not hashed again.
     """
-    if wire is None or b"routing_key" in wire or b"data_base64" in wire:
+    if wire is None or any(name in wire for name in _IN_WIRE):
         return _masked(payload, 0)
     return payload
 
@@ -50,16 +55,17 @@ def _masked(value: Json, level: int) -> Json:
 
 def _member_of(item: Mapping[str, Any], name: str, level: int) -> Json:
     member = item[name]
-    if name == "routing_key" and "event_action" in item:
+    if name in _KEYS and any(other in item or other in mapping(item.get("payload")) for other in _KEYS[name]):
         return _hashed(text(member)) or member
-    if name == "data_base64" and isinstance(member, str):
-        return _mask_base64(member)
+    if name in ("data_base64", "data") and isinstance(member, str):
+        masked = _mask_base64(member)
+        return masked if masked is not member else _mask_text(member)
     return _masked(member, level)
 
 
 def _mask_text(written: str) -> str:
     masked = written
-    if "routing_key" in written and "event_action" in written:
+    if any(name in written and any(other in written for other in others) for name, others in _KEYS.items()):
         masked = _key_in_text.sub(lambda found: found[1] + _hashed(found[2].strip()), masked)
     if "data_base64" in written:
         masked = _base64_in_text.sub(lambda found: found[1] + _mask_base64(found[2]), masked)

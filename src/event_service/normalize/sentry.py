@@ -4,7 +4,7 @@ Source: https://docs.sentry.io/organization/integrations/integration-platform/we
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from event_service.model.event import EventDraft, EventType, Severity
@@ -30,8 +30,10 @@ _KINDS = ("metric_alert", "event", "error", "issue")
 def detect(payload: Json, headers: Headers) -> bool:
     if "sentry-hook-resource" in headers:
         return True
-    if not isinstance(payload, dict) or "action" not in payload:
+    if not isinstance(payload, dict):
         return False
+    if "action" not in payload:
+        return _is_plugin(payload)
     data = payload.get("data")
     return isinstance(data, dict) and any(isinstance(data.get(kind), dict) for kind in _KINDS)
 
@@ -42,6 +44,8 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
     data = mapping(body.get("data"))
     action = text(body.get("action")).lower()
     outcome: EventDraft | str = "other Sentry event"
+    if _is_plugin(body):
+        return single(body, _read_plugin(body))
     if isinstance(data.get("metric_alert"), dict):
         outcome = _read_metric_alert(data, action)
     elif isinstance(data.get("event"), dict):
@@ -54,6 +58,34 @@ def parse(payload: Json, headers: Headers, _options: Options, _received_at: date
     if request_id := text(headers.get("request-id")):
         parsed.message_id = f"sentry:{request_id}"
     return parsed
+
+
+def _is_plugin(payload: Mapping[str, Any]) -> bool:
+    """Return True for the older WebHooks plugin, which reports new and reopened issues only."""
+    return all(name in payload for name in ("project_slug", "culprit", "id")) and isinstance(payload.get("event"), dict)
+
+
+def _read_plugin(body: Mapping[str, Any]) -> EventDraft:
+    """Return an event of the issue `id`, under the key that newer hooks resolve."""
+    event = body["event"]
+    rules = texts(body.get("triggering_rules"))
+    return EventDraft(
+        event_key=_issue_key(text(body.get("id"))),
+        title=first(event.get("title"), body.get("message"), body.get("culprit")) or "Sentry event",
+        description=first(body.get("message"), body.get("culprit")),
+        severity=named_severity(body.get("level")) or Severity.NONE,
+        rule=next(iter(rules), ""),
+        resources=texts(first(body.get("project_slug"), body.get("project"))),
+        additional_info=extra_fields(
+            url=body.get("url"),
+            issue_id=body.get("id"),
+            event_id=event.get("event_id"),
+            environment=event.get("environment"),
+            release=event.get("release"),
+            culprit=body.get("culprit"),
+        ),
+        occurred_at=moment(event.get("datetime"), UTC) or moment(event.get("timestamp"), UTC),
+    )
 
 
 def _read_metric_alert(data: Mapping[str, Any], action: str) -> EventDraft:

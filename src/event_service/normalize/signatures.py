@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -114,7 +114,7 @@ def sns_certificate_url(
     topic_arn = message.get("TopicArn")
     if not isinstance(topic_arn, str) or topic_arn not in topics:
         raise _refused("SNS", "the webhook does not allow the topic")
-    sent_at = moment(message.get("Timestamp"))
+    sent_at = moment(message.get("Timestamp"), UTC)
     if sent_at is None or not now - max_age <= sent_at <= now + SNS_CLOCK_TOLERANCE:
         raise _refused("SNS", "the message's time is too far from now")
     url = _sns_url(message.get("SigningCertURL"), topic_arn, "SigningCertURL")

@@ -11,23 +11,23 @@ from urllib.parse import parse_qs, urlsplit
 
 from event_service.model.event import EventDraft, Severity
 from event_service.normalize.fields import extra_fields, joined_key, mapping, text, texts, upstream_key
-from event_service.normalize.options import read_zone
 from event_service.normalize.result import Headers, Json, Options, Parsed, ParseError, object_of
-from event_service.normalize.severities import State, bare_title, recovery_severity
+from event_service.normalize.severities import (
+    UNKNOWN_SEVERITY,
+    State,
+    bare_title,
+    chosen_severity,
+    named_state,
+    recovery_severity,
+)
 from event_service.normalize.splitting import single
 from event_service.normalize.timestamps import moment
 
 ACKNOWLEDGED = "acknowledge"
 TEST = "test message"
 
-_SEVERITIES = {
-    "disaster": Severity.CRITICAL,
-    "high": Severity.ERROR,
-    "average": Severity.WARNING,
-    "warning": Severity.WARNING,
-    "information": Severity.INFO,
-    "not classified": Severity.NONE,
-    # {EVENT.NSEVERITY}
+# {EVENT.NSEVERITY}
+_NUMBERS = {
     "5": Severity.CRITICAL,
     "4": Severity.ERROR,
     "3": Severity.WARNING,
@@ -35,7 +35,6 @@ _SEVERITIES = {
     "1": Severity.INFO,
     "0": Severity.NONE,
 }
-_RESOLVED = frozenset({"resolved", "ok", "0"})
 _macro = re.compile(r"\{[A-Z$#?][^{}]*\}")
 
 
@@ -52,11 +51,11 @@ def parse(payload: Json, _headers: Headers, options: Options, _received_at: date
     """Return one event.
 
     Args:
-        options: `timezone` (`Europe/Berlin`) is the zone of {EVENT.DATE} and {EVENT.TIME}, which are local to the
-            Zabbix server; without it the time of receipt is used.
+        options: `timezone` (`Europe/Berlin`) is the zone of {EVENT.DATE} and {EVENT.TIME}: that of the user who
+            receives the message. Without it the time of receipt is used. `values.severity` translates severities.
     """
     body = object_of(payload)
-    outcome = _read_nested(body, options) if isinstance(body.get("event"), dict) else _read_flat(body)
+    outcome = _read_nested(body, options) if isinstance(body.get("event"), dict) else _read_flat(body, options)
     return single(body, outcome)
 
 
@@ -72,7 +71,8 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
     if _value(event, "update_status") == "1":
         return ACKNOWLEDGED
     status = _value(event, "status") or _value(event, "value") or _value(trigger, "status")
-    state = State.RESOLVED if status.lower() in _RESOLVED else State.FIRING
+    state = _state(status)
+    severity, remark = _severity(_value(event, "severity") or _value(trigger, "severity"), state, options)
     name = _value(trigger, "name")
     host_name, address = _value(host, "name") or _value(host, "visible_name"), _value(host, "connection_info")
     title = bare_title(_value(event, "name") or name or _value(body, "title"))
@@ -81,7 +81,7 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
         event_type=state.event_type,
         title=title or "Zabbix problem",
         description=_value(body, "message"),
-        severity=_severity(_value(event, "severity") or _value(trigger, "severity"), state),
+        severity=severity,
         rule=name,
         resources=texts(f"{host_name} ({address})" if host_name and address else host_name or address),
         additional_info=extra_fields(
@@ -92,15 +92,17 @@ def _read_nested(body: Mapping[str, Any], options: Options) -> EventDraft | str:
             item_key=_value(item, "key"),
             item_value=_value(item, "value"),
         ),
-        occurred_at=_local_time(event, state, options),
+        occurred_at=_local_time(event, state),
+        remark=remark,
     )
 
 
-def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
+def _read_flat(body: Mapping[str, Any], options: Options) -> EventDraft | str:
     if _is_test({name: body.get(name) for name in ("hostname", "trigger", "status")}):
         return TEST
     host, trigger, link = (_value(body, name) for name in ("hostname", "trigger", "link"))
-    state = State.RESOLVED if _value(body, "status").lower() in _RESOLVED else State.FIRING
+    state = _state(_value(body, "status"))
+    severity, remark = _severity(_value(body, "severity"), state, options)
     ids = _ids_of_link(link)
     if not ids and not (host or trigger):
         raise ParseError.at("hostname", "must be given")
@@ -108,10 +110,11 @@ def _read_flat(body: Mapping[str, Any]) -> EventDraft | str:
         event_key=joined_key("zabbix", *(ids or (host, trigger))),
         event_type=state.event_type,
         title=bare_title(trigger) or (f"Zabbix problem of {host}" if host else "Zabbix problem"),
-        severity=_severity(_value(body, "severity"), state),
+        severity=severity,
         rule=bare_title(trigger),
         resources=texts(host),
         additional_info=extra_fields(link=link, item=_value(body, "item")),
+        remark=remark,
     )
 
 
@@ -127,8 +130,18 @@ def _value(body: Mapping[str, Any], name: str) -> str:
     return "" if _macro.fullmatch(value) or value == "*UNKNOWN*" else value
 
 
-def _severity(name: str, state: State) -> Severity:
-    return recovery_severity(_SEVERITIES.get(name.lower()), state.event_type, Severity.NONE)
+def _state(status: str) -> State:
+    """Return the state; internal events end with `Normal`, {EVENT.VALUE} of a recovery is 0."""
+    is_over = status == "0" or named_state(status) is State.RESOLVED
+    return State.RESOLVED if is_over else State.FIRING
+
+
+def _severity(written: str, state: State, options: Options) -> tuple[Severity, str]:
+    """Return the severity, and a remark for a renamed one that no table knows."""
+    severity = _NUMBERS.get(written) or chosen_severity(written, options)
+    is_unknown = severity is None and bool(written)
+    otherwise = Severity.WARNING if is_unknown else Severity.NONE
+    return recovery_severity(severity, state.event_type, otherwise), UNKNOWN_SEVERITY if is_unknown else ""
 
 
 def _ids_of_link(link: str) -> tuple[str, str] | None:
@@ -141,14 +154,6 @@ def _ids_of_link(link: str) -> tuple[str, str] | None:
     return (trigger_id, event_id) if trigger_id and event_id else None
 
 
-def _local_time(event: Mapping[str, Any], state: State, options: Options) -> datetime | None:
-    zone = read_zone(options.get("timezone"))
+def _local_time(event: Mapping[str, Any], state: State) -> datetime | None:
     prefix = "recovery_" if state is State.RESOLVED else ""
-    date, clock = _value(event, f"{prefix}date").replace(".", "-"), _value(event, f"{prefix}time")
-    if not (date and clock and zone):
-        return None
-    try:
-        local = datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=zone)
-    except ValueError:
-        return None
-    return moment(local.isoformat())
+    return moment(f"{_value(event, f'{prefix}date')} {_value(event, f'{prefix}time')}")

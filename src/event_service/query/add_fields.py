@@ -14,6 +14,8 @@ from event_service.query.fields import FieldKind, FieldPath, FieldSet
 from event_service.query.filter import Comparison
 from event_service.query.values import Value, json_value, mapping
 
+MAX_ADDED_FIELDS = 100
+
 _MAX_DEPTH = 20  # of choices and tests inside one another
 
 
@@ -111,7 +113,10 @@ def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[Add
     if add_fields is None:
         return ()
     added = []
-    for name, expression in mapping(add_fields, at).items():
+    source = mapping(add_fields, at)
+    if len(source) > MAX_ADDED_FIELDS:
+        raise QueryError.at(at, f"more than {MAX_ADDED_FIELDS} fields")
+    for name, expression in source.items():
         path = fields.resolve(name, f"{at}.{name}", select=True)
         added.append(AddedField(path, _expression(expression, path.kind, fields, f"{at}.{name}")))
     roots = [field.path.parts for field in added]

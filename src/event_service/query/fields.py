@@ -220,6 +220,14 @@ EVENT_FIELDS = FieldSet(
 )
 """EventInfo of spaceone.api.monitoring.v1."""
 
+
+def _holds_secret_option(parts: tuple[str, ...]) -> bool:
+    """Return True for a secret option of a webhook, and for fields that contain all options."""
+    return ("plugin_info", "options")[: len(parts)] == parts or (
+        parts[:2] == ("plugin_info", "options") and is_secret_name(parts[2])
+    )
+
+
 ALERT_FIELDS = FieldSet(
     resource="Alert",
     kinds={
@@ -270,14 +278,6 @@ ALERT_FIELDS = FieldSet(
     references=frozenset({"_id"}),
 )
 """AlertInfo of spaceone.api.monitoring.v1."""
-
-
-def _holds_secret_option(parts: tuple[str, ...]) -> bool:
-    """Return True for a secret option of a webhook, and for fields that contain all options."""
-    return ("plugin_info", "options")[: len(parts)] == parts or (
-        parts[:2] == ("plugin_info", "options") and is_secret_name(parts[2])
-    )
-
 
 WEBHOOK_FIELDS = FieldSet(
     resource="Webhook",

@@ -1,6 +1,6 @@
 """Filters: the predicates of a request, validated."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,7 +23,10 @@ MAX_SUBSTRING = 4096
 """Characters of a substring: MongoDB takes regular expressions of at most 32 KiB."""
 
 MAX_FILTERS = 1000
-"""Filters per list: thousands of predicates take the database longer than the time limit of a query."""
+"""Filters per list, and patterns or substrings per filter: thousands of predicates take the database longer than the
+time limit of a query."""
+
+_FAULTS_IN_TEXT = 5
 
 
 class Comparison(StrEnum):
@@ -133,28 +136,41 @@ def parse_where(
         now: start of timediff operators.
 
     Raises:
-        QueryError: an invalid filter.
+        QueryError: invalid filters, all of them.
     """
     from_request = tuple(
         Compare(fields.resolve(name, name), Comparison.EQUAL, scalar(value, name))
         for name, value in equals.items()
         if value
     )
-    every = parse_filters(query.get("filter"), fields, now, f"{at}.filter")
-    some = parse_filters(query.get("filter_or"), fields, now, f"{at}.filter_or")
+    faults: list[QueryError] = []
+    every = _predicates(query.get("filter"), fields, now, f"{at}.filter", faults)
+    some = _predicates(query.get("filter_or"), fields, now, f"{at}.filter_or", faults)
+    if faults:
+        raise _all_of(faults)
     return Where(from_request + every, some + _keyword(query.get("keyword"), fields, f"{at}.keyword"))
 
 
-def parse_filters(filters: object, fields: FieldSet, now: datetime, at: str) -> tuple[Predicate, ...]:
-    """Return the predicates of a list of filters `{k, v, o}`.
+def _predicates(
+    filters: object, fields: FieldSet, now: datetime, at: str, faults: list[QueryError]
+) -> tuple[Predicate, ...]:
+    """Return the predicates of the valid filters, and append the errors of the others to `faults`."""
+    predicates = []
+    for index, item in enumerate(members(filters, at, MAX_FILTERS)):
+        try:
+            predicates.append(parse_filter(item, fields, now, f"{at}[{index}]"))
+        except QueryError as fault:
+            faults.append(fault)
+    return tuple(predicates)
 
-    Raises:
-        QueryError: an invalid filter.
-    """
-    items = members(filters, at)
-    if len(items) > MAX_FILTERS:
-        raise QueryError.at(f"{at}[{MAX_FILTERS}]", f"more than {MAX_FILTERS} filters")
-    return tuple(parse_filter(item, fields, now, f"{at}[{index}]") for index, item in enumerate(items))
+
+def _all_of(faults: Sequence[QueryError]) -> QueryError:
+    """Return one error with all violations, whose name is the first fault's and whose text has the first faults'."""
+    texts = [fault.message for fault in faults[:_FAULTS_IN_TEXT]]
+    if len(faults) > len(texts):
+        texts.append(f"and {len(faults) - len(texts)} more")
+    violations = [violation for fault in faults for violation in fault.violations]
+    return type(faults[0])("; ".join(texts), violations=violations)
 
 
 def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Predicate:
@@ -180,7 +196,7 @@ def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Pred
 
 
 def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...]:
-    words = text(keyword or "", at).split()
+    words = members(text(keyword or "", at).split(), at, MAX_FILTERS)
     if not words:
         return ()
     substrings = tuple(_substring(word, at) for word in words)
@@ -222,8 +238,7 @@ def _contain(item: _Item) -> Predicate:
     # MongoDB matches substrings in strings only: the filter would find nothing.
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
-    values = item.value if isinstance(item.value, list) else [item.value]
-    substrings = tuple(_substring(value, item.value_at) for value in values)
+    substrings = tuple(_substring(value, item.value_at) for value in _texts(item))
     return Contains(item.path, substrings, negated=item.operator.startswith("not_"))
 
 
@@ -233,8 +248,12 @@ def _membership(item: _Item) -> Predicate:
 
 
 def _regex(item: _Item) -> Predicate:
-    values = item.value if isinstance(item.value, list) else [item.value]
-    return Matches(item.path, tuple(_pattern(value, item.value_at) for value in values))
+    return Matches(item.path, tuple(_pattern(value, item.value_at) for value in _texts(item)))
+
+
+def _texts(item: _Item) -> list[object]:
+    """Return the substrings or patterns of a filter."""
+    return members(item.value, item.value_at, MAX_FILTERS) if isinstance(item.value, list) else [item.value]
 
 
 def _match(item: _Item) -> Predicate:

@@ -1,17 +1,19 @@
 """spaceone.api.monitoring.v1.Alert: decodes requests, calls the manager, encodes replies."""
 
+from functools import partial
 from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import alert_pb2
 from event_service.alerts.manager import AlertManager
 from event_service.concurrency.single_flight import SingleFlight
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import InvalidArgument, RequiredParameter, Unimplemented
 from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
-from event_service.rpc.query_decode import message_to_dict
-from event_service.wire.alert_info import alert_info, encode_alerts_info
+from event_service.rpc.query_decode import decode_query
+from event_service.wire.alert_info import encode_alert_info, encode_alerts_info
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct_encode import encode_stored_struct
 
@@ -25,10 +27,14 @@ class AlertServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Authorization precedes validation: a caller without the permission learns nothing about the request.
+
+    Args:
+        run_in_thread: decodes large queries; None = in the event loop.
     """
 
-    def __init__(self, manager: AlertManager) -> None:
+    def __init__(self, manager: AlertManager, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
+        self._run_in_thread = run_in_thread
         self._lists = SingleFlight(self._list)
         self._stats = SingleFlight(self._stat)
 
@@ -46,7 +52,7 @@ class AlertServicer:
             assignee=message.assignee,
             urgency=_urgency(message.urgency),
         )
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def update(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateAlertRequest -> AlertInfo."""
@@ -64,14 +70,14 @@ class AlertServicer:
             urgency=_urgency(message.urgency),
             project_id=message.project_id,
         )
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def assign_user(self, request: bytes, context: RpcContext) -> bytes:
         """AssignUserRequest -> AlertInfo."""
         scope = scope_of(context.caller, "Alert", "write")
         message = decode(alert_pb2.AssignUserRequest, request)
         fields = await self._manager.assign_user(scope, message.alert_id, message.assignee)
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def update_state(self, request: bytes, context: RpcContext) -> bytes:
         """UpdateAlertStateRequest, which is always refused.
@@ -94,7 +100,7 @@ class AlertServicer:
         """AlertRequest -> AlertInfo."""
         scope = scope_of(context.caller, "Alert", "read")
         fields = await self._manager.get(scope, decode(alert_pb2.AlertRequest, request).alert_id)
-        return alert_info(fields).SerializeToString()
+        return encode_alert_info(fields)
 
     async def list(self, request: bytes, context: RpcContext) -> bytes:
         """AlertQuery -> AlertsInfo. Trailer page-limit: the number of rows, if the server's limit ended the page."""
@@ -110,30 +116,28 @@ class AlertServicer:
     async def _list(self, query: _Query) -> tuple[bytes, int]:
         caller, request = query
         scope = scope_of(caller, "Alert", "read")
-        message = decode(alert_pb2.AlertQuery, request)
-        scope_of(caller, "Alert", "read", message.project_id)
-        fields = alert_query(message)
+        fields = alert_query(await decode_query(alert_pb2.AlertQuery, request, self._run_in_thread))
+        scope_of(caller, "Alert", "read", fields.get("project_id", ""))
         page = await self._manager.list(scope, fields.pop("query", {}), fields)
         return encode_alerts_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
 
-    async def _stat(self, query: _Query) -> bytes:
-        caller, request = query
+    async def _stat(self, question: _Query) -> bytes:
+        caller, request = question
         scope = scope_of(caller, "Alert", "read")
-        message = decode(alert_pb2.AlertStatQuery, request)
-        if not message.HasField("query"):
+        query = (await decode_query(alert_pb2.AlertStatQuery, request, self._run_in_thread)).get("query")
+        if query is None:
             raise RequiredParameter("query")
-        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        path = "query.aggregate" if message.query.aggregate else "query.distinct"
-        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=path)
+        path = "query.aggregate" if query.get("aggregate") else "query.distinct"
+        encode = partial(encode_stored_struct, level=REPLY_LEVEL, whole_at=path)
+        return await self._manager.encoded_stat(scope, query, encode)
 
 
-def alert_query(message: alert_pb2.AlertQuery, path: str = "") -> dict[str, Any]:
-    """Return the fields of an AlertQuery that are set, enums by their names."""
-    fields = message_to_dict(message, path)
-    if message.state:
-        fields["state"] = _name(alert_pb2.AlertState, message.state, "state")
-    if message.urgency:
-        fields["urgency"] = _urgency(message.urgency)
+def alert_query(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an AlertQuery with enums by their names."""
+    if state := fields.get("state"):
+        fields["state"] = _name(alert_pb2.AlertState, state, "state")
+    if urgency := fields.get("urgency"):
+        fields["urgency"] = _urgency(urgency)
     return fields
 
 

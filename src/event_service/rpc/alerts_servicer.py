@@ -6,13 +6,15 @@ from datetime import datetime
 from event_service._gen.event_service.v1 import alerts_pb2
 from event_service.alerts.manager import AlertManager
 from event_service.alerts.watch import AlertWatcher
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.identity.authorization import scope_of
 from event_service.rpc.alert_servicer import alert_query
 from event_service.rpc.context import RpcContext
 from event_service.rpc.events_servicer import QUIET_POLLS
 from event_service.rpc.methods import decode
+from event_service.rpc.query_decode import decode_query
 from event_service.store.alert_reader import AlertEvents
-from event_service.wire.timestamps import format_timestamp, utc_now
+from event_service.wire.timestamps import Clock, format_timestamp, utc_now
 from event_service.wire.varint import Prefixes
 
 DESCRIPTOR = alerts_pb2.DESCRIPTOR.services_by_name["Alerts"]
@@ -23,16 +25,25 @@ _ALERT = Prefixes(alerts_pb2.AlertsWatchResponse.ALERT_FIELD_NUMBER << 3 | 2)
 class AlertsServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors."""
 
-    def __init__(self, manager: AlertManager, watcher: AlertWatcher) -> None:
+    def __init__(
+        self,
+        manager: AlertManager,
+        watcher: AlertWatcher,
+        run_in_thread: RunInThread | None = None,
+        *,
+        clock: Clock = utc_now,
+    ) -> None:
         self._manager = manager
         self._watcher = watcher
+        self._run_in_thread = run_in_thread
+        self._clock = clock
 
     async def count(self, request: bytes, context: RpcContext) -> bytes:
         """AlertsCountRequest -> AlertsCountResponse."""
         scope = scope_of(context.caller, "Alert", "read")
         alert_ids = list(dict.fromkeys(decode(alerts_pb2.AlertsCountRequest, request).alert_ids))
         found = await self._manager.events(scope, alert_ids)
-        now = utc_now()
+        now = self._clock()
         return alerts_pb2.AlertsCountResponse(
             results=[_message(alert_id, found[alert_id], now) for alert_id in alert_ids if alert_id in found]
         ).SerializeToString()
@@ -40,12 +51,12 @@ class AlertsServicer:
     async def watch(self, request: bytes, context: RpcContext) -> bytes:
         """AlertsWatchRequest -> stream of AlertsWatchResponses, which ends only by an error or a cancellation."""
         scope = scope_of(context.caller, "Alert", "read")
-        message = decode(alerts_pb2.AlertsWatchRequest, request)
-        scope_of(context.caller, "Alert", "read", message.query.project_id)
-        equals = alert_query(message.query, "query")
+        fields = await decode_query(alerts_pb2.AlertsWatchRequest, request, self._run_in_thread)
+        equals = alert_query(fields.get("query", {}))
+        scope_of(context.caller, "Alert", "read", equals.get("project_id", ""))
         query = equals.pop("query", {})
         replies, quiet = context.response_stream, 0
-        async with aclosing(self._watcher.watch(scope, query, equals, message.resume_token)) as batches:
+        async with aclosing(self._watcher.watch(scope, query, equals, fields.get("resume_token", ""))) as batches:
             async for batch in batches:
                 replies.check()
                 token = alerts_pb2.AlertsWatchResponse(resume_token=batch.token).SerializeToString()

@@ -1,5 +1,6 @@
 """spaceone.api.monitoring.v1.Event: decodes requests, calls the manager, encodes replies."""
 
+from functools import partial
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -14,14 +15,14 @@ from event_service.events.manager import EventManager
 from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
-from event_service.rpc.methods import decode
-from event_service.rpc.query_decode import message_to_dict
+from event_service.rpc.methods import check_payload, decode, decode_without
+from event_service.rpc.query_decode import decode_query
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct_decode import struct_to_dict, struct_wire
 from event_service.wire.struct_encode import encode_stored_struct
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock, utc_now
 
 DESCRIPTOR = event_pb2.DESCRIPTOR.services_by_name["Event"]
 
@@ -34,6 +35,7 @@ MAX_EVENT_IDS = 20
 IDEMPOTENCY_KEY = "idempotency-key"
 """Metadata that identifies a delivery: a retry under the same key stores nothing new."""
 
+_MOST_FIELDS = 100  # of a large request; it has three, unless data comes in parts or fields are unknown
 _MAX_REMARKS = 4  # event-error and event-ignored are sentences; trailers have room for a few
 _Query = tuple[Principal, bytes]  # the caller and the serialised request
 _EMPTY = b""  # a serialised google.protobuf.Empty
@@ -43,11 +45,15 @@ class EventServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
-        run_in_thread: decodes payloads of more than LARGE_BODY bytes; None = in the event loop.
+        run_in_thread: decodes requests of more than LARGE_BODY bytes and large queries; None = in the event loop.
+        clock: the time of receipt.
     """
 
-    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(
+        self, manager: EventManager, run_in_thread: RunInThread | None = None, *, clock: Clock = utc_now
+    ) -> None:
         self._manager = manager
+        self._clock = clock
         self._run_in_thread = run_in_thread
         self._lists = SingleFlight(self._list)
         self._stats = SingleFlight(self._stat)
@@ -58,26 +64,33 @@ class EventServicer:
         Trailers: event-count, event-id (at most 20), event-duplicate, event-error, event-ignored; `event-id-more` etc.
         give the number of those left out.
         """
-        message = decode(event_pb2.CreateEventRequest, request)
+        is_large = len(request) > LARGE_BODY
+        if is_large:
+            message, contents = decode_without(event_pb2.CreateEventRequest, request, "data", _MOST_FIELDS)
+            has_data = any(contents)
+        else:
+            message = decode(event_pb2.CreateEventRequest, request)
+            has_data = bool(message.data.fields)
         webhook_id, access_key = message.webhook_id, message.access_key
         if not webhook_id:
             raise RequiredParameter("webhook_id")
         if not access_key:
             raise RequiredParameter("access_key")
-        if not message.data.fields:  # {} contains nothing to store
+        if not has_data:  # {} contains nothing to store
             raise RequiredParameter("data")
-        # Unauthenticated payloads are not decoded.
+        # Large payloads are parsed after authentication only, and in a thread.
         webhook = await self._manager.admit(webhook_id, access_key)
-        if self._run_in_thread is None or len(request) <= LARGE_BODY:
+        if not is_large:
             payload, payload_wire = _payload_of(message.data)
+        elif self._run_in_thread is None:
+            payload, payload_wire = _large_payload_of(request)
         else:
-            payload, payload_wire = await self._run_in_thread(_payload_of, message.data)
-        del message  # several times as large as the payload
+            payload, payload_wire = await self._run_in_thread(_large_payload_of, request)
         outcome = await self._manager.create(
             CreateRequest(
                 webhook=webhook,
                 payload=payload,
-                received_at=utc_now(),
+                received_at=self._clock(),
                 payload_wire=payload_wire,
                 idempotency_key=checked_idempotency_key(context.metadata.get(IDEMPOTENCY_KEY, ""), IDEMPOTENCY_KEY),
             )
@@ -116,21 +129,33 @@ class EventServicer:
     async def _list(self, query: _Query) -> tuple[bytes, int]:
         """Return the reply, and the number of rows if the server's limit ended the page, else 0."""
         caller, request = query
-        message = decode(event_pb2.EventQuery, request)
-        scope = scope_of(caller, project_id=message.project_id)
-        fields = message_to_dict(message, "")
+        fields = await decode_query(event_pb2.EventQuery, request, self._run_in_thread)
+        scope = scope_of(caller, project_id=fields.get("project_id", ""))
         page = await self._manager.list(scope, fields.pop("query", {}), fields)
         return join_events_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
 
-    async def _stat(self, query: _Query) -> bytes:
-        caller, request = query
-        scope = scope_of(caller)
-        message = decode(event_pb2.EventStatQuery, request)
-        if not message.HasField("query"):
+    async def _stat(self, question: _Query) -> bytes:
+        scope = scope_of(question[0])
+        query = (await decode_query(event_pb2.EventStatQuery, question[1], self._run_in_thread)).get("query")
+        if query is None:
             raise RequiredParameter("query")
-        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        path = "query.aggregate" if message.query.aggregate else "query.distinct"
-        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=path)
+        path = "query.aggregate" if query.get("aggregate") else "query.distinct"
+        encode = partial(encode_stored_struct, level=REPLY_LEVEL, whole_at=path)
+        return await self._manager.encoded_stat(scope, query, encode)
+
+
+def _large_payload_of(request: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the payload of a CreateEventRequest.
+
+    Raises:
+        TooLarge: it has too many values.
+        InvalidArgument: as `_payload_of`, or the request is malformed.
+    """
+    check_payload(request, event_pb2.CreateEventRequest, "data")
+    data = decode(event_pb2.CreateEventRequest, request).data
+    if not data.fields:  # unknown fields only
+        raise RequiredParameter("data")
+    return _payload_of(data)
 
 
 def _payload_of(data: struct_pb2.Struct) -> tuple[dict[str, Any], bytes]:

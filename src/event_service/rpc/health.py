@@ -11,9 +11,9 @@ from grpc_health.v1.health_pb2 import (
     HealthListResponse,
 )
 
-from event_service.errors import EventServiceError, InvalidArgument
+from event_service.errors import EventServiceError
 from event_service.rpc.context import RpcContext
-from event_service.rpc.methods import Handler, decode
+from event_service.rpc.methods import Handler, decode_small
 
 SERVICE = "grpc.health.v1.Health"
 
@@ -85,7 +85,7 @@ class Health:
         Raises:
             UnknownService: this server has no service of that name.
         """
-        status = self._status(decode(HealthCheckRequest, request).service)
+        status = self._status(decode_small(HealthCheckRequest, request).service)
         if status == _SERVICE_UNKNOWN:
             raise UnknownService("This server has no service of that name.")
         reply: bytes = HealthCheckResponse(status=status).SerializeToString()
@@ -100,11 +100,12 @@ class Health:
     async def watch(
         self, request: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]"
     ) -> AsyncGenerator[bytes, None]:
-        """Stream the status now and at each change, until the caller cancels or the server stops."""
-        try:
-            service = decode(HealthCheckRequest, request).service
-        except InvalidArgument as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.details)
+        """Stream the status now and at each change, until the caller cancels or the server stops.
+
+        Raises:
+            InvalidArgument: the request is not a HealthCheckRequest.
+        """
+        service = decode_small(HealthCheckRequest, request).service
         sent = None
         self._watchers += 1
         try:

@@ -16,12 +16,11 @@ from event_service.events.manager import EventManager
 from event_service.events.write_request import CreateResult
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import MAX_EVENT_IDS
-from event_service.rpc.methods import decode
+from event_service.rpc.methods import check_payload, decode_without
 from event_service.rpc.status import MAX_TEXT_BYTES, cut
 from event_service.wire.json_text import LARGE_BODY
-from event_service.wire.salvage import salvage_repeated
 from event_service.wire.struct_decode import struct_to_dict, struct_wire
-from event_service.wire.timestamps import utc_now
+from event_service.wire.timestamps import Clock, utc_now
 
 DESCRIPTOR = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
 
@@ -38,9 +37,12 @@ MAX_STREAM = 10_000
 _MAX_REMARKS = 4
 _LONGEST_REMARK = 300
 
+_MOST_FIELDS = MAX_BATCH + 100  # of a large request, counting each payload
 
 Request = TypeVar("Request", ingest_pb2.CreateBatchRequest, ingest_pb2.CreateStreamRequest)
-Payloads: TypeAlias = Sequence[ingest_pb2.Payload | None]
+Payloads: TypeAlias = Sequence[ingest_pb2.Payload | memoryview]
+"""Parsed, or serialised if the request is large or malformed."""
+
 Reply: TypeAlias = ingest_pb2.CreateBatchResponse | ingest_pb2.CreateStreamResponse
 
 
@@ -48,11 +50,15 @@ class IngestServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
+        clock: the time of receipt.
         run_in_thread: decodes chunks with a payload of more than LARGE_BODY bytes; None = in the event loop.
     """
 
-    def __init__(self, manager: EventManager, run_in_thread: RunInThread | None = None) -> None:
+    def __init__(
+        self, manager: EventManager, run_in_thread: RunInThread | None = None, *, clock: Clock = utc_now
+    ) -> None:
         self._manager = manager
+        self._clock = clock
         self._run_in_thread = run_in_thread
 
     async def create_batch(self, request: bytes, context: RpcContext) -> bytes:
@@ -82,7 +88,7 @@ class IngestServicer:
         credentials: tuple[str, str] | None = None
         reply = ingest_pb2.CreateStreamResponse()
         while chunk := await context.request_stream.receive():
-            payloads: list[ingest_pb2.Payload | None] = []
+            payloads: list[ingest_pb2.Payload | memoryview] = []
             for wire in chunk:
                 message, added = _read(ingest_pb2.CreateStreamRequest, wire)
                 credentials = _credentials_of(message, credentials)
@@ -100,10 +106,12 @@ class IngestServicer:
     async def _store(
         self, webhook_id: str, access_key: str, payloads: Payloads, position: int
     ) -> list[CreateResult | EventServiceError]:
-        # Unauthenticated payloads are not decoded.
+        # Large payloads are parsed after authentication only.
         webhook = await self._manager.admit(webhook_id, access_key)
-        deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position)
-        if self._run_in_thread is not None and any(payload and payload.ByteSize() > LARGE_BODY for payload in payloads):
+        deliveries: Iterable[Delivery | EventServiceError] = _deliveries(payloads, position, self._clock())
+        if self._run_in_thread is not None and any(
+            isinstance(payload, memoryview) and len(payload) > LARGE_BODY for payload in payloads
+        ):
             deliveries = await self._run_in_thread(list, deliveries)
         outcomes = await self._manager.create_batch(webhook, deliveries)
         _raise_if_all_retryable(outcomes)
@@ -111,31 +119,28 @@ class IngestServicer:
 
 
 def _read(kind: type[Request], request: bytes) -> tuple[Request, Payloads]:
-    """Return a request and its payloads, None for each malformed one, so that the others are stored.
+    """Return a request and its payloads.
+
+    Payloads of a large request are not parsed, since its sender is not authenticated yet; neither are those of a
+    malformed request, since one malformed payload must not affect the others.
 
     Raises:
         InvalidArgument: the request itself is malformed, or has too many payloads.
     """
-    payloads: Payloads
-    try:
-        message = kind.FromString(request)
-        payloads = message.payloads
-    except DecodeError:
-        try:
-            rest, members = salvage_repeated(request, kind.PAYLOADS_FIELD_NUMBER)
-        except ValueError:
-            rest, members = request, []
-        message, payloads = decode(kind, rest), [_payload(wire) for wire in members]
+    message, payloads = _parse_small(kind, request) or decode_without(kind, request, "payloads", _MOST_FIELDS)
     if len(payloads) > MAX_BATCH:
         raise InvalidArgument.at("payloads", f"has {len(payloads)} payloads; send at most {MAX_BATCH} in one message")
     return message, payloads
 
 
-def _payload(wire: bytes) -> ingest_pb2.Payload | None:
+def _parse_small(kind: type[Request], request: bytes) -> tuple[Request, Payloads] | None:
+    if len(request) > LARGE_BODY:
+        return None
     try:
-        return ingest_pb2.Payload.FromString(wire)
+        message = kind.FromString(request)
     except DecodeError:
         return None
+    return message, message.payloads
 
 
 def _credentials_of(message: ingest_pb2.CreateStreamRequest, known: tuple[str, str] | None) -> tuple[str, str]:
@@ -155,13 +160,12 @@ def _credentials_of(message: ingest_pb2.CreateStreamRequest, known: tuple[str, s
     return known
 
 
-def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventServiceError]:
+def _deliveries(payloads: Payloads, position: int, received_at: datetime) -> Iterator[Delivery | EventServiceError]:
     """Yield each payload as a Delivery, or its error.
 
     Args:
         position: index of the first one, for field paths.
     """
-    received_at = utc_now()
     for index, payload in enumerate(payloads, position):
         try:
             delivery = _delivery(payload, f"payloads[{index}]", received_at)
@@ -171,10 +175,14 @@ def _deliveries(payloads: Payloads, position: int) -> Iterator[Delivery | EventS
             yield delivery
 
 
-def _delivery(payload: ingest_pb2.Payload | None, name: str, received_at: datetime) -> Delivery:
+def _delivery(payload: ingest_pb2.Payload | memoryview, name: str, received_at: datetime) -> Delivery:
     path = f"{name}.data"
-    if payload is None:
-        raise InvalidArgument.at(path, "cannot be parsed: it is malformed or nested too deeply")
+    if isinstance(payload, memoryview):
+        check_payload(payload, ingest_pb2.Payload, path)
+        try:
+            payload = ingest_pb2.Payload.FromString(payload)  # type: ignore[arg-type]  # any buffer is accepted
+        except DecodeError:
+            raise InvalidArgument.at(path, "cannot be parsed: it is malformed or nested too deeply") from None
     if not payload.data.fields:  # {} contains nothing to store
         raise RequiredParameter(path)
     return Delivery(

@@ -1,4 +1,5 @@
-"""The interceptors around each method, in order: trace > log > errors > deadline > concurrency limit > authentication.
+"""The interceptors around each method, in order: trace > log > errors > size > deadline > concurrency limit >
+authentication.
 
 They are composed with each method once, at start; together they cost a few microseconds per call.
 """
@@ -7,12 +8,12 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
 from secrets import token_hex
 
-from event_service.errors import DeadlineExceeded, EventServiceError
+from event_service.errors import DeadlineExceeded, EventServiceError, TooLarge
 from event_service.identity.authenticator import Authenticator
 from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
@@ -140,6 +141,18 @@ async def deadline(request: bytes, context: RpcContext, call_next: Handler) -> b
         raise DeadlineExceeded("The caller's deadline has passed.") from None
 
 
+class RequestSize:
+    """Refuses requests that are too large to be legitimate, before they are parsed."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
+    def __call__(self, request: bytes, context: RpcContext, call_next: Handler) -> Awaitable[bytes]:
+        if len(request) > self._max_bytes:
+            raise TooLarge.at("request", f"has {len(request)} bytes; {context.method} takes at most {self._max_bytes}")
+        return call_next(request, context)
+
+
 class Authentication:
     """Authenticates the caller by its metadata. Not applied to methods whose requests carry credentials."""
 
@@ -170,6 +183,7 @@ def interceptors(
     *,
     authenticator: Authenticator | None,
     limit: ConcurrencyLimit,
+    max_bytes: int | None = None,
     observe: Observer | None = None,
     span: Interceptor | None = None,
 ) -> list[Interceptor]:
@@ -177,8 +191,10 @@ def interceptors(
 
     Args:
         authenticator: None for methods that need no token.
+        max_bytes: of a request; None for methods that take payloads, which the server's limit applies to.
         span: opens the call's OpenTelemetry span; None without tracing.
     """
     spans: list[Interceptor] = [] if span is None else [span]
     authentication: list[Interceptor] = [] if authenticator is None else [Authentication(authenticator)]
-    return [*spans, trace, RpcLog(observe), errors, deadline, limit, *authentication]
+    size: list[Interceptor] = [] if max_bytes is None else [RequestSize(max_bytes)]
+    return [*spans, trace, RpcLog(observe), errors, *size, deadline, limit, *authentication]

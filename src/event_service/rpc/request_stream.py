@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from event_service.errors import DeadlineExceeded, Unavailable
+from event_service.errors import Unavailable
 from event_service.rpc.concurrency_limit import STOPPING, ConcurrencyLimit
 
 READ_AHEAD_BYTES = 256 * 1024
@@ -51,8 +51,7 @@ class RequestStream:
 
         Raises:
             Overloaded: the bytes of all calls in flight exceed the limit.
-            Unavailable: the server is stopping.
-            DeadlineExceeded: no message arrived for `idle_timeout` seconds.
+            Unavailable: the server is stopping, or no message arrived for `idle_timeout` seconds.
         """
         self._limit.release(self._received_bytes)
         self._received_bytes = 0
@@ -71,7 +70,7 @@ class RequestStream:
                 async with asyncio.timeout(self._idle_timeout):
                     await self._wake.wait()
             except TimeoutError:
-                raise DeadlineExceeded(f"No message arrived for {self._idle_timeout:g} s; open a new stream.") from None
+                raise Unavailable(f"No message arrived for {self._idle_timeout:g} s; open a new stream.") from None
         chunk, self._buffer = self._buffer, []
         self._received_bytes, self._buffered_bytes = self._buffered_bytes, 0
         self._room.set()

@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
+from event_service.rpc.compression import CHANNEL_ARGUMENTS, MAGIC, Decompressor
 from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.health import SERVICE as HEALTH
@@ -29,10 +30,10 @@ from event_service.rpc.methods import (
     client_streaming_methods,
     compose,
     method_table,
+    request_limits,
     server_streaming_methods,
 )
-from event_service.rpc.reflection import METHODS as REFLECTION_METHODS
-from event_service.rpc.reflection import Reflection
+from event_service.rpc.reflection import method_path, reflections
 from event_service.rpc.request_stream import RequestStream
 from event_service.rpc.response_stream import ResponseStream
 from event_service.rpc.status import failure_of
@@ -40,6 +41,8 @@ from event_service.settings import Settings
 from event_service.tls import server_credentials, tls_files
 
 _log = logging.getLogger(__name__)
+
+MAX_METADATA_BYTES = 64 * 1024
 
 _CLOSING_SECONDS = 0.25  # lets the last replies leave and streams end after all calls are answered
 _PENDING = 8192  # calls waiting for the event loop, of all connections
@@ -56,11 +59,14 @@ class Service:
     Attributes:
         servicer: has an `async def name(request: bytes, context: RpcContext) -> bytes` for each method.
         open_methods: names of methods that need no token, since their requests carry credentials.
+        payload_methods: names of further methods whose requests hold payloads, as those of `open_methods` do: they may
+            have `max_message_bytes`, all others those of `methods.request_limits`.
     """
 
     descriptor: ServiceDescriptor
     servicer: object
     open_methods: frozenset[str] = field(default_factory=frozenset)
+    payload_methods: frozenset[str] = field(default_factory=frozenset)
 
 
 class GrpcServer:
@@ -75,6 +81,7 @@ class GrpcServer:
 
     Attributes:
         health: starts as not serving; the application sets it.
+        request_limits: most bytes of a request, by full name of the method; payloads have the server's limit only.
     """
 
     def __init__(
@@ -90,18 +97,24 @@ class GrpcServer:
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._limit = ConcurrencyLimit(settings.grpc_max_calls, settings.grpc_memory_bytes)
+        self.request_limits: Mapping[str, int] = {
+            path: most
+            for service in services
+            for path, most in request_limits(service.descriptor, service.open_methods | service.payload_methods).items()
+        }
+        self._decompressor = Decompressor(settings.max_message_bytes, self._limit)
         composed = self._compose(services, authenticator, observe, span)
         requests_stream = frozenset[str]().union(*(client_streaming_methods(one.descriptor) for one in services))
         replies_stream = frozenset[str]().union(*(server_streaming_methods(one.descriptor) for one in services))
         self._unary = {path: run for path, run in composed.items() if path not in requests_stream | replies_stream}
         self._client_streaming = {path: run for path, run in composed.items() if path in requests_stream}
         self._server_streaming = {path: run for path, run in composed.items() if path in replies_stream}
-        watch = _limited(self.health.watch, settings.grpc_max_calls)
-        reflect = _limited(Reflection([*names, HEALTH]).answer, settings.grpc_max_calls)
-        self._streams = {
-            f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch),
-            **{path: grpc.stream_stream_rpc_method_handler(reflect) for path in REFLECTION_METHODS},
-        }
+        max_streams = settings.grpc_max_calls
+        watch = _limited(self.health.watch, max_streams, self._decompressor.message)
+        self._streams = {f"/{HEALTH}/Watch": grpc.unary_stream_rpc_method_handler(watch)}
+        for name, reflection in reflections([*names, HEALTH]).items():
+            answer = _limited(reflection.answer, max_streams, self._decompressor.stream)
+            self._streams[method_path(name)] = grpc.stream_stream_rpc_method_handler(answer)
         self._server: grpc.aio.Server | None = None
         self._port = 0
 
@@ -162,13 +175,17 @@ class GrpcServer:
         self._server = None
 
     def _handlers(self) -> "dict[str, grpc.RpcMethodHandler[Any, Any]]":
-        unary = {path: grpc.unary_unary_rpc_method_handler(_unary(path, run)) for path, run in self._unary.items()}
+        limit, decompressor = self._limit, self._decompressor
+        unary = {
+            path: grpc.unary_unary_rpc_method_handler(_unary(path, run, decompressor))
+            for path, run in self._unary.items()
+        }
         client_streaming = {
-            path: grpc.stream_unary_rpc_method_handler(_client_streaming(path, run, self._limit))
+            path: grpc.stream_unary_rpc_method_handler(_client_streaming(path, run, limit, decompressor))
             for path, run in self._client_streaming.items()
         }
         server_streaming = {
-            path: grpc.unary_stream_rpc_method_handler(_server_streaming(path, run, self._limit))
+            path: grpc.unary_stream_rpc_method_handler(_server_streaming(path, run, limit, decompressor))
             for path, run in self._server_streaming.items()
         }
         return {**unary, **client_streaming, **server_streaming, **self._streams}
@@ -180,13 +197,18 @@ class GrpcServer:
         observe: Observer | None,
         span: Interceptor | None,
     ) -> dict[str, Handler]:
-        authenticated = interceptors(authenticator=authenticator, limit=self._limit, observe=observe, span=span)
-        unauthenticated = interceptors(authenticator=None, limit=self._limit, observe=observe, span=span)
         table: dict[str, Handler] = {}
         for service in services:
             for path, handler in method_table(service.descriptor, service.servicer).items():
                 is_open = path.rpartition("/")[2] in service.open_methods
-                table[path] = compose(unauthenticated if is_open else authenticated, handler)
+                around = interceptors(
+                    authenticator=None if is_open else authenticator,
+                    limit=self._limit,
+                    max_bytes=self.request_limits.get(path),
+                    observe=observe,
+                    span=span,
+                )
+                table[path] = compose(around, handler)
         for path, handler in self.health.unary_methods().items():  # no limit: probes must succeed under any load
             table[path] = compose([errors], handler)
         return table
@@ -197,30 +219,41 @@ _RequestT = TypeVar("_RequestT")
 
 
 def _limited(
-    stream: Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]], max_streams: int
+    stream: Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]],
+    max_streams: int,
+    receive: Callable[[_RequestT], Awaitable[_RequestT]],
 ) -> Callable[[_RequestT, _Context], AsyncGenerator[bytes, None]]:
-    """Limit the concurrent streams of a method without interceptors: it needs no token, and may stay open."""
+    """Limit the concurrent streams of a method without interceptors: it needs no token, and may stay open.
+
+    Args:
+        receive: decompresses the request.
+    """
     open_streams = 0
 
     async def limited(request: _RequestT, servicer_context: _Context) -> AsyncGenerator[bytes, None]:
         nonlocal open_streams
-        if open_streams >= max_streams:
-            failure = failure_of(Overloaded("Too many of these streams are open; close one, or try again later."))
-            await servicer_context.abort(failure.code, failure.details, failure.trailers)
         open_streams += 1
         try:
-            async with aclosing(stream(request, servicer_context)) as replies:
+            if open_streams > max_streams:
+                raise Overloaded("Too many of these streams are open; close one, or try again later.")
+            async with aclosing(stream(await receive(request), servicer_context)) as replies:
                 async for reply in replies:
                     yield reply
+        except EventServiceError as error:
+            failure = failure_of(error)
+            await servicer_context.abort(failure.code, failure.details, failure.trailers)
         finally:
             open_streams -= 1
 
     return limited
 
 
-def _unary(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
+def _unary(path: str, run: Handler, decompressor: Decompressor) -> Callable[[bytes, _Context], Any]:
+    run_compressed = decompressor.before(run)
+
     async def call(request: bytes, servicer_context: _Context) -> bytes:
-        answer = _answer(run, request, _rpc_context(path, servicer_context), servicer_context)
+        handler = run_compressed if request.startswith(MAGIC) else run
+        answer = _answer(handler, request, _rpc_context(path, servicer_context), servicer_context)
         del request  # see _answer: frees the request while it is answered
         return await answer
 
@@ -228,22 +261,26 @@ def _unary(path: str, run: Handler) -> Callable[[bytes, _Context], Any]:
 
 
 def _client_streaming(
-    path: str, run: Handler, limit: ConcurrencyLimit
+    path: str, run: Handler, limit: ConcurrencyLimit, decompressor: Decompressor
 ) -> Callable[[AsyncIterator[bytes], _Context], Any]:
     async def call(requests: AsyncIterator[bytes], servicer_context: _Context) -> bytes:
         context = _rpc_context(path, servicer_context)
-        async with RequestStream(requests, limit) as stream:
+        async with RequestStream(await decompressor.stream(requests), limit) as stream:
             context.requests = stream
             return await _answer(run, b"", context, servicer_context)
 
     return call
 
 
-def _server_streaming(path: str, run: Handler, limit: ConcurrencyLimit) -> Callable[[bytes, _Context], Any]:
+def _server_streaming(
+    path: str, run: Handler, limit: ConcurrencyLimit, decompressor: Decompressor
+) -> Callable[[bytes, _Context], Any]:
+    run_compressed = decompressor.before(run)
+
     async def call(request: bytes, servicer_context: _Context) -> None:
         context = _rpc_context(path, servicer_context)
         context.responses = ResponseStream(servicer_context.write, limit)
-        await _answer(run, request, context, servicer_context)
+        await _answer(run_compressed if request.startswith(MAGIC) else run, request, context, servicer_context)
 
     return call
 
@@ -289,6 +326,9 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),  # a port in use must be an error: sharing it would lose half of the calls
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # By default gRPC refuses metadata from 8 KB on by chance; big tokens have more. As much as HTTP/1 accepts.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         # A client queues calls beyond this by itself.
         ("grpc.max_concurrent_streams", settings.grpc_max_calls_per_connection),
         # Calls beyond this gRPC ends as CANCELLED, without a reason. So many fit that the concurrency limit, which says
@@ -303,9 +343,10 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         # Closes connections that never complete the handshake.
         ("grpc.server_handshake_timeout_ms", 10_000),
     ]
-    if not settings.grpc_compression:
-        # Identity only. gRPC decompresses a message before it checks its length.
-        options.append(("grpc.compression_enabled_algorithms_bitset", 1))
+    if settings.grpc_compression:
+        options += CHANNEL_ARGUMENTS
+    else:
+        options.append(("grpc.compression_enabled_algorithms_bitset", 1))  # identity only
     if settings.connection_age_seconds:
         options += [
             ("grpc.max_connection_age_ms", settings.connection_age_seconds * 1000),

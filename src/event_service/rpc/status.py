@@ -1,7 +1,10 @@
 """Conversion of errors to gRPC: code, `ERROR_X: message`, and google.rpc details in the standard trailer.
 
 Upstream's clients split the text at the first colon; programs read the details: ErrorInfo always, BadRequest with
-the field paths, RetryInfo for errors worth retrying, RequestInfo with the request id of the log.
+the field paths, RetryInfo for errors worth retrying, RequestInfo with the request id of the log. Retry policies obey
+`grpc-retry-pushback-ms`: a delay, or negative for errors that a retry cannot change.
+
+Source: gRFC A6, "Pushback".
 """
 
 import logging
@@ -14,9 +17,10 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from event_service.errors import EventServiceError, FieldViolation, Internal
+from event_service.errors import DeadlineExceeded, EventServiceError, FieldViolation, Internal
 
 DETAILS_KEY = "grpc-status-details-bin"  # the name that grpcio-status uses
+PUSHBACK_KEY = "grpc-retry-pushback-ms"  # for the retry policies of gRPC libraries, which do not read RetryInfo
 DOMAIN = "event-service"
 
 # Clients refuse headers over 8 KB in total: the percent-encoded text plus the details in base64.
@@ -38,12 +42,12 @@ class Failure:
 
     Attributes:
         details: `ERROR_X: message`.
-        trailers: `grpc-status-details-bin` with the google.rpc.Status.
+        trailers: `grpc-status-details-bin` with the google.rpc.Status, and `grpc-retry-pushback-ms`.
     """
 
     code: grpc.StatusCode
     details: str
-    trailers: tuple[tuple[str, bytes], ...]
+    trailers: tuple[tuple[str, str | bytes], ...]
 
 
 def failure_of(error: EventServiceError, request_id: str = "") -> Failure:
@@ -60,7 +64,12 @@ def failure_of(error: EventServiceError, request_id: str = "") -> Failure:
         _pack(status, error_details_pb2.RequestInfo(request_id=request_id))
     if error.violations:
         _pack(status, _bad_request(error.violations, MAX_DETAILS_BYTES - status.ByteSize() - 100))
-    return Failure(code, text, ((DETAILS_KEY, status.SerializeToString()),))
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    if error.retry_after is not None:
+        trailers.append((PUSHBACK_KEY, str(round(error.retry_after * 1000))))
+    elif not isinstance(error, Internal | DeadlineExceeded):
+        trailers.append((PUSHBACK_KEY, "-1"))  # the same request would fail again
+    return Failure(code, text, tuple(trailers))
 
 
 def error_of(exception: Exception, method: str, request_id: str) -> EventServiceError:

@@ -10,7 +10,7 @@ from event_service.errors import RequiredParameter
 from event_service.events.preview import Previewer
 from event_service.identity.authorization import scope_of
 from event_service.rpc.context import RpcContext
-from event_service.rpc.methods import decode
+from event_service.rpc.methods import check_payload, decode
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.struct_decode import value_to_python
@@ -18,6 +18,9 @@ from event_service.wire.timestamps import format_timestamp
 from event_service.wire.webhook_info import webhook_info
 
 DESCRIPTOR = webhooks_pb2.DESCRIPTOR.services_by_name["Webhooks"]
+
+PAYLOAD_METHODS = frozenset({"Test"})
+"""Methods whose requests may be as large as deliveries."""
 
 
 class WebhooksServicer:
@@ -40,17 +43,11 @@ class WebhooksServicer:
     async def test(self, request: bytes, context: RpcContext) -> bytes:
         """TestRequest -> TestResponse."""
         scope = scope_of(context.caller, "Webhook", "read")
-        message = decode(webhooks_pb2.TestRequest, request)
-        if not message.webhook_id:
-            raise RequiredParameter("webhook_id")
-        kind = message.WhichOneof("payload")
-        if kind is None:
-            raise RequiredParameter("data")
-        payload = _payload(message) if len(request) <= LARGE_BODY else await asyncio.to_thread(_payload, message)
-        if payload == {}:  # {} contains nothing to store
-            raise RequiredParameter("data")
+        message, payload = (
+            _test_request(request) if len(request) <= LARGE_BODY else await asyncio.to_thread(_test_request, request)
+        )
         preview = await self._previewer.preview(
-            scope, message.webhook_id, payload, dict(message.headers), is_body=kind == "body"
+            scope, message.webhook_id, payload, dict(message.headers), is_body=message.HasField("body")
         )
         return webhooks_pb2.TestResponse(
             parser=preview.parser,
@@ -81,10 +78,19 @@ class WebhooksServicer:
         ).SerializeToString()
 
 
-def _payload(message: webhooks_pb2.TestRequest) -> Any:
-    if message.HasField("body"):
-        return message.body
-    return value_to_python(message.data, path="data")
+def _test_request(request: bytes) -> tuple[webhooks_pb2.TestRequest, Any]:
+    """Return the request and its payload."""
+    check_payload(request, webhooks_pb2.TestRequest, "data")
+    message = decode(webhooks_pb2.TestRequest, request)
+    if not message.webhook_id:
+        raise RequiredParameter("webhook_id")
+    kind = message.WhichOneof("payload")
+    if kind is None:
+        raise RequiredParameter("data")
+    payload = message.body if kind == "body" else value_to_python(message.data, path="data")
+    if payload == {}:  # {} contains nothing to store
+        raise RequiredParameter("data")
+    return message, payload
 
 
 def _time(at: datetime | None) -> str:

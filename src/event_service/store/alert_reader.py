@@ -19,9 +19,11 @@ from event_service.store.documents import unescape_keys
 from event_service.store.json_values import plain
 from event_service.store.list_reader import ListReader, Row, selected_names
 from event_service.store.projection import with_list
+from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import CountCache
 
+_KINDS = tuple(ALERT_FIELDS.kinds.items())
 _ALWAYS_SET: Mapping[str, Any] = {"resources": [], "additional_info": {}}
 
 
@@ -62,24 +64,21 @@ class AlertReader:
     """The read side of the `alert` collection, always within a scope.
 
     Args:
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
     """
 
-    def __init__(self, database: Database, *, list_limit: int = 1000, max_time_ms: int = 10_000) -> None:
+    def __init__(self, database: Database, *, limit: ReplyLimit = DEFAULT_LIMIT, max_time_ms: int = 10_000) -> None:
         self._alerts = database[indexes.ALERT]
         self._max_time_ms = max_time_ms
-        self._lists = ListReader(
-            self._alerts, ALERT_FIELDS, key="alert_id", list_limit=list_limit, max_time_ms=max_time_ms
-        )
-        self._statistics = StatReader(self._alerts, ALERT_FIELDS, max_time_ms=max_time_ms)
+        self._lists = ListReader(self._alerts, ALERT_FIELDS, key="alert_id", limit=limit, max_time_ms=max_time_ms)
+        self._statistics = StatReader(self._alerts, ALERT_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
         self._counts = CountCache()
 
     def get(self, scope: Scope, alert_id: str) -> dict[str, Any] | None:
         """Return the fields of AlertInfo of one alert, or None if the scope has no such alert.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         with caller_query(self._max_time_ms):
             row = self._alerts.find_one({"alert_id": alert_id, **compile_scope(scope)}, max_time_ms=self._max_time_ms)
@@ -89,7 +88,7 @@ class AlertReader:
         """Return the events of the alerts that the scope has, by alert_id.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = {"alert_id": {"$in": list(set(alert_ids))}, **compile_scope(scope)}
         fields = dict.fromkeys(
@@ -107,7 +106,7 @@ class AlertReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         with caller_query(self._max_time_ms):
@@ -159,7 +158,14 @@ def _events(row: Row) -> AlertEvents:
 
 def alert_fields(row: Row) -> dict[str, Any]:
     """Return all fields of AlertInfo of a document. additional_info is always there."""
-    return {**_ALWAYS_SET, **{name: _value(name, row[name]) for name in ALERT_FIELDS.kinds if name in row}}
+    fields = dict(_ALWAYS_SET)
+    for name, kind in _KINDS:
+        value = row.get(name)
+        if kind is FieldKind.TEXT and type(value) is str:  # nearly all
+            fields[name] = value
+        elif value is not None:
+            fields[name] = _value(name, value)
+    return fields
 
 
 def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def caller_query(max_time_ms: int) -> Iterator[None]:
     """Bound the time of a caller's query and translate its errors.
 
     Raises:
-        QueryError, DeadlineExceeded, Unavailable: see `database_errors`.
+        QueryError, QueryTimeout, Unavailable: see `database_errors`.
     """
     with database_errors(querying=True), time_limit(max_time_ms / 1000):
         yield

@@ -5,12 +5,13 @@ filter begins with the caller's scope.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from event_service.model.scope import Scope
-from event_service.query.fields import FieldPath, FieldSet, Origin, SortKey
+from event_service.query.fields import FieldKind, FieldPath, FieldSet, Origin, SortKey
 from event_service.query.filter import (
     Compare,
     Comparison,
@@ -40,6 +41,9 @@ COMPARISONS = {
     Comparison.GREATER: "$gt",
     Comparison.GREATER_OR_EQUAL: "$gte",
 }
+
+_MOST_NAMES = 8
+"""Keys with dots are looked for this deep."""
 
 _NOTHING: dict[str, Any] = {"_id": {"$in": []}}
 _SPECIAL = frozenset("\\^$.|?*+()[]{}")
@@ -92,7 +96,35 @@ def both(first: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]
 
 def compile_predicate(predicate: Predicate) -> dict[str, Any]:
     """Return the filter for one predicate."""
-    name = stored_name(predicate.path)
+    names = stored_names(predicate.path)
+    if len(names) == 1:
+        return _predicate_on(names[0], predicate)
+    negative, match_null = _traits(predicate)
+    if match_null and isinstance(predicate, OneOf) and len(predicate.values) > 1:
+        # null means a value under none of the names, the others one under any of them.
+        others = replace(predicate, values=tuple(value for value in predicate.values if value is not None))
+        both_parts = [compile_predicate(replace(predicate, values=(None,))), compile_predicate(others)]
+        return {"$and" if negative else "$or": both_parts}
+    filters = [_predicate_on(name, predicate) for name in names]
+    return {"$and": filters} if negative is not match_null else {"$or": filters}
+
+
+def _traits(predicate: Predicate) -> tuple[bool, bool]:
+    """Return whether a predicate is a negation, and whether it is about null, which a missing field matches too."""
+    match predicate:
+        case Compare():
+            return predicate.comparison is Comparison.NOT_EQUAL, predicate.value is None
+        case Exists():
+            return not predicate.present, False
+        case Contains():
+            return predicate.negated, False
+        case OneOf():
+            return predicate.negated, None in predicate.values
+        case _:
+            return False, False
+
+
+def _predicate_on(name: str, predicate: Predicate) -> dict[str, Any]:
     match predicate:
         case Compare():
             return {name: {COMPARISONS[predicate.comparison]: stored_value(predicate.value)}}
@@ -114,7 +146,8 @@ def compile_sort(sort: tuple[SortKey, ...] | None, fields: FieldSet) -> list[tup
     Args:
         sort: as in ListQuery; None for the default order, in which `_id` has the direction of the last key.
     """
-    levels = [(stored_name(key.path), _direction(key)) for key in (fields.default_sort() if sort is None else sort)]
+    keys = fields.default_sort() if sort is None else sort
+    levels = [(name, _direction(key)) for key in keys for name in stored_names(key.path)]
     if all(name != "_id" for name, _ in levels):
         levels.append(("_id", levels[-1][1] if sort is None else 1))
     return levels
@@ -122,7 +155,7 @@ def compile_sort(sort: tuple[SortKey, ...] | None, fields: FieldSet) -> list[tup
 
 def compile_projection(only: tuple[FieldPath, ...]) -> dict[str, Any]:
     """Return the projection on these fields, without `_id`."""
-    return {**{stored_name(path): 1 for path in only}, "_id": 0}
+    return {**{name: 1 for path in only for name in stored_names(path)}, "_id": 0}
 
 
 def stored_name(path: FieldPath) -> str:
@@ -133,15 +166,31 @@ def stored_name(path: FieldPath) -> str:
     return f"{GROUP_KEYS}.{name}" if path.origin is Origin.GROUP_KEY else name
 
 
+def stored_names(path: FieldPath) -> list[str]:
+    """Return the dotted paths that a field may have in documents, the nested one first.
+
+    A path below a dynamic field may end in a key with dots: `additional_info.k8s.pod.name` is also the label
+    `k8s.pod.name`, or `pod.name` of the object `k8s`.
+    """
+    nested, parts = stored_name(path), path.parts
+    if len(parts) < 3 or path.origin is not Origin.ROW or path.kind is not FieldKind.ANY:
+        return [nested]
+    root = [parts[0], *map(escape_key, parts[1:-2])]
+    dotted = [
+        ".".join([*root[:end], escape_key(".".join(parts[end:]))]) for end in range(1, min(len(parts) - 1, _MOST_NAMES))
+    ]
+    return [nested, *dotted]
+
+
 def value_of(path: FieldPath) -> Any:
-    """Return the aggregation expression for the value at a path.
+    """Return the aggregation expression for the value at a path: the first of its stored names that exists.
 
     A number in the path (`resources.0`) is an array index, as in filters and sorts; `$resources.0` reads a key.
     """
-    name = stored_name(path)
-    parts = name.split(".")
+    first, *others = stored_names(path)
+    parts = first.split(".")
     if not any(_is_position(part) for part in parts[1:]):
-        return f"${name}"
+        return _first_existing(f"${first}", *(f"${name}" for name in others))
     value: Any = f"${parts[0]}"
     for is_position, run in groupby(parts[1:], _is_position):
         inner = list(run)
@@ -154,6 +203,10 @@ def value_of(path: FieldPath) -> Any:
             element = {"$arrayElemAt": ["$$value", int(part)]}
             value = _let(value, {"$cond": [{"$isArray": ["$$value"]}, element, f"$$value.{part}"]})
     return value
+
+
+def _first_existing(name: str, *others: str) -> Any:
+    return {"$cond": [{"$eq": [{"$type": name}, "missing"]}, _first_existing(*others), name]} if others else name
 
 
 def stored_value(value: Value) -> Any:

@@ -23,7 +23,7 @@ from event_service.query.stat_stages import (
     Stage,
 )
 from event_service.query.unwind import Unwind
-from event_service.store.compile import COMPARISONS, stored_name, stored_value, value_of
+from event_service.store.compile import COMPARISONS, stored_names, stored_value, value_of
 from event_service.store.compile_list import compile_unwind
 from event_service.store.documents import ESCAPE
 
@@ -177,7 +177,7 @@ def _if_all(conditions: tuple[GroupPredicate, ...], value: Any, otherwise: Any) 
 
 
 def _sort(sort: Sort, documents: bool) -> list[dict[str, Any]]:
-    levels = {stored_name(path): -1 if descending else 1 for path, descending in sort.levels}
+    levels = {name: -1 if descending else 1 for path, descending in sort.levels for name in stored_names(path)}
     if documents:
         levels.setdefault("_id", 1)
     return [{"$sort": levels}] if levels else []
@@ -203,7 +203,8 @@ def _with_unescaped_keys(entries: dict[str, Any]) -> dict[str, Any]:
     stored = "$$entry.k"
     is_escaped = {"$eq": [{"$substrCP": [stored, 0, 1]}, ESCAPE]}
     pieces = {"$split": [{"$substrCP": [stored, 1, {"$strLenCP": stored}]}, ESCAPE * 2]}
-    zeros = {"$map": {"input": pieces, "as": "piece", "in": _joined({"$split": ["$$piece", f"{ESCAPE}0"]}, "\0")}}
+    without_nul = _joined({"$split": ["$$piece", f"{ESCAPE}0"]}, "\0")
+    zeros = {"$map": {"input": pieces, "as": "piece", "in": _joined({"$split": [without_nul, f"{ESCAPE}1"]}, ".")}}
     key = {"$cond": [is_escaped, _joined(zeros, ESCAPE), stored]}
     return {"$map": {"input": entries, "as": "entry", "in": {"k": key, "v": "$$entry.v"}}}
 

@@ -118,10 +118,11 @@ def _stored_struct(value: Any) -> bytes:
 # --- keys that MongoDB cannot hold ---------------------------------------------------------------------------
 #
 # A leading `$` is an operator in a query and a DBRef to the driver ($ref, $id), NUL ends a key in BSON, and a path
-# cannot name "". Such keys are stored behind ESCAPE; all others keep their names, so that filters find them.
+# cannot name "" or a dot. Such keys are stored behind ESCAPE; all others keep their names, so that filters find them.
 
 ESCAPE = "␛"
 _ESCAPED = re.compile(f"{ESCAPE}(.)", re.DOTALL)
+_ESCAPED_CHARACTERS = {"0": "\0", "1": "."}
 _LARGEST_EXACT = 1 << 53  # numbers in a Struct are doubles; a larger integer would differ from its reply
 _NEEDS_CHECK = frozenset({dict, list, tuple, int})
 _REFUSED_STARTS = ("$", ESCAPE)
@@ -129,16 +130,16 @@ _REFUSED_STARTS = ("$", ESCAPE)
 
 def escape_key(key: str) -> str:
     """Return the stored form of a payload's key."""
-    if key and "\0" not in key and not key.startswith(_REFUSED_STARTS):
+    if key and "\0" not in key and "." not in key and not key.startswith(_REFUSED_STARTS):
         return key
-    return ESCAPE + key.replace(ESCAPE, ESCAPE * 2).replace("\0", f"{ESCAPE}0")
+    return ESCAPE + key.replace(ESCAPE, ESCAPE * 2).replace("\0", f"{ESCAPE}0").replace(".", f"{ESCAPE}1")
 
 
 def unescape_key(key: str) -> str:
     """Return the key that `escape_key` was given."""
     if not key.startswith(ESCAPE):
         return key
-    return _ESCAPED.sub(lambda match: "\0" if match[1] == "0" else match[1], key[1:])
+    return _ESCAPED.sub(lambda match: _ESCAPED_CHARACTERS.get(match[1], match[1]), key[1:])
 
 
 def escape_keys(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _fits(value: dict[str, Any] | list[Any]) -> bool:
     members: Iterable[Any] = value
     if type(value) is dict:
         names = "\n".join(value)
-        if "$" in names or "\0" in names or ESCAPE in names or "" in value:
+        if "." in names or "$" in names or "\0" in names or ESCAPE in names or "" in value:
             return False
         members = value.values()
     for member in members:
@@ -189,7 +190,7 @@ def _stored_object(source: Mapping[str, Any]) -> Any:
     result = source if changed is None else changed
     # Searching all keys joined is cheaper than searching each.
     names = "\n".join(result)
-    if "$" in names or "\0" in names or ESCAPE in names or "" in result:
+    if "." in names or "$" in names or "\0" in names or ESCAPE in names or "" in result:
         return _renamed_here(result, escape_key)
     return result
 

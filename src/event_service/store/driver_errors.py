@@ -19,12 +19,12 @@ from pymongo.errors import (
 )
 
 from event_service.errors import (
-    DeadlineExceeded,
     EventServiceError,
     FieldViolation,
     Internal,
     InvalidArgument,
     QueryError,
+    QueryTimeout,
     TooLarge,
     Unavailable,
 )
@@ -146,9 +146,9 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
     A class and not a generator, which is slower: it surrounds every database call.
 
     Args:
-        writing: the block writes: a timeout is Unavailable, since a write may be retried as it is.
-        querying: the block runs a caller's query under a time limit: a network timeout is DeadlineExceeded. An
-            unreachable server fails earlier.
+        writing: the block writes.
+        querying: the block runs a caller's query under a time limit: a timeout, of the network too, is QueryTimeout,
+            since the query would time out again. (An unreachable server fails earlier.) Elsewhere it is Unavailable.
 
     Raises:
         EventServiceError: instead of the driver's exception, which is its cause.
@@ -167,19 +167,19 @@ class database_errors:  # noqa: N801 - reads as a phrase: `with database_errors(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._querying and isinstance(error, NetworkTimeout):
-            raise DeadlineExceeded(_TOO_SLOW) from error
+            raise QueryTimeout(_TOO_SLOW) from error
         if isinstance(error, (PyMongoError, BSONError, OverflowError, UnicodeEncodeError)):
-            raise translate(error, writing=self._writing) from error
+            raise translate(error, writing=self._writing, querying=self._querying) from error
 
 
-def translate(error: Exception, *, writing: bool = False) -> EventServiceError:
+def translate(error: Exception, *, writing: bool = False, querying: bool = False) -> EventServiceError:
     """Return the error that callers get for one of the driver's exceptions."""
     if isinstance(error, DocumentTooLarge):
         return _too_large(writing=writing)
     if isinstance(error, BulkWriteError):
         return _from_bulk(error)
     if isinstance(error, OperationFailure):
-        return _from_code(error.code or 0, str(error), writing=writing)
+        return _from_code(error.code or 0, str(error), writing=writing, querying=querying)
     if isinstance(error, PyMongoError):
         # A lost connection, a server selection or socket timeout, a client that was closed.
         return Unavailable(retry_after=_RETRY_SOON)
@@ -197,11 +197,11 @@ def _from_bulk(error: BulkWriteError) -> EventServiceError:
     return translate_write(failures[0]) if failures else Unavailable(retry_after=_RETRY_SOON)
 
 
-def _from_code(code: int, message: str, *, writing: bool) -> EventServiceError:
-    if code in _RETRYABLE or (code == _MAX_TIME_MS_EXPIRED and writing):
+def _from_code(code: int, message: str, *, writing: bool, querying: bool = False) -> EventServiceError:
+    if code == _MAX_TIME_MS_EXPIRED and querying:
+        return QueryTimeout(_TOO_SLOW)
+    if code in _RETRYABLE or code == _MAX_TIME_MS_EXPIRED:
         return Unavailable(retry_after=_RETRY_SOON)
-    if code == _MAX_TIME_MS_EXPIRED:
-        return DeadlineExceeded(_TOO_SLOW)
     if code in _NEEDS_OPERATOR:
         return Unavailable("The database refuses requests at present; send again later.", retry_after=_RETRY_LATER)
     if code in _TOO_LARGE:
@@ -210,7 +210,7 @@ def _from_code(code: int, message: str, *, writing: bool) -> EventServiceError:
         return Internal(f"The database refused a write (code {code}).")
     # Other codes mean that the server refuses the query's operators or values.
     return (
-        _refused_distinct()
+        distinct_too_large()
         if code == _DISTINCT_TOO_LARGE
         else _refused_query(f"The database cannot answer this query: {_reason(message)}")
     )
@@ -222,9 +222,10 @@ def _too_large(*, writing: bool) -> TooLarge:
     return TooLarge.at("query", "the query or its result exceeds the 16 MiB of a database document; ask for less")
 
 
-def _refused_distinct() -> QueryError:
-    advice = "the values exceed 16 MB: narrow the filter, or group by the field and ask for a page"
-    return QueryError.at("query.distinct", advice)
+def distinct_too_large(most: int = 16 * 1024 * 1024) -> TooLarge:
+    """Return the error for distinct values of more than `most` bytes."""
+    advice = f"the values exceed {most} bytes: narrow the filter, or group by the field and ask for a page"
+    return TooLarge.at("query.distinct", advice)
 
 
 def _refused_query(message: str) -> QueryError:

@@ -1,7 +1,7 @@
 """Inserts into the `event` collection, and look-ups that assigning an event to its alert needs."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import ObjectId
@@ -18,6 +18,7 @@ from event_service.store.totals import rollup_store
 from event_service.store.totals.rollup_store import invalidate
 from event_service.store.transaction import Session
 from event_service.wire.event_info import remove_alert_id
+from event_service.wire.timestamps import Clock, utc_now
 
 COLLECTION = "event"
 
@@ -41,10 +42,11 @@ class NewEvent(NamedTuple):
 class EventWriter:
     """The write side of the `event` collection."""
 
-    def __init__(self, database: Database, timeout_ms: int) -> None:
+    def __init__(self, database: Database, timeout_ms: int, clock: Clock = utc_now) -> None:
         self._events = database[COLLECTION]
         self._rollups = database[rollup_store.COLLECTION]
         self._timeout_ms = timeout_ms
+        self._clock = clock
 
     def insert(self, events: Sequence[NewEvent], session: Session) -> None:
         """Store events.
@@ -54,7 +56,7 @@ class EventWriter:
         """
         documents = [event_document(new.event, object_id_of(new.object_id), new.alert, new.wire) for new in events]
         # Before the insert, and not in the transaction: a rollup must not count the bucket as complete between the two.
-        invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), datetime.now(UTC))
+        invalidate(self._rollups, ((new.event.domain_id, new.event.created_at) for new in events), self._clock())
         insert_all(self._events, documents, session)
 
     def newest_alerts(self, keys: Sequence[ConditionKey]) -> dict[ConditionKey, PastEvent]:
@@ -113,7 +115,7 @@ class EventWriter:
                 for row in rows:
                     fields: dict[str, Any] = {"alert": None, "alert_id": None}
                     if WIRE in row:
-                        fields[WIRE] = remove_alert_id(bytes(row[WIRE]))
+                        fields[WIRE] = remove_alert_id(bytes(row[WIRE]), alert_id)
                     updates.append(UpdateOne({"_id": row["_id"]}, {"$set": fields}))
                 self._events.bulk_write(updates, ordered=False)
 

@@ -12,13 +12,13 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import NetworkTimeout
 
-from event_service.errors import DeadlineExceeded
+from event_service.errors import QueryTimeout
 from event_service.model.scope import Scope
 from event_service.query.filter import Where, time_range
 from event_service.store.compile import both, compile_filter, compile_scope, compile_times
 from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
-from event_service.wire.timestamps import format_timestamp
+from event_service.wire.timestamps import Clock, format_timestamp, utc_now
 
 PAGE_ROWS = 500
 PAGE_BYTES = 1024 * 1024
@@ -78,17 +78,19 @@ class ExportReader:
         max_time_ms: int = 10_000,
         page_rows: int = PAGE_ROWS,
         page_bytes: int = PAGE_BYTES,
+        clock: Clock = utc_now,
     ) -> None:
         self._collection = collection
         self._max_time_ms = max_time_ms
         self._page_rows = page_rows
         self._page_bytes = page_bytes
+        self._clock = clock
 
     def position_of(self, scope: Scope, created_at: datetime, event_id: str) -> Position:
         """Return the position after an event, or at its millisecond if the scope has no such event.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            Unavailable: the database failed.
         """
         matching = both(compile_scope(scope), {"event_id": event_id})
         with database_errors():
@@ -102,7 +104,7 @@ class ExportReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, where)
         while True:
@@ -110,7 +112,7 @@ class ExportReader:
                 with database_errors(querying=True):
                     documents = self._next(scope, matching, where, position)
                     rows = [wire for _, wire in read_wires(self._collection, documents, self._max_time_ms)]
-            except DeadlineExceeded as error:
+            except QueryTimeout as error:
                 # After a network timeout the server does not answer at all: a narrower window would time out too.
                 if position.width == _MIN_WINDOW or isinstance(error.__cause__, NetworkTimeout):
                     raise
@@ -131,7 +133,7 @@ class ExportReader:
         times = time_range(where)
         start = position.searched_to or position.created_at or times.since or self._oldest(scope)
         while start is not None and (times.before is None or start < times.before):
-            end = start + position.width if start < datetime.now(UTC) + _CLOCK_SKEW else None
+            end = start + position.width if start < self._clock() + _CLOCK_SKEW else None
             documents, whole = self._read(both(matching, compile_times(start, end), *_after(position)))
             if whole:
                 position.width = min(position.width * _WINDOW_FACTOR, _MAX_WINDOW)

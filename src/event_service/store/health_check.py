@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from event_service.errors import EventServiceError, Unavailable
 from event_service.store.client import Database, time_limit
+from event_service.store.database_clock import TOLERATED_SKEW, DatabaseClock
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class HealthCheck:
     """Checks one database for one event loop.
 
     Args:
+        clock: measured before each write.
         on_change: called in the event loop with whether the database is serving: after the first check, and at changes.
         suspendables: suspended while the database is unreachable, so that every call fails immediately.
         last_success: returns when any journalled write last succeeded, in seconds of `time.monotonic`. A health check
@@ -70,16 +72,19 @@ class HealthCheck:
     def __init__(
         self,
         database: Database,
+        clock: DatabaseClock,
         *,
         on_change: Callable[[bool], None] = lambda _: None,
         suspendables: Sequence[Suspendable] = (),
         last_success: Callable[[], float] = lambda: float("-inf"),
     ) -> None:
         self._database = database
+        self._clock = clock
         self._on_change = on_change
         self._suspendables = suspendables
         self._state = State.STARTING
         self._last_success = last_success
+        self._skewed = False
         self._stopping = threading.Event()
         self._checked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -151,7 +156,8 @@ class HealthCheck:
         health = self._database[COLLECTION]
         try:
             with time_limit(_WRITE_TIMEOUT):
-                at = datetime.now(UTC)
+                self._measure_clock()
+                at = self._clock()
                 matching, values = {"_id": "health_check"}, {"$set": {"at": at}}
                 try:
                     health.update_one(matching, values, upsert=True)
@@ -168,6 +174,19 @@ class HealthCheck:
             return State.FAILING
         self._confirmed_at = at
         return State.SERVING
+
+    def _measure_clock(self) -> None:
+        self._clock.measure(self._database)
+        skew = self._clock.skew
+        if self._skewed != (abs(skew) > TOLERATED_SKEW):
+            self._skewed = not self._skewed
+            if self._skewed:
+                log.warning(
+                    "this machine's clock differs from the database's; synchronise both",
+                    extra={"seconds_ahead": round(skew.total_seconds(), 1)},
+                )
+            else:
+                log.info("this machine's clock agrees with the database's again")
 
     def _become(self, state: State, *, unless: State | None = None) -> None:
         with self._state_lock:

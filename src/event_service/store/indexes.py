@@ -86,7 +86,7 @@ _INDEXES = (
         ALERT, (*_ascending("state", "domain_id"), *_NEWEST_FIRST), "lists of open alerts; open alerts of all domains"
     ),
     Index(ALERT, (*_ascending("domain_id"), *_NEWEST_FIRST), "lists of alerts"),
-    Index(ALERT, _ascending("domain_id", "updated_at"), "changed alerts, for Watch"),
+    Index(ALERT, _ascending("domain_id", "updated_at", "_id"), "changed alerts, for Watch"),
     Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.

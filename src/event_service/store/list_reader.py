@@ -1,8 +1,7 @@
 """Reads pages of documents: the part of a list that does not depend on the resource."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import bson
@@ -10,12 +9,11 @@ from pymongo.collection import Collection
 
 from event_service.query.fields import FieldPath, FieldSet
 from event_service.query.list_query import ListQuery
+from event_service.store import raw_batches
 from event_service.store.compile import compile_projection, compile_sort
 from event_service.store.compile_list import compile_list_rows, compile_unwind
 from event_service.store.compile_stat import compile_count
-
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
+from event_service.store.reply_limit import ReplyLimit
 
 _MAX_LIMIT = 2**31 - 1  # of a find
 
@@ -28,9 +26,7 @@ class ListReader:
 
     Args:
         key: the field that every row has, also if it is not selected.
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
-        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
@@ -39,35 +35,28 @@ class ListReader:
         fields: FieldSet,
         *,
         key: str,
-        list_limit: int,
+        limit: ReplyLimit,
         max_time_ms: int,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         self._collection = collection
         self._fields = fields
         self._key = fields.path(key)
-        self._list_limit = list_limit
+        self._limit = limit
         self._max_time_ms = max_time_ms
-        self._max_reply_bytes = max_reply_bytes
 
     def page(self, matching: dict[str, Any], query: ListQuery) -> tuple[list[Row], bool]:
         """Return the rows of a page, and whether the server's limit ended it.
 
         Args:
             matching: the query's filter, scope included.
+
+        Raises:
+            TooLarge: the page that the caller chose is too large.
         """
-        if query.page.limit:
-            limit = min(query.page.limit, _MAX_LIMIT)
-            return [*islice(self._rows(matching, query, limit), limit)], False
-        rows: list[Row] = []
-        size = 0
-        for row in self._rows(matching, query, self._list_limit + 1):
-            # The size as BSON approximates the size in the reply.
-            size += len(bson.encode(row))
-            if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
-                return rows, True
-            rows.append(row)
-        return rows, False
+        limit = query.page.limit
+        most = min(limit, _MAX_LIMIT) if limit else self._limit.rows + 1
+        # The size as BSON approximates the size in the reply.
+        return self._limit.page(self._rows(matching, query, most), limit, lambda row: len(bson.encode(row)))
 
     def count(self, matching: dict[str, Any], query: ListQuery) -> int:
         """Return the number of rows on all pages."""
@@ -76,14 +65,14 @@ class ListReader:
         stages = compile_count([{"$match": matching}, *compile_unwind(query.unwind)])
         return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
 
-    def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterable[Row]:
+    def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[Row]:
         only = query.only
         if only is not None:
             only = (*(path for path in only if path != self._key), self._key)
         if query.unwind or query.add_fields:
             stages = compile_list_rows(replace(query, only=only), self._fields, limit)
             return self._aggregate([{"$match": matching}, *stages])
-        return self._collection.find(
+        batches = self._collection.find_raw_batches(
             matching,
             None if only is None else compile_projection(only),
             sort=compile_sort(query.sort, self._fields),
@@ -91,9 +80,10 @@ class ListReader:
             limit=limit,
             max_time_ms=self._max_time_ms,
         )
+        return raw_batches.rows_of(batches)
 
-    def _aggregate(self, stages: Stages) -> Iterable[Row]:
-        return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
+    def _aggregate(self, stages: Stages) -> Iterator[Row]:
+        return raw_batches.rows_of(raw_batches.aggregate(self._collection, stages, max_time_ms=self._max_time_ms))
 
 
 def selected_names(only: tuple[FieldPath, ...]) -> list[str]:

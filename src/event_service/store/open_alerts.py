@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from event_service.model.condition import OPEN_STATES
+from event_service.model.event import Severity
 from event_service.model.scope import Scope
-from event_service.model.webhook import AUTO_RESOLVE
+from event_service.model.webhook import AUTO_RESOLVE, LONGEST_AUTO_RESOLVE_HOURS
 from event_service.store import indexes
 from event_service.store.alert_documents import LAST_EVENT_AT
 from event_service.store.client import Database
@@ -72,9 +73,11 @@ class OpenAlerts:
         option = f"plugin_info.options.{AUTO_RESOLVE}"
         owner = {"webhook_id": True, "domain_id": True, "workspace_id": True, option: True}
         with database_errors():
-            for webhook in list(self._webhooks.find({option: {"$gt": 0}}, owner, max_time_ms=self._timeout_ms)):
+            # Validated on write, but a document of upstream may hold anything.
+            resolving = {option: {"$gt": 0, "$lte": LONGEST_AUTO_RESOLVE_HOURS}, "domain_id": {"$type": "string"}}
+            for webhook in list(self._webhooks.find(resolving, owner, max_time_ms=self._timeout_ms)):
                 before = now - timedelta(hours=webhook["plugin_info"]["options"][AUTO_RESOLVE])
-                scope = Scope(webhook["domain_id"], webhook["workspace_id"])
+                scope = Scope(webhook["domain_id"], webhook.get("workspace_id"))
                 matching: dict[str, Any] = {
                     "state": _OPEN,
                     **compile_scope(scope),
@@ -89,5 +92,7 @@ class OpenAlerts:
 
 def _count(row: dict[str, Any]) -> OpenCount:
     group, oldest = row["_id"], row["oldest"]
-    severity, webhook_id = str(group.get("severity") or "NONE"), str(group.get("webhook_id") or "")
+    severity, webhook_id = group.get("severity"), str(group.get("webhook_id") or "")
+    if severity not in set(Severity):  # a label has known values only
+        severity = Severity.NONE.value
     return OpenCount(severity, webhook_id, row["number"], oldest if isinstance(oldest, datetime) else None)

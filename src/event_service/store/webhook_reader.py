@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pymongo.collection import Collection
@@ -17,10 +17,12 @@ from event_service.store.client import caller_query
 from event_service.store.compile import both, compile_filter
 from event_service.store.documents import unescape_keys
 from event_service.store.json_values import plain
-from event_service.store.list_reader import MAX_REPLY_BYTES, ListReader, Row, selected_names
+from event_service.store.list_reader import ListReader, Row, selected_names
 from event_service.store.projection import with_list
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
+from event_service.wire.timestamps import Clock, utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class WebhookPage:
     Attributes:
         selected: (webhook_id, selected fields by name); webhook_url is "", since it holds an access key.
         total_count: number of matches on all pages.
-        cut: list_limit or max_reply_bytes ended the page, and more rows match.
+        cut: a limit of the server ended the page, and more rows match.
     """
 
     webhooks: list[Webhook] = field(default_factory=list)
@@ -43,30 +45,17 @@ class WebhookReader:
     """Webhooks of one collection, always within a scope. Blocking: for worker threads.
 
     Args:
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
-        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
-        self,
-        collection: Collection[dict[str, Any]],
-        *,
-        list_limit: int,
-        max_time_ms: int,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
+        self, collection: Collection[dict[str, Any]], *, limit: ReplyLimit, max_time_ms: int, clock: Clock = utc_now
     ) -> None:
         self._max_time_ms = max_time_ms
+        self._clock = clock
         # The URL is made from the id; callers drop the id unless it was selected.
-        self._lists = ListReader(
-            collection,
-            WEBHOOK_FIELDS,
-            key="webhook_id",
-            list_limit=list_limit,
-            max_time_ms=max_time_ms,
-            max_reply_bytes=max_reply_bytes,
-        )
-        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
+        self._lists = ListReader(collection, WEBHOOK_FIELDS, key="webhook_id", limit=limit, max_time_ms=max_time_ms)
+        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """Return a page of webhooks.
@@ -76,11 +65,12 @@ class WebhookReader:
 
         Raises:
             QueryError: the data does not suit the query.
-            DeadlineExceeded, Unavailable: the database failed.
+            TooLarge: the page that the caller chose is too large.
+            QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         if access_key:
-            matching = both(matching, _with_key(access_key, datetime.now(UTC)))
+            matching = both(matching, _with_key(access_key, self._clock()))
         with caller_query(self._max_time_ms):
             total = self._lists.count(matching, query)
             if query.count_only:

@@ -5,6 +5,7 @@ all others are counted as "other". Methods called per request cost a dictionary 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,15 +15,16 @@ from prometheus_client import (
     Metric,
     ProcessCollector,
     disable_created_metrics,
-    generate_latest,
 )
+from prometheus_client.exposition import choose_encoder
 
 from event_service.telemetry.request import VERBS
+
+_OPENMETRICS = "application/openmetrics-text"
 
 # The _created samples would make the reply half as large again, and are rarely used.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Content type of `Metrics.text`. Source: Prometheus, "Exposition formats"."""
 
 OTHER = "other"
@@ -109,6 +111,11 @@ class Metrics:
         )
         self._reads = Gauge(
             "event_service_reads_pending", "Reads running in a worker thread or waiting for one.", registry=registry
+        )
+        self._clock_skew = Gauge(
+            "event_service_clock_skew_seconds",
+            "Seconds that this machine's clock is ahead of the database's.",
+            registry=registry,
         )
         self._calls = Gauge("event_service_rpcs_under_way", "gRPC calls in flight.", registry=registry)
 
@@ -208,10 +215,20 @@ class Metrics:
         """Set the source of the database gauge."""
         self._database_up.set_function(lambda: float(serving()))
 
+    def watch_clock(self, skew: Callable[[], timedelta]) -> None:
+        """Set the source of the clock skew gauge."""
+        self._clock_skew.set_function(lambda: skew().total_seconds())
+
     def collect(self) -> Iterable[Metric]:
         """Return all metric families."""
         return self._registry.collect()
 
-    def text(self) -> bytes:
-        """Return all metrics in the format of `CONTENT_TYPE`."""
-        return generate_latest(self._registry)
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all metrics and their content type: Prometheus' text format, or OpenMetrics.
+
+        Args:
+            accept: the header Accept.
+        """
+        # Not the whole header: choose_encoder raises TypeError for a version that is no number.
+        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
+        return encode(self._registry), content_type

@@ -10,7 +10,7 @@ from typing import Any
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_of_option
-from event_service.model.webhook import AUTO_RESOLVE, LONGEST_DUPLICATE_TIME
+from event_service.model.webhook import AUTO_RESOLVE, LONGEST_AUTO_RESOLVE_HOURS, LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct_encode import encode_struct
@@ -30,8 +30,6 @@ OPTIONS_LEVEL = PAYLOAD_LEVEL + 1
 LARGEST = 64 * 1024
 
 MOST_ALERTS = 1_000_000
-
-LONGEST_AUTO_RESOLVE_HOURS = 87_600  # ten years
 
 _ENDPOINT = re.compile(r"grpc://(?:[^/\s:@?#\[\]]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 _CLOUD_EYE_PROJECT = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -67,6 +65,12 @@ def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else "must be true or false"
 
 
+def _origins(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(name, str) and name.strip() for name in value):
+        return ""
+    return 'must be a list of host names, such as ["eventgrid.azure.net"]'
+
+
 def _endpoint(value: Any) -> str:
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if match is None or not 1 <= int(match[1]) <= 65535:
@@ -89,6 +93,8 @@ OF_EVERY_PARSER: Checks = {
     OPTION: _retention_days,
     "auto_recovery": _flag,
     "endpoint": _endpoint,
+    "allow_get": _flag,
+    "allowed_origins": _origins,
 }
 OF_CLOUD_EYE: Checks = {"project_id": _cloud_eye_project}
 

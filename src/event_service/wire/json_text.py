@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 LARGE_BODY = 64 * 1024
@@ -12,6 +14,10 @@ _LARGEST_INTEGER = 2**63 - 1
 _SMALLEST_INTEGER = -(2**63)
 # 16 MB of `[],` would be 350 MB of lists and block all other calls for seconds.
 MAX_VALUES = 1_000_000
+MAX_LINES = 100_000
+"""Values of one body of JSON lines: ten times as many as one delivery may hold."""
+_ONE_VALUE = json.JSONDecoder(strict=False)
+_BLANK_COLONS = (b" :", b"\t:", b"\r:", b"\n:")
 _CONTAINER = re.compile(r"[ \t\r\n]*[\[{]")
 # Only bodies with such an escape need a check of each text.
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -26,34 +32,36 @@ class NotWritable(NotJson):
 
 
 class TooManyValues(Exception):
-    """The text has more than `MAX_VALUES` values."""
+    """The text has too many values."""
 
 
 class NestedTooDeeply(Exception):
     """The JSON is nested too deeply for the parser."""
 
 
-def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
+def parse_json(body: bytes, *, unique_keys: bool = False, most_values: int = MAX_VALUES) -> Any:
     """Parse a body.
 
     Args:
         body: UTF-8, with or without a byte order mark.
-        unique_keys: refuse duplicate keys and integers beyond 64 bits; otherwise the last value of a key counts and
-            such an integer becomes a double, like in google.protobuf.Struct.
+        unique_keys: refuse duplicate keys, integers beyond 64 bits and control characters in strings; otherwise the
+            last value of a key counts, such an integer becomes a double, like in google.protobuf.Struct, and a line
+            feed or tab that a template did not escape is part of its string.
+        most_values: limit of nested values.
 
     Raises:
         NotJson: the body is not UTF-8, or not JSON.
         NotWritable: NaN, an infinity or half of a surrogate pair.
         NestedTooDeeply: some thousand nested brackets.
-        TooManyValues: more than a million values.
+        TooManyValues: more than `most_values`.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotJson(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    if _holds_too_many_values(text, body):
+    if _holds_too_many_values(text, body, most_values):
         raise TooManyValues
-    options: dict[str, Any] = {"parse_constant": _refuse_constant}
+    options: dict[str, Any] = {"parse_constant": _refuse_constant, "strict": unique_keys}
     if _may_hold_large_numbers(body):
         options["parse_float"] = _finite
         options["parse_int"] = _small_integer if unique_keys else _integer_or_double
@@ -75,11 +83,94 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
     return value
 
 
-def _holds_too_many_values(text: str, body: bytes) -> bool:
+def parse_json_lines(body: bytes) -> list[Any]:
+    """Parse JSON lines: values on lines of their own, or several objects on one line.
+
+    Args:
+        body: UTF-8, with or without a byte order mark.
+
+    Returns:
+        The values; a line, or its rest, that is not JSON is kept as text.
+
+    Raises:
+        NotJson: the body is not UTF-8.
+        NestedTooDeeply, TooManyValues: as `parse_json`.
+    """
+    try:
+        # Record separators: RFC 7464, application/json-seq.
+        text = body.decode("utf-8-sig").replace("\x1e", "\n")
+    except UnicodeDecodeError as error:
+        raise NotJson(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
+    values: list[Any] = []
+    for line in text.split("\n"):
+        for value in _values_of_line(line.strip()):
+            values.append(value)
+            if len(values) > MAX_LINES:
+                raise TooManyValues
+    return values
+
+
+def _values_of_line(line: str) -> Iterator[Any]:
+    if not line:
+        return
+    try:
+        yield parse_json(line.encode())
+    except NotJson:
+        pass
+    else:
+        return
+    # A cursor, because slicing the rest for each object would cost quadratic time.
+    position = 0
+    while position < len(line):
+        try:
+            end = _ONE_VALUE.raw_decode(line, position)[1]
+            value = parse_json(line[position:end].encode())
+        except (ValueError, NotJson):
+            yield line[position:]
+            return
+        except RecursionError:
+            raise NestedTooDeeply from None
+        yield value
+        position = end
+        while position < len(line) and line[position] in " \t\r,":
+            position += 1
+
+
+def duplicate_key(body: bytes, value: Any) -> str:
+    """Return a key that an object of the body has twice, or "".
+
+    Args:
+        value: as `parse_json` returned it for this body.
+    """
+    keys, rest = 0, [value]
+    while rest:
+        one = rest.pop()
+        if type(one) is dict:
+            keys += len(one)
+            rest += one.values()
+        elif type(one) is list:
+            rest += one
+    # Escaped quotes and blanks in strings can make this count too large, nothing can make it too small.
+    if body.count(b'":') + sum(body.count(blank) for blank in _BLANK_COLONS) == keys:
+        return ""
+    found: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if not found and len(dict(pairs)) != len(pairs):
+            seen: set[str] = set()
+            found.extend(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+
+    # A body of another form, such as `payload=…`, is not JSON as a whole.
+    with suppress(ValueError):
+        json.loads(body.decode("utf-8-sig"), strict=False, object_pairs_hook=note)
+    return found[0] if found else ""
+
+
+def _holds_too_many_values(text: str, body: bytes, most: int) -> bool:
     # The quick count includes commas inside strings; only a suspicious body is counted exactly.
-    if _values(body) <= MAX_VALUES or not _CONTAINER.match(text):
+    if _values(body) <= most or not _CONTAINER.match(text):
         return False
-    return _values(_outside_strings(body)) > MAX_VALUES
+    return _values(_outside_strings(body, most)) > most
 
 
 def _values(text: bytes) -> int:
@@ -88,10 +179,10 @@ def _values(text: bytes) -> int:
     return text.count(b",") + containers
 
 
-def _outside_strings(body: bytes) -> bytes:
+def _outside_strings(body: bytes, most: int) -> bytes:
     """Return the JSON with a mark for each string and without blanks, or the body if its strings alone are too many."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if plain.count(b'"') > 4 * MAX_VALUES:
+    if plain.count(b'"') > 4 * most:
         return body
     return b'"'.join(plain.split(b'"')[::2]).translate(None, b" \t\r\n")
 

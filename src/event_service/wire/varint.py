@@ -13,7 +13,7 @@ def varint(number: int) -> bytes:
     return bytes(groups)
 
 
-def read_varint(wire: bytes, position: int) -> tuple[int, int]:
+def read_varint(wire: bytes | memoryview, position: int) -> tuple[int, int]:
     """Return the integer at `position`, and the position after it.
 
     Raises:

@@ -128,6 +128,19 @@ def test_valid_token_is_accepted(door: Door, trust: Trust, role: str, key: str, 
     assert door.code("Event", "list", {}, **caller) == "OK"
 
 
+@pytest.mark.parametrize("projects", [300, 1000], ids=["9 KB", "31 KB"])
+def test_big_token_is_always_accepted(door: Door, trust: Trust, projects: int) -> None:
+    """By default gRPC refuses some of the calls with more than 8 KB of metadata."""
+    token = trust.realm.token("WORKSPACE_MEMBER", projects=[f"project-{number:012x}" for number in range(projects)])
+    assert {door.code("Event", "list", {}, token=token) for _ in range(20)} == {"OK"}
+
+
+def test_too_big_token_is_refused_with_the_limit(door: Door, trust: Trust) -> None:
+    code, details = refusal(door, token=trust.realm.token("DOMAIN_ADMIN", jti="x" * 44_000))
+    assert code == "UNAUTHENTICATED"
+    assert "longer than 57344 bytes" in details
+
+
 def test_a_system_token_by_a_domains_key_reads_no_other_domain(door: Door, trust: Trust) -> None:
     token = trust.realm.token("SYSTEM_TOKEN", "domain-root")
     assert door.code("Event", "list", {}, token=token, x_domain_id="domain-root") == "OK"

@@ -30,7 +30,7 @@ def test_metrics_of_alerts() -> None:
     metrics.open_alerts({("ERROR", "webhook-1"): 2, ("INFO", OTHER): 1}, {"ERROR": 60.0})
     metrics.open_alerts({("ERROR", "webhook-1"): 3}, {"ERROR": 90.0})
     metrics.alert_resolved("MANUAL", 600.0)
-    text = metrics.text().decode()
+    text = metrics.exposition()[0].decode()
     assert 'event_service_open_alerts{severity="ERROR",webhook="webhook-1"} 3.0' in text
     assert "INFO" not in text
     assert 'event_service_oldest_open_alert_seconds{severity="ERROR"} 90.0' in text

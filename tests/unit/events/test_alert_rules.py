@@ -218,3 +218,59 @@ def test_invalid_options_of_upstream_documents_are_ignored(value: Any) -> None:
     rules = rules_of(DEFAULTS, {"duplicate_event_time": value, "auto_recovery": value})
     assert rules == DEFAULTS
     assert rules_of(DEFAULTS, {"alerts_per_minute": value}).alerts_per_minute in (7, int(1e300))
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(1, False), (300, False), (301, True), (4000, True)])
+def test_firing_with_the_start_of_a_recovered_alert_opens_another_after_5_min(seconds: float, opens: bool) -> None:
+    history = History()
+    first = history.alert(0, occurred=0)
+    history.recovery(1000, occurred=990)
+    again = history.alert(1000 + seconds, occurred=0)
+    assert (again.alert != first.alert) is (again.opens is AlertState.TRIGGERED) is opens
+    assert history.condition.is_open is opens
+
+
+def test_alert_that_fires_on_takes_further_firings_and_ends() -> None:
+    history = History()
+    history.alert(0, occurred=0)
+    history.recovery(1000, occurred=1000)
+    second = history.alert(1500, occurred=0)
+    assert history.alert(1800, occurred=0).alert == second.alert
+    resolution = history.recovery(2000, occurred=2000).resolution
+    assert resolution is not None
+    assert resolution.alert == second.alert
+
+
+def test_firing_after_a_recovery_that_was_reported_long_after_its_end_opens_another() -> None:
+    history = History()
+    history.alert(0, occurred=0)
+    history.recovery(9000, occurred=5000)
+    assert history.alert(9001, occurred=0).opens is AlertState.TRIGGERED
+
+
+def test_earlier_start_than_the_recovered_alert_stays_outdated() -> None:
+    history = History()
+    first = history.alert(0, occurred=0)
+    history.recovery(1000, occurred=1000)
+    assert history.alert(5000, occurred=-60).alert == first.alert
+
+
+def test_alert_resolved_by_hand_stays_resolved_while_the_firing_repeats() -> None:
+    history = History()
+    history.alert(0, occurred=0)
+    history.recovery(1000, occurred=1000)
+    history.condition = history.condition._replace(recovery_received_at=None)
+    assert history.alert(1200, occurred=0).opens is None
+    assert history.alert(100_000, occurred=0).opens is None
+    assert history.alert(100_001, occurred=99_000).opens is AlertState.TRIGGERED
+
+
+def test_ending_without_a_sender_resolves_or_leaves_no_trace() -> None:
+    history = History(replace(RULES, store_unmatched_recovery=True))
+    before = history.condition
+    assert not history.recovery(0, only_if_open=True).stored
+    assert history.condition is before
+    history.alert(1)
+    decision = history.recovery(2, only_if_open=True)
+    assert decision.stored
+    assert decision.resolution is not None

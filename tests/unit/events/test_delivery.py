@@ -12,7 +12,7 @@ from event_service.errors import PermissionDenied, TooLarge
 from event_service.events.delivery import Delivery, DeliveryParser, build_delivery
 from event_service.model.event import EventDraft, EventType
 from event_service.model.webhook import PluginInfo, Webhook
-from event_service.normalize import delivery_hooks, parse
+from event_service.normalize import delivery_hooks, parse, read_body
 from event_service.normalize.result import FROM_PLUGIN, Parsed
 from event_service.wire.struct_encode import encode_struct
 from tests.unit.normalize.sns_messages import CERTIFICATE, NOW, TOPIC, confirmation, notification, signed
@@ -132,7 +132,7 @@ async def test_remote_plugin_is_selected_by_name_or_option(reader: DeliveryParse
 
 
 async def test_non_json_and_large_bodies(reader: DeliveryParser) -> None:
-    parsed = await reader.read(webhook(), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
+    parsed = await reader.read(webhook(), delivery({"body": "{"}, raw_body=b"{", unreadable="the body is not JSON"))
     assert parsed.faults == ["the body is not JSON"]
     far = await reader.read(webhook("far"), delivery({"body": "x"}, raw_body=b"x", unreadable="the body is not JSON"))
     assert far.faults == ["the body is not JSON"]
@@ -229,3 +229,33 @@ def test_oversized_event_of_a_plugin_becomes_an_error_event() -> None:
     assert "is over the limit of 8000 bytes" in parsed.faults[0]
     with pytest.raises(TooLarge):  # the payload itself is what is too large
         build_delivery(parsed, webhook(), delivery(payload), 50)
+
+
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        ('{"event_key": "k", "severity": "INFO", "severity": "CRITICAL"}', "severity"),
+        ('{"event_key": "k", "title": "a\\":", "additional_info": {"a": 1, "a" : 1}}', "a"),
+        ('[{"event_key": "k"}, {"event_key": "k", "event_key": "l"}]', "event_key"),
+    ],
+)
+async def test_duplicate_key_is_a_fault_in_native(reader: DeliveryParser, body: str, key: str) -> None:
+    given = delivery(json.loads(body), raw_body=body.encode())
+    (item,) = (await reader.read(webhook(), given)).bad_items
+    assert str(item.faults[0]) == f"the key '{key}' is in an object twice"
+    assert item.raw_data == {"body": body}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"event_key": "k", "title": "a\\": b", "additional_info": {"a": {"a": 1}, "b": [{"a": 1}]}}',
+        b'{"title": "t", "title": "u"}',
+        b"event_key=k&title=t",
+        '{"event_key": "Kühlung"}'.encode("latin-1"),
+    ],
+)
+async def test_other_bodies_have_no_duplicate_key(reader: DeliveryParser, body: bytes) -> None:
+    payload, fault = read_body(body, {"content-type": "application/x-www-form-urlencoded"})
+    parsed = await reader.read(webhook(), delivery(payload, raw_body=body, unreadable=fault))
+    assert (len(parsed.events), parsed.bad_items) == (1, [])

@@ -1,5 +1,6 @@
 """The key that recognises a repeated delivery, and the digest of its payload."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -40,6 +41,24 @@ def test_record_by_key_then_message_id_then_body() -> None:
     assert len({by_key.record_id, by_message.record_id, by_body.record_id}) == 3
 
 
+def test_peers_of_alertmanager_deliver_the_same_body() -> None:
+    def record_id(peer: str, start: str = "2025-05-06T07:00:00Z") -> str:
+        labels = {"alertname": "Belt", "externalURL": "http://belt.example.org"}
+        payload = {
+            "groupKey": "{}",
+            "alerts": [{"labels": labels, "startsAt": start}],
+            "commonLabels": labels,
+            "externalURL": peer,
+            "version": "4",
+        }
+        record = record_of(payload, raw_body=json.dumps(payload).encode())
+        assert record is not None
+        return record.record_id
+
+    assert record_id("http://a.example.org") == record_id('http://b.example.org/"x\\')
+    assert record_id("http://a.example.org") != record_id("http://a.example.org", "2025-05-06T07:00:01Z")
+
+
 @given(payload=values)
 def test_digest_is_the_same_in_one_piece_and_in_many(payload: Any) -> None:
     assert (
@@ -65,3 +84,20 @@ def test_digest_tells_numbers_from_texts_and_lists() -> None:
     payloads = [{"n": value} for value in (1, "1", "1.0", True, None, [1], [1, 1], {"1": 1})]
     digests = {idempotency_key._digest(payload, 0) for payload in payloads}
     assert len(digests) == len(payloads)
+
+
+def test_alertmanager_peers_send_one_delivery() -> None:
+    def record_id(url: str, name: str = "A") -> str:
+        alert = {
+            "status": "firing",
+            "labels": {"alertname": name},
+            "startsAt": "2025-05-06T07:00:00Z",
+            "fingerprint": "f",
+        }
+        payload = {"version": "4", "groupKey": "g", "externalURL": url, "alerts": [alert]}
+        record = record_of(payload, raw_body=json.dumps(payload).encode())
+        assert record is not None
+        return record.record_id
+
+    assert record_id("http://am-1:9093") == record_id('http://am-2:9093/\\u0026?a="b"')
+    assert record_id("http://am-1:9093") != record_id("http://am-1:9093", "B")

@@ -8,7 +8,6 @@ import pytest
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.events.preview import MOST_SHOWN, Preview, Previewer
-from event_service.http.collector import read_payload
 from event_service.model.scope import Scope
 from event_service.normalize.result import MOST_EVENTS
 from tests.unit.events.test_delivery import Here
@@ -32,7 +31,6 @@ async def preview(payload: Any, threads: Here | None = None) -> Preview:
     previewer = Previewer(
         webhooks=Webhooks(),
         deliveries=deliveries_on(threads or Here()),
-        read_body=read_payload,
         max_event_bytes=4_000_000,
         clock=lambda: NOW,
     )
@@ -45,7 +43,7 @@ async def test_previews_of_any_size_are_parsed_in_a_thread() -> None:
     (event,) = map(event_pb2.EventInfo.FromString, shown.events)
     assert (event.title, event.event_id, event.webhook_id) == ("Disk full", "", "webhook-1")
     assert event.raw_data["title"] == "Disk full"
-    assert threads.done == ["read_payload", "_parse", "_preview"]
+    assert threads.done == ["read_body", "_parse", "_preview"]
 
 
 async def test_preview_shows_the_first_of_many_events() -> None:

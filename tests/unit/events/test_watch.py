@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.events import watch as watch_module
 from event_service.events.watch import Watcher
 from event_service.model.scope import Scope
+from event_service.store.change_stream import InsertedEvent, OnChange
 from event_service.wire.event_info import encode_event_info
 from event_service.wire.timestamps import parse_timestamp
 
@@ -41,9 +43,13 @@ class FakeStore:
 
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> FakePage:
         self.asked += 1
-        since = parse_timestamp(query["filter"][-1]["v"])
+        *among, since = query["filter"]
         skip, limit = query["page"]["start"] - 1, query["page"]["limit"]
-        found = sorted((at, event_id) for event_id, at in self.events.items() if at >= since)
+        found = sorted(
+            (at, event_id)
+            for event_id, at in self.events.items()
+            if at >= parse_timestamp(since["v"]) and all(event_id in one["v"] for one in among)
+        )
         return FakePage(
             [encode_event_info({"event_id": event_id, "created_at": at}) for at, event_id in found[skip : skip + limit]]
         )
@@ -133,7 +139,7 @@ async def test_memory_of_sent_events_is_bounded(monkeypatch: pytest.MonkeyPatch)
     store.events |= {f"b{number:03}": START + timedelta(hours=1, milliseconds=number) for number in range(20)}
     watcher = Watcher(store, poll_seconds=0, clock=lambda: START + timedelta(hours=1))
     sent, remembered = [], []
-    async with aclosing(watcher._poll(SCOPE, {}, {}, START)) as batches:
+    async with aclosing(watcher._poll(SCOPE, {}, {}, START, deque())) as batches:
         async for one in batches:
             sent += [event_pb2.EventInfo.FromString(row).event_id for row in one.events]
             assert batches.ag_frame is not None
@@ -183,15 +189,15 @@ class FakeChangeStream:
     def __init__(self) -> None:
         self.live = True
         self.stopped = False
-        self.on_change: Callable[[], None] | None = None
+        self.on_change: OnChange | None = None
 
-    def __call__(self, on_change: Callable[[], None]) -> "FakeChangeStream":
+    def __call__(self, on_change: OnChange) -> "FakeChangeStream":
         self.on_change = on_change
         return self
 
-    def change(self) -> None:
+    def change(self, inserted: InsertedEvent | None = None) -> None:
         assert self.on_change is not None
-        thread = threading.Thread(target=self.on_change)
+        thread = threading.Thread(target=self.on_change, args=(inserted,))
         thread.start()
         thread.join()
 
@@ -227,3 +233,18 @@ async def test_change_during_a_poll_triggers_the_next(monkeypatch: pytest.Monkey
         await anext(batches)
         stream.change()
         assert (await asyncio.wait_for(anext(batches), 10)).events == ()
+
+
+async def test_event_that_becomes_readable_after_the_overlap_is_sent() -> None:
+    store, stream, now = FakeStore(), FakeChangeStream(), START
+    watcher = Watcher(store, stream, poll_seconds=0, clock=lambda: now)
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as batches:
+        await anext(batches)
+        now = START + timedelta(minutes=5)
+        assert (await anext(batches)).events == ()
+        store.events = {"late": START + timedelta(seconds=1), "before the watch": START - timedelta(hours=1)}
+        stream.change(InsertedEvent("late", START + timedelta(seconds=1)))
+        ids = []
+        for _ in range(3):
+            ids += [event_pb2.EventInfo.FromString(row).event_id for row in (await anext(batches)).events]
+    assert ids == ["late"]

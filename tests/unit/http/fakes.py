@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp
 
+from event_service._gen.event_service.v1 import ingest_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import EventServiceError, NotFound, PermissionDenied, Unauthenticated, WebhookDisabled
 from event_service.events.delivery import CreateRequest
@@ -272,19 +273,24 @@ class HttpService:
 
     def app(self) -> ASGIApp:
         service = event_pb2.DESCRIPTOR.services_by_name["Event"]
-        methods: dict[str, Handler] = {f"/{service.full_name}/{method.name}": empty_reply for method in service.methods}
+        ingest = ingest_pb2.DESCRIPTOR.services_by_name["Ingest"]
+        methods: dict[str, Handler] = {
+            f"/{one.full_name}/{method.name}": empty_reply for one in (service, ingest) for method in one.methods
+        }
         methods[f"/{service.full_name}/get"] = echo_event_id
         return build_app(
             self.settings,
             events=self.events,
             webhooks=self.webhooks,
             authenticator=self.authenticator,
-            services=[service],
+            services=[service, ingest],
             methods=methods | self.handlers,
             open_methods=self.open_methods,
+            request_limits={f"/{service.full_name}/get": 300_000},
             new_call=FakeCall,
             run_in_thread=self.run_in_thread,
             is_ready=lambda: self.ready,
+            clock_skew=timedelta,
             version="0",
             observe=lambda method, route, status, _seconds: self.observed.append((method, route, status)),
             clock=lambda: self.now,

@@ -11,8 +11,8 @@ import pytest
 
 from event_service.events.delivery import CreateRequest
 from event_service.events.write_request import CreateResult
-from event_service.http.collector import read_payload
 from event_service.model.webhook import WebhookState
+from event_service.normalize import read_body
 from event_service.wire.json_text import LARGE_BODY
 from tests.unit.configured import configured
 from tests.unit.http.fakes import ACCESS_KEY, NOW, WEBHOOK_ID, HttpService
@@ -50,7 +50,7 @@ async def test_json_is_stored_under_any_content_type(body: bytes, payload: Any, 
 
 @pytest.mark.parametrize(
     ("body", "text"),
-    [(b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"a=1&b=2", "a=1&b=2"), (b"caf\xe9", "caf\\xe9")],
+    [(b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"a=1&b=2", "a=1&b=2"), (b"caf\xe9", "café")],
 )
 async def test_bodies_that_are_not_json_are_stored_as_text(body: bytes, text: str) -> None:
     service = HttpService()
@@ -153,6 +153,10 @@ MEMBERS = gzip.compress(b'{"a"') + gzip.compress(b": 1") + gzip.compress(b"}")
     [
         ("gzip", gzip.compress(b'{"a": 1}')),
         ("deflate", zlib.compress(b'{"a": 1}')),
+        ("deflate", zlib.compress(b'{"a": 1}')[2:-4]),
+        ("UTF-8", b'{"a": 1}'),
+        ("application/json", b'{"a": 1}'),
+        ("none", b'{"a": 1}'),
         ("gzip", MEMBERS),
         ("gzip", gzip.compress(b"") * 1000 + MEMBERS),
         ("gzip", MEMBERS + b"\0" * 5000),
@@ -177,6 +181,9 @@ async def test_compressed_bodies_are_decompressed(encoding: str, packed: bytes) 
         ("gzip", MEMBERS + b"garbage"),
         ("gzip", MEMBERS + b"\0garbage"),
         ("deflate", b"\x00"),
+        ("deflate", zlib.compress(b'{"a": 1}')[2:-5]),
+        ("gzip", zlib.compress(b'{"a": 1}')[2:-4]),
+        ("zstd", b'{"a": 1}'),
     ],
 )
 async def test_invalid_compression_is_refused(encoding: str, body: bytes) -> None:
@@ -240,9 +247,9 @@ async def test_large_bodies_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyPat
 
     def read(body: bytes, headers: Mapping[str, str]) -> tuple[Any, str]:
         names.append(threading.current_thread().name)
-        return read_payload(body, headers)
+        return read_body(body, headers)
 
-    monkeypatch.setattr("event_service.http.collector.read_payload", read)
+    monkeypatch.setattr("event_service.http.collector.read_body", read)
     service = HttpService()
     async with service.client() as client:
         await client.post(PATH, json={"event_key": "k"})
@@ -251,3 +258,88 @@ async def test_large_bodies_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyPat
     assert [name == threading.current_thread().name for name in names] == [True, False, False]
     assert [request.payload["event_key"] for request in service.events.requests] == ["k", "k"]
     assert empty.status_code == 400
+
+
+async def test_headers_are_utf8_else_latin1() -> None:
+    service = HttpService()
+    async with service.client() as client:
+        for value in ("Kühlung".encode(), "Kühlung".encode("latin-1")):
+            await client.post(PATH, json={"a": 1}, headers=[(b"ce-subject", value)])
+    assert [request.headers["ce-subject"] for request in service.events.requests] == ["Kühlung", "Kühlung"]
+
+
+@pytest.mark.parametrize("suffix", ["/", "/api/v2/alerts", "/api/v2/alerts/"])
+async def test_other_paths_are_the_same_url(suffix: str) -> None:
+    service = HttpService()
+    async with service.client() as client:
+        answer = await client.post(PATH + suffix, json={"event_key": "k"})
+        unknown = await client.post(PATH + "/elsewhere", json={"event_key": "k"})
+        wrong_key = await client.post(PATH.replace(ACCESS_KEY, "x") + suffix, json={"event_key": "k"})
+    assert (answer.status_code, answer.json(), answer.headers["event-count"]) == (200, {}, "1")
+    assert (unknown.status_code, wrong_key.status_code) == (404, 403)
+    assert [request.payload for request in service.events.requests] == [{"event_key": "k"}]
+
+
+PAGE = {"routing_key": "r", "event_action": "trigger", "payload": {"summary": "Disk full", "source": "db-1"}}
+
+
+async def test_pagerduty_clients_get_pagerdutys_answer() -> None:
+    service = HttpService()
+    async with service.client() as client:
+        named = await client.post(PATH + "/v2/enqueue", json={**PAGE, "dedup_key": "disk/db-1"})
+        made_up = await client.post(PATH + "/v2/enqueue", json=PAGE)
+        other = await client.post(PATH + "/v2/enqueue", json={"title": "no event of PagerDuty"})
+        change = await client.post(PATH + "/v2/change/enqueue", json={"routing_key": "r", "payload": PAGE["payload"]})
+        old = await client.post(
+            PATH + "/generic/2010-04-15/create_event.json",
+            json={"service_key": "s", "event_type": "trigger", "description": "Disk full"},
+        )
+    assert (named.status_code, named.json()) == (
+        202,
+        {"status": "success", "message": "Event processed", "dedup_key": "disk/db-1"},
+    )
+    assert service.events.requests[0].payload == {**PAGE, "dedup_key": "disk/db-1"}
+    # The client resolves by the key of the answer.
+    key = made_up.json()["dedup_key"]
+    assert service.events.requests[1].payload == {**PAGE, "dedup_key": key}
+    assert (other.status_code, other.json()["dedup_key"]) == (202, "")
+    assert (change.status_code, change.json()["status"]) == (202, "success")
+    assert old.status_code == 200
+    assert service.events.requests[4].payload["incident_key"] == old.json()["incident_key"] != ""
+
+
+def with_options(**options: Any) -> HttpService:
+    service = HttpService()
+    service.webhooks.webhook.plugin.options = options  # type: ignore[misc]
+    return service
+
+
+async def test_cloud_events_validation() -> None:
+    origin = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
+    named = with_options(allowed_origins=["EventGrid.azure.net", "other.example.org"])
+    async with HttpService().client() as anyone, named.client() as client:
+        open_to_all = await anyone.options(PATH, headers=origin)
+        plain = await anyone.options(PATH)
+        allowed = await client.options(PATH + "/", headers=origin)
+        refused = await client.options(PATH, headers={"WebHook-Request-Origin": "else.example.org"})
+        wrong_key = await client.options(PATH.replace(ACCESS_KEY, "x"), headers=origin)
+    for answer in (open_to_all, allowed):
+        assert (answer.status_code, answer.headers["webhook-allowed-origin"]) == (200, "eventgrid.azure.net")
+        assert (answer.headers["webhook-allowed-rate"], answer.headers["allow"]) == ("*", "OPTIONS, POST")
+    assert (plain.status_code, "webhook-allowed-origin" in plain.headers) == (200, False)
+    assert (refused.status_code, "allowed_origins" in refused.text) == (403, True)
+    assert wrong_key.status_code == 403
+
+
+async def test_get_is_a_delivery_only_if_the_webhook_says_so() -> None:
+    refusing, taking = HttpService(), with_options(allow_get=True)
+    async with refusing.client() as client, taking.client() as other:
+        refused = await client.get(PATH, params={"title": "Disk full"})
+        taken = await other.get(PATH, params={"title": "Kühlung aus", "host": "db-1"})
+        empty = await other.get(PATH)
+        head = await other.head(PATH, params={"title": "x"})
+    assert (refused.status_code, refused.headers["allow"]) == (405, "OPTIONS, POST")
+    assert "allow_get" in refused.json()["detail"]["message"]
+    assert (taken.status_code, empty.status_code, head.status_code) == (200, 400, 405)
+    assert [request.payload for request in taking.events.requests] == [{"title": "Kühlung aus", "host": "db-1"}]
+    assert refusing.events.requests == []

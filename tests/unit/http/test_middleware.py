@@ -9,6 +9,7 @@ from event_service.errors import (
     FieldViolation,
     InvalidArgument,
     Overloaded,
+    QueryTimeout,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -40,6 +41,7 @@ async def test_safe_request_id_of_the_caller_is_kept(sent: str, kept: bool) -> N
         (InvalidArgument("x"), 400, "ERROR_INVALID_PARAMETER", None),
         (Unauthenticated(), 401, "ERROR_AUTHENTICATE_FAILURE", None),
         (TooLarge("x"), 413, "ERROR_TOO_LARGE", None),
+        (QueryTimeout("x"), 422, "ERROR_QUERY_TIMEOUT", None),
         (Overloaded("x", retry_after=0.2), 429, "ERROR_RESOURCE_EXHAUSTED", "1"),
         (Overloaded("x", retry_after=2.5), 429, "ERROR_RESOURCE_EXHAUSTED", "3"),
         (Unavailable(), 503, "ERROR_UNAVAILABLE", "1"),
@@ -85,13 +87,13 @@ async def test_unexpected_errors_are_logged_and_not_disclosed(caplog: pytest.Log
 async def test_unknown_paths_and_methods_are_refused() -> None:
     async with HttpService().client() as client:
         missing = await client.get("/nowhere")
-        wrong_method = await client.get(PATH)
+        wrong_method = await client.delete(PATH)
         cloud_missing = await client.get("/V1.0/p/alarms")
         cloud_slash = await client.post(f"/V1.0/{PROJECT}/events/")
         cloud_method = await client.delete(f"/V1.0/{PROJECT}/events")
     assert (missing.status_code, missing.json()["detail"]["code"]) == (404, "ERROR_NOT_FOUND")
     assert (wrong_method.status_code, wrong_method.json()["detail"]["code"]) == (405, "ERROR_METHOD_NOT_ALLOWED")
-    assert wrong_method.headers["allow"] == "POST"
+    assert wrong_method.headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert (cloud_missing.status_code, cloud_missing.json()["error_code"]) == (404, "APIGW.0101")
     assert (cloud_slash.status_code, cloud_slash.json()["error_code"]) == (404, "APIGW.0101")
     assert (cloud_method.status_code, cloud_method.json()["error_code"]) == (405, "APIGW.0101")

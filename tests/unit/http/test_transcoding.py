@@ -13,11 +13,13 @@ from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
-from event_service.http.transcoding import bindings, read_message, write_message
+from event_service.http.transcoding import MAX_JSON_VALUES, bindings, read_message, write_message
+from event_service.query.size import LARGE_QUERY_BYTES
 from event_service.wire.json_text import LARGE_BODY
-from tests.unit.http.fakes import TOKEN, FakeCall, HttpService
+from tests.unit.http.fakes import ACCESS_KEY, TOKEN, WEBHOOK_ID, FakeCall, HttpService
 
 SERVICES = [event_pb2.DESCRIPTOR.services_by_name["Event"], webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]]
+CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
 ALL_SERVICES = [
     *SERVICES,
     events_pb2.DESCRIPTOR.services_by_name["Events"],
@@ -109,13 +111,58 @@ async def test_unauthenticated_body_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
+@pytest.mark.parametrize(("name", "most"), [("get", LARGE_BODY), ("list", LARGE_QUERY_BYTES)])
+async def test_large_bodies_are_parsed_in_a_thread(name: str, most: int, is_large: bool) -> None:
     service = HttpService()
-    size = LARGE_BODY + 1 if is_large else LARGE_BODY
     async with service.client(TOKEN) as client:
-        answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
-    assert answer.json()["event_id"] == "event-1"
+        answer = await client.post(f"/monitoring/v1/event/{name}", content=b"{}".ljust(most + is_large))
+    assert answer.status_code == 200
     assert service.in_threads == ([read_message] if is_large else [])
+
+
+async def test_body_larger_than_its_method_takes_is_refused() -> None:
+    async with HttpService().client(TOKEN) as client:
+        answers = [
+            await client.post(f"/monitoring/v1/event/{name}", content=bytes(300_001)) for name in ("get", "list")
+        ]
+    assert [answer.status_code for answer in answers] == [413, 400]
+    assert "larger than 300000 bytes" in answers[0].text
+
+
+def batch(webhook_id: str, access_key: str, size: int = LARGE_BODY, **more: Any) -> bytes:
+    request = {"webhook_id": webhook_id, "payloads": [{"data": {"text": "]" * size}}], "access_key": access_key, **more}
+    return json.dumps(request).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (batch(WEBHOOK_ID, ACCESS_KEY), 200),
+        (batch(WEBHOOK_ID, "wrong"), 403),
+        (batch("webhook-0", ACCESS_KEY), 404),
+        (batch("", ACCESS_KEY), 400),
+        (batch(WEBHOOK_ID, ""), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown=1), 400),
+        (batch(WEBHOOK_ID, ACCESS_KEY, unknown="x" * LARGE_BODY), 413),
+        (batch(WEBHOOK_ID, ACCESS_KEY).replace(b"[", b""), 413),
+        (b"]" + bytes(LARGE_BODY) + b"[", 413),
+    ],
+    ids=["right", "wrong key", "no webhook", "no id", "no key", "unknown", "large rest", "no list", "garbage"],
+)
+async def test_large_body_parsed_after_authentication(body: bytes, status: int) -> None:
+    service = HttpService(open_methods=frozenset({CREATE_BATCH}))
+    async with service.client() as client:
+        answer = await client.post("/event_service/v1/ingest/create-batch", content=body)
+    assert answer.status_code == status, answer.text
+    assert service.in_threads == ([read_message] if status == 200 else [])
+
+
+async def test_query_of_too_many_values_is_not_parsed() -> None:
+    body = b'{"query": {"filter": [{"k": "title", "o": "in", "v": [' + b"0," * MAX_JSON_VALUES + b"0]}]}}"
+    async with HttpService().client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/stat", content=body)
+    assert answer.status_code == 413
+    assert f"The body holds more than {MAX_JSON_VALUES} values." in answer.json()["detail"]["message"]
 
 
 async def test_open_methods_need_no_token() -> None:
@@ -244,6 +291,7 @@ async def test_openapi_document_lists_all_routes() -> None:
         "/monitoring/v1/event/get",
         "/monitoring/v1/event/list",
         "/monitoring/v1/event/stat",
+        "/event_service/v1/ingest/create-batch",
         "/monitoring/v1/webhook/{webhook_id}/{access_key}/events",
         "/V1.0/{project_id}/events",
         "/V1.0/{project_id}/event/{event_name}",

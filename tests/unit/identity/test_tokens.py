@@ -204,6 +204,13 @@ def test_malformed_tokens_refused(token):
     refused(verifier(), token)
 
 
+def test_token_over_size_limit_refused_with_the_limit():
+    checker = verifier()
+    assert checker.verify(sign(claims(jti="x" * 41_000))).role is Role.DOMAIN_ADMIN  # 55 KB in base64
+    with pytest.raises(Unauthenticated, match="longer than 57344 bytes"):
+        checker.verify(sign(claims(jti="x" * 43_000)))
+
+
 @pytest.mark.parametrize("body", ["[]", '"x"', "5", "null", "{", "[" * 3000])
 def test_signature_over_non_claims_refused(body):
     refused(verifier(), sign(body))

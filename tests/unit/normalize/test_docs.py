@@ -29,7 +29,7 @@ def test_every_name_is_documented_with_the_ids_that_mean_the_same() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \|.*\| (.*)\|$", TEXT, re.MULTILINE)
     documented = {name: re.findall(r"`([^`]+)`", aliases) for name, aliases in rows}
     parts = {"aws-sns", "aws-sns-raw", "aws-cloudwatch", "aws-cloudwatch-eventbridge", "aws-health", "aws-eventbridge"}
-    parts |= {"grafana-legacy", "pagerduty-webhook"}
+    parts |= {"grafana-legacy", "gcp-pubsub", "pagerduty-v1", "pagerduty-webhook"}
     assert set(known_names()) - parts == {name for name in documented if name in known_names()}
     for name, aliases in documented.items():
         assert all(canonical_name(alias) == name for alias in aliases if alias.startswith("plugin-"))

@@ -34,6 +34,7 @@ SAME_CONDITION = [
     ["datadog-test-triggered", "datadog-test-recovered"],
     ["datadog-upstream-error", "datadog-upstream-success"],
     ["gcp-open", "gcp-closed"],
+    ["gcp-pubsub-open", "gcp-pubsub-closed"],
     ["generic-down", "generic-up"],
     ["grafana-firing", "grafana-resolved"],
     ["grafana-legacy-alerting", "grafana-legacy-no-data", "grafana-legacy-ok"],
@@ -42,6 +43,7 @@ SAME_CONDITION = [
     ["newrelic-incident-open", "newrelic-incident-closed"],
     ["opsgenie-create", "opsgenie-close"],
     ["pagerduty-trigger", "pagerduty-resolve"],
+    ["pagerduty-v1-trigger", "pagerduty-v1-resolve"],
     ["pagerduty-webhook-triggered", "pagerduty-webhook-resolved"],
     ["sentry-metric-critical", "sentry-metric-resolved"],
     ["sentry-event-alert", "sentry-issue-created", "sentry-issue-unresolved", "sentry-issue-resolved"],
@@ -130,7 +132,8 @@ def test_raw_data_is_the_payload_or_the_payload_with_that_member_only(name: str)
     payload = json.loads((PAYLOADS / f"{name}.json").read_text())
     parsed = read(name)
     if name.startswith("pagerduty-") and "webhook" not in name:
-        payload["routing_key"] = "sha256:" + masked_routing_key(parsed)
+        key = "service_key" if "-v1-" in name else "routing_key"
+        payload[key] = masked_key(parsed, key)
     if name == "cloudevents-binary-body":
         assert all(event.raw_data["data"] == payload for event in parsed.events)
     elif len(parsed.events) == 1:
@@ -143,14 +146,14 @@ def test_raw_data_is_the_payload_or_the_payload_with_that_member_only(name: str)
             assert set(event.raw_data) == set(payload)
 
 
-def masked_routing_key(parsed: Parsed) -> str:
-    """Return the hash that replaces the routing key, a credential."""
+def masked_key(parsed: Parsed, name: str) -> str:
+    """Return the hash that replaces a routing or service key, a credential."""
     if not parsed.events:
         return ""
-    routing_key = str(parsed.events[0].raw_data["routing_key"])
-    assert routing_key.startswith("sha256:")
-    assert len(routing_key) == len("sha256:") + 16
-    return routing_key.removeprefix("sha256:")
+    key = str(parsed.events[0].raw_data[name])
+    assert key.startswith("sha256:")
+    assert len(key) == len("sha256:") + 16
+    return key
 
 
 @pytest.mark.parametrize("name", EXPECTED)

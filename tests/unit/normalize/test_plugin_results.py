@@ -7,8 +7,10 @@ import pytest
 
 from event_service._gen.spaceone.api.monitoring.plugin import event_pb2
 from event_service.model.event import EventType, Severity
+from event_service.normalize import plugin_results
 from event_service.normalize.plugin_results import read_results
-from event_service.normalize.result import MOST_EVENTS, ParseError
+from event_service.normalize.result import MOST_EVENTS, MOST_FIELDS, ParseError
+from event_service.wire.varint import varint
 
 RECEIVED = datetime(2025, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -61,6 +63,24 @@ def test_invalid_plugin_answer_refused() -> None:
         read_results(b"\xff", {}, RECEIVED)
     with pytest.raises(ParseError, match="more than"):
         read_results(answer(*[{}] * (MOST_EVENTS + 1)), {}, RECEIVED)
+
+
+@pytest.mark.parametrize(
+    ("wire", "problem"),
+    [
+        (b"\x0a\x00" * (MOST_EVENTS + 101), "more than 10000 events"),
+        (b"\x0a" + varint(4 * MOST_FIELDS) + b"\x6a\x00" * 2 * MOST_FIELDS, "more than 1000000 fields"),
+        (b"\x0a\x02\x0a\xff", "not an EventsInfo"),
+        (b"\x0a\x01", "not an EventsInfo"),
+    ],
+    ids=["events", "fields", "damaged event", "cut off"],
+)
+def test_answer_is_checked_before_it_is_parsed(wire: bytes, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[object] = []
+    monkeypatch.setattr(plugin_results, "_read", lambda *arguments: parsed.append(arguments))
+    with pytest.raises(ParseError, match=problem):
+        read_results(wire, {}, RECEIVED)
+    assert parsed == []
 
 
 def test_nan_in_a_struct_is_a_fault_with_its_path() -> None:

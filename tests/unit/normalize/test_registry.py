@@ -95,7 +95,7 @@ def test_unknown_parser_name_keeps_payload() -> None:
     assert item.raw_data == {"body": [1]}
 
 
-@pytest.mark.parametrize("odd", [{"foo": 1}, {}, "text", None, 5, True])
+@pytest.mark.parametrize("odd", [{"foo": 1}, {}, " - ", None, 5, True])
 def test_unknown_payload_is_bad_item(odd: Any) -> None:
     parsed = parse(AUTO, odd, {}, {}, RECEIVED)
     assert parsed.events == []
@@ -174,7 +174,7 @@ def test_raw_delivery_of_unstorable_json_is_fault_with_message_id() -> None:
 
 @pytest.mark.parametrize("plugin_id", [AUTO, "cloudevents"])
 def test_binary_cloud_event_accepts_non_json_body(plugin_id: str) -> None:
-    parsed = parse(plugin_id, {"body": "hello"}, BINARY, {}, RECEIVED, not_json="no JSON")
+    parsed = parse(plugin_id, "hello", BINARY, {}, RECEIVED)
     (event,) = parsed.events
     assert (event.title, event.raw_data["data"], event.raw_data["source"]) == ("hello", "hello", "/s")
     assert parsed.message_id.startswith("cloudevents:")
@@ -202,6 +202,7 @@ def test_non_json_body_without_matching_headers_is_bad_item(
     assert [(item.faults, item.raw_data) for item in parsed.bad_items] == [
         ([Fault("", "no JSON", "not-json")], {"body": "{oops"})
     ]
+    assert parsed.bad_items[0].first_line == "{oops"
     assert parsed.source == ""
 
 

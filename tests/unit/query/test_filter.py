@@ -17,7 +17,7 @@ from event_service.query.filter import (
     Matches,
     OneOf,
     parse_filter,
-    parse_filters,
+    parse_where,
 )
 
 NOW = datetime(2026, 7, 15, tzinfo=UTC)
@@ -238,6 +238,26 @@ def test_a_filter_is_an_object(item: Any) -> None:
 def test_number_of_filters_limited() -> None:
     item = {"k": "title", "v": "x", "o": "eq"}
     for name in ("filter", "filter_or"):
-        assert len(parse_filters([item] * MAX_FILTERS, EVENT_FIELDS, NOW, name)) == MAX_FILTERS
-        with pytest.raises(QueryError, match=rf"^{name}\[1000\]: more than 1000 filters"):
-            parse_filters([item] * (MAX_FILTERS + 1), EVENT_FIELDS, NOW, name)
+        where = parse_where({name: [item] * MAX_FILTERS}, {}, EVENT_FIELDS, NOW)
+        assert len(where.every + where.some) == MAX_FILTERS
+        with pytest.raises(QueryError, match=rf"^query\.{name}\[1000\]: more than 1000 members"):
+            parse_where({name: [item] * (MAX_FILTERS + 1)}, {}, EVENT_FIELDS, NOW)
+
+
+def test_all_invalid_filters_named() -> None:
+    valid, unknown, no_list = {"k": "title", "v": "x"}, {"k": "nope", "v": "x"}, {"k": "title", "v": "x", "o": "in"}
+    for each in (valid, unknown, no_list):
+        each.setdefault("o", "eq")
+    query = {"filter": [valid, unknown, no_list], "filter_or": [valid, unknown]}
+    with pytest.raises(QueryError) as caught:
+        parse_where(query, {}, EVENT_FIELDS, NOW)
+    fields = ["query.filter[1].k", "query.filter[2].v", "query.filter_or[1].k"]
+    assert [violation.field for violation in caught.value.violations] == fields
+    assert all(field in caught.value.message for field in fields)
+    assert caught.value.reason == "ERROR_DB_QUERY", "the first fault's"
+
+
+def test_text_has_the_first_invalid_filters_and_their_number() -> None:
+    with pytest.raises(QueryError, match=r"filter\[4\]\.k: [^;]*; and 95 more$") as caught:
+        parse_where({"filter": [{"k": "nope", "v": "x", "o": "eq"}] * 100}, {}, EVENT_FIELDS, NOW)
+    assert len(caught.value.violations) == 100

@@ -1,7 +1,7 @@
 """EventServicer: requests passed to a fake manager, and its results encoded as replies."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc
-from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter
+from event_service.errors import InvalidArgument, PermissionDenied, RequiredParameter, TooLarge
 from event_service.events.delivery import CreateRequest
 from event_service.events.write_request import CreateResult
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 from event_service.model.webhook import Webhook
+from event_service.rpc import event_servicer, methods
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import DESCRIPTOR, OPEN_METHODS, EventServicer
 from event_service.rpc.methods import method_table
@@ -26,7 +27,7 @@ from event_service.wire.event_info import encode_event_info
 from event_service.wire.json_text import LARGE_BODY
 from tests.unit.rpc.serving import NO_AUTHENTICATION, noting, serving, webhook_of
 from tests.unit.wire.json_values import objects
-from tests.unit.wire.nesting import nested, nested_wire
+from tests.unit.wire.nesting import delimited, nested, nested_wire
 
 OWNER = NO_AUTHENTICATION.authenticate({})
 MEMBER = Principal(Role.WORKSPACE_MEMBER, "domain-1", "workspace-1", ("project-1",))
@@ -67,13 +68,19 @@ class Manager:
         self.asked.append((scope, query, equals))
         return self.page
 
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+    async def encoded_stat(
+        self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], bytes]
+    ) -> bytes:
         self.asked.append((scope, query))
-        return self.result
+        return encode(self.result)
 
 
 def context(principal: Principal | None = OWNER, **metadata: str) -> RpcContext:
     return RpcContext("/s/m", {name.replace("_", "-"): value for name, value in metadata.items()}, principal=principal)
+
+
+def field(number: int, content: bytes) -> bytes:
+    return delimited(number << 3 | 2, content)
 
 
 def create_request(**fields: Any) -> bytes:
@@ -168,6 +175,81 @@ async def test_unauthenticated_payload_not_decoded() -> None:
     assert [asked.payload for asked in manager.asked] == [data]
     await servicer.create(create_request(webhook_id="w", access_key="right", data={"title": "small"}), context())
     assert done == ["admit", "admit", "read", "admit"]
+
+
+LARGE = {"title": "x" * LARGE_BODY}
+
+
+def large_request(*parts: bytes, access_key: str = "right") -> bytes:
+    return b"".join(parts) + create_request(webhook_id="w", access_key=access_key, data=LARGE)
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the size of each message that is parsed."""
+    sizes: list[int] = []
+    original = methods.decode
+
+    def decode(kind: type[Any], request: bytes) -> Any:
+        sizes.append(len(request))
+        return original(kind, request)
+
+    monkeypatch.setattr(methods, "decode", decode)
+    monkeypatch.setattr(event_servicer, "decode", decode)
+    return sizes
+
+
+async def test_unauthenticated_payload_not_parsed(parsed: list[int]) -> None:
+    servicer = EventServicer(Manager())
+    with pytest.raises(PermissionDenied):
+        await servicer.create(large_request(access_key="wrong"), context())
+    assert sum(parsed) < 100
+    await servicer.create(large_request(), context())
+    assert parsed[-1] > LARGE_BODY
+
+
+@pytest.mark.parametrize(
+    "before",
+    [field(1, b"first") + field(2, b"wrong"), field(3, b""), b"\x23" + field(1, b"other") + b"\x24"],
+    ids=["repeated scalars", "data in parts", "group"],
+)
+async def test_large_request_is_read_as_protobuf_does(before: bytes) -> None:
+    manager = Manager()
+    await EventServicer(manager).create(large_request(before), context())
+    (asked,) = manager.asked
+    assert (asked.webhook, asked.payload) == (webhook_of("w"), LARGE)
+
+
+_PADDING = field(15, bytes(LARGE_BODY))
+
+
+@pytest.mark.parametrize(
+    ("request_", "missing"),
+    [
+        (field(3, bytes(LARGE_BODY)), "webhook_id"),
+        (field(1, b"w") + field(3, bytes(LARGE_BODY)), "access_key"),
+        (field(1, b"w") + field(2, b"k") + field(3, _PADDING), "data"),
+        (field(1, b"w") + field(2, b"k") + field(3, bytes(LARGE_BODY)), "request"),
+        (field(1, b"w") + field(2, b"k") + field(3, b"\x0a\x00") + _PADDING, "request"),
+        (field(1, b"w\xff") + field(2, b"k") + field(3, bytes(LARGE_BODY)), "request"),
+        (field(3, bytes(LARGE_BODY))[:-1], "request"),
+        (b"\x1a\x00" * LARGE_BODY, "data"),
+    ],
+    ids=["webhook", "key", "unknown data", "garbage", "large rest", "no text", "cut off", "many fields"],
+)
+async def test_invalid_large_request_refused(request_: bytes, missing: str) -> None:
+    manager = Manager()
+    with pytest.raises(InvalidArgument) as caught:
+        await EventServicer(manager).create(request_, context())
+    assert caught.value.violations[0].field == missing
+    assert manager.asked == []
+
+
+async def test_payload_of_too_many_fields_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "MAX_FIELDS", LARGE_BODY)
+    request = field(1, b"w") + field(2, b"right") + field(3, b"\x0a\x00" * (methods.MAX_FIELDS + 1))
+    with pytest.raises(TooLarge, match=r"data: has more than 65536 protobuf fields"):
+        await EventServicer(Manager()).create(request, context())
 
 
 async def test_create_refuses_long_idempotency_key() -> None:

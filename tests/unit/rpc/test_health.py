@@ -8,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from event_service.rpc.health import Health
+from event_service.rpc.methods import MAX_REQUEST_BYTES
 from event_service.rpc.server import GrpcServer
 from tests.unit.rpc.serving import EVENT, Methods, failure, serving
 
@@ -41,14 +42,18 @@ async def test_check_returns_the_status_set(server: GrpcServer, channel: grpc.ai
     assert (await stub.Check(request)).status == NOT_SERVING
 
 
+UNKNOWN_FIELDS = b"\x78\x00" * (MAX_REQUEST_BYTES // 2 + 1)
+
+
 async def test_unknown_service_not_found_and_garbage_invalid(channel: grpc.aio.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="no.Such")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    error = await failure(channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff"))
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\xff")
-    assert await watch.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for garbage in (b"\xff", UNKNOWN_FIELDS):
+        error = await failure(channel.unary_unary("/grpc.health.v1.Health/Check")(garbage))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(garbage)
+        assert await watch.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_list_returns_all_services(server: GrpcServer, channel: grpc.aio.Channel) -> None:

@@ -26,6 +26,7 @@ from event_service.errors import (
 from event_service.events.delivery import Delivery
 from event_service.events.write_request import CreateResult
 from event_service.model.webhook import Webhook
+from event_service.rpc import methods
 from event_service.rpc.context import RpcContext
 from event_service.rpc.ingest_servicer import DESCRIPTOR, MAX_BATCH, MAX_STREAM, IngestServicer
 from event_service.rpc.methods import client_streaming_methods, method_table
@@ -130,9 +131,10 @@ async def test_batch_passed_to_manager() -> None:
         (batch({"n": 1}, access_key=""), "access_key"),
         (batch(), "payloads"),
         (batch(*[{"n": 1}] * (MAX_BATCH + 1)), "payloads"),
+        (batch() + b"\x1a\x00" * LARGE_BODY, "payloads"),
         (b"\xff", "request"),
     ],
-    ids=["webhook", "key", "none", "many", "garbage"],
+    ids=["webhook", "key", "none", "many", "too many", "garbage"],
 )
 async def test_invalid_batch_refused(request_: bytes, field: str) -> None:
     manager = Manager()
@@ -389,3 +391,24 @@ async def test_unauthenticated_payloads_not_decoded() -> None:
     await servicer.create_stream(b"", RpcContext("/s/m", {}, requests=requests))
     assert done[3:] == ["admit", "read", "admit"]
     assert [[one.payload for one in lot] for lot in manager.lots] == [payloads, payloads, [{"n": 3}]]
+
+
+async def test_unauthenticated_batch_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    original = methods.decode
+    monkeypatch.setattr(methods, "decode", lambda kind, wire: parsed.append(len(wire)) or original(kind, wire))
+    payloads = [{"n": n, "title": "x" * 1000} for n in range(MAX_BATCH)]
+    manager = Manager()
+    with pytest.raises(PermissionDenied):
+        await IngestServicer(manager).create_batch(batch(*payloads, access_key="wrong"), RpcContext("/s/m", {}))
+    assert parsed == [len(batch(access_key="wrong"))]
+    assert len(await ask(manager, batch(*payloads))) == MAX_BATCH
+    assert [one.payload for one in manager.lots[0]] == payloads
+
+
+async def test_payload_of_too_many_fields_does_not_affect_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "MAX_FIELDS", LARGE_BODY)
+    request = batch({"n": 0}) + field(3, field(1, b"\x0a\x00" * (methods.MAX_FIELDS + 1)))
+    outcomes = await ask(Manager(), request)
+    assert [outcome.code for outcome in outcomes] == [code_pb2.OK, code_pb2.RESOURCE_EXHAUSTED]
+    assert outcomes[1].message.startswith("ERROR_TOO_LARGE: payloads[1].data: has more than")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from event_service.errors import DeadlineExceeded, Overloaded, Unavailable
+from event_service.errors import Overloaded, Unavailable
 from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
 from event_service.rpc.request_stream import RequestStream
@@ -115,7 +115,7 @@ async def test_stop_ends_wait_but_delivers_buffered_messages(sender: Sender) -> 
 
 async def test_idle_timeout_ends_stream(sender: Sender) -> None:
     async with RequestStream(aiter(sender), ConcurrencyLimit(1, 100), idle_timeout=0.05) as requests:
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(Unavailable, match="open a new stream"):
             await requests.receive()
 
 

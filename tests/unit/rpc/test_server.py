@@ -12,6 +12,7 @@ import pytest
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
+from event_service.rpc.methods import MAX_QUERY_BYTES, MAX_REQUEST_BYTES
 from event_service.rpc.server import GrpcServer, PortTaken, Service, check_address, server_options
 from tests.unit.rpc.serving import EVENT, NO_AUTHENTICATION, Methods, connected, failure, serving, settings
 from tests.waiting import until
@@ -101,7 +102,7 @@ async def test_unknown_method_unimplemented() -> None:
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
 async def test_request_over_size_limit_refused(compression: grpc.Compression) -> None:
     async with (
-        serving(Methods(), max_message_bytes=100_000, grpc_compression=True) as server,
+        serving(Methods(), max_message_bytes=100_000) as server,
         connected(server) as ask,
     ):
         assert len(await ask("get", bytes(100_000), compression=compression)) == 100_000
@@ -109,6 +110,16 @@ async def test_request_over_size_limit_refused(compression: grpc.Compression) ->
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         error = await failure(ask("get", bytes(50_000_000), compression=grpc.Compression.Gzip))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize(("method", "most"), [("get", MAX_REQUEST_BYTES), ("list", MAX_QUERY_BYTES)])
+async def test_request_larger_than_its_kind_refused(method: str, most: int) -> None:
+    async with serving(Methods()) as server, connected(server) as ask:
+        assert len(await ask(method, bytes(most))) == most
+        error = await failure(ask(method, bytes(most + 1)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"/{EVENT.full_name}/{method} takes at most {most}" in (error.details() or "")
+        assert len(await ask("create", bytes(most + 1))) == most + 1
 
 
 async def test_replies_may_be_larger_than_requests() -> None:
@@ -190,16 +201,21 @@ def test_connection_age_only_if_configured() -> None:
     assert options["grpc.so_reuseport"] == 0
 
 
-@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-async def test_compression_only_if_configured(compression: grpc.Compression) -> None:
-    async with serving(Methods(), grpc_compression=True) as server, connected(server, compression=compression) as ask:
+async def test_gzip_unless_configured_otherwise() -> None:
+    gzip = grpc.Compression.Gzip
+    async with serving(Methods()) as server, connected(server, compression=gzip) as ask:
         assert await ask("get", b"abc" * 1000) == b"abc" * 1000
-    async with serving(Methods()) as server, connected(server, compression=compression) as ask:
+    async with serving(Methods(), grpc_compression=False) as server, connected(server, compression=gzip) as ask:
         error = await failure(ask("get", b"abc" * 1000))
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert "Compression algorithm" in (error.details() or "")
-    async with serving(Methods()) as server, connected(server) as ask:
+    async with serving(Methods(), grpc_compression=False) as server, connected(server) as ask:
         assert await ask("get", b"abc" * 1000) == b"abc" * 1000
+
+
+async def test_deflate_refused() -> None:
+    async with serving(Methods()) as server, connected(server, compression=grpc.Compression.Deflate) as ask:
+        assert (await failure(ask("get", b"abc" * 1000))).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_aged_connection_renewed_without_error() -> None:

@@ -1,6 +1,8 @@
 """Errors in the shape upstream's clients split, with google.rpc details that always arrive."""
 
+import json
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service import errors
-from event_service.errors import EventServiceError, FieldViolation, InvalidArgument, Overloaded, RequiredParameter
+from event_service.errors import (
+    DeadlineExceeded,
+    EventServiceError,
+    FieldViolation,
+    Internal,
+    InvalidArgument,
+    Overloaded,
+    QueryTimeout,
+    RequiredParameter,
+    Unavailable,
+)
 from event_service.rpc.context import RpcContext
 from event_service.rpc.status import MAX_DETAILS_BYTES, MAX_TEXT_BYTES, Failure, cut, error_of, failure_of
 from tests.unit.rpc.serving import Methods, connected, failure, serving
@@ -46,6 +58,50 @@ def test_retryable_error_has_retry_info() -> None:
     answered = failure_of(Overloaded("Too many.", retry_after=0.25))
     assert answered.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert details_of(answered.trailers)[1]["RetryInfo"].retry_delay.ToMilliseconds() == 250
+
+
+@pytest.mark.parametrize(
+    ("error", "pushback"),
+    [
+        (Overloaded("Too many.", retry_after=0.25), "250"),
+        (Unavailable(retry_after=2.0), "2000"),
+        (QueryTimeout("Too slow."), "-1"),
+        (RequiredParameter("webhook_id"), "-1"),
+        (Internal("A bug."), None),
+        (DeadlineExceeded("Too late."), None),
+    ],
+)
+def test_pushback_has_the_delay_or_forbids_retries(error: EventServiceError, pushback: str | None) -> None:
+    assert dict(failure_of(error).trailers).get("grpc-retry-pushback-ms") == pushback
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "calls", "code"), [(0.3, 2, grpc.StatusCode.OK), (None, 1, grpc.StatusCode.RESOURCE_EXHAUSTED)]
+)
+async def test_retry_policy_obeys_pushback(retry_after: float | None, calls: int, code: grpc.StatusCode) -> None:
+    """The policy alone would send five times within milliseconds, and give up."""
+    received: list[float] = []
+
+    async def busy_at_first(request: bytes, context: RpcContext) -> bytes:
+        received.append(time.monotonic())
+        if received[-1] < received[0] + 0.2:
+            raise Overloaded("busy", retry_after=retry_after)
+        return b""
+
+    policy = {
+        "maxAttempts": 5,
+        "initialBackoff": "0.001s",
+        "maxBackoff": "0.001s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+    }
+    config = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})
+    async with (
+        serving(Methods(get=busy_at_first)) as server,
+        connected(server, options=[("grpc.service_config", config)]) as ask,
+    ):
+        assert await ask("get").code() is code
+    assert len(received) == calls
 
 
 def test_every_error_has_grpc_code() -> None:

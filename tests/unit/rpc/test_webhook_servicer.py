@@ -21,7 +21,6 @@ from event_service.errors import (
 )
 from event_service.events.delivery import DeliveryParser
 from event_service.events.preview import Previewer
-from event_service.http.collector import read_payload
 from event_service.identity.principal import Principal, Role
 from event_service.model.activity import DeliveryOutcome
 from event_service.normalize import delivery_hooks
@@ -31,6 +30,7 @@ from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import method_table
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
@@ -88,7 +88,6 @@ class Both:
         previewer = Previewer(
             webhooks=manager,
             deliveries=deliveries,
-            read_body=read_payload,
             max_event_bytes=4_000_000,
             clock=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         )
@@ -109,7 +108,7 @@ def database(monkeypatch):
 def servicer(database, tmp_path):
     threads = ThreadPool(1)
     manager = WebhookManager(
-        store=WebhookStore(database, 5000, list_limit=2),
+        store=WebhookStore(database, 5000, limit=ReplyLimit(rows=2)),
         threads=threads,
         encryptor=Encryptor(None, tmp_path / "secret.key"),
         plugins=Plugins({}, RemotePlugins()),
@@ -332,9 +331,9 @@ async def test_test_payload_not_object_not_json_or_ignored(ask):
     assert [event["event_key"] for event in (await shown(data=[{"event_key": "a"}, {"event_key": "b"}]))["events"]] == [
         "a", "b",
     ]  # fmt: skip
-    not_json = await shown(body=base64.b64encode(b"oops").decode())
+    not_json = await shown(body=base64.b64encode(b"{oops").decode())
     assert not_json["faults"][0].startswith("the body is not JSON")
-    assert not_json["events"][0]["raw_data"] == {"body": "oops"}
+    assert not_json["events"][0]["raw_data"] == {"body": "{oops"}
     acknowledged = {"event_action": "acknowledge", "routing_key": "r", "dedup_key": "d"}
     assert await shown(data=acknowledged) == {"ignored": ["acknowledge"], "parser": "pagerduty"}
     event = {

@@ -113,7 +113,9 @@ def test_positions_in_expressions() -> None:
     def path(name: str) -> Any:
         return EVENT_FIELDS.find(name, "k")
 
-    assert value_of(path("raw_data.a.b")) == "$raw_data.a.b"
+    assert value_of(path("raw_data.a")) == "$raw_data.a"
+    missing = {"$eq": [{"$type": "$raw_data.a.b"}, "missing"]}
+    assert value_of(path("raw_data.a.b")) == {"$cond": [missing, "$raw_data.␛a␛1b", "$raw_data.a.b"]}
     assert value_of(path("resources.0")) == element("$resources", 0)
     assert value_of(path("raw_data.a.2.b.c")) == {
         "$let": {"vars": {"value": element("$raw_data.a", 2)}, "in": "$$value.b.c"}

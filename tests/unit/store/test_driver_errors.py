@@ -19,12 +19,12 @@ from pymongo.errors import (
 )
 
 from event_service.errors import (
-    DeadlineExceeded,
     EventServiceError,
     Internal,
     InvalidArgument,
     NotFound,
     QueryError,
+    QueryTimeout,
     TooLarge,
     Unavailable,
 )
@@ -69,14 +69,18 @@ def test_database_that_needs_an_operator_is_unavailable_with_a_long_delay(code: 
     assert seen.retry_after > 1
 
 
-def test_query_over_max_time_is_deadline_exceeded() -> None:
-    seen = raised_for(ExecutionTimeout("operation exceeded time limit", 50))
-    assert type(seen) is DeadlineExceeded
-    assert "created_at" in seen.message
+def test_query_over_max_time_is_not_worth_a_retry() -> None:
+    with pytest.raises(QueryTimeout, match="created_at") as caught, database_errors(querying=True):
+        raise ExecutionTimeout("operation exceeded time limit", 50)
+    assert caught.value.retry_after is None
 
 
-def test_write_over_max_time_is_unavailable() -> None:
-    assert type(raised_for(ExecutionTimeout("operation exceeded time limit", 50), writing=True)) is Unavailable
+@pytest.mark.parametrize("writing", [True, False])
+def test_write_or_look_up_over_max_time_is_worth_a_retry(writing: bool) -> None:
+    """A create whose look-ups take too long must be sent again, or its payload would be lost."""
+    seen = raised_for(ExecutionTimeout("operation exceeded time limit", 50), writing=writing)
+    assert type(seen) is Unavailable
+    assert seen.retry_after
 
 
 def test_refused_query_is_a_query_error() -> None:
@@ -145,8 +149,8 @@ def test_each_refused_operation_has_its_own_error() -> None:
     assert type(translate_write(write_errors(error)[0])) is TooLarge
 
 
-def test_network_timeout_of_a_query_is_deadline_exceeded() -> None:
-    for kind, error in ((DeadlineExceeded, NetworkTimeout("timed out")), (Unavailable, AutoReconnect("closed"))):
+def test_network_timeout_of_a_query_is_query_timeout() -> None:
+    for kind, error in ((QueryTimeout, NetworkTimeout("timed out")), (Unavailable, AutoReconnect("closed"))):
         with pytest.raises(kind), database_errors(querying=True):
             raise error
 

@@ -12,7 +12,9 @@ from pymongo.errors import DuplicateKeyError, NetworkTimeout, OperationFailure
 from event_service.errors import EventServiceError
 from event_service.store import health_check
 from event_service.store.client import Database
+from event_service.store.database_clock import DatabaseClock
 from event_service.store.health_check import HealthCheck, State
+from event_service.wire.timestamps import truncate
 from tests.waiting import until
 
 
@@ -29,6 +31,13 @@ class FakeDatabase:
         return self
 
     topology_description = client
+
+    @property
+    def admin(self) -> "FakeDatabase":
+        return self
+
+    def command(self, name: str) -> dict[str, Any]:
+        return {"localTime": datetime.now(UTC)}
 
     def has_writable_server(self) -> bool:
         return self.reachable
@@ -81,6 +90,7 @@ class Watched:
         self.written_at = float("-inf")
         self.health = HealthCheck(
             cast("Database", fake),
+            DatabaseClock(),
             on_change=self.changes.append,
             suspendables=[self.suspendable],
             last_success=lambda: self.written_at,
@@ -145,7 +155,7 @@ async def test_short_interruption_changes_nothing(
 
 
 async def test_failed_write_does_not_advance_confirmed_at(fake: FakeDatabase, watched: Watched) -> None:
-    began = datetime.now(UTC)
+    began = truncate(datetime.now(UTC))
     await watched.health.start()
     assert watched.health.confirmed_at >= began
     fake.error = NetworkTimeout("no majority")
@@ -178,4 +188,4 @@ async def test_concurrent_first_write_is_retried(fake: FakeDatabase, watched: Wa
 
 
 async def test_stop_without_start(fake: FakeDatabase) -> None:
-    await HealthCheck(cast("Database", fake)).stop()
+    await HealthCheck(cast("Database", fake), DatabaseClock()).stop()

@@ -1,17 +1,19 @@
 """Counters, gauges and their labels."""
 
 import httpx
+import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Router
 
 from event_service.http.metrics import metrics_route
 from event_service.http.middleware import with_middleware
-from event_service.telemetry.metrics import CONTENT_TYPE, Metrics
+from event_service.telemetry.metrics import Metrics
 
 
 def values(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """Every sample by its name and labels."""
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.exposition()[0].decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families
@@ -88,6 +90,25 @@ async def test_metrics_route_prometheus_format_without_paths() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://test") as client:
         await client.get("/monitoring/v1/webhook/webhook-1/secret-key/events?token=secret-token")
         answer = await client.get("/metrics")
-    assert answer.headers["content-type"] == CONTENT_TYPE
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "secret" not in answer.text
     assert 'route="(none)"' in answer.text
+
+
+@pytest.mark.parametrize("version", ["", ";version=0.0.1", ";version=1.0.0", ";version=x\u00e9"])
+async def test_metrics_route_openmetrics_and_gzip_on_request(version: str) -> None:
+    metrics = Metrics("0")
+    metrics.events(stored=2)
+    app = Router([metrics_route(metrics)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        accept = f"application/openmetrics-text{version},text/plain;version=0.0.4;q=0.5".encode()
+        answer = await client.get("/metrics", headers={b"accept": accept, b"accept-encoding": b"gzip"})
+        plain = await client.get("/metrics", headers={"accept-encoding": "identity"})
+    assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
+    families = {family.name: family for family in openmetrics.text_string_to_metric_families(answer.text)}
+    samples = families["event_service_events"].samples
+    assert [sample.value for sample in samples if sample.labels == {"outcome": "stored"}] == [2.0]
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")

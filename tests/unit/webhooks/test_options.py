@@ -15,6 +15,12 @@ from event_service.webhooks.options import check_options, check_tags
         {"duplicate_event_time": 600.5},
         {"duplicate_event_time": 315_360_000},
         {"auto_recovery": False},
+        {"allow_get": True},
+        {"allowed_origins": ["eventgrid.azure.net", "*"]},
+        {"allowed_origins": []},
+        {"auto_resolve_hours": 0},
+        {"auto_resolve_hours": 0.5},
+        {"auto_resolve_hours": 87_600},
         {"alerts_per_minute": 0},
         {"alerts_per_minute": 100.0},
         {"alerts_per_minute": 1_000_000},
@@ -37,6 +43,9 @@ def test_valid_options(options):
             ("duplicate_event_time", value)
             for value in (-1, -0.1, 315_360_001, 1e300, math.inf, math.nan, "600", True, None, [])
         ),
+        *(("allow_get", value) for value in ("true", 1, None)),
+        *(("allowed_origins", value) for value in ("eventgrid.azure.net", [5], [" "], None, {})),
+        *(("auto_resolve_hours", value) for value in (-1, 87_601, math.inf, math.nan, "5", True, None, [])),
         *(("alerts_per_minute", value) for value in (-1, 0.5, 1_000_001, math.inf, math.nan, "5", True, None, [])),
         *(("auto_recovery", value) for value in ("false", 0, 1, None, "", {})),
         *(

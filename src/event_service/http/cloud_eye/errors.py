@@ -19,6 +19,7 @@ from event_service.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    QueryTimeout,
     RequestTimeout,
     TooLarge,
     Unauthenticated,
@@ -53,7 +54,7 @@ NOT_ALLOWED = CloudEyeCode(
 )
 NO_RESOURCE = CloudEyeCode(404, "ces.0016", "The resource does not exist.")
 NO_API = CloudEyeCode(404, "APIGW.0101", "The API does not exist or has not been published.")
-BAD_METHOD = CloudEyeCode(405, "APIGW.0101", "The API does not exist: the method is not allowed here.")
+BAD_METHOD = CloudEyeCode(405, "APIGW.0101", "The API does not exist.")
 TIMED_OUT = CloudEyeCode(408, "ces.0011", "The request timed out.")
 BODY_TOO_LARGE = CloudEyeCode(413, "APIGW.0201", "Request entity too large.")
 THROTTLED = CloudEyeCode(429, "APIGW.0308", "The throttling threshold has been reached.")
@@ -108,6 +109,7 @@ _ROWS: Mapping[type[EventServiceError], CloudEyeCode] = {
     RequestTimeout: TIMED_OUT,
     TooLarge: BODY_TOO_LARGE,
     Overloaded: THROTTLED,
+    QueryTimeout: TIMED_OUT,
     Unavailable: UNAVAILABLE,
     DeadlineExceeded: UNAVAILABLE,
 }

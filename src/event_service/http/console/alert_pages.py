@@ -16,7 +16,7 @@ from starlette.routing import Route
 from event_service.alerts.manager import AlertManager
 from event_service.alerts.watch import AlertBatch, AlertWatcher
 from event_service.concurrency.single_flight import SingleFlight
-from event_service.errors import DeadlineExceeded, EventServiceError, InvalidArgument, Overloaded, PermissionDenied
+from event_service.errors import EventServiceError, InvalidArgument, Overloaded, PermissionDenied, QueryTimeout
 from event_service.events.manager import EventManager
 from event_service.http.console.charts import (
     LATE_WAIT_SECONDS,
@@ -287,7 +287,7 @@ class AlertPages:
         )
         try:
             rows = counting.result() if counting.done() else None
-        except (DeadlineExceeded, Overloaded):
+        except (QueryTimeout, Overloaded):
             rows = None
         if rows is None:
             return replace(charts, late=True), None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from event_service.errors import DeadlineExceeded, Overloaded
+from event_service.errors import Overloaded, QueryTimeout
 from event_service.http.console.filter_form import SEVERITIES, FilterForm
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp, parse_timestamp
@@ -148,7 +148,7 @@ class ChartCache:
         try:
             if computation.task.done():
                 computation.task.result()
-        except (DeadlineExceeded, Overloaded):
+        except (QueryTimeout, Overloaded):
             return replace(computation.charts, late=True)
         return computation.charts
 

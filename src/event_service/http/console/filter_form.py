@@ -24,6 +24,9 @@ CUSTOM = "custom"
 SEVERITIES = ("CRITICAL", "ERROR", "WARNING", "INFO", "NONE", "NOT_AVAILABLE")
 PAGE_ROWS = 50
 
+MAX_LINE = 4096
+"""Characters of the typed filters."""
+
 _LAST_PAGE = 100_000
 
 
@@ -82,8 +85,10 @@ class FilterForm:
         """Return the query without time range and page.
 
         Raises:
-            InvalidArgument: `q` holds an invalid filter.
+            InvalidArgument: `q` is too long, or holds an invalid filter.
         """
+        if len(self.q) > MAX_LINE:
+            raise InvalidArgument.at("q", f"has more than {MAX_LINE} characters")
         try:
             filters, keyword = parse_line(self.q, self.shorthand)
         except InvalidPredicate as error:

@@ -1,20 +1,24 @@
 """Backs up a database into one file, and restores it.
 
-A backup may be made while services run. It is not a snapshot: collections are read one after the other, so that the
-result is consistent as after a crash. Idempotency records come first: the events that they name as stored follow.
-Conditions come before their alerts and events. Every write acknowledged before the backup began is in it.
+A backup may be made while services run: all collections are read in one snapshot. MongoDB 4.4 has none: there they are
+read one after the other, idempotency records first, so that an event that one names is never missing. Every write
+acknowledged before the backup began is in it.
 
 A backup holds no access key in clear, even if an upstream database does.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, cast
 
 import bson
 from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure
 
+from event_service.errors import EventServiceError, Unavailable
 from event_service.store import indexes, schema
 from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.driver_errors import database_errors
@@ -31,6 +35,13 @@ COLLECTIONS = (
     indexes.EVENT,
 )
 """The collections of a backup, in this order. Not `health`, which is transient, nor rollups, which are rebuilt."""
+
+_WIRE_VERSION_OF_SNAPSHOTS = 13  # of MongoDB 5.0
+_SNAPSHOT_TOO_OLD = 239
+_TOO_SLOW = (
+    "The backup took longer than the server keeps a snapshot; set its parameter minSnapshotHistoryWindowInSeconds "
+    "(300 by default) to a longer time, or use MongoDB's own tools."
+)
 
 BATCH_DOCUMENTS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
@@ -84,18 +95,30 @@ def back_up(
     archive = ArchiveWriter(
         target, database=database.name, service=service_version, schema=schema.stored_version(database) or 0
     )
-    with database_errors():
-        for name in COLLECTIONS:
-            for count in archive.write(name, _read(database, name), list(database[name].list_indexes())):
-                progress(name, count)
+    try:
+        with database_errors(), _snapshot(database) as session:
+            for name in COLLECTIONS:
+                for count in archive.write(name, _read(database, name, session), list(database[name].list_indexes())):
+                    progress(name, count)
+    except EventServiceError as error:
+        if isinstance(error.__cause__, OperationFailure) and error.__cause__.code == _SNAPSHOT_TOO_OLD:
+            raise Unavailable(_TOO_SLOW) from error.__cause__
+        raise
     return archive.close()
 
 
-def _read(database: Database, name: str) -> Iterable[bytes]:
+def _snapshot(database: Database) -> AbstractContextManager[ClientSession | None]:
+    """Return a session whose reads all see the database at the time of the first one; None for MongoDB 4.4."""
+    if database.client.admin.command("hello")["maxWireVersion"] < _WIRE_VERSION_OF_SNAPSHOTS:
+        return nullcontext()
+    return database.client.start_session(snapshot=True)
+
+
+def _read(database: Database, name: str, session: ClientSession | None) -> Iterable[bytes]:
     """Return batches of concatenated BSON documents."""
     if name == indexes.WEBHOOK:  # decoded, to hash keys in clear
-        return (bson.encode(without_clear_keys(document)) for document in database[name].find())
-    return cast("Iterable[bytes]", database[name].find_raw_batches(batch_size=BATCH_DOCUMENTS))
+        return (bson.encode(without_clear_keys(document)) for document in database[name].find(session=session))
+    return cast("Iterable[bytes]", database[name].find_raw_batches(batch_size=BATCH_DOCUMENTS, session=session))
 
 
 def restore(

@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
-from event_service.store.totals.rollup_bucket import Bucket, Dimensions
+from event_service.store.totals.rollup_bucket import LATE, Bucket, Dimensions
 from event_service.store.totals.rollup_groups import Groups, RollupGroup
 from event_service.store.totals.rollup_query import RollupQuery
 
@@ -62,15 +62,16 @@ class DomainRollup:
         begins: `begin` of each bucket.
         undated: counts of the events without created_at.
         checked_at: when the revision was last compared with the stored one, in monotonic seconds.
+        loaded_at: when the buckets were read, in monotonic seconds.
     """
 
     def __init__(
-        self, revision: int, buckets: Iterable[Bucket], undated: Mapping[Dimensions, int], checked_at: float
+        self, revision: int, buckets: Iterable[Bucket], undated: Mapping[Dimensions, int], loaded_at: float
     ) -> None:
         self.revision = revision
         self.buckets = sorted(buckets, key=lambda bucket: bucket.begin)
         self.undated = undated
-        self.checked_at = checked_at
+        self.loaded_at = self.checked_at = loaded_at
         self.begins = [bucket.begin for bucket in self.buckets]
         self._invalidated = [n for n, bucket in enumerate(self.buckets) if bucket.invalidated_at is not None]
         self._expiring = sorted(
@@ -96,7 +97,15 @@ class DomainRollup:
         """Return the positions of the whole buckets that must be counted live, in ascending order."""
         expired = bisect_right(self._expiring, (now, len(self.buckets)))
         positions = {*self._invalidated, *(position for _, position in self._expiring[:expired])}
+        positions.update(self.early_positions(now))
         return tuple(sorted(position for position in positions if within.first <= position < within.end))
+
+    def early_positions(self, now: datetime) -> range:
+        """Return the positions of the buckets that were counted too early, by a clock that was ahead.
+
+        Events may still be stored in them without invalidating them.
+        """
+        return range(bisect_right(self.buckets, now - LATE, key=lambda bucket: bucket.end), len(self.buckets))
 
     def spans(self, positions: Sequence[int]) -> Iterator[tuple[datetime, datetime]]:
         """Yield (begin, end) of the buckets at these positions; adjacent buckets give one span."""

@@ -19,6 +19,7 @@ from event_service.store.driver_errors import database_errors
 from event_service.store.totals.rollup_query import rollup_query_of
 from event_service.store.totals.rollup_store import COLLECTION, RollupStore
 from event_service.store.totals.rollups import Rollups, SeekPosition
+from event_service.wire.timestamps import Clock, utc_now
 
 MAX_AGE = 1.0
 """Maximum age of a cached total_count, in seconds."""
@@ -77,11 +78,11 @@ class EventTotals:
         max_time_ms: maxTimeMS of a count.
     """
 
-    def __init__(self, collection: Collection[dict[str, Any]], *, max_time_ms: int) -> None:
+    def __init__(self, collection: Collection[dict[str, Any]], *, max_time_ms: int, clock: Clock = utc_now) -> None:
         self._collection = collection
         self._max_time_ms = max_time_ms
         self._counts = CountCache()
-        self.rollups = Rollups(RollupStore(collection, collection.database[COLLECTION]), self.count)
+        self.rollups = Rollups(RollupStore(collection, collection.database[COLLECTION]), self.count, now=clock)
 
     def changed(self) -> None:
         """Invalidate cheap cached counts. Call after events were stored or deleted."""
@@ -98,7 +99,7 @@ class EventTotals:
             matching: the query's filter, scope included.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         stages: list[dict[str, Any]] = [{"$match": matching}]
         if query.unwind:
@@ -109,7 +110,7 @@ class EventTotals:
         """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup_query = rollup_query_of(scope, query.where)
         if rollup_query is None:
@@ -124,7 +125,7 @@ class EventTotals:
         """Count events now, without cache and rollups.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         with database_errors(querying=True):
             return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)

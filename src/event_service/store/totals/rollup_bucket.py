@@ -11,6 +11,12 @@ from typing import Any, TypeAlias
 
 HOUR = timedelta(hours=1)
 
+WATERMARK = timedelta(seconds=30)
+"""Events are stored within this time after created_at, unless their bucket was invalidated before."""
+
+LATE = WATERMARK / 2
+"""An event that is older when it is stored invalidates its bucket first."""
+
 DIMENSIONS = ("workspace_id", "project_id", "severity", "event_type", "webhook_id", "provider")
 """Fields that events are grouped by, in the order of `Dimensions`."""
 

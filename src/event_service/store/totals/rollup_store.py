@@ -7,6 +7,7 @@ an hour gets no more of them; so a bucket is counted once by one aggregation, fo
     late        before an event below the watermark is stored, its bucket is invalidated, see `invalidate`;
                 an invalidated bucket is counted live until it is recounted
     expired     a bucket with expired events is recounted until the TTL index has deleted them
+    early       a bucket that ends after the present, by a clock that was ahead, is invalidated until then
     audit       every bucket, and the gap to the next one, is recounted in turn; a difference is corrected and logged
 
 Any replica may write any bucket by compare-and-set: a write names the version that it replaces, and the loser reloads.
@@ -24,6 +25,8 @@ from pymongo.errors import DuplicateKeyError
 from event_service.store.driver_errors import database_errors
 from event_service.store.totals.rollup_bucket import (
     HOUR,
+    LATE,
+    WATERMARK,
     Bucket,
     Dimensions,
     bucket_begin,
@@ -38,12 +41,6 @@ from event_service.store.totals.rollup_bucket import (
 from event_service.wire.timestamps import truncate
 
 COLLECTION = "event_rollup"
-
-WATERMARK = timedelta(seconds=30)
-"""Events are stored within this time after created_at, unless their bucket was invalidated before."""
-
-LATE = WATERMARK / 2
-"""An event that is older when it is stored invalidates its bucket first."""
 
 MAX_COUNTS = 300_000
 """Counts in all buckets of a domain. A domain with more has no rollup: it would fill the memory of its readers."""
@@ -233,6 +230,12 @@ class RollupStore:
         with database_errors(writing=True):
             _increment_revision(self._rollups, domain_id)
         return recounted
+
+    def invalidate_early(self, domain_id: str, bucket: Bucket, now: datetime) -> None:
+        """Invalidate a bucket that was counted too early, until its time is over."""
+        if self._replace(domain_id, bucket, replace(bucket, invalidated_at=bucket.end, changed_at=truncate(now))):
+            with database_errors(writing=True):
+                _increment_revision(self._rollups, domain_id)
 
     def _replace(self, domain_id: str, old: Bucket, new: Bucket) -> bool:
         matching = {"_id": bucket_id(domain_id, old.begin), "end": old.end, "changed_at": old.changed_at}

@@ -19,10 +19,10 @@ from cachetools import LRUCache
 from event_service.errors import EventServiceError
 from event_service.store.compile import both, compile_times
 from event_service.store.totals.domain_rollup import BucketRange, DomainRollup
-from event_service.store.totals.rollup_bucket import HOUR, Bucket
+from event_service.store.totals.rollup_bucket import HOUR, WATERMARK, Bucket
 from event_service.store.totals.rollup_groups import CountGroups, RollupGroup, Row
 from event_service.store.totals.rollup_query import RollupQuery
-from event_service.store.totals.rollup_store import WATERMARK, RollupStore
+from event_service.store.totals.rollup_store import RollupStore
 from event_service.wire.timestamps import utc_now
 
 CHECK_SECONDS = 1.0
@@ -112,7 +112,7 @@ class Rollups:
             timeless: the query as a filter, without its bounds of created_at.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
@@ -135,7 +135,7 @@ class Rollups:
         """Return the position of the row that `skip` newer rows precede, or None if buckets cannot say.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
@@ -170,7 +170,7 @@ class Rollups:
             count_groups: groups the matching events between two times.
 
         Raises:
-            DeadlineExceeded, Unavailable: the database failed.
+            QueryTimeout, Unavailable: the database failed.
         """
         rollup = self._current(query.domain_id)
         if rollup is None or not rollup.buckets:
@@ -210,6 +210,10 @@ class Rollups:
             rollup = self._current(domain_id)
             if rollup is None or not rollup.buckets:
                 continue
+            for early in (rollup.buckets[position] for position in rollup.early_positions(self._now())):
+                if early.invalidated_at is None:
+                    self._store.invalidate_early(domain_id, early, self._now())
+                    self._check_soon(domain_id)
             if self._now() - rollup.buckets[-1].end > WATERMARK + timedelta(seconds=1):
                 self._store.advance(domain_id, rollup.buckets[-1], self._now())
                 self._check_soon(domain_id)
@@ -268,10 +272,10 @@ class Rollups:
         if cached is None:
             cached = DomainRollup(revision, self._store.load(domain_id), undated, clock)
         elif cached.revision != revision:
-            # Load only the buckets that were written since.
-            newest = max((bucket.changed_at for bucket in cached.buckets if bucket.changed_at), default=None)
+            # Load only the buckets that were written since; `now` may have been set back meanwhile.
+            since = self._now() - timedelta(seconds=clock - cached.loaded_at)
             buckets = {bucket.begin: bucket for bucket in cached.buckets}
-            buckets.update((bucket.begin, bucket) for bucket in self._store.load(domain_id, newest))
+            buckets.update((bucket.begin, bucket) for bucket in self._store.load(domain_id, since))
             cached = DomainRollup(revision, buckets.values(), undated, clock)
         else:
             cached.checked_at = clock

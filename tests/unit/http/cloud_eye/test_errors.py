@@ -12,6 +12,7 @@ from event_service.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    QueryTimeout,
     RequestTimeout,
     RequiredParameter,
     TooLarge,
@@ -64,6 +65,7 @@ def test_problem_follows_the_text_of_the_code() -> None:
         (Internal("x"), 500, "ces.0007"),
         (AlreadyExists("x"), 500, "ces.0007"),
         (Unavailable(), 503, "APIGW.0613"),
+        (QueryTimeout("x"), 408, "ces.0011"),
         (DeadlineExceeded("x"), 503, "APIGW.0613"),
     ],
 )
@@ -77,3 +79,8 @@ def test_unexpected_errors_are_not_disclosed() -> None:
     answer = cloud_eye_error(ValueError("secret"))
     assert answer.code.http_status == 500
     assert "secret" not in str(answer.body(""))
+
+
+def test_405_says_its_sentence_once() -> None:
+    answer = cloud_eye_error(MethodNotAllowed("The method PATCH is not allowed here."))
+    assert answer.message == "The API does not exist: The method PATCH is not allowed here."

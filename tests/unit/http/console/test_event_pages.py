@@ -136,6 +136,7 @@ async def test_invalid_url_parameters_are_ignored(address: str) -> None:
     ("address", "said"),
     [
         ("/events?q=since>1", "since takes a time"),
+        ("/events?q=" + "a" * 4097, "more than 4096 characters"),
         ("/events?q=nothing=1", "q"),
         ("/events?range=custom&from=yesterday", "2026-01-31T12:00"),
     ],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.totals.domain_rollup import DomainRollup
-from event_service.store.totals.rollup_bucket import HOUR, Bucket, Dimensions
+from event_service.store.totals.rollup_bucket import HOUR, LATE, Bucket, Dimensions
 from event_service.store.totals.rollup_groups import RollupGroup, rollup_group
 from event_service.store.totals.rollup_query import RollupQuery
 
@@ -69,6 +69,13 @@ def test_groups_and_sums_are_computed_once() -> None:
     assert rollup.prefix_sums(ALL) == [0, 2]
 
 
+def test_buckets_that_end_in_the_future_are_counted_live() -> None:
+    rollup = rollup_of(*(bucket(number, {dimensions("INFO"): 1}) for number in range(4)))
+    everything = rollup.bucket_range(None, None)
+    assert rollup.invalid_positions(everything, NOON + 2 * HOUR + LATE) == (2, 3)
+    assert rollup.invalid_positions(everything, NOON + 2 * HOUR) == (1, 2, 3)
+
+
 def test_large_groups_are_not_cached() -> None:
     counts = {dimensions("CRITICAL", f"webhook-{number}"): 1 for number in range(6000)}
     rollup = rollup_of(bucket(0, counts))
@@ -83,21 +90,22 @@ def test_invalidated_and_expired_buckets_are_counted_live() -> None:
     rollup = rollup_of(
         bucket(0, counts),
         bucket(1, counts, invalidated_at=NOON),
-        bucket(2, counts, expires_from=NOON + 7 * HOUR),
-        bucket(3, counts, expires_from=NOON + 8 * HOUR),
-        bucket(4, counts, expires_from=NOON + 6 * HOUR),
+        bucket(2, counts, expires_from=NOON + 17 * HOUR),
+        bucket(3, counts, expires_from=NOON + 18 * HOUR),
+        bucket(4, counts, expires_from=NOON + 16 * HOUR),
     )
     everything = rollup.bucket_range(None, None)
-    assert rollup.invalid_positions(everything, NOON) == (1,)
-    assert rollup.invalid_positions(everything, NOON + 7 * HOUR) == (1, 2, 4)
-    assert rollup.invalid_positions(rollup.bucket_range(NOON + 2 * HOUR, None), NOON) == ()
-    assert rollup.invalid_positions(rollup.bucket_range(NOON + timedelta(days=9), None), NOON) == ()
+    now = NOON + 6 * HOUR
+    assert rollup.invalid_positions(everything, now) == (1,)
+    assert rollup.invalid_positions(everything, now + 11 * HOUR) == (1, 2, 4)
+    assert rollup.invalid_positions(rollup.bucket_range(NOON + 2 * HOUR, None), now) == ()
+    assert rollup.invalid_positions(rollup.bucket_range(NOON + timedelta(days=9), None), now) == ()
     assert rollup.groups(ALL, by("severity"), everything, (1, 2, 4)).total() == 2
     assert [*rollup.spans((1, 2, 4))] == [(NOON + HOUR, NOON + 3 * HOUR), (NOON + 4 * HOUR, NOON + 5 * HOUR)]
     counted: list[int] = []
-    for now in (NOON, NOON, NOON + 7 * HOUR):
+    for at in (now, now, now + 11 * HOUR):
         for number in (0, 1, 2):
             rollup.partial_count(
-                str(number).encode(), rollup.buckets[number], now, lambda number=number: counted.append(number) or 7
+                str(number).encode(), rollup.buckets[number], at, lambda number=number: counted.append(number) or 7
             )
     assert counted == [0, 1, 2, 1, 1, 2]

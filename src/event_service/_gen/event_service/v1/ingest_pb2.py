@@ -25,30 +25,32 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
-from google.rpc import code_pb2 as google_dot_rpc_dot_code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/ingest.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x15google/rpc/code.proto\"I\n\x07Payload\x12%\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"i\n\x12\x43reateBatchRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x12\n\naccess_key\x18\x02 \x01(\t\x12+\n\x08payloads\x18\x03 \x03(\x0b\x32\x19.event_service.v1.Payload\"B\n\x13\x43reateBatchResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.event_service.v1.Outcome\"j\n\x13\x43reateStreamRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x12\n\naccess_key\x18\x02 \x01(\t\x12+\n\x08payloads\x18\x03 \x03(\x0b\x32\x19.event_service.v1.Payload\"C\n\x14\x43reateStreamResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.event_service.v1.Outcome\"\xc6\x01\n\x07Outcome\x12\x1e\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x10.google.rpc.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tevent_ids\x18\x03 \x03(\t\x12\x13\n\x0b\x65vent_count\x18\x04 \x01(\r\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x06 \x03(\t\x12\x0f\n\x07ignored\x18\x07 \x03(\t\x12.\n\x0bretry_delay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration2\xf8\x01\n\x06Ingest\x12\x8c\x01\n\x0b\x43reateBatch\x12$.event_service.v1.CreateBatchRequest\x1a%.event_service.v1.CreateBatchResponse\"0\x82\xd3\xe4\x93\x02*\"%/event_service/v1/ingest/create-batch:\x01*\x12_\n\x0c\x43reateStream\x12%.event_service.v1.CreateStreamRequest\x1a&.event_service.v1.CreateStreamResponse(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x65vent_service/v1/ingest.proto\x12\x10\x65vent_service.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"I\n\x07Payload\x12%\n\x04\x64\x61ta\x18\x01 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"i\n\x12\x43reateBatchRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x12\n\naccess_key\x18\x02 \x01(\t\x12+\n\x08payloads\x18\x03 \x03(\x0b\x32\x19.event_service.v1.Payload\"B\n\x13\x43reateBatchResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.event_service.v1.Outcome\"j\n\x13\x43reateStreamRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x12\n\naccess_key\x18\x02 \x01(\t\x12+\n\x08payloads\x18\x03 \x03(\x0b\x32\x19.event_service.v1.Payload\"C\n\x14\x43reateStreamResponse\x12+\n\x08outcomes\x18\x01 \x03(\x0b\x32\x19.event_service.v1.Outcome\"\x8e\x04\n\x07Outcome\x12,\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1e.event_service.v1.Outcome.Code\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tevent_ids\x18\x03 \x03(\t\x12\x13\n\x0b\x65vent_count\x18\x04 \x01(\r\x12\x11\n\tduplicate\x18\x05 \x01(\x08\x12\x0e\n\x06\x66\x61ults\x18\x06 \x03(\t\x12\x0f\n\x07ignored\x18\x07 \x03(\t\x12.\n\x0bretry_delay\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\x32\xf8\x01\n\x06Ingest\x12\x8c\x01\n\x0b\x43reateBatch\x12$.event_service.v1.CreateBatchRequest\x1a%.event_service.v1.CreateBatchResponse\"0\x82\xd3\xe4\x93\x02*\"%/event_service/v1/ingest/create-batch:\x01*\x12_\n\x0c\x43reateStream\x12%.event_service.v1.CreateStreamRequest\x1a&.event_service.v1.CreateStreamResponse(\x01\x42!Z\x1f\x65vent_service/v1;eventservicev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'event_service.v1.ingest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\037event_service/v1;eventservicev1'
   _globals['_INGEST'].methods_by_name['CreateBatch']._loaded_options = None
   _globals['_INGEST'].methods_by_name['CreateBatch']._serialized_options = b'\202\323\344\223\002*\"%/event_service/v1/ingest/create-batch:\001*'
-  _globals['_PAYLOAD']._serialized_start=166
-  _globals['_PAYLOAD']._serialized_end=239
-  _globals['_CREATEBATCHREQUEST']._serialized_start=241
-  _globals['_CREATEBATCHREQUEST']._serialized_end=346
-  _globals['_CREATEBATCHRESPONSE']._serialized_start=348
-  _globals['_CREATEBATCHRESPONSE']._serialized_end=414
-  _globals['_CREATESTREAMREQUEST']._serialized_start=416
-  _globals['_CREATESTREAMREQUEST']._serialized_end=522
-  _globals['_CREATESTREAMRESPONSE']._serialized_start=524
-  _globals['_CREATESTREAMRESPONSE']._serialized_end=591
-  _globals['_OUTCOME']._serialized_start=594
-  _globals['_OUTCOME']._serialized_end=792
-  _globals['_INGEST']._serialized_start=795
-  _globals['_INGEST']._serialized_end=1043
+  _globals['_PAYLOAD']._serialized_start=143
+  _globals['_PAYLOAD']._serialized_end=216
+  _globals['_CREATEBATCHREQUEST']._serialized_start=218
+  _globals['_CREATEBATCHREQUEST']._serialized_end=323
+  _globals['_CREATEBATCHRESPONSE']._serialized_start=325
+  _globals['_CREATEBATCHRESPONSE']._serialized_end=391
+  _globals['_CREATESTREAMREQUEST']._serialized_start=393
+  _globals['_CREATESTREAMREQUEST']._serialized_end=499
+  _globals['_CREATESTREAMRESPONSE']._serialized_start=501
+  _globals['_CREATESTREAMRESPONSE']._serialized_end=568
+  _globals['_OUTCOME']._serialized_start=571
+  _globals['_OUTCOME']._serialized_end=1097
+  _globals['_OUTCOME_CODE']._serialized_start=786
+  _globals['_OUTCOME_CODE']._serialized_end=1097
+  _globals['_INGEST']._serialized_start=1100
+  _globals['_INGEST']._serialized_end=1348
 # @@protoc_insertion_point(module_scope)

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
-from google.rpc import code_pb2 as _code_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -169,6 +169,85 @@ class Outcome(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Code:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Outcome._Code.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OK: Outcome._Code.ValueType  # 0
+        """Stored and journalled."""
+        CANCELLED: Outcome._Code.ValueType  # 1
+        """As in google.rpc.Code."""
+        UNKNOWN: Outcome._Code.ValueType  # 2
+        """As in google.rpc.Code."""
+        INVALID_ARGUMENT: Outcome._Code.ValueType  # 3
+        """The payload is invalid."""
+        DEADLINE_EXCEEDED: Outcome._Code.ValueType  # 4
+        """As in google.rpc.Code."""
+        NOT_FOUND: Outcome._Code.ValueType  # 5
+        """As in google.rpc.Code."""
+        ALREADY_EXISTS: Outcome._Code.ValueType  # 6
+        """The idempotency key was used with another payload."""
+        PERMISSION_DENIED: Outcome._Code.ValueType  # 7
+        """As in google.rpc.Code."""
+        RESOURCE_EXHAUSTED: Outcome._Code.ValueType  # 8
+        """Too large, or with a retry_delay: too many payloads in flight."""
+        FAILED_PRECONDITION: Outcome._Code.ValueType  # 9
+        """As in google.rpc.Code."""
+        ABORTED: Outcome._Code.ValueType  # 10
+        """As in google.rpc.Code."""
+        OUT_OF_RANGE: Outcome._Code.ValueType  # 11
+        """As in google.rpc.Code."""
+        UNIMPLEMENTED: Outcome._Code.ValueType  # 12
+        """As in google.rpc.Code."""
+        INTERNAL: Outcome._Code.ValueType  # 13
+        """A bug in the service."""
+        UNAVAILABLE: Outcome._Code.ValueType  # 14
+        """The database is unavailable; send again."""
+        DATA_LOSS: Outcome._Code.ValueType  # 15
+        """As in google.rpc.Code."""
+        UNAUTHENTICATED: Outcome._Code.ValueType  # 16
+        """As in google.rpc.Code."""
+
+    class Code(_Code, metaclass=_CodeEnumTypeWrapper):
+        """gRPC's status codes: names and numbers of google.rpc.Code, whose file proto-loader lacks."""
+
+    OK: Outcome.Code.ValueType  # 0
+    """Stored and journalled."""
+    CANCELLED: Outcome.Code.ValueType  # 1
+    """As in google.rpc.Code."""
+    UNKNOWN: Outcome.Code.ValueType  # 2
+    """As in google.rpc.Code."""
+    INVALID_ARGUMENT: Outcome.Code.ValueType  # 3
+    """The payload is invalid."""
+    DEADLINE_EXCEEDED: Outcome.Code.ValueType  # 4
+    """As in google.rpc.Code."""
+    NOT_FOUND: Outcome.Code.ValueType  # 5
+    """As in google.rpc.Code."""
+    ALREADY_EXISTS: Outcome.Code.ValueType  # 6
+    """The idempotency key was used with another payload."""
+    PERMISSION_DENIED: Outcome.Code.ValueType  # 7
+    """As in google.rpc.Code."""
+    RESOURCE_EXHAUSTED: Outcome.Code.ValueType  # 8
+    """Too large, or with a retry_delay: too many payloads in flight."""
+    FAILED_PRECONDITION: Outcome.Code.ValueType  # 9
+    """As in google.rpc.Code."""
+    ABORTED: Outcome.Code.ValueType  # 10
+    """As in google.rpc.Code."""
+    OUT_OF_RANGE: Outcome.Code.ValueType  # 11
+    """As in google.rpc.Code."""
+    UNIMPLEMENTED: Outcome.Code.ValueType  # 12
+    """As in google.rpc.Code."""
+    INTERNAL: Outcome.Code.ValueType  # 13
+    """A bug in the service."""
+    UNAVAILABLE: Outcome.Code.ValueType  # 14
+    """The database is unavailable; send again."""
+    DATA_LOSS: Outcome.Code.ValueType  # 15
+    """As in google.rpc.Code."""
+    UNAUTHENTICATED: Outcome.Code.ValueType  # 16
+    """As in google.rpc.Code."""
+
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     EVENT_IDS_FIELD_NUMBER: _builtins.int
@@ -177,7 +256,7 @@ class Outcome(_message.Message):
     FAULTS_FIELD_NUMBER: _builtins.int
     IGNORED_FIELD_NUMBER: _builtins.int
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
-    code: _code_pb2.Code.ValueType
+    code: Global___Outcome.Code.ValueType
     """OK: the whole payload is stored and journalled. UNAVAILABLE and RESOURCE_EXHAUSTED with a retry_delay: it may or
     may not be stored, send it again. Anything else: it is refused and not stored; retries do not help.
     """
@@ -208,7 +287,7 @@ class Outcome(_message.Message):
     def __init__(
         self,
         *,
-        code: _code_pb2.Code.ValueType = ...,
+        code: Global___Outcome.Code.ValueType = ...,
         message: _builtins.str = ...,
         event_ids: _abc.Iterable[_builtins.str] | None = ...,
         event_count: _builtins.int = ...,
