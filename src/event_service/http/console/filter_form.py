@@ -1,5 +1,6 @@
 """The filter forms of lists: parsed from the page's URL, and converted to a query of the API."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -31,7 +32,7 @@ _LAST_PAGE = 100_000
 
 
 @dataclass(frozen=True)
-class FilterForm:
+class FilterForm(ABC):
     """The fields of the form, and the page.
 
     Attributes:
@@ -117,8 +118,9 @@ class FilterForm:
             query["filter"].append({"k": "created_at", "v": format_timestamp(until), "o": "datetime_lt"})
         return query
 
+    @abstractmethod
     def _choice_filters(self) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """Return the filters of `choice`."""
 
     def url(self, path: str = "", **changes: Any) -> str:
         """Return the URL of the form with changed fields; page 1 unless `page` is one of them.
