@@ -212,10 +212,9 @@ class App:
             return health_check.confirmed_at  # made after the gRPC server, whose status it sets
 
         watcher = Watcher(events, partial(ChangeStream, database["event"]), clock=clock, confirmed_at=confirmed_at)
-        alert_store = AlertStore(database, timeout_ms)
         changes = AlertChanges(
             transaction=partial(transaction, database),
-            alerts=alert_store,
+            alerts=AlertStore(database, timeout_ms),
             conditions=ConditionStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms, clock),
             on_resolved=on_resolved(metrics),
@@ -223,6 +222,12 @@ class App:
         upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts, clock=clock)
         parts.callback(upkeep.start().stop)
         alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads, clock=clock)
+        alert_watcher = AlertWatcher(
+            alerts,
+            partial(ChangeStream, database["alert"], operations=("insert", "update")),
+            clock=clock,
+            confirmed_at=confirmed_at,
+        )
 
         services = grpc_services(
             settings,
@@ -234,12 +239,7 @@ class App:
                 ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
             ),
             watcher=watcher,
-            alert_watcher=AlertWatcher(
-                alerts,
-                partial(ChangeStream, database["alert"], operations=("insert", "update")),
-                clock=clock,
-                confirmed_at=confirmed_at,
-            ),
+            alert_watcher=alert_watcher,
             clock=clock,
         )
         grpc_server = GrpcServer(
@@ -256,8 +256,8 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
-            alerts=alert_store,
-            threads=threads.reads,
+            alerts=alerts,
+            alert_watcher=alert_watcher,
             run_in_thread=threads.json.run,
             clock=clock,
             clock_skew=lambda: clock.skew,

@@ -24,8 +24,7 @@ from event_service.http.app import build_app
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
-from event_service.model.condition import AlertState, Resolution
-from event_service.model.scope import Scope
+from event_service.model.condition import Resolution
 from event_service.rpc import (
     alert_servicer,
     alerts_servicer,
@@ -46,7 +45,6 @@ from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
 from event_service.store.alert_reader import AlertReader
-from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.tracing import AsgiApp, Tracing
@@ -132,8 +130,8 @@ def web_application(
     metrics: Metrics,
     tracing: Tracing | None,
     watcher: Watcher,
-    alerts: AlertStore,
-    threads: ThreadPool,
+    alerts: AlertManager,
+    alert_watcher: AlertWatcher,
     run_in_thread: RunInThread,
     clock: Clock,
     clock_skew: Callable[[], timedelta],
@@ -141,23 +139,19 @@ def web_application(
     """Return the ASGI application of the HTTP server.
 
     Args:
-        threads: runs the console's reads.
         run_in_thread: parses large JSON in a thread.
     """
     routes: list[BaseRoute] = [metrics_route(metrics)] if settings.metrics else []
     service_version = version("event-service")
     if settings.console:
-
-        async def alert_state(scope: Scope, alert_id: str) -> AlertState | None:
-            return await threads.run(alerts.state, scope, alert_id)
-
         routes += console_routes(
             settings,
             events=events,
             webhooks=webhooks,
             authenticator=authenticator,
             watcher=watcher,
-            alert_state=alert_state,
+            alerts=alerts,
+            alert_watcher=alert_watcher,
             is_ready=lambda: grpc_server.health.serving,
             version=service_version,
             clock=clock,

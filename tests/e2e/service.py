@@ -207,9 +207,9 @@ class Service:
             reply = rpc(message, timeout=30, metadata=sent)
         return json_format.MessageToDict(reply, preserving_proto_field_name=True)
 
-    def create_webhook(self, name: str = "test", **options: Any) -> tuple[str, str]:
+    def create_webhook(self, name: str = "test", plugin: str = "native", **options: Any) -> tuple[str, str]:
         """Make a webhook; its id and access key."""
-        request = {"name": name, "project_id": "project-1", "plugin_info": {"plugin_id": "native", "options": options}}
+        request = {"name": name, "project_id": "project-1", "plugin_info": {"plugin_id": plugin, "options": options}}
         made = self.call("Webhook", "create", request)
         return made["webhook_id"], made["access_key"]
 

@@ -216,9 +216,66 @@ def test_errors_are_reported(run: CommandLine, arguments: tuple[str, ...], statu
     assert done.out == ""
 
 
+@pytest.fixture
+def alerts(run: CommandLine, sent: str) -> list[str]:
+    """Return the ids of the open alert, and of the resolved one."""
+    rows = run("alert", "list", f"webhook={sent}", "--all", "--json").json["results"]
+    return [row["alert_id"] for row in sorted(rows, key=lambda row: row["title"], reverse=True)]
+
+
+def test_open_alerts_are_listed(run: CommandLine, sent: str, alerts: list[str]) -> None:
+    lines = run("alert", "list", f"webhook={sent}", "since=1h").out.splitlines()
+    assert lines[0].split() == ["OPENED", "SEVERITY", "STATE", "TITLE", "RESOURCES", "EVENTS", "ASSIGNEE", "ALERT"]
+    assert re.search(rf"WARNING +TRIGGERED +Disk nearly full +1 +{alerts[0]}", lines[1])
+    assert lines[2:] == ["1 of 1"]
+    (resolved,) = run("alert", "list", f"webhook={sent}", "state=resolved", "--json").json["results"]
+    assert (resolved["title"], resolved["event_count"], resolved["resolved_by"]) == ("CPU high", 2, "RECOVERED")
+    assert "has no value 'DISABLED'" in run("alert", "list", "state=DISABLED").err
+
+
+def test_alert_is_shown(run: CommandLine, alerts: list[str]) -> None:
+    shown = run("alert", "get", alerts[1]).out
+    assert re.search(r"^title +CPU high$", shown, re.MULTILINE)
+    assert re.search(r"^event_count +2$", shown, re.MULTILINE)
+    assert re.search(r"^resources +web-1$", shown, re.MULTILINE)
+    assert run("alert", "get", alerts[1], "--json").json["state"] == "RESOLVED"
+    assert run("alert", "get", "alert-000000000000").status == 1
+
+
+def test_alert_states_are_set(run: CommandLine, sent: str, alerts: list[str]) -> None:
+    assert run("alert", "ack", alerts[0]).out == f"{alerts[0]} is ACKNOWLEDGED.\n"
+    refused = run("alert", "ack", *alerts, "--yes")
+    assert refused.status == 1
+    assert refused.out == f"{alerts[0]} is ACKNOWLEDGED.\n"
+    assert refused.err.startswith(f"error: {alerts[1]}: ")
+    both = run("alert", "ack", *alerts, "--json")
+    assert both.status == 1
+    assert [row["alert_id"] for row in json.loads(both.out)["results"]] == [alerts[0]]
+    assert [row["alert_id"] for row in json.loads(both.out)["errors"]] == [alerts[1]]
+    assert run("alert", "resolve", "--filter", f"webhook={sent}", "--filter", "title~disk").status == 0
+    assert run("alert", "resolve", "--filter", f"webhook={sent}").out == "No alerts match.\n"
+    unanswered = run("alert", "reopen", "--filter", f"webhook={sent}")
+    assert (unanswered.status, unanswered.out) == (2, "")
+    assert "Disk nearly full" in unanswered.err
+    done = run("alert", "reopen", "--filter", f"webhook={sent}", "--json").json
+    assert {row["state"] for row in done["results"]} == {"TRIGGERED"}
+    assert len(done["results"]) == 2
+    assert run("alert", "resolve").status == 2
+    assert run("alert", "resolve", alerts[0], "--filter", "severity=INFO").status == 2
+
+
+def test_alerts_are_counted(run: CommandLine, sent: str) -> None:
+    counted = run("alert", "stat", f"webhook={sent}", "--by", "state,severity", "--all", "--json").json["results"]
+    assert {(row["state"], row["severity"]) for row in counted} == {("RESOLVED", "CRITICAL"), ("TRIGGERED", "WARNING")}
+    shown = run("alert", "stat", f"webhook={sent}").out.splitlines()
+    assert shown[0].split() == ["SEVERITY", "ALERTS"]
+    assert re.fullmatch(r"WARNING +1 +█{30}\s*", shown[1])
+
+
 COMMANDS = {
     "webhook": "create get list update update-plugin verify-plugin enable disable rotate-key delete stat",
     "event": "send list get stat tail export replay",
+    "alert": "list get ack resolve reopen stat tail",
     "token": "keygen issue",
     "db": "check migrate backup restore",
 }

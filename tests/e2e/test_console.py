@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -110,7 +112,7 @@ def test_list_links_to_an_event_and_its_alert(
 ) -> None:
     send(service, webhook, event_key="k", title="disk full", severity="CRITICAL", resources=["web-1"])
     send(service, webhook, event_key="k", title="disk free", event_type="RECOVERY", severity="INFO")
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     assert titles(page) == ["disk free", "disk full"]
     assert one(page, "#total").text == "2"
     assert [row.get_attribute("class") for row in all_of(page, "#rows tr")] == ["severity-INFO", "severity-CRITICAL"]
@@ -127,11 +129,11 @@ def test_list_links_to_an_event_and_its_alert(
 def test_search_by_mouse_and_keyboard(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     for severity in ("CRITICAL", "WARNING", "INFO"):
         send(service, webhook, event_key=severity, title=f"it is {severity.lower()}", severity=severity)
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     one(page, ".chip.severity-WARNING").click()
     soon(page, lambda _: titles(page) == ["it is warning"])
     assert "severity=WARNING" in page.current_url
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     one(page, "body").send_keys("/")
     assert page.switch_to.active_element.get_attribute("name") == "q"
     page.switch_to.active_element.send_keys("title~critical", Keys.ENTER)
@@ -147,7 +149,7 @@ def test_filters_update_the_list_without_page_load(
     for number in range(51):
         severity = "INFO" if number % 2 else "ERROR"
         send(service, webhook, event_key=str(number), title=f"event {number}", severity=severity)
-    address = f"http://{service.http_address}/?webhook={webhook[0]}"
+    address = f"http://{service.http_address}/events?webhook={webhook[0]}"
     page.get(address)
     mark(page)
     one(page, ".chip.severity-INFO input").send_keys(Keys.SPACE)
@@ -177,7 +179,7 @@ def test_filters_update_the_list_without_page_load(
 
 def test_custom_time_range(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
     send(service, webhook, event_key="k", title="just now", severity="INFO")
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     mark(page)
     assert not one(page, 'input[name="from"]').is_displayed()
     Select(one(page, 'select[name="range"]')).select_by_value("custom")
@@ -194,7 +196,7 @@ def test_custom_time_range(page: webdriver.Chrome, service: Service, webhook: tu
 
 
 def test_live_view_resumes_after_a_restart(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
-    visit(page, service, f"/?webhook={webhook[0]}&live=on")
+    visit(page, service, f"/events?webhook={webhook[0]}&live=on")
     send(service, webhook, event_key="1", title="before", severity="INFO")
     soon(page, lambda _: titles(page) == ["before"])
     mark(page)
@@ -217,7 +219,7 @@ def test_live_view_resumes_after_a_restart(page: webdriver.Chrome, service: Serv
 
 
 def test_scripts_in_payloads_do_not_run(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     one(page, "#live").click()
     send(service, webhook, event_key=HOSTILE, title=HOSTILE, severity="ERROR", resources=[HOSTILE], provider=HOSTILE)
     soon(page, lambda _: len(all_of(page, "#rows tr")) == 1)
@@ -230,7 +232,7 @@ def test_scripts_in_payloads_do_not_run(page: webdriver.Chrome, service: Service
 
 
 def test_live_view_adds_new_events(page: webdriver.Chrome, service: Service, webhook: tuple[str, str]) -> None:
-    visit(page, service, f"/?webhook={webhook[0]}")
+    visit(page, service, f"/events?webhook={webhook[0]}")
     assert one(page, "#empty").text.startswith("No events")
     mark(page)
     one(page, "#live").click()
@@ -285,18 +287,161 @@ def test_webhook_lifecycle(page: webdriver.Chrome, service: Service) -> None:
     soon(page, lambda _: not all_of(page, f"#{webhook_id}") and all_of(page, "h1"))
 
 
+def prometheus_alert(instance: str, **times: datetime) -> dict[str, Any]:
+    """Return one member of Alertmanager's `alerts`; firing unless it has endsAt."""
+    written = {name: at.isoformat() for name, at in times.items()}
+    return {
+        "status": "resolved" if "endsAt" in times else "firing",
+        "labels": {"alertname": "DiskFull", "severity": "page", "instance": instance},
+        "annotations": {"summary": f"Disk of {instance} is full", "runbook_url": "https://runbooks.example/disk"},
+        "generatorURL": "http://prometheus.example/graph",
+        "fingerprint": f"f-{instance}",
+        "endsAt": "0001-01-01T00:00:00Z",
+        **written,
+    }
+
+
+def send_group(service: Service, webhook: tuple[str, str], *alerts: dict[str, Any]) -> None:
+    """Deliver alerts as Alertmanager does."""
+    send(service, webhook, version="4", groupKey="{}", status="firing", receiver="event-service", alerts=alerts)
+
+
+def open_alerts(page: webdriver.Chrome) -> list[str]:
+    return [cell.text for cell in all_of(page, "#list td.title a")]
+
+
+def press(page: webdriver.Chrome, action: str) -> None:
+    """Press the button of an action, and wait for the next page."""
+    before = one(page, "html")
+    one(page, f'button[value="{action}"]').click()
+    WebDriverWait(page, 30, 0.05).until(staleness_of(before))
+
+
+def test_alerts_of_alertmanager_are_acknowledged_and_resolved(page: webdriver.Chrome, service: Service) -> None:
+    webhook = service.create_webhook("alertmanager", "alertmanager")
+    began = datetime.now(UTC)
+    send_group(service, webhook, prometheus_alert("web-1", startsAt=began), prometheus_alert("web-2", startsAt=began))
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert sorted(open_alerts(page)) == ["Disk of web-1 is full", "Disk of web-2 is full"]
+
+    page.find_element(By.LINK_TEXT, "Disk of web-1 is full").click()
+    soon(page, lambda _: all_of(page, ".history"))
+    assert [link.get_attribute("href") for link in all_of(page, ".links a")] == [
+        "https://runbooks.example/disk", "http://prometheus.example/graph",
+    ]  # fmt: skip
+    press(page, "acknowledge")
+    assert one(page, "#state").text == "acknowledged"
+    assert "acknowledged by anonymous" in one(page, ".history").text
+    send_group(service, webhook, prometheus_alert("web-1", startsAt=began, endsAt=datetime.now(UTC)))
+    page.refresh()
+    assert one(page, "#state").text == "resolved"
+    assert "resolved by a recovery" in one(page, ".history").text
+    assert len(all_of(page, "article .timeline:not(.history) li")) == 2
+
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert open_alerts(page) == ["Disk of web-2 is full"]
+    first = one(page, "#list td.title a").get_attribute("href")
+    one(page, 'input[name="alert"]').click()
+    press(page, "resolve")
+    assert open_alerts(page) == []
+    send_group(service, webhook, prometheus_alert("web-2", startsAt=began))  # the same firing again
+    page.refresh()
+    assert open_alerts(page) == []
+    send_group(service, webhook, prometheus_alert("web-2", startsAt=datetime.now(UTC)))
+    page.refresh()
+    assert open_alerts(page) == ["Disk of web-2 is full"]
+    assert one(page, "#list td.title a").get_attribute("href") != first
+    assert first is not None
+    page.get(first)
+    assert "resolved by anonymous" in one(page, ".history").text
+
+
+def test_alert_changed_by_another_person_is_not_changed(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    for key in ("a", "b", "c"):
+        send(service, webhook, event_key=key, title=f"alert {key}", severity="ERROR")
+    listed = service.call("Alert", "list", {"webhook_id": webhook[0]})["results"]
+    rows = {row["title"]: row["alert_id"] for row in listed}
+    visit(page, service, f"/?webhook={webhook[0]}")
+    one(page, "#all").send_keys(Keys.SPACE)
+    all_of(page, 'input[name="alert"]')[0].send_keys(Keys.SPACE)  # the newest one, c, stays
+    service.call("Alert", "update", {"alert_id": rows["alert b"], "state": "ACKNOWLEDGED"})
+    press(page, "resolve")
+    assert f"{rows['alert b']}: state was changed to ACKNOWLEDGED by anonymous meanwhile" in one(page, ".problem").text
+    assert open_alerts(page) == ["alert c", "alert b"]
+    page.find_element(By.LINK_TEXT, "alert c").click()
+    soon(page, lambda _: all_of(page, ".history"))
+    service.call("Alert", "update", {"alert_id": rows["alert c"], "state": "ACKNOWLEDGED"})
+    press(page, "resolve")
+    assert "was changed to ACKNOWLEDGED by anonymous meanwhile" in one(page, ".problem").text
+    press(page, "resolve")
+    assert one(page, "#state").text == "resolved"
+    browser_errors(page)  # the two 409 are expected
+
+
+def test_live_list_of_alerts_keeps_the_selection(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert "No alerts match" in one(page, "#empty").text
+    mark(page)
+    one(page, "#live").click()
+    soon(page, lambda _: one(page, "#live").get_attribute("aria-pressed") == "true")
+    send(service, webhook, event_key="a", title="alert a", severity="WARNING")
+    soon(page, lambda _: open_alerts(page) == ["alert a"])
+    one(page, 'input[name="alert"]').send_keys(Keys.SPACE)
+    send(service, webhook, event_key="b", title="alert b", severity="CRITICAL")
+    soon(page, lambda _: open_alerts(page) == ["alert b", "alert a"])
+    assert [pick.is_selected() for pick in all_of(page, 'input[name="alert"]')] == [False, True]
+    soon(page, lambda _: all_of(page, "#charts .breakdown .severity-CRITICAL"))
+    send(service, webhook, event_key="b", title="over", event_type="RECOVERY")
+    soon(page, lambda _: open_alerts(page) == ["alert a"])
+    assert one(page, "#total").text == "1"
+    assert is_marked(page)
+    assert "live=on" in page.current_url
+
+
+def test_alerts_are_searched_without_page_load(
+    page: webdriver.Chrome, service: Service, webhook: tuple[str, str]
+) -> None:
+    send(service, webhook, event_key="a", title="disk full", severity="WARNING", resources=["web-1"])
+    send(service, webhook, event_key="b", title=HOSTILE, severity="CRITICAL", resources=[HOSTILE])
+    visit(page, service, f"/?webhook={webhook[0]}")
+    assert open_alerts(page) == [HOSTILE, "disk full"]
+    assert page.execute_script("return window.hacked") is None
+    mark(page)
+    one(page, ".chip.severity-WARNING input").send_keys(Keys.SPACE)
+    soon(page, lambda _: open_alerts(page) == ["disk full"])
+    one(page, 'input[name="q"]').send_keys("resource=web-2", Keys.ENTER)
+    soon(page, lambda _: all_of(page, "#empty"))
+    one(page, "#reset a").click()
+    soon(page, lambda _: not is_marked(page) and all_of(page, "#list"))
+    Select(one(page, 'select[name="state"]')).select_by_value("RESOLVED")
+    soon(page, lambda _: "state=RESOLVED" in page.current_url)
+
+
 def test_phone_in_dark_mode_without_scripts(service: Service, webhook: tuple[str, str], tmp_path: Path) -> None:
     send(service, webhook, event_key="k", title="a long title " * 20, severity="ERROR", resources=["r" * 200])
     with open_browser(tmp_path, width=360, height=740, dark=True, scripts=False) as phone:
-        for path in (f"/?webhook={webhook[0]}", "/webhooks"):
+        (alert,) = service.call("Alert", "list", {"webhook_id": webhook[0]})["results"]
+        alert_path = f"/alerts/{alert['alert_id']}"
+        for path in (f"/?webhook={webhook[0]}", alert_path, f"/events?webhook={webhook[0]}", "/webhooks"):
             visit(phone, service, path)
             body = one(phone, "body")
             assert body.value_of_css_property("background-color") == "rgba(14, 16, 24, 1)"
             assert one(phone, "html").get_property("scrollWidth") == 360
-        visit(phone, service, f"/?webhook={webhook[0]}")
+        visit(phone, service, f"/events?webhook={webhook[0]}")
         assert not one(phone, "#live").is_displayed()
         one(phone, 'input[name="q"]').send_keys("title~nothing", Keys.ENTER)
         soon(phone, lambda _: all_of(phone, "#empty"))
+        visit(phone, service, f"/?webhook={webhook[0]}")
+        one(phone, 'input[name="alert"]').click()
+        one(phone, 'button[value="resolve"]').click()
+        soon(phone, lambda _: all_of(phone, "#empty"))
+        visit(phone, service, alert_path)
+        one(phone, 'button[value="reopen"]').click()
+        soon(phone, lambda _: one(phone, "#state").text == "triggered")
         assert browser_errors(phone) == []
 
 
@@ -314,7 +459,7 @@ def test_sign_in_with_a_token(
         one(browser, 'input[name="token"]').send_keys(given, Keys.ENTER)
         soon(browser, lambda _, heading=heading: [each.text for each in all_of(browser, "h1")] == [heading])
     assert browser.execute_script("return document.cookie") == ""
-    visit(browser, service, "/?range=7d")
+    visit(browser, service, "/events?range=7d")
     soon(browser, lambda _: all_of(browser, ".charts .histogram"))  # loaded after the page
     assert not all_of(browser, "#charts .hint")
     browser.delete_cookie("event_service_token")

@@ -1,4 +1,4 @@
-"""Events.Watch and `event tail` against a real process and its database."""
+"""Watch and `tail` of events and alerts against a real process and its database."""
 
 import json
 import subprocess
@@ -88,11 +88,12 @@ def test_invalid_watch_is_refused(service: Service) -> None:
     assert "query.sort" in caught.value.details()
 
 
+@pytest.mark.parametrize("resource", ["event", "alert"])
 @pytest.mark.parametrize("as_json", [True, False])
-def test_tail_prints_events_as_they_come(service: Service, as_json: bool) -> None:
+def test_tail_prints_lines_as_they_come(service: Service, resource: str, as_json: bool) -> None:
     name = f"tail-{uuid4().hex[:8]}"
     webhook = service.create_webhook(name)
-    command = [str(BIN / "event-service"), "event", "tail", f"webhook={webhook[0]}", "severity=ERROR", "-n", "2"]
+    command = [str(BIN / "event-service"), resource, "tail", f"webhook={webhook[0]}", "severity=ERROR", "-n", "2"]
     process = subprocess.Popen(
         command + (["--json"] if as_json else []), env=service.environment(), stdout=subprocess.PIPE, text=True
     )
@@ -120,6 +121,9 @@ def test_tail_prints_events_as_they_come(service: Service, as_json: bool) -> Non
     lines = out.splitlines()
     assert len(lines) == 2
     if as_json:
-        assert {json.loads(line)["severity"] for line in lines} == {"ERROR"}
+        rows = [json.loads(line) for line in lines]
+        assert {row.get("alert", row)["severity"] for row in rows} == {"ERROR"}
+        assert {row.get("change") for row in rows} == {"OPENED" if resource == "alert" else None}
     else:
-        assert all(f"ERROR     ALERT  {name} ERROR" in line for line in lines)
+        kind = "OPENED    ERROR     TRIGGERED" if resource == "alert" else "ERROR     ALERT"
+        assert all(f"{kind}  {name}\\nERROR" in line for line in lines)

@@ -67,15 +67,20 @@ class AlertManager:
             raise NotFound("alert_id", alert_id)
         return found
 
-    async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str | int]) -> AlertPage:
+    async def list(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str | int], *, counted: bool = True
+    ) -> AlertPage:
         """Return matching alerts as fields of AlertInfo; see `query/list_query.py` for the language and its errors.
 
         Args:
             equals: the request's fields beside the query.
+            counted: False: total_count is only that of this page.
         """
         # Parsed in the thread: large queries take long.
         return await self._threads.run(
-            lambda: self._reader.list(scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock()))
+            lambda: self._reader.list(
+                scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock()), counted=counted
+            )
         )
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from event_service.cli import db, event, token, webhook
+from event_service.cli import alert, db, event, token, webhook
 from event_service.cli.doctor import doctor
 from event_service.cli.failures import FAILED, Failure
 from event_service.cli.health import health
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(serve)
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(event.app, name="event")
+app.add_typer(alert.app, name="alert")
 app.add_typer(token.app, name="token")
 app.add_typer(db.app, name="db")
 app.command()(doctor)

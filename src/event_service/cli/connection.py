@@ -11,8 +11,8 @@ from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from event_service._gen.event_service.v1 import events_pb2, webhooks_pb2
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service._gen.event_service.v1 import alerts_pb2, events_pb2, webhooks_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import alert_pb2, event_pb2, webhook_pb2
 from event_service.cli.failures import USAGE, Failure, from_rpc_error
 
 DEFAULT_SERVER = "127.0.0.1:50051"
@@ -20,6 +20,8 @@ DEFAULT_TIMEOUT = 30.0
 # Doubles represent all integers up to here exactly.
 LARGEST_EXACT = 2**53
 
+ALERT = alert_pb2.DESCRIPTOR.services_by_name["Alert"]
+ALERTS = alerts_pb2.DESCRIPTOR.services_by_name["Alerts"]
 EVENT = event_pb2.DESCRIPTOR.services_by_name["Event"]
 EVENTS = events_pb2.DESCRIPTOR.services_by_name["Events"]
 WEBHOOK = webhook_pb2.DESCRIPTOR.services_by_name["Webhook"]

@@ -8,23 +8,24 @@ import typer
 from rich.text import Text
 
 from event_service.cli import default_webhook
-from event_service.cli.completion import event_conditions, fields_to_count_by
+from event_service.cli.completion import event_conditions, event_fields_to_count_by
 from event_service.cli.configuration import load_settings
 from event_service.cli.connection import EVENT, EVENTS, Connection
+from event_service.cli.counting import MostCounts, count_by
 from event_service.cli.export import export
 from event_service.cli.failures import USAGE, Failure
-from event_service.cli.filters import EVENT_WORDS, HELP, parse_filters
-from event_service.cli.options import Json, takes_connection
+from event_service.cli.filters import EVENT_SHORTHAND, HELP, list_query
+from event_service.cli.options import Json, Keyword, Limit, Sort, Start, takes_connection
 from event_service.cli.output import (
     EVENT_TYPE_STYLES,
     SEVERITY_STYLES,
-    bar,
     listed,
     print_document,
     print_fields,
     print_json,
     print_table,
     say,
+    short_time,
     styled,
 )
 from event_service.cli.payload import read_object
@@ -35,9 +36,6 @@ app.command()(tail)
 app.command()(export)
 
 Filters = Annotated[list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)]
-
-# Time steps of `stat --by`, as $dateToString formats.
-STEPS = {"minute": "%Y-%m-%d %H:%M", "hour": "%Y-%m-%d %H:00", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 @app.command()
@@ -88,24 +86,17 @@ def send(
 def list_events(
     connection: Connection,
     condition: Filters = None,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 20,
-    start: Annotated[int, typer.Option(min=1, help="Number of the first row.")] = 1,
-    sort: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="Sort by FIELD, or -FIELD for descending order; may be repeated."),
-    ] = None,
-    keyword: Annotated[str, typer.Option(help="Search words in ids and titles.")] = "",
+    limit: Limit = 20,
+    start: Start = 1,
+    sort: Sort = None,
+    keyword: Keyword = "",
     as_json: Json = False,
 ) -> None:
     """List events, the newest first.
 
     Example: event-service event list severity=CRITICAL title~cpu since=2h
     """
-    query: dict[str, Any] = {"page": {"start": start, "limit": limit}, "filter": parse_filters(condition or ())}
-    if sort:
-        query["sort"] = [{"key": key.removeprefix("-"), "desc": key.startswith("-")} for key in sort]
-    if keyword:
-        query["keyword"] = keyword
+    query = list_query(condition or (), EVENT_SHORTHAND, start=start, limit=limit, sort=sort or (), keyword=keyword)
     body = connection.call(EVENT, "list", {"query": query}).body
     rows = body.get("results", [])
     if as_json:
@@ -115,7 +106,7 @@ def list_events(
         ("RECEIVED", "SEVERITY", "TYPE", "TITLE", "RESOURCES", "EVENT", "ALERT"),
         [
             (
-                _short(row.get("created_at", "")),
+                short_time(row.get("created_at", "")),
                 styled(row.get("severity", ""), SEVERITY_STYLES),
                 styled(row.get("event_type", ""), EVENT_TYPE_STYLES),
                 row.get("title") or row.get("event_key", ""),
@@ -196,44 +187,17 @@ def stat(
         typer.Option(
             metavar="FIELD,...",
             help="Group by fields, and by minute, hour, day or month.",
-            autocompletion=fields_to_count_by,
+            autocompletion=event_fields_to_count_by,
         ),
     ] = "severity",
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
+    limit: MostCounts = 50,
     as_json: Json = False,
 ) -> None:
     """Count events by one or several fields.
 
     Example: event-service event stat --by hour,severity since=1d
     """
-    names = [name.strip() for name in by.split(",") if name.strip()]
-    if not names:
-        raise Failure("--by is empty.", "Give fields, such as --by severity,hour.", exit_code=USAGE)
-    keys = [
-        {"k": "created_at", "n": name, "date_format": STEPS[name]}
-        if name in STEPS
-        else {"k": EVENT_WORDS.get(name, name), "n": name}
-        for name in names
-    ]
-    in_time = any(name in STEPS for name in names)
-    order = [{"key": name, "desc": False} for name in names]
-    if not in_time:
-        order.insert(0, {"key": "count", "desc": True})
-    stages = [{"group": {"keys": keys, "fields": [{"o": "count", "n": "count"}]}}, {"sort": order}, {"limit": limit}]
-    query = {"aggregate": stages, "filter": parse_filters(condition or ())}
-    body = connection.call(EVENT, "stat", {"query": query}).body
-    if as_json:
-        print_json(body)
-        return
-    rows = body.get("results", [])
-    most = max((row["count"] for row in rows), default=1)
-    print_table(
-        [*(name.upper() for name in names), "EVENTS", ""],
-        [
-            [*(_cell(name, row.get(name)) for name in names), str(row["count"]), bar(row["count"] / most)]
-            for row in rows
-        ],
-    )
+    count_by(connection, EVENT, condition or (), EVENT_SHORTHAND, by=by, limit=limit, as_json=as_json)
 
 
 def _sender(webhook_id: str, access_key: str) -> tuple[str, str]:
@@ -267,13 +231,3 @@ def _print_outcome(outcome: Mapping[str, Any]) -> None:
         say(f"and {count - len(ids)} more")
     for error in outcome["errors"]:
         say(f"Not parsed: {error}", style="bold red")
-
-
-def _cell(name: str, value: object) -> Any:
-    text = "" if value is None else str(value)
-    return styled(text, SEVERITY_STYLES) if name == "severity" else text
-
-
-def _short(timestamp: str) -> str:
-    """Shorten `2026-01-31T10:00:00.123Z` to UTC seconds for a table."""
-    return timestamp[:19].replace("T", " ")

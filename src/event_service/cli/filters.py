@@ -1,33 +1,71 @@
 """Command line arguments: the short filters of `query/short_filter.py`, and name=value options."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from event_service.cli.failures import USAGE, Failure
 from event_service.query import short_filter
-from event_service.query.short_filter import EVENT_WORDS, HELP, NUMBER, WEBHOOK_WORDS, InvalidPredicate
+from event_service.query.short_filter import (
+    ALERT_SHORTHAND,
+    EVENT_SHORTHAND,
+    HELP,
+    NUMBER,
+    WEBHOOK_SHORTHAND,
+    InvalidPredicate,
+    Shorthand,
+)
 
-__all__ = ["EVENT_WORDS", "HELP", "WEBHOOK_WORDS", "parse_filter", "parse_filters", "parse_option"]
+__all__ = [
+    "ALERT_SHORTHAND",
+    "EVENT_SHORTHAND",
+    "HELP",
+    "WEBHOOK_SHORTHAND",
+    "Shorthand",
+    "list_query",
+    "parse_filter",
+    "parse_filters",
+    "parse_option",
+]
 
 
-def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
+def parse_filter(text: str, shorthand: Shorthand = EVENT_SHORTHAND) -> dict[str, Any]:
     """Parse one condition to a Filter of the query language: {"k", "v", "o"}.
-
-    Args:
-        words: short names of fields.
 
     Raises:
         Failure: the operator is missing, or the value does not fit the field.
     """
     try:
-        return short_filter.parse_filter(text, words)
+        return short_filter.parse_filter(text, shorthand)
     except InvalidPredicate as fault:
         raise Failure(str(fault), HELP, exit_code=USAGE) from None
 
 
-def parse_filters(texts: Sequence[str], words: Mapping[str, str] = EVENT_WORDS) -> list[dict[str, Any]]:
-    return [parse_filter(text, words) for text in texts]
+def parse_filters(texts: Sequence[str], shorthand: Shorthand = EVENT_SHORTHAND) -> list[dict[str, Any]]:
+    return [parse_filter(text, shorthand) for text in texts]
+
+
+def list_query(
+    conditions: Sequence[str],
+    shorthand: Shorthand,
+    *,
+    start: int = 1,
+    limit: int | None = None,
+    sort: Sequence[str] = (),
+    keyword: str = "",
+) -> dict[str, Any]:
+    """Return a Query of the query language.
+
+    Args:
+        sort: fields, with a leading - for descending order.
+    """
+    query: dict[str, Any] = {"filter": parse_filters(conditions, shorthand)}
+    query["page"] = {"start": start, **({"limit": limit} if limit else {})}
+    if sort:
+        query["sort"] = [{"key": key.removeprefix("-"), "desc": key.startswith("-")} for key in sort]
+    if keyword:
+        query["keyword"] = keyword
+    return query
 
 
 def parse_option(text: str) -> tuple[str, Any]:

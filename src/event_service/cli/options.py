@@ -63,6 +63,13 @@ WorkspaceId = Annotated[
     str,
     typer.Option("--workspace-id", rich_help_panel=SERVER_PANEL, help="Workspace of this call, for a SYSTEM_TOKEN."),
 ]
+Limit = Annotated[int, typer.Option(min=1, help="Maximum number of rows.")]
+Start = Annotated[int, typer.Option(min=1, help="Number of the first row.")]
+Sort = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD", help="Sort by FIELD, or -FIELD for descending order; may be repeated."),
+]
+Keyword = Annotated[str, typer.Option(help="Search words in ids and titles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation. --json does not ask either.")]
 

@@ -25,7 +25,14 @@ SEVERITY_STYLES = {
     "NONE": "dim",
 }
 EVENT_TYPE_STYLES = {"RECOVERY": "green", "ERROR": "bold red"}
-STATE_STYLES = {"ENABLED": "green", "DISABLED": "yellow"}
+STATE_STYLES = {
+    "ENABLED": "green",
+    "DISABLED": "yellow",
+    "TRIGGERED": "bold red",
+    "ERROR": "bold red",
+    "ACKNOWLEDGED": "yellow",
+    "RESOLVED": "green",
+}
 
 # Width for pipes and files: nothing is folded or cut.
 PIPE_WIDTH = 1_000_000
@@ -66,6 +73,11 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 
 def styled(text: str, styles: Mapping[str, str]) -> Text:
     return Text(printable(text), style=styles.get(text, ""))
+
+
+def short_time(timestamp: str) -> str:
+    """Shorten `2026-01-31T10:00:00.123Z` to UTC seconds for a table."""
+    return timestamp[:19].replace("T", " ")
 
 
 def listed(items: Iterable[str]) -> Text:

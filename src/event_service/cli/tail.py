@@ -1,22 +1,25 @@
-"""`event-service event tail`: stream new events."""
+"""`event-service event tail`, and streams that resume when the server is back."""
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from google.protobuf.descriptor import ServiceDescriptor
 from rich.text import Text
 
 from event_service.cli.completion import event_conditions
 from event_service.cli.connection import EVENTS, Connection
 from event_service.cli.failures import RETRY_SECONDS, Failure
 from event_service.cli.filters import HELP, parse_filters
-from event_service.cli.options import Json, takes_connection
+from event_service.cli.options import Json, Keyword, takes_connection
 from event_service.cli.output import EVENT_TYPE_STYLES, SEVERITY_STYLES, listed, print_json, print_parts, styled
 from event_service.printable import printable
 
 _DEDUP_WINDOW = 100_000
+
+Count = Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after this many lines. 0: never.")]
 
 
 @takes_connection
@@ -25,8 +28,8 @@ def tail(
     condition: Annotated[
         list[str] | None, typer.Argument(metavar="CONDITION", help=HELP, autocompletion=event_conditions)
     ] = None,
-    keyword: Annotated[str, typer.Option(help="Search words in ids and titles.")] = "",
-    count: Annotated[int, typer.Option("--count", "-n", min=0, help="Stop after this many events. 0: never.")] = 0,
+    keyword: Keyword = "",
+    count: Count = 0,
     as_json: Json = False,
 ) -> None:
     """Show new events until Ctrl-C. With --json one event per line.
@@ -36,31 +39,48 @@ def tail(
     query: dict[str, Any] = {"filter": parse_filters(condition or ())}
     if keyword:
         query["keyword"] = keyword
-    for number, event in enumerate(watch(connection, query), 1):
+    replies = watch(connection, EVENTS, query, lambda reply: reply.get("event", {}).get("event_id"))
+    show((reply["event"] for reply in replies), line, count, as_json)
+
+
+def show(
+    rows: Iterator[dict[str, Any]], parts: Callable[[Mapping[str, Any]], Sequence[Text]], count: int, as_json: bool
+) -> None:
+    """Print rows as they come, one per line, until there were `count`; 0: without end."""
+    for number, row in enumerate(rows, 1):
         if as_json:
-            print_json(event, indent=None)
+            print_json(row, indent=None)
         else:
-            print_parts(line(event))
+            print_parts(parts(row))
         sys.stdout.flush()
         if number == count:
             return
 
 
-def watch(connection: Connection, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield new events as EventInfo JSON, each once; resume when the server is back.
+def watch(
+    connection: Connection,
+    service: ServiceDescriptor,
+    query: Mapping[str, Any],
+    identity: Callable[[Mapping[str, Any]], Hashable],
+) -> Iterator[dict[str, Any]]:
+    """Yield the replies of a Watch as JSON, each once; resume when the server is back.
+
+    Args:
+        service: Events or Alerts.
+        identity: returns what a repeated reply has in common with the first; None for a reply to omit.
 
     Raises:
         Failure: the server is unreachable at the start, or refuses.
     """
-    token, seen = "", dict[str, None]()
+    token, seen = "", dict[Hashable, None]()
     while True:
         try:
-            for reply in connection.stream(EVENTS, "Watch", {"query": {"query": query}, "resume_token": token}):
+            for reply in connection.stream(service, "Watch", {"query": {"query": query}, "resume_token": token}):
                 token = reply.get("resume_token", token)
-                event = reply.get("event")
-                if event and event["event_id"] not in seen:
-                    seen[event["event_id"]] = None
-                    yield event
+                key = identity(reply)
+                if key is not None and key not in seen:
+                    seen[key] = None
+                    yield reply
                     if len(seen) > _DEDUP_WINDOW:
                         del seen[next(iter(seen))]
         except Failure as failure:

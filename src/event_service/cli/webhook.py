@@ -9,7 +9,7 @@ import typer
 from event_service.cli.completion import webhook_conditions, webhook_ids
 from event_service.cli.connection import WEBHOOK, WEBHOOKS, Connection
 from event_service.cli.failures import USAGE, Failure
-from event_service.cli.filters import HELP, WEBHOOK_WORDS, parse_filters, parse_option
+from event_service.cli.filters import HELP, WEBHOOK_SHORTHAND, parse_filters, parse_option
 from event_service.cli.options import Json, Yes, confirm, takes_connection
 from event_service.cli.output import (
     STATE_STYLES,
@@ -139,7 +139,7 @@ def list_webhooks(
     """
     query: dict[str, Any] = {
         "page": {"start": start, "limit": limit},
-        "filter": parse_filters(condition or (), WEBHOOK_WORDS),
+        "filter": parse_filters(condition or (), WEBHOOK_SHORTHAND),
     }
     body = connection.call(WEBHOOK, "list", {"query": query}).body
     rows = [readable(row) for row in body.get("results", [])]
@@ -289,7 +289,7 @@ def stat(
     """
     group = {"keys": [{"k": by, "n": "value"}], "fields": [{"o": "count", "n": "count"}]}
     stages = [{"group": group}, {"sort": [{"key": "count", "desc": True}, {"key": "value", "desc": False}]}]
-    query = {"aggregate": stages, "filter": parse_filters(condition or (), WEBHOOK_WORDS)}
+    query = {"aggregate": stages, "filter": parse_filters(condition or (), WEBHOOK_SHORTHAND)}
     body = connection.call(WEBHOOK, "stat", {"query": query}).body
     if as_json:
         print_json(body)

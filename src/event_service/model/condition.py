@@ -27,6 +27,9 @@ class AlertState(StrEnum):
     ERROR = "ERROR"
 
 
+OPEN_STATES = tuple(state.value for state in AlertState if state is not AlertState.RESOLVED)
+
+
 class Urgency(StrEnum):
     HIGH = "HIGH"
     LOW = "LOW"

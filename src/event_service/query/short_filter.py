@@ -6,17 +6,18 @@
     since=2h       received in the last two hours; a date works too
     until=1d       received before that
 
-Predicates are joined by AND. severity and type take several values: `severity=CRITICAL,ERROR`. Below raw_data and
-additional_info numbers, true, false and null are JSON values; in double quotes they are text.
+Predicates are joined by AND. severity, type and state take several values: `severity=CRITICAL,ERROR`. Below
+raw_data and additional_info numbers, true, false and null are JSON values; in double quotes they are text.
 """
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from event_service.errors import QueryError
+from event_service.model.condition import AlertState, Urgency
 from event_service.model.event import EventType, Severity
 from event_service.model.webhook import WebhookState
 from event_service.query.dates import iso_date, time_difference
@@ -34,29 +35,52 @@ OPERATORS = {
     "<=": "lte",
 }
 
-# Short names of fields.
-EVENT_WORDS = {
-    "id": "event_id",
-    "key": "event_key",
-    "type": "event_type",
-    "alert": "alert_id",
-    "webhook": "webhook_id",
-    "project": "project_id",
-    "workspace": "workspace_id",
-    "resource": "resources",
-}
-WEBHOOK_WORDS = {
-    "id": "webhook_id",
-    "project": "project_id",
-    "workspace": "workspace_id",
-    "plugin": "plugin_info.plugin_id",
-}
-# Fields with a fixed set of upper-case values.
-ENUMERATIONS: Mapping[str, Sequence[str]] = {
-    "severity": list(Severity),
-    "event_type": list(EventType),
-    "state": list(WebhookState),
-}
+
+class Shorthand(NamedTuple):
+    """The short forms of a resource.
+
+    Attributes:
+        names: names of fields by their short names.
+        values: values of the fields that have a fixed set of upper-case ones.
+    """
+
+    names: Mapping[str, str]
+    values: Mapping[str, Sequence[str]]
+
+
+EVENT_SHORTHAND = Shorthand(
+    {
+        "id": "event_id",
+        "key": "event_key",
+        "type": "event_type",
+        "alert": "alert_id",
+        "webhook": "webhook_id",
+        "project": "project_id",
+        "workspace": "workspace_id",
+        "resource": "resources",
+    },
+    {"severity": list(Severity), "event_type": list(EventType)},
+)
+ALERT_SHORTHAND = Shorthand(
+    {
+        "id": "alert_id",
+        "number": "alert_number",
+        "webhook": "webhook_id",
+        "project": "project_id",
+        "workspace": "workspace_id",
+        "resource": "resources.name",
+    },
+    {"severity": list(Severity), "state": list(AlertState), "urgency": list(Urgency)},
+)
+WEBHOOK_SHORTHAND = Shorthand(
+    {
+        "id": "webhook_id",
+        "project": "project_id",
+        "workspace": "workspace_id",
+        "plugin": "plugin_info.plugin_id",
+    },
+    {"state": list(WebhookState)},
+)
 DYNAMIC = ("raw_data.", "additional_info.")
 AGE = re.compile(r"\d+[smhdw]")
 RELATIVE = re.compile(r"now\b.*")
@@ -72,11 +96,8 @@ class InvalidPredicate(ValueError):
     """The text is not a predicate; the message is for the user who typed it."""
 
 
-def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str, Any]:
+def parse_filter(text: str, shorthand: Shorthand = EVENT_SHORTHAND) -> dict[str, Any]:
     """Return one predicate as a Filter of the query language: {"k", "v", "o"}.
-
-    Args:
-        words: short names of fields.
 
     Raises:
         InvalidPredicate: no operator, or an invalid value.
@@ -87,12 +108,12 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
     field, operator, value = match["field"].strip(), match["operator"], match["value"]
     if field in ("since", "until"):
         return _time_filter(field, operator, value)
-    field = words.get(field, field)
-    if field in ENUMERATIONS:
+    field = shorthand.names.get(field, field)
+    if values := shorthand.values.get(field):
         members = [member.strip().upper() for member in value.split(",")]
-        unknown = [member for member in members if member not in ENUMERATIONS[field]]
+        unknown = [member for member in members if member not in values]
         if unknown and operator in ("=", "!="):
-            raise InvalidPredicate(f"{field} has no value {unknown[0]!r}. Use one of {', '.join(ENUMERATIONS[field])}.")
+            raise InvalidPredicate(f"{field} has no value {unknown[0]!r}. Use one of {', '.join(values)}.")
         if len(members) > 1 and operator in ("=", "!="):
             return {"k": field, "v": members, "o": "in" if operator == "=" else "not_in"}
         value = value.upper() if operator in ("=", "!=") else value
@@ -100,7 +121,7 @@ def parse_filter(text: str, words: Mapping[str, str] = EVENT_WORDS) -> dict[str,
     return {"k": field, "v": literal, "o": OPERATORS[operator]}
 
 
-def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[dict[str, Any]], str]:
+def parse_line(line: str, shorthand: Shorthand = EVENT_SHORTHAND) -> tuple[list[dict[str, Any]], str]:
     """Parse a line of predicates separated by blanks: `severity=ERROR title~"cpu load" web-1`.
 
     Double quotes protect blanks. Around a whole value they are removed, except below raw_data and additional_info,
@@ -122,7 +143,7 @@ def parse_line(line: str, words: Mapping[str, str] = EVENT_WORDS) -> tuple[list[
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
         if quoted and not field.startswith(DYNAMIC):
             value = value[1:-1]
-        filters.append(parse_filter(f"{field}{match['operator']}{value}", words))
+        filters.append(parse_filter(f"{field}{match['operator']}{value}", shorthand))
     return filters, " ".join(word for word in keywords if word)
 
 

@@ -98,8 +98,11 @@ class AlertReader:
             rows = self._alerts.find(matching, fields, max_time_ms=self._max_time_ms)
             return {row["alert_id"]: _events(row) for row in rows}
 
-    def list(self, scope: Scope, query: ListQuery) -> AlertPage:
+    def list(self, scope: Scope, query: ListQuery, *, counted: bool = True) -> AlertPage:
         """Return a page of alerts.
+
+        Args:
+            counted: False: total_count is only that of this page.
 
         Raises:
             QueryError: the data does not suit the query.
@@ -111,7 +114,9 @@ class AlertReader:
                 return AlertPage(total_count=self._total(matching, query))
             found, cut = self._lists.page(matching, query)
             limit, skip = query.page.limit, query.page.skip
-            if not cut and (limit is None or len(found) < limit) and (found or not skip):
+            if not counted:
+                total = len(found)
+            elif not cut and (limit is None or len(found) < limit) and (found or not skip):
                 total = skip + len(found)  # the page has the last match
             else:
                 total = self._total(matching, query)

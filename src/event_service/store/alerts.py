@@ -24,7 +24,7 @@ from event_service.store.alert_documents import (
 )
 from event_service.store.alert_numbers import AlertNumbers
 from event_service.store.bulk import insert_all, update_all
-from event_service.store.client import Database, caller_query
+from event_service.store.client import Database
 from event_service.store.compile import compile_scope
 from event_service.store.driver_errors import database_errors
 from event_service.store.object_ids import object_id_of
@@ -150,17 +150,6 @@ class AlertStore:
                 row["alert_id"]: (_state(row.get("state")), _date(row.get("resolved_at")))
                 for row in self._alerts.find(matching, fields, max_time_ms=self._timeout_ms)
             }
-
-    def state(self, scope: Scope, alert_id: str) -> AlertState | None:
-        """Return the state of one alert, or None if the scope has no such alert. See `states`.
-
-        Raises:
-            Unavailable: the database failed.
-        """
-        matching = {"alert_id": alert_id, **compile_scope(scope)}
-        with caller_query(self._timeout_ms):
-            row = self._alerts.find_one(matching, {"_id": False, "state": True}, max_time_ms=self._timeout_ms)
-        return None if row is None else _state(row.get("state"))
 
 
 def _state(value: Any) -> AlertState:

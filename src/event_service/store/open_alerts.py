@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from event_service.model.condition import AlertState
+from event_service.model.condition import OPEN_STATES
 from event_service.model.event import Severity
 from event_service.model.scope import Scope
 from event_service.model.webhook import AUTO_RESOLVE, LONGEST_AUTO_RESOLVE_HOURS
@@ -14,7 +14,7 @@ from event_service.store.client import Database
 from event_service.store.compile import compile_scope
 from event_service.store.driver_errors import database_errors
 
-_OPEN = {"$in": [state.value for state in AlertState if state is not AlertState.RESOLVED]}
+_OPEN = {"$in": list(OPEN_STATES)}
 _MOST = 1000  # alerts without news of one webhook in one look-up
 
 

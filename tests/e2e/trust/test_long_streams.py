@@ -49,8 +49,8 @@ def test_a_watch_ends_with_the_key_that_signed_for_it(trust: Trust) -> None:
 def test_a_live_view_ends_when_its_token_expires(trust: Trust) -> None:
     cookies = {TOKEN_COOKIE: trust.realm.token("DOMAIN_ADMIN", exp=int(time.time()) + 3)}
     with httpx.Client(base_url=f"http://{trust.plain.http_address}", cookies=cookies, timeout=PATIENCE) as browser:
-        with browser.stream("GET", "/live") as told:
+        with browser.stream("GET", "/events/live") as told:
             assert told.status_code == 200
             assert "retry:" in told.read().decode()  # returns at its end
-        again = browser.get("/live")
+        again = browser.get("/events/live")
     assert (again.status_code, again.headers["location"].split("?")[0]) == (303, "/sign-in")

@@ -1,4 +1,4 @@
-"""Commands that delete data ask for confirmation, and fail without a terminal."""
+"""Commands that delete data or change many rows ask for confirmation, and fail without a terminal."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from event_service import cli
 
 COMMANDS = [
     ("webhook", "delete", "webhook-1", "--server", "127.0.0.1:1"),
+    ("alert", "resolve", "alert-1", "alert-2", "--server", "127.0.0.1:1"),
     ("db", "prune"),
     ("db", "restore", "--replace", "absent.zip"),
 ]

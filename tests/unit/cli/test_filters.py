@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 
 from event_service.cli.failures import Failure
-from event_service.cli.filters import parse_filter, parse_filters, parse_option
+from event_service.cli.filters import (
+    ALERT_SHORTHAND,
+    WEBHOOK_SHORTHAND,
+    Shorthand,
+    parse_filter,
+    parse_filters,
+    parse_option,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,6 @@ def test_invalid_condition_is_refused(text: str) -> None:
         ),
         ("severity!=error,bad", "severity has no value 'BAD'"),
         ("type=warning", "event_type has no value 'WARNING'. Use one of ALERT, RECOVERY, ERROR."),
-        ("state=on", "state has no value 'ON'. Use one of ENABLED, DISABLED."),
     ],
 )
 def test_impossible_values_are_refused(text: str, said: str) -> None:
@@ -104,3 +110,14 @@ def test_option(text: str, name: str, value: Any) -> None:
 def test_invalid_option_is_refused(text: str) -> None:
     with pytest.raises(Failure):
         parse_option(text)
+
+
+@pytest.mark.parametrize(
+    ("shorthand", "states"),
+    [(WEBHOOK_SHORTHAND, "ENABLED, DISABLED"), (ALERT_SHORTHAND, "TRIGGERED, ACKNOWLEDGED, RESOLVED, ERROR")],
+    ids=["webhook", "alert"],
+)
+def test_state_of_another_resource_refused(shorthand: Shorthand, states: str) -> None:
+    with pytest.raises(Failure) as caught:
+        parse_filter("state=on", shorthand)
+    assert str(caught.value) == f"state has no value 'ON'. Use one of {states}."

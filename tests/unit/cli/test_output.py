@@ -26,6 +26,10 @@ EVENT = {
     "event_key": "K", "rule": "R", "resources": ["A", "B"], "provider": "P", "account": "C", "alert_id": "alert-1",
     "image_url": "I", "created_at": "2026-03-01T12:00:00.000Z", "occurred_at": "O",
 }  # fmt: skip
+ALERT = {
+    "alert_id": "alert-1", "alert_number": 1, "title": "T", "state": "TRIGGERED", "severity": "CRITICAL",
+    "assignee": "A", "resources": [{"name": "R"}], "created_at": "C", "updated_at": "U", "description": "D",
+}  # fmt: skip
 WEBHOOK = {
     "webhook_id": "W", "name": "N", "state": "ENABLED", "access_key": "KEY", "webhook_url": "U", "project_id": "P",
     "plugin_info": {"plugin_id": "native"}, "domain_id": "D", "workspace_id": "S", "created_at": "C",
@@ -46,6 +50,11 @@ COMMANDS: list[tuple[list[str], Any]] = [
     (["event", "get", "event-1"], any_text(EVENT, "title", "rule", "severity", "image_url", "description")),
     (["event", "tail", "-n", "1"], {"event": any_text(EVENT, "title", "severity")}),
     (["event", "stat", "--by", "title"], {"results": [{"title": None, "count": 1}]}),
+    (["alert", "list"], {"results": [any_text(ALERT, "title", "assignee", "state", "severity")]}),
+    (["alert", "get", "alert-1"], any_text(ALERT, "title", "description", "assignee", "state")),
+    (["alert", "ack", "alert-1"], any_text(ALERT, "state")),
+    (["alert", "stat", "--by", "title"], {"results": [{"title": None, "count": 1}]}),
+    (["alert", "tail", "-n", "1"], {"change": "ALERT_CHANGE_OPENED", "alert": any_text(ALERT, "title", "state")}),
     (["event", "replay", "event-1"], {"event_ids": [None], "ignored": [None], "faults": [None]}),
     (["webhook", "get", "W"], any_text(WEBHOOK, "name", "state", "webhook_url", "project_id")),
     (["webhook", "list"], {"results": [any_text(WEBHOOK, "name", "state", "project_id")]}),
@@ -70,10 +79,10 @@ def filled(reply: Any, text: Any) -> Any:
 def run(monkeypatch: pytest.MonkeyPatch, arguments: list[str], reply: Any, encoding: str = "utf-8") -> tuple[str, int]:
     """Run a command whose server gives this reply; return what it prints, and its status."""
 
-    def call(_self: Connection, _service: Any, _method: str, _request: Any, _metadata: Any = None) -> Reply:
+    def call(_self: Connection, _service: Any, method: str, _request: Any, _metadata: Any = None) -> Reply:
         if isinstance(reply, Exception):
             raise reply
-        return Reply(reply, {})
+        return Reply({} if method == "Count" else reply, {})
 
     def stream(_self: Connection, _service: Any, _method: str, _request: Any) -> Iterator[Mapping[str, Any]]:
         yield reply

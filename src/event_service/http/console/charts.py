@@ -1,13 +1,12 @@
-"""The charts of a list of events: counts over time, by severity, provider, webhook and resource."""
+"""The charts of a list: counts over time, by severity, and by the fields that a list names."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from event_service.errors import Overloaded, QueryTimeout
-from event_service.events.manager import EventManager
 from event_service.http.console.filter_form import SEVERITIES, FilterForm
 from event_service.model.scope import Scope
 from event_service.wire.timestamps import format_timestamp, parse_timestamp
@@ -20,8 +19,8 @@ PAGE_WAIT_SECONDS = 0.25
 LATE_WAIT_SECONDS = 15.0
 """Most seconds to wait when the page asks for the missing charts."""
 
-MAX_UNWOUND_EVENTS = 5000
-"""About how many events resources are counted of, since that reads every event."""
+MAX_UNWOUND = 5000
+"""About how many rows resources are counted of, the newest, since that reads every row."""
 
 MAX_CACHED = 64
 """Most filters whose charts are in flight or cached."""
@@ -31,8 +30,25 @@ _STEPS = (
     (timedelta(days=10), "%Y-%m-%dT%H", timedelta(hours=1)),
 )
 _DAY = ("%Y-%m-%d", timedelta(days=1))
-# Resources are last: an event has several, so counting them unwinds every event.
-_BREAKDOWNS = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
+
+
+Stat = Callable[[Scope, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Answers a statistics query, as `EventManager.stat`."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the charts of a list count.
+
+    Attributes:
+        stat: answers their queries.
+        breakdowns: fields by their names in filters. Lists are last, since counting them unwinds every row.
+        over_time: count over time, and by severity; otherwise the page counts severities.
+    """
+
+    stat: Stat
+    breakdowns: Mapping[str, str]
+    over_time: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,12 +94,13 @@ class Charts:
     """The charts of a list.
 
     Attributes:
+        bars: None for a list that has no chart over time.
         most: count of the highest bar.
         breakdowns: rows by the name of a field.
         late: some charts are not computed yet, and are missing.
     """
 
-    bars: list[Bar] = field(default_factory=list)
+    bars: list[Bar] | None = field(default_factory=list)
     most: int = 0
     severities: list[Share] = field(default_factory=list)
     breakdowns: dict[str, list[Share]] = field(default_factory=dict)
@@ -97,8 +114,8 @@ class ChartCache:
     shows the charts computed by then; the computation continues, and later requests of the same minute use its result.
     """
 
-    def __init__(self, events: EventManager) -> None:
-        self._events = events
+    def __init__(self, counted: Counted) -> None:
+        self._counted = counted
         self._computations: dict[tuple[Scope, FilterForm, datetime], _Computation] = {}
 
     async def get(
@@ -126,7 +143,7 @@ class ChartCache:
             if len(self._computations) >= MAX_CACHED:
                 # The page requests its charts again later.
                 return Charts(late=True)
-            computation = self._computations[key] = _Computation(self._events, scope, key[1], now, names)
+            computation = self._computations[key] = _Computation(self._counted, scope, key[1], now, names)
         await asyncio.wait({computation.task}, timeout=PAGE_WAIT_SECONDS if wait_seconds is None else wait_seconds)
         try:
             if computation.task.done():
@@ -149,15 +166,15 @@ class _Computation:
     """
 
     def __init__(
-        self, events: EventManager, scope: Scope, form: FilterForm, now: datetime, names: Mapping[str, str]
+        self, counted: Counted, scope: Scope, form: FilterForm, now: datetime, names: Mapping[str, str]
     ) -> None:
-        self.charts = Charts(late=True)
-        self._events = events
+        self.charts = Charts([] if counted.over_time else None, late=True)
+        self._counted = counted
         self._scope = scope
         self._form = form
         self._names = names
         self.task = asyncio.create_task(self._count(now))
-        self.task.add_done_callback(_retrieve_error)
+        self.task.add_done_callback(retrieve_error)
 
     @property
     def has_failed(self) -> bool:
@@ -165,29 +182,35 @@ class _Computation:
 
     async def _count(self, now: datetime) -> None:
         # One query after the other: in parallel they would slow down all other callers.
-        query = self._form.query(now)
-        since, until = self._form.bounds(now)
-        # No event is received later than now, and bars up to year 9999 would overflow datetime.
-        until = min(until or now + timedelta(minutes=1), now + timedelta(days=1))
-        date_format, step = _step(since, until)
-        keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
-        rows = (await self._events.stat(self._scope, _count_query(query, keys))).get("results", [])
-        bars, most = _bars(rows, since, until, step)
-        self.charts = Charts(bars, most, _severities(rows, self._form), late=True)
-        for name, stored in _BREAKDOWNS.items():
-            label, asked, stages = name, query, []
-            if stored == "resources":
+        query, stat = self._form.query(now), self._counted.stat
+        newest = None
+        if self._counted.over_time:
+            since, until = self._form.bounds(now)
+            # No event is received later than now, and bars up to year 9999 would overflow datetime.
+            until = min(until or now + timedelta(minutes=1), now + timedelta(days=1))
+            date_format, step = _step(since, until)
+            keys = [{"k": "created_at", "n": "at", "date_format": date_format}, _key("severity")]
+            rows = (await stat(self._scope, _count_query(query, keys))).get("results", [])
+            bars, most = _bars(rows, since, until, step)
+            self.charts = Charts(bars, most, severity_shares(rows, self._form), late=True)
+            newest = _newest(rows, MAX_UNWOUND)
+        for name, stored in self._counted.breakdowns.items():
+            label, asked = name, query
+            stages: list[dict[str, Any]] = []
+            if stored.startswith("resources"):
                 stages = [{"unwind": {"path": "resources"}}]
-                if newest := _newest(rows, MAX_UNWOUND_EVENTS):
+                if newest:
                     since_newest = {"k": "created_at", "v": format_timestamp(newest), "o": "datetime_gte"}
                     label, asked = f"{name}, newest events", {**query, "filter": [*query["filter"], since_newest]}
-            response = await self._events.stat(self._scope, _count_query(asked, [_key(stored)], stages, top=TOP))
-            shares = _shares(response.get("results", []), name, stored, self._form, self._names)
+                elif not self._counted.over_time:
+                    stages = [{"sort": [{"key": "created_at", "desc": True}]}, {"limit": MAX_UNWOUND}, *stages]
+            response = await stat(self._scope, _count_query(asked, [{"k": stored, "n": name}], stages, top=TOP))
+            shares = _shares(response.get("results", []), name, self._form, self._names)
             self.charts = replace(self.charts, breakdowns={**self.charts.breakdowns, label: shares})
         self.charts = replace(self.charts, late=False)
 
 
-def _retrieve_error(task: "asyncio.Task[None]") -> None:
+def retrieve_error(task: "asyncio.Task[Any]") -> None:
     # asyncio logs an error that is never retrieved.
     if not task.cancelled():
         task.exception()
@@ -277,7 +300,13 @@ def _segments(counts: Mapping[str, int], most: int) -> list[Segment]:
     return segments
 
 
-def _severities(rows: Sequence[Mapping[str, Any]], form: FilterForm) -> list[Share]:
+def severity_query(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the statistics query that counts by severity."""
+    return _count_query(query, [_key("severity")])
+
+
+def severity_shares(rows: Sequence[Mapping[str, Any]], form: FilterForm) -> list[Share]:
+    """Return the shares of the severities, the highest first."""
     counts: dict[str, int] = {}
     for row in rows:
         severity = str(row.get("severity") or "NONE")
@@ -296,10 +325,8 @@ def _severities(rows: Sequence[Mapping[str, Any]], form: FilterForm) -> list[Sha
     ]
 
 
-def _shares(
-    rows: Sequence[Mapping[str, Any]], name: str, stored: str, form: FilterForm, names: Mapping[str, str]
-) -> list[Share]:
-    named = [(row.get(stored), int(row["count"])) for row in rows]
+def _shares(rows: Sequence[Mapping[str, Any]], name: str, form: FilterForm, names: Mapping[str, str]) -> list[Share]:
+    named = [(row.get(name), int(row["count"])) for row in rows]
     most = max((count for _, count in named), default=1)
     return [
         Share(value, names.get(value, value), count, 100 * count / most, form.url_with(name, value))

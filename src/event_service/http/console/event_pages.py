@@ -1,47 +1,34 @@
 """The pages of events: the list with its charts, one event, and the live view."""
 
-import re
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from event_service.errors import EventServiceError, Overloaded, Unavailable
+from event_service.alerts.manager import AlertManager
+from event_service.errors import EventServiceError, NotFound
 from event_service.events.manager import EventManager
 from event_service.events.watch import WatchBatch, Watcher
-from event_service.http.console.charts import LATE_WAIT_SECONDS, ChartCache, Charts
-from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, TYPES, FilterForm, parse_filter_form
-from event_service.http.console.pages import Pages
-from event_service.http.console.rendering import HEADERS
+from event_service.http.console.charts import LATE_WAIT_SECONDS, ChartCache, Charts, Counted
+from event_service.http.console.filter_form import PAGE_ROWS, RANGES, SEVERITIES, EventFilterForm
+from event_service.http.console.live import LiveViews, message, resume_token
+from event_service.http.console.pages import Pages, read_filter_form, set_htmx_url
 from event_service.http.console.view_models import COLUMNS, event_row, event_view
-from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
 from event_service.webhooks.manager import WebhookManager
-from event_service.wire.timestamps import format_timestamp
 
 TIMELINE_ROWS = 200
 
-AlertStates = Callable[[Scope, str], Awaitable[AlertState | None]]
-"""Returns the state of an alert by its id; None if it does not exist in the scope."""
-
-_STATE_LABELS = {AlertState.ACKNOWLEDGED: "acknowledged", AlertState.RESOLVED: "resolved"}
-
-LIVE_VIEWS = 64
-"""Most live views of one process."""
-
-_KEEP_ALIVE_SECONDS = 15.0  # proxies close connections that are silent for a minute
+# Resources are last: an event has several, so counting them unwinds every event.
+_BREAKDOWNS = {"provider": "provider", "webhook": "webhook_id", "resource": "resources"}
 
 
 class EventPages:
     """The handlers of the pages of events.
 
     Args:
-        alert_state: see `AlertStates`.
-        is_ready: returns False once the service stops; live views end then.
         clock: aware UTC.
     """
 
@@ -52,37 +39,36 @@ class EventPages:
         events: EventManager,
         webhooks: WebhookManager,
         watcher: Watcher,
-        alert_state: AlertStates,
-        is_ready: Callable[[], bool],
+        alerts: AlertManager,
+        live_views: LiveViews,
         clock: Callable[[], datetime],
     ) -> None:
         self._pages = pages
         self._events = events
         self._webhooks = webhooks
         self._watcher = watcher
-        self._alert_state = alert_state
-        self._is_ready = is_ready
+        self._alerts = alerts
+        self._live_views = live_views
         self._clock = clock
-        self._live_views = 0
-        self._charts = ChartCache(events)
+        self._charts = ChartCache(Counted(events.stat, _BREAKDOWNS))
 
     def routes(self) -> list[Route]:
         guarded = self._pages.guarded
         return [
-            Route("/", guarded(self.list)),
-            Route("/charts", guarded(self.charts, page="/")),
+            Route("/events", guarded(self.list)),
+            Route("/events/charts", guarded(self.charts, page="/events")),
+            Route("/events/live", guarded(self.live, page="/events")),
             Route("/events/{event_id}", guarded(self.event)),
-            Route("/live", guarded(self.live, page="/")),
         ]
 
     async def list(self, request: Request) -> Response:
         """Show events in a table, and their charts. Errors in the form are shown above an empty table."""
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        form = _filter_form(request)
+        form = read_filter_form(request, EventFilterForm)
         names = await self._pages.webhook_names(self._webhooks, principal)
         now = self._this_minute()
-        shown_at = format_timestamp(self._clock())
+        shown_at = self._clock()
         rows, total, charts, fault, status = [], 0, Charts(), None, 200
         try:
             query = {
@@ -103,23 +89,21 @@ class EventPages:
             "total": total,
             "pages": -(-total // PAGE_ROWS),
             "charts": charts,
-            "live_url": _live_url(form, shown_at) if form.live and not fault else "",
+            "live_url": "" if fault else form.live_url(shown_at),
             "fault": fault,
             "names": names,
             "ranges": RANGES,
             "severities": SEVERITIES,
-            "types": TYPES,
         }
         response = self._pages.page(request, "events.html", values, status)
-        if request.headers.get("hx-request") == "true":
-            _set_htmx_url(request, response, form.url(page=form.page))
+        set_htmx_url(request, response, form.url(page=form.page))
         return response
 
     async def charts(self, request: Request) -> Response:
         """Return the charts that were late when their page was shown, as a part of that page."""
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        form = _filter_form(request)
+        form = read_filter_form(request, EventFilterForm)
         names = await self._pages.webhook_names(self._webhooks, principal)
         charts = await self._charts.get(scope, form, self._this_minute(), names, LATE_WAIT_SECONDS)
         return self._pages.renderer.page("charts.html", {"form": form, "charts": charts})
@@ -137,83 +121,39 @@ class EventPages:
         event = event_view(wire, names)
         timeline, total, state = [], 0, ""
         if event.alert_id:
-            alert_state = await self._alert_state(scope, event.alert_id)
-            state = _STATE_LABELS.get(alert_state, "open") if alert_state else ""
+            state = await self._state(scope, event.alert_id)
             query = {"only": list(COLUMNS), "page": {"limit": TIMELINE_ROWS}, "sort": [{"key": "created_at"}]}
             page = await self._events.list(scope, query, {"alert_id": event.alert_id})
             timeline, total = [event_row(row, names) for row in page.rows], page.total_count
         values = {"event": event, "timeline": timeline, "state": state, "more": max(0, total - len(timeline))}
         return self._pages.page(request, "event.html", values)
 
+    async def _state(self, scope: Scope, alert_id: str) -> str:
+        """Return the state of an alert; "" if it was deleted."""
+        try:
+            return str((await self._alerts.get(scope, alert_id)).get("state", ""))
+        except NotFound:
+            return ""
+
     async def live(self, request: Request) -> Response:
         """Stream new matching events as server-sent events: one table row each, the last with the token to resume from.
 
         Raises:
-            Overloaded: too many live views are open.
-            Unavailable: the service is not ready.
+            Overloaded, Unavailable: see `LiveViews.admit`.
         """
         principal = self._pages.principal(request)
         scope = self._pages.event_scope(request)
-        query = _filter_form(request).base_query()
-        token = request.headers.get("last-event-id", "") or request.query_params.get("after", "")
-        if self._live_views >= LIVE_VIEWS:
-            raise Overloaded("Too many live views are open; close one or try again later.", retry_after=30)
-        if not self._is_ready():
-            raise Unavailable("The service is not ready; try again.", retry_after=5)
+        query = read_filter_form(request, EventFilterForm).base_query()
+        self._live_views.admit()
         names = await self._pages.webhook_names(self._webhooks, principal)
-        # nginx must not buffer the stream.
-        headers = {**HEADERS, "X-Accel-Buffering": "no"}
-        batches = self._watcher.watch(scope, query, {}, token)
-        return StreamingResponse(self._stream(request, batches, names), media_type="text/event-stream", headers=headers)
 
-    async def _stream(
-        self, request: Request, batches: AsyncGenerator[WatchBatch, None], names: Mapping[str, str]
-    ) -> AsyncIterator[str]:
-        self._live_views += 1
-        sent_at = float("-inf")
-        try:
-            yield "retry: 3000\n\n"
-            async for batch in batches:
-                if not self._is_ready():
-                    return
-                self._pages.principal(request)  # raises once the token has expired
-                rows = [event_row(wire, names) for wire in batch.events]
-                if rows:
-                    sent_at = time.monotonic()
-                    html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
-                    # Only the last row has the token: a client that disconnects earlier gets all rows again.
-                    yield "".join(_message("row", row) for row in html[:-1]) + _message("row", html[-1], batch.token)
-                elif time.monotonic() - sent_at >= _KEEP_ALIVE_SECONDS:
-                    sent_at = time.monotonic()
-                    yield _message("quiet", "", batch.token)
-        except EventServiceError:
-            return  # the browser reconnects from the last id, and is redirected to sign in if that is the cause
-        finally:
-            self._live_views -= 1
-            await batches.aclose()
+        def encode(batch: WatchBatch) -> str:
+            rows = [event_row(wire, names) for wire in batch.events]
+            html = [self._pages.renderer.text("row.html", {"row": row, "live": True}) for row in rows]
+            # Only the last row has the token: a client that disconnects earlier gets all rows again.
+            return "".join(
+                message("row", row, batch.token if number == len(html) else "") for number, row in enumerate(html, 1)
+            )
 
-
-def _filter_form(request: Request) -> FilterForm:
-    try:
-        return parse_filter_form(parse_qs(request.url.query, max_num_fields=100))
-    except ValueError:
-        return FilterForm()
-
-
-def _live_url(form: FilterForm, shown_at: str) -> str:
-    """Return the URL of the stream that continues where the page ends."""
-    url = form.url("/live", live=False)
-    return f"{url}{'&' if '?' in url else '?'}{urlencode({'after': shown_at})}"
-
-
-def _set_htmx_url(request: Request, response: Response, url: str) -> None:
-    """Make htmx show the URL of the new content: without empty fields, and once in the history."""
-    shown = urlsplit(request.headers.get("hx-current-url", ""))
-    is_shown = url == shown._replace(scheme="", netloc="", fragment="").geturl()
-    response.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = url
-
-
-def _message(name: str, data: str, token: str = "") -> str:
-    """Format a server-sent event. Every line is prefixed by `data:`, so that no text can inject another field."""
-    lines = "".join(f"data: {line}\n" for line in re.split(r"\r\n|\r|\n", data))
-    return (f"id: {token}\n" if token else "") + f"event: {name}\n{lines}\n"
+        batches = self._watcher.watch(scope, query, {}, resume_token(request))
+        return self._live_views.stream(request, batches, encode)

@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from event_service.errors import EventServiceError, InvalidArgument, Unauthenticated
 from event_service.http.body import BodyReader
+from event_service.http.console.filter_form import Form, parse_filter_form
 from event_service.http.console.rendering import HEADERS, Renderer
 from event_service.http.console.session import FORM_FIELD, Sessions
 from event_service.identity.authorization import scope_of
@@ -17,7 +18,7 @@ from event_service.model.scope import Scope
 from event_service.webhooks.manager import WebhookManager
 
 FORM_BYTES = 64 * 1024
-_FIELDS = 50
+_FIELDS = 100
 _NAMED_WEBHOOKS = 200
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -56,7 +57,7 @@ class Pages:
         common = {
             "form_token": form_token,
             "signed_in": self.sessions.needs_token and template != "sign_in.html",
-            "here": request.url.path,
+            "here": f"/{request.url.path.split('/')[1]}",
         }
         response = self.renderer.page(template, {**common, **values}, status)
         self.sessions.keep_form_token(request, response, form_token)
@@ -76,6 +77,10 @@ class Pages:
         return scope_of(self.principal(request))
 
     async def form(self, request: Request) -> dict[str, str]:
+        """Return the fields of a form, of repeated ones the last value. Raise as `form_lists`."""
+        return {name: values[-1] for name, values in (await self.form_lists(request)).items()}
+
+    async def form_lists(self, request: Request) -> dict[str, list[str]]:
         """Return the fields of a form that one of the console's pages sent.
 
         Raises:
@@ -87,9 +92,8 @@ class Pages:
                 parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS)
             except ValueError:
                 raise InvalidArgument.at("body", "is not a form") from None
-        fields = {name: values[-1] for name, values in parsed.items()}
-        self.sessions.check_form(request, fields.get(FORM_FIELD, ""))
-        return fields
+        self.sessions.check_form(request, parsed.get(FORM_FIELD, [""])[-1])
+        return parsed
 
     async def webhook_names(self, webhooks: WebhookManager, principal: Principal) -> dict[str, str]:
         """Return the names of webhooks by id; {} if the caller may not read webhooks."""
@@ -100,6 +104,23 @@ class Pages:
         except EventServiceError:
             return {}
         return {row["webhook_id"]: row["name"] for row in page.rows}
+
+
+def read_filter_form(request: Request, form: type[Form]) -> Form:
+    """Return the filter form in the URL, an empty one if that has too many fields."""
+    try:
+        return parse_filter_form(form, parse_qs(request.url.query, max_num_fields=100))
+    except ValueError:
+        return form()
+
+
+def set_htmx_url(request: Request, response: Response, url: str) -> None:
+    """Make htmx show the URL of the new content: without empty fields, and once in the history."""
+    if request.headers.get("hx-request") != "true":
+        return
+    shown = urlsplit(request.headers.get("hx-current-url", ""))
+    is_shown = url == shown._replace(scheme="", netloc="", fragment="").geturl()
+    response.headers["HX-Replace-Url" if is_shown else "HX-Push-Url"] = url
 
 
 def _to_sign_in(request: Request, url: str) -> Response:

@@ -7,13 +7,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from event_service.alerts.manager import AlertManager
+from event_service.alerts.watch import AlertWatcher
 from event_service.errors import EventServiceError, NotFound
 from event_service.events.manager import EventManager
 from event_service.events.watch import Watcher
 from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.console import view_models
-from event_service.http.console.event_pages import AlertStates, EventPages
+from event_service.http.console.alert_pages import AlertPages
+from event_service.http.console.event_pages import EventPages
+from event_service.http.console.live import LiveViews
 from event_service.http.console.pages import Pages
 from event_service.http.console.rendering import HEADERS, Renderer, asset
 from event_service.http.console.session import Sessions
@@ -36,7 +40,8 @@ def console_routes(
     webhooks: WebhookManager,
     authenticator: Authenticator,
     watcher: Watcher,
-    alert_state: AlertStates,
+    alerts: AlertManager,
+    alert_watcher: AlertWatcher,
     is_ready: Callable[[], bool],
     version: str,
     clock: Callable[[], datetime] = utc_now,
@@ -44,7 +49,6 @@ def console_routes(
     """Return the routes of all pages.
 
     Args:
-        alert_state: see `EventPages`.
         is_ready: returns False once the service stops.
         clock: aware UTC.
     """
@@ -54,23 +58,37 @@ def console_routes(
             "number": view_models.number,
             "clock": view_models.clock,
             "iso": view_models.iso,
+            "age": view_models.age,
+            "linked": view_models.linked,
+            "link": view_models.link,
             "words": view_models.words,
         }
     )
     bodies = BodyReader(seconds=settings.http_body_seconds, memory_bytes=_MEMORY_BYTES)
     pages = Pages(renderer, Sessions(settings, RequestAuthenticator(settings, authenticator)), bodies)
+    live_views = LiveViews(pages, is_ready)
     event_pages = EventPages(
         pages,
         events=events,
         webhooks=webhooks,
         watcher=watcher,
-        alert_state=alert_state,
-        is_ready=is_ready,
+        alerts=alerts,
+        live_views=live_views,
+        clock=clock,
+    )
+    alert_pages = AlertPages(
+        pages,
+        alerts=alerts,
+        events=events,
+        webhooks=webhooks,
+        watcher=alert_watcher,
+        live_views=live_views,
         clock=clock,
     )
     webhook_pages = WebhookPages(pages, webhooks=webhooks, parsers=[name for name in known_names() if name != MAPPING])
     session_pages = _SessionPages(pages)
     return [
+        *alert_pages.routes(),
         *event_pages.routes(),
         *webhook_pages.routes(),
         Route("/sign-in", pages.guarded(session_pages.show), methods=["GET"]),

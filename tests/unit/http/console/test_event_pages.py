@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
 from urllib.parse import quote
@@ -16,60 +15,17 @@ from hypothesis import given, settings
 from event_service.errors import Unavailable
 from event_service.http.console import charts
 from event_service.http.console.session import TOKEN_COOKIE
-from event_service.model.condition import AlertState
 from event_service.model.scope import Scope
-from tests.unit.http.console.console import Console, busy_webhook, event
+from tests.unit.http.console.console import Console, FakeAlerts, alert, busy_webhook, event
+from tests.unit.http.console.markup import HOSTILE, SCRIPTS, Contents, Elements, assert_inert, messages
 from tests.unit.http.fakes import TOKEN, FakeEvents
 from tests.unit.reading_back import is_harmless, read_back, texts
-
-SCRIPTS = ("htmx.min.js", "sse.min.js", "console.js")
-HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
-
-
-class Elements(HTMLParser):
-    """The elements of a page: names and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-
-class Contents(HTMLParser):
-    """The texts of a page's elements."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.feed(page)
-        self.close()
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def assert_inert(page: str) -> None:
-    """Check that only the console's own scripts run, and that all links and htmx requests are local."""
-    for name, attributes in Elements(page).found:
-        if name == "script":
-            assert attributes in [{"src": f"/console/{script}", "defer": None} for script in SCRIPTS]
-        assert name not in ("style", "iframe", "object", "embed", "base")
-        assert not [
-            one for one in attributes if one.startswith(("on", "hx-on", "hx-vals", "data-hx")) or one == "style"
-        ]
-        assert (attributes.get("src") or "/").startswith("/console/") or name != "img"
-        for link in ("href", "action", "src", "hx-get", "sse-connect"):
-            assert (attributes.get(link) or "/").startswith(("/", "#"))
 
 
 async def test_events_are_listed_with_their_severity() -> None:
     console = Console(events=FakeEvents([event(), event("event-2", severity="", title="", event_key="k")]))
     async with console.client() as client:
-        answer = await client.get("/")
+        answer = await client.get("/events")
     assert answer.status_code == 200
     assert 'id="event-1" class="severity-CRITICAL"' in answer.text
     assert 'id="event-2" class="severity-NONE"' in answer.text
@@ -78,7 +34,7 @@ async def test_events_are_listed_with_their_severity() -> None:
     assert console.events.scopes[0] == Scope("domain-1", "workspace-1")
 
 
-@pytest.mark.parametrize("path", ["/", "/events/event-1", "/webhooks", "/events/nothing", "/?q=since>1"])
+@pytest.mark.parametrize("path", ["/events", "/events/event-1", "/webhooks", "/events/nothing", "/events?q=since>1"])
 async def test_every_page_forbids_foreign_content(path: str) -> None:
     console = Console(events=FakeEvents([event(alert_id="alert-1")]))
     async with console.client() as client:
@@ -104,14 +60,14 @@ async def test_payloads_are_escaped() -> None:
     )
     statistics = [
         {"provider": HOSTILE, "count": 3},
-        {"resources": HOSTILE, "count": 2},
+        {"resource": HOSTILE, "count": 2},
         {"at": "2026-03-01T11", "severity": HOSTILE, "count": 4},
     ]
     console = Console(events=FakeEvents([hostile], statistics))
     console.webhooks.webhook = busy_webhook()
     console.webhooks.webhook.name = HOSTILE
     async with console.client() as client:
-        for path in ("/", f"/?q={quote(HOSTILE)}", "/events/event-1", "/webhooks"):
+        for path in ("/events", f"/events?q={quote(HOSTILE)}", "/events/event-1", "/webhooks"):
             answer = await client.get(path)
             assert answer.status_code in (200, 400)
             assert "&lt;script&gt;" in answer.text
@@ -129,7 +85,9 @@ def test_texts_read_back(text: str, name: str) -> None:
             additional_info={name: text}, alert_id="a",
         )  # fmt: skip
         async with Console(events=FakeEvents([shown])).client() as client:
-            return [(await client.get(path)).text for path in ("/", "/events/event-1", f"/?q={quote(text)}")]
+            return [
+                (await client.get(path)).text for path in ("/events", "/events/event-1", f"/events?q={quote(text)}")
+            ]
 
     rows, page, found = asyncio.run(get())
     assert is_harmless(rows + page)
@@ -145,7 +103,9 @@ def test_texts_read_back(text: str, name: str) -> None:
 
 async def test_form_becomes_a_query() -> None:
     console = Console()
-    address = '/?q=title~"cpu load" web-1&severity=CRITICAL&severity=ERROR&type=ALERT&webhook=webhook-1&range=1h&page=3'
+    address = (
+        '/events?q=title~"cpu load" web-1&severity=CRITICAL&severity=ERROR&type=ALERT&webhook=webhook-1&range=1h&page=3'
+    )
     async with console.client() as client:
         answer = await client.get(address)
     assert answer.status_code == 200
@@ -162,7 +122,7 @@ async def test_form_becomes_a_query() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["/?severity=LOUD&type=NOISE&page=-1&range=ever", "/?page=999999999999", "/?%ff=%ff"]
+    "address", ["/events?severity=LOUD&type=NOISE&page=-1&range=ever", "/events?page=999999999999", "/events?%ff=%ff"]
 )
 async def test_invalid_url_parameters_are_ignored(address: str) -> None:
     console = Console()
@@ -175,10 +135,10 @@ async def test_invalid_url_parameters_are_ignored(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("/?q=since>1", "since takes a time"),
-        ("/?q=" + "a" * 4097, "more than 4096 characters"),
-        ("/?q=nothing=1", "q"),
-        ("/?range=custom&from=yesterday", "2026-01-31T12:00"),
+        ("/events?q=since>1", "since takes a time"),
+        ("/events?q=" + "a" * 4097, "more than 4096 characters"),
+        ("/events?q=nothing=1", "q"),
+        ("/events?range=custom&from=yesterday", "2026-01-31T12:00"),
     ],
 )
 async def test_invalid_filter_is_explained_above_the_list(address: str, said: str) -> None:
@@ -193,10 +153,10 @@ async def test_invalid_filter_is_explained_above_the_list(address: str, said: st
 @pytest.mark.parametrize(
     ("address", "total", "said"),
     [
-        ("/", 0, "No events in the last 24 hours"),
-        ("/?webhook=webhook-1", 0, "No events"),
-        ("/?severity=CRITICAL", 0, "No events match"),
-        ("/?page=9", 120, "This list has 3 pages"),
+        ("/events", 0, "No events in the last 24 hours"),
+        ("/events?webhook=webhook-1", 0, "No events"),
+        ("/events?severity=CRITICAL", 0, "No events match"),
+        ("/events?page=9", 120, "This list has 3 pages"),
     ],
 )
 async def test_empty_list_explains_itself(address: str, total: int, said: str) -> None:
@@ -211,10 +171,10 @@ async def test_charts_link_to_their_events() -> None:
         {"at": "2026-03-01T11", "severity": "INFO", "count": 10},
         {"at": "2026-03-01T04", "severity": "INFO", "count": 20},
         {"provider": "google cloud", "count": 60},
-        {"webhook_id": "webhook-1", "count": 60},
+        {"webhook": "webhook-1", "count": 60},
     ]
     async with Console(events=FakeEvents(statistics=statistics)).client() as client:
-        page = (await client.get("/")).text
+        page = (await client.get("/events")).text
     assert "at most 40 in one bar" in page
     assert "range=custom&amp;from=2026-03-01T11%3A00%3A00.000Z&amp;to=2026-03-01T12%3A00%3A00.000Z" in page
     assert 'class="bar severity-CRITICAL"' in page
@@ -238,7 +198,7 @@ async def test_charts_accept_any_time(times: str, at: str | None) -> None:
     """Events stored by upstream may have any time, or none."""
     statistics = [{"at": at, "severity": "CRITICAL", "count": 1}, {"provider": "google", "count": 60}]
     async with Console(events=FakeEvents(statistics=statistics)).client() as client:
-        page = await client.get(f"/?{times}")
+        page = await client.get(f"/events?{times}")
     assert page.status_code == 200
     assert ">google<" in page.text
 
@@ -256,12 +216,12 @@ async def test_page_does_not_wait_for_charts_which_are_computed_once(monkeypatch
     monkeypatch.setattr(console.events, "stat", slow)
     async with console.client() as client:
         for _ in range(2):
-            page = (await client.get("/")).text
+            page = (await client.get("/events")).text
             assert "still loading" in page
             assert "disk full" in page
         go_on.set()
         await asyncio.sleep(0.05)
-        assert ">aws<" in (await client.get("/")).text
+        assert ">aws<" in (await client.get("/events")).text
     assert len(counted) == 4  # one for each chart, however many requests
 
 
@@ -269,7 +229,7 @@ async def test_late_charts_are_loaded_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(charts, "PAGE_WAIT_SECONDS", 0.05)
-    statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resources": "web-1", "count": 60}]
+    statistics = [{"at": "2026-03-01T11", "severity": "CRITICAL", "count": 30}, {"resource": "web-1", "count": 60}]
     console = Console(events=FakeEvents([event()], statistics))
     go_on, real = asyncio.Event(), console.events.stat
 
@@ -280,17 +240,17 @@ async def test_late_charts_are_loaded_afterwards(
 
     monkeypatch.setattr(console.events, "stat", slow_for_resources)
     async with console.client() as client:
-        page = (await client.get("/?range=7d")).text
-        assert 'hx-get="/charts?range=7d" hx-trigger="load"' in page
+        page = (await client.get("/events?range=7d")).text
+        assert 'hx-get="/events/charts?range=7d" hx-trigger="load"' in page
         assert 'class="bar severity-CRITICAL"' in page
         assert ">web-1<" not in page
         asyncio.get_running_loop().call_later(0.05, go_on.set)
-        answer = await client.get("/charts?range=7d")
+        answer = await client.get("/events/charts?range=7d")
         assert ">web-1<" in answer.text
         assert "still loading" not in answer.text
         assert "<html" not in answer.text
         assert_inert(answer.text)
-        assert 'hx-get="/charts' not in (await client.get("/?range=7d")).text
+        assert 'hx-get="/events/charts' not in (await client.get("/events?range=7d")).text
 
 
 async def test_resources_of_many_events_are_counted_of_the_newest_only(
@@ -301,7 +261,7 @@ async def test_resources_of_many_events_are_counted_of_the_newest_only(
         {"at": "2026-03-01T10", "severity": "INFO", "count": 1500},
         {"at": "2026-03-01T09", "severity": "INFO", "count": 9000},
         {"at": "2026-03-01T08", "severity": "INFO", "count": 9000},
-        {"resources": "web-1", "count": 60},
+        {"resource": "web-1", "count": 60},
     ]
     console = Console(events=FakeEvents([event()], statistics))
     asked, real = [], console.events.stat
@@ -312,7 +272,7 @@ async def test_resources_of_many_events_are_counted_of_the_newest_only(
 
     monkeypatch.setattr(console.events, "stat", noted)
     async with console.client() as client:
-        page = (await client.get("/")).text
+        page = (await client.get("/events")).text
     assert "Resource, newest events" in page
     assert asked[-1]["filter"][-1] == {"k": "created_at", "v": "2026-03-01T09:00:00.000Z", "o": "datetime_gte"}
     assert len(asked[-2]["filter"]) == 1
@@ -321,16 +281,16 @@ async def test_resources_of_many_events_are_counted_of_the_newest_only(
 async def test_event_shows_its_raw_data_and_its_alert() -> None:
     console = Console(
         events=FakeEvents([event(alert_id="alert-1"), event("event-2", event_type="RECOVERY", title="over")]),
-        alert_states={"alert-1": AlertState.RESOLVED},
+        alerts=FakeAlerts([alert(state="RESOLVED")]),
     )
     async with console.client() as client:
         page = (await client.get("/events/event-1")).text
-        console.alert_states["alert-1"] = AlertState.TRIGGERED
+        console.alerts.rows[0]["state"] = "TRIGGERED"
         still_open = (await client.get("/events/event-1")).text
-        console.alert_states.clear()
+        console.alerts.rows.clear()
         unknown = (await client.get("/events/event-1")).text
-    assert "alert-1 is <strong>resolved</strong>. All its events" in page
-    assert "alert-1 is <strong>open</strong>. All its events" in still_open
+    assert ">alert-1</a> is <strong>resolved</strong>. All its events" in page
+    assert ">alert-1</a> is <strong>triggered</strong>. All its events" in still_open
     assert "alert-1. All its events" in unknown
     assert "&#34;a&#34;: 1" in page
     assert console.events.equals == [{"alert_id": "alert-1"}] * 3
@@ -343,22 +303,9 @@ async def test_error_pages_for_missing_event_and_unavailable_database() -> None:
     async with console.client() as client:
         missing = await client.get("/events/event-9")
         console.events.failure = Unavailable("The database is away.")
-        away = await client.get("/")
+        away = await client.get("/events")
     assert (missing.status_code, away.status_code) == (404, 503)
     assert "The database is away." in away.text
-
-
-def messages(stream: str) -> list[dict[str, str]]:
-    """Parse server-sent events as a browser does: id, event and data of each."""
-    found = []
-    for block in re.split(r"(?:\r\n|\r|\n){2}", stream):
-        message: dict[str, str] = {}
-        for line in re.split(r"\r\n|\r|\n", block):
-            name, _, value = line.partition(": ")
-            message[name] = f"{message[name]}\n{value}" if name == "data" and name in message else value
-        if "event" in message:
-            found.append(message)
-    return found
 
 
 async def test_live_view_streams_rows_until_the_service_stops() -> None:
@@ -367,7 +314,7 @@ async def test_live_view_streams_rows_until_the_service_stops() -> None:
     answers = iter([True, True, True, True])
     console.is_ready = lambda: next(answers, False)
     async with console.client() as client:
-        answer = await client.get("/live?severity=CRITICAL")
+        answer = await client.get("/events/live?severity=CRITICAL")
     assert answer.headers["content-type"].startswith("text/event-stream")
     sent = [one for one in messages(answer.text) if one["event"] != "quiet"]
     [first, second] = sent  # once each, though the store was queried several times
@@ -394,37 +341,37 @@ async def test_live_view_ends_when_the_token_expires() -> None:
     console.is_ready = still_allowed
     async with console.client() as client:
         client.cookies.set(TOKEN_COOKIE, TOKEN)
-        answer = await client.get("/live")  # would never end
+        answer = await client.get("/events/live")  # would never end
     assert answer.status_code == 200
     assert asked == 4
 
 
 async def test_live_view_is_refused_while_not_ready() -> None:
     async with Console(is_ready=lambda: False).client() as client:
-        assert (await client.get("/live")).status_code == 503
+        assert (await client.get("/events/live")).status_code == 503
 
 
 async def test_live_url_resumes_where_the_page_ends() -> None:
     async with Console(events=FakeEvents([event()])).client() as client:
-        off = (await client.get("/?severity=ERROR")).text
-        on = (await client.get("/?severity=ERROR&live=on")).text
+        off = (await client.get("/events?severity=ERROR")).text
+        on = (await client.get("/events?severity=ERROR&live=on")).text
     button, pressed = (next(one for _, one in Elements(page).found if one.get("id") == "live") for page in (off, on))
-    assert (button["aria-pressed"], button["hx-get"]) == ("false", "/?severity=ERROR&live=on")
-    assert (pressed["aria-pressed"], pressed["hx-get"]) == ("true", "/?severity=ERROR")
+    assert (button["aria-pressed"], button["hx-get"]) == ("false", "/events?severity=ERROR&live=on")
+    assert (pressed["aria-pressed"], pressed["hx-get"]) == ("true", "/events?severity=ERROR")
     assert "sse-connect" not in off
-    assert 'sse-connect="/live?severity=ERROR&amp;after=2026-03-01T12%3A00%3A00.000Z"' in on
+    assert 'sse-connect="/events/live?severity=ERROR&amp;after=2026-03-01T12%3A00%3A00.000Z"' in on
 
 
 @pytest.mark.parametrize(
     ("shown", "asked", "header", "address"),
     [
         (
-            "/",
-            "/?q=&range=24h&webhook=&type=&from=&to=&severity=ERROR&page=2",
+            "/events",
+            "/events?q=&range=24h&webhook=&type=&from=&to=&severity=ERROR&page=2",
             "hx-push-url",
-            "/?severity=ERROR&page=2",
+            "/events?severity=ERROR&page=2",
         ),
-        ("/?severity=ERROR", "/?q=&severity=ERROR", "hx-replace-url", "/?severity=ERROR"),
+        ("/events?severity=ERROR", "/events?q=&severity=ERROR", "hx-replace-url", "/events?severity=ERROR"),
     ],
 )
 async def test_htmx_shows_a_url_without_empty_fields(shown: str, asked: str, header: str, address: str) -> None:
@@ -439,7 +386,7 @@ async def test_htmx_shows_a_url_without_empty_fields(shown: str, asked: str, hea
 
 async def test_htmx_does_not_evaluate_or_cache() -> None:
     async with Console().client() as client:
-        page = (await client.get("/")).text
+        page = (await client.get("/events")).text
     content = next(one["content"] for _, one in Elements(page).found if one.get("name") == "htmx-config")
     config = json.loads(content or "")
     assert (config["allowEval"], config["allowScriptTags"], config["includeIndicatorStyles"]) == (

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -147,19 +148,20 @@ async def test_readers_see_no_actions() -> None:
 
 async def test_pages_without_token_redirect_to_sign_in() -> None:
     async with Console(auth="jwt").client() as client:
-        for path in ("/", "/webhooks", "/events/event-1", "/live"):
+        for path in ("/", "/webhooks", "/alerts/alert-1", "/events", "/events/event-1", "/events/live"):
             answer = await client.get(path)
             assert answer.status_code == 303
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
-@pytest.mark.parametrize("path", ["/", "/charts", "/live"])
+@pytest.mark.parametrize("path", ["/alerts/charts", "/alerts/live", "/events/charts", "/events/live"])
 async def test_partial_requests_redirect_the_whole_page_to_sign_in(path: str) -> None:
     async with Console(auth="jwt").client() as client:
         answer = await client.get(f"{path}?range=7d", headers={"HX-Request": "true"})
         stream = await client.get(f"{path}?range=7d", headers={"Accept": "text/event-stream"})
     assert (answer.status_code, answer.text) == (401, "")
-    assert answer.headers["hx-redirect"] == "/sign-in?next=%2F%3Frange%3D7d"
+    page = "/events" if path.startswith("/events") else "/"
+    assert answer.headers["hx-redirect"] == f"/sign-in?next={quote(page, safe='')}%3Frange%3D7d"
     assert stream.headers["content-type"].startswith("text/event-stream")
     assert stream.text == "event: sign-in\ndata: \n\n"
 

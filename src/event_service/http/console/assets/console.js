@@ -42,6 +42,21 @@ document.addEventListener("htmx:sseBeforeMessage", (event) => {
   state.textContent = `${(parseInt(state.textContent, 10) || 0) + 1} new`;
 });
 
+/** The checkbox above a table selects all of its rows. */
+document.addEventListener("change", ({ target }) => {
+  if (target.id !== "all") return;
+  for (const pick of target.closest("table").querySelectorAll('input[name="alert"]')) pick.checked = target.checked;
+});
+
+/** Times since a moment, as `age` in view_models.py. */
+setInterval(() => {
+  for (const time of document.querySelectorAll("time.age")) {
+    const seconds = Math.max(Math.floor((Date.now() - Date.parse(time.dateTime)) / 1000), 0);
+    const [unit, length] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]].find(([, least]) => seconds >= least) ?? ["s", 1];
+    time.textContent = `${Math.floor(seconds / length)} ${unit}`;
+  }
+}, 15_000);
+
 /** The dot of the Live button shows the state of the connection. */
 for (const [event, isWaiting] of [["htmx:sseError", true], ["htmx:sseOpen", false]]) {
   document.addEventListener(event, () => document.getElementById("live")?.classList.toggle("waiting", isWaiting));
