@@ -64,7 +64,8 @@ class AlertRateLimit:
             always: the alert is opened in any case.
         """
         minute = minute_of(received_at)
-        if minute > self._minute:
+        # Late events count in the current minute; much earlier ones come from a clock that was set back.
+        if not timedelta(0) <= self._minute - minute <= MINUTE:
             self._minute = minute
             for numbers in (self._opened, self._added, self._counted):
                 numbers.clear()

@@ -51,6 +51,13 @@ def test_late_events_count_in_the_current_minute() -> None:
     assert not limit.admits("webhook-1", at(59), 1, stored())
 
 
+def test_clock_that_is_set_back_begins_a_new_minute() -> None:
+    limit = AlertRateLimit()
+    assert limit.admits("webhook-1", at(7200), 1, stored())
+    assert limit.admits("webhook-1", at(0), 1, stored())
+    assert not limit.admits("webhook-1", at(1), 1, stored())
+
+
 def test_attempts_that_fail_count_nothing() -> None:
     limit = AlertRateLimit()
     for _ in range(3):
