@@ -18,6 +18,7 @@ from importlib.metadata import version
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.manager import AlertManager
+from event_service.alerts.rate_reports import AlertRateReports
 from event_service.alerts.upkeep import AlertUpkeep
 from event_service.alerts.watch import AlertWatcher
 from event_service.assembly import (
@@ -31,8 +32,6 @@ from event_service.assembly import (
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
-from event_service.events.alert_rate_limit import AlertRateLimit
-from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.alert_rules import AlertRules
 from event_service.events.committer import Committer, OnResolved
 from event_service.events.delivery import DeliveryParser
@@ -162,8 +161,7 @@ class App:
         reader = EventReader(database["event"], limit=limit, max_time_ms=timeout_ms, clock=clock)
         parts.callback(reader.close)
         alert_reader = AlertReader(database, limit=limit, max_time_ms=timeout_ms)
-        alert_rate_limit = AlertRateLimit()
-        committer = _committer(database, timeout_ms, clock, alert_rate_limit, on_resolved(metrics))
+        committer = _committer(database, timeout_ms, clock, on_resolved(metrics))
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
@@ -191,6 +189,7 @@ class App:
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
 
         parser = _delivery_parser(settings, tracing, remote, threads.large)
+        retention = Retention(settings.retention_days, settings.retention_by_severity)
         events = EventManager(
             webhooks=webhooks,
             deliveries=parser,
@@ -202,11 +201,8 @@ class App:
             same_body=timedelta(seconds=settings.same_body_seconds),
             max_event_bytes=settings.max_event_bytes,
             metrics=metrics,
-            retention=Retention(settings.retention_days, settings.retention_by_severity),
+            retention=retention,
         )
-        reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=clock)
-        reports.start()
-        parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
 
         def confirmed_at() -> datetime:
             return health_check.confirmed_at  # made after the gRPC server, whose status it sets
@@ -219,8 +215,13 @@ class App:
             events=EventWriter(database, timeout_ms, clock),
             on_resolved=on_resolved(metrics),
         )
-        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts, clock=clock)
+        open_alerts = OpenAlerts(database, timeout_ms)
+        upkeep = AlertUpkeep(open_alerts, changes, metrics.open_alerts, clock=clock)
         parts.callback(upkeep.start().stop)
+        reports = AlertRateReports(
+            open_alerts, alert_store, changes, retention, clock=clock, on_stored=lambda: metrics.events(stored=1)
+        )
+        parts.callback(reports.start().stop)
         alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads, clock=clock)
         alert_watcher = AlertWatcher(
             alerts,
@@ -365,7 +366,6 @@ def _committer(
     database: client.Database,
     timeout_ms: int,
     clock: DatabaseClock,
-    alert_rate_limit: AlertRateLimit,
     on_resolved: OnResolved,
 ) -> Committer:
     return Committer(
@@ -374,7 +374,6 @@ def _committer(
         alerts=AlertStore(database, timeout_ms),
         events=EventWriter(database, timeout_ms, clock),
         records=IdempotencyStore(database, timeout_ms),
-        alert_rate_limit=alert_rate_limit,
         on_resolved=on_resolved,
     )
 

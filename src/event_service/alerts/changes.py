@@ -93,6 +93,8 @@ class AlertChanges:
                 self._alerts.update(stored.reference, now, change.fields, change.resolution, session)
             if change.condition is not None:
                 self._save(change.condition, known, session)
+            if change.event is not None:
+                self._events.insert([change.event], session)
             return change
 
         change = self._attempt(work)

@@ -11,6 +11,7 @@ from typing import Any
 
 from event_service.errors import InvalidArgument
 from event_service.model.condition import AlertReference, AlertState, Condition, Resolution, ResolutionReason
+from event_service.store.event_writer import NewEvent
 
 SETTABLE = (AlertState.TRIGGERED, AlertState.ACKNOWLEDGED, AlertState.RESOLVED)
 """The states that a caller may set."""
@@ -24,11 +25,13 @@ class AlertChange:
         fields: of the alert, by name.
         resolution: the end of the alert.
         condition: the row of its condition, if that changes.
+        event: to be stored with it.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     resolution: Resolution | None = None
     condition: Condition | None = None
+    event: NewEvent | None = None
 
     def __bool__(self) -> bool:
         return bool(self.fields) or self.resolution is not None
@@ -57,6 +60,21 @@ def expire(alert: AlertReference, state: AlertState, condition: Condition | None
     return AlertChange(
         resolution=Resolution(alert, ResolutionReason.NO_NEWS, now, now), condition=_closed(alert, condition)
     )
+
+
+def report(
+    alert: AlertReference, state: AlertState, condition: Condition | None, now: datetime, ended_at: datetime
+) -> AlertChange:
+    """Resolve an alert that stands for the suppressed ones of a minute, as a RECOVERY at the end of it would."""
+    if state is AlertState.RESOLVED:
+        return AlertChange()
+    closed = _closed(alert, condition)
+    if closed is not None:
+        newest = closed.newest_recovery_at
+        closed = closed._replace(
+            newest_recovery_at=ended_at if newest is None else max(newest, ended_at), recovery_received_at=now
+        )
+    return AlertChange(resolution=Resolution(alert, ResolutionReason.RECOVERED, ended_at, now), condition=closed)
 
 
 def acknowledge(state: AlertState, now: datetime, user_id: str) -> AlertChange:

@@ -1,16 +1,18 @@
-"""Limit the alerts that a webhook may open in a minute. Pure except for its counters.
+"""Limit the alerts that a webhook may open in a minute. Pure.
 
 A misbehaving collector must not open a thousand alerts. Beyond the limit an event is stored like any other, but joins
-one alert that stands for all suppressed alerts of its webhook. After the minute one event reports their number and
-resolves that alert.
+one alert that stands for all suppressed alerts of its webhook and minute. After the minute one event reports their
+number and resolves that alert: `alerts/rate_reports.py`.
+
+All replicas share the limit. One that has opened more than a quarter of it counts the alerts of the minute in the
+database; up to four therefore keep it together, but for batches in flight at the same time.
 """
 
-import threading
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
-from event_service.events.alert_rules import condition_id_of
-from event_service.model.condition import Condition, ConditionKey
+from event_service.events.alert_rules import AlertRules, Decision, condition_id_of, decide
+from event_service.model.condition import Condition, ConditionKey, RateReport
 from event_service.model.event import EventDraft, EventType, Severity
 
 SUPPRESSING_KEY = "more-alerts-than-allowed"
@@ -18,73 +20,68 @@ SUPPRESSING_KEY = "more-alerts-than-allowed"
 
 MINUTE = timedelta(minutes=1)
 
-
-@dataclass(slots=True)
-class SuppressedMinute:
-    """The alerts of one webhook in one minute.
-
-    Attributes:
-        key: of the suppressing alert.
-        begins: start of the minute, timezone-aware UTC.
-        limit: alerts it may open in a minute.
-        opened: alerts it opened.
-        suppressed: events that would have opened further alerts.
-    """
-
-    key: ConditionKey
-    begins: datetime
-    limit: int
-    opened: int = 0
-    suppressed: int = 0
-
-    @property
-    def ends(self) -> datetime:
-        return self.begins + MINUTE
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_REPLICAS = 4  # that share the limit before they count in the database
+_JOIN = AlertRules(timedelta.max)
+_OPEN_NEXT = AlertRules(-MINUTE)
 
 
 class AlertRateLimit:
-    """The counters of this process. The writer thread counts; the event loop takes the ended minutes."""
+    """The alerts that webhooks have opened in the newest minute, as far as this process knows.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._current: dict[str, SuppressedMinute] = {}
-        self._ended: list[SuppressedMinute] = []
+    Each attempt to write a batch counts in a copy, so that an attempt that fails has counted nothing.
 
-    def admits(self, key: ConditionKey, received_at: datetime, limit: int) -> bool:
-        """Return whether the webhook may open one more alert; count it either way.
+    Args:
+        minute: its start, aware UTC.
+        opened: number of alerts by webhook_id.
+    """
+
+    def __init__(self, minute: datetime = _LONG_AGO, opened: Mapping[str, int] = {}) -> None:
+        self._minute = minute
+        self._opened = dict(opened)
+        self._added: dict[str, int] = {}
+        self._counted: set[str] = set()
+
+    def copy(self) -> "AlertRateLimit":
+        """Return the limit for the next attempt."""
+        return AlertRateLimit(self._minute, self._opened)
+
+    def admits(
+        self,
+        webhook_id: str,
+        received_at: datetime,
+        limit: int,
+        count: Callable[[datetime], int],
+        *,
+        always: bool = False,
+    ) -> bool:
+        """Return whether the webhook may open one more alert, and count the alert if so.
 
         Args:
-            key: of the condition whose alert it is.
             limit: alerts a minute, more than 0.
+            count: returns the number of stored alerts of the webhook that count in the minute that begins then; called
+                at most once per webhook and attempt.
+            always: the alert is opened in any case.
         """
-        minute = received_at.replace(second=0, microsecond=0)
-        with self._lock:
-            current = self._current.get(key.webhook_id)
-            if current is None or current.begins < minute:
-                if current is not None and current.suppressed:
-                    self._ended.append(current)
-                current = self._current[key.webhook_id] = SuppressedMinute(suppressing_key(key), minute, limit)
-            if current.opened < limit:
-                current.opened += 1
-                return True
-            current.suppressed += 1
-            current.limit = limit
-            return False
+        minute = minute_of(received_at)
+        # Late events count in the current minute; much earlier ones come from a clock that was set back.
+        if not timedelta(0) <= self._minute - minute <= MINUTE:
+            self._minute = minute
+            for numbers in (self._opened, self._added, self._counted):
+                numbers.clear()
+        opened, added = self._opened.get(webhook_id, 0), self._added.get(webhook_id, 0)
+        if limit < (opened + 1) * _REPLICAS and opened < limit and webhook_id not in self._counted:
+            self._counted.add(webhook_id)
+            opened = max(opened, count(self._minute) + added)
+        admitted = always or opened < limit
+        self._opened[webhook_id] = opened + admitted
+        self._added[webhook_id] = added + admitted
+        return admitted
 
-    def take_ended(self, now: datetime | None = None) -> list[SuppressedMinute]:
-        """Return the ended minutes with suppressed alerts, each once.
 
-        Args:
-            now: None for all minutes, ended or not.
-        """
-        with self._lock:
-            for webhook_id, minute in list(self._current.items()):
-                if now is None or minute.ends <= now:
-                    del self._current[webhook_id]
-                    if minute.suppressed:
-                        self._ended.append(minute)
-            ended, self._ended = self._ended, []
-            return ended
+def minute_of(moment: datetime) -> datetime:
+    """Return the start of its minute."""
+    return moment.replace(second=0, microsecond=0)
 
 
 def suppressing_key(key: ConditionKey) -> ConditionKey:
@@ -112,17 +109,36 @@ def suppressing_alert(limit: int) -> EventDraft:
     )
 
 
-def report_of(minute: SuppressedMinute) -> EventDraft:
-    """Return the event that reports the number of suppressed alerts and resolves the suppressing one."""
-    noun = "event" if minute.suppressed == 1 else "events"
+def suppress(row: Condition, draft: EventDraft, received_at: datetime) -> tuple[Condition, Decision]:
+    """Tie a suppressed event to the suppressing alert of its minute.
+
+    Args:
+        row: of the suppressing condition.
+        draft: the suppressing alert's.
+
+    Returns:
+        The row after the event, and the decision about it.
+    """
+    same_minute = row.opened_at is not None and minute_of(row.opened_at) >= minute_of(received_at)
+    # An event that is written after the report of its minute opens an alert of its own, or no report would count it.
+    at = received_at if row.newest_recovery_at is None else max(received_at, row.newest_recovery_at)
+    return decide(row, draft, at, _JOIN if same_minute else _OPEN_NEXT)
+
+
+def report_of(report: RateReport, opened: int, suppressed: int) -> EventDraft:
+    """Return the event that reports the number of suppressed events and resolves the suppressing alert.
+
+    Args:
+        opened: alerts that the webhook opened in the minute.
+    """
+    noun = "event" if suppressed == 1 else "events"
     return EventDraft(
         event_key=SUPPRESSING_KEY,
         event_type=EventType.RECOVERY,
-        title=f"{minute.suppressed} {noun} beyond {minute.limit} new alerts within a minute",
-        description=f"{minute.suppressed} {noun} joined this alert instead of opening one each.",
+        title=f"{suppressed} {noun} beyond {report.limit} new alerts within a minute",
+        description=f"{suppressed} {noun} joined this alert instead of opening one each.",
         severity=Severity.WARNING,
         rule="alerts_per_minute",
-        additional_info={"alerts_opened": minute.opened, "events_folded": minute.suppressed, "limit": minute.limit},
-        occurred_at=minute.ends,
-        always_store=True,
+        additional_info={"alerts_opened": opened, "events_folded": suppressed, "limit": report.limit},
+        occurred_at=report.due_at,
     )

@@ -20,7 +20,10 @@ from typing import TypeAlias
 
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.alert_rate_limit import (
+    MINUTE,
     AlertRateLimit,
+    minute_of,
+    suppress,
     suppressed,
     suppressing_alert,
     suppressing_condition_id,
@@ -37,6 +40,7 @@ from event_service.model.condition import (
     AlertReference,
     AlertState,
     Condition,
+    RateReport,
     Resolution,
 )
 from event_service.model.event import Event, EventDraft, EventType
@@ -55,6 +59,7 @@ _ATTEMPTS_ALONE = 32  # of one create, before its sender is asked to send again
 _LONGEST_PAUSE = 0.032  # seconds between two attempts
 _RETRY_AFTER = 0.5  # seconds
 _LARGEST_COPIED = 32 * 1024  # bytes of an event whose additional_info is copied to the alert that it opens
+_NOT_COUNTED = (None, AlertState.RESOLVED)  # an outdated event alerts no one
 
 OnResolved: TypeAlias = Callable[[Resolution], None]
 
@@ -83,6 +88,7 @@ class _Changes:
         recorded: the idempotency records that exist, by record_id.
         activities: the events that join each alert.
         progress: `done` and `stored` of each create after the transaction.
+        rate_limit: with the alerts of the batch; None if no alert is limited.
     """
 
     rows: dict[str, Condition] = field(default_factory=dict)
@@ -95,6 +101,7 @@ class _Changes:
     records: list[IdempotencyRecord] = field(default_factory=list)
     recorded: dict[str, IdempotencyRecord] = field(default_factory=dict)
     progress: list[tuple[WriteRequest, int, tuple[str, ...]]] = field(default_factory=list)
+    rate_limit: AlertRateLimit | None = None
 
 
 class Committer:
@@ -113,11 +120,10 @@ class Committer:
         alerts: AlertStore,
         events: EventWriter,
         records: IdempotencyStore,
-        alert_rate_limit: AlertRateLimit | None = None,
         on_resolved: OnResolved = lambda _: None,
     ) -> None:
         self._transaction = transaction
-        self._alert_rate_limit = alert_rate_limit or AlertRateLimit()
+        self._rate_limit = AlertRateLimit()
         self._conditions = conditions
         self._alerts = alerts
         self._events = events
@@ -194,6 +200,8 @@ class Committer:
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
         self._leftovers.clear()
+        if changes.rate_limit is not None:
+            self._rate_limit = changes.rate_limit
         for resolution in changes.resolutions:
             self._on_resolved(resolution)
         for request, done, stored in changes.progress:
@@ -267,32 +275,32 @@ class Committer:
         row, decision = decide(before, event.draft, event.created_at, request.rules)
         if row is not before:
             changes.touched[entry.condition_id] = None
-        if (
-            decision.opens is not None
-            and request.rules.alerts_per_minute
-            and not before.is_open
-            and not self._admits(entry, decision, request)
-        ):
+        counted = bool(request.rules.alerts_per_minute) and decision.opens not in _NOT_COUNTED
+        if counted and not self._admits(event, before, request, changes, session):
             changes.rows[entry.condition_id] = suppressed(before, row)
             decision = self._suppress(entry, request, changes, session)
         else:
             changes.rows[entry.condition_id] = row
-            _follow(changes, entry, event.draft, decision)
+            _follow(changes, entry, event.draft, decision, counted=counted)
         entry.decision = decision
         if decision.stored:
             changes.events.append((request, entry))
             if decision.alert is not None and decision.opens is None:
                 _count(changes, decision.alert, event, before, changes.rows[entry.condition_id])
 
-    def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
-        """Return whether the event may open its alert. It is counted once, even if it is decided again."""
-        if decision.opens is AlertState.RESOLVED:  # an outdated event alerts no one
-            return True
-        if entry.admitted is None:
-            entry.admitted = self._alert_rate_limit.admits(
-                entry.key, entry.built.event.created_at, request.rules.alerts_per_minute
-            )
-        return entry.admitted
+    def _admits(
+        self, event: Event, before: Condition, request: WriteRequest, changes: _Changes, session: Session
+    ) -> bool:
+        """Return whether the event may open its alert, and count that. One that supersedes an open alert always may."""
+        if changes.rate_limit is None:
+            changes.rate_limit = self._rate_limit.copy()
+        return changes.rate_limit.admits(
+            event.webhook_id,
+            event.created_at,
+            request.rules.alerts_per_minute,
+            lambda minute: self._alerts.count_in_minute(event.webhook_id, minute, session),
+            always=before.is_open,
+        )
 
     def _suppress(self, entry: PendingEvent, request: WriteRequest, changes: _Changes, session: Session) -> Decision:
         """Tie the event to its webhook's suppressing alert and open that if needed; see `alert_rate_limit.py`."""
@@ -300,11 +308,13 @@ class Committer:
         if suppressing_id not in changes.rows:
             first = replace(entry, key=suppressing_key(entry.key), condition_id=suppressing_id)
             self._read({suppressing_id: first}, changes, session)
-        draft = suppressing_alert(request.rules.alerts_per_minute)
-        row, decision = decide(changes.rows[suppressing_id], draft, event.created_at, request.rules)
+        limit = request.rules.alerts_per_minute
+        draft = suppressing_alert(limit)
+        row, decision = suppress(changes.rows[suppressing_id], draft, event.created_at)
         changes.rows[suppressing_id] = row
         changes.touched[suppressing_id] = None
-        _follow(changes, replace(entry, condition_id=suppressing_id), draft, decision)
+        report = RateReport(minute_of(event.created_at) + MINUTE, limit)
+        _follow(changes, replace(entry, condition_id=suppressing_id), draft, decision, rate_report=report)
         return Decision(event.draft.event_type, decision.alert, opens=decision.opens)
 
     def _read(self, first: Mapping[str, PendingEvent], changes: _Changes, session: Session) -> None:
@@ -350,10 +360,18 @@ class Committer:
             changes.rows[condition_id] = changes.rows[condition_id]._replace(severity=severity, resources=resources)
 
 
-def _follow(changes: _Changes, entry: PendingEvent, draft: EventDraft, decision: Decision) -> None:
+def _follow(
+    changes: _Changes,
+    entry: PendingEvent,
+    draft: EventDraft,
+    decision: Decision,
+    *,
+    counted: bool = False,
+    rate_report: RateReport | None = None,
+) -> None:
     """Add the alerts that a decision opens and ends."""
     if decision.opens is not None:
-        changes.opened.append(_new_alert(entry, draft, decision))
+        changes.opened.append(_new_alert(entry, draft, decision, counted, rate_report))
     if decision.resolution is not None:
         changes.resolutions.append(decision.resolution)
 
@@ -372,7 +390,9 @@ def _count(changes: _Changes, alert: AlertReference, event: Event, before: Condi
         activity.resources = after.resources
 
 
-def _new_alert(entry: PendingEvent, draft: EventDraft, decision: Decision) -> Alert:
+def _new_alert(
+    entry: PendingEvent, draft: EventDraft, decision: Decision, counted: bool, rate_report: RateReport | None
+) -> Alert:
     event = entry.built.event
     if decision.alert is None or decision.opens is None:
         raise AssertionError("an alert needs an id before it is opened")
@@ -398,6 +418,8 @@ def _new_alert(entry: PendingEvent, draft: EventDraft, decision: Decision) -> Al
         domain_id=event.domain_id,
         created_at=event.created_at,
         resolved_at=at if decision.opens is AlertState.RESOLVED else None,
+        counted=counted,
+        rate_report=rate_report,
     )
 
 

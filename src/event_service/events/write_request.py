@@ -22,7 +22,6 @@ class PendingEvent:
     Attributes:
         has_past: upstream may have stored events of its condition.
         decision: about its alert, by the last attempt to write the batch.
-        admitted: the alert rate limit lets it open an alert; None if it was not asked. See `alert_rate_limit.py`.
     """
 
     built: EncodedEvent
@@ -31,7 +30,6 @@ class PendingEvent:
     has_past: bool = True
     object_id: str = field(default_factory=new_object_id)
     decision: Decision | None = None
-    admitted: bool | None = None
 
     def rename(self, event_id: str) -> None:
         """Give the event another id."""

@@ -122,12 +122,26 @@ class PastEvent(NamedTuple):
     occurred_at: datetime | None
 
 
+class RateReport(NamedTuple):
+    """The report that is due on the suppressed alerts of one minute: see `events/alert_rate_limit.py`.
+
+    Attributes:
+        due_at: end of the minute, aware UTC.
+        limit: alerts that the webhook might open in it.
+    """
+
+    due_at: datetime
+    limit: int
+
+
 class Alert(NamedTuple):
     """A new alert. The field names are upstream's.
 
     Attributes:
         condition_id: its condition; "" for one that a person has created.
         triggered_by: webhook_id, or the person's user id.
+        counted: by the alert rate limit of its webhook.
+        rate_report: what is to be reported of the suppressed alerts that it stands for; None for any other alert.
     """
 
     reference: AlertReference
@@ -151,6 +165,8 @@ class Alert(NamedTuple):
     created_at: datetime
     resolved_at: datetime | None = None
     assignee: str = ""
+    counted: bool = False
+    rate_report: RateReport | None = None
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Alerts as documents of the `alert` collection: upstream's fields, and the condition and events of the alert."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from event_service.model.condition import Alert
@@ -15,6 +16,13 @@ FIRST_EVENT_AT = "first_event_at"
 
 LAST_EVENT_AT = "last_event_at"
 ALERT_NUMBER = "alert_number"
+RATE_MINUTE = "rate_minute"
+"""Webhook and minute, of alerts that an alert rate limit counts; other alerts lack it."""
+
+RATE_REPORT = "rate_report"
+"""What is to be reported of the suppressed alerts that it stands for, null once that is done; others lack it."""
+
+RATE_REPORT_DUE_AT = f"{RATE_REPORT}.due_at"
 
 _RESOURCE_FIELDS = ("resource_id", "resource_type", "name")
 
@@ -53,7 +61,16 @@ def alert_document(alert: Alert, number: int) -> Document:
     }
     if not alert.condition_id:
         document |= {EVENT_COUNT: 0, FIRST_EVENT_AT: None, LAST_EVENT_AT: None}
+    if alert.counted:
+        document[RATE_MINUTE] = rate_minute_of(alert.webhook_id, opened_at)
+    if alert.rate_report is not None:
+        document[RATE_REPORT] = alert.rate_report._asdict()
     return document
+
+
+def rate_minute_of(webhook_id: str, moment: datetime) -> str:
+    """Return the RATE_MINUTE of alerts that the webhook opens in that minute."""
+    return f"{webhook_id} {moment:%Y-%m-%dT%H:%M}"
 
 
 def resource_documents(names: Sequence[str]) -> list[Document]:

@@ -11,6 +11,7 @@ from event_service.model.condition import (
     AlertActivity,
     AlertReference,
     AlertState,
+    RateReport,
     Resolution,
 )
 from event_service.model.scope import Scope
@@ -18,7 +19,10 @@ from event_service.store.alert_documents import (
     CONDITION_ID,
     EVENT_COUNT,
     LAST_EVENT_AT,
+    RATE_MINUTE,
+    RATE_REPORT,
     alert_document,
+    rate_minute_of,
     resource_documents,
     resource_names,
 )
@@ -39,6 +43,7 @@ class StoredAlert(NamedTuple):
     Attributes:
         condition_id: "" for an alert without condition; None if unknown, as of earlier versions and of upstream.
         last_event_at: when its newest event was received; None if unknown, or without events.
+        rate_report: not stored yet; None for none.
     """
 
     reference: AlertReference
@@ -46,6 +51,8 @@ class StoredAlert(NamedTuple):
     condition_id: str | None
     created_at: datetime | None
     last_event_at: datetime | None
+    event_count: int = 0
+    rate_report: RateReport | None = None
 
 
 class AlertStore:
@@ -91,6 +98,16 @@ class AlertStore:
         rows = self._alerts.find(matching, fields, max_time_ms=self._timeout_ms, session=session)
         return {row["alert_id"]: (str(row.get("severity") or ""), _names(row.get("resources"))) for row in rows}
 
+    def count_in_minute(self, webhook_id: str, minute: datetime, session: Session | None = None) -> int:
+        """Return how many alerts that a webhook opened in a minute its alert rate limit counts.
+
+        Args:
+            minute: its start, aware UTC.
+        """
+        # No other condition: with more, the planner may prefer an index of all alerts of the domain.
+        matching = {RATE_MINUTE: rate_minute_of(webhook_id, minute)}
+        return self._alerts.count_documents(matching, maxTimeMS=self._timeout_ms, session=session)
+
     def insert(self, alert: Alert) -> None:
         """Store an alert that belongs to no batch.
 
@@ -114,6 +131,8 @@ class AlertStore:
             condition_id=row.get(CONDITION_ID),
             created_at=_date(row.get("created_at")),
             last_event_at=_date(row.get(LAST_EVENT_AT)),
+            event_count=row.get(EVENT_COUNT, 0),
+            rate_report=RateReport(**report) if (report := row.get(RATE_REPORT)) else None,
         )
 
     def update(

@@ -18,6 +18,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from event_service.concurrency.background_task import BackgroundTask, Stopping
 from event_service.errors import EventServiceError
 from event_service.store import schema
+from event_service.store.alert_documents import RATE_MINUTE, RATE_REPORT_DUE_AT
 from event_service.store.client import Database
 from event_service.store.documents import EXPIRE_AT
 from event_service.store.driver_errors import database_errors
@@ -87,6 +88,8 @@ _INDEXES = (
     ),
     Index(ALERT, (*_ascending("domain_id"), *_NEWEST_FIRST), "lists of alerts"),
     Index(ALERT, _ascending("domain_id", "updated_at", "_id"), "changed alerts, for Watch"),
+    Index(ALERT, _ascending(RATE_MINUTE), "alerts that an alert rate limit counts", sparse=True),
+    Index(ALERT, _ascending(RATE_REPORT_DUE_AT), "alert rate reports that are due", sparse=True),
     Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.

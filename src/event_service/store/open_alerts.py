@@ -1,15 +1,16 @@
 """Queries over the open alerts of all tenants, for upkeep and metrics; no caller sees their results."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from event_service.model.condition import OPEN_STATES
 from event_service.model.event import Severity
+from event_service.model.retention import OPTION
 from event_service.model.scope import Scope
 from event_service.model.webhook import AUTO_RESOLVE, LONGEST_AUTO_RESOLVE_HOURS
 from event_service.store import indexes
-from event_service.store.alert_documents import LAST_EVENT_AT
+from event_service.store.alert_documents import LAST_EVENT_AT, RATE_REPORT_DUE_AT
 from event_service.store.client import Database
 from event_service.store.compile import compile_scope
 from event_service.store.driver_errors import database_errors
@@ -42,6 +43,21 @@ class StaleAlert(NamedTuple):
     scope: Scope
     alert_id: str
     before: datetime
+
+
+class DueReport(NamedTuple):
+    """An alert that stands for suppressed ones, whose minute has ended.
+
+    Attributes:
+        options: those of its webhook that are about retention.
+    """
+
+    scope: Scope
+    alert_id: str
+    workspace_id: str
+    project_id: str
+    webhook_id: str
+    options: Mapping[str, Any]
 
 
 class OpenAlerts:
@@ -88,6 +104,41 @@ class OpenAlerts:
                 found = self._alerts.find(matching, {"alert_id": True}, limit=_MOST, max_time_ms=self._timeout_ms)
                 for row in list(found):
                     yield StaleAlert(scope, row["alert_id"], before)
+
+    def due_reports(self, now: datetime) -> list[DueReport]:
+        """Return the alerts whose alert rate report is due, at most 1000.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        names = ("alert_id", "workspace_id", "project_id", "webhook_id")
+        fields = {"webhook_id": True, f"plugin_info.options.{OPTION}": True}
+        with database_errors():
+            rows = list(
+                self._alerts.find(
+                    {RATE_REPORT_DUE_AT: {"$lte": now}},
+                    dict.fromkeys((*names, "domain_id"), True),
+                    limit=_MOST,
+                    max_time_ms=self._timeout_ms,
+                )
+            )
+            owners = {"webhook_id": {"$in": [row["webhook_id"] for row in rows]}}
+            webhooks = self._webhooks.find(owners, fields, max_time_ms=self._timeout_ms) if rows else ()
+            options = {webhook["webhook_id"]: _options(webhook) for webhook in webhooks}
+        return [
+            DueReport(
+                Scope(row["domain_id"], row["workspace_id"]),
+                options=options.get(row["webhook_id"], {}),
+                **{name: row[name] for name in names},
+            )
+            for row in rows
+        ]
+
+
+def _options(webhook: Mapping[str, Any]) -> Mapping[str, Any]:
+    plugin = webhook.get("plugin_info")  # a document of upstream may hold anything
+    options = plugin.get("options") if isinstance(plugin, Mapping) else None
+    return options if isinstance(options, Mapping) else {}
 
 
 def _count(row: dict[str, Any]) -> OpenCount:

@@ -1,20 +1,24 @@
 """The limit of alerts that a webhook may open in a minute."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from threading import Thread
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from event_service.events.alert_rate_limit import (
     SUPPRESSING_KEY,
     AlertRateLimit,
+    minute_of,
     report_of,
+    suppress,
     suppressed,
+    suppressing_alert,
     suppressing_condition_id,
     suppressing_key,
 )
-from event_service.model.condition import AlertReference, Condition, ConditionKey
+from event_service.model.condition import AlertReference, AlertState, Condition, ConditionKey, RateReport
 from event_service.model.event import EventType
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -28,66 +32,91 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
+def stored(number: int = 0) -> Callable[[datetime], int]:
+    """Return a database with that many alerts in every minute."""
+    return lambda _: number
+
+
 def test_alerts_within_the_limit_are_opened() -> None:
-    alert_rate_limit = AlertRateLimit()
-    assert [alert_rate_limit.admits(key(), at(second), 3) for second in range(5)] == [True, True, True, False, False]
-    assert alert_rate_limit.admits(key("webhook-2"), at(5), 3), "each webhook has its own"
-    assert alert_rate_limit.admits(key(), at(60), 3), "each minute is a new one"
-
-
-def test_suppressed_alerts_are_taken_once_after_the_minute() -> None:
-    alert_rate_limit = AlertRateLimit()
-    for second in (10, 20, 30):
-        alert_rate_limit.admits(key(), at(second), 1)
-    assert alert_rate_limit.take_ended(at(59.999)) == []
-    (minute,) = alert_rate_limit.take_ended(at(60))
-    assert (minute.key, minute.begins, minute.ends) == (key(event_key=SUPPRESSING_KEY), NOON, at(60))
-    assert (minute.opened, minute.suppressed, minute.limit) == (1, 2, 1)
-    assert alert_rate_limit.take_ended(at(600)) == []
-
-
-def test_minutes_without_suppressed_alerts_are_dropped() -> None:
-    alert_rate_limit = AlertRateLimit()
-    alert_rate_limit.admits(key(), at(0), 1)
-    assert alert_rate_limit.take_ended(at(60)) == []
-    assert alert_rate_limit._current == {}, "and not remembered"
-
-
-def test_ended_minutes_are_kept_until_they_are_taken() -> None:
-    alert_rate_limit = AlertRateLimit()
-    for second in (0, 1, 60, 61, 120):
-        alert_rate_limit.admits(key(), at(second), 1)
-    assert [(minute.begins, minute.suppressed) for minute in alert_rate_limit.take_ended(at(121))] == [
-        (NOON, 1),
-        (at(60), 1),
-    ]
+    limit = AlertRateLimit()
+    admitted = [limit.admits("webhook-1", at(second), 3, stored()) for second in range(5)]
+    assert admitted == [True, True, True, False, False]
+    assert limit.admits("webhook-2", at(5), 3, stored()), "each webhook has its own"
+    assert limit.admits("webhook-1", at(60), 3, stored()), "each minute is a new one"
 
 
 def test_late_events_count_in_the_current_minute() -> None:
-    alert_rate_limit = AlertRateLimit()
-    assert alert_rate_limit.admits(key(), at(60), 1)
-    assert not alert_rate_limit.admits(key(), at(59), 1)
+    limit = AlertRateLimit()
+    assert limit.admits("webhook-1", at(60), 1, stored())
+    assert not limit.admits("webhook-1", at(59), 1, stored())
 
 
-def test_take_ended_without_a_time_takes_all_minutes() -> None:
-    alert_rate_limit = AlertRateLimit()
-    for _ in range(2):
-        alert_rate_limit.admits(key(), at(0), 1)
-    assert [minute.suppressed for minute in alert_rate_limit.take_ended()] == [1]
+def test_clock_that_is_set_back_begins_a_new_minute() -> None:
+    limit = AlertRateLimit()
+    assert limit.admits("webhook-1", at(7200), 1, stored())
+    assert limit.admits("webhook-1", at(0), 1, stored())
+    assert not limit.admits("webhook-1", at(1), 1, stored())
 
 
-def test_report_counts_suppressed_alerts_and_is_a_recovery() -> None:
-    alert_rate_limit = AlertRateLimit()
+def test_attempts_that_fail_count_nothing() -> None:
+    limit = AlertRateLimit()
     for _ in range(3):
-        alert_rate_limit.admits(key(), at(0), 2)
-    draft = report_of(*alert_rate_limit.take_ended())
-    assert (draft.event_type, draft.event_key, draft.occurred_at) == (EventType.RECOVERY, SUPPRESSING_KEY, at(60))
-    assert draft.title == "1 event beyond 2 new alerts within a minute"
-    assert draft.additional_info == {"alerts_opened": 2, "events_folded": 1, "limit": 2}
-    assert draft.always_store
-    for _ in range(5):
-        alert_rate_limit.admits(key(), at(0), 2)
-    assert report_of(*alert_rate_limit.take_ended()).title.startswith("3 events beyond 2")
+        assert [limit.copy().admits("webhook-1", at(0), 1, stored()) for _ in range(2)] == [True, True]
+    kept = limit.copy()
+    assert kept.admits("webhook-1", at(0), 1, stored())
+    assert not kept.copy().admits("webhook-1", at(0), 1, stored())
+
+
+def test_alerts_of_other_replicas_count() -> None:
+    limit = AlertRateLimit()
+    assert [limit.admits("webhook-1", at(0), 8, stored(5)) for _ in range(6)] == [True] * 3 + [False] * 3
+
+
+def test_alert_that_supersedes_is_opened_and_counts() -> None:
+    limit = AlertRateLimit()
+    assert [limit.admits("webhook-1", at(0), 1, stored(), always=True) for _ in range(2)] == [True, True]
+    assert not limit.admits("webhook-1", at(0), 1, stored())
+
+
+@pytest.mark.parametrize(("most", "free"), [(1, 0), (3, 0), (4, 1), (7, 1), (8, 2), (100, 25)])
+def test_database_is_asked_beyond_a_quarter_once_per_attempt(most: int, free: int) -> None:
+    asked = []
+
+    def count(minute: datetime) -> int:
+        asked.append(minute)
+        return 0
+
+    limit = AlertRateLimit()
+    for number in range(most + 9):
+        limit.admits("webhook-1", at(1), most, count)
+        assert len(asked) == (number >= free)
+    assert set(asked) == {NOON}
+    limit.copy().admits("webhook-1", at(1), most, count)
+    assert len(asked) == 1, "over the limit there is nothing to ask"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.integers(0, 180)), max_size=300), st.integers(1, 9)
+)
+def test_four_replicas_that_write_in_turn_keep_the_limit_together(
+    arrivals: list[tuple[int, str, int]], most: int
+) -> None:
+    replicas = [AlertRateLimit() for _ in range(4)]
+    opened: dict[tuple[str, datetime], int] = {}
+    refused = set()
+    for replica, webhook_id, second in sorted(arrivals, key=lambda arrival: arrival[2]):
+        replicas[replica] = limit = replicas[replica].copy()
+        minute = (webhook_id, minute_of(at(second)))
+
+        def count(begins: datetime, webhook_id: str = webhook_id) -> int:
+            return opened.get((webhook_id, begins), 0)
+
+        if limit.admits(webhook_id, at(second), most, count):
+            opened[minute] = opened.get(minute, 0) + 1
+        else:
+            refused.add(minute)
+    assert all(number <= most for number in opened.values())
+    assert all(opened[minute] == most for minute in refused), "none is refused below the limit"
 
 
 def test_suppressed_condition_has_seen_its_event_and_has_no_alert() -> None:
@@ -103,32 +132,27 @@ def test_suppressing_alert_has_its_own_condition() -> None:
     assert suppressing_condition_id(key("webhook-1")) != suppressing_condition_id(key("webhook-2"))
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 300)), max_size=200), st.integers(1, 5))
-def test_limit_is_never_exceeded_and_every_refusal_reported(arrivals: list[tuple[str, int]], limit: int) -> None:
-    alert_rate_limit = AlertRateLimit()
-    admitted: dict[tuple[str, int], int] = {}
-    refused = reported = 0
-    for webhook_id, second in sorted(arrivals, key=lambda arrival: arrival[1]):
-        if alert_rate_limit.admits(key(webhook_id), at(second), limit):
-            admitted[webhook_id, second // 60] = admitted.get((webhook_id, second // 60), 0) + 1
-        else:
-            refused += 1
-        reported += sum(minute.suppressed for minute in alert_rate_limit.take_ended(at(second)))
-    assert max(admitted.values(), default=0) <= limit
-    assert reported + sum(minute.suppressed for minute in alert_rate_limit.take_ended()) == refused
+def test_each_minute_has_one_suppressing_alert() -> None:
+    row = Condition("c", "webhook-1", SUPPRESSING_KEY)
+    opened = []
+    for second in (10, 59, 60, 59, 61):
+        row, decision = suppress(row, suppressing_alert(3), at(second))
+        opened.append(decision.opens)
+    assert opened == [AlertState.TRIGGERED, None, AlertState.TRIGGERED, None, None]
 
 
-def test_counters_are_shared_by_threads() -> None:
-    alert_rate_limit = AlertRateLimit()
-    admitted: list[bool] = []
+def test_event_after_the_report_of_its_minute_opens_another_alert() -> None:
+    row, _ = suppress(Condition("c", "webhook-1", SUPPRESSING_KEY), suppressing_alert(3), at(10))
+    reported = row._replace(is_open=False, newest_recovery_at=at(60))
+    row, late = suppress(reported, suppressing_alert(3), at(59))
+    assert late.opens is AlertState.TRIGGERED
+    _, later = suppress(row, suppressing_alert(3), at(59))
+    assert (later.opens, later.alert) == (None, late.alert)
 
-    def count() -> None:
-        admitted.extend(alert_rate_limit.admits(key(), at(0), 500) for _ in range(1000))
 
-    threads = [Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(admitted) == 500
-    assert alert_rate_limit.take_ended()[0].suppressed == 3500
+def test_report_counts_suppressed_events_and_is_a_recovery() -> None:
+    draft = report_of(RateReport(at(60), 2), 2, 1)
+    assert (draft.event_type, draft.event_key, draft.occurred_at) == (EventType.RECOVERY, SUPPRESSING_KEY, at(60))
+    assert draft.title == "1 event beyond 2 new alerts within a minute"
+    assert draft.additional_info == {"alerts_opened": 2, "events_folded": 1, "limit": 2}
+    assert report_of(RateReport(at(60), 2), 2, 3).title.startswith("3 events beyond 2")
