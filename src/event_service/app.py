@@ -36,7 +36,8 @@ from event_service.identity.authenticator import make_authenticator
 from event_service.model.retention import Retention
 from event_service.normalize import delivery_hooks
 from event_service.normalize.remote_plugin import RemotePlugins
-from event_service.rpc.server import GrpcServer, PortTaken
+from event_service.rpc.address import PortTaken
+from event_service.rpc.server import GrpcServer
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alerts import AlertStore

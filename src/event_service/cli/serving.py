@@ -18,7 +18,7 @@ from event_service.cli.output import print_fields, say
 from event_service.cli.quickstart import lines_for, lines_without_key
 from event_service.errors import EventServiceError
 from event_service.identity.key_set import KeySetError
-from event_service.rpc.server import PortTaken
+from event_service.rpc.address import PortTaken
 from event_service.settings import Settings
 from event_service.store.client import DatabaseSettingsError
 from event_service.store.embedded.database import EmbeddedDatabaseError
