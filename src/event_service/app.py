@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
 from event_service.concurrency.group_commit import GroupCommit
@@ -58,11 +59,13 @@ from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.otlp_metrics import start_metrics
+from event_service.telemetry.siblings import Siblings
 from event_service.telemetry.tracing import Tracing, start_tracing, stop_within
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rate_limit import WebhookRateLimit
+from event_service.worker import Worker
 
 DATABASE_SECONDS = 30.0
 
@@ -93,10 +96,15 @@ class _ThreadPools:
 
 
 class App:
-    """One service. A process may hold several."""
+    """One service. A process may hold several.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        worker: this process, if it is one of several that serve the same ports.
+    """
+
+    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
         self._settings = settings
+        self._worker = worker
         self._parts = contextlib.AsyncExitStack()
         self._addresses: Addresses | None = None
         self._http: HttpServer | None = None
@@ -135,6 +143,7 @@ class App:
         settings = self._settings
         metrics = Metrics(version("event-service"))
         tracing = self._start_telemetry(metrics, parts)
+        await self._join_siblings(metrics, parts)
         authenticator = make_authenticator(settings)
         encryptor = Encryptor.from_settings(settings)
 
@@ -207,7 +216,12 @@ class App:
             clock=clock,
         )
         grpc_server = GrpcServer(
-            settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
+            settings,
+            services,
+            authenticator,
+            observe=metrics.rpc,
+            span=tracing.rpc if tracing else None,
+            reuse_port=self._worker is not None,
         )
         register_gauges(metrics, writer, threads.reads, grpc_server, lambda: clock.skew)
         application = web_application(
@@ -226,7 +240,9 @@ class App:
             clock=clock,
             clock_skew=lambda: clock.skew,
         )
-        self._http = http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
+        self._http = http_server = HttpServer(
+            application, settings.http_address, tls=http_tls(settings), reuse_port=self._worker is not None
+        )
         health_check = HealthCheck(
             database,
             clock,
@@ -254,6 +270,14 @@ class App:
                 parts.push_async_callback(self._export_last, part.stop)
         return tracing
 
+    async def _join_siblings(self, metrics: Metrics, parts: contextlib.AsyncExitStack) -> None:
+        if self._worker is None:
+            return
+        siblings = Siblings(Path(self._worker.directory), self._worker.number, metrics.collect)
+        await siblings.start()
+        parts.push_async_callback(siblings.stop)
+        metrics.join(siblings)
+
     async def _export_last(self, stop: Callable[[], None]) -> None:
         longest, shortest = _TELEMETRY_SECONDS
         await stop_within(max(min(self._left(), longest), shortest), stop)
@@ -261,9 +285,12 @@ class App:
     async def _connect(
         self, tracing: Tracing | None, clock: DatabaseClock, parts: contextlib.AsyncExitStack
     ) -> client.Database:
-        """Connect to the database of the settings, or start the embedded one; check it and create its indexes."""
+        """Connect to the database of the settings, or to the embedded one; check it and create its indexes."""
         configured_uri = self._settings.mongodb_uri.get_secret_value()
-        uri = configured_uri or await self._start_embedded(parts)
+        if configured_uri or self._worker is None:
+            uri = configured_uri or await self._start_embedded(parts)
+        else:
+            uri = self._worker.mongodb_uri
         database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
@@ -305,9 +332,9 @@ class App:
         return _http_url(self._settings, self._http)
 
 
-def build(settings: Settings) -> App:
+def build(settings: Settings, worker: Worker | None = None) -> App:
     """Return a service with these settings, not started yet."""
-    return App(settings)
+    return App(settings, worker)
 
 
 def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) -> _ThreadPools:
