@@ -12,19 +12,30 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from event_service.assembly import grpc_services, http_tls, measured, register_gauges, web_application
+from event_service.alerts.changes import AlertChanges
+from event_service.alerts.manager import AlertManager
+from event_service.alerts.upkeep import AlertUpkeep
+from event_service.alerts.watch import AlertWatcher
+from event_service.assembly import (
+    grpc_services,
+    http_tls,
+    measured,
+    on_resolved,
+    register_gauges,
+    web_application,
+)
 from event_service.concurrency.group_commit import GroupCommit
 from event_service.concurrency.thread_pool import ThreadPool
 from event_service.errors import Unavailable
 from event_service.events.alert_rate_limit import AlertRateLimit
 from event_service.events.alert_rate_report import AlertRateReports
 from event_service.events.alert_rules import AlertRules
-from event_service.events.committer import Committer
+from event_service.events.committer import Committer, OnResolved
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
@@ -41,6 +52,7 @@ from event_service.rpc.address import PortTaken
 from event_service.rpc.server import GrpcServer
 from event_service.settings import Settings
 from event_service.store import client
+from event_service.store.alert_reader import AlertReader
 from event_service.store.alerts import AlertStore
 from event_service.store.change_stream import ChangeStream
 from event_service.store.command_spans import CommandSpans
@@ -54,6 +66,9 @@ from event_service.store.export_reader import ExportReader
 from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
+from event_service.store.maintenance import alert_fields
+from event_service.store.open_alerts import OpenAlerts
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.requirements.check import check_database, missing_right
 from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
@@ -150,14 +165,17 @@ class App:
         clock = DatabaseClock()
         database = await self._connect(tracing, clock, parts)
         timeout_ms = settings.query_timeout_ms
+        parts.callback(alert_fields.complete_in_background(database, timeout_ms).stop)
         threads = _start_thread_pools(settings, parts)
 
-        reader = EventReader(database["event"], list_limit=settings.list_limit, max_time_ms=timeout_ms, clock=clock)
+        limit = ReplyLimit(settings.list_limit, settings.max_reply_bytes)
+        reader = EventReader(database["event"], limit=limit, max_time_ms=timeout_ms, clock=clock)
         parts.callback(reader.close)
+        alert_reader = AlertReader(database, limit=limit, max_time_ms=timeout_ms)
         alert_rate_limit = AlertRateLimit()
-        committer = _committer(database, timeout_ms, clock, alert_rate_limit)
+        committer = _committer(database, timeout_ms, clock, alert_rate_limit, on_resolved(metrics))
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
-            measured(traced_commit(tracing, committer), reader, metrics),
+            measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
             count_of=lambda item: len(item.entries),
             queue_items=settings.write_queue,
@@ -171,12 +189,13 @@ class App:
         remote = _remote_plugins(settings, threads.large)
         parts.push_async_callback(remote.close)
         webhooks = WebhookManager(
-            store=WebhookStore(database, timeout_ms, list_limit=settings.list_limit, clock=clock),
+            store=WebhookStore(database, timeout_ms, limit=limit, clock=clock),
             threads=threads.webhooks,
             encryptor=encryptor,
             plugins=Plugins(settings.plugin_endpoints, remote),
             base_url=self._base_url,
             clock=clock,
+            run_in_thread=threads.large.run,
         )
         webhooks.start()
         parts.push_async_callback(lambda: _at_most(self._left(), webhooks.close()))
@@ -198,21 +217,39 @@ class App:
         reports = AlertRateReports(alert_rate_limit, webhooks=webhooks, events=events, clock=clock)
         reports.start()
         parts.push_async_callback(lambda: _at_most(self._left(), reports.close()))
-        # A lambda, since the health check is made after the gRPC server whose status it sets.
-        watcher = Watcher(
-            events,
-            partial(ChangeStream, database["event"]),
-            clock=clock,
-            confirmed_at=lambda: health_check.confirmed_at,
+
+        def confirmed_at() -> datetime:
+            return health_check.confirmed_at  # made after the gRPC server, whose status it sets
+
+        watcher = Watcher(events, partial(ChangeStream, database["event"]), clock=clock, confirmed_at=confirmed_at)
+        alert_store = AlertStore(database, timeout_ms)
+        changes = AlertChanges(
+            transaction=partial(transaction, database),
+            alerts=alert_store,
+            conditions=ConditionStore(database, timeout_ms),
+            events=EventWriter(database, timeout_ms, clock),
+            on_resolved=on_resolved(metrics),
         )
+        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts, clock=clock)
+        parts.callback(upkeep.start().stop)
+        alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads, clock=clock)
 
         services = grpc_services(
             settings,
             events,
             webhooks,
+            alerts,
             parser,
-            exporter=Exporter(ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run),
+            exporter=Exporter(
+                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
+            ),
             watcher=watcher,
+            alert_watcher=AlertWatcher(
+                alerts,
+                partial(ChangeStream, database["alert"], operations=("insert", "update")),
+                clock=clock,
+                confirmed_at=confirmed_at,
+            ),
             clock=clock,
         )
         grpc_server = GrpcServer(
@@ -234,7 +271,7 @@ class App:
             metrics=metrics,
             tracing=tracing,
             watcher=watcher,
-            alerts=AlertStore(database, timeout_ms),
+            alerts=alert_store,
             threads=threads.reads,
             run_in_thread=threads.json.run,
             clock=clock,
@@ -353,7 +390,11 @@ def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) ->
 
 
 def _committer(
-    database: client.Database, timeout_ms: int, clock: DatabaseClock, alert_rate_limit: AlertRateLimit
+    database: client.Database,
+    timeout_ms: int,
+    clock: DatabaseClock,
+    alert_rate_limit: AlertRateLimit,
+    on_resolved: OnResolved,
 ) -> Committer:
     return Committer(
         transaction=partial(transaction, database),
@@ -362,6 +403,7 @@ def _committer(
         events=EventWriter(database, timeout_ms, clock),
         records=IdempotencyStore(database, timeout_ms),
         alert_rate_limit=alert_rate_limit,
+        on_resolved=on_resolved,
     )
 
 

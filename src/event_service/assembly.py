@@ -8,8 +8,11 @@ from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 
+from event_service.alerts.manager import AlertManager
+from event_service.alerts.watch import AlertWatcher
 from event_service.concurrency.group_commit import Commit, GroupCommit
 from event_service.concurrency.thread_pool import RunInThread, ThreadPool
+from event_service.events.committer import OnResolved
 from event_service.events.delivery import DeliveryParser
 from event_service.events.export import Exporter
 from event_service.events.manager import EventManager
@@ -21,9 +24,19 @@ from event_service.http.app import build_app
 from event_service.http.console import console_routes
 from event_service.http.metrics import metrics_route
 from event_service.identity.authenticator import Authenticator
-from event_service.model.condition import AlertState
+from event_service.model.condition import AlertState, Resolution
 from event_service.model.scope import Scope
-from event_service.rpc import event_servicer, events_servicer, ingest_servicer, webhook_servicer, webhooks_servicer
+from event_service.rpc import (
+    alert_servicer,
+    alerts_servicer,
+    event_servicer,
+    events_servicer,
+    ingest_servicer,
+    webhook_servicer,
+    webhooks_servicer,
+)
+from event_service.rpc.alert_servicer import AlertServicer
+from event_service.rpc.alerts_servicer import AlertsServicer
 from event_service.rpc.context import RpcContext
 from event_service.rpc.event_servicer import EventServicer
 from event_service.rpc.events_servicer import EventsServicer
@@ -32,6 +45,7 @@ from event_service.rpc.server import GrpcServer, Service
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
 from event_service.settings import Settings
+from event_service.store.alert_reader import AlertReader
 from event_service.store.alerts import AlertStore
 from event_service.store.event_reader import EventReader
 from event_service.telemetry.metrics import Metrics
@@ -45,10 +59,12 @@ def grpc_services(
     settings: Settings,
     events: EventManager,
     webhooks: WebhookManager,
+    alerts: AlertManager,
     deliveries: DeliveryParser,
     *,
     exporter: Exporter,
     watcher: Watcher,
+    alert_watcher: AlertWatcher,
     clock: Clock,
 ) -> list[Service]:
     """Return the services of both transports, each with the methods that authenticate by access key."""
@@ -63,8 +79,10 @@ def grpc_services(
     return [
         Service(event_servicer.DESCRIPTOR, EventServicer(events, decode, clock=clock), event_servicer.OPEN_METHODS),
         Service(ingest_servicer.DESCRIPTOR, IngestServicer(events, decode, clock=clock), ingest_servicer.OPEN_METHODS),
-        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter)),
-        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks)),
+        Service(events_servicer.DESCRIPTOR, EventsServicer(replayer, watcher, exporter, decode)),
+        Service(alert_servicer.DESCRIPTOR, AlertServicer(alerts, decode)),
+        Service(alerts_servicer.DESCRIPTOR, AlertsServicer(alerts, alert_watcher, decode, clock=clock)),
+        Service(webhook_servicer.DESCRIPTOR, WebhookServicer(webhooks, decode)),
         Service(
             webhooks_servicer.DESCRIPTOR,
             WebhooksServicer(webhooks, previewer),
@@ -74,9 +92,9 @@ def grpc_services(
 
 
 def measured(
-    committer: Commit[WriteRequest, CreateResult], reader: EventReader, metrics: Metrics
+    committer: Commit[WriteRequest, CreateResult], readers: Sequence[EventReader | AlertReader], metrics: Metrics
 ) -> Commit[WriteRequest, CreateResult]:
-    """Wrap the commit of the writer: invalidate the reader's caches, and record duration and failures."""
+    """Wrap the commit of the writer: invalidate the readers' caches, and record duration and failures."""
 
     def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
         started, failed = time.monotonic(), True
@@ -85,10 +103,22 @@ def measured(
             failed = False
         finally:
             metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
-        reader.changed()
+        for reader in readers:
+            reader.changed()
         return outcomes
 
     return commit
+
+
+def on_resolved(metrics: Metrics) -> OnResolved:
+    """Return the callback that records the ends of alerts."""
+
+    def record(resolution: Resolution) -> None:
+        if resolution.opened_at is not None:
+            seconds = (resolution.received_at - resolution.opened_at).total_seconds()
+            metrics.alert_resolved(resolution.reason, seconds)
+
+    return record
 
 
 def web_application(

@@ -20,6 +20,7 @@
     ├── Unavailable                the database is unavailable; send again after `retry_after` seconds
     ├── DeadlineExceeded           the caller's own deadline has passed
     ├── RequestTimeout             HTTP only: the body did not arrive in time
+    ├── Unimplemented              a method of SpaceONE's API that this service does not have
     ├── MethodNotAllowed           HTTP only: the address is right, the method is not
     ├── UnsupportedMediaType       HTTP only: the Content-Type is not JSON
     └── Internal                   a bug in the service
@@ -186,6 +187,10 @@ class DeadlineExceeded(EventServiceError):
 
 class RequestTimeout(EventServiceError):
     code, http_status, reason = "DEADLINE_EXCEEDED", 408, "ERROR_REQUEST_TIMEOUT"
+
+
+class Unimplemented(EventServiceError):
+    code, http_status, reason = "UNIMPLEMENTED", 501, "ERROR_UNIMPLEMENTED"
 
 
 class MethodNotAllowed(EventServiceError):

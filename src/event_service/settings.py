@@ -182,6 +182,12 @@ class Settings(BaseSettings):
     )
 
     list_limit: int = Field(1000, ge=1, description="Rows of a list request without a limit.")
+    max_reply_bytes: int = Field(
+        4 * 1024 * 1024,
+        ge=1024,
+        description="Largest reply, in bytes: a list without a limit ends there, a larger stat is RESOURCE_EXHAUSTED. "
+        "A list with a limit may have four times as much.",
+    )
     max_message_bytes: int = Field(
         16 * 1024 * 1024,
         ge=1024,

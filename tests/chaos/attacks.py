@@ -14,20 +14,24 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.http2 import frame, header_blocks, message_frame
+from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 
 MIB = 1024 * 1024
 LARGEST_MESSAGE = 16 * MIB
-CREATE = "/spaceone.api.monitoring.v1.Event/create"
+EVENT = "/spaceone.api.monitoring.v1.Event"
+CREATE, LIST = f"{EVENT}/create", f"{EVENT}/list"
 CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
-LIST = "/spaceone.api.monitoring.v1.Event/list"
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
@@ -52,11 +56,19 @@ class Target:
 
 Attack = Callable[[Target], None]
 ATTACKS: dict[str, Attack] = {}
-"""All but `noise`, which is no attack by itself."""
+"""All but `noise`, which is no attack by itself, and queries."""
+
+QUERIES: dict[str, Attack] = {}
+"""Those of a caller who may read."""
 
 
 def attack(function: Attack) -> Attack:
     ATTACKS[function.__name__] = function
+    return function
+
+
+def query_attack(function: Attack) -> Attack:
+    QUERIES[function.__name__] = function
     return function
 
 
@@ -202,6 +214,13 @@ def call(target: Target, body: bytes, path: str = CREATE, **metadata: str) -> st
         return status_of(Stream(connection).send(heads(target, path, **metadata)[0], body))
 
 
+def at_once(clients: int, work: Callable[[], None]) -> None:
+    """Run the same in that many threads."""
+    with ThreadPoolExecutor(clients) as threads:
+        for result in [threads.submit(work) for _ in range(clients)]:
+            result.result()
+
+
 def four_at_once(target: Target, ask: Callable[[], str]) -> None:
     """Ask in four threads, each without pause."""
 
@@ -209,9 +228,7 @@ def four_at_once(target: Target, ask: Callable[[], str]) -> None:
         while target.goes_on:
             target.answers[ask()] += 1
 
-    with ThreadPoolExecutor(4) as threads:
-        for result in [threads.submit(go_on) for _ in range(4)]:
-            result.result()
+    at_once(4, go_on)
 
 
 @attack
@@ -434,6 +451,50 @@ def plugin_answers(target: Target) -> None:
     four_at_once(target, lambda: call(target, body))
 
 
+def ask(target: Target, method: str, *queries: Mapping[str, Any]) -> None:
+    """Send these queries one after another without a pause."""
+    kind = {"list": event_pb2.EventQuery, "stat": event_pb2.EventStatQuery}[method]
+    bodies = [message_frame(json_format.ParseDict({"query": query}, kind()).SerializeToString()) for query in queries]
+    while target.goes_on:
+        for body in bodies:
+            target.answers[call(target, body, f"{EVENT}/{method}")] += 1
+
+
+ALL_RAW_DATA = {"aggregate": [{"project": {"fields": [{"k": "raw_data", "n": "r"}]}}]}
+ALL_IN_ONE_ROW = {"aggregate": [{"group": {"fields": [{"k": "raw_data", "n": "r", "o": "push"}]}}]}
+
+
+@query_attack
+def large_stat(target: Target) -> None:
+    """Statistics with the payloads of all events, as rows and as one row."""
+    ask(target, "stat", ALL_RAW_DATA, ALL_IN_ONE_ROW)
+
+
+@query_attack
+def three_large_stats(target: Target) -> None:
+    """The same from three clients."""
+    at_once(3, lambda: ask(target, "stat", ALL_RAW_DATA))
+
+
+def one_of(values: int) -> dict[str, Any]:
+    """A filter by that many values."""
+    keys = [f"a key that no event has, {number:060}" for number in range(values)]
+    return {"filter": [{"k": "event_key", "o": "in", "v": keys}]}
+
+
+@query_attack
+def large_filter(target: Target) -> None:
+    """Filters by more values than are allowed, in 9 MB, and by as many as are allowed."""
+    ask(target, "list", one_of(100_000), one_of(9_000))
+
+
+@query_attack
+def large_only(target: Target) -> None:
+    """Lists of more paths than are allowed, in 2 MB and below 1 MiB, and of as many as are allowed."""
+    paths = [f"raw_data.a path that no event has, {number}" for number in range(40_000)]
+    ask(target, "list", {"only": paths}, {"only": paths[:9_000]}, {"only": paths[:1_000], "page": {"limit": 1}})
+
+
 NOISE_RATE = 400  # deliveries a second
 
 
@@ -477,7 +538,7 @@ def main() -> None:
     name, seconds, grpc, http, *webhook = sys.argv[1:]
     addresses = [(host, int(port)) for host, _, port in (grpc.rpartition(":"), http.rpartition(":"))]
     target = Target(addresses[0], addresses[1], (webhook[0], webhook[1]), time.monotonic() + float(seconds))
-    (noise if name == "noise" else ATTACKS[name])(target)
+    (noise if name == "noise" else (ATTACKS | QUERIES)[name])(target)
     print(json.dumps(target.answers))
 
 

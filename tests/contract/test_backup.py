@@ -47,6 +47,7 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         [{"_id": f"{number:032x}", "version": 1, "resolutions": []} for number in range(7)]
     )
     database["alert"].insert_many([{"alert_id": f"alert-{number}", "state": "TRIGGERED"} for number in range(5)])
+    database["alert_counter"].insert_one({"_id": {"domain_id": "d-1", "workspace_id": "ws-1"}, "last": 5})
     database["idempotency_key"].insert_one(
         {"_id": "c", "planned": [[ObjectId(), "event-1"]], "expire_at": datetime.now(UTC)}
     )

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
+from event_service.alerts.changes import AlertChanges
+from event_service.alerts.transitions import AlertChange, acknowledge, expire, reopen, resolve
 from event_service.errors import AlreadyExists, TooLarge, Unavailable
 from event_service.events.alert_rules import AlertRules, condition_id_of
 from event_service.events.committer import Committer
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.write_request import CreateResult, IdempotencyRequest, PendingEvent, WriteRequest
-from event_service.model.condition import AlertState, ConditionKey
+from event_service.model.condition import AlertState, Condition, ConditionKey
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.model.scope import Scope
-from event_service.store.alerts import AlertStore
+from event_service.store.alerts import AlertStore, StoredAlert
 from event_service.store.client import Database
 from event_service.store.conditions import ConditionStore
 from event_service.store.event_writer import EventWriter
@@ -44,6 +46,12 @@ class Bench:
         self.events = EventWriter(database, 5000)
         self.records = IdempotencyStore(database, 5000)
         self.commit = self.committer()
+        self.changes = AlertChanges(
+            transaction=partial(transaction, database),
+            alerts=self.alerts,
+            conditions=self.conditions,
+            events=self.events,
+        )
 
     def committer(self, **replaced: Any) -> Committer:
         parts: dict[str, Any] = {
@@ -70,6 +78,15 @@ class Bench:
         request = IdempotencyRequest(key, digest, NOON + timedelta(days=1)) if key else None
         return WriteRequest([self.entry(*event) for event in events], RULES, request)
 
+    def change(self, alert_id: str, change: str, seconds: float = 0) -> AlertChange:
+        """Change an alert as one of CHANGES."""
+        now = NOON + timedelta(seconds=seconds)
+
+        def decide(stored: StoredAlert, condition: Condition | None) -> AlertChange:
+            return CHANGES[change](stored, condition, now)
+
+        return self.changes.change(Scope("domain"), alert_id, now, decide)
+
     def run(self, *items: WriteRequest) -> list[CreateResult | Exception]:
         return self.commit(items)
 
@@ -84,6 +101,13 @@ class Bench:
     def stored(self, key: str) -> list[dict[str, Any]]:
         return list(self.database["event"].find({"event_key": key}).sort("_id"))
 
+
+CHANGES: dict[str, Callable[[StoredAlert, Condition | None, datetime], AlertChange]] = {
+    "resolve": lambda stored, condition, now: resolve(stored.reference, stored.state, condition, now, "kim"),
+    "acknowledge": lambda stored, _condition, now: acknowledge(stored.state, now, "kim"),
+    "reopen": lambda stored, condition, now: reopen(stored.reference, stored.state, condition, now, "kim"),
+    "expire": lambda stored, condition, now: expire(stored.reference, stored.state, condition, now),
+}
 
 ALERT, RECOVERY, ERROR = EventType.ALERT, EventType.RECOVERY, EventType.ERROR
 
@@ -204,7 +228,7 @@ STEPS = [
     ("alerts", "open"),
     ("conditions", "save"),
     ("events", "insert"),
-    ("alerts", "close"),
+    ("alerts", "change"),
     ("records", "save"),
 ]
 

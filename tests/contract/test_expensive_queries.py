@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from event_service.errors import QueryError, QueryTimeout
+from event_service.errors import QueryTimeout, TooLarge
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
@@ -97,7 +97,7 @@ def test_timed_out_query_is_query_timeout(slow_database: Database, name: str) ->
 def test_too_many_distinct_values_name_the_alternatives(database: Database, reader: EventReader) -> None:
     for number in range(17):
         database["event"].insert_one({"domain_id": "d-1", "severity": "INFO", "title": f"{number} " + "x" * 1_000_000})
-    with pytest.raises(QueryError, match="narrow the filter, or group by the field and ask for a page") as caught:
+    with pytest.raises(TooLarge, match="narrow the filter, or group by the field and ask for a page") as caught:
         reader.stat(DOMAIN, parse_stat_query({"distinct": "title"}, EVENT_FIELDS))
     assert [violation.field for violation in caught.value.violations] == ["query.distinct"]
     grouped = {"aggregate": [{"group": {"keys": [{"k": "title", "n": "title"}]}}], "page": {"limit": 2}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from event_service.errors import InvalidArgument, QueryError
+from event_service.errors import InvalidArgument, QueryError, TooLarge
 from event_service.model.event import EventType, Severity
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
@@ -17,6 +17,7 @@ from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.event_reader import EventReader
+from event_service.store.reply_limit import ReplyLimit
 from event_service.wire.struct_encode import encode_struct
 from tests.contract.reading import DOMAIN, NOON, as_json, counted, ids, listed, reader, statistic, stored
 from tests.unit.query.hostile import LIST_QUERIES, STAT_QUERIES
@@ -135,14 +136,34 @@ def test_pages_and_their_total(database: Database, reader: EventReader) -> None:
 def test_page_is_cut_only_without_a_limit(database: Database) -> None:
     for _ in range(12):
         stored(database, raw_data={"text": "x" * 1000})
-    few = EventReader(database["event"], list_limit=10)
+    few = EventReader(database["event"], limit=ReplyLimit(rows=10))
     assert counted(few) == (10, 12, True)
     assert counted(few, page={"limit": 11}) == (11, 12, False)
-    small = EventReader(database["event"], max_reply_bytes=3000)
+    small = EventReader(database["event"], limit=ReplyLimit(size=3000))
     assert counted(small) == (2, 12, True)
-    assert counted(small, page={"limit": 12}) == (12, 12, False)
-    tiny = EventReader(database["event"], max_reply_bytes=10)
+    assert counted(small, page={"limit": 8}) == (8, 12, False)
+    tiny = EventReader(database["event"], limit=ReplyLimit(size=10))
     assert counted(tiny) == (1, 12, True)
+    assert counted(tiny, page={"limit": 1}) == (1, 12, False)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"only": ["raw_data"]},
+        {"only": ["raw_data", "resources"], "unwind": {"path": "resources"}},
+        {"only": ["raw_data", "title"], "add_fields": {"title": "t"}},
+    ],
+    ids=["whole", "only", "unwind", "add_fields"],
+)
+def test_page_that_is_too_large_for_its_limit_is_refused(database: Database, query: dict[str, Any]) -> None:
+    for _ in range(12):
+        stored(database, raw_data={"text": "x" * 1000}, resources=["r"])
+    small = EventReader(database["event"], limit=ReplyLimit(size=2000))
+    assert counted(small, **query, page={"limit": 3}) == (3, 12, False)
+    with pytest.raises(TooLarge, match=r"query\.page\.limit: the rows exceed 8000 bytes: ask for fewer"):
+        small.list(DOMAIN, parse_list_query({**query, "page": {"limit": 12}}, {}, EVENT_FIELDS))
 
 
 def test_writer_sees_its_own_writes_in_the_total(

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from event_service.errors import QueryError
+from event_service.errors import QueryError, TooLarge
 from event_service.model.event import Severity
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.event_reader import EventReader
+from event_service.store.reply_limit import ReplyLimit
 from tests.contract.reading import DOMAIN, NOON, reader, statistic, stored
 
 __all__ = ["reader"]
@@ -203,3 +204,32 @@ def test_keys_turned_into_values_are_unescaped(database: Database, reader: Event
     group = {"group": {"keys": [{"k": "x.k", "n": "key"}], "fields": [{"o": "count", "n": "c"}]}}
     keys = [row["key"] for row in statistic(reader, project, {"unwind": {"path": "x"}}, group)]
     assert sorted(keys) == sorted(payload)
+
+
+def test_reply_over_the_limit_is_refused(database: Database) -> None:
+    for number in range(30):
+        stored(database, title=f"{number} " + "x" * 1000)
+    small = EventReader(database["event"], limit=ReplyLimit(size=10_000))
+    by_title = {"group": {"keys": [{"k": "title", "n": "t"}], "fields": [{"n": "c", "o": "count"}]}}
+    pushed = {"group": {"fields": [{"k": "title", "n": "t", "o": "push"}]}}
+    for stages in ([by_title], [pushed], [{"sort": [{"key": "title"}]}]):
+        with pytest.raises(TooLarge, match=r"^query(\.page: the rows exceed|: a row exceeds) 10000 bytes"):
+            statistic(small, *stages)
+    with pytest.raises(TooLarge, match=r"query\.distinct: the values exceed 10000 bytes: narrow the filter"):
+        small.stat(DOMAIN, parse_stat_query({"distinct": "title"}, EVENT_FIELDS))
+    assert len(statistic(small, by_title, page={"limit": 8, "start": 20})) == 8
+    assert len(statistic(small, by_title, {"limit": 8})) == 8
+    small.close()
+
+
+def test_row_over_16_mib_is_refused(database: Database, reader: EventReader, database_kind: str) -> None:
+    """MongoDB 6.0.5 closes the connection instead of answering."""
+    if database_kind == "mongomock":
+        pytest.skip("mongomock: no $bsonSize")
+    for number in range(17):
+        database["event"].insert_one({"domain_id": "d-1", "title": f"{number} " + "x" * 1_000_000})
+    pushed = {"group": {"fields": [{"k": "title", "n": "t", "o": "push"}]}}
+    copied = {"project": {"fields": [{"k": "title", "n": f"t{number}"} for number in range(17)]}}
+    for stages in ([pushed], [copied], [{"limit": 15}, pushed]):
+        with pytest.raises(TooLarge, match=r"^query"):
+            statistic(reader, *stages)

@@ -44,6 +44,7 @@ from event_service.store import indexes
 from event_service.store.client import Database, close, connect
 from event_service.store.event_reader import EventReader, Page, SharedEventReader
 from event_service.store.export_reader import ExportReader
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
@@ -168,8 +169,10 @@ class Events:
     async def list(self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str]) -> Page:
         return await self._reader.list(scope, parse_list_query(query, equals, EVENT_FIELDS))
 
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS))
+    async def encoded_stat(
+        self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], bytes]
+    ) -> bytes:
+        return await self._reader.stat(scope, parse_stat_query(query, EVENT_FIELDS), encode)
 
 
 @dataclass(frozen=True)
@@ -286,10 +289,10 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
     readers: list[EventReader] = []
 
     def side(database: Database) -> Side:
-        reader = EventReader(database["event"], list_limit=20)
+        reader = EventReader(database["event"], limit=ReplyLimit(rows=20))
         readers.append(reader)
         webhooks = WebhookManager(
-            store=WebhookStore(database, 5000, list_limit=4),
+            store=WebhookStore(database, 5000, limit=ReplyLimit(rows=4)),
             threads=threads,
             encryptor=Encryptor(None, tmp_path / "secret.key"),
             plugins=Plugins({}, RemotePlugins()),

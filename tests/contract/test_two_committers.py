@@ -16,14 +16,18 @@ from typing import Any
 import pytest
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
+from event_service.alerts.changes import AlertChanges
+from event_service.alerts.transitions import AlertChange
+from event_service.errors import InvalidArgument
 from event_service.events.write_request import CreateResult, WriteRequest
 from event_service.model.event import EventType
 from event_service.settings import Settings
 from event_service.store.client import Database, close, connect
 from event_service.store.indexes import ensure
 from event_service.store.maintenance.alert_states import Disagreements, find
+from event_service.store.transaction import transaction
 from tests.chaos.scale import ROUNDS
-from tests.contract.test_committer import ALERT, NOON, RECOVERY, Bench, Crash
+from tests.contract.test_committer import ALERT, CHANGES, NOON, RECOVERY, Bench, Crash
 
 pytestmark = [
     pytest.mark.chaos,
@@ -33,8 +37,11 @@ pytestmark = [
 Step = tuple[EventType, float, float | None]
 """Type of an event, when it is received, and when it occurred, in seconds."""
 
-RACES: dict[str, tuple[Sequence[Step], Sequence[Step], Sequence[Step]]] = {
-    # What is stored before; what one side writes; what the other one does.
+Work = Callable[[Bench], Sequence[object]]
+"""What one side does: writes a batch, or changes an alert."""
+
+RACES: dict[str, tuple[Sequence[Step], Sequence[Step] | str, Sequence[Step] | str]] = {
+    # What is stored before; what one side writes or changes; what the other one does.
     "alert | recovery": ([], [(ALERT, 0, None)], [(RECOVERY, 1, None)]),
     "alert | recovery, after a resolved one": (
         [(ALERT, 0, None), (RECOVERY, 1, None)],
@@ -61,6 +68,12 @@ RACES: dict[str, tuple[Sequence[Step], Sequence[Step], Sequence[Step]]] = {
         [(RECOVERY, 1, None), (ALERT, 2, None)],
         [(RECOVERY, 3, None)],
     ),
+    "alert | resolve": ([(ALERT, 0, None)], [(ALERT, 1, None)], "resolve"),
+    "recovery | resolve": ([(ALERT, 0, None)], [(RECOVERY, 1, None)], "resolve"),
+    "superseding | acknowledge": ([(ALERT, 0, None)], [(ALERT, 700, None)], "acknowledge"),
+    "resolve | resolve": ([(ALERT, 0, None)], "resolve", "resolve"),
+    "superseding | expire": ([(ALERT, 0, None)], [(ALERT, 700, None)], "expire"),
+    "alert | reopen": ([(ALERT, 0, None), (RECOVERY, 1, None)], [(ALERT, 2, None)], "reopen"),
     "recovery and alert | outdated recovery and alert": (
         [(ALERT, 0, None)],
         [(RECOVERY, 1, None), (ALERT, 2, None)],
@@ -121,11 +134,11 @@ class Side:
     def __init__(self, database: Database, stepper: Stepper) -> None:
         self.bench = Bench(database)
         self.stepper = stepper
-        self.results: list[CreateResult | Exception] = []
+        self.results: Sequence[object] = []
         self._thread = threading.Thread()
 
-    def start(self, batch: Sequence[WriteRequest], crash_at: int | None) -> None:
-        """Start to write a batch, up to the first command.
+    def start(self, work: Work, crash_at: int | None) -> None:
+        """Start to work, up to the first command.
 
         Args:
             crash_at: it dies at this call of a store.
@@ -134,11 +147,14 @@ class Side:
         self.stepper.__init__()  # type: ignore[misc]
         bench = Bench(self.bench.database)
         if crash_at is not None:
-            bench.commit = crashing(bench, crash_at)
+            crash(bench, crash_at)
 
         def run() -> None:
             with suppress(Crash):
-                self.results = bench.run(*batch)
+                try:
+                    self.results = work(bench)
+                except InvalidArgument as refusal:  # the alert or its condition has changed meanwhile
+                    self.results = [refusal]
             self.stepper.end()
 
         self._thread = threading.Thread(target=run)
@@ -151,8 +167,8 @@ class Side:
         assert not self._thread.is_alive()
 
 
-def crashing(bench: Bench, crash_at: int) -> Any:
-    """Return a committer that dies at the n-th call of a store."""
+def crash(bench: Bench, crash_at: int) -> None:
+    """Let the bench die at the n-th call of a store."""
     calls = itertools.count()
 
     class Store:
@@ -164,8 +180,12 @@ def crashing(bench: Bench, crash_at: int) -> Any:
                 raise Crash(name)
             return getattr(self._store, name)
 
-    names = ("conditions", "alerts", "events", "records")
-    return bench.committer(**{name: Store(getattr(bench, name)) for name in names})
+    stores: dict[str, Any] = {
+        name: Store(getattr(bench, name)) for name in ("conditions", "alerts", "events", "records")
+    }
+    bench.commit = bench.committer(**stores)
+    del stores["records"]
+    bench.changes = AlertChanges(transaction=partial(transaction, bench.database), **stores)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +225,18 @@ def batch_of(
     return [WriteRequest([entry], item.rules) for entry in item.entries] if apart else [item]
 
 
+def change_of(key: str, change: str) -> Work:
+    """Return the work of changing the newest alert of a key."""
+
+    def work(bench: Bench) -> Sequence[object]:
+        row = bench.database["condition"].find_one({"event_key": key})
+        if row is None or row["alert"] is None:
+            return []
+        return [bench.change(row["alert"]["alert_id"], change)]
+
+    return work
+
+
 def check(database: Database, keys: Sequence[str]) -> None:
     """Fail unless the alerts of these keys agree with their conditions and are carried by events."""
     conditions = {row["event_key"]: row for row in database["condition"].find({"event_key": {"$in": list(keys)}})}
@@ -234,17 +266,17 @@ def orders() -> Iterator[tuple[int, ...]]:
 
 def race(
     sides: tuple[Side, Side],
-    batches: Sequence[Callable[[Bench], list[WriteRequest]]],
+    works: Sequence[Work],
     order: Sequence[int],
     crash: tuple[int, int] | None = None,
 ) -> None:
-    """Run two batches in an order of steps.
+    """Run the work of both sides in an order of steps.
 
     Args:
         crash: the side that dies, and at which call of a store.
     """
     for number, side in enumerate(sides):
-        side.start(batches[number](side.bench), crash[1] if crash is not None and crash[0] == number else None)
+        side.start(works[number], crash[1] if crash is not None and crash[0] == number else None)
     for number in order:
         sides[number].stepper.step()
     for side in sides:
@@ -253,13 +285,18 @@ def race(
         side.join()
 
 
+def writing(key: str, steps: Sequence[Step], **options: Any) -> Work:
+    """Return the work of writing a batch of these events."""
+    return lambda bench: bench.run(*batch_of(bench, key, steps, **options))
+
+
 def run_race(sides: tuple[Side, Side], name: str, order: Sequence[int], crash: tuple[int, int] | None = None) -> str:
     """Run one of RACES on a new key, and return the key."""
     before, *works = RACES[name]
     key = f"key-{next(KEYS)}"
     for step in before:
         sides[0].bench.run(*batch_of(sides[0].bench, key, [step]))
-    race(sides, [partial(batch_of, key=key, steps=steps) for steps in works], order, crash)
+    race(sides, [change_of(key, one) if isinstance(one, str) else writing(key, one) for one in works], order, crash)
     return key
 
 
@@ -268,7 +305,9 @@ def test_alerts_agree_with_conditions_after_every_order_of_steps(sides: tuple[Si
     keys = []
     for order in orders():
         keys.append(run_race(sides, name, order))
-        assert [[type(result) for result in side.results] for side in sides] == [[CreateResult]] * 2, order
+        done = {type(result) for side in sides for result in side.results}
+        assert done <= {CreateResult, AlertChange, InvalidArgument}, order
+        assert all(side.results for side in sides), order
     check(sides[0].bench.database, keys)
 
 
@@ -293,9 +332,9 @@ def test_one_idempotency_key_at_both_sides_stores_its_events_once(
         key = f"key-{next(KEYS)}"
         keys.append(key)
         steps = [(ALERT, 0, None), (RECOVERY, 1, None), (ALERT, 2, None)]
-        work = partial(batch_of, key=key, steps=steps, idempotency_key=f"record of {key}")
+        work = writing(key, steps, idempotency_key=f"record of {key}")
         race(sides, [work, work], order, crash)
-        retry, *others = [*sides[0].bench.run(*work(sides[0].bench)), *sides[0].results, *sides[1].results]
+        retry, *others = [*work(sides[0].bench), *sides[0].results, *sides[1].results]
         assert isinstance(retry, CreateResult)
         results = [result for result in others if isinstance(result, CreateResult)]
         assert len(results) == 2 if crash is None else 1 <= len(results) <= 2
@@ -324,7 +363,9 @@ def test_random_races_leave_alerts_that_agree(sides: tuple[Side, Side]) -> None:
             sides[0].bench.run(*batch_of(sides[0].bench, key, [step]))
         apart = chance.random() < 0.5
         begin = chance.choice((5, 700))
-        works = [partial(batch_of, key=key, steps=steps(3, begin), apart=apart) for _ in sides]
+        works = [writing(key, steps(3, begin), apart=apart) for _ in sides]
+        if number % 2:
+            works[chance.randint(0, 1)] = change_of(key, chance.choice(list(CHANGES)))
         crash = (chance.randint(0, 1), chance.randint(0, 5)) if number % 3 == 0 else None
         race(sides, works, [chance.randint(0, 1) for _ in range(2 * STEPS)], crash)
     check(sides[0].bench.database, keys)

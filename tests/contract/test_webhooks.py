@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from event_service.errors import AlreadyExists, QueryError
+from event_service.errors import AlreadyExists, QueryError, TooLarge
 from event_service.model.activity import Activity, DeliveryCounts
 from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
@@ -15,6 +15,7 @@ from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.webhook_reader import WebhookPage
 from event_service.store.webhooks import WebhookChanges, WebhookStore
 
@@ -71,7 +72,7 @@ def upstream_document(webhook_id: str, key: str, **changes: Any) -> dict[str, An
 @pytest.fixture
 def store(database: Database, database_kind: str) -> WebhookStore:
     database["webhook"].create_index("webhook_id", unique=True)
-    return WebhookStore(database, 5000, list_limit=3)
+    return WebhookStore(database, 5000, limit=ReplyLimit(rows=3))
 
 
 def ask(store: WebhookStore, scope: Scope, query: dict[str, Any], access_key: str = "", **equals: str) -> WebhookPage:
@@ -521,10 +522,15 @@ class TestLists:
         ]
         assert page.total_count == 2
 
-    def test_page_without_a_limit_is_bounded_in_bytes(self, store: WebhookStore) -> None:
-        store._reader._max_reply_bytes = 1
-        page = ask(store, WORKSPACE, {})
+    def test_page_is_bounded_in_bytes(self, store: WebhookStore, database: Database) -> None:
+        small = WebhookStore(database, 5000, limit=ReplyLimit(size=1))
+        page = ask(small, WORKSPACE, {})
         assert (len(page.webhooks), page.cut, page.total_count) == (1, True, 5)
+        assert len(ask(small, WORKSPACE, {"page": {"limit": 1}}).webhooks) == 1
+        with pytest.raises(TooLarge, match=r"query\.page\.limit: the rows exceed 4 bytes"):
+            ask(small, WORKSPACE, {"page": {"limit": 2}})
+        with pytest.raises(TooLarge, match=r"^query.*exceeds? 1 bytes"):
+            small.stat(WORKSPACE, parse_stat_query({"aggregate": [{"sort": [{"key": "name"}]}]}, WEBHOOK_FIELDS))
 
     def test_statistics(self, store: WebhookStore) -> None:
         group = {"group": {"keys": [{"k": "state", "n": "state"}], "fields": [{"n": "count", "o": "count"}]}}

@@ -14,9 +14,16 @@ from pathlib import Path
 
 import grpc
 from google.protobuf import json_format, message_factory
-from spaceone.api.monitoring.v1 import event_pb2, event_pb2_grpc, webhook_pb2, webhook_pb2_grpc
+from spaceone.api.monitoring.v1 import (
+    alert_pb2,
+    alert_pb2_grpc,
+    event_pb2,
+    event_pb2_grpc,
+    webhook_pb2,
+    webhook_pb2_grpc,
+)
 
-PROTOS = {"Event": event_pb2, "Webhook": webhook_pb2}
+PROTOS = {"Alert": alert_pb2, "Event": event_pb2, "Webhook": webhook_pb2}
 
 
 def call(stubs: dict[str, object], order: dict) -> dict:
@@ -42,7 +49,11 @@ def channel_to(address: str, *certificates: str) -> grpc.Channel:
 
 def main() -> None:
     with channel_to(*sys.argv[1:]) as channel:
-        stubs = {"Event": event_pb2_grpc.EventStub(channel), "Webhook": webhook_pb2_grpc.WebhookStub(channel)}
+        stubs = {
+            "Alert": alert_pb2_grpc.AlertStub(channel),
+            "Event": event_pb2_grpc.EventStub(channel),
+            "Webhook": webhook_pb2_grpc.WebhookStub(channel),
+        }
         for line in sys.stdin:
             print(json.dumps(call(stubs, json.loads(line))), flush=True)
     assert not [name for name in sys.modules if name.startswith("event_service")]

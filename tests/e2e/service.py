@@ -18,7 +18,7 @@ import grpc
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
+from event_service._gen.spaceone.api.monitoring.v1 import alert_pb2, event_pb2, webhook_pb2
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -194,7 +194,7 @@ class Service:
 
     def call(self, service: str, method: str, request: Mapping[str, Any], **metadata: str) -> dict[str, Any]:
         """Make a call with our own stubs; return the reply as JSON. `metadata` names take `_` for `-`."""
-        module = {"Event": event_pb2, "Webhook": webhook_pb2}[service]
+        module = {"Alert": alert_pb2, "Event": event_pb2, "Webhook": webhook_pb2}[service]
         description = module.DESCRIPTOR.services_by_name[service].methods_by_name[method]
         with self.channel() as channel:
             rpc = channel.unary_unary(

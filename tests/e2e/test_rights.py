@@ -145,7 +145,13 @@ def test_read_write_on_the_one_database_is_enough_for_everything(
         client["events"]["event"].update_one(
             {"event_key": "key-0"}, {"$set": {"created_at": datetime.now(UTC) - timedelta(days=31)}}
         )
-    assert command_line.json("db", "migrate") == {"access_keys": 0, "events": 0, "events_left": 0, "alerts": 0}
+    assert command_line.json("db", "migrate") == {
+        "access_keys": 0,
+        "events": 0,
+        "events_left": 0,
+        "alerts": 0,
+        "alerts_completed": 0,
+    }
     assert command_line.json("db", "prune", "--yes")["deleted"] == 1
     command_line.out("db", "backup", tmp_path / "backup.zip")
     restored = command_line.json("db", "restore", tmp_path / "backup.zip", "--replace", "--yes")

@@ -8,9 +8,11 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from event_service._gen.event_service.v1 import events_pb2, events_pb2_grpc
-from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service._gen.event_service.v1 import alerts_pb2, alerts_pb2_grpc, events_pb2, events_pb2_grpc
+from event_service._gen.spaceone.api.monitoring.v1 import alert_pb2, event_pb2
 from tests.e2e.service import BIN, Service
+
+KINDS = ("OPENED", "CHANGED", "RESOLVED")
 
 
 def test_watch_yields_events_once_and_in_order(service: Service, webhook: tuple[str, str]) -> None:
@@ -35,6 +37,46 @@ def test_watch_yields_events_once_and_in_order(service: Service, webhook: tuple[
         )
         assert [next(again).event.event_key for _ in sent] == sent
         again.cancel()
+
+
+def test_alerts_watch_yields_every_change(service: Service, webhook: tuple[str, str]) -> None:
+    request = alerts_pb2.AlertsWatchRequest(query=alert_pb2.AlertQuery(webhook_id=webhook[0]))
+    opened, changed, resolved = (alerts_pb2.AlertChange.Value(f"ALERT_CHANGE_{kind}") for kind in KINDS)
+    with service.channel() as channel:
+        stub = alerts_pb2_grpc.AlertsStub(channel)
+        call = stub.Watch(request, timeout=60)
+        first = next(call)
+        assert (first.HasField("alert"), bool(first.resume_token)) == (False, True)
+
+        def following() -> alerts_pb2.AlertsWatchResponse:
+            return next(reply for reply in call if reply.HasField("alert"))
+
+        service.create_event(webhook, {"event_key": "k", "title": "Disk full", "severity": "WARNING"})
+        reply = following()
+        assert (reply.change, reply.alert.title, reply.alert.severity) == (opened, "Disk full", "WARNING")
+        service.create_event(webhook, {"event_key": "k", "severity": "CRITICAL"})
+        reply = following()
+        assert (reply.change, reply.alert.severity) == (changed, "CRITICAL")
+        this = {"alert_id": reply.alert.alert_id}
+        service.call("Alert", "update", {**this, "state": "ACKNOWLEDGED"})
+        reply = following()
+        assert (reply.change, reply.alert.state) == (changed, alert_pb2.ACKNOWLEDGED)
+        service.create_event(webhook, {"event_key": "k", "event_type": "RECOVERY"})
+        assert following().change == resolved
+        call.cancel()
+        # From an old token on, its last state comes again.
+        again = stub.Watch(
+            alerts_pb2.AlertsWatchRequest(query=request.query, resume_token=first.resume_token), timeout=60
+        )
+        assert next(again).change == resolved
+        again.cancel()
+        (events,) = stub.Count(alerts_pb2.AlertsCountRequest(alert_ids=[this["alert_id"], "alert-0"])).results
+        assert (events.alert_id, events.event_count, events.resolved_by) == (this["alert_id"], 3, "RECOVERED")
+        assert events.first_event_at <= events.last_event_at
+        assert events.duration_seconds > 0
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Count(alerts_pb2.AlertsCountRequest())
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_invalid_watch_is_refused(service: Service) -> None:

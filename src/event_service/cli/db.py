@@ -85,19 +85,20 @@ def init(
 
 @app.command()
 def migrate(as_json: Json = False) -> None:
-    """Migrate an upstream database: create indexes, hash access keys, add encoded events. Repair alerts.
+    """Migrate an upstream database: create indexes, hash access keys, add encoded events. Repair and number alerts.
 
     Optional; services can run before and during it. Upstream services must not run, since they read access keys in
     plain text. It can be interrupted and run again.
     """
     from event_service.store import indexes  # noqa: PLC0415 - heavy
-    from event_service.store.maintenance import alert_states, migration  # noqa: PLC0415
+    from event_service.store.maintenance import alert_fields, alert_states, migration  # noqa: PLC0415
     from event_service.store.requirements.rights import TO_MAINTAIN  # noqa: PLC0415
 
     settings = load_settings({})
     with opened(settings, actions=TO_MAINTAIN) as database, progress_bar() as bar:
         building = indexes.ensure(database)
         alerts = sum(alert_states.repair(database, settings.query_timeout_ms))
+        completed = alert_fields.complete(database, settings.query_timeout_ms)
         left = migration.backlog(database)
         task = bar.add_task("events", total=left.events)
         done = migration.migrate(
@@ -109,9 +110,19 @@ def migrate(as_json: Json = False) -> None:
         if waiting is not None:
             bar.remove_task(waiting)
     if as_json:
-        print_json({"access_keys": done.keys, "events": done.events, "events_left": done.left, "alerts": alerts})
+        print_json(
+            {
+                "access_keys": done.keys,
+                "events": done.events,
+                "events_left": done.left,
+                "alerts": alerts,
+                "alerts_completed": completed,
+            }
+        )
         return
     say(f"Hashed {done.keys} access keys; encoded {done.events} events.")
+    if completed:
+        say(f"Numbered {completed} alerts, and counted their events.")
     if alerts:
         say(f"Closed {alerts} conditions and alerts that disagreed.")
     if done.left:

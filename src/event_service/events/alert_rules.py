@@ -5,13 +5,14 @@ Source: "Alerts: what alert_id means" of the Event API's rules (docs/alerts.md).
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
 from event_service.model.condition import (
+    MOST_RESOURCES,
     AlertReference,
     AlertState,
     Condition,
@@ -30,6 +31,15 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 _LATE_PEER = timedelta(minutes=5)
 # A recovery reported that long after its end is no race of peers: what fires after it fires on.
 _OLD_RECOVERY = timedelta(minutes=30)
+SEVERITY_RANKS: Mapping[str, int] = {
+    Severity.NONE: 0,
+    Severity.INFO: 1,
+    Severity.WARNING: 2,
+    Severity.NOT_AVAILABLE: 3,
+    Severity.ERROR: 4,
+    Severity.CRITICAL: 5,
+}
+"""An alert has the highest severity of its events."""
 
 _URGENT = frozenset({Severity.CRITICAL, Severity.ERROR, Severity.NOT_AVAILABLE})
 
@@ -139,12 +149,12 @@ def decide(
     if event_type is EventType.RECOVERY:
         if draft.only_if_open and not condition.is_open:
             return condition, Decision(EventType.RECOVERY, None, stored=False)
-        return _recover(condition, at, received_at, draft.always_store, rules)
-    return _alert(condition, event_type, at, received_at, rules)
+        return _recover(condition, draft, at, received_at, rules)
+    return _alert(condition, draft, at, received_at, rules)
 
 
 def _recover(
-    condition: Condition, at: datetime, received_at: datetime, always_store: bool, rules: AlertRules
+    condition: Condition, draft: EventDraft, at: datetime, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
     newest_alert_at = condition.newest_alert_at
     condition = condition._replace(
@@ -153,18 +163,21 @@ def _recover(
     # Remembered even if unmatched: an alert that arrives late must not reopen what has recovered.
     alert = condition.alert
     if not condition.is_open or alert is None:
-        return condition, Decision(EventType.RECOVERY, None, stored=always_store or rules.store_unmatched_recovery)
+        return condition, Decision(
+            EventType.RECOVERY, None, stored=draft.always_store or rules.store_unmatched_recovery
+        )
     # The condition has fired again since, so its alert stays open.
     outdated = newest_alert_at is not None and at < newest_alert_at
     if outdated or not rules.auto_recovery:
         return condition, Decision(EventType.RECOVERY, alert)
-    resolution = Resolution(alert, ResolutionReason.RECOVERED, at)
+    resolution = Resolution(alert, ResolutionReason.RECOVERED, at, received_at, condition.opened_at)
     return condition._replace(is_open=False), Decision(EventType.RECOVERY, alert, resolution=resolution)
 
 
 def _alert(
-    condition: Condition, event_type: EventType, at: datetime, received_at: datetime, rules: AlertRules
+    condition: Condition, draft: EventDraft, at: datetime, received_at: datetime, rules: AlertRules
 ) -> tuple[Condition, Decision]:
+    event_type = draft.event_type
     newest_alert_at = _later(condition.newest_alert_at, at)
     recovered_at = condition.newest_recovery_at
     stale = recovered_at is not None and at < recovered_at and not _fires_on(condition, at, received_at)
@@ -178,14 +191,19 @@ def _alert(
         and received is not None
         and received_at - received <= rules.duplicate_event_time
     ):
-        condition = condition._replace(newest_alert_at=newest_alert_at, alert_received_at=_later(received, received_at))
+        condition = condition._replace(
+            newest_alert_at=newest_alert_at,
+            alert_received_at=_later(received, received_at),
+            severity=_higher(condition.severity, draft.severity),
+            resources=_union(condition.resources, draft.resources),
+        )
         return condition, Decision(event_type, condition.alert)
 
     generation = condition.generation + 1
     alert = alert_reference(condition.condition_id, generation)
     resolution: Resolution | None = None
     if condition.is_open and condition.alert is not None:
-        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at)
+        resolution = Resolution(condition.alert, ResolutionReason.SUPERSEDED, at, received_at, condition.opened_at)
     # The event has recovered before it arrived: its alert is created, but alerts no one.
     if stale:
         state = AlertState.RESOLVED
@@ -204,6 +222,9 @@ def _alert(
         newest_recovery_at=condition.newest_recovery_at,
         was_firing=condition.was_firing,
         recovery_received_at=condition.recovery_received_at,
+        severity=str(draft.severity),
+        resources=_union((), draft.resources),
+        opened_at=received_at,
     )
     return opened, Decision(event_type, alert, opens=state, resolution=resolution)
 
@@ -211,13 +232,25 @@ def _alert(
 def _fires_on(condition: Condition, at: datetime, received_at: datetime) -> bool:
     """Return whether a firing repeats the start of a recovered alert too late to be a peer's.
 
-    The sender ended the alert by timeout, and it goes on (Alertmanager).
+    The sender ended the alert by timeout, and it goes on (Alertmanager). An alert that was resolved by hand stays so.
     """
-    recovered_at = condition.newest_recovery_at
-    if at != condition.newest_alert_at or recovered_at is None:
+    recovered_at, known_at = condition.newest_recovery_at, condition.recovery_received_at
+    if at != condition.newest_alert_at or recovered_at is None or known_at is None:
         return False
-    known_at = condition.recovery_received_at or recovered_at
     return received_at - known_at > _LATE_PEER or received_at - recovered_at > _OLD_RECOVERY
+
+
+def _higher(known: str, other: Severity) -> str:
+    return str(other) if SEVERITY_RANKS[other] > SEVERITY_RANKS.get(known, -1) else known
+
+
+def _union(known: tuple[str, ...], others: Sequence[str]) -> tuple[str, ...]:
+    if not others:
+        return known
+    if not known:
+        return tuple(dict.fromkeys(others))[:MOST_RESOURCES]
+    new = [name for name in dict.fromkeys(others) if name not in known][: MOST_RESOURCES - len(known)]
+    return (*known, *new) if new else known
 
 
 def _later(one: datetime | None, other: datetime) -> datetime:

@@ -12,10 +12,11 @@ condition that another replica keeps locked delays no other.
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from event_service.errors import EventServiceError, Unavailable
 from event_service.events.alert_rate_limit import (
@@ -29,7 +30,15 @@ from event_service.events.alert_rules import Decision, decide, effective_time, u
 from event_service.events.event_builder import EncodedEvent, new_event_id
 from event_service.events.idempotency import recall
 from event_service.events.write_request import CreateResult, PendingEvent, WriteRequest
-from event_service.model.condition import Alert, AlertState, Condition, Resolution
+from event_service.model.condition import (
+    MOST_RESOURCES,
+    Alert,
+    AlertActivity,
+    AlertReference,
+    AlertState,
+    Condition,
+    Resolution,
+)
 from event_service.model.event import Event, EventDraft, EventType
 from event_service.store import alerts as alert_collection
 from event_service.store import event_writer
@@ -42,9 +51,12 @@ from event_service.store.transaction import Conflict, Session
 from event_service.wire.event_info import encode_event
 
 _ATTEMPTS = 3  # of several creates together, before they are divided
-_ATTEMPTS_ALONE = 16  # of one create, before its sender is asked to send again
+_ATTEMPTS_ALONE = 32  # of one create, before its sender is asked to send again
 _LONGEST_PAUSE = 0.032  # seconds between two attempts
 _RETRY_AFTER = 0.5  # seconds
+_LARGEST_COPIED = 32 * 1024  # bytes of an event whose additional_info is copied to the alert that it opens
+
+OnResolved: TypeAlias = Callable[[Resolution], None]
 
 _jitter = random.SystemRandom()
 
@@ -69,6 +81,7 @@ class _Changes:
         events: with the create of each.
         records: to be written.
         recorded: the idempotency records that exist, by record_id.
+        activities: the events that join each alert.
         progress: `done` and `stored` of each create after the transaction.
     """
 
@@ -77,6 +90,7 @@ class _Changes:
     touched: dict[str, None] = field(default_factory=dict)
     opened: list[Alert] = field(default_factory=list)
     resolutions: list[Resolution] = field(default_factory=list)
+    activities: dict[AlertReference, AlertActivity] = field(default_factory=dict)
     events: list[tuple[WriteRequest, PendingEvent]] = field(default_factory=list)
     records: list[IdempotencyRecord] = field(default_factory=list)
     recorded: dict[str, IdempotencyRecord] = field(default_factory=dict)
@@ -88,6 +102,7 @@ class Committer:
 
     Args:
         transaction: opens a transaction; see `store/transaction.py`.
+        on_resolved: called with the end of each alert, once it is stored.
     """
 
     def __init__(
@@ -99,6 +114,7 @@ class Committer:
         events: EventWriter,
         records: IdempotencyStore,
         alert_rate_limit: AlertRateLimit | None = None,
+        on_resolved: OnResolved = lambda _: None,
     ) -> None:
         self._transaction = transaction
         self._alert_rate_limit = alert_rate_limit or AlertRateLimit()
@@ -106,6 +122,7 @@ class Committer:
         self._alerts = alerts
         self._events = events
         self._records = records
+        self._on_resolved = on_resolved
         self._leftovers: set[str] = set()
 
     def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception]:
@@ -172,11 +189,13 @@ class Committer:
                 self._alerts.open(changes.opened, session)
                 self._conditions.save([changes.rows[name] for name in changes.touched], changes.known, session)
                 self._events.insert([_row(entry) for _, entry in changes.events], session)
-                self._alerts.close(changes.resolutions, session)
+                self._alerts.change(changes.activities.values(), changes.resolutions, session)
                 self._records.save(changes.records, changes.recorded, session)
         except WriteRefused as refused:
             raise self._reason(refused, changes) from refused
         self._leftovers.clear()
+        for resolution in changes.resolutions:
+            self._on_resolved(resolution)
         for request, done, stored in changes.progress:
             request.done, request.stored = done, stored
         return outcomes
@@ -258,10 +277,12 @@ class Committer:
             decision = self._suppress(entry, request, changes, session)
         else:
             changes.rows[entry.condition_id] = row
-            _follow(changes, event, event.draft, decision)
+            _follow(changes, entry, event.draft, decision)
         entry.decision = decision
         if decision.stored:
             changes.events.append((request, entry))
+            if decision.alert is not None and decision.opens is None:
+                _count(changes, decision.alert, event, before, changes.rows[entry.condition_id])
 
     def _admits(self, entry: PendingEvent, decision: Decision, request: WriteRequest) -> bool:
         """Return whether the event may open its alert. It is counted once, even if it is decided again."""
@@ -283,8 +304,8 @@ class Committer:
         row, decision = decide(changes.rows[suppressing_id], draft, event.created_at, request.rules)
         changes.rows[suppressing_id] = row
         changes.touched[suppressing_id] = None
-        _follow(changes, event, draft, decision)
-        return Decision(event.draft.event_type, decision.alert)
+        _follow(changes, replace(entry, condition_id=suppressing_id), draft, decision)
+        return Decision(event.draft.event_type, decision.alert, opens=decision.opens)
 
     def _read(self, first: Mapping[str, PendingEvent], changes: _Changes, session: Session) -> None:
         """Read conditions; new ones take over the alert of an upstream database.
@@ -316,22 +337,49 @@ class Committer:
                     newest_recovery_at=resolved_at,
                 )
             changes.rows[condition_id] = row
+        if known or past:
+            self._read_runs(first, changes, session)
+
+    def _read_runs(self, condition_ids: Iterable[str], changes: _Changes, session: Session) -> None:
+        """Complete rows of earlier versions, and those that took over an alert, with its severity and resources."""
+        rows = map(changes.rows.__getitem__, condition_ids)
+        unknown = {row.condition_id: row.alert for row in rows if row.is_open and not row.severity and row.alert}
+        runs = self._alerts.runs(unknown.values(), session) if unknown else {}
+        for condition_id, alert in unknown.items():
+            severity, resources = runs.get(alert.alert_id, ("", ()))
+            changes.rows[condition_id] = changes.rows[condition_id]._replace(severity=severity, resources=resources)
 
 
-def _follow(changes: _Changes, event: Event, draft: EventDraft, decision: Decision) -> None:
+def _follow(changes: _Changes, entry: PendingEvent, draft: EventDraft, decision: Decision) -> None:
     """Add the alerts that a decision opens and ends."""
     if decision.opens is not None:
-        changes.opened.append(_new_alert(event, draft, decision))
+        changes.opened.append(_new_alert(entry, draft, decision))
     if decision.resolution is not None:
         changes.resolutions.append(decision.resolution)
 
 
-def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
+def _count(changes: _Changes, alert: AlertReference, event: Event, before: Condition, after: Condition) -> None:
+    """Add an event to those that join its alert."""
+    activity = changes.activities.get(alert)
+    if activity is None:
+        activity = changes.activities[alert] = AlertActivity(alert, event.created_at)
+    elif event.created_at > activity.last_event_at:
+        activity.last_event_at = event.created_at
+    activity.events += 1
+    if after.severity != before.severity:
+        activity.severity = after.severity
+    if after.resources is not before.resources:
+        activity.resources = after.resources
+
+
+def _new_alert(entry: PendingEvent, draft: EventDraft, decision: Decision) -> Alert:
+    event = entry.built.event
     if decision.alert is None or decision.opens is None:
         raise AssertionError("an alert needs an id before it is opened")
     at = effective_time(draft.occurred_at, event.created_at)
     return Alert(
         reference=decision.alert,
+        condition_id=entry.condition_id,
         state=decision.opens,
         urgency=urgency_of(draft.severity),
         severity=draft.severity,
@@ -339,9 +387,11 @@ def _new_alert(event: Event, draft: EventDraft, decision: Decision) -> Alert:
         description=draft.description,
         rule=draft.rule,
         image_url=draft.image_url,
-        resources=draft.resources,
+        resources=draft.resources[:MOST_RESOURCES],
         provider=draft.provider,
         account=draft.account,
+        additional_info=draft.additional_info if len(entry.built.wire) <= _LARGEST_COPIED else {},
+        triggered_by=event.webhook_id,
         webhook_id=event.webhook_id,
         project_id=event.project_id,
         workspace_id=event.workspace_id,

@@ -11,8 +11,9 @@ from event_service.events.watch import refuse_all_but_conditions
 from event_service.model.scope import Scope
 from event_service.query.fields import EVENT_FIELDS
 from event_service.query.list_query import parse_list_query
+from event_service.query.size import parse_query
 from event_service.store.export_reader import ExportReader, Position
-from event_service.wire.timestamps import parse_timestamp
+from event_service.wire.timestamps import Clock, parse_timestamp, utc_now
 
 MOST_EXPORTS = 32
 """Each may hold a page in memory, and occupies a reading thread most of the time."""
@@ -39,8 +40,11 @@ class Exporter:
         most: exports that may run concurrently.
     """
 
-    def __init__(self, reader: ExportReader, run_in_thread: RunInThread, *, most: int = MOST_EXPORTS) -> None:
+    def __init__(
+        self, reader: ExportReader, run_in_thread: RunInThread, *, most: int = MOST_EXPORTS, clock: Clock = utc_now
+    ) -> None:
         self._reader = reader
+        self._clock = clock
         self._run_in_thread = run_in_thread
         self._most = most
         self._running = 0
@@ -59,7 +63,8 @@ class Exporter:
             QueryTimeout, Unavailable: of the database; resume with the last token.
         """
         refuse_all_but_conditions(query)
-        where = parse_list_query(query, equals, EVENT_FIELDS).where
+        parsed = await parse_query(self._run_in_thread, parse_list_query, query, equals, EVENT_FIELDS, self._clock())
+        where = parsed.where
         last = _parse_token(token) if token else None
         if self._running >= self._most:
             raise Overloaded("Too many exports are running; send again later.", retry_after=10.0)

@@ -89,7 +89,7 @@ class EventManager(EventQueries):
         retention: Retention | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        super().__init__(reader, clock)
+        super().__init__(reader, deliveries.run_in_thread, clock=clock)
         self._outcomes = OutcomeMetrics(metrics, webhooks)
         self._webhooks = webhooks
         self._deliveries = deliveries

@@ -9,13 +9,14 @@ time.
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
 from event_service.errors import InvalidArgument, NotFound, Overloaded
@@ -38,13 +39,14 @@ CONDITIONS = ("filter", "filter_or", "keyword")
 MOST_WATCHERS = 256
 """Each polls once a second, or twice while new events arrive all the time."""
 
-_PAGE = 1000
+PAGE = 1000
+BATCH_ROWS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BATCH_EVENTS = 100
-
 
 _LATE = timedelta(seconds=OVERLAP_SECONDS / 2)
 _MOST_LATE = 10_000  # event_ids kept for a watcher until its next poll
+
+Batch = TypeVar("Batch")
 
 OpenChangeStream: TypeAlias = Callable[[OnChange], ChangeStream]
 """(on_change) -> a stream that calls `on_change` in a thread of its own after each insert."""
@@ -74,8 +76,8 @@ def refuse_all_but_conditions(query: Mapping[str, Any]) -> None:
             raise InvalidArgument.at(f"query.{name}", f"is not supported here; use {', '.join(CONDITIONS)}")
 
 
-class Watcher:
-    """The watchers of `Events.Watch` and the console.
+class PollingWatcher(ABC, Generic[Batch]):
+    """Watchers of one collection, without the query.
 
     Args:
         open_stream: all watchers share one change stream. None = unavailable.
@@ -87,7 +89,6 @@ class Watcher:
 
     def __init__(
         self,
-        events: EventQueries,
         open_stream: OpenChangeStream | None = None,
         *,
         poll_seconds: float = POLL_SECONDS,
@@ -95,7 +96,6 @@ class Watcher:
         clock: Callable[[], datetime] = utc_now,
         confirmed_at: Callable[[], datetime] | None = None,
     ) -> None:
-        self._events = events
         self._open_stream = open_stream
         self._stream: ChangeStream | None = None
         self._changed = asyncio.Event()  # replaced by a new one each time it is set
@@ -107,17 +107,17 @@ class Watcher:
         self._late: list[deque[str]] = []  # of each watcher: events that became readable late
 
     async def watch(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], token: str = ""
-    ) -> AsyncGenerator[WatchBatch, None]:
-        """Yield matching events received from now or from `token` on. Never ends by itself; yields after each poll.
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], token: str = ""
+    ) -> AsyncGenerator[Batch, None]:
+        """Yield what is new and matches, from now or from `token` on. Never ends by itself; yields after each poll.
 
         Args:
-            query, equals: as `EventQueries.list` takes them; the query may hold conditions only.
+            query, equals: as lists take them; the query may hold conditions only.
 
         Raises:
             InvalidArgument: the query holds something else, or the token is not valid.
             Overloaded: too many watchers.
-            EventServiceError: as `EventQueries.list`; resume later with the last token.
+            EventServiceError: as lists; resume later with the last token.
         """
         refuse_all_but_conditions(query)
         start = _start(token) if token else truncate(self._clock())
@@ -137,32 +137,21 @@ class Watcher:
                 self._stream.stop()
                 self._stream = None
 
-    async def _poll(
-        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime, late: deque[str]
-    ) -> AsyncGenerator[WatchBatch, None]:
-        sent: dict[str, datetime] = {}
-        while True:
-            changed = self._changed
-            # Without a majority, events received after `confirmed_at` may become readable later.
-            complete_until = min(self._clock(), self._confirmed_at())
-            overlap_from = truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
-            async for found in self._found(scope, query, equals, start, late):
-                new = [(event_id, received) for event_id, received in found if event_id not in sent]
-                sent.update(new)
-                for position in range(0, len(new), _BATCH_EVENTS):
-                    some = new[position : position + _BATCH_EVENTS]
-                    until = max(start, min(some[-1][1], overlap_from))
-                    yield WatchBatch(
-                        await self._whole(scope, [event_id for event_id, _ in some]), format_timestamp(until)
-                    )
-                # The next page begins at this one's last millisecond and the next poll at `overlap_from` or later: what
-                # is before both is not found again and need not be remembered. A token may be years old.
-                if found and (last := found[-1][1]) < overlap_from:
-                    sent = {event_id: received for event_id, received in sent.items() if received >= last}
-            start = max(start, overlap_from)
-            sent = {event_id: received for event_id, received in sent.items() if received >= start}
-            yield WatchBatch((), format_timestamp(start))
-            await self._pause(changed)
+    @abstractmethod
+    def _poll(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, Any], start: datetime, late: deque[str]
+    ) -> AsyncGenerator[Batch, None]:
+        """Yield what is new from `start` on, and a batch with a new token after each poll.
+
+        Args:
+            late: ids of events that became readable late, to be taken out.
+        """
+
+    def _overlap_from(self) -> datetime:
+        """Return the time before which everything is readable now."""
+        # Without a majority, what was received after `confirmed_at` may become readable later.
+        complete_until = min(self._clock(), self._confirmed_at())
+        return truncate(complete_until) - timedelta(seconds=OVERLAP_SECONDS)
 
     async def _pause(self, changed: asyncio.Event) -> None:
         """Wait for the next poll.
@@ -195,6 +184,39 @@ class Watcher:
         self._changed.set()
         self._changed = asyncio.Event()
 
+
+class Watcher(PollingWatcher[WatchBatch]):
+    """The watchers of `Events.Watch` and the console. See `PollingWatcher` for the options."""
+
+    def __init__(self, events: EventQueries, open_stream: OpenChangeStream | None = None, **options: Any) -> None:
+        super().__init__(open_stream, **options)
+        self._events = events
+
+    async def _poll(
+        self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime, late: deque[str]
+    ) -> AsyncGenerator[WatchBatch, None]:
+        sent: dict[str, datetime] = {}
+        while True:
+            changed = self._changed
+            overlap_from = self._overlap_from()
+            async for found in self._found(scope, query, equals, start, late):
+                new = [(event_id, received) for event_id, received in found if event_id not in sent]
+                sent.update(new)
+                for position in range(0, len(new), BATCH_ROWS):
+                    some = new[position : position + BATCH_ROWS]
+                    until = max(start, min(some[-1][1], overlap_from))
+                    yield WatchBatch(
+                        await self._whole(scope, [event_id for event_id, _ in some]), format_timestamp(until)
+                    )
+                # The next page begins at this one's last millisecond and the next poll at `overlap_from` or later: what
+                # is before both is not found again and need not be remembered. A token may be years old.
+                if found and (last := found[-1][1]) < overlap_from:
+                    sent = {event_id: received for event_id, received in sent.items() if received >= last}
+            start = max(start, overlap_from)
+            sent = {event_id: received for event_id, received in sent.items() if received >= start}
+            yield WatchBatch((), format_timestamp(start))
+            await self._pause(changed)
+
     async def _found(
         self, scope: Scope, query: Mapping[str, Any], equals: Mapping[str, str], start: datetime, late: deque[str]
     ) -> AsyncIterator[list[tuple[str, datetime]]]:
@@ -202,7 +224,7 @@ class Watcher:
         async for page in self._pages(scope, query, equals, start):
             yield page
         while late:
-            ids = [late.popleft() for _ in range(min(len(late), _PAGE))]
+            ids = [late.popleft() for _ in range(min(len(late), PAGE))]
             among = [*query.get("filter", ()), {"k": "event_id", "v": ids, "o": "in"}]
             async for page in self._pages(scope, {**query, "filter": among}, equals, _EPOCH):
                 yield page
@@ -219,16 +241,16 @@ class Watcher:
                 "filter": [*query.get("filter", ()), since],
                 "sort": [{"key": "created_at"}],
                 "only": ["event_id", "created_at"],
-                "page": {"start": skip + 1, "limit": _PAGE},
+                "page": {"start": skip + 1, "limit": PAGE},
             }
             page = await self._events.list(scope, asked, equals)
             rows = [event_pb2.EventInfo.FromString(row) for row in page.rows]
             yield [(row.event_id, parse_timestamp(row.created_at)) for row in rows]
-            if len(rows) < _PAGE:
+            if len(rows) < PAGE:
                 return
             # Continuing after the last one costs less than skipping, unless a whole page came in one millisecond.
             last = parse_timestamp(rows[-1].created_at)
-            start, skip = (last, 0) if last > start else (start, skip + _PAGE)
+            start, skip = (last, 0) if last > start else (start, skip + PAGE)
 
     async def _whole(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes]:
         """Return the events as EventInfo bytes, without those that were deleted meanwhile."""

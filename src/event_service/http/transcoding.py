@@ -25,7 +25,11 @@ from event_service.http.authentication import RequestAuthenticator
 from event_service.http.body import BodyReader
 from event_service.http.collector import joined_headers
 from event_service.http.error_response import REQUEST_ID
+from event_service.query.size import LARGE_QUERY_BYTES, MAX_QUERY_VALUES
 from event_service.wire.json_text import LARGE_BODY, MAX_VALUES, NestedTooDeeply, NotJson, TooManyValues, parse_json
+
+# A filter has three values beside those that the query language counts.
+MAX_JSON_VALUES = 4 * MAX_QUERY_VALUES
 
 # Encoding a larger reply as JSON would block the event loop for too long.
 ENCODED_IN_THREAD_BYTES = 64 * 1024
@@ -133,6 +137,9 @@ class Transcoder(Generic[CallT]):
 
         needs_token = binding.name not in self._open_methods
         limit = min(self._limit, self._request_limits.get(binding.name, self._limit))
+        has_query = "query" in binding.method.input_type.fields_by_name
+        large = LARGE_QUERY_BYTES if has_query else LARGE_BODY
+        most_values = MAX_JSON_VALUES if has_query else MAX_VALUES
 
         async def endpoint(request: Request) -> Response:
             metadata = _metadata(request)
@@ -142,12 +149,12 @@ class Transcoder(Generic[CallT]):
             _check_content_type(request.headers.get("content-type", ""))
             call = self._new_call(binding.name, metadata, request.scope["state"][REQUEST_ID])
             async with self._bodies.read(request, limit) as body:
-                if len(body) > LARGE_BODY:
+                if len(body) > large:
                     if not needs_token:
                         await self._admit(*credentials_of(body, request_type()))
-                    message = await self._run_in_thread(read_message, body, request_type())
+                    message = await self._run_in_thread(read_message, body, request_type(), most_values)
                 else:
-                    message = read_message(body, request_type())
+                    message = read_message(body, request_type(), most_values)
                 reply = await handler(message.SerializeToString(), call)
             headers = dict(call.trailers)
             if len(reply) > ENCODED_IN_THREAD_BYTES:
@@ -157,21 +164,24 @@ class Transcoder(Generic[CallT]):
         return endpoint
 
 
-def read_message(body: bytes, message: Message) -> Message:
+def read_message(body: bytes, message: Message, most_values: int = MAX_VALUES) -> Message:
     """Fill a request message from its JSON form. An empty body is an empty message.
+
+    Args:
+        most_values: limit of values in the JSON.
 
     Raises:
         InvalidArgument: the body is not the JSON form of this message; names the field.
         TooLarge: the body holds too many values.
     """
     try:
-        value = parse_json(body) if body.strip() else {}
+        value = parse_json(body, most_values=most_values) if body.strip() else {}
     except NotJson as problem:
         raise InvalidArgument.at("body", f"is not JSON: {problem}") from None
     except NestedTooDeeply:
         raise InvalidArgument.at("body", "is nested too deeply") from None
     except TooManyValues:
-        raise TooLarge(f"The body holds more than {MAX_VALUES} values.") from None
+        raise TooLarge(f"The body holds more than {most_values} values.") from None
     if not isinstance(value, dict):
         raise InvalidArgument.at("body", "must be a JSON object")
     try:

@@ -12,7 +12,7 @@ from event_service.errors import PermissionDenied, RequiredParameter
 from event_service.identity.principal import Principal, Role
 from event_service.model.scope import Scope
 
-Resource = Literal["Event", "Webhook"]
+Resource = Literal["Event", "Webhook", "Alert"]
 Verb = Literal["read", "write"]
 
 _READERS = frozenset({Role.SYSTEM_TOKEN, Role.DOMAIN_ADMIN, Role.WORKSPACE_OWNER, Role.WORKSPACE_MEMBER})
@@ -24,6 +24,8 @@ ROLES: Mapping[tuple[Resource, Verb], frozenset[Role]] = MappingProxyType(
         ("Event", "write"): _WRITERS,
         ("Webhook", "read"): _READERS,
         ("Webhook", "write"): _WRITERS,
+        ("Alert", "read"): _READERS,
+        ("Alert", "write"): _WRITERS,
     }
 )
 

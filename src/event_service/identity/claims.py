@@ -68,7 +68,7 @@ def principal_of(
     if not domain_id:
         raise InvalidTokenError("did is missing")
     if kind == SYSTEM_TOKEN:
-        return Principal(Role.SYSTEM_TOKEN, key_domain_id), expires_at
+        return Principal(Role.SYSTEM_TOKEN, key_domain_id, user_id=_user_id(claims)), expires_at
     return _bearer(claims, domain_id), expires_at
 
 
@@ -92,6 +92,7 @@ def _bearer(claims: Mapping[str, Any], domain_id: str) -> Principal:
         workspace_id,
         projects=projects if role is Role.WORKSPACE_MEMBER else projects or None,
         permissions=permissions or (),
+        user_id=_user_id(claims),
     )
 
 
@@ -126,6 +127,13 @@ def _check_audience(claims: Mapping[str, Any], audience: str) -> None:
         raise InvalidTokenError("aud is not a string")
     if audience and audience not in names:
         raise InvalidTokenError("aud does not match EVENT_SERVICE_TOKEN_AUDIENCE")
+
+
+def _user_id(claims: Mapping[str, Any]) -> str:
+    # Upstream puts the user's id into `aud`; other issuers put it into `sub`, and the service's name into `aud`.
+    audience = claims.get("aud")
+    names = [claims.get("sub"), *(audience if isinstance(audience, list) else [audience])]
+    return next((name for name in names if isinstance(name, str) and name), "")
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

@@ -1,6 +1,6 @@
 """Principals and roles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -23,6 +23,7 @@ class Principal:
         workspace_id: "" if the role is not bound to one.
         projects: the token's projects. They are the scope of a WORKSPACE_MEMBER: never None, and empty matches nothing.
             For other roles they only limit `project_id` of requests; None for no limit.
+        user_id: of the user or app; "" if the token names none, and without authentication.
         permissions: prefixes of permission names such as `monitoring:Event.read`; empty for no restriction.
     """
 
@@ -31,3 +32,4 @@ class Principal:
     workspace_id: str = ""
     projects: tuple[str, ...] | None = None
     permissions: tuple[str, ...] = ()
+    user_id: str = field(default="", compare=False)  # equal reads of different users are shared

@@ -6,15 +6,20 @@ Named tuples, because each stored event creates several and a frozen dataclass c
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from event_service.model.event import Severity
 
+MOST_RESOURCES = 100
+"""Resources of an alert; further ones are left out."""
+
 
 class AlertState(StrEnum):
-    """The states of upstream's Alert; ACKNOWLEDGED is only read, from a database of upstream."""
+    """The states of upstream's Alert. All but RESOLVED are open."""
 
     TRIGGERED = "TRIGGERED"
     ACKNOWLEDGED = "ACKNOWLEDGED"
@@ -30,6 +35,8 @@ class Urgency(StrEnum):
 class ResolutionReason(StrEnum):
     RECOVERED = "RECOVERED"
     SUPERSEDED = "SUPERSEDED"
+    MANUAL = "MANUAL"
+    NO_NEWS = "NO_NEWS"
 
 
 class AlertReference(NamedTuple):
@@ -49,11 +56,15 @@ class Resolution(NamedTuple):
 
     Attributes:
         at: effective time of the recovery (or of the event that opened the next alert), aware UTC.
+        received_at: when that event was received, aware UTC.
+        opened_at: when the alert was opened; None if unknown.
     """
 
     alert: AlertReference
     reason: ResolutionReason
     at: datetime
+    received_at: datetime
+    opened_at: datetime | None = None
 
 
 class Condition(NamedTuple):
@@ -66,8 +77,12 @@ class Condition(NamedTuple):
         alert_received_at: when the newest ALERT or ERROR was received.
         newest_alert_at, newest_recovery_at: effective times (event-api rule: occurred_at, else receipt,
             never later than receipt + 5 min).
-        recovery_received_at: when the newest RECOVERY was received; None also in rows of earlier versions.
+        recovery_received_at: when the newest RECOVERY was received; None if a person resolved the alert.
         was_firing: an event with `marks_trouble` was seen.
+        severity: the highest of the ALERT and ERROR events that the open alert has had; "" if unknown, as in rows of
+            earlier versions.
+        resources: of the same events, at most MOST_RESOURCES.
+        opened_at: when the newest alert was opened; None if unknown, as in rows of earlier versions.
     """
 
     condition_id: str
@@ -81,6 +96,9 @@ class Condition(NamedTuple):
     newest_recovery_at: datetime | None = None
     was_firing: bool = False
     recovery_received_at: datetime | None = None
+    severity: str = ""
+    resources: tuple[str, ...] = ()
+    opened_at: datetime | None = None
 
 
 class ConditionKey(NamedTuple):
@@ -102,9 +120,15 @@ class PastEvent(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """A new alert. The field names are upstream's."""
+    """A new alert. The field names are upstream's.
+
+    Attributes:
+        condition_id: its condition; "" for one that a person has created.
+        triggered_by: webhook_id, or the person's user id.
+    """
 
     reference: AlertReference
+    condition_id: str
     state: AlertState
     urgency: Urgency
     severity: Severity
@@ -112,15 +136,35 @@ class Alert(NamedTuple):
     description: str
     rule: str
     image_url: str
-    resources: list[str]
+    resources: Sequence[str]
     provider: str
     account: str
+    additional_info: Mapping[str, Any]
+    triggered_by: str
     webhook_id: str
     project_id: str
     workspace_id: str
     domain_id: str
     created_at: datetime
     resolved_at: datetime | None = None
+    assignee: str = ""
+
+
+@dataclass(slots=True)
+class AlertActivity:
+    """The events of one batch that join an alert.
+
+    Attributes:
+        events: their number.
+        last_event_at: when the newest of them was received, aware UTC.
+        severity, resources: of the alert with these events; None if they do not change.
+    """
+
+    alert: AlertReference
+    last_event_at: datetime
+    events: int = 0
+    severity: str | None = None
+    resources: tuple[str, ...] | None = None
 
 
 def alert_reference(condition_id: str, generation: int) -> AlertReference:

@@ -12,6 +12,12 @@ from event_service.model.activity import Activity
 LONGEST_DUPLICATE_TIME = 315_360_000
 """Maximum of the option duplicate_event_time, in seconds: ten years; added to a date it does not overflow."""
 
+AUTO_RESOLVE = "auto_resolve_hours"
+"""The option of a webhook after which an open alert without events is resolved; 0 = never."""
+
+LONGEST_AUTO_RESOLVE_HOURS = 87_600
+"""Maximum of that option: ten years."""
+
 
 _SECRET_NAME = re.compile(r"secret|passw(?:or)?d|token|api_?key|credential|private_?key", re.IGNORECASE)
 

@@ -14,6 +14,8 @@ from event_service.query.fields import FieldKind, FieldPath, FieldSet
 from event_service.query.filter import Comparison
 from event_service.query.values import Value, json_value, mapping
 
+MAX_ADDED_FIELDS = 100
+
 _MAX_DEPTH = 20  # of choices and tests inside one another
 
 
@@ -111,7 +113,10 @@ def parse_add_fields(add_fields: object, fields: FieldSet, at: str) -> tuple[Add
     if add_fields is None:
         return ()
     added = []
-    for name, expression in mapping(add_fields, at).items():
+    source = mapping(add_fields, at)
+    if len(source) > MAX_ADDED_FIELDS:
+        raise QueryError.at(at, f"more than {MAX_ADDED_FIELDS} fields")
+    for name, expression in source.items():
         path = fields.resolve(name, f"{at}.{name}", select=True)
         added.append(AddedField(path, _expression(expression, path.kind, fields, f"{at}.{name}")))
     roots = [field.path.parts for field in added]
@@ -147,6 +152,8 @@ def _fitting(operand: Operand, kind: FieldKind, at: str) -> Operand:
         return operand
     if kind is FieldKind.DATE:
         return Literal(lenient_date(value, at))
+    if kind is FieldKind.NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
+        return operand
     if kind is FieldKind.TEXT and isinstance(value, str):
         return operand
     if kind is FieldKind.TEXTS and isinstance(value, list) and all(isinstance(member, str) for member in value):

@@ -22,6 +22,7 @@ class FieldKind(StrEnum):
     TEXT = "text"
     TEXTS = "texts"
     """A list of strings."""
+    NUMBER = "number"
     DATE = "date"
     DYNAMIC = "dynamic"
     """An object of any shape."""
@@ -76,7 +77,7 @@ class FieldSet:
 
     Attributes:
         kinds: every readable field by name.
-        aliases: other names of them.
+        aliases: other names of them, or of a path below a dynamic field.
         minimal: the fields of a minimal list.
         keyword_fields: the fields that `keyword` searches.
         default_order: the order of a list without sort; the row's id follows, in the direction of the last key.
@@ -137,7 +138,9 @@ class FieldSet:
         return tuple(SortKey(self.path(name), descending) for name, descending in self.default_order)
 
     def _locate(self, parts: tuple[str, ...], at: str, *, select: bool) -> FieldPath | None:
-        root = self.aliases.get(parts[0], parts[0]) if len(parts) == 1 else parts[0]
+        if len(parts) == 1 and parts[0] in self.aliases:
+            parts = tuple(self.aliases[parts[0]].split("."))
+        root = parts[0]
         if root in self.refused or (root in self.unsearchable and not select):
             raise QueryError.at(at, f"{root!r} cannot be queried")
         if not select and self.holds_secret(parts):
@@ -224,6 +227,57 @@ def _holds_secret_option(parts: tuple[str, ...]) -> bool:
         parts[:2] == ("plugin_info", "options") and is_secret_name(parts[2])
     )
 
+
+ALERT_FIELDS = FieldSet(
+    resource="Alert",
+    kinds={
+        "alert_number": FieldKind.NUMBER,
+        "alert_id": FieldKind.TEXT,
+        "title": FieldKind.TEXT,
+        "state": FieldKind.TEXT,
+        "description": FieldKind.TEXT,
+        "assignee": FieldKind.TEXT,
+        "responder": FieldKind.TEXT,
+        "urgency": FieldKind.TEXT,
+        "severity": FieldKind.TEXT,
+        "rule": FieldKind.TEXT,
+        "image_url": FieldKind.TEXT,
+        "resources": FieldKind.DYNAMIC,
+        "provider": FieldKind.TEXT,
+        "account": FieldKind.TEXT,
+        "additional_info": FieldKind.DYNAMIC,
+        "escalation_step": FieldKind.NUMBER,
+        "escalation_ttl": FieldKind.NUMBER,
+        "triggered_by": FieldKind.TEXT,
+        "domain_id": FieldKind.TEXT,
+        "workspace_id": FieldKind.TEXT,
+        "project_id": FieldKind.TEXT,
+        "webhook_id": FieldKind.TEXT,
+        "escalation_policy_id": FieldKind.TEXT,
+        "created_at": FieldKind.DATE,
+        "updated_at": FieldKind.DATE,
+        "acknowledged_at": FieldKind.DATE,
+        "resolved_at": FieldKind.DATE,
+        "escalated_at": FieldKind.DATE,
+    },
+    minimal=(
+        "alert_number",
+        "alert_id",
+        "title",
+        "state",
+        "assignee",
+        "responder",
+        "urgency",
+        "escalation_step",
+        "escalation_ttl",
+        "project_id",
+    ),
+    keyword_fields=("alert_id", "title"),
+    default_order=(("created_at", True),),
+    aliases={"resource": "resources.name", "user_projects": "project_id"},
+    references=frozenset({"_id"}),
+)
+"""AlertInfo of spaceone.api.monitoring.v1."""
 
 WEBHOOK_FIELDS = FieldSet(
     resource="Webhook",

@@ -23,7 +23,8 @@ MAX_SUBSTRING = 4096
 """Characters of a substring: MongoDB takes regular expressions of at most 32 KiB."""
 
 MAX_FILTERS = 1000
-"""Filters per list: thousands of predicates take the database longer than the time limit of a query."""
+"""Filters per list, and patterns or substrings per filter: thousands of predicates take the database longer than the
+time limit of a query."""
 
 _FAULTS_IN_TEXT = 5
 
@@ -126,19 +127,19 @@ class _Item:
 
 
 def parse_where(
-    query: Mapping[str, object], equals: Mapping[str, str], fields: FieldSet, now: datetime, at: str = "query"
+    query: Mapping[str, object], equals: Mapping[str, str | int], fields: FieldSet, now: datetime, at: str = "query"
 ) -> Where:
     """Return the filter of `filter`, `filter_or`, `keyword` and the request's own fields.
 
     Args:
-        equals: request fields that must equal a value; "" is an unset field.
+        equals: request fields that must equal a value; "" and 0 are unset fields.
         now: start of timediff operators.
 
     Raises:
         QueryError: invalid filters, all of them.
     """
     from_request = tuple(
-        Compare(fields.resolve(name, name), Comparison.EQUAL, text(value, name))
+        Compare(fields.resolve(name, name), Comparison.EQUAL, scalar(value, name))
         for name, value in equals.items()
         if value
     )
@@ -154,11 +155,8 @@ def _predicates(
     filters: object, fields: FieldSet, now: datetime, at: str, faults: list[QueryError]
 ) -> tuple[Predicate, ...]:
     """Return the predicates of the valid filters, and append the errors of the others to `faults`."""
-    items = members(filters, at)
-    if len(items) > MAX_FILTERS:
-        raise QueryError.at(f"{at}[{MAX_FILTERS}]", f"more than {MAX_FILTERS} filters")
     predicates = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(members(filters, at, MAX_FILTERS)):
         try:
             predicates.append(parse_filter(item, fields, now, f"{at}[{index}]"))
         except QueryError as fault:
@@ -198,7 +196,7 @@ def parse_filter(item: object, fields: FieldSet, now: datetime, at: str) -> Pred
 
 
 def _keyword(keyword: object, fields: FieldSet, at: str) -> tuple[Predicate, ...]:
-    words = text(keyword or "", at).split()
+    words = members(text(keyword or "", at).split(), at, MAX_FILTERS)
     if not words:
         return ()
     substrings = tuple(_substring(word, at) for word in words)
@@ -240,8 +238,7 @@ def _contain(item: _Item) -> Predicate:
     # MongoDB matches substrings in strings only: the filter would find nothing.
     if item.path.kind is FieldKind.DATE:
         raise QueryError.at(item.value_at, f"{item.path.name} is a date; use datetime_gte and datetime_lt")
-    values = item.value if isinstance(item.value, list) else [item.value]
-    substrings = tuple(_substring(value, item.value_at) for value in values)
+    substrings = tuple(_substring(value, item.value_at) for value in _texts(item))
     return Contains(item.path, substrings, negated=item.operator.startswith("not_"))
 
 
@@ -251,8 +248,12 @@ def _membership(item: _Item) -> Predicate:
 
 
 def _regex(item: _Item) -> Predicate:
-    values = item.value if isinstance(item.value, list) else [item.value]
-    return Matches(item.path, tuple(_pattern(value, item.value_at) for value in values))
+    return Matches(item.path, tuple(_pattern(value, item.value_at) for value in _texts(item)))
+
+
+def _texts(item: _Item) -> list[object]:
+    """Return the substrings or patterns of a filter."""
+    return members(item.value, item.value_at, MAX_FILTERS) if isinstance(item.value, list) else [item.value]
 
 
 def _match(item: _Item) -> Predicate:

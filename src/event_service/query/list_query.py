@@ -15,6 +15,9 @@ MAX_UINT32 = 2**32 - 1
 MAX_SORT_KEYS = 31
 """MongoDB sorts by at most 32 keys; the row's id is one of them."""
 
+MAX_ONLY = 1000
+"""Paths of `only`: the database reads thousands of them slowly."""
+
 _ROW_ID = frozenset({"_id", "id", "pk"})
 
 
@@ -57,7 +60,7 @@ class ListQuery:
 
 def parse_list_query(
     query: Mapping[str, object] | None,
-    equals: Mapping[str, str],
+    equals: Mapping[str, str | int],
     fields: FieldSet,
     now: datetime | None = None,
 ) -> ListQuery:
@@ -76,7 +79,7 @@ def parse_list_query(
     where = parse_where(source, equals, fields, now or datetime.now(UTC))
     if members(source.get("lookup"), "query.lookup"):
         raise QueryError.at("query.lookup", "is not supported, since it would read other collections")
-    named = members(source.get("only"), "query.only")
+    named = members(source.get("only"), "query.only", MAX_ONLY)
     unwind = _unwind(source.get("unwind"), fields)
     added = parse_add_fields(source.get("add_fields"), fields, "query.add_fields")
     # The API requires `only` with unwind; add_fields follows the same rule.

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from event_service.errors import QueryError
 from event_service.query.dates import lenient_date
 from event_service.query.fields import FieldKind, FieldPath
-from event_service.query.filter import Comparison
-from event_service.query.stat_rows import Columns, Rows, column_name
+from event_service.query.filter import MAX_FILTERS, Comparison
+from event_service.query.stat_rows import MAX_COLUMNS, Columns, Rows, column_name
 from event_service.query.stat_stages import Accumulator, DatePart, Group, GroupField, GroupKey, GroupPredicate
 from event_service.query.values import Value, alias, json_value, mapping, members
 
@@ -26,11 +26,11 @@ def parse_group(group: object, rows: Rows, at: str) -> tuple[Group, Rows]:
     source = mapping(group, at)
     keys = [
         _key(item, rows, f"k{index}", f"{at}.keys[{index}]")
-        for index, item in enumerate(members(source.get("keys"), f"{at}.keys"))
+        for index, item in enumerate(members(source.get("keys"), f"{at}.keys", MAX_COLUMNS))
     ]
     fields = [
         _field(item, rows, f"f{index}", f"{at}.fields[{index}]")
-        for index, item in enumerate(members(source.get("fields"), f"{at}.fields"))
+        for index, item in enumerate(members(source.get("fields"), f"{at}.fields", MAX_COLUMNS))
     ]
     if not keys and not fields:
         raise QueryError.at(at, "needs keys or fields")
@@ -78,7 +78,7 @@ def _field(item: object, rows: Rows, slot: str, at: str) -> tuple[GroupField, st
         raise QueryError.at(f"{at}.{operator_name}", f"must be one of {', '.join(Accumulator)}")
     accumulator = Accumulator(operator)
     named = column_name(name, f"{at}.{name_name}")
-    inner = members(source.get("fields"), f"{at}.fields")
+    inner = members(source.get("fields"), f"{at}.fields", MAX_COLUMNS)
     predicates = _predicates(source.get("conditions"), rows, f"{at}.conditions")
     if predicates and accumulator not in _WITH_PREDICATES:
         raise QueryError.at(f"{at}.conditions", f"{operator} does not take conditions")
@@ -105,7 +105,7 @@ def _member(item: object, rows: Rows, at: str) -> tuple[str, FieldPath]:
 def _predicates(conditions: object, rows: Rows, at: str) -> tuple[GroupPredicate, ...]:
     return tuple(
         _predicate(mapping(item, f"{at}[{index}]"), rows, f"{at}[{index}]")
-        for index, item in enumerate(members(conditions, at))
+        for index, item in enumerate(members(conditions, at, MAX_FILTERS))
     )
 
 

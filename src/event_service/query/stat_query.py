@@ -9,7 +9,7 @@ from event_service.query.fields import NO_FIELD, FieldPath, FieldSet
 from event_service.query.filter import Where, parse_where
 from event_service.query.list_query import MAX_SORT_KEYS, PageRequest, parse_page
 from event_service.query.stat_group import parse_group
-from event_service.query.stat_rows import Columns, Rows, column_name
+from event_service.query.stat_rows import MAX_COLUMNS, Columns, Rows, column_name
 from event_service.query.stat_stages import Count, Limit, Project, ProjectField, ProjectOperator, Skip, Sort, Stage
 from event_service.query.unwind import parse_unwind
 from event_service.query.values import alias, boolean, integer, mapping, members
@@ -51,7 +51,7 @@ def parse_stat_query(query: Mapping[str, object] | None, fields: FieldSet, now: 
     if query is None:
         raise RequiredParameter("query")
     source = mapping(query, "query")
-    aggregate = members(source.get("aggregate"), "query.aggregate")
+    aggregate = members(source.get("aggregate"), "query.aggregate", MAX_STAGES)
     distinct = source.get("distinct")
     if not aggregate and not distinct:
         raise RequiredParameter("aggregate")
@@ -59,8 +59,6 @@ def parse_stat_query(query: Mapping[str, object] | None, fields: FieldSet, now: 
     page = parse_page(source.get("page"), "query.page")
     if not aggregate:
         return StatQuery(where, None, Columns(), _distinct(distinct, fields), page)
-    if len(aggregate) > MAX_STAGES:
-        raise QueryError.at("query.aggregate", f"more than {MAX_STAGES} stages")
     rows, stages = Rows(fields), []
     for index, item in enumerate(aggregate):
         stage, rows = _stage(mapping(item, f"query.aggregate[{index}]"), rows, f"query.aggregate[{index}]")
@@ -117,7 +115,7 @@ def _sort(source: object, rows: Rows, at: str) -> tuple[Stage, Rows]:
 def _project(source: object, rows: Rows, at: str) -> tuple[Stage, Rows]:
     given = mapping(source, at)
     exclude_keys = boolean(given.get("exclude_keys"), f"{at}.exclude_keys")
-    items = members(given.get("fields"), f"{at}.fields")
+    items = members(given.get("fields"), f"{at}.fields", MAX_COLUMNS)
     if not items:
         raise QueryError.at(f"{at}.fields", "needs at least one field")
     fields: dict[tuple[str, ...], ProjectField] = {}

@@ -7,6 +7,8 @@ from event_service.errors import QueryError
 from event_service.query.fields import NO_FIELD, FieldKind, FieldPath, FieldSet, Origin, check_key, is_unicode
 
 MAX_NAME_LENGTH = 256
+MAX_COLUMNS = 100
+"""Keys of a group, fields of a group, of a project and of a pushed object."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from event_service.errors import QueryError
 from event_service.query.fields import FieldKind, FieldPath
-from event_service.query.filter import Compare, Comparison, Contains, OneOf, Predicate, field_value
+from event_service.query.filter import MAX_FILTERS, Compare, Comparison, Contains, OneOf, Predicate, field_value
 from event_service.query.values import Value, alias, mapping, members, text
 
 Find = Callable[[object, str], FieldPath]
@@ -35,7 +35,7 @@ def parse_unwind(unwind: object, find: Find, at: str) -> Unwind:
     """
     source = mapping(unwind, at)
     path = find(source.get("path"), f"{at}.path")
-    filters = members(source.get("filter"), f"{at}.filter")
+    filters = members(source.get("filter"), f"{at}.filter", MAX_FILTERS)
     return Unwind(path, tuple(_predicate(item, find, f"{at}.filter[{index}]") for index, item in enumerate(filters)))
 
 
@@ -66,4 +66,4 @@ def _typed(operator: str, path: FieldPath, value: object, at: str) -> Predicate:
         return OneOf(path, expected, negated)
     if path.kind is FieldKind.DATE:
         raise QueryError.at(at, f"{path.name} is a date")
-    return Contains(path, tuple(text(member, at) for member in values), negated)
+    return Contains(path, tuple(text(member, at) for member in members(values, at, MAX_FILTERS)), negated)

@@ -91,16 +91,18 @@ def integer(value: object, at: str, *, least: int, most: int) -> int:
     return value
 
 
-def members(value: object, at: str) -> list[object]:
+def members(value: object, at: str, most: int | None = None) -> list[object]:
     """Return a list; null is an empty one.
 
     Raises:
-        QueryError: any other value.
+        QueryError: any other value, or more than `most` members: names the first that is too many.
     """
     if value is None:
         return []
     if not isinstance(value, list | tuple):
         raise QueryError.at(at, "must be a list")
+    if most is not None and len(value) > most:
+        raise QueryError.at(f"{at}[{most}]", f"more than {most} members; send fewer")
     return list(value)
 
 

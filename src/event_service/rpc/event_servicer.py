@@ -1,5 +1,6 @@
 """spaceone.api.monitoring.v1.Event: decodes requests, calls the manager, encodes replies."""
 
+from functools import partial
 from typing import Any
 
 from google.protobuf import struct_pb2
@@ -15,7 +16,7 @@ from event_service.identity.authorization import scope_of
 from event_service.identity.principal import Principal
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import check_payload, decode, decode_without
-from event_service.rpc.query_decode import message_to_dict
+from event_service.rpc.query_decode import decode_query
 from event_service.wire.event_info import join_events_info
 from event_service.wire.json_text import LARGE_BODY
 from event_service.wire.nesting import REPLY_LEVEL
@@ -44,8 +45,8 @@ class EventServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Args:
+        run_in_thread: decodes requests of more than LARGE_BODY bytes and large queries; None = in the event loop.
         clock: the time of receipt.
-        run_in_thread: decodes requests of more than LARGE_BODY bytes; None = in the event loop.
     """
 
     def __init__(
@@ -128,21 +129,19 @@ class EventServicer:
     async def _list(self, query: _Query) -> tuple[bytes, int]:
         """Return the reply, and the number of rows if the server's limit ended the page, else 0."""
         caller, request = query
-        message = decode(event_pb2.EventQuery, request)
-        scope = scope_of(caller, project_id=message.project_id)
-        fields = message_to_dict(message, "")
+        fields = await decode_query(event_pb2.EventQuery, request, self._run_in_thread)
+        scope = scope_of(caller, project_id=fields.get("project_id", ""))
         page = await self._manager.list(scope, fields.pop("query", {}), fields)
         return join_events_info(page.rows, page.total_count), len(page.rows) if page.cut else 0
 
-    async def _stat(self, query: _Query) -> bytes:
-        caller, request = query
-        scope = scope_of(caller)
-        message = decode(event_pb2.EventStatQuery, request)
-        if not message.HasField("query"):
+    async def _stat(self, question: _Query) -> bytes:
+        scope = scope_of(question[0])
+        query = (await decode_query(event_pb2.EventStatQuery, question[1], self._run_in_thread)).get("query")
+        if query is None:
             raise RequiredParameter("query")
-        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        path = "query.aggregate" if message.query.aggregate else "query.distinct"
-        return encode_stored_struct(result, level=REPLY_LEVEL, whole_at=path)
+        path = "query.aggregate" if query.get("aggregate") else "query.distinct"
+        encode = partial(encode_stored_struct, level=REPLY_LEVEL, whole_at=path)
+        return await self._manager.encoded_stat(scope, query, encode)
 
 
 def _large_payload_of(request: bytes) -> tuple[dict[str, Any], bytes]:

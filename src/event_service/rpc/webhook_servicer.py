@@ -1,14 +1,16 @@
 """spaceone.api.monitoring.v1.Webhook: decodes requests, calls the manager, encodes replies."""
 
+from functools import partial
 from typing import Any
 
 from event_service._gen.spaceone.api.monitoring.v1 import webhook_pb2
+from event_service.concurrency.thread_pool import RunInThread
 from event_service.errors import InvalidArgument
 from event_service.identity.authorization import scope_of
 from event_service.model.webhook import Webhook
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import decode
-from event_service.rpc.query_decode import message_to_dict
+from event_service.rpc.query_decode import decode_query
 from event_service.webhooks.manager import WebhookManager
 from event_service.wire.nesting import REPLY_LEVEL
 from event_service.wire.struct_decode import struct_to_dict
@@ -24,10 +26,14 @@ class WebhookServicer:
     """The methods: serialised request -> serialised reply; fail by raising EventServiceErrors.
 
     Authorization precedes validation: a caller without the permission learns nothing about the request.
+
+    Args:
+        run_in_thread: decodes large queries; None = in the event loop.
     """
 
-    def __init__(self, manager: WebhookManager) -> None:
+    def __init__(self, manager: WebhookManager, run_in_thread: RunInThread | None = None) -> None:
         self._manager = manager
+        self._run_in_thread = run_in_thread
 
     async def create(self, request: bytes, context: RpcContext) -> bytes:
         """CreateWebhookRequest -> WebhookInfo, the only reply with access_key and webhook_url in clear."""
@@ -91,12 +97,11 @@ class WebhookServicer:
 
     async def list(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookQuery -> WebhooksInfo. Trailer page-limit: the number of rows, if the server's limit ended it."""
-        message = decode(webhook_pb2.WebhookQuery, request)
-        scope = scope_of(context.caller, "Webhook", "read", message.project_id)
-        fields = message_to_dict(message, "")
+        fields = await decode_query(webhook_pb2.WebhookQuery, request, self._run_in_thread)
+        scope = scope_of(context.caller, "Webhook", "read", fields.get("project_id", ""))
         query, access_key = fields.pop("query", {}), fields.pop("access_key", "")
-        if message.state:
-            fields["state"] = _enum_name(webhook_pb2.WebhookQuery.WebhookState, message.state, "state")
+        if "state" in fields:
+            fields["state"] = _enum_name(webhook_pb2.WebhookQuery.WebhookState, fields["state"], "state")
         page = await self._manager.list(scope, query, fields, access_key)
         if page.cut:
             context.add_trailer("page-limit", str(len(page.rows)))
@@ -105,9 +110,9 @@ class WebhookServicer:
     async def stat(self, request: bytes, context: RpcContext) -> bytes:
         """WebhookStatQuery -> Struct."""
         scope = scope_of(context.caller, "Webhook", "read")
-        message = decode(webhook_pb2.WebhookStatQuery, request)
-        result = await self._manager.stat(scope, message_to_dict(message.query, "query"))
-        return encode_stored_struct(result, level=REPLY_LEVEL)
+        fields = await decode_query(webhook_pb2.WebhookStatQuery, request, self._run_in_thread)
+        encode = partial(encode_stored_struct, level=REPLY_LEVEL)
+        return await self._manager.encoded_stat(scope, fields.get("query", {}), encode)
 
     def _encode(self, webhook: Webhook, access_key: str | None = None) -> bytes:
         fields = self._manager.fields(webhook, access_key) if access_key else self._manager.fields(webhook)

@@ -1,14 +1,29 @@
-"""The `alert` collection, with upstream's field names. Alerts are only opened and resolved."""
+"""The `alert` collection, as batches of events write it: see `events/committer.py`."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from pymongo import UpdateOne
-
-from event_service.model.condition import Alert, AlertState, Resolution
+from event_service.model.condition import (
+    MOST_RESOURCES,
+    Alert,
+    AlertActivity,
+    AlertReference,
+    AlertState,
+    Resolution,
+)
 from event_service.model.scope import Scope
-from event_service.store.bulk import insert_all
+from event_service.store.alert_documents import (
+    CONDITION_ID,
+    EVENT_COUNT,
+    LAST_EVENT_AT,
+    alert_document,
+    resource_documents,
+    resource_names,
+)
+from event_service.store.alert_numbers import AlertNumbers
+from event_service.store.bulk import insert_all, update_all
 from event_service.store.client import Database, caller_query
 from event_service.store.compile import compile_scope
 from event_service.store.driver_errors import database_errors
@@ -18,47 +33,110 @@ from event_service.store.transaction import Session
 COLLECTION = "alert"
 
 
+class StoredAlert(NamedTuple):
+    """What decides about a change of an alert.
+
+    Attributes:
+        condition_id: "" for an alert without condition; None if unknown, as of earlier versions and of upstream.
+        last_event_at: when its newest event was received; None if unknown, or without events.
+    """
+
+    reference: AlertReference
+    state: AlertState
+    condition_id: str | None
+    created_at: datetime | None
+    last_event_at: datetime | None
+
+
 class AlertStore:
-    """Writes alerts as `events/alert_rules.py` decides."""
+    """Writes alerts: batches of events as `events/alert_rules.py` decides, and single ones as `alerts/` does."""
 
     def __init__(self, database: Database, timeout_ms: int) -> None:
         self._alerts = database[COLLECTION]
+        self._numbers = AlertNumbers(database, timeout_ms)
         self._timeout_ms = timeout_ms
 
     def open(self, alerts: Sequence[Alert], session: Session) -> None:
-        """Store new alerts.
+        """Store new alerts, each with the event that opens it.
 
         Raises:
             WriteRefused: the `_id` of an alert exists: see `remove`.
         """
-        insert_all(self._alerts, [_document(alert) for alert in alerts], session)
+        insert_all(self._alerts, list(map(alert_document, alerts, self._numbers_for(alerts))), session)
+
+    def _numbers_for(self, alerts: Sequence[Alert]) -> Sequence[int]:
+        owners = Counter([(alert.domain_id, alert.workspace_id) for alert in alerts])
+        if len(owners) == 1:
+            return self._numbers.take(*next(iter(owners)), len(alerts))
+        numbers = {owner: iter(self._numbers.take(*owner, count)) for owner, count in owners.items()}
+        return [next(numbers[alert.domain_id, alert.workspace_id]) for alert in alerts]
 
     def remove(self, object_id: str, session: Session) -> None:
         """Remove an alert that an earlier version stored without its condition, before `open` stores it again."""
         self._alerts.delete_one({"_id": object_id_of(object_id)}, session=session)
 
-    def close(self, resolutions: Sequence[Resolution], session: Session) -> None:
-        """Resolve alerts. An alert that is RESOLVED does not change."""
-        if not resolutions:
-            return
-        writes = [
-            UpdateOne(
-                {
-                    **_identity(resolution.alert.object_id, resolution.alert.alert_id),
-                    "state": {"$ne": AlertState.RESOLVED},
-                },
-                {
-                    "$set": {
-                        "state": AlertState.RESOLVED.value,
-                        "resolved_at": resolution.at,
-                        "resolved_by": resolution.reason.value,
-                        "updated_at": resolution.at,
-                    }
-                },
-            )
-            for resolution in resolutions
+    def change(self, activities: Iterable[AlertActivity], resolutions: Sequence[Resolution], session: Session) -> None:
+        """Add events to alerts, and resolve alerts. An alert that is RESOLVED is not resolved again."""
+        writes = [(_identity(activity.alert), _addition(activity)) for activity in activities]
+        writes += [
+            ({**_identity(one.alert), "state": {"$ne": AlertState.RESOLVED.value}}, resolution_update(one))
+            for one in resolutions
         ]
-        self._alerts.bulk_write(writes, ordered=False, session=session)
+        update_all(self._alerts, writes, session)
+
+    def runs(self, alerts: Iterable[AlertReference], session: Session) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Return severity and resources of the alerts that exist, by alert_id."""
+        matching = {"alert_id": {"$in": [alert.alert_id for alert in alerts]}}
+        fields = {"_id": False, "alert_id": True, "severity": True, "resources": True}
+        rows = self._alerts.find(matching, fields, max_time_ms=self._timeout_ms, session=session)
+        return {row["alert_id"]: (str(row.get("severity") or ""), _names(row.get("resources"))) for row in rows}
+
+    def insert(self, alert: Alert) -> None:
+        """Store an alert that belongs to no batch.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        (number,) = self._numbers_for([alert])
+        with database_errors(writing=True):
+            self._alerts.insert_one(alert_document(alert, number))
+
+    def find(self, scope: Scope, alert_id: str, session: Session) -> StoredAlert | None:
+        """Return an alert of the scope, or None."""
+        row = self._alerts.find_one(
+            {"alert_id": alert_id, **compile_scope(scope)}, max_time_ms=self._timeout_ms, session=session
+        )
+        if row is None:
+            return None
+        return StoredAlert(
+            reference=AlertReference(str(row["_id"]), alert_id),
+            state=_state(row.get("state")),
+            condition_id=row.get(CONDITION_ID),
+            created_at=_date(row.get("created_at")),
+            last_event_at=_date(row.get(LAST_EVENT_AT)),
+        )
+
+    def update(
+        self,
+        alert: AlertReference,
+        now: datetime,
+        fields: Mapping[str, Any],
+        resolution: Resolution | None,
+        session: Session,
+    ) -> None:
+        """Set fields of an alert, and resolve it."""
+        update = resolution_update(resolution) if resolution else {}
+        changes = {**update.get("$set", {}), **fields}
+        self._alerts.update_one(_identity(alert), {"$set": changes, "$max": {"updated_at": now}}, session=session)
+
+    def delete(self, scope: Scope, alert_id: str) -> None:
+        """Delete an alert of the scope.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        with database_errors(writing=True):
+            self._alerts.delete_one({"alert_id": alert_id, **compile_scope(scope)})
 
     def states(self, alert_ids: Iterable[str]) -> dict[str, tuple[AlertState, datetime | None]]:
         """Return state and resolved_at of the alerts that exist, by alert_id.
@@ -93,30 +171,40 @@ def _date(value: Any) -> datetime | None:
     return value if isinstance(value, datetime) else None
 
 
-def _identity(object_id: str, alert_id: str) -> dict[str, Any]:
-    return {"_id": object_id_of(object_id)} if object_id else {"alert_id": alert_id}
-
-
-def _document(alert: Alert) -> dict[str, Any]:
+def resolution_update(resolution: Resolution) -> dict[str, Any]:
+    """Return the update of an alert that ends."""
     return {
-        "_id": object_id_of(alert.reference.object_id),
-        "alert_id": alert.reference.alert_id,
-        "title": alert.title,
-        "state": str(alert.state),
-        "description": alert.description,
-        "urgency": str(alert.urgency),
-        "severity": str(alert.severity),
-        "rule": alert.rule,
-        "image_url": alert.image_url,
-        "resources": alert.resources,
-        "provider": alert.provider,
-        "account": alert.account,
-        "triggered_by": alert.webhook_id,
-        "webhook_id": alert.webhook_id,
-        "project_id": alert.project_id,
-        "workspace_id": alert.workspace_id,
-        "domain_id": alert.domain_id,
-        "created_at": alert.created_at,
-        "updated_at": alert.created_at,
-        "resolved_at": alert.resolved_at,
+        "$set": {
+            "state": AlertState.RESOLVED.value,
+            "resolved_at": resolution.at,
+            "resolved_by": resolution.reason.value,
+            "escalation_ttl": 0,
+        },
+        # Not `at`, which the sender's clock gives: Watch follows updated_at.
+        "$max": {"updated_at": resolution.received_at},
     }
+
+
+def _identity(alert: AlertReference) -> dict[str, Any]:
+    return {"_id": object_id_of(alert.object_id)} if alert.object_id else {"alert_id": alert.alert_id}
+
+
+def _names(resources: Any) -> tuple[str, ...]:
+    return tuple(resource_names(resources)[:MOST_RESOURCES])
+
+
+def _addition(activity: AlertActivity) -> dict[str, Any]:
+    at = activity.last_event_at
+    update: dict[str, Any] = {"$inc": {EVENT_COUNT: activity.events}, "$max": {LAST_EVENT_AT: at, "updated_at": at}}
+    if changed := _run(activity):
+        update["$set"] = changed
+    return update
+
+
+def _run(activity: AlertActivity) -> dict[str, Any]:
+    run: dict[str, Any] = {}
+    if activity.severity is not None:
+        run["severity"] = activity.severity
+    if activity.resources is not None:
+        run["resources"] = resource_documents(activity.resources)
+    return run

@@ -1,4 +1,4 @@
-"""Bulk inserts of a transaction."""
+"""Bulk inserts and updates of a transaction."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -39,6 +39,36 @@ def insert_all(collection: Collection[Document], documents: Sequence[Document], 
             _insert(collection, start, chunk, session)
         except DocumentTooLarge as error:  # the chunk is a single document
             raise WriteRefused(collection.name, WriteFailure(start, DOCUMENT_TOO_LARGE, "", str(error))) from error
+
+
+def update_all(
+    collection: Collection[Document], updates: Sequence[tuple[Document, Document]], session: Session
+) -> None:
+    """Run updates of one document each in the session's transaction, after its first read.
+
+    Sends the `update` command itself, as `insert_all` does.
+
+    Args:
+        updates: filter and update operators of each.
+
+    Raises:
+        WriteRefused: the server refuses an update; it has aborted the transaction.
+        PyMongoError: the database failed.
+    """
+    if not updates:
+        return
+    statements = [{"q": matching, "u": update} for matching, update in updates]
+    try:
+        reply = collection.database.command({"update": collection.name, "updates": statements}, session=session)
+    except DocumentTooLarge:
+        if len(updates) == 1:
+            raise
+        middle = len(updates) // 2
+        update_all(collection, updates[:middle], session)
+        update_all(collection, updates[middle:], session)
+        return
+    for failure in write_failures(reply.get("writeErrors", ())):
+        raise WriteRefused(collection.name, failure)
 
 
 def _insert(

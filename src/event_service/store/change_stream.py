@@ -1,10 +1,10 @@
-"""Notifies of inserts by any replica, from MongoDB's change stream.
+"""Notifies of writes by any replica, from MongoDB's change stream.
 
 Of inserted documents only two fields are read: the subscriber runs a query, which applies scope and filter.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
@@ -18,10 +18,6 @@ from event_service.store.driver_errors import database_errors
 
 _log = logging.getLogger(__name__)
 
-_PIPELINE: list[Document] = [
-    {"$match": {"operationType": "insert"}},
-    {"$project": {"fullDocument.event_id": True, "fullDocument.created_at": True}},
-]
 _MAX_AWAIT_TIME_MS = 1000  # stopping takes this long at most
 
 
@@ -44,21 +40,29 @@ OnChange: TypeAlias = Callable[[InsertedEvent | None], None]
 
 
 class ChangeStream:
-    """Follows the inserts into a collection in a background thread until it is stopped.
+    """Follows the writes to a collection in a background thread until it is stopped.
 
     Args:
-        on_change: called in that thread with each inserted event, and with None when `live` changes.
+        on_change: called in that thread after each write, with the event if one was inserted, and with None when `live`
+            changes.
+        operations: the kinds of writes to follow.
     """
 
-    def __init__(self, events: Collection[Document], on_change: OnChange) -> None:
-        self._events = events
+    def __init__(
+        self, collection: Collection[Document], on_change: OnChange, *, operations: Sequence[str] = ("insert",)
+    ) -> None:
+        self._collection = collection
+        self._pipeline: list[Document] = [
+            {"$match": {"operationType": {"$in": list(operations)}}},
+            {"$project": {"fullDocument.event_id": True, "fullDocument.created_at": True}},
+        ]
         self._on_change = on_change
         self._live = False
         self._task = BackgroundTask("change-stream", self._follow)
 
     @property
     def live(self) -> bool:
-        """Return whether every insert calls `on_change`. If not, poll."""
+        """Return whether every write calls `on_change`. If not, poll."""
         return self._live
 
     def stop(self) -> None:
@@ -67,9 +71,12 @@ class ChangeStream:
 
     def _follow(self, stopping: Stopping) -> None:
         try:
-            with database_errors(), self._events.watch(_PIPELINE, max_await_time_ms=_MAX_AWAIT_TIME_MS) as stream:
+            with (
+                database_errors(),
+                self._collection.watch(self._pipeline, max_await_time_ms=_MAX_AWAIT_TIME_MS) as stream,
+            ):
                 self._live = True
-                self._on_change(None)  # inserts before the stream was open have called nothing
+                self._on_change(None)  # writes before the stream was open have called nothing
                 while stream.alive and not stopping():
                     if (change := stream.try_next()) is not None:
                         self._on_change(_inserted(change.get("fullDocument", {})))

@@ -28,6 +28,11 @@ class ConditionStore:
         rows = self._rows.find(wanted, max_time_ms=self._timeout_ms, session=session)
         return {row["_id"]: _condition(row) for row in rows}
 
+    def of_alert(self, alert_id: str, session: Session) -> Condition | None:
+        """Return the row whose newest alert this is. Reads all rows."""
+        row = self._rows.find_one({"alert.alert_id": alert_id}, max_time_ms=self._timeout_ms, session=session)
+        return None if row is None else _condition(row)
+
     def after(self, condition_id: str, limit: int, session: Session) -> list[Condition]:
         """Return the rows that follow a condition_id, in its order; at most `limit`."""
         rows = self._rows.find({"_id": {"$gt": condition_id}}, session=session).sort("_id").limit(limit)
@@ -67,6 +72,9 @@ def _row(condition: Condition) -> dict[str, Any]:
         "newest_recovery_at": condition.newest_recovery_at,
         "was_firing": condition.was_firing,
         "recovery_received_at": condition.recovery_received_at,
+        "severity": condition.severity,
+        "resources": condition.resources,
+        "opened_at": condition.opened_at,
     }
 
 
@@ -83,6 +91,9 @@ def _condition(row: dict[str, Any]) -> Condition:
         newest_recovery_at=row["newest_recovery_at"],
         was_firing=row["was_firing"],
         recovery_received_at=row.get("recovery_received_at"),
+        severity=row.get("severity", ""),
+        resources=tuple(row.get("resources", ())),
+        opened_at=row.get("opened_at"),
     )
 
 

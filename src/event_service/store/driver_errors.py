@@ -210,7 +210,7 @@ def _from_code(code: int, message: str, *, writing: bool, querying: bool = False
         return Internal(f"The database refused a write (code {code}).")
     # Other codes mean that the server refuses the query's operators or values.
     return (
-        _refused_distinct()
+        distinct_too_large()
         if code == _DISTINCT_TOO_LARGE
         else _refused_query(f"The database cannot answer this query: {_reason(message)}")
     )
@@ -222,9 +222,10 @@ def _too_large(*, writing: bool) -> TooLarge:
     return TooLarge.at("query", "the query or its result exceeds the 16 MiB of a database document; ask for less")
 
 
-def _refused_distinct() -> QueryError:
-    advice = "the values exceed 16 MB: narrow the filter, or group by the field and ask for a page"
-    return QueryError.at("query.distinct", advice)
+def distinct_too_large(most: int = 16 * 1024 * 1024) -> TooLarge:
+    """Return the error for distinct values of more than `most` bytes."""
+    advice = f"the values exceed {most} bytes: narrow the filter, or group by the field and ask for a page"
+    return TooLarge.at("query.distinct", advice)
 
 
 def _refused_query(message: str) -> QueryError:

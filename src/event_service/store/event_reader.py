@@ -4,10 +4,10 @@ A full row is the stored reply: the query projects `wire` only, and nothing is d
 encoded.
 """
 
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.collection import Collection
 
@@ -18,6 +18,7 @@ from event_service.query.fields import EVENT_FIELDS, SortKey
 from event_service.query.filter import TimeRange, time_range
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
+from event_service.store import raw_batches
 from event_service.store.client import caller_query
 from event_service.store.compile import (
     both,
@@ -31,12 +32,12 @@ from event_service.store.compile_list import compile_list_rows
 from event_service.store.documents import WIRE, read_wires
 from event_service.store.driver_errors import database_errors
 from event_service.store.projection import RowEncoder
+from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.totals.event_totals import EventTotals
 from event_service.wire.timestamps import Clock, utc_now
 
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
+T = TypeVar("T")
 
 DEEP = 200
 """Pages that skip at least this many rows are located by rollups."""
@@ -54,7 +55,7 @@ class Page:
     Attributes:
         rows: serialised EventInfo messages.
         total_count: number of matches on all pages.
-        cut: list_limit or max_reply_bytes ended the page, and more rows match.
+        cut: a limit of the server ended the page, and more rows match.
     """
 
     rows: Sequence[bytes]
@@ -67,26 +68,22 @@ class EventReader:
 
     Args:
         collection: the `event` collection.
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
-        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
         self,
         collection: Collection[dict[str, Any]],
         *,
-        list_limit: int = 1000,
+        limit: ReplyLimit = DEFAULT_LIMIT,
         max_time_ms: int = 10_000,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
         clock: Clock = utc_now,
     ) -> None:
         self._collection = collection
-        self._list_limit = list_limit
+        self._limit = limit
         self._max_time_ms = max_time_ms
-        self._max_reply_bytes = max_reply_bytes
         self._totals = EventTotals(collection, max_time_ms=max_time_ms, clock=clock)
-        self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms)
+        self._statistics = StatReader(collection, EVENT_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
 
     def get_many(self, scope: Scope, event_ids: Sequence[str]) -> list[bytes | None]:
         """Return for each event_id the serialised EventInfo, or None if the scope has no such event. One query for all.
@@ -110,6 +107,7 @@ class EventReader:
 
         Raises:
             QueryError: the data does not suit the query.
+            TooLarge: the page that the caller chose is too large.
             QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
@@ -132,17 +130,9 @@ class EventReader:
         return self._statistics.stat(scope, query, self._totals.rollups)
 
     def _page(self, scope: Scope, matching: dict[str, Any], query: ListQuery) -> tuple[Sequence[bytes], bool]:
-        if query.page.limit:
-            return list(self._encoded(scope, matching, query, min(query.page.limit, _MAX_LIMIT))), False
-        rows: list[bytes] = []
-        size = 0
-        # One row more than the limit shows whether the page is cut.
-        for row in self._encoded(scope, matching, query, self._list_limit + 1):
-            size += len(row)
-            if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
-                return rows, True
-            rows.append(row)
-        return rows, False
+        limit = query.page.limit
+        most = min(limit, _MAX_LIMIT) if limit else self._limit.rows + 1
+        return self._limit.page(self._encoded(scope, matching, query, most), limit, len)
 
     def _total(self, scope: Scope, matching: dict[str, Any], query: ListQuery, rows: int, cut: bool) -> int:
         # A page that has the last match knows the total without a count.
@@ -154,8 +144,13 @@ class EventReader:
     def _encoded(self, scope: Scope, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterator[bytes]:
         if query.unwind or query.add_fields:
             stages = [{"$match": matching}, *compile_list_rows(query, EVENT_FIELDS, limit)]
-            rows = self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
-            return self._partial(rows, query)
+            batches = raw_batches.aggregate(
+                self._collection,
+                stages,
+                max_time_ms=self._max_time_ms,
+                batch_rows=min(limit, self._limit.rows + 1),
+            )
+            return self._partial(batches, query)
         shown = _WIRE_ONLY if query.only is None else compile_projection(query.only)
         deep = query.sort is None and query.page.skip >= DEEP
         found = self._find_deep(scope, query, shown, limit) if deep else None
@@ -163,10 +158,8 @@ class EventReader:
             found = self._find(matching, shown, query.sort, query.page.skip, limit)
         return self._whole(found) if query.only is None else self._partial(found, query)
 
-    def _find_deep(
-        self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int
-    ) -> Iterable[Mapping[str, Any]] | None:
-        """Return the documents of a deep page from the position that rollups give, or None if they cannot say."""
+    def _find_deep(self, scope: Scope, query: ListQuery, shown: Mapping[str, Any], limit: int) -> Iterable[Any] | None:
+        """Return the result of `_find` for a deep page from the position that rollups give; None if they cannot say."""
         position = self._totals.seek(scope, query, query.page.skip)
         if position is None or position.past_the_end:
             return None if position is None else []
@@ -183,20 +176,22 @@ class EventReader:
         sort: tuple[SortKey, ...] | None,
         skip: int,
         limit: int,
-    ) -> Iterable[Mapping[str, Any]]:
-        return self._collection.find(
+    ) -> Iterable[Any]:
+        """Return documents with whole events, or batches of documents with selected fields."""
+        find = self._collection.find if projection is _WIRE_ONLY else self._collection.find_raw_batches
+        return find(
             matching,
             projection,
             sort=compile_sort(sort, EVENT_FIELDS),
             skip=skip,
             limit=limit,
-            batch_size=min(limit, self._list_limit + 1),
+            batch_size=min(limit, self._limit.rows + 1),
             max_time_ms=self._max_time_ms,
         )
 
-    def _partial(self, documents: Iterable[Mapping[str, Any]], query: ListQuery) -> Iterator[bytes]:
+    def _partial(self, batches: Iterable[bytes], query: ListQuery) -> Iterator[bytes]:
         encode = RowEncoder(query.only or (), query.unwind.path if query.unwind else None)
-        return (encode(document) for document in documents)
+        return (encode(document) for document in raw_batches.rows_of(batches))
 
     def _whole(self, documents: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         found = iter(documents)
@@ -224,6 +219,6 @@ class SharedEventReader:
         """Return a page of events."""
         return self._threads.run(self._reader.list, scope, query)
 
-    def stat(self, scope: Scope, query: StatQuery) -> Awaitable[dict[str, Any]]:
-        """Return the reply to a statistics query."""
-        return self._threads.run(self._reader.stat, scope, query)
+    def stat(self, scope: Scope, query: StatQuery, encode: Callable[[dict[str, Any]], T]) -> Awaitable[T]:
+        """Return the reply to a statistics query, encoded in the thread."""
+        return self._threads.run(lambda: encode(self._reader.stat(scope, query)))

@@ -5,21 +5,24 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import ObjectId
-from pymongo import DESCENDING
+from pymongo import DESCENDING, UpdateOne
 
 from event_service.model.condition import AlertReference, ConditionKey, PastEvent
 from event_service.model.event import Event
 from event_service.store.bulk import insert_all
 from event_service.store.client import Database
-from event_service.store.documents import event_document
+from event_service.store.documents import WIRE, event_document
 from event_service.store.driver_errors import database_errors
 from event_service.store.object_ids import object_id_of
 from event_service.store.totals import rollup_store
 from event_service.store.totals.rollup_store import invalidate
 from event_service.store.transaction import Session
+from event_service.wire.event_info import remove_alert_id
 from event_service.wire.timestamps import Clock, utc_now
 
 COLLECTION = "event"
+
+_CHUNK = 500  # events of one write
 
 
 class NewEvent(NamedTuple):
@@ -87,6 +90,34 @@ class EventWriter:
                 if key.event_key in known and (past := self._newest_alert(owner_filter, key.event_key)):
                     found[key] = past
         return found
+
+    def key_of_alert(self, alert_id: str) -> ConditionKey | None:
+        """Return the key of the newest event of an alert, or None without events."""
+        with database_errors():
+            row = self._events.find_one(
+                {"alert_id": alert_id},
+                dict.fromkeys(ConditionKey._fields, True),
+                sort=[("created_at", DESCENDING), ("_id", DESCENDING)],
+                max_time_ms=self._timeout_ms,
+            )
+        return None if row is None else ConditionKey(*(str(row.get(name) or "") for name in ConditionKey._fields))
+
+    def remove_alert(self, domain_id: str, alert_id: str) -> None:
+        """Remove the id of an alert from its events, in small journalled writes. It may be run again.
+
+        Raises:
+            Unavailable: the database failed. Earlier writes stay.
+        """
+        matching = {"alert_id": alert_id, "domain_id": domain_id}
+        with database_errors(writing=True):
+            while rows := list(self._events.find(matching, {WIRE: True}, limit=_CHUNK)):
+                updates = []
+                for row in rows:
+                    fields: dict[str, Any] = {"alert": None, "alert_id": None}
+                    if WIRE in row:
+                        fields[WIRE] = remove_alert_id(bytes(row[WIRE]), alert_id)
+                    updates.append(UpdateOne({"_id": row["_id"]}, {"$set": fields}))
+                self._events.bulk_write(updates, ordered=False)
 
     def _newest_alert(self, owner_filter: Mapping[str, Any], event_key: str) -> PastEvent | None:
         with database_errors():

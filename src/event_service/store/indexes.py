@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 EVENT, ALERT, CONDITION, IDEMPOTENCY_KEY, WEBHOOK = "event", "alert", "condition", "idempotency_key", "webhook"
 ROLLUP = "event_rollup"
+ALERT_COUNTER = "alert_counter"
 
 LARGE = 50_000
 """Indexes of a collection with more documents are built in the background, while the service starts."""
@@ -79,7 +80,13 @@ _FEW_VALUES = _ascending("severity", "event_type", "provider")
 
 _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; unique event_ids", unique=True),
-    Index(ALERT, _ascending("alert_id"), "state and resolution of alerts of upstream events"),
+    Index(ALERT, _ascending("alert_id"), "get; resolution of alerts of upstream events"),
+    Index(ALERT, _ascending("domain_id", "workspace_id", "alert_number"), "an alert by its number; the highest number"),
+    Index(
+        ALERT, (*_ascending("state", "domain_id"), *_NEWEST_FIRST), "lists of open alerts; open alerts of all domains"
+    ),
+    Index(ALERT, (*_ascending("domain_id"), *_NEWEST_FIRST), "lists of alerts"),
+    Index(ALERT, _ascending("domain_id", "updated_at", "_id"), "changed alerts, for Watch"),
     Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.

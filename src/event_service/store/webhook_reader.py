@@ -1,13 +1,11 @@
 """Lists and statistics of webhooks. They never return access keys: neither digests nor those of upstream documents."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
-import bson
 from pymongo.collection import Collection
 
 from event_service.model.scope import Scope
@@ -16,24 +14,15 @@ from event_service.query.fields import WEBHOOK_FIELDS, FieldKind, FieldPath
 from event_service.query.list_query import ListQuery
 from event_service.query.stat_query import StatQuery
 from event_service.store.client import caller_query
-from event_service.store.compile import both, compile_filter, compile_projection, compile_sort
-from event_service.store.compile_list import compile_list_rows, compile_unwind
-from event_service.store.compile_stat import compile_count
+from event_service.store.compile import both, compile_filter
 from event_service.store.documents import unescape_keys
 from event_service.store.json_values import plain
+from event_service.store.list_reader import ListReader, Row, selected_names
 from event_service.store.projection import with_list
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.stat_reader import StatReader
 from event_service.store.webhook_documents import webhook_of
 from event_service.wire.timestamps import Clock, utc_now
-
-MAX_REPLY_BYTES = 4 * 1024 * 1024
-"""Limit of a page that no limit was given for: by default gRPC clients accept messages of 4 MiB."""
-
-_MAX_LIMIT = 2**31 - 1  # of a find
-
-Row = Mapping[str, Any]
-Rows = list[Row]
-Stages = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,7 @@ class WebhookPage:
     Attributes:
         selected: (webhook_id, selected fields by name); webhook_url is "", since it holds an access key.
         total_count: number of matches on all pages.
-        cut: list_limit or max_reply_bytes ended the page, and more rows match.
+        cut: a limit of the server ended the page, and more rows match.
     """
 
     webhooks: list[Webhook] = field(default_factory=list)
@@ -56,26 +45,17 @@ class WebhookReader:
     """Webhooks of one collection, always within a scope. Blocking: for worker threads.
 
     Args:
-        list_limit: maximum number of rows of a list without a limit.
         max_time_ms: maxTimeMS of a query.
-        max_reply_bytes: maximum size of the rows of a list without a limit.
     """
 
     def __init__(
-        self,
-        collection: Collection[dict[str, Any]],
-        *,
-        list_limit: int,
-        max_time_ms: int,
-        max_reply_bytes: int = MAX_REPLY_BYTES,
-        clock: Clock = utc_now,
+        self, collection: Collection[dict[str, Any]], *, limit: ReplyLimit, max_time_ms: int, clock: Clock = utc_now
     ) -> None:
-        self._collection = collection
-        self._list_limit = list_limit
         self._max_time_ms = max_time_ms
-        self._max_reply_bytes = max_reply_bytes
         self._clock = clock
-        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms)
+        # The URL is made from the id; callers drop the id unless it was selected.
+        self._lists = ListReader(collection, WEBHOOK_FIELDS, key="webhook_id", limit=limit, max_time_ms=max_time_ms)
+        self._statistics = StatReader(collection, WEBHOOK_FIELDS, max_time_ms=max_time_ms, max_bytes=limit.size)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """Return a page of webhooks.
@@ -85,16 +65,17 @@ class WebhookReader:
 
         Raises:
             QueryError: the data does not suit the query.
+            TooLarge: the page that the caller chose is too large.
             QueryTimeout, Unavailable: the database failed.
         """
         matching = compile_filter(scope, query.where)
         if access_key:
             matching = both(matching, _with_key(access_key, self._clock()))
         with caller_query(self._max_time_ms):
-            total = self._count(matching, query)
+            total = self._lists.count(matching, query)
             if query.count_only:
                 return WebhookPage(total_count=total)
-            rows, cut = self._page(matching, query)
+            rows, cut = self._lists.page(matching, query)
         if query.only is None:
             return WebhookPage([webhook_of(row) for row in rows], total_count=total, cut=cut)
         selected = [_selected(row, query.only, query.unwind.path if query.unwind else None) for row in rows]
@@ -103,46 +84,6 @@ class WebhookReader:
     def stat(self, scope: Scope, query: StatQuery) -> dict[str, Any]:
         """Return the reply to a statistics query, as JSON. See `StatReader.stat`."""
         return self._statistics.stat(scope, query)
-
-    def _page(self, matching: dict[str, Any], query: ListQuery) -> tuple[Rows, bool]:
-        if query.page.limit:
-            limit = min(query.page.limit, _MAX_LIMIT)
-            return [*islice(self._rows(matching, query, limit), limit)], False
-        rows: Rows = []
-        size = 0
-        for row in self._rows(matching, query, self._list_limit + 1):
-            # The size as BSON approximates the size in the reply.
-            size += len(bson.encode(row))
-            if len(rows) == self._list_limit or (rows and size > self._max_reply_bytes):
-                return rows, True
-            rows.append(row)
-        return rows, False
-
-    def _rows(self, matching: dict[str, Any], query: ListQuery, limit: int) -> Iterable[Row]:
-        only = query.only
-        if only is not None:
-            # The URL is made from the id; callers drop the id unless it was selected.
-            only = (*(path for path in only if path.parts != ("webhook_id",)), WEBHOOK_FIELDS.path("webhook_id"))
-        if query.unwind or query.add_fields:
-            stages = compile_list_rows(replace(query, only=only), WEBHOOK_FIELDS, limit)
-            return self._aggregate([{"$match": matching}, *stages])
-        return self._collection.find(
-            matching,
-            None if only is None else compile_projection(only),
-            sort=compile_sort(query.sort, WEBHOOK_FIELDS),
-            skip=query.page.skip,
-            limit=limit,
-            max_time_ms=self._max_time_ms,
-        )
-
-    def _count(self, matching: dict[str, Any], query: ListQuery) -> int:
-        if query.unwind is None:
-            return self._collection.count_documents(matching, maxTimeMS=self._max_time_ms)
-        stages = compile_count([{"$match": matching}, *compile_unwind(query.unwind)])
-        return next((int(row["f0"]) for row in self._aggregate(stages)), 0)
-
-    def _aggregate(self, stages: Stages) -> Iterable[Row]:
-        return self._collection.aggregate(stages, maxTimeMS=self._max_time_ms, allowDiskUse=True)
 
 
 def _with_key(access_key: str, now: datetime) -> dict[str, Any]:
@@ -159,7 +100,7 @@ def _with_key(access_key: str, now: datetime) -> dict[str, Any]:
 def _selected(row: Row, only: tuple[FieldPath, ...], unwound: FieldPath | None) -> tuple[str, dict[str, Any]]:
     """Return webhook_id and the selected fields; an unwound array holds one element."""
     fields: dict[str, Any] = {}
-    for name in dict.fromkeys(path.parts[0] for path in only):
+    for name in selected_names(only):
         kind, value = WEBHOOK_FIELDS.kinds[name], row.get(name)
         if unwound is not None and unwound.parts[0] == name and len(unwound.parts) > 1:
             value = with_list(value, unwound.parts[1:])

@@ -21,6 +21,7 @@ from event_service.store.client import Database, Document
 from event_service.store.compile import compile_scope
 from event_service.store.documents import escape_keys
 from event_service.store.driver_errors import database_errors
+from event_service.store.reply_limit import DEFAULT_LIMIT, ReplyLimit
 from event_service.store.webhook_documents import CLEAR_KEYS, activity_update, key_fields, webhook_document, webhook_of
 from event_service.store.webhook_reader import WebhookPage, WebhookReader
 from event_service.wire.timestamps import Clock, utc_now
@@ -48,14 +49,15 @@ class WebhookStore:
 
     Args:
         timeout_ms: maxTimeMS of a query.
-        list_limit: maximum number of rows of a list without a limit.
     """
 
-    def __init__(self, database: Database, timeout_ms: int, *, list_limit: int = 1000, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, database: Database, timeout_ms: int, *, limit: ReplyLimit = DEFAULT_LIMIT, clock: Clock = utc_now
+    ) -> None:
         # Never from secondaries, even if the URI says so: a disabled webhook must be refused within a second.
         self._rows = database.get_collection(COLLECTION, read_preference=ReadPreference.PRIMARY)
         self._timeout_ms = timeout_ms
-        self._reader = WebhookReader(self._rows, list_limit=list_limit, max_time_ms=timeout_ms, clock=clock)
+        self._reader = WebhookReader(self._rows, limit=limit, max_time_ms=timeout_ms, clock=clock)
 
     def list(self, scope: Scope, query: ListQuery, access_key: str = "") -> WebhookPage:
         """Return a page of webhooks. See `WebhookReader.list`."""

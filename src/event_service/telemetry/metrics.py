@@ -4,7 +4,7 @@ No label has a value that a caller chooses, such as an id, a key or a token: the
 all others are counted as "other". Methods called per request cost a dictionary look-up and a few additions.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -33,6 +33,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_ALERT_SECONDS = (60, 300, 900, 3600, 14_400, 43_200, 86_400, 259_200, 604_800)
 _EVENTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -84,6 +85,22 @@ class Metrics:
         )
         # Their writes may or may not have happened.
         self._failed_commits = Counter("event_service_failed_commits", "Failed group commits.", registry=registry)
+        # Of the whole database, so that every replica reports the same numbers; at most a minute old. The webhooks with
+        # the most open alerts are named, all others are "other".
+        self._open_alerts = Gauge(
+            "event_service_open_alerts", "Open alerts.", ["severity", "webhook"], registry=registry
+        )
+        self._oldest_alert = Gauge(
+            "event_service_oldest_open_alert_seconds", "Age of the oldest open alert.", ["severity"], registry=registry
+        )
+        # By reason: RECOVERED, SUPERSEDED, MANUAL, NO_NEWS. Counted by the replica that resolved them.
+        self._alert_seconds = Histogram(
+            "event_service_alert_seconds",
+            "Time from the opening of alerts to their end.",
+            ["reason"],
+            buckets=_ALERT_SECONDS,
+            registry=registry,
+        )
         # 1 or 0, as the health checks report it.
         self._database_up = Gauge(
             "event_service_database_up", "1 while the database accepts writes, else 0.", registry=registry
@@ -170,6 +187,20 @@ class Metrics:
         self._commit_seconds.observe(seconds)
         if failed:
             self._failed_commits.inc()
+
+    def open_alerts(self, counts: Mapping[tuple[str, str], int], ages: Mapping[str, float]) -> None:
+        """Set the numbers of open alerts by (severity, webhook), and the age of the oldest in seconds by severity."""
+        # Webhooks and severities without open alerts are left out.
+        self._open_alerts.clear()
+        for labels, number in counts.items():
+            self._open_alerts.labels(*labels).set(number)
+        self._oldest_alert.clear()
+        for severity, age in ages.items():
+            self._oldest_alert.labels(severity).set(age)
+
+    def alert_resolved(self, reason: str, seconds: float) -> None:
+        """Record the end of an alert."""
+        self._alert_seconds.labels(reason).observe(max(seconds, 0.0))
 
     def watch_queue(self, creates: Callable[[], int], size: Callable[[], int]) -> None:
         """Set the sources of the queue gauges, called at each scrape."""

@@ -4,9 +4,9 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from event_service.concurrency.thread_pool import ThreadPool
+from event_service.concurrency.thread_pool import RunInThread, ThreadPool
 from event_service.errors import (
     InvalidArgument,
     NotFound,
@@ -20,6 +20,7 @@ from event_service.model.scope import Scope
 from event_service.model.webhook import PluginInfo, Webhook, WebhookState, access_key_hash
 from event_service.query.fields import WEBHOOK_FIELDS
 from event_service.query.list_query import parse_list_query
+from event_service.query.size import parse_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.webhooks import WebhookChanges, WebhookStore
 from event_service.webhooks.cache import WebhookCache
@@ -31,6 +32,8 @@ from event_service.webhooks.keys import MASK, delivery_path, is_key_of, new_acce
 from event_service.webhooks.options import CLOUD_EYE, check_options, check_tags, checked_name
 from event_service.webhooks.plugins import DEFAULT, Plugins
 from event_service.wire.timestamps import truncate, utc_now
+
+T = TypeVar("T")
 
 # Seconds. An overlap lets senders be changed over one by one; afterwards the old key must end.
 LONGEST_OVERLAP = 30 * 86_400
@@ -45,6 +48,7 @@ class WebhookManager:
         base_url: returns the public URL of the HTTP server, without a trailing slash. A function, since the port may be
             known only after start.
         clock: aware UTC.
+        run_in_thread: parses large queries; None = in the event loop.
     """
 
     def __init__(
@@ -56,8 +60,10 @@ class WebhookManager:
         plugins: Plugins,
         base_url: Callable[[], str],
         clock: Callable[[], datetime] = utc_now,
+        run_in_thread: RunInThread | None = None,
     ) -> None:
         self._store = store
+        self._run_in_thread = run_in_thread
         self._threads = threads
         self._encryptor = encryptor
         self._plugins = plugins
@@ -205,7 +211,7 @@ class WebhookManager:
             equals: the request's other fields: webhook_id, name, state, workspace_id, project_id.
             access_key: only webhooks with this key, compared by digest; "" for all.
         """
-        parsed = parse_list_query(query, equals, WEBHOOK_FIELDS)
+        parsed = await parse_query(self._run_in_thread, parse_list_query, query, equals, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
         page = await self._threads.run(self._store.list, scope, parsed, access_key)
         for webhook in page.webhooks:
@@ -214,9 +220,13 @@ class WebhookManager:
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return aggregated values as JSON; see `query/stat_query.py` for the language and its errors."""
-        parsed = parse_stat_query(query, WEBHOOK_FIELDS)
+        return await self.encoded_stat(scope, query, lambda reply: reply)
+
+    async def encoded_stat(self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], T]) -> T:
+        """Return the reply of `stat`, encoded in the thread that read it."""
+        parsed = await parse_query(self._run_in_thread, parse_stat_query, query, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
-        return await self._threads.run(self._store.stat, scope, parsed)
+        return await self._threads.run(lambda: encode(self._store.stat(scope, parsed)))
 
     async def update(
         self, scope: Scope, webhook_id: str, *, name: str = "", tags: Mapping[str, Any] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from event_service.errors import InvalidArgument, RequiredParameter, TooLarge
 from event_service.model.retention import LONGEST_RETENTION_DAYS, OPTION, days_of_option
-from event_service.model.webhook import LONGEST_DUPLICATE_TIME
+from event_service.model.webhook import AUTO_RESOLVE, LONGEST_AUTO_RESOLVE_HOURS, LONGEST_DUPLICATE_TIME
 from event_service.normalize import option_faults
 from event_service.wire.nesting import PAYLOAD_LEVEL
 from event_service.wire.struct_encode import encode_struct
@@ -40,6 +40,12 @@ def _duplicate_event_time(value: Any) -> str:
         return "must be a number of seconds"
     if not 0 <= value <= LONGEST_DUPLICATE_TIME:
         return f"must be between 0 and {LONGEST_DUPLICATE_TIME} seconds"
+    return ""
+
+
+def _auto_resolve_hours(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_AUTO_RESOLVE_HOURS:
+        return f"must be a number of hours between 0 (never) and {LONGEST_AUTO_RESOLVE_HOURS}"
     return ""
 
 
@@ -83,6 +89,7 @@ Checks = Mapping[str, Callable[[Any], str]]
 OF_EVERY_PARSER: Checks = {
     "duplicate_event_time": _duplicate_event_time,
     "alerts_per_minute": _alerts_per_minute,
+    AUTO_RESOLVE: _auto_resolve_hours,
     OPTION: _retention_days,
     "auto_recovery": _flag,
     "endpoint": _endpoint,

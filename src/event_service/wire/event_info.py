@@ -109,6 +109,16 @@ def append_alert_id(wire: bytes, alert_id: str) -> bytes:
     return b"".join((wire, _PREFIXES["alert_id"][len(text)], text))
 
 
+def remove_alert_id(wire: bytes, alert_id: str) -> bytes:
+    """Return the EventInfo without its alert_id, all other fields unchanged."""
+    appended = append_alert_id(b"", alert_id)
+    if wire.endswith(appended):
+        return wire[: -len(appended)]
+    info = event_pb2.EventInfo.FromString(wire)
+    info.ClearField("alert_id")
+    return info.SerializeToString()
+
+
 def join_events_info(rows: Sequence[bytes], total_count: int) -> bytes:
     """Return the serialised EventsInfo of EventInfo rows; `total_count` is capped at 2^31-1."""
     parts: list[bytes] = []

@@ -32,14 +32,14 @@ class NotWritable(NotJson):
 
 
 class TooManyValues(Exception):
-    """The text has more than `MAX_VALUES` values."""
+    """The text has too many values."""
 
 
 class NestedTooDeeply(Exception):
     """The JSON is nested too deeply for the parser."""
 
 
-def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
+def parse_json(body: bytes, *, unique_keys: bool = False, most_values: int = MAX_VALUES) -> Any:
     """Parse a body.
 
     Args:
@@ -47,18 +47,19 @@ def parse_json(body: bytes, *, unique_keys: bool = False) -> Any:
         unique_keys: refuse duplicate keys, integers beyond 64 bits and control characters in strings; otherwise the
             last value of a key counts, such an integer becomes a double, like in google.protobuf.Struct, and a line
             feed or tab that a template did not escape is part of its string.
+        most_values: limit of nested values.
 
     Raises:
         NotJson: the body is not UTF-8, or not JSON.
         NotWritable: NaN, an infinity or half of a surrogate pair.
         NestedTooDeeply: some thousand nested brackets.
-        TooManyValues: more than a million values.
+        TooManyValues: more than `most_values`.
     """
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotJson(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
-    if _holds_too_many_values(text, body):
+    if _holds_too_many_values(text, body, most_values):
         raise TooManyValues
     options: dict[str, Any] = {"parse_constant": _refuse_constant, "strict": unique_keys}
     if _may_hold_large_numbers(body):
@@ -165,11 +166,11 @@ def duplicate_key(body: bytes, value: Any) -> str:
     return found[0] if found else ""
 
 
-def _holds_too_many_values(text: str, body: bytes) -> bool:
+def _holds_too_many_values(text: str, body: bytes, most: int) -> bool:
     # The quick count includes commas inside strings; only a suspicious body is counted exactly.
-    if _values(body) <= MAX_VALUES or not _CONTAINER.match(text):
+    if _values(body) <= most or not _CONTAINER.match(text):
         return False
-    return _values(_outside_strings(body)) > MAX_VALUES
+    return _values(_outside_strings(body, most)) > most
 
 
 def _values(text: bytes) -> int:
@@ -178,10 +179,10 @@ def _values(text: bytes) -> int:
     return text.count(b",") + containers
 
 
-def _outside_strings(body: bytes) -> bytes:
+def _outside_strings(body: bytes, most: int) -> bytes:
     """Return the JSON with a mark for each string and without blanks, or the body if its strings alone are too many."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if plain.count(b'"') > 4 * MAX_VALUES:
+    if plain.count(b'"') > 4 * most:
         return body
     return b'"'.join(plain.split(b'"')[::2]).translate(None, b" \t\r\n")
 

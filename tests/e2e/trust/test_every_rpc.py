@@ -1,4 +1,4 @@
-"""Every rpc of both services under every role, called with SpaceONE's stubs, in clear, over mutual TLS and as JSON.
+"""Every rpc of SpaceONE's services under every role, called with its stubs, in clear, over mutual TLS and as JSON.
 
 The code each call ends with is one row of a table; what each role gets to see is another.
 Source: the Event API's rules, "Who may do what".
@@ -20,6 +20,8 @@ PLUGIN = {"plugin_id": "native"}
 
 METHODS = (
     ("Event", "create"), ("Event", "get"), ("Event", "list"), ("Event", "stat"),
+    ("Alert", "create"), ("Alert", "get"), ("Alert", "list"), ("Alert", "stat"),
+    ("Alert", "update"), ("Alert", "assign_user"), ("Alert", "delete"),
     ("Webhook", "get"), ("Webhook", "list"), ("Webhook", "stat"),
     ("Webhook", "update"), ("Webhook", "update_plugin"), ("Webhook", "verify_plugin"),
     ("Webhook", "disable"), ("Webhook", "enable"), ("Webhook", "create"), ("Webhook", "delete"),
@@ -29,13 +31,17 @@ OK, DENIED, MISSING, ANONYMOUS = "OK", "PERMISSION_DENIED", "NOT_FOUND", "UNAUTH
 
 # In the order above. Event.create asks for no token: the webhook's id and key are the credential.
 CODES = {
-    "SYSTEM_TOKEN": [OK] * 14,
-    "DOMAIN_ADMIN": [OK] * 7 + [DENIED] * 7,
-    "WORKSPACE_OWNER": [OK] * 14,
-    "WORKSPACE_MEMBER": [OK] * 14,
-    "member of nothing": [OK, MISSING, OK, OK, MISSING, OK, OK] + [MISSING] * 5 + [DENIED, MISSING],
-    "USER": [OK] + [DENIED] * 13,
-    "anonymous": [OK] + [ANONYMOUS] * 13,
+    "SYSTEM_TOKEN": [OK] * 21,
+    "DOMAIN_ADMIN": [OK] * 4 + [DENIED] + [OK] * 3 + [DENIED] * 3 + [OK] * 3 + [DENIED] * 7,
+    "WORKSPACE_OWNER": [OK] * 21,
+    "WORKSPACE_MEMBER": [OK] * 21,
+    "member of nothing": [
+        *(OK, MISSING, OK, OK),
+        *(DENIED, MISSING, OK, OK, MISSING, MISSING, MISSING),
+        *(MISSING, OK, OK, *[MISSING] * 5, DENIED, MISSING),
+    ],
+    "USER": [OK] + [DENIED] * 20,
+    "anonymous": [OK] + [ANONYMOUS] * 20,
 }
 
 TEXTS = {
@@ -46,10 +52,11 @@ TEXTS = {
 
 @dataclass(frozen=True)
 class Made:
-    """A webhook as `Webhook.create` answered, and an event it was sent."""
+    """A webhook as `Webhook.create` answered, an event it was sent, and its alert."""
 
     webhook: dict[str, Any]
-    event_id: str
+    event_id: str = ""
+    alert_id: str = ""
 
     @property
     def delivery(self) -> dict[str, Any]:
@@ -64,6 +71,12 @@ class Made:
             ("Event", "create"): self.delivery,
             ("Event", "get"): {"event_id": self.event_id},
             ("Event", "stat"): {"query": {"distinct": "event_id"}},
+            ("Alert", "create"): {"title": "by hand", "project_id": "project-1"},
+            ("Alert", "get"): {"alert_id": self.alert_id},
+            ("Alert", "stat"): {"query": {"distinct": "alert_id"}},
+            ("Alert", "update"): {"alert_id": self.alert_id, "state": "ACKNOWLEDGED"},
+            ("Alert", "assign_user"): {"alert_id": self.alert_id, "assignee": "somebody"},
+            ("Alert", "delete"): {"alert_id": self.alert_id},
             ("Webhook", "stat"): {"query": {"distinct": "webhook_id"}},
             ("Webhook", "update"): {**this, "name": "renamed"},
             ("Webhook", "update_plugin"): {**this, "options": {"auto_recovery": True}},
@@ -83,10 +96,10 @@ def make(door: Door, trust: Trust) -> Maker:
         owner = trust.realm.metadata("WORKSPACE_OWNER", **claims)
         wanted = {"name": "made", "project_id": project_id, "plugin_info": PLUGIN}
         webhook = door.ask("Webhook", "create", wanted, **owner)
-        made = Made(webhook, "")
+        made = Made(webhook)
         door.ask("Event", "create", made.delivery)
         (row,) = door.ask("Event", "list", {"webhook_id": webhook["webhook_id"]}, **owner)["results"]
-        return Made(webhook, row["event_id"])
+        return Made(webhook, row["event_id"], row["alert_id"])
 
     return make
 
@@ -120,6 +133,8 @@ def test_what_each_role_sees(door: Door, trust: Trust, make: Maker) -> None:
     filters = [{"k": "event_id", "v": list(ids), "o": "in"}]
     hooks = {made.webhook["webhook_id"]: place for place, made in places.items()}
     hook_filters = [{"k": "webhook_id", "v": list(hooks), "o": "in"}]
+    alerts = {made.alert_id: place for place, made in places.items()}
+    alert_filters = [{"k": "alert_id", "v": list(alerts), "o": "in"}]
     sees = {
         "SYSTEM_TOKEN": {"here", "other project"},
         "DOMAIN_ADMIN": {"here", "other project", "other workspace"},
@@ -135,12 +150,16 @@ def test_what_each_role_sees(door: Door, trust: Trust, make: Maker) -> None:
         assert listed.get("total_count", 0) == len(seen), role
         found = door.ask("Event", "stat", {"query": {"filter": filters, "distinct": "event_id"}}, **caller)
         assert {ids[event_id] for event_id in found["results"]} == seen, role
+        listed = door.ask("Alert", "list", {"query": {"filter": alert_filters}}, **caller)
+        assert {alerts[row["alert_id"]] for row in listed.get("results", [])} == seen, role
+        found = door.ask("Alert", "stat", {"query": {"filter": alert_filters, "distinct": "alert_id"}}, **caller)
+        assert {alerts[alert_id] for alert_id in found["results"]} == seen, role
         listed = door.ask("Webhook", "list", {"query": {"filter": hook_filters}}, **caller)
         assert {hooks[row["webhook_id"]] for row in listed.get("results", [])} == seen, role
         found = door.ask("Webhook", "stat", {"query": {"filter": hook_filters, "distinct": "webhook_id"}}, **caller)
         assert {hooks[webhook_id] for webhook_id in found["results"]} == seen, role
         for place, made in places.items():
-            for method in (("Event", "get"), ("Webhook", "get")):
+            for method in (("Event", "get"), ("Alert", "get"), ("Webhook", "get")):
                 code = door.code(*method, made.request(*method), **caller)
                 assert code == (OK if place in seen else MISSING), (role, place)
 
@@ -167,6 +186,11 @@ def test_permissions_and_projects_of_the_token(door: Door, trust: Trust, make: M
     assert door.code("Webhook", "get", made.request("Webhook", "get"), **reader) == OK
     assert door.code("Webhook", "disable", made.request("Webhook", "disable"), **reader) == DENIED
     assert door.code("Event", "list", {}, **reader) == DENIED
+    viewer = trust.realm.metadata("WORKSPACE_OWNER", permissions=["monitoring:Alert.read"])
+    assert door.code("Alert", "get", made.request("Alert", "get"), **viewer) == OK
+    assert door.code("Alert", "update", made.request("Alert", "update"), **viewer) == DENIED
+    moved = {"alert_id": made.alert_id, "project_id": "project-2"}
+    assert door.code("Alert", "update", moved, **trust.realm.metadata("WORKSPACE_MEMBER")) == DENIED
     member = trust.realm.metadata("WORKSPACE_MEMBER")
     assert door.code("Event", "list", {"project_id": "project-2"}, **member) == DENIED
     assert door.ask("Event", "list", {"project_id": "*"}, **member).get("results", []) == []
@@ -174,11 +198,11 @@ def test_permissions_and_projects_of_the_token(door: Door, trust: Trust, make: M
     assert door.code("Webhook", "create", elsewhere, **member) == DENIED
 
 
-@pytest.mark.parametrize("service", ["Event", "Webhook"])
+@pytest.mark.parametrize("service", ["Event", "Alert", "Webhook"])
 def test_a_foreign_id_and_a_missing_one_are_answered_alike(door: Door, trust: Trust, make: Maker, service: str) -> None:
     made = make(did="domain-2")
     key = f"{service.lower()}_id"
-    foreign = made.event_id if service == "Event" else made.webhook["webhook_id"]
+    foreign = {"Event": made.event_id, "Alert": made.alert_id, "Webhook": made.webhook["webhook_id"]}[service]
     missing = f"{service.lower()}-{'0' * 12}"
     for role in ("SYSTEM_TOKEN", "DOMAIN_ADMIN", "WORKSPACE_OWNER", "WORKSPACE_MEMBER", "member of nothing"):
         texts = []

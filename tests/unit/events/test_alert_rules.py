@@ -255,13 +255,14 @@ def test_earlier_start_than_the_recovered_alert_stays_outdated() -> None:
     assert history.alert(5000, occurred=-60).alert == first.alert
 
 
-def test_firing_repeats_are_judged_by_the_end_in_rows_of_earlier_versions() -> None:
+def test_alert_resolved_by_hand_stays_resolved_while_the_firing_repeats() -> None:
     history = History()
     history.alert(0, occurred=0)
     history.recovery(1000, occurred=1000)
     history.condition = history.condition._replace(recovery_received_at=None)
     assert history.alert(1200, occurred=0).opens is None
-    assert history.alert(1301, occurred=0).opens is AlertState.TRIGGERED
+    assert history.alert(100_000, occurred=0).opens is None
+    assert history.alert(100_001, occurred=99_000).opens is AlertState.TRIGGERED
 
 
 def test_ending_without_a_sender_resolves_or_leaves_no_trace() -> None:

@@ -1,7 +1,7 @@
 """Export: pages on demand, resume tokens, the limit of concurrent exports."""
 
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from event_service.errors import InvalidArgument, Overloaded, QueryError
 from event_service.events.export import Exporter, Part
 from event_service.model.scope import Scope
-from event_service.query.filter import Where
+from event_service.query.filter import Where, time_range
 from event_service.store.export_reader import Position
 
 SCOPE = Scope("domain-1")
@@ -21,12 +21,14 @@ class FakeReader:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.where = Where()
 
     def position_of(self, scope: Scope, created_at: datetime, event_id: str) -> Position:
         return Position(created_at, event_id, int(event_id))
 
     def page(self, scope: Scope, where: Where, position: Position) -> list[bytes]:
         self.asked.append(position.event_id)
+        self.where = where
         number = int(position.event_id or 0) + 1
         if number > 3:
             return []
@@ -50,6 +52,13 @@ async def test_export_yields_all_pages_with_tokens() -> None:
 async def test_export_resumes_from_a_token() -> None:
     pages = await parts(Exporter(FakeReader(), here), "2026-03-01T12:00:00.000Z/2")
     assert [part.events for part in pages] == [[b"row 3"]]
+
+
+async def test_relative_times_count_from_the_clock() -> None:
+    reader = FakeReader()
+    query = [{"k": "created_at", "v": "now-1h", "o": "timediff_gte"}]
+    await parts(Exporter(reader, here, clock=lambda: AT), filter=query)
+    assert time_range(reader.where).since == AT - timedelta(hours=1)
 
 
 async def test_pages_are_read_on_demand() -> None:

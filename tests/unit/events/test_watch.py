@@ -124,8 +124,8 @@ async def test_resume_token_loses_no_event() -> None:
 
 
 async def test_more_events_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_PAGE", 7)
-    monkeypatch.setattr(watch_module, "_BATCH_EVENTS", 3)
+    monkeypatch.setattr(watch_module, "PAGE", 7)
+    monkeypatch.setattr(watch_module, "BATCH_ROWS", 3)
     watched = Watched()
     same, spread = START + timedelta(seconds=1), START + timedelta(seconds=2)
     watched.store.events = {f"a{number:02}": same for number in range(20)}
@@ -134,7 +134,7 @@ async def test_more_events_than_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_memory_of_sent_events_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_PAGE", 7)
+    monkeypatch.setattr(watch_module, "PAGE", 7)
     store = FakeStore({f"a{number:03}": START + timedelta(milliseconds=number // 3) for number in range(100)})
     store.events |= {f"b{number:03}": START + timedelta(hours=1, milliseconds=number) for number in range(20)}
     watcher = Watcher(store, poll_seconds=0, clock=lambda: START + timedelta(hours=1))

@@ -13,7 +13,8 @@ from event_service._gen.spaceone.api.core.v2 import query_pb2
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.errors import InvalidArgument, NotFound, Unauthenticated
 from event_service.http.openapi import openapi_document
-from event_service.http.transcoding import bindings, read_message, write_message
+from event_service.http.transcoding import MAX_JSON_VALUES, bindings, read_message, write_message
+from event_service.query.size import LARGE_QUERY_BYTES
 from event_service.wire.json_text import LARGE_BODY
 from tests.unit.http.fakes import ACCESS_KEY, TOKEN, WEBHOOK_ID, FakeCall, HttpService
 
@@ -110,12 +111,12 @@ async def test_unauthenticated_body_is_not_read() -> None:
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-async def test_large_bodies_are_parsed_in_a_thread(is_large: bool) -> None:
+@pytest.mark.parametrize(("name", "most"), [("get", LARGE_BODY), ("list", LARGE_QUERY_BYTES)])
+async def test_large_bodies_are_parsed_in_a_thread(name: str, most: int, is_large: bool) -> None:
     service = HttpService()
-    size = LARGE_BODY + 1 if is_large else LARGE_BODY
     async with service.client(TOKEN) as client:
-        answer = await client.post("/monitoring/v1/event/get", content=b'{"event_id": "event-1"}'.ljust(size))
-    assert answer.json()["event_id"] == "event-1"
+        answer = await client.post(f"/monitoring/v1/event/{name}", content=b"{}".ljust(most + is_large))
+    assert answer.status_code == 200
     assert service.in_threads == ([read_message] if is_large else [])
 
 
@@ -154,6 +155,14 @@ async def test_large_body_parsed_after_authentication(body: bytes, status: int) 
         answer = await client.post("/event_service/v1/ingest/create-batch", content=body)
     assert answer.status_code == status, answer.text
     assert service.in_threads == ([read_message] if status == 200 else [])
+
+
+async def test_query_of_too_many_values_is_not_parsed() -> None:
+    body = b'{"query": {"filter": [{"k": "title", "o": "in", "v": [' + b"0," * MAX_JSON_VALUES + b"0]}]}}"
+    async with HttpService().client(TOKEN) as client:
+        answer = await client.post("/monitoring/v1/event/stat", content=body)
+    assert answer.status_code == 413
+    assert f"The body holds more than {MAX_JSON_VALUES} values." in answer.json()["detail"]["message"]
 
 
 async def test_open_methods_need_no_token() -> None:

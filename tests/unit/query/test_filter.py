@@ -240,7 +240,7 @@ def test_number_of_filters_limited() -> None:
     for name in ("filter", "filter_or"):
         where = parse_where({name: [item] * MAX_FILTERS}, {}, EVENT_FIELDS, NOW)
         assert len(where.every + where.some) == MAX_FILTERS
-        with pytest.raises(QueryError, match=rf"^query\.{name}\[1000\]: more than 1000 filters"):
+        with pytest.raises(QueryError, match=rf"^query\.{name}\[1000\]: more than 1000 members"):
             parse_where({name: [item] * (MAX_FILTERS + 1)}, {}, EVENT_FIELDS, NOW)
 
 

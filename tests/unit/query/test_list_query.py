@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from event_service.errors import InvalidArgument, QueryError
-from event_service.query.add_fields import AddedField, Always, Choice, Combined, FieldValue, Literal
+from event_service.query.add_fields import MAX_ADDED_FIELDS, AddedField, Always, Choice, Combined, FieldValue, Literal
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS
-from event_service.query.filter import Compare, Comparison, Contains, OneOf
-from event_service.query.list_query import ListQuery, PageRequest, parse_list_query
+from event_service.query.filter import MAX_FILTERS, Compare, Comparison, Contains, OneOf
+from event_service.query.list_query import MAX_ONLY, ListQuery, PageRequest, parse_list_query
 
 NOW = datetime(2026, 7, 15, tzinfo=UTC)
 
@@ -331,3 +331,26 @@ def test_a_query_is_an_object(query: Any) -> None:
 def test_date_differences_count_from_now() -> None:
     (condition,) = parsed(filter=[{"k": "created_at", "o": "timediff_gt", "v": "now-1d"}]).where.every
     assert condition == Compare(EVENT_FIELDS.path("created_at"), Comparison.GREATER, datetime(2026, 7, 14, tzinfo=UTC))
+
+
+def test_number_of_paths_is_bounded() -> None:
+    paths = [f"raw_data.{number}" for number in range(MAX_ONLY + 1)]
+    parsed = parse_list_query({"only": paths[1:]}, {}, EVENT_FIELDS)
+    assert len(parsed.only or ()) == MAX_ONLY
+    with pytest.raises(QueryError, match=rf"^query\.only\[{MAX_ONLY}\]: more than {MAX_ONLY} members; send fewer"):
+        parse_list_query({"only": paths}, {}, EVENT_FIELDS)
+    added = dict.fromkeys(paths[: MAX_ADDED_FIELDS + 1], "x")
+    with pytest.raises(QueryError, match=rf"^query\.add_fields: more than {MAX_ADDED_FIELDS} fields"):
+        parse_list_query({"only": ["raw_data"], "add_fields": added}, {}, EVENT_FIELDS)
+
+
+@pytest.mark.parametrize("operator", ["contain_in", "not_contain_in", "regex_in"])
+def test_number_of_patterns_is_bounded(operator: str) -> None:
+    words = ["x"] * (MAX_FILTERS + 1)
+    with pytest.raises(QueryError, match=rf"^query\.filter\[0\]\.v\[{MAX_FILTERS}\]: more than {MAX_FILTERS} members"):
+        parse_list_query({"filter": [{"k": "title", "o": operator, "v": words}]}, {}, EVENT_FIELDS)
+    with pytest.raises(QueryError, match=rf"^query\.keyword\[{MAX_FILTERS}\]: more than"):
+        parse_list_query({"keyword": " ".join(words)}, {}, EVENT_FIELDS)
+    unwind = {"path": "resources", "filter": [{"k": "resources", "o": "contain_in", "v": words}]}
+    with pytest.raises(QueryError, match=rf"^query\.unwind\.filter\[0\]\.v\[{MAX_FILTERS}\]: more than"):
+        parse_list_query({"only": ["resources"], "unwind": unwind}, {}, EVENT_FIELDS)

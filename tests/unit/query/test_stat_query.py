@@ -9,6 +9,7 @@ from event_service.errors import QueryError, RequiredParameter
 from event_service.query.fields import EVENT_FIELDS, WEBHOOK_FIELDS, FieldKind, Origin
 from event_service.query.filter import Comparison
 from event_service.query.stat_query import StatQuery, parse_stat_query
+from event_service.query.stat_rows import MAX_COLUMNS
 from event_service.query.stat_stages import Accumulator, Count, DatePart, Group, GroupPredicate, Project, Sort
 from event_service.query.unwind import Unwind
 
@@ -304,7 +305,7 @@ def test_faulty_stages(faulty: Any) -> None:
 
 
 def test_too_many_stages() -> None:
-    assert faulty_field(*[{"skip": 0}] * 101) == "query.aggregate"
+    assert faulty_field(*[{"skip": 0}] * 101) == "query.aggregate[100]"
 
 
 @pytest.mark.parametrize(("desc", "descending"), [(True, True), (1, True), (0.0, False), (None, False), (False, False)])
@@ -340,3 +341,21 @@ def test_every_accumulator_but_count_takes_a_key() -> None:
     for accumulator in Accumulator:
         grouped = stage(parsed(group([{"n": "x", "o": str(accumulator), "k": "raw_data.n"}])))
         assert (grouped.fields[0].path is None) is (accumulator is Accumulator.COUNT)
+
+
+FEW = [{"k": "title", "n": f"n{number}", "o": "first"} for number in range(MAX_COLUMNS + 1)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "at"),
+    [
+        ({"group": {"keys": FEW}}, "group.keys"),
+        ({"group": {"fields": FEW}}, "group.fields"),
+        ({"group": {"fields": [{"n": "x", "o": "push", "fields": FEW}]}}, "group.fields[0].fields"),
+        ({"project": {"fields": [{"k": "title", "n": f"n{number}"} for number in range(101)]}}, "project.fields"),
+    ],
+)
+def test_number_of_columns_is_bounded(stage: dict[str, Any], at: str) -> None:
+    with pytest.raises(QueryError) as caught:
+        parse_stat_query({"aggregate": [stage]}, EVENT_FIELDS)
+    assert caught.value.violations[0].field == f"query.aggregate[0].{at}[{MAX_COLUMNS}]"

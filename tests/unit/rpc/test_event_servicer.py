@@ -1,7 +1,7 @@
 """EventServicer: requests passed to a fake manager, and its results encoded as replies."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -68,9 +68,11 @@ class Manager:
         self.asked.append((scope, query, equals))
         return self.page
 
-    async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
+    async def encoded_stat(
+        self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], bytes]
+    ) -> bytes:
         self.asked.append((scope, query))
-        return self.result
+        return encode(self.result)
 
 
 def context(principal: Principal | None = OWNER, **metadata: str) -> RpcContext:

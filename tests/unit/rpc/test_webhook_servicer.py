@@ -30,6 +30,7 @@ from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import method_table
 from event_service.rpc.webhook_servicer import WebhookServicer
 from event_service.rpc.webhooks_servicer import WebhooksServicer
+from event_service.store.reply_limit import ReplyLimit
 from event_service.store.webhooks import WebhookStore
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.keys import MASK
@@ -107,7 +108,7 @@ def database(monkeypatch):
 def servicer(database, tmp_path):
     threads = ThreadPool(1)
     manager = WebhookManager(
-        store=WebhookStore(database, 5000, list_limit=2),
+        store=WebhookStore(database, 5000, limit=ReplyLimit(rows=2)),
         threads=threads,
         encryptor=Encryptor(None, tmp_path / "secret.key"),
         plugins=Plugins({}, RemotePlugins()),

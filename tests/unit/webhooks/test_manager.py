@@ -515,6 +515,16 @@ class TestOthers:
         assert [row["webhook_id"] for row in page.rows] == [webhook.webhook_id]
         assert (await manager.list(SCOPE, {}, {}, access_key_hash(key))).rows == []
 
+    async def test_relative_times_count_from_the_clock(self, manager, clock):
+        await create(manager)
+        clock.now += timedelta(minutes=30)
+        query = {"filter": [{"k": "created_at", "v": "now-1h", "o": "timediff_gte"}]}
+        assert (await manager.list(SCOPE, query, {})).total_count == 1
+        assert len((await manager.stat(SCOPE, {**query, "distinct": "name"}))["results"]) == 1
+        clock.now += timedelta(hours=1)
+        assert (await manager.list(SCOPE, query, {})).total_count == 0
+        assert (await manager.stat(SCOPE, {**query, "distinct": "name"}))["results"] == []
+
     async def test_selected_fields_masked(self, manager):
         webhook, _ = await create(manager)
         page = await manager.list(SCOPE, {"only": ["webhook_url"]}, {})

@@ -114,8 +114,9 @@ async def test_stat_refuses_secrets(manager, database, key):
     ):
         with pytest.raises(InvalidArgument, match="cannot be queried"):
             await manager.stat(SCOPE, query)
-    counted = {"aggregate": [{"group": {"keys": [{"k": "plugin_info.options.timezone", "n": "z"}], "fields": []}}]}
-    assert await manager.stat(SCOPE, counted) == {"results": [{"z": "UTC"}]}
+    for value, number in (("UTC", 1), ("CET", 0)):
+        equal = [{"k": "plugin_info.options.timezone", "v": value, "o": "eq"}]
+        assert len((await manager.list(SCOPE, {"filter": equal}, {})).rows) == number
 
 
 async def test_secrets_not_filterable(manager):

@@ -18,6 +18,9 @@ from event_service.webhooks.options import check_options, check_tags
         {"allow_get": True},
         {"allowed_origins": ["eventgrid.azure.net", "*"]},
         {"allowed_origins": []},
+        {"auto_resolve_hours": 0},
+        {"auto_resolve_hours": 0.5},
+        {"auto_resolve_hours": 87_600},
         {"alerts_per_minute": 0},
         {"alerts_per_minute": 100.0},
         {"alerts_per_minute": 1_000_000},
@@ -42,6 +45,7 @@ def test_valid_options(options):
         ),
         *(("allow_get", value) for value in ("true", 1, None)),
         *(("allowed_origins", value) for value in ("eventgrid.azure.net", [5], [" "], None, {})),
+        *(("auto_resolve_hours", value) for value in (-1, 87_601, math.inf, math.nan, "5", True, None, [])),
         *(("alerts_per_minute", value) for value in (-1, 0.5, 1_000_001, math.inf, math.nan, "5", True, None, [])),
         *(("auto_recovery", value) for value in ("false", 0, 1, None, "", {})),
         *(

@@ -17,6 +17,7 @@ from event_service.wire.event_info import (
     encode_event,
     encode_event_info,
     join_events_info,
+    remove_alert_id,
 )
 from event_service.wire.struct_encode import encode_struct
 from tests.unit.wire.json_values import objects, texts
@@ -135,3 +136,13 @@ def test_too_large_is_not_retryable() -> None:
     assert caught.value.retry_after is None
     assert [violation.field for violation in caught.value.violations] == ["data"]
     check_size(b"x" * 100, 100)
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_alert_id_is_removed(moved: bool) -> None:
+    info = event_pb2.EventInfo(event_id="event-1", title="t", raw_data={"b": 1, "a": 2})
+    wire = info.SerializeToString()
+    with_id = event_pb2.EventInfo(alert_id="alert-1").SerializeToString() + wire
+    stripped = remove_alert_id(with_id if moved else append_alert_id(wire, "alert-1"), "alert-1")
+    assert event_pb2.EventInfo.FromString(stripped) == info
+    assert moved or stripped == wire

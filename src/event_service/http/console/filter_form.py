@@ -23,6 +23,9 @@ SEVERITIES = ("CRITICAL", "ERROR", "WARNING", "INFO", "NONE", "NOT_AVAILABLE")
 TYPES = ("ALERT", "RECOVERY", "ERROR")
 PAGE_ROWS = 50
 
+MAX_LINE = 4096
+"""Characters of the typed filters."""
+
 _LAST_PAGE = 100_000
 
 
@@ -69,8 +72,10 @@ class FilterForm:
         """Return the query without time range and page.
 
         Raises:
-            InvalidArgument: `q` holds an invalid filter.
+            InvalidArgument: `q` is too long, or holds an invalid filter.
         """
+        if len(self.q) > MAX_LINE:
+            raise InvalidArgument.at("q", f"has more than {MAX_LINE} characters")
         try:
             filters, keyword = parse_line(self.q)
         except InvalidPredicate as error:

@@ -99,8 +99,9 @@ def _compare(database: Database, rows: list[Condition], session: Session) -> _Fo
             found.conditions.append(row)
         elif not is_current and state not in {None, AlertState.RESOLVED}:
             reason = ResolutionReason.RECOVERED if row.alert == alert else ResolutionReason.SUPERSEDED
-            at = row.newest_recovery_at or row.newest_alert_at or datetime.now(UTC)
-            found.resolutions.append(Resolution(alert, reason, at))
+            now = datetime.now(UTC)
+            at = row.newest_recovery_at or row.newest_alert_at or now
+            found.resolutions.append(Resolution(alert, reason, at, now))
     return found
 
 
@@ -123,4 +124,4 @@ def _state(row: Mapping[str, Any]) -> AlertState:
 def _repair(conditions: ConditionStore, alerts: AlertStore, found: _Found, session: Session) -> None:
     closed = [row._replace(is_open=False) for row in found.conditions]
     conditions.save(closed, {row.condition_id for row in closed}, session)
-    alerts.close(found.resolutions, session)
+    alerts.change((), found.resolutions, session)

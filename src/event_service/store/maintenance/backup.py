@@ -29,6 +29,7 @@ COLLECTIONS = (
     indexes.IDEMPOTENCY_KEY,
     indexes.CONDITION,
     indexes.ALERT,
+    indexes.ALERT_COUNTER,
     indexes.WEBHOOK,
     schema.COLLECTION,
     indexes.EVENT,

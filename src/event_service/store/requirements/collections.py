@@ -14,6 +14,7 @@ from event_service.store.requirements.faults import UnsuitableDatabase
 COLLECTIONS = (
     indexes.EVENT,
     indexes.ALERT,
+    indexes.ALERT_COUNTER,
     indexes.CONDITION,
     indexes.IDEMPOTENCY_KEY,
     indexes.WEBHOOK,

@@ -176,6 +176,7 @@ async def test_invalid_url_parameters_are_ignored(address: str) -> None:
     ("address", "said"),
     [
         ("/?q=since>1", "since takes a time"),
+        ("/?q=" + "a" * 4097, "more than 4096 characters"),
         ("/?q=nothing=1", "q"),
         ("/?range=custom&from=yesterday", "2026-01-31T12:00"),
     ],

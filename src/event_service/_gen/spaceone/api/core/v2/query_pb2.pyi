@@ -172,7 +172,7 @@ Global___Unwind: _TypeAlias = Unwind  # noqa: Y015
 
 @_typing.final
 class Query(_message.Message):
-    """The query of a list call."""
+    """The query of a list call. A request with a query has at most 1 MiB and 10,000 values."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -211,7 +211,7 @@ class Query(_message.Message):
 
     @_builtins.property
     def only(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Exactly these fields, everything else unset."""
+        """Exactly these fields, at most 1000; everything else unset."""
 
     @_builtins.property
     def unwind(self) -> Global___Unwind:

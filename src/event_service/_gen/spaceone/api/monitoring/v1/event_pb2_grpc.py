@@ -98,7 +98,8 @@ class EventServicer:
         """Returns matching events, a page at a time, newest first unless sorted otherwise.
 
         Without a limit a page has at most 1,000 rows and 4 MiB; the trailer `page-limit` is set if this ended the page. An
-        explicit limit is honoured. total_count may be a second old. To read all events use event_service.v1.Events.
+        explicit limit is honoured up to 16 MiB, then RESOURCE_EXHAUSTED. total_count may be a second old. To read all events
+        use event_service.v1.Events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +107,7 @@ class EventServicer:
 
     def stat(self, request, context):
         """Returns statistics of matching events: counts, groups, sums, or the distinct values of a field. The reply is
-        {"results": [...]}.
+        {"results": [...]}, at most 100,000 rows and 4 MiB; more is RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

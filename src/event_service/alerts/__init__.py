@@ -1,0 +1,1 @@
+"""Alerts as people see and change them. Events open and resolve them in `events/`."""
