@@ -19,7 +19,7 @@ from pathlib import Path
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.manager import AlertManager
-from event_service.alerts.upkeep import AlertUpkeep
+from event_service.alerts.upkeep import LEASE_SECONDS, AlertUpkeep
 from event_service.alerts.watch import AlertWatcher
 from event_service.assembly import (
     grpc_services,
@@ -66,6 +66,7 @@ from event_service.store.export_reader import ExportReader
 from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
+from event_service.store.lease import Leases
 from event_service.store.maintenance import alert_fields
 from event_service.store.open_alerts import OpenAlerts
 from event_service.store.reply_limit import ReplyLimit
@@ -230,7 +231,15 @@ class App:
             events=EventWriter(database, timeout_ms, clock),
             on_resolved=on_resolved(metrics),
         )
-        upkeep = AlertUpkeep(OpenAlerts(database, timeout_ms), changes, metrics.open_alerts, clock=clock)
+        leases = Leases(database)
+        parts.callback(leases.release)
+        upkeep = AlertUpkeep(
+            OpenAlerts(database, timeout_ms),
+            changes,
+            metrics.open_alerts,
+            clock=clock,
+            may_resolve=partial(leases.acquire, "alerts without news", seconds=LEASE_SECONDS),
+        )
         parts.callback(upkeep.start().stop)
         alerts = AlertManager(reader=alert_reader, changes=changes, threads=threads.reads, clock=clock)
 

@@ -30,9 +30,9 @@ import sys, time
 from event_service.settings import Settings
 from event_service.store.client import connect
 from event_service.store.lease import Leases
-leases = Leases(connect(Settings(database=sys.argv[2]), sys.argv[1]), seconds=2)
-print(leases.acquire("task"), flush=True)
-while leases.acquire("task"):
+leases = Leases(connect(Settings(database=sys.argv[2]), sys.argv[1]))
+print(leases.acquire("task", seconds=2), flush=True)
+while leases.acquire("task", seconds=2):
     time.sleep(0.05)
 """
 
@@ -63,7 +63,7 @@ def test_one_holder_at_a_time(database: Database) -> None:
 
 def test_a_lease_of_a_killed_process_expires(database: Database, mongodb_uri: str) -> None:
     with other_process(mongodb_uri, database.name) as holder:
-        leases = Leases(database, seconds=2)
+        leases = Leases(database)
         renewed = set()
         while len(renewed) < 3:  # it is renewed, so that it never expires
             assert not leases.acquire("task")
@@ -74,7 +74,7 @@ def test_a_lease_of_a_killed_process_expires(database: Database, mongodb_uri: st
 
 def test_an_expired_lease_is_lost_and_not_renewed_from_memory(database: Database) -> None:
     seconds = 0.0
-    first, second = Leases(database, seconds=10, monotonic=lambda: seconds), Leases(database)
+    first, second = Leases(database, monotonic=lambda: seconds), Leases(database)
     assert first.acquire("task")
     expire(database, "task")
     assert second.acquire("task")
@@ -85,7 +85,7 @@ def test_an_expired_lease_is_lost_and_not_renewed_from_memory(database: Database
 
 
 def test_the_time_is_the_databases(database: Database) -> None:
-    leases = Leases(database, seconds=10, monotonic=lambda: 1e9)
+    leases = Leases(database, monotonic=lambda: 1e9)
     assert leases.acquire("task")
     now = database.client.admin.command("hello")["localTime"].replace(tzinfo=UTC)
     (stored_lease,) = database[lease.COLLECTION].find()
@@ -94,7 +94,7 @@ def test_the_time_is_the_databases(database: Database) -> None:
 
 def test_a_lease_is_not_written_until_half_of_it_is_over(database: Database) -> None:
     seconds = 0.0
-    leases = Leases(database, seconds=10, monotonic=lambda: seconds)
+    leases = Leases(database, monotonic=lambda: seconds)
     assert leases.acquire("task")
     database[lease.COLLECTION].delete_many({})
     seconds = 4.9

@@ -20,7 +20,7 @@ from event_service.store.driver_errors import database_errors
 COLLECTION = "lease"
 
 SECONDS = 10.0
-"""Duration of a lease: so long a task rests after its holder was killed."""
+"""Duration of a lease, unless given: so long a task rests after its holder was killed."""
 
 _RELEASE_SECONDS = 0.5
 
@@ -31,21 +31,20 @@ class Leases:
     """The leases of one process. Blocking; safe for many threads.
 
     Args:
-        seconds: duration of a lease.
         monotonic: seconds.
     """
 
-    def __init__(
-        self, database: Database, *, seconds: float = SECONDS, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, database: Database, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._leases = database[COLLECTION]
         self._holder = uuid.uuid4().hex
-        self._seconds = seconds
         self._monotonic = monotonic
         self._renew_at: dict[str, float] = {}
 
-    def acquire(self, task: str) -> bool:
+    def acquire(self, task: str, *, seconds: float = SECONDS) -> bool:
         """Take or renew the lease of a task. Return whether it is held for at least half of its duration.
+
+        Args:
+            seconds: its duration.
 
         Raises:
             Unavailable: the database failed.
@@ -54,7 +53,7 @@ class Leases:
         if now < self._renew_at.get(task, now):
             return True
         is_free = {"$or": [{"$eq": ["$holder", self._holder]}, {"$lte": ["$expires_at", "$$NOW"]}]}  # also if missing
-        expires_at = {"$add": ["$$NOW", round(self._seconds * 1000)]}
+        expires_at = {"$add": ["$$NOW", round(seconds * 1000)]}
         taken = {
             "holder": {"$cond": [is_free, self._holder, "$holder"]},
             "expires_at": {"$cond": [is_free, expires_at, "$expires_at"]},
@@ -69,7 +68,7 @@ class Leases:
         if lease is None or lease["holder"] != self._holder:
             self._renew_at.pop(task, None)
             return False
-        self._renew_at[task] = now + self._seconds / 2
+        self._renew_at[task] = now + seconds / 2
         return True
 
     def release(self) -> None:
