@@ -22,7 +22,7 @@ COLLECTION = "lease"
 SECONDS = 10.0
 """Duration of a lease, unless given: so long a task rests after its holder was killed."""
 
-_RELEASE_SECONDS = 0.5
+_RELEASE_SECONDS = 0.25
 
 _log = logging.getLogger(__name__)
 
