@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from event_service.alerts.changes import AlertChanges
 from event_service.alerts.manager import AlertManager
 from event_service.alerts.rate_reports import AlertRateReports
-from event_service.alerts.upkeep import AlertUpkeep
+from event_service.alerts.upkeep import LEASE_SECONDS, AlertUpkeep
 from event_service.alerts.watch import AlertWatcher
 from event_service.assembly import (
     grpc_services,
@@ -46,7 +47,8 @@ from event_service.identity.authenticator import make_authenticator
 from event_service.model.retention import Retention
 from event_service.normalize import delivery_hooks
 from event_service.normalize.remote_plugin import RemotePlugins
-from event_service.rpc.server import GrpcServer, PortTaken
+from event_service.rpc.address import PortTaken
+from event_service.rpc.server import GrpcServer
 from event_service.settings import Settings
 from event_service.store import client
 from event_service.store.alert_reader import AlertReader
@@ -63,6 +65,7 @@ from event_service.store.export_reader import ExportReader
 from event_service.store.health_check import HealthCheck
 from event_service.store.idempotency_keys import IdempotencyStore
 from event_service.store.indexes import ensure
+from event_service.store.lease import Leases
 from event_service.store.maintenance import alert_fields
 from event_service.store.open_alerts import OpenAlerts
 from event_service.store.reply_limit import ReplyLimit
@@ -71,11 +74,13 @@ from event_service.store.transaction import transaction
 from event_service.store.webhooks import WebhookStore
 from event_service.telemetry.metrics import Metrics
 from event_service.telemetry.otlp_metrics import start_metrics
+from event_service.telemetry.siblings import Siblings
 from event_service.telemetry.tracing import Tracing, start_tracing, stop_within
 from event_service.webhooks.encryption import Encryptor
 from event_service.webhooks.manager import WebhookManager
 from event_service.webhooks.plugins import Plugins
 from event_service.webhooks.rate_limit import WebhookRateLimit
+from event_service.worker import Worker
 
 DATABASE_SECONDS = 30.0
 
@@ -106,10 +111,15 @@ class _ThreadPools:
 
 
 class App:
-    """One service. A process may hold several."""
+    """One service. A process may hold several.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        worker: this process, if it is one of several that serve the same ports.
+    """
+
+    def __init__(self, settings: Settings, worker: Worker | None = None) -> None:
         self._settings = settings
+        self._worker = worker
         self._parts = contextlib.AsyncExitStack()
         self._addresses: Addresses | None = None
         self._http: HttpServer | None = None
@@ -148,6 +158,7 @@ class App:
         settings = self._settings
         metrics = Metrics(version("event-service"))
         tracing = self._start_telemetry(metrics, parts)
+        await self._join_siblings(metrics, parts)
         authenticator = make_authenticator(settings)
         encryptor = Encryptor.from_settings(settings)
 
@@ -216,7 +227,15 @@ class App:
             on_resolved=on_resolved(metrics),
         )
         open_alerts = OpenAlerts(database, timeout_ms)
-        upkeep = AlertUpkeep(open_alerts, changes, metrics.open_alerts, clock=clock)
+        leases = Leases(database)
+        parts.callback(leases.release)
+        upkeep = AlertUpkeep(
+            open_alerts,
+            changes,
+            metrics.open_alerts,
+            clock=clock,
+            may_resolve=partial(leases.acquire, "alerts without news", seconds=LEASE_SECONDS),
+        )
         parts.callback(upkeep.start().stop)
         reports = AlertRateReports(
             open_alerts, alert_store, changes, retention, clock=clock, on_stored=lambda: metrics.events(stored=1)
@@ -244,7 +263,12 @@ class App:
             clock=clock,
         )
         grpc_server = GrpcServer(
-            settings, services, authenticator, observe=metrics.rpc, span=tracing.rpc if tracing else None
+            settings,
+            services,
+            authenticator,
+            observe=metrics.rpc,
+            span=tracing.rpc if tracing else None,
+            reuse_port=self._worker is not None,
         )
         register_gauges(metrics, writer, threads.reads, grpc_server, lambda: clock.skew)
         application = web_application(
@@ -263,7 +287,9 @@ class App:
             clock=clock,
             clock_skew=lambda: clock.skew,
         )
-        self._http = http_server = HttpServer(application, settings.http_address, tls=http_tls(settings))
+        self._http = http_server = HttpServer(
+            application, settings.http_address, tls=http_tls(settings), reuse_port=self._worker is not None
+        )
         health_check = HealthCheck(
             database,
             clock,
@@ -291,6 +317,14 @@ class App:
                 parts.push_async_callback(self._export_last, part.stop)
         return tracing
 
+    async def _join_siblings(self, metrics: Metrics, parts: contextlib.AsyncExitStack) -> None:
+        if self._worker is None:
+            return
+        siblings = Siblings(Path(self._worker.directory), self._worker.number, metrics.collect)
+        await siblings.start()
+        parts.push_async_callback(siblings.stop)
+        metrics.join(siblings)
+
     async def _export_last(self, stop: Callable[[], None]) -> None:
         longest, shortest = _TELEMETRY_SECONDS
         await stop_within(max(min(self._left(), longest), shortest), stop)
@@ -298,9 +332,12 @@ class App:
     async def _connect(
         self, tracing: Tracing | None, clock: DatabaseClock, parts: contextlib.AsyncExitStack
     ) -> client.Database:
-        """Connect to the database of the settings, or start the embedded one; check it and create its indexes."""
+        """Connect to the database of the settings, or to the embedded one; check it and create its indexes."""
         configured_uri = self._settings.mongodb_uri.get_secret_value()
-        uri = configured_uri or await self._start_embedded(parts)
+        if configured_uri or self._worker is None:
+            uri = configured_uri or await self._start_embedded(parts)
+        else:
+            uri = self._worker.mongodb_uri
         database = client.connect(self._settings, uri, listeners=[CommandSpans(tracing)] if tracing else [])
         parts.callback(lambda: client.close(database, self._left()))
         stopped = threading.Event()
@@ -342,9 +379,9 @@ class App:
         return _http_url(self._settings, self._http)
 
 
-def build(settings: Settings) -> App:
+def build(settings: Settings, worker: Worker | None = None) -> App:
     """Return a service with these settings, not started yet."""
-    return App(settings)
+    return App(settings, worker)
 
 
 def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) -> _ThreadPools:

@@ -114,6 +114,9 @@ class Settings(BaseSettings):
 
     grpc_address: Address = Field("127.0.0.1:50051", description="HOST:PORT of the gRPC server.")
     http_address: Address = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP server.")
+    processes: int = Field(
+        1, ge=0, le=256, description="Processes that serve both ports, on Linux. 0: one for each core."
+    )
     tls_cert_file: Path | None = Field(
         None, description="PEM certificate chain of both ports, reloaded when replaced. Empty: no TLS."
     )

@@ -16,7 +16,7 @@ import pytest
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2, webhook_pb2
 from event_service.app import App, build
 from event_service.identity.key_file import KeySetError
-from event_service.rpc.server import PortTaken
+from event_service.rpc.address import PortTaken
 from event_service.settings import Settings
 from event_service.store.embedded.database import EmbeddedDatabaseError
 from tests.chaos.caller import OK, Caller

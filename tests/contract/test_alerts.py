@@ -267,12 +267,12 @@ def test_random_sequences_end_in_the_states_of_the_model(bench: Bench) -> None:
 # --- without news -----------------------------------------------------------------------------------------------
 
 
-def upkeep(bench: Bench, hours: float, seen: list[Any] | None = None) -> AlertUpkeep:
+def upkeep(bench: Bench, hours: float, seen: list[Any] | None = None, **options: Any) -> AlertUpkeep:
     """Return the upkeep of a replica, `hours` after noon."""
     shown: list[Any] = [] if seen is None else seen
     now = NOON + timedelta(hours=hours)
     return AlertUpkeep(
-        OpenAlerts(bench.database, 5000), bench.changes, lambda *one: shown.extend(one), clock=lambda: now
+        OpenAlerts(bench.database, 5000), bench.changes, lambda *one: shown.extend(one), clock=lambda: now, **options
     )
 
 
@@ -315,6 +315,15 @@ def test_event_that_joins_meanwhile_keeps_its_alert_open(bench: Bench, monkeypat
     monkeypatch.setattr(OpenAlerts, "stale", lambda *_: iter(stale))
     assert upkeep(bench, 3).round() == 0
     assert the_alert(bench)["state"] == "TRIGGERED"
+
+
+@pytest.mark.usefixtures("hook")
+def test_alerts_are_resolved_by_the_holder_of_the_lease_and_counted_by_all(bench: Bench) -> None:
+    bench.run(bench.item((ALERT, "a", 0)))
+    seen: list[Any] = []
+    assert upkeep(bench, 3, seen, may_resolve=lambda: False).round() == 0
+    assert seen[0] == {("NONE", "webhook"): 1}
+    assert upkeep(bench, 3, may_resolve=lambda: True).round() == 1
 
 
 def test_alerts_of_other_webhooks_stay_open(bench: Bench) -> None:

@@ -56,6 +56,7 @@ def filled(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         {"webhook_id": "webhook-2", "encrypted_keys": [b"encrypted"], "access_key_hashes": ["h"]}
     )
     database["health"].insert_one({"_id": "probe"})
+    database["lease"].insert_one({"_id": "task"})
     database["note"].insert_one({"of": "another program"})
     return database
 

@@ -1,6 +1,7 @@
 """What happens to alerts by time alone: those without news are resolved, and the open ones are counted for metrics.
 
-Every replica does this. An alert is resolved by a transaction, which finds it resolved if another replica was faster.
+Every process counts; one at a time resolves, under a lease. An alert is resolved by a transaction, which finds it
+resolved if another process was faster.
 """
 
 import logging
@@ -21,6 +22,8 @@ from event_service.wire.timestamps import utc_now
 
 INTERVAL = 30.0  # seconds
 
+LEASE_SECONDS = 3 * INTERVAL  # held from round to round
+
 MOST_WEBHOOKS = 50
 """Webhooks that are named in metrics: those with the most open alerts. All others are counted together."""
 
@@ -36,6 +39,7 @@ class AlertUpkeep:
         show: called with the number of open alerts by (severity, webhook_id or OTHER), and the age of the oldest in
             seconds by severity.
         interval: seconds between two rounds.
+        may_resolve: returns False while another process resolves alerts.
     """
 
     def __init__(
@@ -46,12 +50,14 @@ class AlertUpkeep:
         *,
         clock: Callable[[], datetime] = utc_now,
         interval: float = INTERVAL,
+        may_resolve: Callable[[], bool] = lambda: True,
     ) -> None:
         self._open_alerts = open_alerts
         self._changes = changes
         self._show = show
         self._clock = clock
         self._interval = interval
+        self._may_resolve = may_resolve
 
     def start(self) -> BackgroundTask:
         """Start rounds in a background thread."""
@@ -63,7 +69,8 @@ class AlertUpkeep:
         Raises:
             EventServiceError: the database failed; the next round does the rest.
         """
-        resolved = sum(self._expire(alert) for alert in self._open_alerts.stale(self._clock()))
+        stale = self._open_alerts.stale(self._clock()) if self._may_resolve() else ()
+        resolved = sum(map(self._expire, stale))
         if resolved:
             _log.info("resolved alerts without news", extra={"alerts": resolved})
         counts = self._open_alerts.counts()

@@ -2,6 +2,7 @@
 commands do not need.
 """
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,10 @@ import typer
 from event_service.cli.configuration import load_settings, refuse_open_access
 from event_service.cli.failures import FAILED, USAGE, Failure
 from event_service.imports import without_gc
+from event_service.settings import Settings
+from event_service.worker import Worker, process_count
+
+_ADVICE = "Run `event-service doctor` to check everything the service needs."
 
 
 def serve(
@@ -61,17 +66,35 @@ def serve(
         "jwks_file": jwks_file,
         "log_level": log_level,
     }
-    settings = load_settings({name: value for name, value in flags.items() if value is not None})
+    worker = Worker.of_this_process()
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load_settings(given | (worker.overrides() if worker else {}))
     if not insecure:
         refuse_open_access(settings)
+    if worker is None and (processes := process_count(settings.processes)) > 1:
+        _supervise(settings, processes, first=first)
+        return
     with without_gc():
         from event_service.cli import serving  # noqa: PLC0415 - heavy
 
     try:
-        serving.run(serving.serve_until_stopped(settings, first=first))
+        serving.run(serving.serve_until_stopped(settings, first=first, worker=worker))
     except serving.START_FAILURES as error:
         raise Failure(
             str(error),
-            "Run `event-service doctor` to check everything the service needs.",
+            _ADVICE,
             exit_code=USAGE if type(error) in serving.WRONG_SETTINGS else FAILED,
         ) from error
+
+
+def _supervise(settings: Settings, processes: int, *, first: bool) -> None:
+    from event_service.cli import supervisor  # noqa: PLC0415 - heavy
+
+    try:
+        asyncio.run(supervisor.supervise(settings, processes, first=first))
+    except supervisor.WorkerFailed as error:
+        if error.status > 0:  # it has printed the reason
+            raise typer.Exit(error.status) from error
+        raise Failure(str(error), _ADVICE) from error
+    except supervisor.START_FAILURES as error:
+        raise Failure(str(error), _ADVICE) from error

@@ -14,7 +14,7 @@ def metrics_route(metrics: Metrics) -> Route:
     """Return the route. It needs no token, by Prometheus' convention: metrics name no tenant."""
 
     async def metrics_text(request: Request) -> Response:
-        content, content_type = metrics.exposition(request.headers.get("accept", ""))
+        content, content_type = await metrics.exposition_of_all(request.headers.get("accept", ""))
         headers = {"Content-Type": content_type, "Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding"}
         if gzip_accepted(request.headers.get("accept-encoding", "")):
             content = gzip.compress(content, 1)

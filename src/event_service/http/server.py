@@ -24,6 +24,7 @@ class HttpServer:
     Args:
         address: `HOST:PORT` or `[IPV6]:PORT`; port 0 = any free port.
         tls: None for plain HTTP.
+        reuse_port: share the port with other processes of this service.
     """
 
     def __init__(
@@ -33,8 +34,10 @@ class HttpServer:
         connection: type[BoundedConnection] = BoundedConnection,
         *,
         tls: ssl.SSLContext | None = None,
+        reuse_port: bool = False,
     ) -> None:
         self._address = address
+        self._reuse_port = reuse_port
         self._scheme = "http" if tls is None else "https"
         self._config = uvicorn.Config(
             app,
@@ -72,7 +75,7 @@ class HttpServer:
             OSError: the address cannot be bound.
             ValueError: the address is not HOST:PORT.
         """
-        listener = _listen(self._address)
+        listener = _listen(self._address, reuse_port=self._reuse_port)
         self._port = listener.getsockname()[1]
         self._server = _Server(self._config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="http server")
@@ -107,12 +110,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, *, reuse_port: bool) -> socket.socket:
     host, separator, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not separator or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"the HTTP address {address!r} must be HOST:PORT")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
+    listener = socket.create_server((host, int(port)), family=family, backlog=BACKLOG, reuse_port=reuse_port)
     listener.setblocking(False)
     return listener

@@ -4,9 +4,7 @@ Handlers take and return bytes: servicers decode requests, so that garbage is IN
 stored bytes that need no encoding.
 """
 
-import errno
 import logging
-import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,6 +16,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from event_service.errors import EventServiceError, Overloaded
 from event_service.identity.authenticator import Authenticator
+from event_service.rpc.address import PortTaken, check_address
 from event_service.rpc.compression import CHANNEL_ARGUMENTS, MAGIC, Decompressor
 from event_service.rpc.concurrency_limit import ConcurrencyLimit
 from event_service.rpc.context import RpcContext
@@ -49,10 +48,6 @@ _IDLE_MS = 15 * 60_000
 _PENDING = 8192  # calls waiting for the event loop, of all connections
 
 
-class PortTaken(Exception):
-    """The server cannot listen on the address; the text is one line for the operator."""
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service of the contract and its servicer.
@@ -79,6 +74,7 @@ class GrpcServer:
         authenticator: verifies tokens.
         observe: called for every completed call, for metrics.
         span: opens each call's OpenTelemetry span; None without tracing.
+        reuse_port: share the port with other processes of this service.
 
     Attributes:
         health: starts as not serving; the application sets it.
@@ -93,8 +89,10 @@ class GrpcServer:
         *,
         observe: Observer | None = None,
         span: Interceptor | None = None,
+        reuse_port: bool = False,
     ) -> None:
         self._settings = settings
+        self._reuse_port = reuse_port
         names = [service.descriptor.full_name for service in services]
         self.health = Health(names)
         self._limit = ConcurrencyLimit(settings.grpc_max_calls, settings.grpc_memory_bytes)
@@ -144,8 +142,9 @@ class GrpcServer:
         address = self._settings.grpc_address
         files = tls_files(self._settings)
         credentials = server_credentials(files) if files is not None else None
-        check_address(address)
-        server = grpc.aio.server(options=server_options(self._settings))
+        if not self._reuse_port:
+            check_address(address)
+        server = grpc.aio.server(options=server_options(self._settings, reuse_port=self._reuse_port))
         server.add_generic_rpc_handlers([_Table(self._handlers())])
         try:
             self._port = (
@@ -321,10 +320,11 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in th
         return self._find(handler_call_details.method)
 
 
-def server_options(settings: Settings) -> list[tuple[str, int]]:
+def server_options(settings: Settings, *, reuse_port: bool = False) -> list[tuple[str, int]]:
     """Return gRPC's channel arguments. Times are in milliseconds."""
     options = [
-        ("grpc.so_reuseport", 0),  # a port in use must be an error: sharing it would lose half of the calls
+        # Else a port in use must be an error: sharing it would lose half of the calls.
+        ("grpc.so_reuseport", int(reuse_port)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         # By default gRPC refuses metadata from 8 KB on by chance; big tokens have more. As much as HTTP/1 accepts.
@@ -356,29 +356,3 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
             ("grpc.max_connection_age_grace_ms", round(settings.grace_seconds * 1000)),
         ]
     return options
-
-
-def check_address(address: str) -> None:
-    """Check that the server can listen on the address; gRPC's own error does not give the reason.
-
-    Args:
-        address: HOST:PORT; `[::1]:50051` for IPv6. Port 0 chooses a free one.
-
-    Raises:
-        PortTaken: it cannot; with the operating system's reason.
-    """
-    host, _, port = address.rpartition(":")
-    try:
-        found = socket.getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        for family, kind, protocol, _, where in found:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                probe.bind(where)
-    except (OSError, ValueError) as error:
-        in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        reason = "another process uses the port" if in_use else str(error)
-        raise PortTaken(f"cannot listen on {address}: {reason}") from error

@@ -4,7 +4,8 @@ No label has a value that a caller chooses, such as an id, a key or a token: the
 all others are counted as "other". Methods called per request cost a dictionary look-up and a few additions.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from prometheus_client import (
@@ -17,8 +18,10 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from event_service.telemetry.request import VERBS
+from event_service.telemetry.siblings import Siblings
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -119,6 +122,7 @@ class Metrics:
         )
         self._calls = Gauge("event_service_rpcs_under_way", "gRPC calls in flight.", registry=registry)
 
+        self._siblings: Siblings | None = None
         self._known_rpcs: dict[tuple[str, str], Callable[[], None]] = {}
         self._known_rpc_seconds: dict[str, Callable[[float], None]] = {}
         self._known_requests: dict[tuple[str, str, int], Callable[[], None]] = {}
@@ -223,12 +227,36 @@ class Metrics:
         """Return all metric families."""
         return self._registry.collect()
 
+    def join(self, siblings: Siblings) -> None:
+        """Have `exposition_of_all` ask the other processes of the service."""
+        self._siblings = siblings
+
+    async def exposition_of_all(self, accept: str = "") -> tuple[bytes, str]:
+        """Return what `exposition` does, for all processes of the service."""
+        if self._siblings is None:
+            return self.exposition(accept)
+        return _exposition(_Collected(await self._siblings.collect()), accept)
+
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """Return all metrics and their content type: Prometheus' text format, or OpenMetrics.
 
         Args:
             accept: the header Accept.
         """
-        # Not the whole header: choose_encoder raises TypeError for a version that is no number.
-        encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
-        return encode(self._registry), content_type
+        return _exposition(self._registry, accept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Collected:
+    """The part of a registry that encoders use."""
+
+    metrics: Sequence[Metric]
+
+    def collect(self) -> Sequence[Metric]:
+        return self.metrics
+
+
+def _exposition(registry: Collector, accept: str) -> tuple[bytes, str]:
+    # Not the whole header: choose_encoder raises TypeError for a version that is no number.
+    encode, content_type = choose_encoder(_OPENMETRICS if _OPENMETRICS in accept else "")
+    return encode(registry), content_type

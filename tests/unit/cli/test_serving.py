@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from event_service.cli import serving
+from event_service.cli import announcement
 from event_service.cli.connection import Connection
 from event_service.cli.failures import Failure
 from event_service.settings import Settings
@@ -22,7 +22,7 @@ def test_failed_quickstart_logged_and_serving_goes_on(
 
     monkeypatch.setattr(Connection, "call", refuse)
     with caplog.at_level(logging.WARNING):
-        serving.print_quickstart(Settings(data_dir=tmp_path), "127.0.0.1:50051")
+        announcement.print_quickstart(Settings(data_dir=tmp_path), "127.0.0.1:50051")
     assert "The query took too long" in caplog.text
     assert "--timeout" not in caplog.text, "serve has no such option"
     assert capsys.readouterr().out == ""

@@ -12,9 +12,10 @@ import pytest
 from event_service.errors import InvalidArgument, Unauthenticated
 from event_service.identity.principal import Principal
 from event_service.rpc import server as server_module
+from event_service.rpc.address import PortTaken, check_address
 from event_service.rpc.context import RpcContext
 from event_service.rpc.methods import MAX_QUERY_BYTES, MAX_REQUEST_BYTES
-from event_service.rpc.server import GrpcServer, PortTaken, Service, check_address, server_options
+from event_service.rpc.server import GrpcServer, Service, server_options
 from tests.unit.rpc.serving import EVENT, NO_AUTHENTICATION, Methods, connected, failure, serving, settings
 from tests.waiting import until
 

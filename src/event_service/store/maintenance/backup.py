@@ -19,7 +19,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
 from event_service.errors import EventServiceError, Unavailable
-from event_service.store import indexes, schema
+from event_service.store import indexes, lease, schema
 from event_service.store.client import Database, DatabaseSettingsError
 from event_service.store.driver_errors import database_errors
 from event_service.store.maintenance.archive import ArchiveReader, ArchiveWriter, Manifest
@@ -34,7 +34,9 @@ COLLECTIONS = (
     schema.COLLECTION,
     indexes.EVENT,
 )
-"""The collections of a backup, in this order. Not `health`, which is transient, nor rollups, which are rebuilt."""
+"""The collections of a backup, in this order. Not `health` and `lease`, which are transient, nor rollups, which are
+rebuilt.
+"""
 
 _WIRE_VERSION_OF_SNAPSHOTS = 13  # of MongoDB 5.0
 _SNAPSHOT_TOO_OLD = 239
@@ -76,7 +78,7 @@ def contents(database: Database) -> Contents:
     with database_errors():
         names = database.list_collection_names()
         documents = {name: database[name].estimated_document_count() for name in COLLECTIONS if name in names}
-    own = {*COLLECTIONS, indexes.ROLLUP, "health"}
+    own = {*COLLECTIONS, indexes.ROLLUP, "health", lease.COLLECTION}
     others = sorted(name for name in names if name not in own and not name.startswith("system."))
     return Contents(documents, tuple(others))
 

@@ -6,7 +6,7 @@ Source: MongoDB manual, "listCollections" and "listIndexes".
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from event_service.store import health_check, indexes, schema
+from event_service.store import health_check, indexes, lease, schema
 from event_service.store.client import Database
 from event_service.store.driver_errors import database_errors
 from event_service.store.requirements.faults import UnsuitableDatabase
@@ -21,6 +21,7 @@ COLLECTIONS = (
     indexes.ROLLUP,
     schema.COLLECTION,
     health_check.COLLECTION,
+    lease.COLLECTION,
 )
 """Every collection the service writes to."""
 

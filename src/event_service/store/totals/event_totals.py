@@ -16,6 +16,7 @@ from event_service.store.compile import compile_filter
 from event_service.store.compile_list import compile_unwind
 from event_service.store.compile_stat import compile_count
 from event_service.store.driver_errors import database_errors
+from event_service.store.lease import Leases
 from event_service.store.totals.rollup_query import rollup_query_of
 from event_service.store.totals.rollup_store import COLLECTION, RollupStore
 from event_service.store.totals.rollups import Rollups, SeekPosition
@@ -82,7 +83,13 @@ class EventTotals:
         self._collection = collection
         self._max_time_ms = max_time_ms
         self._counts = CountCache()
-        self.rollups = Rollups(RollupStore(collection, collection.database[COLLECTION]), self.count, now=clock)
+        self._leases = Leases(collection.database)
+        self.rollups = Rollups(
+            RollupStore(collection, collection.database[COLLECTION]),
+            self.count,
+            now=clock,
+            may_refresh=lambda domain_id: self._leases.acquire(f"rollup of {domain_id}"),
+        )
 
     def changed(self) -> None:
         """Invalidate cheap cached counts. Call after events were stored or deleted."""
@@ -91,6 +98,7 @@ class EventTotals:
     def close(self) -> None:
         """Stop refreshing rollups in the background."""
         self.rollups.close()
+        self._leases.release()
 
     def total(self, scope: Scope, query: ListQuery, matching: Mapping[str, Any]) -> int:
         """Return the number of rows on all pages of a list; at most MAX_AGE old.

@@ -67,6 +67,7 @@ class Rollups:
         clock: monotonic seconds.
         now: the current time, UTC.
         background: refresh in a thread of its own; False: only when `refresh` is called.
+        may_refresh: returns False for a domain that another process refreshes at present.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Rollups:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
         background: bool = True,
+        may_refresh: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._store = store
         self._count = count
@@ -92,6 +94,7 @@ class Rollups:
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._background = background
+        self._may_refresh = may_refresh
 
     def close(self) -> None:
         """Stop the background thread."""
@@ -196,7 +199,9 @@ class Rollups:
     def refresh(self) -> None:
         """Build requested rollups, advance the others to the watermark, and recount due buckets."""
         for domain_id in list(self._requested):
-            self._requested.discard(domain_id)
+            self._requested.discard(domain_id)  # a query asks again, unless the other process builds it
+            if not self._may_refresh(domain_id):
+                continue
             started = self._clock()
             if self._store.build(domain_id, self._now()):
                 _log.info("built a rollup", extra={"domain_id": domain_id, "seconds": self._clock() - started})
@@ -206,7 +211,7 @@ class Rollups:
             self._current(domain_id)
         with self._lock:
             cached = list(self._rollups)
-        for domain_id in cached:
+        for domain_id in filter(self._may_refresh, cached):
             rollup = self._current(domain_id)
             if rollup is None or not rollup.buckets:
                 continue
