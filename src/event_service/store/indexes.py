@@ -80,7 +80,9 @@ _FEW_VALUES = _ascending("severity", "event_type", "provider")
 _INDEXES = (
     Index(EVENT, _ascending("event_id"), "get; unique event_ids", unique=True),
     Index(ALERT, _ascending("alert_id"), "state and resolution of alerts of upstream events"),
-    Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
+    Index(ROLLUP, _ascending("domain_id", "level", "begin"), "buckets of a time"),
+    Index(ROLLUP, _ascending("domain_id", "changed_at"), "buckets changed by other replicas"),
+    Index(ROLLUP, _ascending("domain_id", "due_at"), "buckets to recount"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.
     Index(EVENT, _ascending(EXPIRE_AT), "expiry of events", sparse=True, expire_after=0),
