@@ -13,7 +13,7 @@ from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.compile import compile_filter
-from event_service.store.event_reader import EventReader
+from event_service.store.event_reader import EventReader, Page
 from event_service.store.totals import rollup_store
 from event_service.store.totals.buckets import GROUPINGS, MAX_COUNTS, Level
 from event_service.store.totals.rollup_query import RollupQuery, rollup_query_of
@@ -310,6 +310,25 @@ def test_cleared_rollups_are_not_used(world: World, counted: Rollups) -> None:
     rollup_query = rollup_query_of(SCOPES[0], asked().where)
     assert rollup_query is not None
     assert counted.total(rollup_query, {"domain_id": "d-1"}) is None
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_absent_severity_reads_no_event(
+    world: World,
+    counted: Rollups,
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader._totals.rollups = counted
+    absent = asked(filter=[{"k": "severity", "v": "ERROR", "o": "eq"}], page={"limit": 10})
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "_page", lambda *_: pytest.fail("a page was read"))
+        assert reader.list(SCOPES[0], absent) == Page([], 0)
+    late = NOON - timedelta(hours=5)
+    invalidate(world.rollups, [("d-1", late)], world.now)
+    world.store(late, severity="ERROR")
+    # At once, although buckets are checked once a second.
+    assert len(reader.list(SCOPES[0], absent).rows) == 1
 
 
 @pytest.fixture

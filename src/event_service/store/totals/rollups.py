@@ -137,6 +137,17 @@ class Rollups:
                 total += self._sum(query, grouping, piece, counts)
         return total
 
+    def matches_nothing(self, query: RollupQuery, timeless: Mapping[str, Any]) -> bool:
+        """Return True if rollups tell that no event matches, a late one stored just now included.
+
+        Raises:
+            QueryTimeout, Unavailable: the database failed.
+        """
+        if self.total(query, timeless) != 0:
+            return False
+        self._check_soon(query.domain_id)
+        return self.total(query, timeless) == 0
+
     def seek(self, query: RollupQuery, timeless: Mapping[str, Any], skip: int) -> SeekPosition | None:
         """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.
 
