@@ -90,6 +90,11 @@ _INDEXES = (
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
     Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
     Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, by filter or scope"),
+    Index(
+        EVENT,
+        (*_ascending("domain_id"), ("occurred_at", DESCENDING), *_ascending("_id", "workspace_id", "project_id")),
+        "lists of any scope by occurred_at, newest first",
+    ),
     Index(EVENT, (*_ascending("webhook_id"), *_NEWEST_FIRST), "lists of a webhook"),
     Index(EVENT, (*_ascending("alert_id"), *_NEWEST_FIRST), "the events of an alert"),
     Index(
