@@ -69,7 +69,7 @@ def _let_them_be_counted(target: Target, database: Database[dict[str, Any]]) -> 
             continue
         time.sleep(3)
         if (
-            database.event_rollup.find_one({"revision": {"$exists": True}})
+            database.event_rollup.find_one({"ready": True})
             or database.event.estimated_document_count() < 2000
         ):
             return
