@@ -66,17 +66,19 @@ class Level(IntEnum):
 
     def end(self, begin: datetime) -> datetime:
         """Return the end of the period that begins then."""
-        if self is Level.HOUR:
-            return begin + HOUR
-        return begin + timedelta(days=1) if self is Level.DAY else self.begin(begin + timedelta(days=31))
+        return self.begin(begin + timedelta(days=31)) if self is Level.MONTH else begin + _LENGTHS[self]
 
     def newest_first(self, since: datetime, before: datetime) -> Iterator[datetime]:
         """Yield the begins of the periods that overlap `since <= moment < before`."""
         begin = self.begin(before - timedelta(microseconds=1))
-        while since < before and self.end(begin) > since:
+        while since < before:
             yield begin
-            begin = self.begin(begin - timedelta(microseconds=1))
+            if begin <= since:
+                return
+            begin = self.begin(begin - HOUR) if self is Level.MONTH else begin - _LENGTHS[self]
 
+
+_LENGTHS = {Level.HOUR: HOUR, Level.DAY: timedelta(days=1)}
 
 MAX_COUNTS = {Level.HOUR: 64, Level.DAY: 1_000, Level.MONTH: 20_000}
 """Counts that a bucket keeps by one grouping. A grouping with more is left out."""

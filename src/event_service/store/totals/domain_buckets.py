@@ -101,8 +101,9 @@ class DomainBuckets:
         return _joined([*pieces, *self._divide(begin, end, Level.MONTH, wanted)])
 
     def _divide(self, since: datetime, before: datetime, level: Level, wanted: Wanted) -> Iterator[Piece]:
+        hours = self._hours_of(since) if level is Level.HOUR else {}  # of one day, and so of one month
         for begin in level.newest_first(since, before):
-            bucket = self._hour(begin) if level is Level.HOUR else self._coarse.get((level, begin))
+            bucket = hours.get(begin) if level is Level.HOUR else self._coarse.get((level, begin))
             if bucket is not None and since <= begin and bucket.end <= before:
                 valid = bucket.is_valid(wanted.now)
                 self.has_invalid |= not valid
@@ -115,8 +116,9 @@ class DomainBuckets:
             elif bucket is not None and first < bucket.end:
                 yield Span(first, min(end, bucket.end))
 
-    def _hour(self, begin: datetime) -> Bucket | None:
-        month = Level.MONTH.begin(begin)
+    def _hours_of(self, moment: datetime) -> dict[datetime, Bucket]:
+        """Return the hours of the month that contains a moment."""
+        month = Level.MONTH.begin(moment)
         with self._lock:
             hours = self._hours.get(month)
         if hours is None:
@@ -124,7 +126,7 @@ class DomainBuckets:
             hours = {bucket.begin: bucket for bucket in loaded}
             with self._lock:
                 self._hours[month] = hours
-        return hours.get(begin)
+        return hours
 
 
 def _joined(pieces: Iterable[Piece]) -> list[Piece]:

@@ -63,9 +63,9 @@ class RollupGroup:
         """Add matching events of a bucket that begins then; None for events without created_at."""
         indexes = [grouping.index(name) if name else -1 for _, name, _ in self.keys]
         dates = [begin.strftime(format_) if begin and format_ else None for _, _, format_ in self.keys]
+        parts = list(zip(indexes, dates, strict=True))
         for values, number in query.matching(grouping, counts):
-            key = (date if index < 0 else values[index] for index, date in zip(indexes, dates, strict=True))
-            groups[tuple(key)] += number
+            groups[tuple([date if index < 0 else values[index] for index, date in parts])] += number
 
     def add_rows(self, groups: Groups, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows that the database has grouped."""
