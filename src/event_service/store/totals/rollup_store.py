@@ -222,8 +222,10 @@ class RollupStore:
             built = {"ready": True, **written_counts(undated.fitting())}
             self._rollups.update_one({"_id": _header_id(domain_id)}, {"$set": built, "$inc": {"revision": 1}})
         # A writer may have looked for the header before it existed, and stored its late event after the count.
-        for bucket in self.load(domain_id, levels=[Level.HOUR], since=newest.begin - HOUR):
-            self.recount(domain_id, bucket, now)
+        for level in Level:
+            for bucket in self.load(domain_id, levels=[level], since=level.begin(newest.begin - HOUR)):
+                if bucket.invalidated_at is None:
+                    self.recount(domain_id, bucket, now)
 
     def fill_gap(self, domain_id: str, begin: datetime | None, end: datetime, now: datetime) -> bool:
         """Count the hours of a time that has no buckets.
