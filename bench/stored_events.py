@@ -68,8 +68,5 @@ def _let_them_be_counted(target: Target, database: Database[dict[str, Any]]) -> 
         except grpc.RpcError:  # counting plainly took longer than a query may
             continue
         time.sleep(3)
-        if (
-            database.event_rollup.find_one({"revision": {"$exists": True}})
-            or database.event.estimated_document_count() < 2000
-        ):
+        if database.event_rollup.find_one({"ready": True}) or database.event.estimated_document_count() < 2000:
             return

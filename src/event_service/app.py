@@ -219,9 +219,10 @@ class App:
             return health_check.confirmed_at  # made after the gRPC server, whose status it sets
 
         watcher = Watcher(events, partial(ChangeStream, database["event"]), clock=clock, confirmed_at=confirmed_at)
+        alert_store = AlertStore(database, timeout_ms)
         changes = AlertChanges(
             transaction=partial(transaction, database),
-            alerts=AlertStore(database, timeout_ms),
+            alerts=alert_store,
             conditions=ConditionStore(database, timeout_ms),
             events=EventWriter(database, timeout_ms, clock),
             on_resolved=on_resolved(metrics),

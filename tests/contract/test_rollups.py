@@ -13,9 +13,10 @@ from event_service.query.list_query import ListQuery, parse_list_query
 from event_service.query.stat_query import parse_stat_query
 from event_service.store.client import Database
 from event_service.store.compile import compile_filter
-from event_service.store.event_reader import EventReader
+from event_service.store.event_reader import EventReader, Page
 from event_service.store.totals import rollup_store
-from event_service.store.totals.rollup_query import rollup_query_of
+from event_service.store.totals.buckets import GROUPINGS, MAX_COUNTS, Level
+from event_service.store.totals.rollup_query import RollupQuery, rollup_query_of
 from event_service.store.totals.rollup_store import RollupStore, invalidate
 from event_service.store.totals.rollups import Rollups
 from tests.contract.reading import NOON, document_of, reader, stored  # noqa: F401 - fixtures
@@ -168,7 +169,8 @@ def test_second_replica_to_advance_adds_nothing(world: World, counted: Rollups) 
     store = RollupStore(world.events, world.rollups)
     world.later(minutes=90)
     world.store(world.now - timedelta(minutes=80))
-    newest = max(store.load("d-1"), key=lambda bucket: bucket.begin)
+    newest = store.newest("d-1")
+    assert newest is not None
     assert store.advance("d-1", newest, world.now)
     assert not store.advance("d-1", newest, world.now)  # a stale bucket adds nothing twice
     world.later(seconds=2)
@@ -189,7 +191,8 @@ def test_late_event_counted_as_soon_as_stored(world: World, counted: Rollups) ->
         counted.refresh()
         world.later(seconds=2)
         world.check(counted, SCOPES[0], asked())
-    assert not world.rollups.count_documents({"invalidated_at": {"$ne": None}, "domain_id": "d-1"})
+    over = {"domain_id": "d-1", "end": {"$lt": world.now}}
+    assert not world.rollups.count_documents({**over, "invalidated_at": {"$ne": None}})
 
 
 def test_expired_events_leave_the_total(world: World) -> None:
@@ -309,16 +312,155 @@ def test_cleared_rollups_are_not_used(world: World, counted: Rollups) -> None:
     assert counted.total(rollup_query, {"domain_id": "d-1"}) is None
 
 
-def test_domain_above_the_limit_has_no_rollup(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup_store, "MAX_COUNTS", 1)
-    for number in range(4):
-        world.store(NOON - timedelta(hours=1), webhook_id=f"webhook-{number}")
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_absent_severity_reads_no_event(
+    world: World,
+    counted: Rollups,
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader._totals.rollups = counted
+    absent = asked(filter=[{"k": "severity", "v": "ERROR", "o": "eq"}], page={"limit": 10})
+    with monkeypatch.context() as patched:
+        patched.setattr(reader, "_page", lambda *_: pytest.fail("a page was read"))
+        assert reader.list(SCOPES[0], absent) == Page([], 0)
+    late = NOON - timedelta(hours=5)
+    invalidate(world.rollups, [("d-1", late)], world.now)
+    world.store(late, severity="ERROR")
+    # At once, although buckets are checked once a second.
+    assert len(reader.list(SCOPES[0], absent).rows) == 1
+
+
+@pytest.fixture
+def months(world: World) -> Rollups:
+    """A replica with rollups of twelve weeks, three events for most days."""
+    chance = random.Random(9)
+    events = [
+        document_of(
+            created_at=NOON - timedelta(days=days, seconds=chance.randrange(86_400)),
+            workspace_id=chance.choice(["w-1", "w-1", "w-2"]),
+            project_id=chance.choice(["p-1", "p-2", "p-3"]),
+            severity=chance.choice(["CRITICAL", "INFO"]),
+            provider=chance.choice(["aws", "azure"]),
+        )
+        for days in range(84)
+        if days % 4 != 1
+        for _ in range(3)
+    ]
+    world.events.insert_many(events)
     rollups = world.replica()
     rollups.request("d-1")
     rollups.refresh()
-    rollup_query = rollup_query_of(SCOPES[0], asked().where)
-    assert rollup_query is not None
-    assert rollups.total(rollup_query, {"domain_id": "d-1"}) is None
+    return rollups
+
+
+def check_everything(world: World, rollups: Rollups, chance: random.Random) -> None:
+    """Compare totals of some scopes, filters and ranges with plain counts."""
+    severity = {"k": "severity", "v": "INFO", "o": "eq"}
+    provider = {"k": "provider", "v": "aws", "o": "eq"}
+    for scope in SCOPES[:4]:
+        for filters in ([], [severity], [provider], [severity, provider]):
+            world.check(rollups, scope, asked(filter=filters))
+            bounds = sorted(chance.randrange(-60, 90 * 24 * 60) for _ in range(2))
+            times = [
+                since(NOON - timedelta(minutes=bounds[1])),
+                since(NOON - timedelta(minutes=bounds[0]), "datetime_lt"),
+            ]
+            world.check(rollups, scope, asked(filter=[*times, *filters]))
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_days_and_months_replace_hours(world: World, months: Rollups) -> None:
+    check_everything(world, months, random.Random(1))
+    levels = [world.rollups.count_documents({"level": int(level)}) for level in Level]
+    assert levels[0] > 100
+    assert levels[1:] == [75, 3]
+    pieces = months._pieces(RollupQuery("d-1"), GROUPINGS[0])
+    assert pieces is not None
+    assert len(pieces) < 60
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+@pytest.mark.parametrize("limits", [(1, 3000, 30_000), (1, 1, 30_000), (1, 1, 1), (4, 5, 6)])
+def test_totals_exact_where_buckets_lack_counts(
+    world: World,
+    months: Rollups,
+    limits: tuple[int, int, int],
+    reader: EventReader,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for level, limit in zip(Level, limits, strict=True):
+        monkeypatch.setitem(MAX_COUNTS, level, limit)
+    monkeypatch.setattr("event_service.store.totals.rollups.MAX_SPANS", 100_000)
+    rollup_store.clear(world.rollups)
+    months.request("d-1")
+    months.refresh()
+    check_everything(world, months, random.Random(2))
+    group = {"keys": [{"k": "provider", "n": "p"}, {"k": "severity", "n": "s"}], "fields": [{"n": "n", "o": "count"}]}
+    query = parse_stat_query({"aggregate": [{"group": group}, {"sort": [{"key": "p"}, {"key": "s"}]}]}, EVENT_FIELDS)
+    assert reader._statistics.stat(SCOPES[0], query, months) == reader._statistics.stat(SCOPES[0], query)
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_too_many_live_counts_are_left_to_the_database(
+    world: World, months: Rollups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("event_service.store.totals.rollups.MAX_SPANS", 1)
+    world.rollups.update_many({"level": {"$gt": 0}}, {"$set": {"invalidated_at": NOON}})
+    world.rollups.update_many({"begin": {"$lt": NOON - timedelta(days=3)}}, {"$set": {"invalidated_at": NOON}})
+    replica = world.replica()
+    assert replica.total(RollupQuery("d-1"), {"domain_id": "d-1"}) is None
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_totals_exact_under_writers_expiry_and_two_replicas(
+    world: World, months: Rollups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random steps: new events, late events of any age, expiry, refreshes of either replica."""
+    monkeypatch.setattr("event_service.store.totals.rollups.MAX_SPANS", 100_000)
+    chance = random.Random(5)
+    replicas = [months, world.replica()]
+    for _ in range(40):
+        step = chance.randrange(5)
+        if step == 0:
+            world.store(world.now, severity="INFO", provider="aws")
+        elif step == 1:
+            late = world.now - timedelta(minutes=chance.randrange(1, 80 * 24 * 60))
+            invalidate(world.rollups, [("d-1", late)], world.now)
+            world.later(seconds=2)
+            world.store(late, severity="INFO", provider="aws")
+        elif step == 2:
+            for row in list(world.events.find().sort("created_at", 1).limit(2)):
+                invalid_from = {"$set": {"expire_at": row["created_at"]}}
+                invalidate(world.rollups, [("d-1", row["created_at"])], world.now)
+                world.later(seconds=2)
+                world.events.update_one({"_id": row["_id"]}, invalid_from)
+            world.events.delete_many({"expire_at": {"$lt": world.now}})
+        elif step == 3:
+            world.later(minutes=chance.choice([1, 50, 700]))
+        else:
+            chance.choice(replicas).refresh()
+            world.later(seconds=2)
+        for replica in (chance.choice(replicas), world.replica()):
+            scope = chance.choice(SCOPES[:4])
+            world.check(replica, scope, asked())
+            bound = since(world.now - timedelta(minutes=chance.randrange(100 * 24 * 60)))
+            world.check(replica, scope, asked(filter=[bound, {"k": "severity", "v": "INFO", "o": "eq"}]))
+
+
+@pytest.mark.parametrize("database_kind", ["mongodb"], indirect=True)
+def test_stopped_build_is_continued(world: World, months: Rollups) -> None:
+    world.rollups.update_one({"build": {"$exists": True}}, {"$set": {"ready": False}})
+    world.rollups.delete_many({"begin": {"$lt": NOON - timedelta(days=30)}})
+    replica = world.replica()
+    assert replica.total(RollupQuery("d-1"), {"domain_id": "d-1"}) is None
+    late = NOON - timedelta(days=50, minutes=3)
+    invalidate(world.rollups, [("d-1", late)], world.now)
+    world.store(late)
+    world.later(seconds=40)
+    replica.request("d-1")
+    replica.refresh()
+    check_everything(world, replica, random.Random(3))
 
 
 @pytest.mark.parametrize("scope", SCOPES[:3], ids=["domain", "workspace", "project"])

@@ -114,6 +114,8 @@ class EventReader:
         with caller_query(self._max_time_ms):
             if query.count_only:
                 return Page([], self._totals.total(scope, query, matching))
+            if self._totals.is_empty(scope, query):
+                return Page([], 0)
             rows, cut = self._page(scope, matching, query)
             return Page(rows, self._total(scope, matching, query, len(rows), cut), cut)
 

@@ -90,7 +90,9 @@ _INDEXES = (
     Index(ALERT, _ascending("domain_id", "updated_at", "_id"), "changed alerts, for Watch"),
     Index(ALERT, _ascending(RATE_MINUTE), "alerts that an alert rate limit counts", sparse=True),
     Index(ALERT, _ascending(RATE_REPORT_DUE_AT), "alert rate reports that are due", sparse=True),
-    Index(ROLLUP, _ascending("domain_id"), "rollup of a domain"),
+    Index(ROLLUP, _ascending("domain_id", "level", "begin"), "buckets of a time"),
+    Index(ROLLUP, _ascending("domain_id", "changed_at"), "buckets changed by other replicas"),
+    Index(ROLLUP, _ascending("domain_id", "due_at"), "buckets to recount"),
     Index(WEBHOOK, _ascending("webhook_id"), "deliveries; unique webhook_ids", unique=True),
     # Sparse: events without expiry cost nothing.
     Index(EVENT, _ascending(EXPIRE_AT), "expiry of events", sparse=True, expire_after=0),
@@ -98,6 +100,11 @@ _INDEXES = (
     Index(EVENT, (*_ascending("domain_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a domain"),
     Index(EVENT, (*_ascending("domain_id", "workspace_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of a workspace"),
     Index(EVENT, (*_ascending("project_id"), *_NEWEST_FIRST, *_FEW_VALUES), "lists of projects, by filter or scope"),
+    Index(
+        EVENT,
+        (*_ascending("domain_id"), ("occurred_at", DESCENDING), *_ascending("_id", "workspace_id", "project_id")),
+        "lists of any scope by occurred_at, newest first",
+    ),
     Index(EVENT, (*_ascending("webhook_id"), *_NEWEST_FIRST), "lists of a webhook"),
     Index(EVENT, (*_ascending("alert_id"), *_NEWEST_FIRST), "the events of an alert"),
     Index(

@@ -40,9 +40,11 @@ class ListShape:
 def documented_shapes(
     fields: FieldSet = EVENT_FIELDS, request_fields: tuple[str, ...] = EVENT_REQUEST_FIELDS
 ) -> list[ListShape]:
-    """Return every scope in the default order, alone and with each request field."""
+    """Return every scope in the default order, alone and with each request field; events also by occurred_at."""
     order = tuple((name, -1 if descending else 1) for name, descending in fields.default_order)
     sort = (*order, ("_id", order[-1][1]))
     filters = [frozenset[str](), *(frozenset({fields.aliases.get(name, name)}) for name in request_fields)]
     equals = {scope | asked for scope in SCOPES for asked in filters}
-    return [ListShape(equal, sort) for equal in sorted(equals, key=sorted)]
+    shapes = [ListShape(equal, sort) for equal in sorted(equals, key=sorted)]
+    occurred = [ListShape(scope, (("occurred_at", -1), ("_id", 1))) for scope in SCOPES]
+    return [*shapes, *occurred] if fields is EVENT_FIELDS else shapes

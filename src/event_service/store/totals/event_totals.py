@@ -30,6 +30,9 @@ _CHEAP = 0.05
 
 _CAPACITY = 1024
 
+_FEW_VALUES = frozenset({"severity", "event_type", "provider"})
+"""Dimensions by which no index begins."""
+
 
 class CountCache:
     """Cache of counts by pipeline.
@@ -113,6 +116,19 @@ class EventTotals:
         if query.unwind:
             stages += compile_unwind(query.unwind)
         return self._counts.get(stages, lambda: self._count_now(scope, query, stages))
+
+    def is_empty(self, scope: Scope, query: ListQuery) -> bool:
+        """Return True if rollups tell that no event matches a filter which no index selects by.
+
+        Such a page would read the whole index of the domain in vain.
+
+        Raises:
+            QueryTimeout, Unavailable: the database failed.
+        """
+        rollup_query = rollup_query_of(scope, query.where)
+        if rollup_query is None or not any(name in _FEW_VALUES for name, _ in rollup_query.allowed):
+            return False
+        return self.rollups.matches_nothing(rollup_query, self.timeless(scope, query))
 
     def seek(self, scope: Scope, query: ListQuery, skip: int) -> SeekPosition | None:
         """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.

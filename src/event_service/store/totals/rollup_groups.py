@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 from event_service.query.fields import Origin
 from event_service.query.stat_query import StatQuery
 from event_service.query.stat_stages import Accumulator, Group, GroupKey, Limit, Sort, Stage
-from event_service.store.totals.rollup_bucket import DIMENSIONS, Bucket, Dimensions
+from event_service.store.totals.buckets import DIMENSIONS, Counts, Grouping, Level
+from event_service.store.totals.rollup_query import RollupQuery
 
 Row: TypeAlias = dict[str, Any]
 """A row as `$group` returns it: `_id` with the keys by slot, and the counts by slot."""
@@ -21,8 +22,13 @@ Groups: TypeAlias = Counter[tuple[str | None, ...]]
 CountGroups = Callable[[datetime | None, datetime | None], Iterable[Mapping[str, Any]]]
 """(since, before) -> rows of the group over the events of that time."""
 
-_FORMATS = frozenset({"%Y-%m-%dT%H", "%Y-%m-%dT%H:00:00Z", "%Y-%m-%dT%H:00", "%Y-%m-%d", "%Y-%m", "%Y", "%H"})
-"""Date formats with the same result for every time of an hour."""
+_FORMATS = {
+    **dict.fromkeys(("%Y-%m-%dT%H", "%Y-%m-%dT%H:00:00Z", "%Y-%m-%dT%H:00", "%H"), Level.HOUR),
+    "%Y-%m-%d": Level.DAY,
+    "%Y-%m": Level.MONTH,
+    "%Y": Level.MONTH,
+}
+"""Date formats, and the longest period that has one result for all of its times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +36,36 @@ class RollupGroup:
     """A group that buckets can answer.
 
     Attributes:
-        keys: (slot, index into DIMENSIONS, "") or (slot, None, date format).
+        keys: (slot, one of DIMENSIONS, "") or (slot, "", date format).
         counts: the slots of the counts.
         sort: levels of (is a key, slot, descending).
         limit: maximum number of rows; None for all.
     """
 
-    keys: tuple[tuple[str, int | None, str], ...]
+    keys: tuple[tuple[str, str, str], ...]
     counts: tuple[str, ...]
     sort: tuple[tuple[bool, str, bool], ...]
     limit: int | None
 
-    def add_bucket(self, groups: Groups, bucket: Bucket, allowed: Callable[[Dimensions], bool]) -> None:
-        """Add the events of a bucket."""
-        dates = {format_: bucket.begin.strftime(format_) for _, index, format_ in self.keys if index is None}
-        self._add(groups, bucket.counts, allowed, dates)
+    @property
+    def dimensions(self) -> list[str]:
+        """Return the dimensions among the keys."""
+        return [name for _, name, _ in self.keys if name]
 
-    def add_undated(
-        self, groups: Groups, counts: Mapping[Dimensions, int], allowed: Callable[[Dimensions], bool]
+    @property
+    def coarsest(self) -> Level:
+        """Return the longest buckets that tell the dates apart."""
+        return min((_FORMATS[format_] for _, _, format_ in self.keys if format_), default=Level.MONTH)
+
+    def add_counts(
+        self, groups: Groups, query: RollupQuery, grouping: Grouping, counts: Counts, begin: datetime | None
     ) -> None:
-        """Add events without created_at."""
-        self._add(groups, counts, allowed, {})
+        """Add matching events of a bucket that begins then; None for events without created_at."""
+        indexes = [grouping.index(name) if name else -1 for _, name, _ in self.keys]
+        dates = [begin.strftime(format_) if begin and format_ else None for _, _, format_ in self.keys]
+        parts = list(zip(indexes, dates, strict=True))
+        for values, number in query.matching(grouping, counts):
+            groups[tuple([date if index < 0 else values[index] for index, date in parts])] += number
 
     def add_rows(self, groups: Groups, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows that the database has grouped."""
@@ -70,18 +85,6 @@ class RollupGroup:
         for is_key, slot, descending in reversed(self.sort):
             rows.sort(key=_value_at(is_key, slot), reverse=descending)
         return list(islice(rows, self.limit))
-
-    def _add(
-        self,
-        groups: Groups,
-        counts: Mapping[Dimensions, int],
-        allowed: Callable[[Dimensions], bool],
-        dates: Mapping[str, str],
-    ) -> None:
-        for dimensions, number in counts.items():
-            if allowed(dimensions):
-                key = (dates.get(format_) if index is None else dimensions[index] for _, index, format_ in self.keys)
-                groups[tuple(key)] += number
 
 
 def _value_at(is_key: bool, slot: str) -> Callable[[Row], Any]:
@@ -108,11 +111,11 @@ def rollup_group(query: StatQuery) -> RollupGroup | None:
     return RollupGroup(tuple(key for key in keys if key), counts, *order)
 
 
-def _key(key: GroupKey) -> tuple[str, int | None, str] | None:
+def _key(key: GroupKey) -> tuple[str, str, str] | None:
     if key.path.name in DIMENSIONS and key.date is None:
-        return key.slot, DIMENSIONS.index(key.path.name), ""
+        return key.slot, key.path.name, ""
     if key.path.name == "created_at" and isinstance(key.date, str) and key.date in _FORMATS:
-        return key.slot, None, key.date
+        return key.slot, "", key.date
     return None
 
 

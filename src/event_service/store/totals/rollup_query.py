@@ -1,12 +1,12 @@
 """Queries that rollups can answer: filters on dimensions and created_at alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from event_service.model.scope import Scope
 from event_service.query.filter import Compare, Comparison, OneOf, Where, time_range, timeless
-from event_service.store.totals.rollup_bucket import DIMENSIONS, Dimensions
+from event_service.store.totals.buckets import DIMENSIONS, GROUPINGS, Counts, Dimensions, Grouping
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +14,12 @@ class RollupQuery:
     """The events of a domain with certain dimensions and times.
 
     Attributes:
-        allowed: (index into DIMENSIONS, allowed values); a dimension that is not named allows all values.
+        allowed: (one of DIMENSIONS, allowed values), sorted; a dimension that is not named allows all values.
         since, before: bounds of created_at, the first inclusive, the second exclusive; None for no bound.
     """
 
     domain_id: str
-    allowed: tuple[tuple[int, frozenset[str]], ...] = ()
+    allowed: tuple[tuple[str, frozenset[str]], ...] = ()
     since: datetime | None = None
     before: datetime | None = None
 
@@ -33,15 +33,17 @@ class RollupQuery:
         """Return whether the bounds exclude every time."""
         return self.since is not None and self.before is not None and self.since >= self.before
 
-    def count(self, counts: Mapping[Dimensions, int]) -> int:
-        """Return how many of these events match, regardless of their time."""
-        if not self.allowed:
-            return sum(counts.values())
-        return sum(number for dimensions, number in counts.items() if self.allows(dimensions))
+    def grouping(self, *keys: str) -> Grouping:
+        """Return the grouping that has the dimensions of the filter and these."""
+        needed = {*keys, *(name for name, _ in self.allowed)}
+        return next(grouping for grouping in GROUPINGS if needed.issubset(grouping))
 
-    def allows(self, dimensions: Dimensions) -> bool:
-        """Return whether events with these dimensions match."""
-        return all(dimensions[index] in values for index, values in self.allowed)
+    def matching(self, grouping: Grouping, counts: Counts) -> Iterable[tuple[Dimensions, int]]:
+        """Return the counts of events that match, regardless of their time."""
+        tests = [(grouping.index(name), values) for name, values in self.allowed]
+        if not tests:
+            return counts.items()
+        return (row for row in counts.items() if all(row[0][index] in values for index, values in tests))
 
 
 def rollup_query_of(scope: Scope, where: Where) -> RollupQuery | None:
@@ -60,8 +62,7 @@ def rollup_query_of(scope: Scope, where: Where) -> RollupQuery | None:
         name, values = constraint
         allowed[name] = allowed[name] & values if name in allowed else values
     times = time_range(where)
-    by_index = tuple((DIMENSIONS.index(name), values) for name, values in sorted(allowed.items()))
-    return RollupQuery(scope.domain_id, by_index, times.since, times.before)
+    return RollupQuery(scope.domain_id, tuple(sorted(allowed.items())), times.since, times.before)
 
 
 def _constraint(predicate: object) -> tuple[str, frozenset[str]] | None:

@@ -1,26 +1,26 @@
-"""Totals and positions from rollups: a few buckets are read instead of every event.
+"""Totals, positions and groups from rollups: a few buckets are read instead of every event.
 
-A total is the sum of the buckets inside the bounds and a live count of the rest: of events above the watermark, of
-invalid buckets, and of buckets that a bound cuts. So it is exact, no matter when and by which replica the buckets were
-counted. `rollup_store` describes how they are maintained.
+A range of time is divided into the longest buckets inside it: months, days of the rest, hours of the rest. What no
+valid bucket with the needed counts covers is counted live: events above the watermark, buckets that a bound cuts, late
+and expired events. So every number is exact, no matter when and by which replica the buckets were counted.
+`rollup_store` describes how they are maintained.
 """
 
 import logging
 import threading
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import bson
 from cachetools import LRUCache
 
 from event_service.errors import EventServiceError
 from event_service.store.compile import both, compile_times
-from event_service.store.totals.domain_rollup import BucketRange, DomainRollup
-from event_service.store.totals.rollup_bucket import HOUR, WATERMARK, Bucket
-from event_service.store.totals.rollup_groups import CountGroups, RollupGroup, Row
+from event_service.store.totals.buckets import HOUR, LATE, WATERMARK, Bucket, Counts, Grouping, Level
+from event_service.store.totals.domain_buckets import DomainBuckets, Piece, Wanted
+from event_service.store.totals.rollup_groups import CountGroups, Groups, RollupGroup, Row
 from event_service.store.totals.rollup_query import RollupQuery
 from event_service.store.totals.rollup_store import RollupStore
 from event_service.wire.timestamps import utc_now
@@ -40,11 +40,17 @@ REFRESH_SECONDS = 60.0
 RECOUNT_SHARE = 50
 """Recounts take at most one part in this many of the time."""
 
+MAX_SPANS = 8
+"""Live counts of one query. With more, all events are counted at once."""
+
 _CACHED_DOMAINS = 200
+_CACHED_COUNTS = 150_000  # in all buckets: about 30 MB
+_CACHED_SUMS = 20_000
 
 _log = logging.getLogger(__name__)
 
 Count = Callable[[Mapping[str, Any]], int]
+_Version: TypeAlias = tuple[str, Piece, Grouping]
 
 
 class SeekPosition(NamedTuple):
@@ -84,10 +90,12 @@ class Rollups:
         self._count = count
         self._clock = clock
         self._now = now
-        self._rollups: LRUCache[str, DomainRollup] = LRUCache(_CACHED_DOMAINS)
+        self._domains: LRUCache[str, DomainBuckets] = LRUCache(_CACHED_DOMAINS)
         self._missing_since: LRUCache[str, float] = LRUCache(_CACHED_DOMAINS)
+        self._counts: LRUCache[_Version, Counts] = LRUCache(_CACHED_COUNTS, getsizeof=lambda counts: len(counts) + 1)
+        self._sums: LRUCache[tuple[_Version, object], int] = LRUCache(_CACHED_SUMS)
         self._requested: set[str] = set()
-        self._audit_position: LRUCache[str, int] = LRUCache(_CACHED_DOMAINS)
+        self._audited: LRUCache[str, tuple[Level, Bucket | None]] = LRUCache(_CACHED_DOMAINS)
         self._next_recount_at: LRUCache[str, float] = LRUCache(_CACHED_DOMAINS)
         self._lock = threading.Lock()
         self._wakeup = threading.Event()
@@ -109,7 +117,7 @@ class Rollups:
         self._wake()
 
     def total(self, query: RollupQuery, timeless: Mapping[str, Any]) -> int | None:
-        """Return the number of matching events, or None if the domain has no rollup.
+        """Return the number of matching events, or None if rollups cannot say.
 
         Args:
             timeless: the query as a filter, without its bounds of created_at.
@@ -117,54 +125,64 @@ class Rollups:
         Raises:
             QueryTimeout, Unavailable: the database failed.
         """
-        rollup = self._current(query.domain_id)
-        if rollup is None or not rollup.buckets:
-            return None
         if query.is_empty:
             return 0
-        self._wake_if_behind(rollup)
-        within = rollup.bucket_range(query.since, query.before)
-        total = 0 if query.has_bounds else query.count(rollup.undated)
-        total += self._count_newest(rollup, query, timeless)
-        total += sum(self._count_partial(rollup, query, timeless, bucket) for bucket in within.partial)
-        sums = rollup.prefix_sums(query)
-        total += sums[within.end] - sums[within.first]
-        invalid = rollup.invalid_positions(within, self._now())
-        # Replace the counts of invalid buckets by live counts.
-        total -= sum(sums[position + 1] - sums[position] for position in invalid)
-        return total + sum(self._count(both(timeless, compile_times(*span))) for span in rollup.spans(invalid))
+        grouping = query.grouping()
+        pieces = self._pieces(query, grouping)
+        undated = self._undated(query, grouping)
+        if pieces is None or undated is None:
+            return None
+        total = sum(number for _, number in query.matching(grouping, undated))
+        for piece, counts in pieces:
+            if counts is None:
+                total += self._count(both(timeless, compile_times(piece.begin, piece.end)))
+            else:
+                total += self._sum(query, grouping, piece, counts)
+        return total
 
-    def seek(self, query: RollupQuery, timeless: Mapping[str, Any], skip: int) -> SeekPosition | None:
-        """Return the position of the row that `skip` newer rows precede, or None if buckets cannot say.
+    def matches_nothing(self, query: RollupQuery, timeless: Mapping[str, Any]) -> bool:
+        """Return True if rollups tell that no event matches, a late one stored just now included.
 
         Raises:
             QueryTimeout, Unavailable: the database failed.
         """
-        rollup = self._current(query.domain_id)
-        if rollup is None or not rollup.buckets:
+        if self.total(query, timeless) != 0:
+            return False
+        self._check_soon(query.domain_id)
+        return self.total(query, timeless) == 0
+
+    def seek(self, query: RollupQuery, timeless: Mapping[str, Any], skip: int) -> SeekPosition | None:
+        """Return the position of the row that `skip` newer rows precede, or None if rollups cannot say.
+
+        Raises:
+            QueryTimeout, Unavailable: the database failed.
+        """
+        grouping = query.grouping()
+        pieces = self._pieces(query, grouping)
+        undated = self._undated(query, grouping)
+        if query.is_empty or pieces is None or undated is None:
             return None
-        within = rollup.bucket_range(query.since, query.before)
-        first, end = within.first, within.end
-        newer = self._count_newest(rollup, query, timeless)
-        if first >= end or newer > skip:
+        oldest: datetime | None = None
+        while pieces:
+            piece, counts = pieces.pop(0)
+            oldest = piece.begin
+            if counts is None:
+                number = self._count(both(timeless, compile_times(piece.begin, piece.end)))
+            else:
+                number = self._sum(query, grouping, piece, counts)
+            if number <= skip:
+                skip -= number
+            elif isinstance(piece, Bucket) and piece.level is not Level.HOUR:
+                finer = self._pieces(query, grouping, within=piece)
+                if finer is None:
+                    return None
+                pieces = finer + pieces
+            else:
+                return None if piece.end is None else SeekPosition(piece.end, skip)
+        if oldest is None:
             return None
-        above = [bucket for bucket in within.partial if bucket.begin > rollup.begins[first]]
-        newer += sum(self._count_partial(rollup, query, timeless, bucket) for bucket in above)
-        if newer > skip:
-            return None
-        sums = rollup.prefix_sums(query)
-        below = sums[end] - (skip - newer)
-        at = bisect_left(sums, below) - 1
-        # Counts of invalid buckets between the newest row and the position would shift it; the one it is in may be one.
-        if (invalid := rollup.invalid_positions(within, self._now())) and invalid[-1] > at:
-            return None
-        if below <= sums[first]:  # older than all whole buckets
-            older = [bucket for bucket in within.partial if bucket not in above]
-            remaining = sum(self._count_partial(rollup, query, timeless, bucket) for bucket in older)
-            remaining += 0 if query.has_bounds else query.count(rollup.undated)
-            rest = skip - newer - (sums[end] - sums[first])
-            return SeekPosition(rollup.begins[first], rest, past_the_end=rest >= remaining)
-        return SeekPosition(rollup.buckets[at].end, skip - newer - (sums[end] - sums[at + 1]))
+        rest = sum(number for _, number in query.matching(grouping, undated))
+        return SeekPosition(oldest, skip, past_the_end=skip >= rest)
 
     def groups(self, query: RollupQuery, group: RollupGroup, count_groups: CountGroups) -> list[Row] | None:
         """Return the rows of a group that only counts, or None if the database has to group.
@@ -175,26 +193,84 @@ class Rollups:
         Raises:
             QueryTimeout, Unavailable: the database failed.
         """
-        rollup = self._current(query.domain_id)
-        if rollup is None or not rollup.buckets:
-            return None
         if query.is_empty:
             return []
-        since, before = query.since, query.before
-        self._wake_if_behind(rollup)
-        within = rollup.bucket_range(since, before)
-        invalid = rollup.invalid_positions(within, self._now())
-        groups = rollup.groups(query, group, within, invalid)
-        if not query.has_bounds:
-            group.add_undated(groups, rollup.undated, query.allows)
-        for span in rollup.spans(invalid):
-            group.add_rows(groups, count_groups(*span))
-        for bucket in within.partial:
-            group.add_rows(groups, count_groups(*_clipped(bucket, query)))
-        newest = rollup.buckets[-1].end
-        if before is None or before > newest:
-            group.add_rows(groups, count_groups(newest if since is None else max(since, newest), before))
+        grouping = query.grouping(*group.dimensions)
+        pieces = self._pieces(query, grouping, coarsest=group.coarsest)
+        undated = self._undated(query, grouping)
+        if pieces is None or undated is None:
+            return None
+        groups: Groups = Counter()
+        group.add_counts(groups, query, grouping, undated, None)
+        for piece, counts in pieces:
+            if counts is None:
+                group.add_rows(groups, count_groups(piece.begin, piece.end))
+            else:
+                group.add_counts(groups, query, grouping, counts, piece.begin)
         return group.rows(groups)
+
+    def _pieces(
+        self,
+        query: RollupQuery,
+        grouping: Grouping,
+        *,
+        within: Bucket | None = None,
+        coarsest: Level = Level.MONTH,
+    ) -> list[tuple[Piece, Counts | None]] | None:
+        """Divide the time of a query, or a bucket, into buckets with their counts and spans without; newest first.
+
+        Returns:
+            None if there is no rollup, or too much must be counted live.
+        """
+        for _ in range(3):
+            domain = self._current(query.domain_id)
+            if domain is None or domain.newest is None:
+                return None
+            if within is None:
+                pieces = domain.divide(query.since, query.before, Wanted(grouping, coarsest, self._now()))
+            else:
+                finer = Level(within.level - 1)
+                pieces = domain.divide(within.begin, within.end, Wanted(grouping, finer, self._now()))
+            buckets = [piece for piece in pieces if isinstance(piece, Bucket)]
+            if len(pieces) - len(buckets) > MAX_SPANS:
+                return None
+            if domain.newest.end + WATERMARK + MAX_LAG < self._now() or domain.has_invalid:
+                self._wake()
+            if (found := self._counts_of(query.domain_id, buckets, grouping)) is not None:
+                return [(piece, found[piece] if isinstance(piece, Bucket) else None) for piece in pieces]
+            self._check_soon(query.domain_id)
+        return None
+
+    def _counts_of(self, domain_id: str, buckets: list[Bucket], grouping: Grouping) -> dict[Bucket, Counts] | None:
+        """Return the counts of buckets, or None if one was written since it was loaded."""
+        with self._lock:
+            cached = {bucket: self._counts.get((domain_id, bucket, grouping)) for bucket in buckets}
+        found = {bucket: counts for bucket, counts in cached.items() if counts is not None}
+        if missing := [bucket for bucket in buckets if bucket not in found]:
+            loaded = self._store.counts(domain_id, missing, grouping)
+            if len(loaded) < len(missing):
+                return None
+            with self._lock:
+                for bucket, counts in loaded.items():
+                    if len(counts) < _CACHED_COUNTS:
+                        self._counts[domain_id, bucket, grouping] = counts
+            found.update(loaded)
+        return found
+
+    def _sum(self, query: RollupQuery, grouping: Grouping, bucket: Piece, counts: Counts) -> int:
+        key = ((query.domain_id, bucket, grouping), query.allowed)
+        with self._lock:
+            number = self._sums.get(key)
+        if number is None:
+            number = sum(number for _, number in query.matching(grouping, counts))
+            with self._lock:
+                self._sums[key] = number
+        return number
+
+    def _undated(self, query: RollupQuery, grouping: Grouping) -> Counts | None:
+        """Return the counts of events without created_at that a query may match, or None if they are not kept."""
+        domain = None if query.has_bounds else self._current(query.domain_id)
+        return {} if domain is None else domain.undated(grouping)
 
     def refresh(self) -> None:
         """Build requested rollups, advance the others to the watermark, and recount due buckets."""
@@ -203,119 +279,87 @@ class Rollups:
             if not self._may_refresh(domain_id):
                 continue
             started = self._clock()
-            if self._store.build(domain_id, self._now()):
-                _log.info("built a rollup", extra={"domain_id": domain_id, "seconds": self._clock() - started})
+            self._store.build(domain_id, self._now())
+            _log.info("built a rollup", extra={"domain_id": domain_id, "seconds": self._clock() - started})
             with self._lock:
-                self._rollups.pop(domain_id, None)
+                self._domains.pop(domain_id, None)
                 self._missing_since.pop(domain_id, None)
             self._current(domain_id)
         with self._lock:
-            cached = list(self._rollups)
+            cached = list(self._domains)
         for domain_id in filter(self._may_refresh, cached):
-            rollup = self._current(domain_id)
-            if rollup is None or not rollup.buckets:
+            domain, now = self._current(domain_id), self._now()
+            if domain is None or domain.newest is None:
                 continue
-            for early in (rollup.buckets[position] for position in rollup.early_positions(self._now())):
-                if early.invalidated_at is None:
-                    self._store.invalidate_early(domain_id, early, self._now())
-                    self._check_soon(domain_id)
-            if self._now() - rollup.buckets[-1].end > WATERMARK + timedelta(seconds=1):
-                self._store.advance(domain_id, rollup.buckets[-1], self._now())
-                self._check_soon(domain_id)
+            if domain.newest.end > now - LATE:
+                self._store.invalidate_early(domain_id, now)
+            elif now - domain.newest.end > WATERMARK + timedelta(seconds=1):
+                self._store.advance(domain_id, domain.newest, now)
+            self._check_soon(domain_id)
             self._recount(domain_id)
 
     def _recount(self, domain_id: str) -> None:
         """Recount the buckets that are invalid, and audit the next one in turn."""
-        rollup, now = self._current(domain_id), self._now()
-        if rollup is None or not rollup.buckets or self._clock() < self._next_recount_at.get(domain_id, 0.0):
+        if self._clock() < self._next_recount_at.get(domain_id, 0.0):
             return
-        started = self._clock()
-        # An invalidated bucket is recounted once its late events are stored.
-        due = [
-            bucket
-            for bucket in rollup.buckets
-            if (now - bucket.invalidated_at > WATERMARK if bucket.invalidated_at else not bucket.is_valid(now))
-        ]
-        position = self._audit_position.get(domain_id, 0) % len(rollup.buckets)
-        self._audit_position[domain_id] = position + 1
-        for bucket in due:
+        started, now = self._clock(), self._now()
+        for bucket in self._store.due(domain_id, now):
             self._store.recount(domain_id, bucket, now)
-        self._audit(domain_id, rollup.buckets, position)
+        self._audit(domain_id, now)
         self._next_recount_at[domain_id] = self._clock() + (self._clock() - started) * RECOUNT_SHARE
         self._check_soon(domain_id)
 
-    def _audit(self, domain_id: str, buckets: Sequence[Bucket], position: int) -> None:
+    def _audit(self, domain_id: str, now: datetime) -> None:
         """Recount a bucket and the gap before it; log differences, which writes by other programs cause."""
-        bucket, now = buckets[position], self._now()
-        if bucket.invalidated_at is not None:
+        level, last = self._audited.get(domain_id, (Level.HOUR, None))
+        bucket = self._store.next(domain_id, level, last.begin if last else None)
+        for _ in Level:
+            if bucket is None:
+                level, last = Level((level + 1) % len(Level)), None
+                bucket = self._store.next(domain_id, level, None)
+        self._audited[domain_id] = (level, bucket)
+        if bucket is None or bucket.invalidated_at is not None:
             return
-        recounted = self._store.recount(domain_id, bucket, now)
-        if recounted is not None and recounted.counts != bucket.counts and bucket.is_valid(now):
-            totals = {"counted": sum(bucket.counts.values()), "stored": sum(recounted.counts.values())}
-            _log.warning("corrected a rollup bucket", extra={"bucket": bucket.begin.isoformat(), **totals})
-        older = buckets[position - 1].begin + HOUR if position else None
-        if older != bucket.begin and self._store.fill_gap(domain_id, older, bucket.begin, now):
+        if self._store.recount(domain_id, bucket, now) and bucket.is_valid(now):
+            _log.warning("corrected a rollup bucket", extra={"bucket": bucket.id(domain_id)})
+        if level is not Level.MONTH:
+            coarser = Level(level + 1)
+            self._store.add(domain_id, coarser, coarser.begin(bucket.begin), now)
+        older = last.begin + HOUR if last else None
+        if level is Level.HOUR and older != bucket.begin and self._store.fill_gap(domain_id, older, bucket.begin, now):
             _log.warning("added missing rollup buckets", extra={"older_than": bucket.begin.isoformat()})
 
-    def _current(self, domain_id: str) -> DomainRollup | None:
-        """Return the rollup of a domain, at most CHECK_SECONDS old."""
+    def _current(self, domain_id: str) -> DomainBuckets | None:
+        """Return the buckets of a domain, at most CHECK_SECONDS old."""
         clock = self._clock()
         with self._lock:
-            cached = self._rollups.get(domain_id)
+            cached = self._domains.get(domain_id)
             missing_since = self._missing_since.get(domain_id)
         if cached is not None and clock - cached.checked_at < CHECK_SECONDS:
             return cached
         if cached is None and missing_since is not None and clock - missing_since < CHECK_MISSING_SECONDS:
             return None
-        header = self._store.header(domain_id)
-        if header is None:
+        revision = self._store.revision(domain_id)
+        if revision is None:
             with self._lock:
-                self._rollups.pop(domain_id, None)
+                self._domains.pop(domain_id, None)
                 self._missing_since[domain_id] = clock
             return None
-        revision, undated = header
-        if cached is None:
-            cached = DomainRollup(revision, self._store.load(domain_id), undated, clock)
-        elif cached.revision != revision:
-            # Load only the buckets that were written since; `now` may have been set back meanwhile.
-            since = self._now() - timedelta(seconds=clock - cached.loaded_at)
-            buckets = {bucket.begin: bucket for bucket in cached.buckets}
-            buckets.update((bucket.begin, bucket) for bucket in self._store.load(domain_id, since))
-            cached = DomainRollup(revision, buckets.values(), undated, clock)
-        else:
-            cached.checked_at = clock
+        if cached is None or cached.revision != revision:
+            # `now` may have been set back meanwhile.
+            older = (cached, self._now() - timedelta(seconds=clock - cached.loaded_at)) if cached else None
+            cached = DomainBuckets(self._store, domain_id, revision, clock, older)
+        cached.checked_at = clock
         with self._lock:
-            self._rollups[domain_id] = cached
+            self._domains[domain_id] = cached
         return cached
 
     def _check_soon(self, domain_id: str) -> None:
         """Make the next query compare revisions."""
         with self._lock:
-            cached = self._rollups.get(domain_id)
+            cached = self._domains.get(domain_id)
             if cached is not None:
                 cached.checked_at = float("-inf")
-
-    def _count_partial(
-        self, rollup: DomainRollup, query: RollupQuery, timeless: Mapping[str, Any], bucket: Bucket
-    ) -> int:
-        begin, end = _clipped(bucket, query)
-        if begin >= end:
-            return 0
-        matching = both(timeless, compile_times(begin, end))
-        return rollup.partial_count(bson.encode(matching), bucket, self._now(), lambda: self._count(matching))
-
-    def _count_newest(self, rollup: DomainRollup, query: RollupQuery, timeless: Mapping[str, Any]) -> int:
-        """Count the events that are newer than the newest bucket."""
-        newest, before = rollup.buckets[-1].end, query.before
-        if before is not None and before <= newest:
-            return 0
-        begin = newest if query.since is None else max(query.since, newest)
-        return self._count(both(timeless, compile_times(begin, before)))
-
-    def _wake_if_behind(self, rollup: DomainRollup) -> None:
-        now, everything = self._now(), BucketRange(0, len(rollup.buckets), [])
-        if now - rollup.buckets[-1].end > WATERMARK + MAX_LAG or rollup.invalid_positions(everything, now):
-            self._wake()
 
     def _wake(self) -> None:
         if not self._background or self._closed.is_set():
@@ -337,10 +381,3 @@ class Rollups:
             except EventServiceError as error:
                 _log.info("rollups were not refreshed", extra={"reason": str(error)})
             self._closed.wait(1.0)  # at most one refresh a second, however many queries come
-
-
-def _clipped(bucket: Bucket, query: RollupQuery) -> tuple[datetime, datetime]:
-    """Return the part of a bucket's time that is within the bounds of a query."""
-    begin = bucket.begin if query.since is None else max(bucket.begin, query.since)
-    end = bucket.end if query.before is None else min(bucket.end, query.before)
-    return begin, end
