@@ -152,7 +152,7 @@ def test_the_directory_of_sockets_is_private_and_short(
     monkeypatch.setattr("tempfile.tempdir", str(base))
     made = Path(supervisor._make_directory())
     assert made.stat().st_mode & 0o777 == 0o700
-    assert len(str(made / "255.sock")) < 103
+    assert len(str(made / "255.sock")) <= 107  # what the address of a Unix socket holds
     made.rmdir()
 
 
