@@ -149,7 +149,7 @@ def web_application(
     if settings.console:
 
         async def alert_state(scope: Scope, alert_id: str) -> AlertState | None:
-            return await threads.run(alerts.state, scope, alert_id)
+            return await threads.run_for(scope.domain_id, alerts.state, scope, alert_id)
 
         routes += console_routes(
             settings,
