@@ -167,7 +167,8 @@ class App:
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
-            count_of=lambda item: len(item.entries),
+            key_of=lambda item: item.key,
+            count_of=lambda item: item.left,
             queue_items=settings.write_queue,
             time_limit=client.time_limit,
         )
