@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     )
     max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest stored event, in bytes.")
     query_timeout_ms: int = Field(10_000, ge=1, description="Timeout of a query in the database, in milliseconds.")
-    write_queue: int = Field(4096, ge=1, description="Creates waiting to be written; more are RESOURCE_EXHAUSTED.")
+    write_queue: int = Field(4096, ge=1, description="Waiting creates of a webhook; more are RESOURCE_EXHAUSTED.")
     webhook_rate: float = Field(
         0, ge=0, description="Events per second and webhook; more are RESOURCE_EXHAUSTED. 0: no limit."
     )
