@@ -176,7 +176,8 @@ class App:
         writer: GroupCommit[WriteRequest, CreateResult] = GroupCommit(
             measured(traced_commit(tracing, committer), [reader, alert_reader], metrics),
             size_of=lambda item: item.size,
-            count_of=lambda item: len(item.entries),
+            key_of=lambda item: item.key,
+            count_of=lambda item: item.left,
             queue_items=settings.write_queue,
             time_limit=client.time_limit,
         )
@@ -257,7 +258,7 @@ class App:
             alerts,
             parser,
             exporter=Exporter(
-                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run, clock=clock
+                ExportReader(database["event"], max_time_ms=timeout_ms, clock=clock), threads.reads.run_for, clock=clock
             ),
             watcher=watcher,
             alert_watcher=alert_watcher,
@@ -391,9 +392,9 @@ def _start_thread_pools(settings: Settings, parts: contextlib.AsyncExitStack) ->
         # A create looks up its webhook and must not wait behind slow lists.
         webhooks=ThreadPool(2, name="webhooks"),
         # A single thread, so that large payloads delay each other and no other call.
-        large=ThreadPool(1, name="large"),
+        large=ThreadPool(1, threads=1, name="large"),
         # Apart from `large`: this parses unauthenticated JSON, since CreateBatch over HTTP has its credentials in it.
-        json=ThreadPool(1, name="json"),
+        json=ThreadPool(1, threads=1, name="json"),
     )
     for pool in (pools.reads, pools.webhooks, pools.large, pools.json):
         parts.callback(pool.close)

@@ -94,13 +94,14 @@ def measured(
 ) -> Commit[WriteRequest, CreateResult]:
     """Wrap the commit of the writer: invalidate the readers' caches, and record duration and failures."""
 
-    def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
-        started, failed = time.monotonic(), True
+    def commit(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | None]:
+        started, failed, events = time.monotonic(), True, sum(item.left for item in batch)
         try:
             outcomes = committer(batch)
             failed = False
+            events -= sum(item.left for item, one in zip(batch, outcomes, strict=True) if one is None)
         finally:
-            metrics.commit(sum(len(item.entries) for item in batch), time.monotonic() - started, failed=failed)
+            metrics.commit(events, time.monotonic() - started, failed=failed)
         for reader in readers:
             reader.changed()
         return outcomes

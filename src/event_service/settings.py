@@ -214,12 +214,12 @@ class Settings(BaseSettings):
     )
     max_event_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Largest stored event, in bytes.")
     query_timeout_ms: int = Field(10_000, ge=1, description="Timeout of a query in the database, in milliseconds.")
-    write_queue: int = Field(4096, ge=1, description="Creates waiting to be written; more are RESOURCE_EXHAUSTED.")
+    write_queue: int = Field(4096, ge=1, description="Waiting creates of a webhook; more are RESOURCE_EXHAUSTED.")
     webhook_rate: float = Field(
         0, ge=0, description="Events per second and webhook; more are RESOURCE_EXHAUSTED. 0: no limit."
     )
     webhook_burst: int = Field(1000, ge=1, description="Events a webhook may send in a burst above webhook_rate.")
-    read_threads: int = Field(8, ge=1, description="Concurrent reads in the database.")
+    read_threads: int = Field(8, ge=1, description="Concurrent reads of one domain; twice as many of all domains.")
     http_body_seconds: float = Field(30.0, gt=0, description="Timeout for receiving an HTTP request, in seconds.")
     http_body_memory_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Bytes of all HTTP bodies in flight.")
     cloud_eye_rules: Literal["seed", "newer"] = Field(

@@ -1,4 +1,6 @@
-"""Attacks of hostile clients, each in a separate process: `python attacks.py NAME SECONDS GRPC HTTP WEBHOOK_ID KEY`.
+"""Attacks of hostile clients, each in a separate process.
+
+    python attacks.py NAME SECONDS GRPC HTTP WEBHOOK_ID KEY [TOKEN]
 
 An attack runs for that many seconds and prints the count of each reply as JSON.
 """
@@ -6,6 +8,7 @@ An attack runs for that many seconds and prints the count of each reply as JSON.
 import asyncio
 import contextlib
 import gzip
+import itertools
 import json
 import random
 import re
@@ -21,16 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.http2 import frame, header_blocks, message_frame
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from tests.chaos.scale import scaled
 
 MIB = 1024 * 1024
 LARGEST_MESSAGE = 16 * MIB
 EVENT = "/spaceone.api.monitoring.v1.Event"
 CREATE, LIST = f"{EVENT}/create", f"{EVENT}/list"
+EVENTS = "/event_service.v1.Events"
 CREATE_BATCH = "/event_service.v1.Ingest/CreateBatch"
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
@@ -47,6 +53,7 @@ class Target:
     http: tuple[str, int]
     webhook: tuple[str, str]
     until: float
+    token: str = ""
     answers: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -61,6 +68,9 @@ ATTACKS: dict[str, Attack] = {}
 QUERIES: dict[str, Attack] = {}
 """Those of a caller who may read."""
 
+HOGS: dict[str, Attack] = {}
+"""Those of a tenant that takes all it can get, with a token and a webhook of its own."""
+
 
 def attack(function: Attack) -> Attack:
     ATTACKS[function.__name__] = function
@@ -69,6 +79,11 @@ def attack(function: Attack) -> Attack:
 
 def query_attack(function: Attack) -> Attack:
     QUERIES[function.__name__] = function
+    return function
+
+
+def hog(function: Attack) -> Attack:
+    HOGS[function.__name__] = function
     return function
 
 
@@ -87,6 +102,8 @@ def http2(target: Target) -> socket.socket:
 
 def heads(target: Target, path: str = CREATE, **metadata: str) -> tuple[bytes, bytes]:
     authority = f"{target.grpc[0]}:{target.grpc[1]}"
+    if target.token:
+        metadata["token"] = target.token
     return header_blocks(authority, path, {name.replace("_", "-"): value for name, value in metadata.items()})
 
 
@@ -495,6 +512,70 @@ def large_only(target: Target) -> None:
     ask(target, "list", {"only": paths}, {"only": paths[:9_000]}, {"only": paths[:1_000], "page": {"limit": 1}})
 
 
+@hog
+def slow_queries(target: Target) -> None:
+    """Twice as many statistics at once as there are threads to read; no two are equal."""
+
+    def go_on() -> None:
+        while target.goes_on:
+            keys = [{"k": "title", "n": f"r{random.random()}"}, {"k": "description", "n": "d"}]
+            stages = [{"group": {"keys": keys}}, {"group": {"fields": [{"n": "count", "o": "count"}]}}]
+            query = json_format.ParseDict({"query": {"aggregate": stages}}, event_pb2.EventStatQuery())
+            target.answers[call(target, message_frame(query.SerializeToString()), f"{EVENT}/stat")] += 1
+
+    at_once(16, go_on)
+
+
+def held_streams(target: Target, path: str, count: int) -> None:
+    """Open that many streams that are not read, until the end; those that end are opened again a second later."""
+    first, other = heads(target, path)
+    body, number = message_frame(b""), 1
+    with http2(target) as connection:
+        connection.settimeout(0.1)
+        while target.goes_on:
+            for _ in range(count):
+                head = frame(HEADERS, END_HEADERS, number, first if number == 1 else other)
+                connection.sendall(head + frame(DATA, END_STREAM, number, body))
+                number += 2
+            until = time.monotonic() + 1
+            while target.goes_on and time.monotonic() < until:
+                with contextlib.suppress(TimeoutError):
+                    # Frames are read and forgotten, but no window is ever opened.
+                    connection.recv(65_536)
+            target.answers["opened"] += count
+            count = 4
+
+
+@hog
+def unread_exports(target: Target) -> None:
+    """More exports than a domain may have, of more than HTTP/2 admits unread."""
+    held_streams(target, f"{EVENTS}/Export", 40)
+
+
+@hog
+def many_watches(target: Target) -> None:
+    """More watches than a domain may have."""
+    held_streams(target, f"{EVENTS}/Watch", 300)
+
+
+HOG_EVENTS = scaled(2_500, 9_900)  # a delivery may have 10,000
+
+
+@hog
+def large_deliveries(target: Target) -> None:
+    """Deliveries of very many events, from four senders without pause."""
+    names = itertools.count()
+
+    def deliver() -> str:
+        alert = {"status": "firing", "annotations": {"summary": "x" * 100}}
+        alerts = [{**alert, "labels": {"alertname": f"alert-{next(names)}"}} for _ in range(HOG_EVENTS)]
+        payload = Struct()
+        payload.update({"version": "4", "status": "firing", "groupKey": "{}", "alerts": alerts})
+        return call(target, message_frame(create_message(target, payload.SerializeToString())))
+
+    four_at_once(target, deliver)
+
+
 NOISE_RATE = 400  # deliveries a second
 
 
@@ -520,14 +601,17 @@ def noise(target: Target) -> None:
                     target.answers[status_of(payload)] += 1
 
 
-async def run(name: str, seconds: float, grpc: str, http: str, webhook: tuple[str, str]) -> Counter[str]:
+async def run(
+    name: str, seconds: float, grpc: str, http: str, webhook: tuple[str, str], token: str = ""
+) -> Counter[str]:
     """Run an attack in a process of its own; how often it had which answer.
 
     Args:
         grpc, http: HOST:PORT of the service.
+        token: of the attacker; "" = none.
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, name, str(seconds), grpc, http, *webhook, stdout=asyncio.subprocess.PIPE
+        sys.executable, __file__, name, str(seconds), grpc, http, *webhook, token, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, name
@@ -535,10 +619,10 @@ async def run(name: str, seconds: float, grpc: str, http: str, webhook: tuple[st
 
 
 def main() -> None:
-    name, seconds, grpc, http, *webhook = sys.argv[1:]
+    name, seconds, grpc, http, webhook_id, access_key, *token = sys.argv[1:]
     addresses = [(host, int(port)) for host, _, port in (grpc.rpartition(":"), http.rpartition(":"))]
-    target = Target(addresses[0], addresses[1], (webhook[0], webhook[1]), time.monotonic() + float(seconds))
-    (noise if name == "noise" else (ATTACKS | QUERIES)[name])(target)
+    target = Target(addresses[0], addresses[1], (webhook_id, access_key), time.monotonic() + float(seconds), *token)
+    (noise if name == "noise" else (ATTACKS | QUERIES | HOGS)[name])(target)
     print(json.dumps(target.answers))
 
 

@@ -53,9 +53,11 @@ class Caller:
 
     Args:
         connections: each call takes the next one.
+        metadata: of every call.
     """
 
-    def __init__(self, address: str, connections: int = 1) -> None:
+    def __init__(self, address: str, connections: int = 1, metadata: Mapping[str, str] = {}) -> None:
+        self._metadata = metadata
         options = [
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.max_receive_message_length", -1),
@@ -82,7 +84,7 @@ class Caller:
         self._calls += 1
         rpc = self._channels[self._calls % len(self._channels)].unary_unary(path)
         began = time.monotonic()
-        under_way = rpc(body, timeout=deadline, metadata=tuple(metadata.items()))
+        under_way = rpc(body, timeout=deadline, metadata=tuple({**self._metadata, **metadata}.items()))
         try:
             reply = await under_way
         except grpc.aio.AioRpcError as error:
@@ -92,6 +94,23 @@ class Caller:
         seconds = time.monotonic() - began
         trailers = {str(name): str(value) for name, value in await under_way.trailing_metadata() or ()}
         return Answer(OK, "", began, seconds, reply, None, trailers)
+
+    async def first_of(self, path: str, request: Message, *, deadline: float = 10) -> Answer:
+        """Make a call that is answered by a stream; return its first reply, or OK if it has none."""
+        self._calls += 1
+        rpc = self._channels[self._calls % len(self._channels)].unary_stream(path)
+        began = time.monotonic()
+        call = rpc(request.SerializeToString(), timeout=deadline, metadata=tuple(self._metadata.items()))
+        try:
+            async for reply in call:
+                return Answer(OK, "", began, time.monotonic() - began, reply)
+        except grpc.aio.AioRpcError as error:
+            return Answer(
+                error.code(), error.details() or "", began, time.monotonic() - began, b"", _retry_after(error)
+            )
+        finally:
+            call.cancel()
+        return Answer(OK, "", began, time.monotonic() - began)
 
     async def create(
         self, webhook: tuple[str, str], data: Mapping[str, Any], *, key: str = "", deadline: float | None = 10

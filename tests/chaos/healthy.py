@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 import psutil
 
+from event_service._gen.event_service.v1 import events_pb2
 from tests.chaos import attacks
 from tests.chaos.caller import OK, Answer, Caller, percentile
 from tests.chaos.scale import LONG, scaled
@@ -33,6 +34,15 @@ class Bounds:
     silence: float = scaled(5.0, 0.1)
 
 
+@dataclass(frozen=True)
+class Neighbour:
+    """The tokens of a healthy client and of an attacker in another domain, and the client's webhook."""
+
+    token: str
+    webhook: tuple[str, str]
+    attacker_token: str
+
+
 class Healthy:
     """A client that creates, gets and lists, a little of each, and writes down how it is served."""
 
@@ -48,8 +58,25 @@ class Healthy:
             if created.code is OK:
                 answers.append(await self._caller.get(created.trailers["event-id"]))
             answers.append(await self._caller.list(webhook_id=self._webhook[0], query={"page": {"limit": 5}}))
+            answers += await self.more()
             await asyncio.sleep(0.02)
         return answers
+
+    async def more(self) -> list[Answer]:
+        """Make the calls of a round that only some tests ask for."""
+        return []
+
+
+class HealthyReader(Healthy):
+    """Also exports and watches."""
+
+    async def more(self) -> list[Answer]:
+        export, watch = events_pb2.ExportRequest(), events_pb2.WatchRequest()
+        export.query.webhook_id = self._webhook[0]
+        return [
+            await self._caller.first_of(f"{attacks.EVENTS}/Export", export),
+            await self._caller.first_of(f"{attacks.EVENTS}/Watch", watch),
+        ]
 
 
 async def most_memory(service: Service, ended: asyncio.Event) -> int:
@@ -80,6 +107,7 @@ async def attacked(
     seconds: float,
     expected: Mapping[str, set[str]],
     bounds: Mapping[str, Bounds] | None = None,
+    neighbour: Neighbour | None = None,
 ) -> list[str]:
     """Run attacks one after another beside a well-behaved client; return the broken promises.
 
@@ -87,13 +115,15 @@ async def attacked(
         targets: attack -> webhook_id and access key that it uses.
         expected: possible replies of attacks.
         bounds: of attacks that may do more than others.
+        neighbour: the healthy client and the attacker are of different domains.
     """
-    webhook = service.create_webhook("healthy")
+    webhook = service.create_webhook("healthy") if neighbour is None else neighbour.webhook
     service.create_event(webhook, {"event_key": "first"})
     process = psutil.Process(service.pid)
     faults: list[str] = []
-    async with Caller(service.grpc_address, 2) as caller:
-        healthy = Healthy(caller, webhook)
+    metadata = {} if neighbour is None else {"token": neighbour.token}
+    async with Caller(service.grpc_address, 2, metadata) as caller:
+        healthy = Healthy(caller, webhook) if neighbour is None else HealthyReader(caller, webhook)
 
         async def beside(
             work: "asyncio.Future[Counter[str]] | asyncio.Task[Counter[str]]",
@@ -115,7 +145,14 @@ async def attacked(
             quiet, _, quiet_silence = await beside(asyncio.ensure_future(nothing())) if LONG else ([], 0, 0.0)
             before = process.memory_info().rss
             attack = asyncio.ensure_future(
-                attacks.run(name, seconds, service.grpc_address, service.http_address, target)
+                attacks.run(
+                    name,
+                    seconds,
+                    service.grpc_address,
+                    service.http_address,
+                    target,
+                    "" if neighbour is None else neighbour.attacker_token,
+                )
             )
             answers, memory, silence = await beside(attack)
             codes = Counter(answer.code.name for answer in answers)

@@ -298,7 +298,7 @@ def tenants(databases: dict[tuple[str, str], Database], tmp_path: Path) -> Itera
             plugins=Plugins({}, RemotePlugins()),
             base_url=lambda: "https://events.example",
         )
-        exporter = Exporter(ExportReader(database["event"], page_rows=8), threads.run)
+        exporter = Exporter(ExportReader(database["event"], page_rows=8), threads.run_for)
         return Side(EventServicer(Events(SharedEventReader(reader, threads))), exporter, webhooks)
 
     texts = {

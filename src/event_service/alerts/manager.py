@@ -62,7 +62,7 @@ class AlertManager:
             NotFound: not found in this scope.
         """
         _require_id(alert_id)
-        found = await self._threads.run(self._reader.get, scope, alert_id)
+        found = await self._threads.run_for(scope.domain_id, self._reader.get, scope, alert_id)
         if found is None:
             raise NotFound("alert_id", alert_id)
         return found
@@ -77,10 +77,11 @@ class AlertManager:
             counted: False: total_count is only that of this page.
         """
         # Parsed in the thread: large queries take long.
-        return await self._threads.run(
+        return await self._threads.run_for(
+            scope.domain_id,
             lambda: self._reader.list(
                 scope, parse_list_query(query, equals, ALERT_FIELDS, self._clock()), counted=counted
-            )
+            ),
         )
 
     async def stat(self, scope: Scope, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,8 +90,9 @@ class AlertManager:
 
     async def encoded_stat(self, scope: Scope, query: Mapping[str, Any], encode: Callable[[dict[str, Any]], T]) -> T:
         """Return the reply of `stat`, encoded in the thread that read it."""
-        return await self._threads.run(
-            lambda: encode(self._reader.stat(scope, parse_stat_query(query, ALERT_FIELDS, self._clock())))
+        return await self._threads.run_for(
+            scope.domain_id,
+            lambda: encode(self._reader.stat(scope, parse_stat_query(query, ALERT_FIELDS, self._clock()))),
         )
 
     async def events(self, scope: Scope, alert_ids: Sequence[str]) -> dict[str, AlertEvents]:
@@ -104,7 +106,7 @@ class AlertManager:
             raise RequiredParameter("alert_ids")
         if len(alert_ids) > MOST_COUNTED:
             raise InvalidArgument.at("alert_ids", f"must not have more than {MOST_COUNTED} members")
-        return await self._threads.run(self._reader.events, scope, alert_ids)
+        return await self._threads.run_for(scope.domain_id, self._reader.events, scope, alert_ids)
 
     async def create(
         self,
@@ -158,7 +160,7 @@ class AlertManager:
             created_at=self._clock(),
             assignee=_checked_user("assignee", assignee),
         )
-        await self._threads.run(self._changes.create, alert)
+        await self._threads.run_for(scope.domain_id, self._changes.create, alert)
         self._reader.changed()
         return await self.get(scope, alert.reference.alert_id)
 
@@ -223,7 +225,7 @@ class AlertManager:
             NotFound: not found in this scope.
         """
         _require_id(alert_id)
-        await self._threads.run(self._changes.delete, scope, alert_id)
+        await self._threads.run_for(scope.domain_id, self._changes.delete, scope, alert_id)
         self._reader.changed()
 
     async def _change(
@@ -231,7 +233,7 @@ class AlertManager:
     ) -> None:
         now = self._clock()
         decide = partial(_decide, state=state, fields=fields, now=now, user_id=user_id or ANONYMOUS)
-        await self._threads.run(self._changes.change, scope, alert_id, now, decide)
+        await self._threads.run_for(scope.domain_id, self._changes.change, scope, alert_id, now, decide)
         self._reader.changed()
 
 

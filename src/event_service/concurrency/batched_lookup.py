@@ -20,11 +20,18 @@ class BatchedLookup(Generic[Key, Question, Answer]):
 
     Args:
         threads: where `ask` runs.
+        share_of: key -> whose share of the threads the call takes.
         ask: (key, questions) -> an answer for each question, in order. Blocking.
     """
 
-    def __init__(self, threads: ThreadPool, ask: Callable[[Key, Sequence[Question]], Sequence[Answer]]) -> None:
+    def __init__(
+        self,
+        threads: ThreadPool,
+        ask: Callable[[Key, Sequence[Question]], Sequence[Answer]],
+        share_of: Callable[[Key], Hashable] = lambda _: "",
+    ) -> None:
         self._threads = threads
+        self._share_of = share_of
         self._ask = ask
         # Each key with a call in flight has an entry: the questions for its next call.
         self._waiting: dict[Key, list[tuple[Question, asyncio.Future[Answer]]]] = {}
@@ -44,7 +51,7 @@ class BatchedLookup(Generic[Key, Question, Answer]):
         return future
 
     def _start(self, key: Key, batch: list[tuple[Question, "asyncio.Future[Answer]"]]) -> None:
-        call = self._threads.run(self._ask, key, [question for question, _ in batch])
+        call = self._threads.run_for(self._share_of(key), self._ask, key, [question for question, _ in batch])
         self._waiting[key] = []
         call.add_done_callback(lambda done: self._deliver(key, batch, done))
 

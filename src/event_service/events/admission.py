@@ -26,7 +26,7 @@ class AdmissionControl:
         """
         try:
             self._rates.check(webhook_id)
-            self._writer.check()
+            self._writer.check(webhook_id)
         except EventServiceError as error:
             self._metrics.delivery(OTHER, error.reason)
             raise
@@ -35,5 +35,5 @@ class AdmissionControl:
         """Queue a create as `GroupCommit.submit` does, and charge its events to the webhook's rate limit."""
         answer = self._writer.submit(request)
         if request.entries:
-            self._rates.consume(request.entries[0].key.webhook_id, len(request.entries))
+            self._rates.consume(request.key, len(request.entries))
         return answer

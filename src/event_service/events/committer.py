@@ -131,29 +131,17 @@ class Committer:
         self._on_resolved = on_resolved
         self._leftovers: set[str] = set()
 
-    def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception]:
-        """Write a batch.
+    def __call__(self, batch: Sequence[WriteRequest]) -> list[CreateResult | Exception | None]:
+        """Write a batch, or the next part of each create that is too large for one transaction.
 
         Returns:
-            For each create its result or its error.
+            For each create its result or its error; None if a part of it is left: write it again.
 
         Raises:
             EventServiceError: the database failed; the outcome of the whole batch is unknown.
         """
-        outcomes: list[CreateResult | Exception] = []
-        for request, first in zip(batch, self._together(batch) if batch else [], strict=True):
-            outcome = first
-            while outcome is None:  # a large create, by itself in its batch
-                (outcome,) = self._together([request])
-            outcomes.append(outcome)
-        return outcomes
-
-    def _together(self, batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | None]:
-        """Write a batch, or the next part of each create that is too large for one transaction.
-
-        Returns:
-            For each create its result or its error; None if a part of it is left.
-        """
+        if not batch:
+            return []
         disconnected = 0
         for attempt in range(_ATTEMPTS if len(batch) > 1 else _ATTEMPTS_ALONE):
             try:
@@ -171,7 +159,7 @@ class Committer:
             return [Unavailable("Another replica writes to the same alert; send again.", retry_after=_RETRY_AFTER)]
         return self._divide(batch, len(batch) // 2)
 
-    def _divide(self, batch: Sequence[WriteRequest], middle: int) -> list[CreateResult | Exception]:
+    def _divide(self, batch: Sequence[WriteRequest], middle: int) -> list[CreateResult | Exception | None]:
         outcomes = self(batch[:middle])
         try:
             return outcomes + self(batch[middle:])

@@ -127,13 +127,19 @@ class DeliveryParser:
         plugin = webhook.plugin
         endpoint = endpoint_of(plugin.plugin_id, plugin.options, self._endpoints)
         if endpoint and not delivery.unreadable:
-            payload = await self._threads.run(_masked, delivery) if delivery.is_large else _masked(delivery)
+            payload = await self.run_for(webhook, _masked, delivery) if delivery.is_large else _masked(delivery)
             return await self._remote.parse(endpoint, payload, plugin.options, delivery.received_at)
-        return await self._threads.run(_parse, webhook, delivery) if delivery.is_large else _parse(webhook, delivery)
+        if delivery.is_large:
+            return await self.run_for(webhook, _parse, webhook, delivery)
+        return _parse(webhook, delivery)
 
     def run_in_thread(self, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]:
         """Run work on a large payload in a thread; await its result."""
         return self._threads.run(function, *arguments)
+
+    def run_for(self, webhook: Webhook, function: Callable[[*Ts], T], *arguments: *Ts) -> Awaitable[T]:
+        """Run work as `run_in_thread` does, in turns with that for other webhooks."""
+        return self._threads.run_for(webhook.webhook_id, function, *arguments)
 
 
 def _masked(delivery: Delivery) -> Json:

@@ -231,7 +231,7 @@ class EventManager(EventQueries):
             parsed = await self._deliveries.read(webhook, delivery)
             errors = len(parsed.bad_items)
             if len(parsed.events) + errors > MANY_EVENTS or delivery.is_large:
-                submission = await self._deliveries.run_in_thread(self._build, webhook, delivery, parsed)
+                submission = await self._deliveries.run_for(webhook, self._build, webhook, delivery, parsed)
             else:
                 submission = self._build(webhook, delivery, parsed)
             errors = submission.errors

@@ -53,7 +53,7 @@ def traced_commit(
     if tracing is None:
         return commit
 
-    def traced(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception]:
+    def traced(batch: Sequence[WriteRequest]) -> Sequence[CreateResult | Exception | None]:
         with tracing.batch(batch):
             return commit(batch)
 

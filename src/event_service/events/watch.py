@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from event_service._gen.spaceone.api.monitoring.v1 import event_pb2
+from event_service.concurrency.shares import Shares
 from event_service.errors import InvalidArgument, NotFound, Overloaded
 from event_service.events.queries import EventQueries
 from event_service.model.scope import Scope
@@ -37,7 +38,7 @@ _LEAST_PAUSE_SECONDS = 0.5  # between two polls, also in a burst of events
 CONDITIONS = ("filter", "filter_or", "keyword")
 
 MOST_WATCHERS = 256
-"""Each polls once a second, or twice while new events arrive all the time."""
+"""Of one domain. Each polls once a second, or twice while new events arrive all the time."""
 
 PAGE = 1000
 BATCH_ROWS = 100
@@ -82,7 +83,7 @@ class PollingWatcher(ABC, Generic[Batch]):
     Args:
         open_stream: all watchers share one change stream. None = unavailable.
         poll_seconds: poll interval without a live change stream.
-        most: concurrent watchers.
+        most: concurrent watchers of a domain, if no other domain has any; see `Shares`.
         clock: aware UTC.
         confirmed_at: when the store last had a majority, aware UTC; None = always.
     """
@@ -101,7 +102,7 @@ class PollingWatcher(ABC, Generic[Batch]):
         self._changed = asyncio.Event()  # replaced by a new one each time it is set
         self._notified = False
         self._poll_seconds = poll_seconds
-        self._most = most
+        self._watchers = Shares(2 * most)
         self._clock = clock
         self._confirmed_at = confirmed_at or clock
         self._late: list[deque[str]] = []  # of each watcher: events that became readable late
@@ -116,21 +117,22 @@ class PollingWatcher(ABC, Generic[Batch]):
 
         Raises:
             InvalidArgument: the query holds something else, or the token is not valid.
-            Overloaded: too many watchers.
+            Overloaded: too many watchers of the domain.
             EventServiceError: as lists; resume later with the last token.
         """
         refuse_all_but_conditions(query)
         start = _start(token) if token else truncate(self._clock())
-        if len(self._late) >= self._most:
-            raise Overloaded("Too many watchers; send again later.", retry_after=30.0)
+        if not self._watchers.fits(scope.domain_id):
+            raise Overloaded("Too many watchers of this domain; send again later.", retry_after=30.0)
         late: deque[str] = deque(maxlen=_MOST_LATE)
         self._late.append(late)
         if self._stream is None and self._open_stream is not None:
             self._stream = self._open_stream(partial(self._on_change, asyncio.get_running_loop()))
         try:
-            async with aclosing(self._poll(scope, query, equals, start, late)) as batches:
-                async for batch in batches:
-                    yield batch
+            with self._watchers.taken(scope.domain_id):
+                async with aclosing(self._poll(scope, query, equals, start, late)) as batches:
+                    async for batch in batches:
+                        yield batch
         finally:
             self._late = [each for each in self._late if each is not late]
             if not self._late and self._stream is not None:

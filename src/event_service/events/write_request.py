@@ -11,7 +11,7 @@ from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
-_PART_EVENTS = 2000  # of one create in one transaction
+_PART_EVENTS = 500  # of one create in one transaction: others wait that long
 _PART_BYTES = 12_000_000
 
 
@@ -74,6 +74,16 @@ class WriteRequest:
                 break
             part.append(entry)
         return part
+
+    @property
+    def left(self) -> int:
+        """Number of events that no transaction has decided yet."""
+        return len(self.entries) - self.done
+
+    @property
+    def key(self) -> str:
+        """The webhook, whose share of the write queue it takes; "" without events."""
+        return self.entries[0].key.webhook_id if self.entries else ""
 
     @property
     def size(self) -> int:

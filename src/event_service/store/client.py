@@ -36,7 +36,7 @@ _CONNECT_MS = 1_000
 _SERVER_SELECTION_MS = 1_000
 _SOCKET_MARGIN_MS = 2_000  # above the server's own maxTimeMS, so that the server's error comes first
 _CLOSE_SECONDS = 1.0  # to end sessions, which the server ends by itself otherwise
-_SPARE_CONNECTIONS = 8  # for writer, health check, delivery stats, change stream and start-up
+_SPARE_CONNECTIONS = 10  # for look-ups of webhooks, writer, health check, delivery stats, change stream and start-up
 
 
 class DatabaseSettingsError(Exception):
@@ -63,7 +63,7 @@ def connect(
             journal=True,
             retryWrites=True,
             retryReads=True,
-            maxPoolSize=settings.read_threads + _SPARE_CONNECTIONS,
+            maxPoolSize=2 * settings.read_threads + _SPARE_CONNECTIONS,
             event_listeners=list(listeners),
             **_unless_named(uri, settings),
         )

@@ -211,7 +211,9 @@ class SharedEventReader:
     def __init__(self, reader: EventReader, threads: ThreadPool) -> None:
         self._reader = reader
         self._threads = threads
-        self._gets: BatchedLookup[Scope, str, bytes | None] = BatchedLookup(threads, reader.get_many)
+        self._gets: BatchedLookup[Scope, str, bytes | None] = BatchedLookup(
+            threads, reader.get_many, lambda scope: scope.domain_id
+        )
 
     def get(self, scope: Scope, event_id: str) -> Awaitable[bytes | None]:
         """Return one event."""
@@ -219,8 +221,8 @@ class SharedEventReader:
 
     def list(self, scope: Scope, query: ListQuery) -> Awaitable[Page]:
         """Return a page of events."""
-        return self._threads.run(self._reader.list, scope, query)
+        return self._threads.run_for(scope.domain_id, self._reader.list, scope, query)
 
     def stat(self, scope: Scope, query: StatQuery, encode: Callable[[dict[str, Any]], T]) -> Awaitable[T]:
         """Return the reply to a statistics query, encoded in the thread."""
-        return self._threads.run(lambda: encode(self._reader.stat(scope, query)))
+        return self._threads.run_for(scope.domain_id, lambda: encode(self._reader.stat(scope, query)))

@@ -114,7 +114,7 @@ class WebhookManager:
 
     async def find_cloud_eye(self, scope: Scope, cloud_eye_project_id: str) -> Webhook | None:
         """Return the scope's webhook for a Cloud Eye project; of several the oldest enabled one."""
-        return await self._threads.run(self._store.find_cloud_eye, scope, cloud_eye_project_id)
+        return await self._threads.run_for(scope.domain_id, self._store.find_cloud_eye, scope, cloud_eye_project_id)
 
     def count(self, webhook_id: str, *, error: bool) -> None:
         """Count one authenticated call; `error` if its payload could not be parsed."""
@@ -177,7 +177,7 @@ class WebhookManager:
         # Encryption binds secrets to the webhook_id, so it follows the creation of the id.
         keyless.plugin.options = encrypted(keyless.plugin.options, self._encryptor, keyless.webhook_id)
         webhook, access_key = self._with_new_key(keyless)
-        await self._threads.run(self._store.insert, webhook)
+        await self._threads.run_for(scope.domain_id, self._store.insert, webhook)
         return webhook, access_key
 
     async def get(self, scope: Scope, webhook_id: str) -> Webhook:
@@ -189,7 +189,7 @@ class WebhookManager:
         """
         _require_id(webhook_id)
         await self._stats.try_flush()
-        webhook = _found(await self._threads.run(self._store.find, scope, webhook_id), webhook_id)
+        webhook = _found(await self._threads.run_for(scope.domain_id, self._store.find, scope, webhook_id), webhook_id)
         return self._counted(webhook)
 
     async def get_decrypted(self, scope: Scope, webhook_id: str) -> Webhook:
@@ -213,7 +213,7 @@ class WebhookManager:
         """
         parsed = await parse_query(self._run_in_thread, parse_list_query, query, equals, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
-        page = await self._threads.run(self._store.list, scope, parsed, access_key)
+        page = await self._threads.run_for(scope.domain_id, self._store.list, scope, parsed, access_key)
         for webhook in page.webhooks:
             self._counted(webhook)
         return info_page(page, self._base_url())
@@ -226,7 +226,7 @@ class WebhookManager:
         """Return the reply of `stat`, encoded in the thread that read it."""
         parsed = await parse_query(self._run_in_thread, parse_stat_query, query, WEBHOOK_FIELDS, self._clock())
         await self._stats.try_flush()
-        return await self._threads.run(lambda: encode(self._store.stat(scope, parsed)))
+        return await self._threads.run_for(scope.domain_id, lambda: encode(self._store.stat(scope, parsed)))
 
     async def update(
         self, scope: Scope, webhook_id: str, *, name: str = "", tags: Mapping[str, Any] | None = None
@@ -298,7 +298,7 @@ class WebhookManager:
     async def delete(self, scope: Scope, webhook_id: str) -> None:
         """Delete the webhook, but not its events."""
         _require_id(webhook_id)
-        deleted = await self._threads.run(self._store.delete, scope, webhook_id)
+        deleted = await self._threads.run_for(scope.domain_id, self._store.delete, scope, webhook_id)
         self._cache.invalidate(webhook_id)  # even if nothing was deleted: another replica may have been first
         if not deleted:
             raise NotFound("webhook_id", webhook_id)
@@ -320,7 +320,7 @@ class WebhookManager:
             before = await self.get(scope, webhook_id)
             after, access_key = self._with_new_key(before, overlap)
             # Compare-and-set: after a concurrent rotation, rotate its key.
-            changed = await self._threads.run(self._store.replace_keys, scope, before, after)
+            changed = await self._threads.run_for(scope.domain_id, self._store.replace_keys, scope, before, after)
             self._cache.invalidate(webhook_id)
             if changed is not None:
                 return changed, access_key
@@ -363,7 +363,7 @@ class WebhookManager:
 
     async def _change(self, scope: Scope, webhook_id: str, changes: WebhookChanges) -> Webhook:
         await self._stats.try_flush()
-        changed = await self._threads.run(self._store.update, scope, webhook_id, changes)
+        changed = await self._threads.run_for(scope.domain_id, self._store.update, scope, webhook_id, changes)
         self._cache.invalidate(webhook_id)
         return self._counted(_found(changed, webhook_id))
 

@@ -378,3 +378,88 @@ async def test_concurrent_callers_get_their_own_answers() -> None:
 
     await asyncio.gather(*(caller(index * 50) for index in range(40)))
     await writer.close(5)
+
+
+Job = tuple[str, int]
+"""A request: its key, and the events that are left of it."""
+
+
+class Parts:
+    """A commit step that writes four events of a request at a time."""
+
+    def __init__(self) -> None:
+        self.left: dict[int, int] = {}
+        self.batches: list[list[str]] = []
+        self.gate = threading.Event()
+        self.begun = threading.Event()
+
+    def count(self, job: Job) -> int:
+        return self.left.get(id(job), job[1])
+
+    def __call__(self, batch: Sequence[Job]) -> list[str | None]:
+        self.batches.append([job[0] for job in batch])
+        self.begun.set()
+        assert self.gate.wait(10)
+        for job in batch:
+            self.left[id(job)] = max(self.count(job) - 4, 0)
+        return [None if self.left[id(job)] else job[0] for job in batch]
+
+
+@pytest.fixture
+async def parts() -> AsyncIterator[tuple[Parts, GroupCommit[Job, str]]]:
+    commit = Parts()
+    writer: GroupCommit[Job, str] = GroupCommit(
+        commit, key_of=lambda job: job[0], count_of=commit.count, queue_items=4, batch_count=4, longest_wait=1000
+    )
+    yield commit, writer
+    commit.gate.set()
+    await writer.close(5)
+
+
+async def test_batches_take_from_each_key_in_turn(parts: tuple[Parts, GroupCommit[Job, str]]) -> None:
+    commit, writer = parts
+    jobs = [("hog", 4), ("hog", 4), ("hog", 4), ("a", 1), ("b", 1), ("a", 1)]
+    answers = [writer.submit(job) for job in jobs]
+    await asyncio.to_thread(commit.begun.wait, 5)
+    commit.gate.set()
+    assert await asyncio.gather(*answers) == [key for key, _ in jobs]
+    assert commit.batches[0] == ["hog"]
+    assert [key for batch in commit.batches[:3] for key in batch].count("hog") <= 2
+    assert commit.batches[-1] == ["hog"]
+
+
+async def test_others_are_written_between_the_parts_of_a_request(
+    parts: tuple[Parts, GroupCommit[Job, str]],
+) -> None:
+    commit, writer = parts
+    large, next_of_it = writer.submit(("hog", 18)), writer.submit(("hog", 1))
+    await asyncio.to_thread(commit.begun.wait, 5)
+    others = [writer.submit(("other", 1)) for _ in range(2)]
+    commit.gate.set()
+    assert await asyncio.gather(large, next_of_it, *others) == ["hog", "hog", "other", "other"]
+    assert commit.batches[:2] == [["hog"], ["other", "other"]]
+    assert len(commit.batches) == 6, "the last part and the next request are one batch"
+
+
+async def test_a_full_share_does_not_refuse_other_keys(parts: tuple[Parts, GroupCommit[Job, str]]) -> None:
+    commit, writer = parts
+    answers = [writer.submit(("hog", 1)) for _ in range(4)]
+    with pytest.raises(Overloaded):
+        writer.submit(("hog", 1))
+    writer.check("other")
+    answers.append(writer.submit(("other", 1)))
+    commit.gate.set()
+    await asyncio.gather(*answers)
+
+
+async def test_what_one_key_sends_does_not_make_others_wait_too_long(store: Store) -> None:
+    writer: Writer = GroupCommit(store, key_of=lambda name: name[0], count_of=len, batch_count=4, longest_wait=1.0)
+    writer._estimate.update(100, 100)
+    first = await store.hold(writer)
+    hog = writer.submit("h" * 100)
+    with pytest.raises(Overloaded):
+        writer.submit("h")
+    other = writer.submit("other")
+    store.gate.set()
+    assert await asyncio.gather(first, hog, other)
+    await writer.close(5)

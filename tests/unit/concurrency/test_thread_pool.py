@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator
 
@@ -67,6 +68,50 @@ async def test_calls_over_the_bound_are_refused(threads: ThreadPool) -> None:
     assert await threads.run(int) == 0
 
 
+async def test_one_key_leaves_threads_for_others(threads: ThreadPool) -> None:
+    gate = threading.Event()
+    stuck = [threads.run_for("hog", gate.wait) for _ in range(4)]
+    assert await threads.run_for("other", int) == 0
+    with pytest.raises(Overloaded):
+        threads.run_for("hog", int)
+    assert not any(call.done() for call in stuck)
+    gate.set()
+    assert await asyncio.gather(*stuck) == [True] * 4
+
+
+async def test_waiting_calls_of_keys_take_turns() -> None:
+    threads = ThreadPool(1, threads=1)
+    gate, order = threading.Event(), list[str]()
+    first = threads.run(gate.wait)
+    waiting = [threads.run_for(key, order.append, key) for key in ["hog"] * 5 + ["a", "b"]]
+    gate.set()
+    await asyncio.gather(first, *waiting)
+    assert order == ["hog", "a", "b", "hog", "hog", "hog", "hog"]
+    threads.close()
+
+
+async def test_threads_are_used_by_whoever_waits() -> None:
+    """Threads given back are taken by those keys that may have them, also where one lets two begin."""
+    threads = ThreadPool(4, waiting=1000)
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def count() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.0005)
+        with lock:
+            running -= 1
+
+    await asyncio.gather(*(threads.run_for(key, count) for _ in range(100) for key in ("a", "b", "c")))
+    assert 4 < most <= 8
+    assert (threads._running.used, threads.pending) == (0, 0)
+    assert not threads._waiting
+    threads.close()
+
+
 async def test_cancelled_call_is_not_started(threads: ThreadPool) -> None:
     gate, called = threading.Event(), threading.Event()
     running = [threads.run(gate.wait) for _ in range(2)]
@@ -98,7 +143,7 @@ async def test_each_caller_gets_its_own_error(threads: ThreadPool) -> None:
     errors = await asyncio.gather(*stuck, return_exceptions=True)
     for _ in range(3):
         with pytest.raises(Unavailable) as caught:
-            threads.run(int)
+            threads.run_for("", int)
         errors.append(caught.value)
         assert len(caught.traceback) == 2, "grows from one to the next"
     assert len({id(error) for error in errors}) == 6

@@ -33,6 +33,9 @@ class Here:
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
 
+    async def run_for(self, _: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self.run(function, *arguments)
+
 
 class Amazon:
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class FakeReader:
         return [f"row {number}".encode()]
 
 
-async def here(function: Any, *arguments: Any) -> Any:
+async def here(_: str, function: Any, *arguments: Any) -> Any:
     return function(*arguments)
 
 
@@ -90,3 +90,13 @@ async def test_exports_over_the_limit_are_refused() -> None:
         with pytest.raises(Overloaded):
             await parts(exporter)
     assert len(await parts(exporter)) == 3
+
+
+async def test_exports_of_another_domain_are_not_refused() -> None:
+    exporter = Exporter(FakeReader(), here, most=2)
+    async with aclosing(exporter.export(SCOPE, {}, {})) as one, aclosing(exporter.export(SCOPE, {}, {})) as two:
+        await anext(one)
+        await anext(two)
+        with pytest.raises(Overloaded):
+            await parts(exporter)
+        assert [part async for part in exporter.export(Scope("domain-2"), {}, {})]

@@ -183,6 +183,16 @@ async def test_watchers_over_the_limit_are_refused() -> None:
         await anext(later)
 
 
+async def test_watchers_of_another_domain_are_not_refused() -> None:
+    watcher = Watcher(FakeStore(), poll_seconds=0, most=1)
+    async with aclosing(watcher.watch(SCOPE, {}, {})) as first:
+        await anext(first)
+        with pytest.raises(Overloaded):
+            await anext(watcher.watch(SCOPE, {}, {}))
+        async with aclosing(watcher.watch(Scope("domain-2"), {}, {})) as other:
+            await anext(other)
+
+
 class FakeChangeStream:
     """A change stream driven by tests."""
 
