@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import grpc
+
 from event_service.errors import Overloaded, Unavailable
 from event_service.rpc.concurrency_limit import STOPPING, ConcurrencyLimit
 
@@ -44,12 +46,15 @@ class ResponseStream:
 
         Raises:
             Overloaded: the caller does not read.
+            Unavailable: the connection was lost.
             Unauthenticated, Unavailable: as `check`.
         """
         self.check()
         try:
             async with asyncio.timeout(self._write_timeout):
                 await self._write(message)
+        except grpc.aio.InternalError:  # so grpc reports a connection that was lost during the write
+            raise Unavailable("The connection was lost.") from None
         except TimeoutError:
             raise Overloaded(
                 f"No reply was read for {self._write_timeout:g} s; resume from the last resume_token."
