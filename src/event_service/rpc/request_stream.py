@@ -1,7 +1,7 @@
 """The messages of a client-streaming call, received in chunks: all that arrived while the last chunk was processed."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +21,7 @@ class RequestStream:
     Args:
         messages: the incoming messages; ends when the client half-closes.
         limit: counts the bytes of a message from its arrival until the chunk after its own is requested.
+        decompress: applied to each message; None = not at all.
         read_ahead: bytes buffered at most.
         idle_timeout: seconds.
     """
@@ -30,11 +31,13 @@ class RequestStream:
         messages: AsyncIterator[bytes],
         limit: ConcurrencyLimit,
         *,
+        decompress: Callable[[bytes], Awaitable[bytes]] | None = None,
         read_ahead: int = READ_AHEAD_BYTES,
         idle_timeout: float = IDLE_TIMEOUT_SECONDS,
     ) -> None:
         self._messages = messages
         self._limit = limit
+        self._decompress = decompress
         self._read_ahead = read_ahead
         self._idle_timeout = idle_timeout
         self._buffer: list[bytes] = []
@@ -78,7 +81,8 @@ class RequestStream:
 
     async def _read(self) -> None:
         try:
-            async for message in self._messages:
+            async for received in self._messages:
+                message = received if self._decompress is None else await self._decompress(received)
                 self._limit.reserve(len(message))
                 self._buffer.append(message)
                 self._buffered_bytes += len(message)

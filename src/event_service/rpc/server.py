@@ -265,7 +265,7 @@ def _client_streaming(
 ) -> Callable[[AsyncIterator[bytes], _Context], Any]:
     async def call(requests: AsyncIterator[bytes], servicer_context: _Context) -> bytes:
         context = _rpc_context(path, servicer_context)
-        async with RequestStream(await decompressor.stream(requests), limit) as stream:
+        async with RequestStream(requests, limit, decompress=decompressor.message) as stream:
             context.requests = stream
             return await _answer(run, b"", context, servicer_context)
 
