@@ -133,7 +133,7 @@ def test_rollups_are_built_by_the_holder_only(database: Database) -> None:
     for totals in (other, one):
         totals.rollups.request("d-1")
         totals.rollups.refresh()
-    assert database[ROLLUPS].count_documents({"_id": "all d-1"}) == 1
+    assert database[ROLLUPS].count_documents({"_id": "rollup d-1"}) == 1
     assert one._leases._renew_at == {}
     other.close()  # which ends its lease
     assert one._leases.acquire("rollup of d-1")

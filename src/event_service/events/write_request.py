@@ -11,7 +11,7 @@ from event_service.model.condition import ConditionKey
 from event_service.store.object_ids import new_object_id
 from event_service.wire.event_info import encode_event
 
-_PART_EVENTS = 500  # of one create in one transaction: others wait that long
+_PART_EVENTS = 1000  # of one create in one transaction: others wait that long
 _PART_BYTES = 12_000_000
 
 

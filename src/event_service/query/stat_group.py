@@ -117,4 +117,6 @@ def _predicate(source: Mapping[str, object], rows: Rows, at: str) -> GroupPredic
     if value_name not in source:
         raise QueryError.at(f"{at}.{value_name}", "a value is required")
     path, comparison = rows.find(key, f"{at}.{key_name}"), Comparison(operator)
+    if value is None and path.kind is FieldKind.TEXT:  # as upstream: texts of events are never null
+        raise QueryError.at(f"{at}.{value_name}", "a value is required; this field is never null")
     return GroupPredicate(path, comparison, compared_value(comparison, value, path, f"{at}.{value_name}"))
