@@ -27,6 +27,7 @@ def test_list_names_upstreams_services(service: Service) -> None:
     assert grpcurl(service.grpc_address, "list").split() == [
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "spaceone.api.monitoring.v1.Alert",
         EVENT,
         "spaceone.api.monitoring.v1.Webhook",
     ]
