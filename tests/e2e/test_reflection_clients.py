@@ -72,6 +72,7 @@ def test_stubs_of_every_listed_package_importable(channel: grpc.Channel) -> None
 def test_new_clients_see_every_service(channel: grpc.Channel) -> None:
     added = set(listed(channel, "v1")) - set(listed(channel))
     assert added == {
+        "event_service.v1.Alerts",
         "event_service.v1.Events",
         "event_service.v1.Ingest",
         "event_service.v1.Webhooks",

@@ -44,7 +44,7 @@ def test_uri_overrides_default_timeouts(connected: Database) -> None:
     assert options.server_selection_timeout == 0.25
     assert options.pool_options.connect_timeout == 1.0
     assert options.pool_options.socket_timeout == 5.0
-    assert options.pool_options.max_pool_size == 12
+    assert options.pool_options.max_pool_size == 18
     assert options.server_monitoring_mode == "poll"
 
 

@@ -27,7 +27,8 @@ EXPRESSIONS = {
     "$literal", "$cond", "$eq", "$ne", "$lt", "$lte", "$gt", "$gte", "$in", "$and", "$or", "$not", "$sum", "$avg",
     "$max", "$min", "$first", "$last", "$push", "$addToSet", "$mergeObjects", "$size", "$arrayToObject",
     "$objectToArray", "$year", "$month", "$dayOfMonth", "$dateToString", "$concat", "$arrayElemAt", "$subtract", "$let",
-    "$isArray", "$map", "$reduce", "$split", "$substrCP", "$strLenCP",
+    "$isArray", "$map", "$reduce", "$split", "$substrCP", "$strLenCP", "$type", "$ifNull",
+    "$isNumber",
 }  # fmt: skip
 ROOTS = {*EVENT_FIELDS.kinds, *WEBHOOK_FIELDS.kinds, "_id", "alert", "_absent"}
 
