@@ -1,6 +1,6 @@
 """Report, after each minute, how many events of a webhook joined one alert instead of opening their own.
 
-What is to be reported is stored with that alert, so that any replica does it, also after a crash. The transaction that
+The due report is stored with that alert, so that any replica can store it, also after a crash. The transaction that
 stores the report finds it stored if another replica was faster.
 """
 

@@ -19,7 +19,7 @@ SETTABLE = (AlertState.TRIGGERED, AlertState.ACKNOWLEDGED, AlertState.RESOLVED)
 
 @dataclass(frozen=True, slots=True)
 class AlertChange:
-    """What to store of a change.
+    """The changes of an alert and its condition to store.
 
     Attributes:
         fields: of the alert, by name.

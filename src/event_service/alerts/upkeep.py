@@ -1,4 +1,4 @@
-"""What happens to alerts by time alone: those without news are resolved, and the open ones are counted for metrics.
+"""Resolve alerts without news, and count open alerts for metrics, at regular times.
 
 Every process counts; one at a time resolves, under a lease. An alert is resolved by a transaction, which finds it
 resolved if another process was faster.

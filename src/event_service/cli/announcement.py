@@ -1,4 +1,4 @@
-"""What `event-service serve` prints once it serves: addresses, and commands to try."""
+"""Print the addresses of a started `event-service serve`, and commands to try."""
 
 import logging
 import sys

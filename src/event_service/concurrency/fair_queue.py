@@ -63,7 +63,7 @@ class FairQueue(Generic[Key, Item]):
             self._enter(key)
         else:
             del self._waiting[key]
-            if not self._waiting:  # nobody waits, so that nobody is owed anything
+            if not self._waiting:  # without waiting keys there is no order to keep
                 self._paid.clear()
                 self._now = 0.0
         return key, item

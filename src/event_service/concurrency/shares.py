@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Shares:
-    """What each key holds of a resource. Not thread-safe.
+    """The share of a resource that each key holds. Not thread-safe.
 
     Args:
         total: units, twice what one key alone may hold; infinite = only count.

@@ -193,7 +193,7 @@ def _counted(number: float) -> datetime:
 
 
 def _lenient(written: str) -> datetime:
-    """Read any order of date, clock and zone; refuse a text with a word that is none of them."""
+    """Read any order of date, clock and zone; refuse a text with any other word."""
     if counted := _dot_net.fullmatch(written):
         return _counted(int(counted[1]))
     if not written.isascii() or "[" in written:

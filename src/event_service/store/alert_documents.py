@@ -20,7 +20,7 @@ RATE_MINUTE = "rate_minute"
 """Webhook and minute, of alerts that an alert rate limit counts; other alerts lack it."""
 
 RATE_REPORT = "rate_report"
-"""What is to be reported of the suppressed alerts that it stands for, null once that is done; others lack it."""
+"""The due report on the suppressed alerts that it stands for; null once it is stored, missing in other alerts."""
 
 RATE_REPORT_DUE_AT = f"{RATE_REPORT}.due_at"
 

@@ -38,7 +38,7 @@ COLLECTION = "alert"
 
 
 class StoredAlert(NamedTuple):
-    """What decides about a change of an alert.
+    """The stored state on which a change of an alert is decided.
 
     Attributes:
         condition_id: "" for an alert without condition; None if unknown, as of earlier versions and of upstream.

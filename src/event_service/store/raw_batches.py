@@ -15,7 +15,7 @@ from event_service.errors import TooLarge
 from event_service.store.client import CODEC_OPTIONS
 
 BATCH_ROWS = 500
-"""Rows of a batch: whoever stops at a limit of bytes has not received much more."""
+"""Rows of a batch; small, so that a reader that stops at a limit of bytes has received little more."""
 
 MAX_ROW_BYTES = 15 * 1024 * 1024
 """A larger row never leaves the database: MongoDB 6.0.5 closes the connection when a reply exceeds 16 MiB, which the

@@ -38,7 +38,7 @@ Stat = Callable[[Scope, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Counted:
-    """What the charts of a list count.
+    """The counts behind the charts of a list.
 
     Attributes:
         stat: answers their queries.

@@ -36,7 +36,7 @@ class _AlertChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertChan
     """It was resolved."""
 
 class AlertChange(_AlertChange, metaclass=_AlertChangeEnumTypeWrapper):
-    """What has happened to an alert."""
+    """The kind of a change of an alert."""
 
 ALERT_CHANGE_UNSPECIFIED: AlertChange.ValueType  # 0
 """Not set."""

@@ -37,7 +37,7 @@ class _AlertUrgencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AlertUrg
     """Opened by any other event."""
 
 class AlertUrgency(_AlertUrgency, metaclass=_AlertUrgencyEnumTypeWrapper):
-    """How urgent an alert is."""
+    """The urgency of an alert."""
 
 ALERT_URGENCY_NONE: AlertUrgency.ValueType  # 0
 """Not set."""
